@@ -1,0 +1,173 @@
+"""Trackyard: one set of hooks for experiment tracking, every tracker a plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trackyard.client import Client
+    from trackyard.config import home
+    from trackyard.errors import (
+        ConfigError,
+        NoActiveRunError,
+        OutputError,
+        PipelineError,
+        PluginError,
+        RejectedRecords,
+        RequiredTrackerError,
+        RetryLater,
+        RunNotFoundError,
+        TrackyardError,
+    )
+    from trackyard.flavors import Secret, flavor, secret
+    from trackyard.hookspecs import hookimpl
+    from trackyard.pipelines import Pipeline, Step, pipeline, step
+    from trackyard.process_state import KEEP, process_values
+    from trackyard.records import (
+        Artifact,
+        Batch,
+        Capabilities,
+        Failure,
+        Metric,
+        Param,
+        Record,
+        Run,
+        Tag,
+    )
+    from trackyard.tracking import (
+        ActiveRun,
+        current_run,
+        log_artifact,
+        log_dict,
+        log_figure,
+        log_image,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        log_table,
+        log_text,
+        native_run,
+        set_tag,
+        set_tags,
+        start_run,
+    )
+
+__version__ = "0.1.0"
+
+# Where each public name lives. A module is imported when one of its names is first used, so that
+# `import trackyard` costs next to nothing.
+_HOMES = {
+    "client": ("Client",),
+    "config": ("home",),
+    "errors": (
+        "ConfigError",
+        "NoActiveRunError",
+        "OutputError",
+        "PipelineError",
+        "PluginError",
+        "RejectedRecords",
+        "RequiredTrackerError",
+        "RetryLater",
+        "RunNotFoundError",
+        "TrackyardError",
+    ),
+    "flavors": ("Secret", "flavor", "secret"),
+    "hookspecs": ("hookimpl",),
+    "pipelines": ("Pipeline", "Step", "pipeline", "step"),
+    "process_state": ("KEEP", "process_values"),
+    "records": (
+        "Artifact",
+        "Batch",
+        "Capabilities",
+        "Failure",
+        "Metric",
+        "Param",
+        "Record",
+        "Run",
+        "Tag",
+    ),
+    "tracking": (
+        "ActiveRun",
+        "current_run",
+        "log_artifact",
+        "log_dict",
+        "log_figure",
+        "log_image",
+        "log_metric",
+        "log_metrics",
+        "log_param",
+        "log_params",
+        "log_table",
+        "log_text",
+        "native_run",
+        "set_tag",
+        "set_tags",
+        "start_run",
+    ),
+}
+
+__all__ = [
+    "KEEP",
+    "ActiveRun",
+    "Artifact",
+    "Batch",
+    "Capabilities",
+    "Client",
+    "ConfigError",
+    "Failure",
+    "Metric",
+    "NoActiveRunError",
+    "OutputError",
+    "Param",
+    "Pipeline",
+    "PipelineError",
+    "PluginError",
+    "Record",
+    "RejectedRecords",
+    "RequiredTrackerError",
+    "RetryLater",
+    "Run",
+    "RunNotFoundError",
+    "Secret",
+    "Step",
+    "Tag",
+    "TrackyardError",
+    "current_run",
+    "flavor",
+    "home",
+    "hookimpl",
+    "log_artifact",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_table",
+    "log_text",
+    "native_run",
+    "pipeline",
+    "process_values",
+    "secret",
+    "set_tag",
+    "set_tags",
+    "start_run",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            value = getattr(import_module(f"trackyard.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'trackyard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

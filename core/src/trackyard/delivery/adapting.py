@@ -1,0 +1,149 @@
+"""How is a record fitted to what a backend can hold, and what had to be changed for it?"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from trackyard.records import Artifact, Capabilities, Metric, Param, Record, Tag
+
+_LARGEST_STEP = 2**63 - 1
+
+
+class Adapter:
+    """Fits records of one run to one flavor's capabilities and counts what it changed.
+
+    Args:
+        capabilities: The flavor's limits.
+        folder: Where the full text of a param or tag that is too long is written.
+    """
+
+    def __init__(self, capabilities: Capabilities, folder: Path) -> None:
+        self.changes: Counter[str] = Counter()
+        self._capabilities = capabilities
+        self._folder = folder
+        self._key_pattern = re.compile(capabilities.key_pattern)
+        self._keys: dict[str, str] = {}
+        self._last_step: float = -math.inf
+
+    def adapt(self, record: Record) -> list[Record]:
+        """Give what the backend gets for a record: usually one record, none if it has no place."""
+        match record:
+            case Metric():
+                return self._metric(record)
+            case Param():
+                return self._param(record)
+            case Tag():
+                key, limit = self._key(record.key), self._capabilities.tag_length
+                shown, extra = self._text(key, _encodable(record.value), limit, "tags")
+                return [Tag(key, shown), *extra]
+            case Artifact():
+                return [self._artifact(record)]
+
+    def _metric(self, metric: Metric) -> list[Record]:
+        value = metric.value
+        if self._capabilities.not_a_number == "drop" and not math.isfinite(value):
+            self.changes["values that are not a number were left out"] += 1
+            return []
+        return [attrs.evolve(metric, key=self._key(metric.key), step=self._step(metric.step))]
+
+    def _step(self, step: float | None) -> float | None:
+        if step is None or self._capabilities.step_rule == "any":
+            return step
+        if self._capabilities.step_rule == "integer":
+            whole = max(-_LARGEST_STEP - 1, min(int(step), _LARGEST_STEP))
+            if whole != step:
+                self.changes["steps were rounded to whole numbers of 64 bits"] += 1
+            return whole
+        if step < self._last_step:
+            self.changes["records whose step went backwards were sent without it"] += 1
+            return None
+        self._last_step = step
+        return step
+
+    def _param(self, param: Param) -> list[Record]:
+        key = self._key(param.key)
+        if not isinstance(param.value, str):
+            return [attrs.evolve(param, key=key)]
+        limit = self._capabilities.param_length
+        shown, extra = self._text(key, _encodable(param.value), limit, "params")
+        return [Param(key, shown), *extra]
+
+    def _text(
+        self, key: str, value: str, limit: int | None, what: str
+    ) -> tuple[str, list[Artifact]]:
+        """Shorten a text that is too long; the whole of it becomes an artifact."""
+        if limit is None or len(value) <= limit:
+            return value, []
+        self.changes[f"{what} were shortened, and kept whole as artifacts"] += 1
+        file_name = re.sub(r"[^\w.-]", "_", key)[:100] + ".txt"
+        folder = self._folder / "long" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file_name).write_text(value, encoding="utf-8")
+        name = f"trackyard/{what}/{file_name}"
+        artifact = Artifact(name, folder / file_name, kind="text", media_type="text/plain")
+        return value[: max(limit - 1, 0)] + "…", [artifact]
+
+    def _artifact(self, artifact: Artifact) -> Artifact:
+        name = _safe_path(_encodable(artifact.name))
+        if name != artifact.name:
+            self.changes["artifacts were renamed"] += 1
+        if artifact.kind in self._capabilities.kinds:
+            return attrs.evolve(artifact, name=name)
+        shown_as_image = artifact.kind == "figure" and "image" in self._capabilities.kinds
+        is_image = shown_as_image and (artifact.media_type or "").startswith("image/")
+        self.changes[f"artifacts of kind {artifact.kind} were sent as another kind"] += 1
+        return attrs.evolve(artifact, name=name, kind="image" if is_image else "file")
+
+    def _key(self, key: str) -> str:
+        adapted = self._keys.get(key)
+        if adapted is None:
+            adapted = self._keys[key] = self._adapt_key(key)
+            if adapted != key:
+                self.changes["keys were renamed"] += 1
+        return adapted
+
+    def _adapt_key(self, key: str) -> str:
+        allowed = self._key_pattern.fullmatch
+        adapted = key
+        if not allowed(key) or re.search(r"_u[0-9a-f]+_", key):
+            adapted = _escaped(key, lambda character: bool(allowed(f"a{character}a")))
+        if not allowed(adapted):  # such as "a//b", where each character alone would do
+            adapted = _escaped(key, lambda character: character.isalnum() and character.isascii())
+        limit = self._capabilities.key_length
+        if limit is not None and len(adapted) > limit:
+            digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+            adapted = f"{adapted[: limit - 13]}_{digest}"
+        return adapted
+
+
+def original_key(adapted: str) -> str:
+    """Undo the renaming of a key that was not shortened."""
+    if adapted == "_empty_":
+        return ""
+    return re.sub(r"_u([0-9a-f]+)_", lambda match: chr(int(match.group(1), 16)), adapted)
+
+
+def _escaped(key: str, is_allowed: Callable[[str], bool]) -> str:
+    """Write each forbidden character as `_u<hexadecimal>_`, and a literal `_u...` so as well."""
+    if not key:
+        return "_empty_"
+    key = re.sub(r"_(?=u[0-9a-f]+_)", "_u5f_", key)
+    return "".join(c if c == "_" or is_allowed(c) else f"_u{ord(c):x}_" for c in key)
+
+
+def _encodable(text: str) -> str:
+    """Write lone surrogates, which UTF-8 cannot hold, as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _safe_path(name: str) -> str:
+    """Make a relative path without `..`, from any text."""
+    parts = [part for part in re.split(r"[/\\\0]+", name) if part not in ("", ".", "..")]
+    return "/".join(parts) or "unnamed"

@@ -1,0 +1,63 @@
+"""How long may a pipeline run wait for one tracker, and how long does a retry wait?"""
+
+from __future__ import annotations
+
+import random
+import time
+from threading import Event
+
+
+class Budget:
+    """Seconds that may be spent on waiting, in all.
+
+    Args:
+        seconds: The whole budget.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+        self.is_closed = False
+
+    def wait(self, event: Event, most: float | None = None) -> bool:
+        """Wait for an event while the budget lasts; True where it came.
+
+        Args:
+            event: What to wait for.
+            most: Seconds to wait at most this time, whatever is left.
+        """
+        if event.is_set():
+            return True
+        if self.is_closed:
+            return False
+        begun = time.monotonic()
+        came = event.wait(self.left if most is None else min(self.left, most))
+        self.left = max(0.0, self.left - (time.monotonic() - begun))
+        return came
+
+    def close(self) -> None:
+        """Wait no more: later waits return at once."""
+        self.is_closed = True
+
+
+class Backoff:
+    """Delays between retries: full jitter under a limit that doubles from 0.5 s to 60 s.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def delay(self, at_least: float | None = None) -> float:
+        """Give the seconds to wait after one more failure.
+
+        Args:
+            at_least: What the backend asked for, such as a `Retry-After`; 300 s at most count.
+        """
+        limit = min(60.0, 0.5 * 2 ** min(self._failures, 10))
+        self._failures += 1
+        return max(random.uniform(0.05, limit), min(at_least or 0.0, 300.0))
+
+    def reset(self) -> None:
+        """Begin anew after a success."""
+        self._failures = 0

@@ -1,0 +1,262 @@
+"""How are the hooks of one tracker called without its mistakes reaching anyone else?
+
+Each tracker of each run has a plugin manager of its own, holding that one instance and the
+cross-cutting plugins. This is the only file that calls hooks, and it alone catches what they raise.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import attrs
+import pluggy
+
+from trackyard import hookspecs
+from trackyard.errors import RejectedRecords, RetryLater
+from trackyard.records import Batch, Failure, Record, Run
+
+logger = logging.getLogger("trackyard")
+
+NamedPlugins = Sequence[tuple[str, object]]
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one hook call.
+
+    Attributes:
+        kind: `done`; `later` where the backend could not be reached; `rejected` where it named
+            records that it will never take; `broken` for any other error.
+        value: What the hook returned.
+        reason: The error as one line.
+        after: Seconds to wait at least before the next try, where the hook said so.
+        records: The rejected records.
+    """
+
+    kind: Literal["done", "later", "rejected", "broken"] = "done"
+    value: Any = None
+    reason: str = ""
+    after: float | None = None
+    records: tuple[Record, ...] = ()
+
+
+class TrackerHooks:
+    """The hooks of one tracker for one run. Calls come one at a time, on the tracker's worker.
+
+    Args:
+        tracker: The flavor's instance.
+        name: The tracker's name, for messages.
+        plugins: Cross-cutting plugins by name.
+    """
+
+    def __init__(self, tracker: object, name: str, plugins: NamedPlugins = ()) -> None:
+        self.name = name
+        self.tracker = tracker
+        self._manager = pluggy.PluginManager("trackyard")
+        self._manager.add_hookspecs(hookspecs)
+        for plugin_name, plugin in plugins:
+            self._manager.register(_guarded(plugin, plugin_name), name=plugin_name)
+        # Registered last, hence called first, inside the wrappers of all the others.
+        self._manager.register(tracker, name=f"experiment tracker {name}")
+
+    def start_run(self, run: Run) -> Outcome:
+        """Start or continue the run; the value is the backend's cursor or None."""
+        outcome = self._call("tracker_start_run", run=run)
+        if outcome.value is not None and type(outcome.value) is not int:
+            return attrs.evolve(outcome, value=None)
+        return outcome
+
+    def url(self, run: Run) -> str | None:
+        """Give the run's address, without the credentials that it may carry."""
+        value = self._call("tracker_url", run=run).value
+        return without_credentials(value) if isinstance(value, str) and value else None
+
+    def log(self, run: Run, batch: Batch) -> Outcome:
+        """Send a batch."""
+        return self._call("tracker_log", run=run, batch=batch)
+
+    def end_run(self, run: Run) -> Outcome:
+        """Mark the run as finished."""
+        return self._call("tracker_end_run", run=run)
+
+    def fail_run(self, run: Run, failure: Failure) -> Outcome:
+        """Mark the run as failed, killed or crashed."""
+        return self._call("tracker_fail_run", run=run, failure=failure)
+
+    def check(self) -> list[str]:
+        """Name the tracker's problems; an error is one of them."""
+        outcome = self._call("tracker_check")
+        if outcome.kind != "done":
+            return [outcome.reason]
+        return [str(problem) for problems in outcome.value for problem in problems or ()]
+
+    def ui_command(self, host: str, port: int | None) -> Outcome:
+        """Give the command that serves the tracker's own page; the value is argv or None."""
+        return self._call("tracker_ui_command", host=host, port=port)
+
+    @contextmanager
+    def activated(self, run: Run) -> Iterator[object]:
+        """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
+
+        Neither entering nor leaving raises, and the step's exception never reaches the plugin,
+        which could swallow it. Only a real Ctrl-C comes through.
+        """
+        manager = self._call("tracker_activate_run", run=run).value
+        entered, native = False, None
+        if manager is not None:
+            with self._contained("tracker_activate_run"):
+                native = manager.__enter__()
+                entered = True
+        try:
+            yield native
+        finally:
+            if entered:
+                with self._contained("tracker_activate_run"):
+                    manager.__exit__(None, None, None)
+
+    @contextmanager
+    def _contained(self, hook: str) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's sys.exit() must not end the step either
+            logger.warning("experiment tracker %r: %s", self.name, _reason(hook, error))
+
+    def _call(self, hook: str, **arguments: Any) -> Outcome:
+        try:
+            return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
+        except RetryLater as error:
+            return Outcome("later", reason=_reason(hook, error), after=error.after)
+        except RejectedRecords as error:
+            return Outcome("rejected", reason=_reason(hook, error), records=error.records)
+        except (ConnectionError, TimeoutError) as error:
+            return Outcome("later", reason=_reason(hook, error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() in a plugin, too, ends nothing but its call
+            logger.debug("experiment tracker %r: %s failed", self.name, hook, exc_info=True)
+            return Outcome("broken", reason=_reason(hook, error))
+
+
+def record_filters(plugins: NamedPlugins, run: Run) -> list[Callable[[Record], Record | None]]:
+    """Ask the cross-cutting plugins for their filters, once per run."""
+    if not plugins:
+        return []
+    manager = pluggy.PluginManager("trackyard")
+    manager.add_hookspecs(hookspecs)
+    for name, plugin in plugins:
+        manager.register(_guarded(plugin, name), name=name)
+    return [filter_ for filter_ in manager.hook.tracker_filter_records(run=run) if filter_]
+
+
+def apply_filters(
+    filters: list[Callable[[Record], Record | None]], record: Record
+) -> Record | None:
+    """Pass a record through the filters.
+
+    A filter that raises drops the record: it may be there to keep a secret out.
+    """
+    for filter_ in filters:
+        try:
+            filtered = filter_(record)
+        except Exception as error:  # a filter runs in the step's thread
+            logger.warning("a record was dropped: tracker_filter_records failed: %s", error)
+            return None
+        if filtered is None:
+            return None
+        record = filtered
+    return record
+
+
+def without_credentials(url: str) -> str:
+    """Remove user name and password from a URL."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _reason(hook: str, error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception whose __str__ raises
+        text = "(no message)"
+    return f"{hook}: {type(error).__name__}: {text[:500]}"
+
+
+def _guarded(plugin: object, name: str) -> object:
+    """Wrap a cross-cutting plugin, so that its errors neither stop nor repeat a delivery."""
+    guarded = type("GuardedPlugin", (), {})()
+    for attribute in dir(plugin):
+        function = inspect.getattr_static(plugin, attribute, None)
+        if not hasattr(function, "trackyard_impl"):
+            continue
+        method = getattr(plugin, attribute)
+        guard = _guard_wrapper if inspect.isgeneratorfunction(method) else _guard_call
+        setattr(guarded, attribute, guard(method, name))
+    return guarded
+
+
+def _guard_call(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            _warn_of_plugin(name, method, error)
+            return None
+
+    return call
+
+
+def _guard_wrapper(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def wrap(*arguments: Any) -> Generator[None, Any, Any]:
+        wrapper = method(*arguments)
+        try:
+            next(wrapper)
+        except Exception as error:
+            _warn_of_plugin(name, method, error)
+            return (yield)
+        try:
+            result = yield
+        except BaseException as error:
+            _show_error(wrapper, name, method, error)
+            raise
+        try:
+            wrapper.send(result)
+        except StopIteration as stop:
+            return stop.value
+        except Exception as error:
+            _warn_of_plugin(name, method, error)
+        return result
+
+    return wrap
+
+
+def _show_error(
+    wrapper: Generator[None, Any, Any], name: str, method: Callable[..., Any], error: BaseException
+) -> None:
+    """Let a wrapper see the hook's error; it cannot hide it."""
+    try:
+        wrapper.throw(error)
+    except StopIteration:
+        return
+    except BaseException as raised:
+        if raised is not error:
+            _warn_of_plugin(name, method, raised)
+
+
+def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException) -> None:
+    logger.warning("plugin %r: %s", name, _reason(method.__name__, error))

@@ -1,0 +1,69 @@
+"""Which errors can Trackyard raise, and what may a flavor raise to say what went wrong?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trackyard.records import Record
+
+
+class TrackyardError(Exception):
+    """Base of all errors that a user can put right; the command line shows its text alone."""
+
+
+class ConfigError(TrackyardError):
+    """The configuration is wrong: the message names the file, the key path and the way out."""
+
+
+class PluginError(TrackyardError):
+    """A plugin is missing, blocked, broken, or breaks a rule of the contract."""
+
+
+class PipelineError(TrackyardError):
+    """A pipeline cannot run as it is written; nothing of it was run."""
+
+
+class OutputError(TrackyardError):
+    """A step's output could not be stored or loaded."""
+
+
+class RunNotFoundError(TrackyardError):
+    """No stored run answers to the given name, id or prefix."""
+
+
+class NoActiveRunError(TrackyardError):
+    """A portable call was made outside any run."""
+
+
+class RequiredTrackerError(TrackyardError):
+    """A tracker with `required = true` could not be started or could not take everything."""
+
+
+class RetryLater(Exception):
+    """Raised by a hook: the backend cannot take this now, send it again later.
+
+    Args:
+        message: What the backend said.
+        after: Seconds to wait at least, such as a `Retry-After` header; None leaves it to core.
+    """
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class RejectedRecords(Exception):
+    """Raised by `tracker_log`: the backend will never take these records of the batch.
+
+    They are quarantined, and the rest of the batch is sent again without them.
+
+    Args:
+        records: The records, as they stood in the batch.
+        message: What the backend said.
+    """
+
+    def __init__(self, records: Iterable[Record], message: str = "") -> None:
+        super().__init__(message)
+        self.records = tuple(records)

@@ -1,0 +1,127 @@
+"""How do figures, images, tables, texts and files become files of a run?"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.records import ArtifactKind
+from trackyard.values import to_text
+
+
+@attrs.frozen
+class SavedFile:
+    """A file that was written for an artifact."""
+
+    path: Path
+    kind: ArtifactKind
+    media_type: str | None
+
+
+def save_file(source: Path, path: Path) -> SavedFile:
+    """Copy a file as it is now; the user may delete or change it the next moment."""
+    if not source.is_file():
+        # A device or a FIFO would never end.
+        raise ValueError(f"{source} is no regular file")
+    shutil.copyfile(source, path)
+    return SavedFile(path, "file", mimetypes.guess_type(path.name)[0])
+
+
+def save_text(text: Any, path: Path) -> SavedFile:
+    """Write a text; a name that ends in .html makes it a page."""
+    path.write_text(to_text(text), encoding="utf-8", errors="backslashreplace")
+    media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
+    return SavedFile(path, "html" if media_type == "text/html" else "text", media_type)
+
+
+def save_dict(value: Any, path: Path) -> SavedFile:
+    """Write a dict or list as JSON, or as YAML would need a library, as JSON under any name."""
+    text = json.dumps(value, indent=2, default=to_text, skipkeys=True)
+    path.write_text(text, encoding="utf-8")
+    return SavedFile(path, "text", "application/json")
+
+
+def save_figure(figure: Any, path: Path) -> SavedFile:
+    """Write a figure of matplotlib (`savefig`) or of plotly and its like (`write_html`)."""
+    if hasattr(figure, "savefig"):
+        figure.savefig(path)
+        return SavedFile(path, "figure", mimetypes.guess_type(path.name)[0] or "image/png")
+    if hasattr(figure, "write_html"):
+        path = path.with_suffix(".html")
+        figure.write_html(path)
+        return SavedFile(path, "html", "text/html")
+    raise TypeError(f"{type(figure).__name__} has neither savefig() nor write_html()")
+
+
+def save_image(image: Any, path: Path) -> SavedFile:
+    """Write an image: a file, bytes of one, an object with `save()`, or an array.
+
+    Arrays have shape (height, width) or (height, width, channels) with 1, 3 or 4 channels, as
+    integers from 0 to 255 or floats from 0 to 1. They need Pillow.
+    """
+    if isinstance(image, bytes | bytearray | memoryview):
+        path.write_bytes(image)
+    elif isinstance(image, str | Path):
+        save_file(Path(image), path)
+    elif hasattr(image, "save"):
+        image.save(path)
+    else:
+        _image_of_array(image).save(path)
+    return SavedFile(path, "image", mimetypes.guess_type(path.name)[0] or "image/png")
+
+
+def save_table(table: Any, path: Path) -> SavedFile:
+    """Write a table as JSON with `columns` and `data`, which MLflow's page shows as a table.
+
+    Takes a dict of columns, a list of dicts, or a data frame of pandas or polars.
+    """
+    columns, rows = _columns_and_rows(table)
+    text = json.dumps({"columns": columns, "data": rows}, default=_cell)
+    path.write_text(text, encoding="utf-8")
+    return SavedFile(path, "table", "application/json")
+
+
+def _image_of_array(array: Any) -> Any:
+    try:
+        import numpy
+        from PIL import Image
+    except ImportError as error:
+        raise TypeError("an array as an image needs Pillow; type: pip install pillow") from error
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+    pixels = numpy.asarray(array)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.dtype.kind == "f":
+        pixels = numpy.nan_to_num(pixels).clip(0.0, 1.0) * 255.0
+    return Image.fromarray(pixels.round().clip(0, 255).astype("uint8"))
+
+
+def _columns_and_rows(table: Any) -> tuple[list[str], list[list[Any]]]:
+    if hasattr(table, "to_dict") and hasattr(table, "columns"):
+        columns = [to_text(column) for column in table.columns]
+        values = table.values.tolist() if hasattr(table, "values") else table.rows()
+        return columns, [list(row) for row in values]
+    if isinstance(table, Mapping):
+        columns = [to_text(column) for column in table]
+        cells = [list(column) for column in table.values()]
+        length = max((len(column) for column in cells), default=0)
+        padded = [column + [None] * (length - len(column)) for column in cells]
+        return columns, [list(row) for row in zip(*padded, strict=True)]
+    rows = [dict(row) for row in table]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [to_text(name) for name in names], [[row.get(name) for name in names] for row in rows]
+
+
+def _cell(value: Any) -> Any:
+    item = getattr(value, "item", None)
+    try:
+        return item() if callable(item) else to_text(value)
+    except Exception:
+        return to_text(value)

@@ -1,0 +1,1 @@
+"""Which orchestrators come with core?"""

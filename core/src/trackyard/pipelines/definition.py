@@ -1,0 +1,95 @@
+"""How is a function made a pipeline, and what happens when it is called?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, overload
+
+import attrs
+
+from trackyard.config import find_project
+from trackyard.errors import PipelineError
+from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
+from trackyard.pipelines.runner import PipelineRunner
+from trackyard.pipelines.steps import take_after
+from trackyard.views import PipelineRun
+
+
+@attrs.frozen(eq=False, slots=False)
+class Pipeline:
+    """A function whose calls of steps make up a graph; calling it runs them.
+
+    Attributes:
+        function: The user's function.
+        name: The pipeline's name.
+    """
+
+    function: Callable[..., Any]
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        take_after(self, self.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> PipelineRun:
+        """Run the pipeline on the active stack.
+
+        Returns:
+            The pipeline run, as `Client().get_pipeline_run` gives it.
+
+        Raises:
+            PipelineError, ConfigError: Something does not fit; nothing was run.
+            Exception: What a step raised, with its own traceback, once the steps that do not
+                depend on it have run.
+        """
+        if graph_being_built() is not None:
+            raise PipelineError(
+                f"pipeline {self.name!r} was called inside a pipeline; call its steps instead"
+            )
+        graph, params = self.build(*args, **kwargs)
+        return PipelineRunner(graph, params, find_project()).run()
+
+    def build(self, *args: Any, **kwargs: Any) -> tuple[Graph, dict[str, Any]]:
+        """Build the graph without running it.
+
+        Returns:
+            The graph, and the arguments by parameter name.
+
+        Raises:
+            PipelineError: An argument does not fit, here or at one of the steps.
+        """
+        params = bind_arguments(self.function, args, kwargs, f"pipeline {self.name!r}")
+        graph = Graph(self.name)
+        with graph.building():
+            self.function(*args, **kwargs)
+        graph.dependencies()
+        return graph, params
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self.name}>"
+
+
+@overload
+def pipeline(function: Callable[..., Any], /) -> Pipeline: ...
+
+
+@overload
+def pipeline(*, name: str | None = None) -> Callable[[Callable[..., Any]], Pipeline]: ...
+
+
+def pipeline(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Make a function a pipeline, as `@pipeline` or `@pipeline(name=...)`.
+
+    Args:
+        function: The function; it calls steps and passes their outputs on.
+        name: The pipeline's name; the function's by default.
+    """
+    if function is None:
+        return functools.partial(_make_pipeline, name=name)
+    return _make_pipeline(function, name)
+
+
+def _make_pipeline(function: Callable[..., Any], name: str | None) -> Pipeline:
+    if not callable(function):
+        raise PipelineError(f"@pipeline goes above a function, not above {function!r}")
+    return Pipeline(function, name or str(getattr(function, "__name__", "pipeline")))

@@ -1,0 +1,184 @@
+"""Which steps does a pipeline have, what does each wait for, and does it fit together?"""
+
+from __future__ import annotations
+
+import graphlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard.errors import PipelineError
+from trackyard.pipelines.types import output_names, output_type, type_mismatch, value_mismatch
+from trackyard.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from trackyard.pipelines.steps import Step
+
+_building: ContextVar[Graph | None] = ContextVar("trackyard_graph", default=None)
+
+
+@attrs.define(eq=False)
+class Node:
+    """A call of a step inside a pipeline.
+
+    Attributes:
+        name: The step's name, with a number from its second call on: `train`, `train_2`.
+        step: The step.
+        arguments: Values by parameter name; an `Output` stands for another step's result.
+        position: Place in the pipeline, from 0.
+    """
+
+    name: str
+    step: Step
+    arguments: Mapping[str, Any]
+    position: int
+
+    def inputs(self) -> Iterator[Output]:
+        """Give the outputs of other steps that this call needs."""
+        for value in self.arguments.values():
+            yield from _outputs_in(value)
+
+
+@attrs.frozen(eq=False)
+class Output:
+    """What a step will give. Inside a pipeline it is passed on; it has no value yet.
+
+    Attributes:
+        node: The call that gives it.
+        name: Name of the output, or None for all outputs of a step that has several.
+    """
+
+    node: Node
+    name: str | None
+
+    def __iter__(self) -> Iterator[Output]:
+        names = output_names(self.node.step.function)
+        if self.name is not None or len(names) == 1:
+            raise PipelineError(
+                f"step {self.node.name!r} has one output; to unpack it, annotate the step as "
+                f"returning tuple[...] with one type for each output"
+            )
+        return iter([Output(self.node, name) for name in names])
+
+    def __bool__(self) -> bool:
+        raise PipelineError(
+            f"the output of step {self.node.name!r} is not known while the pipeline is built; "
+            f"decide inside a step"
+        )
+
+
+class Graph:
+    """The calls of steps that a pipeline function made, in order."""
+
+    def __init__(self, pipeline: str) -> None:
+        self.pipeline = pipeline
+        self.nodes: dict[str, Node] = {}
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Let calls of steps in this block add to the graph."""
+        token = _building.set(self)
+        try:
+            yield
+        finally:
+            _building.reset(token)
+
+    def add(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
+        """Add a call of a step.
+
+        Raises:
+            PipelineError: The arguments do not fit the step.
+        """
+        where = f"pipeline {self.pipeline!r}, step {step.name!r}"
+        arguments = bind_arguments(step.function, args, kwargs, where)
+        same = sum(node.step.name == step.name for node in self.nodes.values())
+        name = step.name if not same else f"{step.name}_{same + 1}"
+        if name in self.nodes:
+            raise PipelineError(f"{where}: there is another step called {name!r}; rename one")
+        for parameter, value in arguments.items():
+            if isinstance(value, Output):
+                given = output_type(value.node.step.function, value.name)
+                problem = type_mismatch(step.function, parameter, given)
+            else:
+                problem = value_mismatch(step.function, parameter, value)
+            if problem:
+                raise PipelineError(f"{where}: argument {parameter!r} {problem}")
+        node = self.nodes[name] = Node(name, step, arguments, len(self.nodes))
+        names = output_names(step.function)
+        return Output(node, names[0] if len(names) == 1 else None)
+
+    def dependencies(self) -> dict[str, set[str]]:
+        """Give for each step the names of those that it waits for.
+
+        Raises:
+            PipelineError: An `after` names no step of this pipeline, or steps wait for each other.
+        """
+        waits: dict[str, set[str]] = {}
+        for node in self.nodes.values():
+            waits[node.name] = {output.node.name for output in node.inputs()}
+            for name in node.step.after:
+                if name not in self.nodes:
+                    hint = did_you_mean(name, self.nodes) or f"; steps are {listed(self.nodes)}"
+                    raise PipelineError(
+                        f"pipeline {self.pipeline!r}, step {node.name!r}: "
+                        f"after={name!r} is no step of this pipeline{hint}"
+                    )
+                waits[node.name].add(name)
+        try:
+            graphlib.TopologicalSorter(waits).prepare()
+        except graphlib.CycleError as error:
+            circle = " waits for ".join(repr(name) for name in reversed(error.args[1]))
+            raise PipelineError(
+                f"pipeline {self.pipeline!r}: steps wait for each other: {circle}"
+            ) from None
+        return waits
+
+
+def graph_being_built() -> Graph | None:
+    """Give the graph that a pipeline function is building in this context, if any."""
+    return _building.get()
+
+
+def bind_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
+) -> dict[str, Any]:
+    """Bind arguments to a function's parameters, defaults included.
+
+    Raises:
+        PipelineError: An argument is missing, unknown or given twice.
+    """
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        hint = did_you_mean(unknown[0], signature.parameters) if unknown else ""
+        raise PipelineError(f"{where}: {error}{hint or f'; it takes {signature}'}") from None
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def fill_in(value: Any, load: Callable[[Output], Any]) -> Any:
+    """Replace outputs of other steps by their values, also inside lists, tuples and dicts."""
+    if isinstance(value, Output):
+        return load(value)
+    if type(value) in (list, tuple):
+        return type(value)(fill_in(item, load) for item in value)
+    if type(value) is dict:
+        return {key: fill_in(item, load) for key, item in value.items()}
+    return value
+
+
+def _outputs_in(value: Any) -> Iterator[Output]:
+    if isinstance(value, Output):
+        yield value
+    elif type(value) in (list, tuple):
+        for item in value:
+            yield from _outputs_in(item)
+    elif type(value) is dict:
+        for item in value.values():
+            yield from _outputs_in(item)

@@ -1,0 +1,118 @@
+"""How is a function made a step?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+import attrs
+
+from trackyard.errors import PipelineError
+from trackyard.pipelines.graph import graph_being_built
+from trackyard.trackers import Selection, Settings
+
+
+@attrs.frozen(eq=False, slots=False)
+class Step:
+    """A function with what a pipeline needs to know of it.
+
+    Inside a pipeline, calling it adds it to the graph; anywhere else it is the plain function.
+
+    Attributes:
+        function: The user's function.
+        name: The step's name.
+        experiment_tracker: Trackers that its runs are tracked in; none by default.
+        settings: Fields to lay over the trackers' configuration.
+        after: Names of steps that it waits for without taking anything from them.
+        retries: How often a failed attempt is tried again, each as a tracker run of its own.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    experiment_tracker: Selection = None
+    settings: Settings = attrs.field(factory=dict)
+    after: tuple[str, ...] = ()
+    retries: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        take_after(self, self.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Add the step to the pipeline that is being built, or call the function."""
+        graph = graph_being_built()
+        if graph is None:
+            return self.function(*args, **kwargs)
+        return graph.add(self, args, kwargs)
+
+    def with_options(self, **options: Any) -> Step:
+        """Give the same step with other options, such as `name=` or `experiment_tracker=`."""
+        current = {field.name: getattr(self, field.name) for field in attrs.fields(Step)}
+        function = current.pop("function")
+        return _make_step(function, **{**current, **options})
+
+    def __repr__(self) -> str:
+        return f"<Step {self.name}>"
+
+
+def take_after(wrapper: object, function: Callable[..., Any]) -> None:
+    """Give a frozen wrapper the name, docstring and signature of its function."""
+    names = (name for name in functools.WRAPPER_ASSIGNMENTS if hasattr(function, name))
+    vars(wrapper).update({name: getattr(function, name) for name in names}, __wrapped__=function)
+
+
+@overload
+def step(function: Callable[..., Any], /) -> Step: ...
+
+
+@overload
+def step(
+    *,
+    name: str | None = None,
+    experiment_tracker: Selection = None,
+    settings: Settings | None = None,
+    after: str | Step | Sequence[str | Step] = (),
+    retries: int = 0,
+) -> Callable[[Callable[..., Any]], Step]: ...
+
+
+def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a step, as `@step` or `@step(experiment_tracker=...)`.
+
+    Args:
+        function: The function; its annotations name and check outputs and inputs.
+        options: As follows.
+        name: The step's name; the function's by default.
+        experiment_tracker: A tracker's name, a list of names, or `True` for every tracker of the
+            active stack.
+        settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
+        after: Steps, or names of steps, that it waits for without taking anything from them.
+        retries: How often a failed attempt is tried again.
+
+    Raises:
+        PipelineError: An option is wrong.
+    """
+    if function is None:
+        return functools.partial(_make_step, **options)
+    return _make_step(function, **options)
+
+
+def _make_step(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    experiment_tracker: Selection = None,
+    settings: Settings | None = None,
+    after: str | Step | Sequence[str | Step] = (),
+    retries: int = 0,
+) -> Step:
+    if not callable(function):
+        raise PipelineError(f"@step goes above a function, not above {function!r}")
+    name = name or str(getattr(function, "__name__", "step"))
+    if settings is not None and not isinstance(settings, Mapping):
+        raise PipelineError(f"step {name!r}: settings must be a dict, not {settings!r}")
+    if type(retries) is not int or retries < 0:
+        raise PipelineError(f"step {name!r}: retries must be 0 or more, not {retries!r}")
+    befores = [after] if isinstance(after, str | Step) else list(after)
+    names = tuple(item.name if isinstance(item, Step) else item for item in befores)
+    return Step(function, name, experiment_tracker, settings or {}, names, retries)

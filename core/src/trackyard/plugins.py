@@ -1,0 +1,284 @@
+"""Which plugins are installed, and does a plugin keep the rules of the contract?
+
+Discovery reads the metadata of installed distributions and imports nothing. A plugin is imported
+when it is used, each in its own guard: pluggy's own loader stops at the first one that is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard.errors import PluginError
+from trackyard.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+FLAVORS = "trackyard.flavors"
+PLUGINS = "trackyard.plugins"
+ORCHESTRATORS = "trackyard.orchestrators"
+GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS)
+_KINDS = {FLAVORS: "flavor", PLUGINS: "plugin", ORCHESTRATORS: "orchestrator"}
+
+# What `pip install` would bring; listed where it is not installed.
+KNOWN_FLAVORS = ("mlflow",)
+
+
+@attrs.frozen
+class PluginInfo:
+    """A plugin as its distribution's metadata declares it; nothing of it has been imported.
+
+    Attributes:
+        name: Name of the entry point: the flavor's, plugin's or orchestrator's name.
+        group: The entry-point group.
+        value: Where the object is, as `module:attribute`.
+        distribution, version, summary: Of the distribution that declares it.
+        is_blocked: Named in `TRACKYARD_DISABLE_PLUGINS`.
+    """
+
+    name: str
+    group: str
+    value: str
+    distribution: str = ""
+    version: str = ""
+    summary: str = ""
+    is_blocked: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}".strip() or self.value
+
+
+def blocked_names() -> frozenset[str]:
+    """Give the names in `TRACKYARD_DISABLE_PLUGINS`, in their normal form (PEP 503)."""
+    names = os.environ.get("TRACKYARD_DISABLE_PLUGINS", "").split(",")
+    return frozenset(_normal(name.strip()) for name in names if name.strip())
+
+
+def find_plugins(group: str) -> tuple[PluginInfo, ...]:
+    """List the installed plugins of an entry-point group, sorted by name, importing none."""
+    from importlib.metadata import entry_points  # 40 ms, needed only where plugins are looked up
+
+    blocked = blocked_names()
+    found = {_describe(entry_point, blocked) for entry_point in entry_points(group=group)}
+    return tuple(sorted(found, key=lambda info: (info.name, info.distribution)))
+
+
+def load_flavor(reference: str) -> type:
+    """Import a flavor by its name or by a dotted path such as `mypkg.trackers:CsvTracker`.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken, or breaks a rule.
+    """
+    if ":" in reference:
+        info = PluginInfo(reference, FLAVORS, reference)
+    else:
+        info = _only_one(reference, FLAVORS, "flavor", "trackyard-")
+    loaded = _load(info, "flavor")
+    if not inspect.isclass(loaded) or not attrs.has(loaded):
+        raise PluginError(
+            f"flavor {info.name!r} from {info.origin}: {info.value} is not a flavor class; "
+            f"write @trackyard.flavor above the class"
+        )
+    check_hooks(loaded, f"flavor {info.name!r} from {info.origin}")
+    return loaded
+
+
+def load_orchestrator(name: str) -> Any:
+    """Import an orchestrator class by its name.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken.
+    """
+    return _load(_only_one(name, ORCHESTRATORS, "orchestrator", "trackyard-"), "orchestrator")
+
+
+def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
+    """Import the cross-cutting plugins that are installed and not blocked.
+
+    Returns:
+        Those that loaded, as pairs of name and object, and one line for each that did not: a
+        plugin that is merely installed never stops the work.
+    """
+    loaded: list[tuple[str, object]] = []
+    problems: list[str] = []
+    for info in find_plugins(PLUGINS):
+        if info.is_blocked:
+            continue
+        try:
+            plugin = _load(info, "plugin")
+            check_hooks(plugin, f"plugin {info.name!r} from {info.origin}")
+        except PluginError as error:
+            problems.append(str(error))
+        else:
+            loaded.append((info.name, plugin))
+    return tuple(loaded), tuple(problems)
+
+
+def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
+    """Import a plugin and give its file and the hooks that it implements.
+
+    Raises:
+        PluginError: It is blocked or broken, or breaks a rule.
+    """
+    plugin = _load(info, _KINDS[info.group])
+    if info.group != ORCHESTRATORS:
+        check_hooks(plugin, f"{_KINDS[info.group]} {info.name!r} from {info.origin}")
+    owner = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
+    return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
+
+
+def hook_signatures() -> dict[str, tuple[str, ...]]:
+    """Give every hook of the contract with the names of its arguments."""
+    from trackyard import hookspecs
+
+    return {
+        name: tuple(inspect.signature(function).parameters)
+        for name, function in vars(hookspecs).items()
+        if name.startswith("tracker_") and inspect.isfunction(function)
+    }
+
+
+def implemented_hooks(plugin: object) -> tuple[str, ...]:
+    """Name the hooks that a plugin implements, in the order of the contract."""
+    marked = {_hook_name(name, function) for name, function in _marked(plugin)}
+    return tuple(name for name in hook_signatures() if name in marked)
+
+
+def check_hooks(plugin: object, who: str) -> None:
+    """Reject a plugin that pluggy would accept in silence and that would not work.
+
+    Args:
+        plugin: A flavor class, a module or any other object.
+        who: The plugin and its distribution, for the message.
+
+    Raises:
+        PluginError: It says what is wrong and what to type.
+    """
+    signatures = hook_signatures()
+    for name, function in _functions(plugin):
+        if name.startswith("tracker_") and not hasattr(function, "trackyard_impl"):
+            raise PluginError(
+                f"{who}: {name}() looks like a hook but is not marked; "
+                f"write @trackyard.hookimpl above it, or give it another name"
+            )
+    for name, function in _marked(plugin):
+        hook = _hook_name(name, function)
+        if hook not in signatures:
+            raise PluginError(
+                f"{who}: {hook}() is not a hook of Trackyard"
+                f"{did_you_mean(hook, signatures) or f'; hooks are {listed(signatures)}'}"
+            )
+        _check_signature(function, f"{who}: {name}()", signatures[hook])
+
+
+def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> None:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{where} is async, and hooks are called directly; write a plain def")
+    parameters = list(inspect.signature(function).parameters.values())
+    if parameters and parameters[0].name == "self":
+        parameters = parameters[1:]
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise PluginError(
+                f"{where} takes {parameter.name!r} by keyword only, which pluggy cannot pass; "
+                f"remove the * before it"
+            )
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise PluginError(
+                f"{where} takes {parameter}, which pluggy cannot pass; "
+                f"name the arguments that it needs: {', '.join(allowed) or 'none'}"
+            )
+        if parameter.name not in allowed:
+            raise PluginError(
+                f"{where} takes {parameter.name!r}, which this hook does not offer"
+                f"{did_you_mean(parameter.name, allowed)}; "
+                f"it offers {', '.join(allowed) or 'no argument'}"
+            )
+
+
+def _describe(entry_point: EntryPoint, blocked: frozenset[str]) -> PluginInfo:
+    distribution = entry_point.dist
+    name = distribution.name if distribution else ""
+    metadata: Any = distribution.metadata if distribution else {}
+    return PluginInfo(
+        name=entry_point.name,
+        group=entry_point.group,
+        value=entry_point.value,
+        distribution=name,
+        version=distribution.version if distribution else "",
+        summary=(metadata["Summary"] or "") if distribution else "",
+        is_blocked=bool(blocked & {_normal(entry_point.name), _normal(name)}),
+    )
+
+
+def _only_one(name: str, group: str, kind: str, prefix: str) -> PluginInfo:
+    installed = find_plugins(group)
+    matches = [info for info in installed if info.name == name]
+    if not matches:
+        names = {info.name for info in installed}
+        install = f"; type: pip install {prefix}{name}" if name in KNOWN_FLAVORS else ""
+        hint = did_you_mean(name, names) or install or f"; installed are {listed(names)}"
+        raise PluginError(f"no {kind} {name!r} is installed{hint}")
+    if len(matches) > 1:
+        owners = " and ".join(info.origin for info in matches)
+        raise PluginError(
+            f"{kind} {name!r} is declared by {owners}; type: pip uninstall one of them"
+        )
+    return matches[0]
+
+
+def _load(info: PluginInfo, kind: str) -> Any:
+    if info.is_blocked or blocked_names() & {_normal(info.name)}:
+        raise PluginError(
+            f"{kind} {info.name!r} is blocked by TRACKYARD_DISABLE_PLUGINS="
+            f"{os.environ['TRACKYARD_DISABLE_PLUGINS']}; take it out of there to use it"
+        )
+    module_name, _, attribute = info.value.partition(":")
+    here = str(Path.cwd())
+    if not info.distribution and here not in sys.path:
+        # A dotted path names the user's own module; console scripts do not look beside them.
+        sys.path.append(here)
+    try:
+        loaded: Any = importlib.import_module(module_name.strip())
+        for part in filter(None, attribute.strip().split(".")):
+            loaded = getattr(loaded, part)
+    except Exception as error:
+        raise PluginError(
+            f"{kind} {info.name!r} from {info.origin} cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return loaded
+
+
+def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
+    """Give a plugin's functions without evaluating properties."""
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name, None)
+        if isinstance(function, staticmethod | classmethod):
+            function = function.__func__
+        if inspect.isfunction(function):
+            yield name, function
+
+
+def _marked(plugin: object) -> Iterator[tuple[str, Any]]:
+    return ((name, f) for name, f in _functions(plugin) if hasattr(f, "trackyard_impl"))
+
+
+def _hook_name(name: str, function: Any) -> str:
+    """Give the hook that a function implements: its own name, or what `specname=` says."""
+    return str(function.trackyard_impl.get("specname") or name)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

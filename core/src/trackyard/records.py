@@ -1,0 +1,231 @@
+"""Which values cross the contract between core and a tracker?
+
+All are frozen: a plugin cannot change what its neighbour gets. Times are integers, nanoseconds
+since the epoch (UTC), as in OpenTelemetry: a float would lose what makes a re-delivery equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import attrs
+
+Status = Literal["running", "finished", "failed", "killed", "crashed"]
+StepStatus = Literal["running", "finished", "failed", "killed", "crashed", "skipped", "cached"]
+ArtifactKind = Literal["file", "image", "figure", "table", "text", "html"]
+ParamValue = str | int | float | bool | None
+
+# From best to worst: a pipeline run ends with the worst of its steps' statuses.
+SEVERITY: tuple[Status, ...] = ("running", "finished", "killed", "failed", "crashed")
+
+
+def _immutable(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.frozen
+class Run:
+    """One attempt of one step (or one `start_run` block, or a pipeline run) as a tracker sees it.
+
+    Attributes:
+        id: 32 hexadecimal digits (UUID version 7), chosen by core. `tracker_start_run` with the
+            same id continues the same remote run.
+        name: What people call the run.
+        experiment: The experiment that it belongs to.
+        pipeline: Name of the pipeline, or None in a `start_run` block.
+        step: Name of the step, or None for a pipeline run's own tracker run.
+        attempt: 1 for the first try of a step, 2 for its first retry.
+        group: Id shared by all runs of one pipeline run.
+        parent_id: Id of the pipeline run's own tracker run, where the tracker can nest.
+        tags: Tags given at the start.
+        started_at: When the run started, in nanoseconds since the epoch.
+        ended_at: When it ended, likewise; set for the end and fail hooks only.
+        deadline: Seconds left for this hook.
+        folder: Private to this tracker and run, kept across processes: SDK directories, temporary
+            files and remote ids go there, so that recovery finds them.
+        parent_folder: The same of the parent run on this tracker.
+        attached: True when another process continues the run (sync, recovery, replay): leave the
+            SDK's global state alone then.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    started_at: int
+    folder: Path
+    pipeline: str | None = None
+    step: str | None = None
+    attempt: int = 1
+    group: str | None = None
+    parent_id: str | None = None
+    parent_folder: Path | None = None
+    tags: Mapping[str, str] = attrs.field(factory=dict, converter=_immutable)
+    ended_at: int | None = None
+    deadline: float = 10.0
+    attached: bool = False
+
+    @property
+    def identity_tags(self) -> dict[str, str]:
+        """What every flavor mirrors as tags or config at the start, so that a run can be found."""
+        tags = {
+            "trackyard.run_id": self.id,
+            "trackyard.pipeline": self.pipeline,
+            "trackyard.step": self.step,
+            "trackyard.attempt": str(self.attempt),
+            "trackyard.group": self.group,
+        }
+        return {key: value for key, value in tags.items() if value is not None}
+
+
+@attrs.frozen
+class Failure:
+    """Why a run did not finish.
+
+    Attributes:
+        status: `failed` (it raised), `killed` (signalled or cancelled), `crashed` (found dead).
+        kind: Name of the exception's class, or of the signal.
+        message: The exception's message, redacted.
+        traceback: The traceback as text, redacted, without local values.
+        signal: Number of the signal that ended the run, if one did.
+    """
+
+    status: Literal["failed", "killed", "crashed"]
+    kind: str
+    message: str = ""
+    traceback: str = ""
+    signal: int | None = None
+
+
+@attrs.frozen
+class Metric:
+    """One number at one moment. `step` is the training step, `timestamp` nanoseconds."""
+
+    key: str
+    value: float
+    step: int | float | None
+    timestamp: int
+
+
+@attrs.frozen
+class Param:
+    """One input of the run, such as a learning rate."""
+
+    key: str
+    value: ParamValue
+
+
+@attrs.frozen
+class Tag:
+    """One label of the run; the last value of a key counts."""
+
+    key: str
+    value: str
+
+
+@attrs.frozen
+class Artifact:
+    """One file of the run.
+
+    Attributes:
+        name: Where it belongs in the run, such as `plots/loss.png`.
+        path: The local copy, made when it was logged; its file name is the last part of `name`.
+        kind: What it shows: file, image, figure, table, text or html.
+        media_type: MIME type, or None where unknown.
+        step: Training step, or None.
+        timestamp: When it was logged, in nanoseconds since the epoch.
+    """
+
+    name: str
+    path: Path
+    kind: ArtifactKind
+    media_type: str | None = None
+    step: int | float | None = None
+    timestamp: int = 0
+
+
+Record = Metric | Param | Tag | Artifact
+
+
+@attrs.frozen
+class Batch:
+    """Records of one run, in the order of logging, already fitted to the flavor's capabilities.
+
+    Attributes:
+        metrics, params, tags, artifacts: The records by kind.
+        first_sequence, last_sequence: The range of journal entries that they come from. A
+            delivery that is repeated has the same range and the same records.
+    """
+
+    metrics: tuple[Metric, ...] = ()
+    params: tuple[Param, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    first_sequence: int = 0
+    last_sequence: int = 0
+
+    @classmethod
+    def of(cls, records: tuple[Record, ...], first_sequence: int, last_sequence: int) -> Batch:
+        """Sort records by kind; within a kind they keep their order."""
+        return cls(
+            metrics=tuple(record for record in records if isinstance(record, Metric)),
+            params=tuple(record for record in records if isinstance(record, Param)),
+            tags=tuple(record for record in records if isinstance(record, Tag)),
+            artifacts=tuple(record for record in records if isinstance(record, Artifact)),
+            first_sequence=first_sequence,
+            last_sequence=last_sequence,
+        )
+
+    def __len__(self) -> int:
+        return len(self.metrics) + len(self.params) + len(self.tags) + len(self.artifacts)
+
+    def rows(self) -> tuple[tuple[int | float | None, int, dict[str, float]], ...]:
+        """Group metrics into rows `(step, timestamp, {key: value})` for SDKs that log rows.
+
+        Metrics of one call share step and timestamp, so a row is what one call logged.
+        """
+        rows: dict[tuple[int | float | None, int], dict[str, float]] = {}
+        for metric in self.metrics:
+            rows.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+        return tuple((step, timestamp, values) for (step, timestamp), values in rows.items())
+
+
+@attrs.frozen
+class Capabilities:
+    """What a backend can hold; core maps records down to it and reports what it changed.
+
+    Attributes:
+        kinds: Kinds of artifact that it shows as such; others arrive as plain files.
+        key_pattern: Regular expression that a whole metric, param or tag key must match;
+            characters that it forbids are escaped, reversibly.
+        key_length, param_length, tag_length: Most characters of a key and of the values.
+        step_rule: `any`, `increasing` or `integer` (64 bits, signed).
+        not_a_number: `keep`, or `drop` where the backend cannot hold NaN and infinities.
+        largest_batch: Most records that one `tracker_log` call may get.
+        nests: A pipeline run gets a tracker run of its own, the parent of its steps' runs.
+        concurrent_runs: Several runs may be open in one process.
+        shared_runs: Several processes may write one run.
+        acknowledges: `batch` where what `tracker_log` returned from is durable; `end` where only
+            the end hook makes it so.
+        idempotence: `natural` where sending a batch twice changes nothing; `cursor` where the
+            flavor writes `trackyard.cursor` with each batch and returns it from its start;
+            `rebuild` where the run has to be sent again from its first record.
+        shows_failure_as: `status` where the backend has a failed state, else `tag`.
+    """
+
+    kinds: frozenset[str] = frozenset({"file", "image", "figure", "table", "text", "html"})
+    key_pattern: str = r"(?s).+"
+    key_length: int | None = None
+    param_length: int | None = None
+    tag_length: int | None = None
+    step_rule: Literal["any", "increasing", "integer"] = "any"
+    not_a_number: Literal["keep", "drop"] = "keep"
+    largest_batch: int = 1000
+    nests: bool = False
+    concurrent_runs: bool = True
+    shared_runs: bool = False
+    acknowledges: Literal["batch", "end"] = "batch"
+    idempotence: Literal["natural", "cursor", "rebuild"] = "natural"
+    shows_failure_as: Literal["status", "tag"] = "status"

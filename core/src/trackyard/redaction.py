@@ -1,0 +1,40 @@
+"""How are secrets kept out of what is written down?"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterable
+from typing import Literal
+
+from trackyard.records import Failure
+
+_URL_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^\s/@'\"]+@")
+
+
+class Redactor:
+    """Removes the values of secrets, and user names and passwords in URLs, from texts.
+
+    Args:
+        secrets: Values of secrets; those under 8 characters are no use as a search text.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
+
+    def redact(self, text: str) -> str:
+        """Give the text with `***` in place of each secret."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _URL_CREDENTIALS.sub(r"\1***@", text)
+
+    def failure(
+        self, error: BaseException, status: Literal["failed", "killed", "crashed"] = "failed"
+    ) -> Failure:
+        """Describe an exception; frames and messages, never the values of variables."""
+        try:
+            message = str(error)
+        except Exception:  # an exception whose __str__ raises
+            message = "(the exception's message cannot be shown)"
+        text = "".join(traceback.format_exception(error))
+        return Failure(status, type(error).__name__, self.redact(message), self.redact(text))

@@ -1,0 +1,181 @@
+"""Which trackers does a step use, and how is an instance of each made?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard.config import structure
+from trackyard.errors import ConfigError, PluginError
+from trackyard.flavors import capabilities_of, secrets_of
+from trackyard.plugins import FLAVORS, find_plugins, load_flavor
+from trackyard.stacks import (
+    ExperimentTracker,
+    Stack,
+    TrackerOptions,
+    active_stack,
+    load_trackers,
+    split_options,
+)
+from trackyard.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from trackyard.config import Project
+    from trackyard.records import Capabilities
+
+Settings = Mapping[str, Mapping[str, Any]]
+Selection = bool | str | Sequence[str] | None
+
+DEFAULT_TRACKER = "local"
+DEFAULT_FLAVOR = "mlflow"
+
+
+@attrs.frozen
+class Tracker:
+    """A configured tracker with a step's settings laid over it, ready to make instances.
+
+    Attributes:
+        name: Its name in the stack.
+        options: Core's options.
+        flavor: The flavor class.
+        fields: The flavor's fields, merged, still as written (secrets as references).
+        place: File and key path, for messages.
+    """
+
+    name: str
+    options: TrackerOptions
+    flavor: type
+    fields: Mapping[str, Any]
+    place: str
+
+    def new_instance(self) -> Any:
+        """Make the instance that serves one run.
+
+        Raises:
+            ConfigError: A field is unknown, missing or of the wrong type.
+        """
+        return structure(self.fields, self.flavor, self.place)
+
+    def capabilities(self) -> Capabilities:
+        """Give the limits that an instance of this tracker declares."""
+        return capabilities_of(self.new_instance())
+
+    def secrets(self) -> dict[str, str]:
+        """Read the secrets that this tracker refers to.
+
+        Raises:
+            ConfigError: One cannot be read; the message has its file and key path.
+        """
+        values = {}
+        for field, secret in secrets_of(self.new_instance()).items():
+            try:
+                values[field] = secret.reveal()
+            except ConfigError as error:
+                raise ConfigError(f"{self.place}.{field}: {error}") from error
+        return values
+
+
+class Trackers:
+    """The experiment trackers of a project, by name."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    @cached_property
+    def configured(self) -> dict[str, ExperimentTracker]:
+        """All configured trackers; with no configuration MLflow on sqlite, where installed."""
+        configured = load_trackers(self._project)
+        return configured or self._default_trackers()
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The active stack; with no configuration it holds the default tracker."""
+        stack = active_stack(self._project)
+        if not stack.experiment_trackers and not self._project.table.get("stacks"):
+            return attrs.evolve(stack, experiment_trackers=tuple(self.configured))
+        return stack
+
+    def select(self, selection: Selection, settings: Settings | None = None) -> list[Tracker]:
+        """Choose trackers by `True` (the active stack's), a name or names, and check them.
+
+        Args:
+            selection: As in `@step(experiment_tracker=...)`; None and False choose none.
+            settings: Fields to lay over the configuration, by tracker name or flavor name.
+
+        Raises:
+            ConfigError: A tracker or a key in `settings` is unknown, a field is wrong, or a
+                secret cannot be read.
+        """
+        trackers = [self._prepare(name, settings or {}) for name in self._names(selection)]
+        self._check_settings(settings or {}, trackers)
+        for tracker in trackers:
+            tracker.secrets()
+        return trackers
+
+    def _names(self, selection: Selection) -> list[str]:
+        if selection is True:
+            return list(self.stack.experiment_trackers)
+        if not selection:
+            return []
+        names = [selection] if isinstance(selection, str) else list(selection)
+        for name in names:
+            if name not in self.configured:
+                raise ConfigError(self._unknown(name))
+        return list(dict.fromkeys(names))
+
+    def _unknown(self, name: str) -> str:
+        text = f"no experiment tracker {name!r} is configured"
+        if not self.configured and name == DEFAULT_TRACKER:
+            return f"{text}; type: pip install trackyard-{DEFAULT_FLAVOR}"
+        hint = did_you_mean(name, self.configured)
+        return text + (hint or f"; configured are {listed(self.configured)}")
+
+    def _prepare(self, name: str, settings: Settings) -> Tracker:
+        configured = self.configured[name]
+        try:
+            flavor = load_flavor(configured.options.flavor)
+        except PluginError as error:
+            raise ConfigError(f"{configured.place}.flavor: {error}") from error
+        overlay = _merged(settings.get(configured.options.flavor, {}), settings.get(name, {}))
+        place = configured.place + (" with the step's settings" if overlay else "")
+        table = _merged({**attrs.asdict(configured.options), **configured.fields}, overlay)
+        options, fields = split_options(table, place)
+        tracker = Tracker(name, options, flavor, fields, place)
+        tracker.new_instance()
+        return tracker
+
+    def _check_settings(self, settings: Settings, trackers: list[Tracker]) -> None:
+        known = {t.name for t in trackers} | {t.options.flavor for t in trackers}
+        known |= set(self.configured)
+        for key, value in settings.items():
+            if key not in known:
+                hint = did_you_mean(key, known) or f"; known are {listed(known)}"
+                raise ConfigError(f"settings: {key!r} is no experiment tracker or flavor{hint}")
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"settings[{key!r}]: must be a dict, not {value!r}")
+
+    def _default_trackers(self) -> dict[str, ExperimentTracker]:
+        installed = {info.name for info in find_plugins(FLAVORS) if not info.is_blocked}
+        if DEFAULT_FLAVOR not in installed:
+            return {}
+        place = self._project.place("experiment_trackers", DEFAULT_TRACKER)
+        options = TrackerOptions(flavor=DEFAULT_FLAVOR)
+        tracker = ExperimentTracker(name=DEFAULT_TRACKER, options=options, fields={}, place=place)
+        return {DEFAULT_TRACKER: tracker}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay fields over others: tables and lists (tags above all) are joined, the rest replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = {**old, **value}
+        elif isinstance(old, list) and isinstance(value, list):
+            merged[key] = [*old, *(item for item in value if item not in old)]
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,361 @@
+"""What does a user call to track a run: `start_run`, `current_run` and the portable calls?"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trackyard import media
+from trackyard.config import find_project
+from trackyard.errors import NoActiveRunError
+from trackyard.identifiers import new_name
+from trackyard.journal import Entry
+from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
+from trackyard.media import SavedFile
+from trackyard.records import Artifact
+from trackyard.redaction import Redactor
+from trackyard.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
+
+logger = logging.getLogger("trackyard")
+
+
+class ActiveRun:
+    """A run that is being tracked. Its log calls reach every tracker of the run.
+
+    No log call raises or waits for a tracker, whatever it is given; what cannot be logged is
+    named in a warning of the logger `trackyard`. Any thread may log.
+    """
+
+    def __init__(self, tracked: TrackedRun) -> None:
+        self._tracked = tracked
+        self._files = 0
+        self._warned: set[str] = set()
+
+    @property
+    def id(self) -> str:
+        """The run's id: 32 hexadecimal digits."""
+        return self._tracked.run.id
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self._tracked.run.name
+
+    @property
+    def url(self) -> str | None:
+        """The run's address on the first tracker that has one by now, or None."""
+        return next(iter(self.urls.values()), None)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The run's addresses by tracker name, as far as they are known by now."""
+        return self._tracked.urls
+
+    def native_run(self, name: str) -> object:
+        """Give the SDK's own run object that a tracker offers, or None where it offers none."""
+        return self._tracked.native_runs.get(name)
+
+    def log_metric(self, key: str, value: Any, step: Any = None) -> None:
+        """Log one number, such as a loss.
+
+        Args:
+            key: Its name; slashes make groups, as in `train/loss`.
+            value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
+            step: The training step that it belongs to.
+        """
+        number = to_number(value)
+        if number is None:
+            self._warn(f"metric {to_text(key)!r} was not logged: {_shown(value)} is no number")
+            return
+        self._append(Entry("metrics", time.time_ns(), to_step(step), {to_text(key): number}))
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
+        """Log several numbers of the same moment and step."""
+        numbers = {}
+        for key, value in self._pairs("log_metrics", metrics):
+            number = to_number(value)
+            if number is None:
+                self._warn(f"metric {key!r} was not logged: {_shown(value)} is no number")
+            else:
+                numbers[key] = number
+        if numbers:
+            self._append(Entry("metrics", time.time_ns(), to_step(step), numbers))
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log one input of the run, such as a learning rate."""
+        self._append(Entry("params", time.time_ns(), None, {to_text(key): to_param(value)}))
+
+    def log_params(self, params: Any) -> None:
+        """Log several inputs: a mapping, pairs, or an object such as an argparse Namespace."""
+        pairs = {key: to_param(value) for key, value in self._pairs("log_params", params)}
+        if pairs:
+            self._append(Entry("params", time.time_ns(), None, pairs))
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one label; the last value counts."""
+        self._append(Entry("tags", time.time_ns(), None, {to_text(key): to_text(value)}))
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several labels."""
+        pairs = {key: to_text(value) for key, value in self._pairs("set_tags", tags)}
+        if pairs:
+            self._append(Entry("tags", time.time_ns(), None, pairs))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Log a file, or every file of a folder, as it is now.
+
+        Args:
+            path: The file or folder; it may be changed or deleted afterwards.
+            name: Where it belongs in the run; its own name by default.
+        """
+        source = _path(path)
+        if source is None or not source.exists():
+            self._warn(f"artifact was not logged: there is no file {_shown(path)}")
+            return
+        base = to_text(name) if name else source.name
+        if not source.is_dir():
+            self._log_file(base, partial(media.save_file, source))
+            return
+        for file in sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink()):
+            inner = f"{base}/{file.relative_to(source).as_posix()}"
+            self._log_file(inner, partial(media.save_file, file))
+
+    def log_text(self, text: str, name: str, step: Any = None) -> None:
+        """Log a text as a file, such as `report.txt` or `page.html`."""
+        self._log_file(name, lambda path: media.save_text(text, path), step)
+
+    def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
+        """Log a dict or list as a JSON file, such as `config.json`."""
+        self._log_file(name, lambda path: media.save_dict(dictionary, path), step)
+
+    def log_image(self, image: Any, name: str, step: Any = None) -> None:
+        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array."""
+        self._log_file(name, lambda path: media.save_image(image, path), step, ".png")
+
+    def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
+        """Log a figure of matplotlib or plotly, such as `curve.png`."""
+        self._log_file(name, lambda path: media.save_figure(figure, path), step, ".png")
+
+    def log_table(self, table: Any, name: str, step: Any = None) -> None:
+        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame."""
+        self._log_file(name, lambda path: media.save_table(table, path), step, ".json")
+
+    def _log_file(
+        self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
+    ) -> None:
+        name = to_text(name)
+        if suffix and not Path(name.replace("\0", "_")).suffix:
+            name += suffix
+        try:
+            saved = save(self._new_file(name))
+        except Exception as error:
+            self._warn(f"artifact {name!r} was not logged: {type(error).__name__}: {error}")
+            return
+        now = time.time_ns()
+        if saved.path.suffix != Path(name).suffix:
+            name = str(Path(name).with_suffix(saved.path.suffix))
+        artifact = Artifact(name, saved.path, saved.kind, saved.media_type, to_step(step), now)
+        self._append(Entry("artifact", now, artifact.step, artifact))
+
+    def _new_file(self, name: str) -> Path:
+        """Give a path for a copy, in a folder of its own; its file name is that of the artifact."""
+        self._files += 1
+        folder = self._tracked.folder / "artifacts" / f"{self._files:06d}-{time.time_ns():x}"
+        folder.mkdir(parents=True, mode=0o700)
+        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        last = last.encode("utf-8", "backslashreplace").decode().replace("\0", "_")
+        return folder / (last if last not in ("", ".", "..") else "unnamed")
+
+    def _pairs(self, call: str, values: Any) -> list[tuple[str, Any]]:
+        pairs = to_pairs(values)
+        if pairs is None:
+            self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
+        return pairs or []
+
+    def _append(self, entry: Entry) -> None:
+        if not is_disabled():
+            self._tracked.append(entry)
+
+    def _warn(self, message: str) -> None:
+        """Warn once of each thing: a log call may stand in a loop."""
+        message = " ".join(message.split())[:500]
+        if message not in self._warned and len(self._warned) < 100:
+            self._warned.add(message)
+            logger.warning("%s", message)
+
+    def __repr__(self) -> str:
+        return f"<ActiveRun {self.name} {self.url or 'without URL'}>"
+
+
+# A context variable is per thread and task; the list serves threads that a step started.
+_current: ContextVar[ActiveRun | None] = ContextVar("trackyard_current_run", default=None)
+_active: list[ActiveRun] = []
+
+
+def current_run() -> ActiveRun:
+    """Give the run that this code belongs to.
+
+    A thread that a step started finds the process's only active run.
+
+    Raises:
+        NoActiveRunError: There is no run, or several and none of them is this thread's.
+    """
+    run = _current.get()
+    if run is not None and run in _active:
+        return run
+    active = list(_active)
+    if len(active) == 1:
+        return active[0]
+    if active:
+        raise NoActiveRunError(
+            f"{len(active)} runs are active and none is this thread's; "
+            "call the methods of the run that you mean, such as run.log_metric(...)"
+        )
+    raise NoActiveRunError(
+        "no run is active; log inside a @step of a running pipeline, "
+        "or inside `with trackyard.start_run(...)`"
+    )
+
+
+def native_run(name: str) -> object:
+    """Give the SDK's own run object of a tracker of the current run, or None."""
+    return current_run().native_run(name)
+
+
+@contextmanager
+def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
+    """Make a run the current one, for portable and native calls, in the calling thread."""
+    run = ActiveRun(tracked)
+    _active.append(run)
+    token = _current.set(run)
+    try:
+        with tracked.activated():
+            yield run
+    finally:
+        _current.reset(token)
+        _active.remove(run)
+
+
+def redactor_of(trackers: list[Tracker]) -> Redactor:
+    """Make a redactor that knows the secrets of these trackers."""
+    return Redactor(value for tracker in trackers for value in tracker.secrets().values())
+
+
+@contextmanager
+def start_run(
+    name: str | None = None,
+    experiment: str = "default",
+    *,
+    experiment_tracker: Selection = True,
+    tags: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+) -> Iterator[ActiveRun]:
+    """Track a block of code as one run, without a pipeline.
+
+    Args:
+        name: The run's name; made from the experiment's name and the time by default.
+        experiment: The experiment that it belongs to.
+        experiment_tracker: A name, a list of names, `True` for every tracker of the active stack,
+            or None for the journal alone.
+        tags: Labels of the run.
+        settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
+
+    Raises:
+        ConfigError: A tracker is unknown or configured wrongly; the block is not run.
+        RequiredTrackerError: A tracker with `required = true` failed.
+    """
+    project = find_project()
+    trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
+    group = RunGroup(project, redactor_of(trackers))
+    labels = {to_text(key): to_text(value) for key, value in (tags or {}).items()}
+    run = new_run(name or new_name(experiment), experiment, tags=labels)
+    try:
+        tracked = group.start(run, trackers)
+        try:
+            with activated(tracked) as active:
+                yield active
+        except BaseException as error:
+            group.finish(tracked, failure_of(error, group.redactor))
+            raise
+        group.finish(tracked, None)
+        group.wait_for_required(tracked, trackers)
+    finally:
+        group.close()
+
+
+def log_metric(key: str, value: Any, step: Any = None) -> None:
+    """Log one number; see `ActiveRun.log_metric`."""
+    current_run().log_metric(key, value, step)
+
+
+def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
+    """Log several numbers of the same step; see `ActiveRun.log_metrics`."""
+    current_run().log_metrics(metrics, step)
+
+
+def log_param(key: str, value: Any) -> None:
+    """Log one input; see `ActiveRun.log_param`."""
+    current_run().log_param(key, value)
+
+
+def log_params(params: Any) -> None:
+    """Log several inputs; see `ActiveRun.log_params`."""
+    current_run().log_params(params)
+
+
+def set_tag(key: str, value: Any) -> None:
+    """Set one label; see `ActiveRun.set_tag`."""
+    current_run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, Any]) -> None:
+    """Set several labels; see `ActiveRun.set_tags`."""
+    current_run().set_tags(tags)
+
+
+def log_artifact(path: str | Path, name: str | None = None) -> None:
+    """Log a file or folder; see `ActiveRun.log_artifact`."""
+    current_run().log_artifact(path, name)
+
+
+def log_text(text: str, name: str, step: Any = None) -> None:
+    """Log a text as a file; see `ActiveRun.log_text`."""
+    current_run().log_text(text, name, step)
+
+
+def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
+    """Log a dict or list as a JSON file; see `ActiveRun.log_dict`."""
+    current_run().log_dict(dictionary, name, step)
+
+
+def log_image(image: Any, name: str, step: Any = None) -> None:
+    """Log an image; see `ActiveRun.log_image`."""
+    current_run().log_image(image, name, step)
+
+
+def log_figure(figure: Any, name: str, step: Any = None) -> None:
+    """Log a figure; see `ActiveRun.log_figure`."""
+    current_run().log_figure(figure, name, step)
+
+
+def log_table(table: Any, name: str, step: Any = None) -> None:
+    """Log a table; see `ActiveRun.log_table`."""
+    current_run().log_table(table, name, step)
+
+
+def _path(value: Any) -> Path | None:
+    try:
+        return Path(value)
+    except Exception:
+        return None
+
+
+def _shown(value: Any) -> str:
+    return to_text(value)[:100]

@@ -1,0 +1,180 @@
+"""What does one see of a pipeline run, its steps and their outputs?"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.suggestions import did_you_mean, listed
+
+_T = TypeVar("_T")
+
+
+class Named(dict[str, _T]):
+    """Things by name; asking for one that is not there says what is."""
+
+    def __init__(self, kind: str, items: Mapping[str, _T]) -> None:
+        super().__init__(items)
+        self._kind = kind
+
+    def __missing__(self, name: str) -> _T:
+        hint = did_you_mean(str(name), self) or f"; there are {listed(self)}"
+        raise KeyError(f"no {self._kind} {name!r}{hint}")
+
+
+class MetadataValue(str):
+    """A value of `run_metadata`: a text that also has `.value`, as in older ZenML."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        """The text itself."""
+        return str(self)
+
+
+class OutputView:
+    """An output of a step run, which is loaded when it is asked for."""
+
+    def __init__(self, name: str, stored: StoredOutput, artifact_store: ArtifactStore) -> None:
+        self.name = name
+        self.uri = stored.uri
+        self.materializer = stored.materializer
+        self._stored = stored
+        self._artifact_store = artifact_store
+
+    def load(self) -> Any:
+        """Load the value.
+
+        Raises:
+            OutputError: It is gone, damaged, or a pickle in an untrusted store.
+        """
+        return self._artifact_store.load(self._stored)
+
+    def __repr__(self) -> str:
+        return f"<Output {self.name} ({self.materializer}) {self.uri}>"
+
+
+class StepRun:
+    """A step of a pipeline run: its latest attempt.
+
+    Attributes:
+        id, name, status, attempt: As recorded.
+        error: The exception's class and message, where the step failed.
+        attempts: All attempts, this one included.
+        run_metadata: Such as `experiment_tracker_url` (of the first tracker) and
+            `experiment_tracker_url:NAME`.
+        metrics: The last value of each metric that was logged portably.
+        outputs: What the step gave, by name.
+    """
+
+    def __init__(
+        self, row: StepRunRow, artifact_store: ArtifactStore, attempts: tuple[StepRun, ...] = ()
+    ) -> None:
+        self.id = row.id
+        self.name = row.name
+        self.status = row.status
+        self.attempt = row.attempt
+        self.error = row.error
+        self.attempts = (*attempts, self)
+        self.started_at = _moment(row.started_at)
+        self.ended_at = _moment(row.ended_at)
+        self.metrics = Named("metric", row.metrics)
+        self.run_metadata = Named(
+            "metadata", {key: MetadataValue(value) for key, value in row.metadata.items()}
+        )
+        self.outputs = Named(
+            "output",
+            {
+                name: OutputView(name, StoredOutput(**stored), artifact_store)
+                for name, stored in row.outputs.items()
+            },
+        )
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, or None before that."""
+        return _seconds(self.started_at, self.ended_at)
+
+    @property
+    def url(self) -> str | None:
+        """The address of the run on its first tracker, or None."""
+        return self.run_metadata.get("experiment_tracker_url")
+
+    def __repr__(self) -> str:
+        return f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>"
+
+    def _repr_html_(self) -> str:
+        return _html_table(("step", "status", "seconds", "URL"), [_row(self)])
+
+
+class PipelineRun:
+    """A pipeline run as it was when it was read.
+
+    Attributes:
+        id, name, pipeline, stack, status: As recorded.
+        params: The arguments of the call.
+    """
+
+    def __init__(self, row: PipelineRunRow, store: Store, artifact_store: ArtifactStore) -> None:
+        self.id = row.id
+        self.name = row.name
+        self.pipeline = row.pipeline
+        self.stack = row.stack
+        self.status = row.status
+        self.params = dict(row.params)
+        self.started_at = _moment(row.started_at)
+        self.ended_at = _moment(row.ended_at)
+        self._store = store
+        self._artifact_store = artifact_store
+
+    @cached_property
+    def steps(self) -> Mapping[str, StepRun]:
+        """The steps by name, in the order of the pipeline; each is its latest attempt."""
+        steps: dict[str, StepRun] = {}
+        for row in self._store.list_step_runs(self.id):
+            earlier = steps[row.name].attempts if row.name in steps else ()
+            steps[row.name] = StepRun(row, self._artifact_store, earlier)
+        return Named("step", steps)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, or None before that."""
+        return _seconds(self.started_at, self.ended_at)
+
+    def __repr__(self) -> str:
+        return f"<PipelineRun {self.name} {self.status}>"
+
+    def _repr_html_(self) -> str:
+        rows = [_row(step) for step in self.steps.values()]
+        title = html.escape(f"{self.name}: {self.status}")
+        return f"<p>{title}</p>" + _html_table(("step", "status", "seconds", "URL"), rows)
+
+
+def _row(step: StepRun) -> tuple[str, ...]:
+    duration = "" if step.duration is None else f"{step.duration:.1f}"
+    return step.name, step.status, duration, step.url or ""
+
+
+def _html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    def cell(text: str) -> str:
+        safe = html.escape(text)
+        is_link = text.startswith(("http://", "https://"))
+        return f'<td><a href="{safe}">{safe}</a></td>' if is_link else f"<td>{safe}</td>"
+
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    lines = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in rows)
+    return f"<table><tr>{heads}</tr>{lines}</table>"
+
+
+def _moment(nanoseconds: int | None) -> datetime | None:
+    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None

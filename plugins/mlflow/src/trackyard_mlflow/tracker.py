@@ -1,0 +1,172 @@
+"""Which fields does the MLflow flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from trackyard import (
+    KEEP,
+    Batch,
+    Capabilities,
+    Failure,
+    Record,
+    RetryLater,
+    Run,
+    Secret,
+    flavor,
+    home,
+    hookimpl,
+    secret,
+)
+from trackyard_mlflow import native
+from trackyard_mlflow.backend import connected, find_or_create_run, new_client, send
+from trackyard_mlflow.reading import read_records
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+
+def _embedded_store() -> str:
+    # Absolute: MLflow's own default is relative to the working directory of the moment.
+    return f"sqlite:///{(home() / 'mlflow.db').as_posix()}"
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+@flavor
+class MlflowTracker:
+    """Track runs in MLflow: a server, Databricks, or by default sqlite in `.trackyard/`."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        key_pattern=r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
+        key_length=250,
+        param_length=6000,
+        tag_length=5000,
+        step_rule="integer",
+        nests=True,
+        shared_runs=True,
+    )
+
+    tracking_uri: str = _option("Server, database or 'databricks'", factory=_embedded_store)
+    experiment_name: str | None = _option("Experiment, else the pipeline's name", default=None)
+    tags: dict[str, str] = _option("Tags of every run", factory=dict)
+    nested: bool = _option("Show step runs below a run of their pipeline", default=True)
+    tracking_username: str | None = _option("User name for the server", default=None)
+    tracking_password: Secret | None = secret(help="Password for the server")
+    tracking_token: Secret | None = secret(help="Bearer token for the server")
+    tracking_insecure_tls: bool = _option("Do not verify the server's certificate", default=False)
+    databricks_host: str | None = _option("Databricks workspace URL", default=None)
+    databricks_client_id: str | None = _option("Databricks service principal", default=None)
+    databricks_client_secret: Secret | None = secret(help="Secret of the service principal")
+    ui_port: int = _option("Port where `trackyard ui` serves a database", default=5000)
+    _remote: MlflowRun | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.nested:
+            vars(self)["capabilities"] = attrs.evolve(type(self).capabilities, nests=False)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        name = self.experiment_name or run.experiment
+        try:
+            with connected(self.tracking_uri, self._environment()) as client:
+                self._remote = find_or_create_run(client, run, name, self.tags, self.nested)
+        except RetryLater:
+            if not run.attached:  # made here, so that activation finds it ready
+                native.local_run(run.folder)
+            raise
+
+    @hookimpl
+    def tracker_url(self) -> str | None:
+        if self._remote is None:
+            return None
+        info, uri = self._remote.info, self.tracking_uri
+        if uri.startswith("databricks"):
+            host, path = self.databricks_host, "/ml"
+        else:
+            served = f"http://127.0.0.1:{self.ui_port}"
+            host, path = uri if uri.startswith("http") else served, "/#"
+        address = f"{path}/experiments/{info.experiment_id}/runs/{info.run_id}"
+        return host.rstrip("/") + address if host else None
+
+    @hookimpl
+    def tracker_log(self, batch: Batch) -> None:
+        with connected(self.tracking_uri, self._environment()) as client:
+            send(client, self._run_id(), batch)
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, "FINISHED", {"trackyard.status": "finished"})
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        text = f"{failure.kind}: {failure.message}"[:5000]
+        tags = {"trackyard.status": failure.status, "trackyard.failure": text}
+        self._end(run, "KILLED" if failure.status == "killed" else "FAILED", tags)
+
+    def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
+        self.tracker_sync_run(run)
+        ended_at = run.ended_at // 1_000_000 if run.ended_at else None
+        with connected(self.tracking_uri, self._environment()) as client:
+            for key, value in tags.items():
+                client.set_tag(self._run_id(), key, value)
+            client.set_terminated(self._run_id(), status, ended_at)
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+        if self._remote is not None:
+            return native.active_run(self.tracking_uri, self._remote, self._environment())
+        return native.active_run(*native.local_run(run.folder), {})
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        if native.has_local_run(run.folder):
+            uri, local = native.local_run(run.folder)
+            folder = run.folder / "native-downloads"
+            records = tuple(read_records(new_client(uri), local.info.run_id, folder))
+            self.tracker_log(Batch.of(records, 0, 0))
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        with connected(self.tracking_uri, self._environment()) as client:
+            yield from read_records(client, self._run_id(), run.folder / "downloads")
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        try:
+            with connected(self.tracking_uri, self._environment()) as client:
+                client.search_experiments(max_results=1)
+        except RetryLater as error:
+            return [str(error)]
+        return []
+
+    @hookimpl
+    def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
+        if self.tracking_uri.startswith(("http", "databricks")):
+            return None
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--backend-store-uri", self.tracking_uri, "--host", host]
+        return [*command, "--port", str(port or self.ui_port)]
+
+    def _run_id(self) -> str:
+        assert self._remote is not None, "core calls tracker_start_run first"
+        return str(self._remote.info.run_id)
+
+    def _environment(self) -> dict[str, Any]:
+        """What MLflow takes from the environment alone; databases need none of it."""
+        if not self.tracking_uri.startswith(("http", "databricks")):
+            return {}
+        fields = ("tracking_username", "tracking_password", "tracking_token")
+        values = {f"MLFLOW_{field.upper()}": getattr(self, field) for field in fields}
+        values["MLFLOW_TRACKING_INSECURE_TLS"] = "true" if self.tracking_insecure_tls else None
+        for field in ("databricks_host", "databricks_client_id", "databricks_client_secret"):
+            values[field.upper()] = getattr(self, field)
+        read = {key: v.reveal() if isinstance(v, Secret) else v for key, v in values.items()}
+        return {key: KEEP if value is None else value for key, value in read.items()}
