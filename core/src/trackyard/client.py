@@ -7,7 +7,6 @@ from pathlib import Path
 from trackyard.artifacts import ArtifactStore
 from trackyard.config import find_project
 from trackyard.stacks import Stack, artifact_store_url
-from trackyard.store import Store
 from trackyard.trackers import Trackers
 from trackyard.views import PipelineRun
 
@@ -23,6 +22,8 @@ class Client:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
+        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
         self._project = find_project(Path(path) if path is not None else None)
         self._trackers = Trackers(self._project)
         self._store = Store.in_folder(self._project.home)

@@ -6,11 +6,13 @@ import html
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackyard.artifacts import ArtifactStore, StoredOutput
-from trackyard.store import PipelineRunRow, StepRunRow, Store
 from trackyard.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from trackyard.store import PipelineRunRow, StepRunRow, Store
 
 _T = TypeVar("_T")
 

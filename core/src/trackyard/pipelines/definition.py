@@ -11,7 +11,6 @@ import attrs
 from trackyard.config import find_project
 from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
-from trackyard.pipelines.runner import PipelineRunner
 from trackyard.pipelines.steps import take_after
 from trackyard.views import PipelineRun
 
@@ -42,6 +41,8 @@ class Pipeline:
             Exception: What a step raised, with its own traceback, once the steps that do not
                 depend on it have run.
         """
+        from trackyard.pipelines.runner import PipelineRunner  # SQLAlchemy costs 190 ms
+
         if graph_being_built() is not None:
             raise PipelineError(
                 f"pipeline {self.name!r} was called inside a pipeline; call its steps instead"
