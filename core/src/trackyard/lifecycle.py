@@ -241,7 +241,7 @@ class RunGroup:
         parent = self.parent
         if parent is None or tracker.name in parent.deliveries:
             return
-        if tracker.capabilities().nests:
+        if tracker.capabilities.nests:
             parent.add_tracker(tracker, worker, None)
 
     def _wait_for_start(self, tracker: Tracker, tracked: TrackedRun) -> None:

@@ -43,6 +43,8 @@ class Tracker:
         flavor: The flavor class.
         fields: The flavor's fields, merged, still as written (secrets as references).
         place: File and key path, for messages.
+        capabilities: The limits that an instance declares.
+        secrets: Values of the secrets that the fields refer to, for redaction.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Tracker:
     flavor: type
     fields: Mapping[str, Any]
     place: str
+    capabilities: Capabilities
+    secrets: tuple[str, ...] = attrs.field(repr=False)
 
     def new_instance(self) -> Any:
         """Make the instance that serves one run.
@@ -59,30 +63,14 @@ class Tracker:
         """
         return structure(self.fields, self.flavor, self.place)
 
-    def capabilities(self) -> Capabilities:
-        """Give the limits that an instance of this tracker declares."""
-        return capabilities_of(self.new_instance())
-
-    def secrets(self) -> dict[str, str]:
-        """Read the secrets that this tracker refers to.
-
-        Raises:
-            ConfigError: One cannot be read; the message has its file and key path.
-        """
-        values = {}
-        for field, secret in secrets_of(self.new_instance()).items():
-            try:
-                values[field] = secret.reveal()
-            except ConfigError as error:
-                raise ConfigError(f"{self.place}.{field}: {error}") from error
-        return values
-
 
 class Trackers:
     """The experiment trackers of a project, by name."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._flavors: dict[str, type] = {}
+        self._prepared: dict[str, Tracker] = {}
 
     @cached_property
     def configured(self) -> dict[str, ExperimentTracker]:
@@ -111,8 +99,6 @@ class Trackers:
         """
         trackers = [self._prepare(name, settings or {}) for name in self._names(selection)]
         self._check_settings(settings or {}, trackers)
-        for tracker in trackers:
-            tracker.secrets()
         return trackers
 
     def _names(self, selection: Selection) -> list[str]:
@@ -135,17 +121,34 @@ class Trackers:
 
     def _prepare(self, name: str, settings: Settings) -> Tracker:
         configured = self.configured[name]
-        try:
-            flavor = load_flavor(configured.options.flavor)
-        except PluginError as error:
-            raise ConfigError(f"{configured.place}.flavor: {error}") from error
         overlay = _merged(settings.get(configured.options.flavor, {}), settings.get(name, {}))
+        if not overlay and name in self._prepared:
+            return self._prepared[name]
         place = configured.place + (" with the step's settings" if overlay else "")
         table = _merged({**attrs.asdict(configured.options), **configured.fields}, overlay)
         options, fields = split_options(table, place)
-        tracker = Tracker(name, options, flavor, fields, place)
-        tracker.new_instance()
+        flavor = self._flavor(options.flavor, configured.place)
+        instance: Any = structure(fields, flavor, place)
+        tracker = Tracker(
+            name=name,
+            options=options,
+            flavor=flavor,
+            fields=fields,
+            place=place,
+            capabilities=capabilities_of(instance),
+            secrets=_read_secrets(instance, place),
+        )
+        if not overlay:
+            self._prepared[name] = tracker
         return tracker
+
+    def _flavor(self, reference: str, place: str) -> type:
+        if reference not in self._flavors:
+            try:
+                self._flavors[reference] = load_flavor(reference)
+            except PluginError as error:
+                raise ConfigError(f"{place}.flavor: {error}") from error
+        return self._flavors[reference]
 
     def _check_settings(self, settings: Settings, trackers: list[Tracker]) -> None:
         known = {t.name for t in trackers} | {t.options.flavor for t in trackers}
@@ -165,6 +168,17 @@ class Trackers:
         options = TrackerOptions(flavor=DEFAULT_FLAVOR)
         tracker = ExperimentTracker(name=DEFAULT_TRACKER, options=options, fields={}, place=place)
         return {DEFAULT_TRACKER: tracker}
+
+
+def _read_secrets(instance: Any, place: str) -> tuple[str, ...]:
+    """Read the secrets that a tracker refers to, so that a missing one is known at once."""
+    values = []
+    for field, secret in secrets_of(instance).items():
+        try:
+            values.append(secret.reveal())
+        except ConfigError as error:
+            raise ConfigError(f"{place}.{field}: {error}") from error
+    return tuple(values)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
 
 def redactor_of(trackers: list[Tracker]) -> Redactor:
     """Make a redactor that knows the secrets of these trackers."""
-    return Redactor(value for tracker in trackers for value in tracker.secrets().values())
+    return Redactor(value for tracker in trackers for value in tracker.secrets)
 
 
 @contextmanager

@@ -85,6 +85,7 @@ class PipelineRunner:
         every = [tracker for chosen in self._trackers.values() for tracker in chosen]
         self._group = RunGroup(project, redactor_of(every), parent)
         self._stored: dict[str, dict[str, StoredOutput]] = {}
+        self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
         self._error: BaseException | None = None
         self._failure: Failure | None = None
@@ -161,6 +162,7 @@ class PipelineRunner:
                     self._group.wait_for_required(tracked, self._trackers[node.name])
                 except RequiredTrackerError as raised:
                     error, failure = raised, failure_of(raised, self._group.redactor)
+        metadata = self._metadata[id] = _metadata(tracked) if tracked else {}
         status = failure.status if failure else "finished"
         stored = self._stored.get(node.name, {})
         ended_at = time.time_ns()
@@ -170,7 +172,7 @@ class PipelineRunner:
             ended_at=ended_at,
             error=f"{failure.kind}: {failure.message}" if failure else None,
             outputs={name: attrs.asdict(output) for name, output in stored.items()},
-            metadata=_metadata(tracked) if tracked else {},
+            metadata=metadata,
             metrics=tracked.last_metrics if tracked else {},
         )
         self._ended[node.name] = tracked
@@ -226,7 +228,8 @@ class PipelineRunner:
                 self._progress.step_ended(node.name, "skipped", None, {}, "")
         self._group.close(self._failure)
         for tracked in self._ended.values():
-            if tracked is not None and tracked.urls:  # a late start has its URL only now
+            if tracked is not None and _metadata(tracked) != self._metadata[tracked.run.id]:
+                # A tracker that started late has a URL only now.
                 self._store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
         status: Status = self._failure.status if self._failure else "finished"
         ended_at = time.time_ns()

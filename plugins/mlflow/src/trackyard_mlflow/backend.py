@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from trackyard import Batch, RetryLater, Run, process_values
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
+    from mlflow.exceptions import MlflowException
 
+_IDS = "mlflow.json"
 # MLflow's own limits, 7 tries of 120 s, block for minutes; core does the retries.
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
@@ -33,8 +36,7 @@ def connected(tracking_uri: str, environment: Mapping[str, Any]) -> Iterator[Mlf
         try:
             yield new_client(tracking_uri)
         except MlflowException as error:
-            status = error.get_http_status_code()
-            if 400 <= status < 500 and status not in (401, 403, 408, 429):
+            if not is_temporary(error):
                 raise
             raise RetryLater(str(error)) from error
 
@@ -59,31 +61,41 @@ def new_client(tracking_uri: str) -> MlflowClient:
 
 
 def find_or_create_run(
-    client: MlflowClient, run: Run, experiment: str, tags: Mapping[str, str], nested: bool
+    client: MlflowClient, run: Run, experiment: str, tags: Mapping[str, str]
 ) -> MlflowRun:
     """Continue the run with this `run.id`, or create it; a lost answer makes no second one.
 
-    MLflow gives ids itself. The id is kept in `run.folder`; where only the intention to create is
+    MLflow gives ids itself. They are kept in `run.folder`; where only the intention to create is
     noted there, or another machine began, the run is searched by its tag.
     """
-    known, intended = run.folder / "mlflow-run-id", run.folder / "mlflow-intended"
-    if known.is_file():
-        return client.get_run(known.read_text())
-    experiment_id = find_or_create_experiment(client, experiment)
-    found = None
-    if run.attached or intended.exists():
+    known = _read_ids(run.folder)
+    if known:
+        return client.get_run(known["run_id"])
+    parent = _read_ids(run.parent_folder) if run.parent_folder else {}
+    experiment_id = parent.get("experiment_id", "")
+    if parent.get("experiment") != experiment:
+        experiment_id = find_or_create_experiment(client, experiment)
+    intention, found = run.folder / "mlflow-intention", None
+    if run.attached or intention.exists():
         found = _search(client, experiment_id, run.id)
     if found is None:
-        intended.touch()
+        intention.touch()
         own_tags = {**tags, **run.tags, **run.identity_tags}
-        parent = run.parent_folder / "mlflow-run-id" if run.parent_folder and nested else None
-        if parent is not None and parent.is_file():
-            own_tags["mlflow.parentRunId"] = parent.read_text()
+        if parent:
+            own_tags["mlflow.parentRunId"] = parent["run_id"]
         found = client.create_run(
             experiment_id, start_time=run.started_at // 1_000_000, run_name=run.name, tags=own_tags
         )
-    known.write_text(found.info.run_id)
+    ids = {"run_id": found.info.run_id, "experiment_id": experiment_id, "experiment": experiment}
+    (run.folder / _IDS).write_text(json.dumps(ids), encoding="utf-8")
     return found
+
+
+def _read_ids(folder: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((folder / _IDS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # not created yet, or killed while it was written
+        return {}
 
 
 def find_or_create_experiment(client: MlflowClient, name: str) -> str:
@@ -104,19 +116,38 @@ def find_or_create_experiment(client: MlflowClient, name: str) -> str:
 
 
 def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
-    """Write a batch. One bad param would make MLflow refuse a whole call: kinds go apart."""
-    from mlflow.entities import Metric, Param, RunTag
+    """Write a batch, in one call where it can be.
 
-    metrics = [Metric(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics]
-    if metrics:
-        client.log_batch(run_id, metrics=metrics)
-    if batch.tags:
-        client.log_batch(run_id, tags=[RunTag(t.key, t.value) for t in batch.tags])
-    if batch.params:
-        client.log_batch(run_id, params=[Param(p.key, str(p.value)) for p in batch.params])
+    One bad param makes MLflow refuse a whole call, so that what it refuses is sent by kind.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.exceptions import MlflowException
+
+    kinds = {
+        "metrics": [
+            Metric(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics
+        ],
+        "tags": [RunTag(tag.key, tag.value) for tag in batch.tags],
+        "params": [Param(param.key, str(param.value)) for param in batch.params],
+    }
+    kinds = {kind: entities for kind, entities in kinds.items() if entities}
+    try:
+        if kinds:
+            client.log_batch(run_id, **kinds)
+    except MlflowException as error:
+        if is_temporary(error) or len(kinds) == 1:
+            raise
+        for kind, entities in kinds.items():
+            client.log_batch(run_id, **{kind: entities})
     for artifact in batch.artifacts:
         folder = PurePosixPath(artifact.name).parent.as_posix()
         client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+
+
+def is_temporary(error: MlflowException) -> bool:
+    """Tell whether another try can help: no answer, or one that is not about what was sent."""
+    status = error.get_http_status_code()
+    return not 400 <= status < 500 or status in (401, 403, 408, 429)
 
 
 def _search(client: MlflowClient, experiment_id: str, run_id: str) -> MlflowRun | None:

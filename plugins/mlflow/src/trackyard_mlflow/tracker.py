@@ -77,7 +77,7 @@ class MlflowTracker:
         name = self.experiment_name or run.experiment
         try:
             with connected(self.tracking_uri, self._environment()) as client:
-                self._remote = find_or_create_run(client, run, name, self.tags, self.nested)
+                self._remote = find_or_create_run(client, run, name, self.tags)
         except RetryLater:
             if not run.attached:  # made here, so that activation finds it ready
                 native.local_run(run.folder)
