@@ -23,11 +23,12 @@ class ProcessValueTakenError(RetryLater):
 
 
 class _Keep:
+    """Stands for the value that was there before any tracker came."""
+
     def __repr__(self) -> str:
         return "KEEP"
 
 
-# Stands for the value that was there before any tracker came.
 KEEP: Final = _Keep()
 _ABSENT: Final = object()
 

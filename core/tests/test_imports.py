@@ -1,0 +1,67 @@
+"""Is Trackyard light, and does it leave SDKs alone until they are used?"""
+
+from __future__ import annotations
+
+import pytest
+
+SDKS = ("mlflow", "wandb", "comet_ml", "neptune", "trackio", "tensorboard", "ray", "kedro")
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys, trackyard
+for module in pkgutil.walk_packages(trackyard.__path__, "trackyard."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+FLAVOR = {"flavor_seen": "import sdk_seen\n", "sdk_seen": ""}
+
+
+def modules_after(project, code, **env):
+    result = project.python(f"{code}\nimport sys\nprint('modules', *sys.modules)", **env)
+
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_core_imports_no_sdk_at_all(project):
+    modules = modules_after(project, IMPORT_ALL)
+
+    assert "trackyard.tracking" in modules
+    assert "trackyard.cli.plugins" in modules
+    assert not modules & set(SDKS)
+
+
+@pytest.mark.parametrize("heavy", ["sqlalchemy", "cattrs", "click", "rich", "fsspec", "attrs"])
+def test_importing_trackyard_alone_is_light(project, heavy):
+    assert heavy not in modules_after(project, "import trackyard")
+
+
+@pytest.mark.parametrize("heavy", ["sqlalchemy", "click", "rich", "fsspec", "cloudpickle"])
+def test_tracking_a_run_needs_neither_the_store_nor_the_command_line(project, heavy):
+    code = "import trackyard\nwith trackyard.start_run() as run: run.log_metric('a', 1)"
+
+    assert heavy not in modules_after(project, code)
+
+
+def test_finding_plugins_imports_none(project, install):
+    install("seen", FLAVOR, flavors={"seen": "flavor_seen:Seen"}, plugins={"seen": "flavor_seen"})
+    modules = modules_after(
+        project,
+        "from trackyard.plugins import GROUPS, find_plugins\n"
+        "found = [info.name for group in GROUPS for info in find_plugins(group)]\n"
+        "assert found.count('seen') == 2, found",
+    )
+
+    assert not modules & {"flavor_seen", "sdk_seen", *SDKS}
+
+
+def test_listing_flavors_imports_none(project, install):
+    install("seen", FLAVOR, flavors={"seen": "flavor_seen:Seen"})
+    modules = modules_after(
+        project,
+        "from trackyard.cli.main import cli\n"
+        "cli(['experiment-tracker', 'flavor', 'list'], standalone_mode=False)",
+    )
+
+    assert "trackyard.cli.experiment_trackers" in modules
+    assert not modules & {"flavor_seen", "sdk_seen", *SDKS}
