@@ -83,14 +83,8 @@ def load_flavor(reference: str) -> type:
     if ":" in reference:
         info = PluginInfo(reference, FLAVORS, reference)
     else:
-        info = _only_one(reference, FLAVORS, "flavor", "trackyard-")
-    loaded = _load(info, "flavor")
-    if not inspect.isclass(loaded) or not attrs.has(loaded):
-        raise PluginError(
-            f"flavor {info.name!r} from {info.origin}: {info.value} is not a flavor class; "
-            f"write @trackyard.flavor above the class"
-        )
-    check_hooks(loaded, f"flavor {info.name!r} from {info.origin}")
+        info = _only_one(reference, FLAVORS)
+    loaded: type = _load_checked(info)
     return loaded
 
 
@@ -100,7 +94,7 @@ def load_orchestrator(name: str) -> Any:
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken.
     """
-    return _load(_only_one(name, ORCHESTRATORS, "orchestrator", "trackyard-"), "orchestrator")
+    return _load_checked(_only_one(name, ORCHESTRATORS))
 
 
 def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
@@ -110,19 +104,17 @@ def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
         Those that loaded, as pairs of name and object, and one line for each that did not: a
         plugin that is merely installed never stops the work.
     """
-    loaded: list[tuple[str, object]] = []
+    loaded: dict[str, object] = {}
     problems: list[str] = []
     for info in find_plugins(PLUGINS):
         if info.is_blocked:
             continue
         try:
-            plugin = _load(info, "plugin")
-            check_hooks(plugin, f"plugin {info.name!r} from {info.origin}")
+            _only_one(info.name, PLUGINS)
+            loaded[info.name] = _load_checked(info)
         except PluginError as error:
             problems.append(str(error))
-        else:
-            loaded.append((info.name, plugin))
-    return tuple(loaded), tuple(problems)
+    return tuple(loaded.items()), tuple(dict.fromkeys(problems))
 
 
 def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
@@ -131,9 +123,7 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
     Raises:
         PluginError: It is blocked or broken, or breaks a rule.
     """
-    plugin = _load(info, _KINDS[info.group])
-    if info.group != ORCHESTRATORS:
-        check_hooks(plugin, f"{_KINDS[info.group]} {info.name!r} from {info.origin}")
+    plugin = _load_checked(info)
     owner = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
     return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
 
@@ -179,12 +169,22 @@ def check_hooks(plugin: object, who: str) -> None:
                 f"{who}: {hook}() is not a hook of Trackyard"
                 f"{did_you_mean(hook, signatures) or f'; hooks are {listed(signatures)}'}"
             )
+        _check_kind(function, f"{who}: {name}()")
         _check_signature(function, f"{who}: {name}()", signatures[hook])
 
 
-def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> None:
+def _check_kind(function: Any, where: str) -> None:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(f"{where} is async, and hooks are called directly; write a plain def")
+    if function.trackyard_impl.get("hookwrapper"):
+        raise PluginError(
+            f"{where} is a hookwrapper, which could hide what a hook raised; write wrapper=True"
+        )
+    if function.trackyard_impl.get("wrapper") and not inspect.isgeneratorfunction(function):
+        raise PluginError(f"{where} is a wrapper without a yield; write yield where the hook runs")
+
+
+def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> None:
     parameters = list(inspect.signature(function).parameters.values())
     if parameters and parameters[0].name == "self":
         parameters = parameters[1:]
@@ -208,27 +208,29 @@ def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> Non
 
 
 def _describe(entry_point: EntryPoint, blocked: frozenset[str]) -> PluginInfo:
-    distribution = entry_point.dist
-    name = distribution.name if distribution else ""
-    metadata: Any = distribution.metadata if distribution else {}
+    # Any of it may be missing: a damaged distribution must not hide the others.
+    metadata: Any = (entry_point.dist and entry_point.dist.metadata) or {}
+    distribution = metadata.get("Name") or ""
     return PluginInfo(
         name=entry_point.name,
         group=entry_point.group,
         value=entry_point.value,
-        distribution=name,
-        version=distribution.version if distribution else "",
-        summary=(metadata["Summary"] or "") if distribution else "",
-        is_blocked=bool(blocked & {_normal(entry_point.name), _normal(name)}),
+        distribution=distribution,
+        version=metadata.get("Version") or "",
+        summary=metadata.get("Summary") or "",
+        is_blocked=bool(blocked & {_normal(entry_point.name), _normal(distribution)}),
     )
 
 
-def _only_one(name: str, group: str, kind: str, prefix: str) -> PluginInfo:
+def _only_one(name: str, group: str) -> PluginInfo:
     installed = find_plugins(group)
     matches = [info for info in installed if info.name == name]
+    kind = _KINDS[group]
     if not matches:
         names = {info.name for info in installed}
-        install = f"; type: pip install {prefix}{name}" if name in KNOWN_FLAVORS else ""
-        hint = did_you_mean(name, names) or install or f"; installed are {listed(names)}"
+        is_known = group == FLAVORS and name in KNOWN_FLAVORS
+        install = f"; type: pip install trackyard-{name}" if is_known else ""
+        hint = install or did_you_mean(name, names) or f"; installed are {listed(names)}"
         raise PluginError(f"no {kind} {name!r} is installed{hint}")
     if len(matches) > 1:
         owners = " and ".join(info.origin for info in matches)
@@ -238,13 +240,31 @@ def _only_one(name: str, group: str, kind: str, prefix: str) -> PluginInfo:
     return matches[0]
 
 
-def _load(info: PluginInfo, kind: str) -> Any:
+def _load_checked(info: PluginInfo) -> Any:
+    """Import a plugin and refuse it where it breaks a rule."""
+    loaded = _load(info)
+    who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
+    if info.group == FLAVORS and not (inspect.isclass(loaded) and attrs.has(loaded)):
+        raise PluginError(
+            f"{who}: {info.value} is not a flavor class; write @trackyard.flavor above the class"
+        )
+    if info.group == PLUGINS and inspect.isclass(loaded):
+        raise PluginError(
+            f"{who}: {info.value} is a class; name an instance of it in the entry point"
+        )
+    if info.group != ORCHESTRATORS:
+        check_hooks(loaded, who)
+    return loaded
+
+
+def _load(info: PluginInfo) -> Any:
+    kind = _KINDS[info.group]
     if info.is_blocked or blocked_names() & {_normal(info.name)}:
         raise PluginError(
             f"{kind} {info.name!r} is blocked by TRACKYARD_DISABLE_PLUGINS="
             f"{os.environ['TRACKYARD_DISABLE_PLUGINS']}; take it out of there to use it"
         )
-    module_name, _, attribute = info.value.partition(":")
+    module_name, _, attribute = info.value.partition("[")[0].partition(":")  # without extras
     here = str(Path.cwd())
     if not info.distribution and here not in sys.path:
         # A dotted path names the user's own module; console scripts do not look beside them.
@@ -253,7 +273,9 @@ def _load(info: PluginInfo, kind: str) -> Any:
         loaded: Any = importlib.import_module(module_name.strip())
         for part in filter(None, attribute.strip().split(".")):
             loaded = getattr(loaded, part)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may call sys.exit() when it is imported
         raise PluginError(
             f"{kind} {info.name!r} from {info.origin} cannot be loaded: "
             f"{type(error).__name__}: {error}"
