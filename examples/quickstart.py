@@ -75,4 +75,4 @@ if __name__ == "__main__":
     for name, done in run.steps.items():
         metric = " ".join(f"{key} {value:.3f}" for key, value in list(done.metrics.items())[-1:])
         print(f"{name:19}  {done.status}  {done.duration:4.1f} s  {metric:20}  {done.url or ''}")
-    print("\nLook at them with: uv run trackyard ui")
+    print("\nLook at them with: .venv/bin/trackyard ui")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 
 import click
 
@@ -35,7 +34,7 @@ def ui(name: str | None, host: str, port: int | None) -> None:
             f"experiment tracker {tracker.name!r} has no page of its own to serve; "
             f"open its server's address instead"
         )
-    try:
-        sys.exit(subprocess.call(outcome.value))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    try:  # the server takes this process's place: a signal that ends one ends the other
+        os.execvp(outcome.value[0], outcome.value)  # noqa: S606 - it comes from a flavor
+    except OSError as error:
+        raise TrackyardError(f"{outcome.value[0]} cannot be run: {error.strerror}") from error

@@ -151,7 +151,9 @@ class MlflowTracker:
     def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
         if self.tracking_uri.startswith(("http", "databricks")):
             return None
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        # Jobs, which serve LLM features, cost 8 more processes and 1.8 GB.
+        command = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
+        command += [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--backend-store-uri", self.tracking_uri, "--host", host]
         return [*command, "--port", str(port or self.ui_port)]
 
