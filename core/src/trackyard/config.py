@@ -6,10 +6,11 @@ import builtins
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 
@@ -61,10 +62,9 @@ def find_project(start: Path | None = None) -> Project:
         if own.is_file():
             return Project(folder, _home(folder), own, "", _read_toml(own))
         shared = folder / "pyproject.toml"
-        if shared.is_file() and b"trackyard" in shared.read_bytes():
-            table = _read_toml(shared).get("tool", {}).get("trackyard")
-            if table is not None:
-                return Project(folder, _home(folder), shared, "tool.trackyard.", table)
+        table = _section(shared) if shared.is_file() else None
+        if table is not None:
+            return Project(folder, _home(folder), shared, "tool.trackyard.", table)
     return Project(start, _home(start))
 
 
@@ -77,6 +77,24 @@ def _home(root: Path) -> Path:
     return (root / Path(os.environ.get("TRACKYARD_HOME") or ".trackyard").expanduser()).absolute()
 
 
+def _section(pyproject: Path) -> Mapping[str, Any] | None:
+    """Read `[tool.trackyard]`; None where there is none, also of a file that concerns others."""
+    try:
+        if b"trackyard" not in pyproject.read_bytes():
+            return None
+    except OSError:
+        return None
+    table: Mapping[str, Any] = _read_toml(pyproject)
+    for place in ("tool", "tool.trackyard"):
+        inner = table.get(place.rpartition(".")[2])
+        if inner is None:
+            return None
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{pyproject}: {place}: must be a table, not {inner!r}")
+        table = inner
+    return table
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -86,13 +104,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def structure(table: Mapping[str, Any], cls: type[_T], place: str) -> _T:
+def structure(
+    table: Mapping[str, Any], cls: type[_T], place: str, also_known: Iterable[str] = ()
+) -> _T:
     """Make an instance of an attrs class from a table, strictly: nothing is coerced or ignored.
 
     Args:
         table: Keys and values as read from TOML.
         cls: The class; its types, converters and validators decide.
         place: File and key path of the table, for messages.
+        also_known: Keys that stand beside the class's own, for messages.
 
     Raises:
         ConfigError: One line per mistake, each with its place.
@@ -103,8 +124,8 @@ def structure(table: Mapping[str, Any], cls: type[_T], place: str) -> _T:
     try:
         return _converter().structure(dict(table), cls)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError) as error:
-        lines = cattrs.transform_error(error, path=place, format_exception=_describe)
-        raise ConfigError("\n".join(_place_first(line) for line in lines)) from None
+        lines = (f"{at}: {text}" for at, text in _mistakes(error, place, tuple(also_known)))
+        raise ConfigError("\n".join(lines)) from None
 
 
 def _resolve_types(cls: type) -> None:
@@ -126,17 +147,31 @@ class _AnyForUnknown(dict[str, Any]):
         return Any
 
 
-def _place_first(line: str) -> str:
-    text, _, place = line.rpartition(" @ ")
-    # A missing field's place is the table; what it is called stands in the text.
-    return f"{place}: {text}"
+def _mistakes(
+    error: Exception, place: str, also_known: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str]]:
+    """Give place and text of every mistake in what cattrs raised."""
+    import cattrs
+
+    if isinstance(error, cattrs.ClassValidationError):
+        named, others = error.group_exceptions()
+        for inner, note in named:
+            yield from _mistakes(inner, f"{place}.{note.name}")
+        for inner in others:
+            yield from _mistakes(inner, place, also_known)
+    elif isinstance(error, cattrs.IterableValidationError):
+        for inner, item in error.group_exceptions()[0]:
+            at = f"[{item.index}]" if isinstance(item.index, int) else f".{item.index}"
+            yield from _mistakes(inner, place + at)
+    else:
+        yield place, _describe(error, also_known)
 
 
-def _describe(error: BaseException, _: type | None) -> str:
+def _describe(error: Exception, also_known: tuple[str, ...]) -> str:
     import cattrs
 
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        known = [field.name for field in attrs.fields(error.cl) if field.init]
+        known = [field.name for field in attrs.fields(error.cl) if field.init] + [*also_known]
         return "; ".join(
             f"unknown key {key!r}{did_you_mean(key, known) or f'; known are {listed(known)}'}"
             for key in sorted(error.extra_fields)
@@ -158,25 +193,32 @@ def _converter() -> Converter:
         converter.register_structure_hook(type_, _strictly)
     converter.register_structure_hook(Path, _to_path)
     converter.register_structure_hook_func(lambda t: t in (Any, object), lambda value, _: value)
-    converter.register_structure_hook_func(
-        lambda t: _origin(t) is Literal, lambda value, t: _one_of(value, get_args(t))
-    )
-    converter.register_structure_hook_factory(
-        lambda t: _origin(t) in (list, tuple, set, frozenset),
-        lambda t: _sequence(t, converter),
-    )
-    converter.register_structure_hook_factory(
-        lambda t: _origin(t) in (dict, Mapping), lambda t: _mapping(t, converter)
-    )
-    converter.register_structure_hook_factory(_is_union, lambda t: _union(t, converter))
+    converter.register_structure_hook_func(lambda t: _origin(t) is Literal, _one_of)
+    for is_meant, make in (
+        (attrs.has, _class),
+        (lambda t: _origin(t) in _LISTS, _sequence),
+        (lambda t: _origin(t) in (dict, Mapping), _mapping),
+        (_is_union, _union),
+    ):
+        converter.register_structure_hook_factory(is_meant, partial(make, converter))
     return converter
 
 
-def _origin(type_: Any) -> Any:
-    return get_origin(type_)
-
-
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+# What is made of a list for each annotation.
+_LISTS: dict[Any, type] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    Iterable: list,
+    Collection: list,
+    Sequence: list,
+}
+
+
+def _origin(type_: Any) -> Any:
+    return get_origin(type_) or type_
 
 
 def _strictly(value: Any, type_: Any) -> Any:
@@ -193,53 +235,115 @@ def _to_path(value: Any, _: Any) -> Path:
     return Path(value)
 
 
-def _one_of(value: Any, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise ValueError(
-            f"must be one of {listed(choices)}, not {value!r}{did_you_mean(str(value), choices)}"
-        )
+def _one_of(value: Any, type_: Any) -> Any:
+    choices = get_args(type_)
+    if not any(type(choice) is type(value) and choice == value for choice in choices):
+        hint = did_you_mean(str(value), filter(lambda choice: isinstance(choice, str), choices))
+        raise ValueError(f"must be one of {listed(choices)}, not {value!r}{hint}")
     return value
 
 
-def _sequence(type_: Any, converter: Converter) -> Any:
-    origin, arguments = get_origin(type_), [a for a in get_args(type_) if a is not Ellipsis]
+def _class(converter: Converter, cls: type) -> Any:
+    from cattrs import ClassValidationError
+
+    structure_fields: Any = converter.gen_structure_attrs_fromdict(cls)
+
+    def structure_class(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a table, not {value!r}")
+        try:
+            return structure_fields(value, cls)
+        except ClassValidationError as error:
+            for inner in error.group_exceptions()[1]:
+                _name_field(inner, cls, value, converter)
+            raise
+
+    return structure_class
+
+
+def _name_field(error: Exception, cls: type, table: Mapping[str, Any], by: Converter) -> None:
+    """Note on an error of a converter or validator whose field it is: attrs does not say."""
+    from cattrs import AttributeValidationNote
+
+    for field in (field for field in attrs.fields(cls) if field.name in table):
+        try:
+            value = table[field.name]
+            value = field.converter(value) if field.converter else by.structure(value, field.type)
+            if field.validator:
+                field.validator(None, field, value)
+        except Exception as again:
+            if (type(again), str(again)) == (type(error), str(error)):
+                error.add_note(AttributeValidationNote("", field.name, field.type))
+                return
+
+
+def _sequence(converter: Converter, type_: Any) -> Any:
+    make = _LISTS[_origin(type_)]
+    arguments = get_args(type_) or (Any,)
+    wanted = arguments if make is tuple and arguments[-1] is not Ellipsis else None
+    if type_ is tuple:
+        wanted = None
 
     def structure_list(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError(f"must be a list, not {value!r}")
-        inner = arguments[0] if arguments else Any
-        return origin(converter.structure(item, inner) for item in value)
+        if wanted is not None and len(value) != len(wanted):
+            raise ValueError(f"must be a list of {len(wanted)}, not {value!r}")
+        types = wanted or (arguments[0],) * len(value)
+        items = ((index, item, types[index]) for index, item in enumerate(value))
+        return make(_structure_each(converter, type_, items))
 
     return structure_list
 
 
-def _mapping(type_: Any, converter: Converter) -> Any:
+def _mapping(converter: Converter, type_: Any) -> Any:
+    inner = (get_args(type_) or (str, Any))[1]
+
     def structure_mapping(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
             raise TypeError(f"must be a table, not {value!r}")
-        inner = (get_args(type_) or (str, Any))[1]
-        return {key: converter.structure(item, inner) for key, item in value.items()}
+        items = ((key, item, inner) for key, item in value.items())
+        return dict(zip(value, _structure_each(converter, type_, items), strict=True))
 
     return structure_mapping
 
 
+def _structure_each(
+    converter: Converter, type_: Any, items: Iterable[tuple[int | str, Any, Any]]
+) -> list[Any]:
+    """Structure the items of a list or table; an error has each mistake with its index or key."""
+    from cattrs import IterableValidationError, IterableValidationNote
+
+    structured, errors = [], []
+    for index, item, inner in items:
+        try:
+            structured.append(converter.structure(item, inner))
+        except Exception as error:  # cattrs raises several kinds; all are told together
+            error.add_note(IterableValidationNote("", index, inner))
+            errors.append(error)
+    if errors:
+        raise IterableValidationError("", errors, type_)
+    return structured
+
+
 def _is_union(type_: Any) -> bool:
-    import types
-    import typing
-
-    return get_origin(type_) in (typing.Union, types.UnionType)
+    return get_origin(type_) in (Union, UnionType)
 
 
-def _union(type_: Any, converter: Converter) -> Any:
+def _union(converter: Converter, type_: Any) -> Any:
+    members = [member for member in get_args(type_) if member is not type(None)]
+
     def structure_union(value: Any, _: Any) -> Any:
         if value is None and type(None) in get_args(type_):
             return None
+        if len(members) == 1:
+            return converter.structure(value, members[0])
         reasons = []
-        for member in (member for member in get_args(type_) if member is not type(None)):
+        for member in members:
             try:
                 return converter.structure(value, member)
             except Exception as error:  # cattrs raises several kinds; the last word is below
-                reasons.append(str(error))
+                reasons += [f"{at} {text}".strip() for at, text in _mistakes(error, "")]
         raise TypeError(" or ".join(dict.fromkeys(reasons)))
 
     return structure_union

@@ -97,17 +97,23 @@ class Trackers:
             ConfigError: A tracker or a key in `settings` is unknown, a field is wrong, or a
                 secret cannot be read.
         """
-        trackers = [self._prepare(name, settings or {}) for name in self._names(selection)]
-        self._check_settings(settings or {}, trackers)
-        return trackers
+        names = self._names(selection)
+        self._check_settings({} if settings is None else settings)
+        return [self._prepare(name, settings or {}) for name in names]
 
     def _names(self, selection: Selection) -> list[str]:
         if selection is True:
             return list(self.stack.experiment_trackers)
         if not selection:
             return []
-        names = [selection] if isinstance(selection, str) else list(selection)
+        names = [selection] if isinstance(selection, str) else selection
+        if not isinstance(names, list | tuple | set | frozenset):
+            raise ConfigError(
+                f"experiment_tracker: must be a name, a list of names or True, not {selection!r}"
+            )
         for name in names:
+            if not isinstance(name, str):
+                raise ConfigError(f"experiment_tracker: must be a name, not {name!r}")
             if name not in self.configured:
                 raise ConfigError(self._unknown(name))
         return list(dict.fromkeys(names))
@@ -128,7 +134,8 @@ class Trackers:
         table = _merged({**attrs.asdict(configured.options), **configured.fields}, overlay)
         options, fields = split_options(table, place)
         flavor = self._flavor(options.flavor, configured.place)
-        instance: Any = structure(fields, flavor, place)
+        options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
+        instance: Any = structure(fields, flavor, place, also_known=options_of_core)
         tracker = Tracker(
             name=name,
             options=options,
@@ -150,12 +157,13 @@ class Trackers:
                 raise ConfigError(f"{place}.flavor: {error}") from error
         return self._flavors[reference]
 
-    def _check_settings(self, settings: Settings, trackers: list[Tracker]) -> None:
-        known = {t.name for t in trackers} | {t.options.flavor for t in trackers}
-        known |= set(self.configured)
+    def _check_settings(self, settings: Settings) -> None:
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"settings: must be a dict, not {settings!r}")
+        known = {*self.configured, *(t.options.flavor for t in self.configured.values())}
         for key, value in settings.items():
             if key not in known:
-                hint = did_you_mean(key, known) or f"; known are {listed(known)}"
+                hint = did_you_mean(str(key), known) or f"; known are {listed(known)}"
                 raise ConfigError(f"settings: {key!r} is no experiment tracker or flavor{hint}")
             if not isinstance(value, Mapping):
                 raise ConfigError(f"settings[{key!r}]: must be a dict, not {value!r}")
