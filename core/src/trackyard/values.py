@@ -26,7 +26,7 @@ def to_number(value: Any) -> float | None:
         return value  # type: ignore[no-any-return]
     if kind is int or kind is bool:
         return _integer_to_float(value)
-    if isinstance(value, str | bytes | bytearray):
+    if issubclass(kind, str | bytes | bytearray):  # isinstance asks the value, which may raise
         return None
     for convert in (_float, _item):
         number = convert(value)
@@ -51,6 +51,8 @@ def to_text(value: Any) -> str:
     """Give any object as text; `<unrepresentable NAME>` where its own methods raise."""
     if type(value) is str:
         return value
+    if type(value) is int:
+        return str_of_integer(value)
     for convert in (str, repr):
         try:
             text = convert(value)
@@ -80,7 +82,8 @@ def to_pairs(values: Any) -> list[tuple[str, Any]] | None:
     """
     for _ in range(10):
         try:
-            if isinstance(values, Mapping):
+            # Keys come before attributes: those of a pandas Series are not what it holds.
+            if isinstance(values, Mapping) or hasattr(type(values), "keys"):
                 items = dict(values).items()
             elif hasattr(values, "__dict__") and not callable(values):
                 items = dict(vars(values)).items()
@@ -117,7 +120,14 @@ def _float(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        return _infinity_like(value)
+    except Exception:
+        return None
+
+
+def _infinity_like(value: Any) -> float | None:
+    try:
+        return -math.inf if value < 0 else math.inf
     except Exception:
         return None
 
