@@ -15,10 +15,12 @@ from trackyard.config import Project
 from trackyard.delivery.budgets import Budget
 from trackyard.delivery.delivery import Delivery, TrackerReport
 from trackyard.delivery.worker import Worker
+from trackyard.descriptions import TrackerDescription, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.errors import RequiredTrackerError
 from trackyard.identifiers import new_id
-from trackyard.journal import Entry, MemoryJournal
+from trackyard.journal.entries import Entry
+from trackyard.journal.writer import JournalWriter
 from trackyard.plugins import load_plugins
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
 from trackyard.redaction import Redactor
@@ -57,8 +59,9 @@ class TrackedRun:
         self.deliveries: dict[str, Delivery] = {}
         self.native_runs: dict[str, object] = {}
         self.last_metrics: dict[str, float] = {}
-        self._journal = MemoryJournal()
+        self._journal = JournalWriter(folder, f"r{process_rank()}")
         self._plugins = plugins
+        self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
 
     @property
@@ -68,15 +71,23 @@ class TrackedRun:
 
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
-        if self._filters:
+        if not self._filters:
+            self._journal.append(entry)
+        else:
             for record in entry.records():
                 kept = apply_filters(self._filters, record)
                 if kept is not None:
                     self._journal.append(_entry_of(kept, entry))
-        else:
-            self._journal.append(entry)
         if entry.kind == "metrics":
-            self.last_metrics.update(entry.data)  # type: ignore[arg-type]
+            self.last_metrics.update(entry.data)
+
+    def append_metrics(self, timestamp: int, step: float | None, metrics: dict[str, float]) -> None:
+        """Journal numbers of one moment: the call that stands in training loops."""
+        if self._filters:
+            self.append(Entry("metrics", timestamp, step, metrics))
+        else:
+            self._journal.append_metrics(timestamp, step, metrics)
+            self.last_metrics.update(metrics)
 
     def add_tracker(self, tracker: Tracker, worker: Worker, parent: TrackedRun | None) -> None:
         """Begin to carry the run to a tracker."""
@@ -89,7 +100,11 @@ class TrackedRun:
             parent_folder=parent.folder / folder.name if parent and nested else None,
         )
         hooks = TrackerHooks(tracker.new_instance(), tracker.name, self._plugins)
-        delivery = Delivery(hooks, run, self._journal, tracker.options.start_timeout)
+        delivery = Delivery(hooks, run, tracker.options.start_timeout)
+        self._described.append(
+            TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
+        )
+        save_description(self.folder, run, self._described)
         self.deliveries[tracker.name] = delivery
         worker.add(delivery)
 
@@ -119,9 +134,11 @@ class TrackedRun:
 
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
-        ended_at = time.time_ns()
+        if self.deliveries or self._journal.has_entries:
+            self._journal.append_end(Entry("end", time.time_ns(), None, failure))
+        self._journal.close()
         for delivery in self.deliveries.values():
-            delivery.finish(ended_at, failure)
+            delivery.hurry()
 
     def reports(self) -> tuple[TrackerReport, ...]:
         """Say how the run stands on each tracker."""
@@ -155,8 +172,8 @@ class RunGroup:
         self.parent = self._new_run(parent) if parent is not None else None
 
     def log_params(self, params: Mapping[str, ParamValue]) -> None:
-        """Log the pipeline's arguments as params of its own run."""
-        if self.parent is not None and params:
+        """Log the pipeline's arguments as params of its own run, where it is tracked."""
+        if self.parent is not None and self.parent.deliveries and params:
             self.parent.append(Entry("params", time.time_ns(), None, params))
 
     def prepare(self, trackers: Iterable[Tracker]) -> None:
@@ -221,6 +238,9 @@ class RunGroup:
                 self._wait_for_end(name, delivery)
         for worker in self._workers.values():
             worker.close()
+        for tracked in runs:
+            for delivery in tracked.deliveries.values():
+                delivery.close()
         reports = tuple(report for tracked in runs for report in tracked.reports())
         _say_what_is_left(reports)
         return reports

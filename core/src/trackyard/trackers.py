@@ -42,6 +42,7 @@ class Tracker:
         options: Core's options.
         flavor: The flavor class.
         fields: The flavor's fields, merged, still as written (secrets as references).
+        table: Core's options and the flavor's fields together.
         place: File and key path, for messages.
         capabilities: The limits that an instance declares.
         secrets: Values of the secrets that the fields refer to, for redaction.
@@ -51,6 +52,7 @@ class Tracker:
     options: TrackerOptions
     flavor: type
     fields: Mapping[str, Any]
+    table: Mapping[str, Any]
     place: str
     capabilities: Capabilities
     secrets: tuple[str, ...] = attrs.field(repr=False)
@@ -132,22 +134,36 @@ class Trackers:
             return self._prepared[name]
         place = configured.place + (" with the step's settings" if overlay else "")
         table = _merged({**attrs.asdict(configured.options), **configured.fields}, overlay)
+        tracker = self.build(name, table, place)
+        if not overlay:
+            self._prepared[name] = tracker
+        return tracker
+
+    def build(self, name: str, table: Mapping[str, Any], place: str) -> Tracker:
+        """Make a tracker from its options and fields.
+
+        Args:
+            name: Its name.
+            table: Core's options and the flavor's fields together, as written.
+            place: File and key path, for messages.
+
+        Raises:
+            ConfigError: The flavor is unknown, a field is wrong, or a secret cannot be read.
+        """
         options, fields = split_options(table, place)
-        flavor = self._flavor(options.flavor, configured.place)
+        flavor = self._flavor(options.flavor, place)
         options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
         instance: Any = structure(fields, flavor, place, also_known=options_of_core)
-        tracker = Tracker(
+        return Tracker(
             name=name,
             options=options,
             flavor=flavor,
             fields=fields,
+            table=table,
             place=place,
             capabilities=capabilities_of(instance),
             secrets=_read_secrets(instance, place),
         )
-        if not overlay:
-            self._prepared[name] = tracker
-        return tracker
 
     def _flavor(self, reference: str, place: str) -> type:
         if reference not in self._flavors:

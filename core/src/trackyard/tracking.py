@@ -15,7 +15,7 @@ from trackyard import media
 from trackyard.config import find_project
 from trackyard.errors import NoActiveRunError
 from trackyard.identifiers import new_name
-from trackyard.journal import Entry
+from trackyard.journal.entries import Entry
 from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
 from trackyard.media import SavedFile
 from trackyard.records import Artifact
@@ -35,6 +35,7 @@ class ActiveRun:
 
     def __init__(self, tracked: TrackedRun) -> None:
         self._tracked = tracked
+        self._is_disabled = is_disabled()
         self._files = 0
         self._warned: set[str] = set()
 
@@ -74,7 +75,9 @@ class ActiveRun:
         if number is None:
             self._warn(f"metric {to_text(key)!r} was not logged: {_shown(value)} is no number")
             return
-        self._append(Entry("metrics", time.time_ns(), to_step(step), {to_text(key): number}))
+        if not self._is_disabled:
+            metrics = {to_text(key): number}
+            self._tracked.append_metrics(time.time_ns(), to_step(step), metrics)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log several numbers of the same moment and step."""
@@ -85,8 +88,8 @@ class ActiveRun:
                 self._warn(f"metric {key!r} was not logged: {_shown(value)} is no number")
             else:
                 numbers[key] = number
-        if numbers:
-            self._append(Entry("metrics", time.time_ns(), to_step(step), numbers))
+        if numbers and not self._is_disabled:
+            self._tracked.append_metrics(time.time_ns(), to_step(step), numbers)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log one input of the run, such as a learning rate."""
@@ -180,7 +183,7 @@ class ActiveRun:
         return pairs or []
 
     def _append(self, entry: Entry) -> None:
-        if not is_disabled():
+        if not self._is_disabled:
             self._tracked.append(entry)
 
     def _warn(self, message: str) -> None:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from threading import Event, Lock
+from pathlib import Path
+from threading import Event
 
 import attrs
 
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.budgets import Backoff
+from trackyard.delivery.state import (
+    DeliveryLock,
+    DeliveryState,
+    load_state,
+    quarantine,
+    save_state,
+)
 from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.flavors import capabilities_of
-from trackyard.journal import MemoryJournal
+from trackyard.journal.entries import Entry
+from trackyard.journal.reader import JournalReader, Position
 from trackyard.records import Batch, Failure, Record, Run
 
 logger = logging.getLogger("trackyard")
@@ -52,34 +61,47 @@ class Delivery:
     """Carries one run to one tracker: its start, its records in batches, its end.
 
     All hooks are called by `advance`, which the tracker's worker alone calls. The other methods
-    may be called from any thread.
+    may be called from any thread. Whatever is done is noted in the tracker's folder of the run,
+    so that a later process goes on where this one stopped.
+
+    Args:
+        hooks: The tracker's hooks.
+        run: The run as this tracker gets it.
+        start_timeout: Seconds that the start hook may take.
     """
 
-    def __init__(
-        self, hooks: TrackerHooks, run: Run, journal: MemoryJournal, start_timeout: float
-    ) -> None:
+    def __init__(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
-        self.url: str | None = None
-        self.started = Event()
+        self.started = Event()  # the start hook has returned in this process
         self.start_settled = Event()  # started, or the first try has failed
         self.ended = Event()
-        self.retry_failed = Event()  # a try after `finish` has failed
-        self.problem = ""
+        self.retry_failed = Event()  # a try after the run's end has failed
         self.served_at = 0.0
+        self.state = load_state(run.folder)
         self._run = run
-        self._journal = journal
         self._start_timeout = start_timeout
+        self._lock = DeliveryLock(run.folder)
         self._adapter = Adapter(self.capabilities, run.folder)
         self._backoff = Backoff()
         self._due = 0.0
-        self._cursor = 0
+        self._reader = JournalReader(run.folder.parent, self.state.cursor)
         self._pending: deque[Record] = deque()  # adapted, and not yet delivered
-        self._pending_range = (0, 0)
-        self._quarantined: list[tuple[Record, str]] = []
-        self._delivered = 0
-        self._end: tuple[int, Failure | None] | None = None
-        self._lock = Lock()
+        self._read: list[Position] = []  # the entries that they come from
+        self._end: Entry | None = None
+        self._has_read_all = False
+        if self.state.is_ended:
+            self.ended.set()
+
+    @property
+    def url(self) -> str | None:
+        """The run's address, as soon as it is known."""
+        return self.state.url
+
+    @property
+    def problem(self) -> str:
+        """The last error as one line, or an empty text."""
+        return self.state.problem
 
     @property
     def run(self) -> Run:
@@ -87,47 +109,38 @@ class Delivery:
         deadline = HOOK_DEADLINE if self.started.is_set() else self._start_timeout
         return attrs.evolve(self._run, deadline=deadline)
 
-    def finish(self, ended_at: int, failure: Failure | None) -> None:
-        """Say how the run ended; the first word counts. The rest is delivered, then the end."""
-        with self._lock:
-            if self._end is None:
-                self._run = attrs.evolve(self._run, ended_at=ended_at)
-                self._end = (ended_at, failure)
+    def hurry(self) -> None:
+        """Do the next thing at once: the run has ended, and someone waits."""
         self._due = 0.0
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
-        if self.ended.is_set():
-            return None
-        if not self.started.is_set() or self._pending or self._end is not None:
-            return self._due
-        if len(self._journal) > self._cursor:
-            return self._due
-        return float("inf")
+        return None if self.ended.is_set() else self._due
 
     def advance(self) -> None:
         """Do the next thing: start, send one batch, or end."""
         self.served_at = time.monotonic()
-        if not self.started.is_set():
+        if not self._lock.acquire():
+            self._due = self.served_at + 1.0
+            self.state.problem = "another process is delivering it"
+        elif not self.started.is_set():
             self._start()
-        elif self._pending or len(self._journal) > self._cursor:
-            self._send_next()
-        elif self._end is not None:
-            self._finish(self._end[1])
+        else:
+            self._read_next()
+            if self._pending:
+                self._send_next()
+            elif self._end is not None and self._has_read_all:
+                self._finish(self._end)
+            else:
+                self._due = time.monotonic() + GATHER
+
+    def close(self) -> None:
+        """Leave the rest to another process."""
+        self._lock.release()
 
     def report(self) -> TrackerReport:
         """Say how the run stands on this tracker now."""
-        waiting = self._journal.read(self._cursor, len(self._journal))
-        return TrackerReport(
-            tracker=self.hooks.name,
-            url=self.url,
-            is_complete=self.ended.is_set(),
-            delivered=self._delivered,
-            pending=len(self._pending) + sum(len(entry.records()) for entry in waiting),
-            quarantined=len(self._quarantined),
-            changes=dict(self._adapter.changes),
-            problem=self.problem,
-        )
+        return report_of(self.hooks.name, self.state, self._run.folder)
 
     def _start(self) -> None:
         outcome = self.hooks.start_run(self.run)
@@ -135,50 +148,42 @@ class Delivery:
             self._retry(outcome)
             self.start_settled.set()
             return
-        if outcome.value is not None:
-            self._cursor = max(0, min(outcome.value + 1, len(self._journal)))
-        self.url = self.hooks.url(self.run)
+        self.state.is_started = True
+        self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
         self.started.set()
         self.start_settled.set()
 
+    def _read_next(self) -> None:
+        """Read entries until there are enough records for a batch; entries are never divided."""
+        self._has_read_all = False
+        while len(self._pending) < self.capabilities.largest_batch:
+            entries = self._reader.read(100)
+            for position, entry in entries:
+                self._read.append(position)
+                if entry.kind == "end":
+                    self._end = self._end or entry
+                for record in entry.records():
+                    self._pending.extend(self._adapter.adapt(record))
+            if not entries:
+                self._has_read_all = True
+                return
+
     def _send_next(self) -> None:
         """Send one batch; what is not taken now stays pending, in its order."""
-        if not self._pending:
-            self._read_next()
-        if not self._pending:
-            return
-        batch = [
-            self._pending.popleft()
-            for _ in range(min(len(self._pending), self.capabilities.largest_batch))
-        ]
-        left, outcome = self._send(batch)
+        count = min(len(self._pending), self.capabilities.largest_batch)
+        left, outcome = self._send([self._pending.popleft() for _ in range(count)])
         if left:
             self._pending.extendleft(reversed(left))
             self._retry(outcome)
             return
+        if not self._pending:
+            for position in self._read:
+                self.state.cursor[position.writer] = position.sequence
+            self._read.clear()
         self._succeeded()
-        if (
-            self._end is None
-            and len(self._journal) - self._cursor < self.capabilities.largest_batch
-        ):
+        if self._end is None and count < self.capabilities.largest_batch:
             self._due = time.monotonic() + GATHER
-
-    def _read_next(self) -> None:
-        """Read entries until there are enough records for a batch; entries are never divided."""
-        first, records = self._cursor, 0
-        while records < self.capabilities.largest_batch:
-            entries = self._journal.read(self._cursor, 100)
-            if not entries:
-                break
-            for entry in entries:
-                for record in entry.records():
-                    self._pending.extend(self._adapter.adapt(record))
-                    records += 1
-                self._cursor += 1
-                if records >= self.capabilities.largest_batch:
-                    break
-        self._pending_range = (first, self._cursor - 1)
 
     def _send(self, records: list[Record]) -> tuple[list[Record], Outcome]:
         """Send records; a batch that is refused is halved down to the record at fault.
@@ -186,9 +191,11 @@ class Delivery:
         Returns:
             The records that have to be sent again later, and why.
         """
-        outcome = self.hooks.log(self.run, Batch.of(tuple(records), *self._pending_range))
+        sequences = [position.sequence for position in self._read] or [0]
+        batch = Batch.of(tuple(records), min(sequences), max(sequences))
+        outcome = self.hooks.log(self.run, batch)
         if outcome.kind == "done":
-            self._delivered += len(records)
+            self.state.delivered += len(records)
             return [], outcome
         if outcome.kind == "later":
             return records, outcome
@@ -208,36 +215,66 @@ class Delivery:
 
     def _quarantine(self, records: list[Record], reason: str) -> None:
         for record in records:
-            self._quarantined.append((record, reason))
-            name = getattr(record, "key", getattr(record, "name", ""))
+            self.state.quarantined += 1
+            quarantine(self._run.folder, record, reason)
             logger.warning(
                 "experiment tracker %r refused %s %r: %s",
                 self.hooks.name,
                 type(record).__name__.lower(),
-                name,
+                getattr(record, "key", getattr(record, "name", "")),
                 reason,
             )
 
-    def _finish(self, failure: Failure | None) -> None:
-        if failure is None:
-            outcome = self.hooks.end_run(self.run)
-        else:
-            outcome = self.hooks.fail_run(self.run, failure)
+    def _finish(self, end: Entry) -> None:
+        run = attrs.evolve(self.run, ended_at=end.timestamp)
+        failure: Failure | None = end.data
+        outcome = self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
         if outcome.kind != "done":
             self._retry(outcome)
             return
-        self.url = self.hooks.url(self.run) or self.url
+        self.state.url = self.hooks.url(run) or self.state.url
+        self.state.is_ended = True
+        for position in self._read:
+            self.state.cursor[position.writer] = position.sequence
         self._succeeded()
+        self._lock.release()
         self.ended.set()
 
     def _retry(self, outcome: Outcome) -> None:
-        self.problem = outcome.reason
-        is_ending = self._end is not None
+        self.state.problem = outcome.reason
         self._due = time.monotonic() + self._backoff.delay(outcome.after)
-        if is_ending:
+        save_state(self._run.folder, self.state)
+        if self._end is not None:
             self.retry_failed.set()
 
     def _succeeded(self) -> None:
         self._backoff.reset()
         self._due = 0.0
-        self.problem = ""
+        self.state.problem = ""
+        self.state.changes = dict(self._adapter.changes)
+        save_state(self._run.folder, self.state)
+
+
+def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:
+    """Say how a run stands on a tracker, from what is noted on disk.
+
+    Args:
+        tracker: The tracker's name.
+        state: The state of the delivery.
+        folder: The tracker's folder of the run.
+    """
+    pending = 0
+    if not state.is_ended:
+        reader = JournalReader(folder.parent, state.cursor)
+        while entries := reader.read(1000):
+            pending += sum(len(entry.records()) for _, entry in entries)
+    return TrackerReport(
+        tracker=tracker,
+        url=state.url,
+        is_complete=state.is_ended,
+        delivered=state.delivered,
+        pending=pending,
+        quarantined=state.quarantined,
+        changes=state.changes,
+        problem=state.problem,
+    )

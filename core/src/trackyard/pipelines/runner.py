@@ -94,8 +94,8 @@ class PipelineRunner:
         """Run the steps; then raise what the first failing step raised, if one failed."""
         self._store.add_pipeline_run(self._run)
         self._progress.run_started(self._run.name)
-        self._group.log_params(self._run.params)
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
+        self._group.log_params(self._run.params)
         try:
             self._orchestrator.run(self._dependencies, self._run_step)
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run

@@ -1,0 +1,107 @@
+"""What is kept on disk of a run's delivery to one tracker, so that another process can go on?"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+logger = logging.getLogger("trackyard")
+
+
+@attrs.define
+class DeliveryState:
+    """How far the delivery of one run to one tracker has come.
+
+    Attributes:
+        cursor: For each writer of the journal the last sequence number that the tracker has.
+        is_started, is_ended: Whether the start and the end hook have returned.
+        url: The run's address, if it is known.
+        delivered, quarantined: Numbers of records.
+        changes: What had to be changed for the backend, with how often.
+        problem: The last error as one line, or an empty text.
+    """
+
+    cursor: dict[str, int] = attrs.field(factory=dict)
+    is_started: bool = False
+    is_ended: bool = False
+    url: str | None = None
+    delivered: int = 0
+    quarantined: int = 0
+    changes: dict[str, int] = attrs.field(factory=dict)
+    problem: str = ""
+
+
+def load_state(folder: Path) -> DeliveryState:
+    """Read the state in a tracker's folder; one that is missing or torn means from the start.
+
+    Sending again what the tracker has already changes nothing there.
+    """
+    try:
+        values: dict[str, Any] = json.loads((folder / "delivery.json").read_text(encoding="utf-8"))
+        known = {field.name for field in attrs.fields(DeliveryState)}
+        return DeliveryState(**{key: value for key, value in values.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return DeliveryState()
+
+
+def save_state(folder: Path, state: DeliveryState) -> None:
+    """Write the state, whole or not at all. A full disk costs a repetition, nothing else."""
+    target = folder / "delivery.json"
+    temporary = folder / f"delivery.json.{os.getpid()}"
+    try:
+        temporary.write_text(json.dumps(attrs.asdict(state)), encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        logger.debug("%s cannot be written: %s", target, error)
+
+
+def quarantine(folder: Path, record: Any, reason: str) -> None:
+    """Keep a record that the tracker refused, and why, one line of JSON each."""
+    line = json.dumps({"record": attrs.asdict(record), "reason": reason}, default=str)
+    try:
+        with (folder / "quarantine.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        logger.debug("%s cannot be written: %s", folder / "quarantine.jsonl", error)
+
+
+class DeliveryLock:
+    """Lets one process at a time deliver a run to a tracker; the system frees it with the process.
+
+    Args:
+        folder: The tracker's folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "delivery.lock"
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; True where this process has it."""
+        if self._file is not None:
+            return True
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return True  # a disk that takes no files has no other process's lock either
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        except OSError:  # a file system without locks
+            pass
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

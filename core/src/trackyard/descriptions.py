@@ -1,0 +1,90 @@
+"""What is written down at the start of a run so that another process can go on with it?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.errors import TrackyardError
+from trackyard.flavors import Secret
+from trackyard.records import Run
+from trackyard.values import to_text
+
+logger = logging.getLogger("trackyard")
+
+FORMAT = 1
+_FILE = "run.json"
+
+
+@attrs.frozen
+class TrackerDescription:
+    """A tracker of a run: core's options and the flavor's fields as written, secrets as references.
+
+    Attributes:
+        name: The tracker's name.
+        folder: Name of its folder in the run's folder.
+        table: The fields.
+        place: File and key path, for messages.
+    """
+
+    name: str
+    folder: str
+    table: Mapping[str, Any]
+    place: str
+
+
+@attrs.frozen
+class RunDescription:
+    """A run and its trackers, as they were at the start."""
+
+    run: Run
+    trackers: tuple[TrackerDescription, ...]
+
+
+def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
+    """Write a run's description, whole or not at all; a full disk must not stop the step."""
+    values = attrs.asdict(run, value_serializer=_plain)
+    for local in ("folder", "parent_folder", "deadline", "attached", "ended_at"):
+        values.pop(local)
+    described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
+    text = json.dumps({"format": FORMAT, "run": values, "trackers": described}, default=to_text)
+    temporary = folder / f"{_FILE}.{os.getpid()}"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(folder / _FILE)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", folder / _FILE, error.strerror)
+
+
+def load_description(folder: Path) -> RunDescription | None:
+    """Read a run's description; None where there is none, or none that can be read.
+
+    Raises:
+        TrackyardError: A newer Trackyard wrote it.
+    """
+    try:
+        values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        if values["format"] > FORMAT:
+            raise TrackyardError(
+                f"{folder / _FILE}: was written by a newer Trackyard; "
+                f"type: pip install --upgrade trackyard"
+            )
+        run = Run(**values["run"], folder=folder, attached=True)
+        trackers = tuple(TrackerDescription(**tracker) for tracker in values["trackers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return RunDescription(run, trackers)
+
+
+def _plain(_: Any, __: Any, value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reference
+    if isinstance(value, Path):
+        return str(value)
+    return dict(value) if isinstance(value, Mapping) else value

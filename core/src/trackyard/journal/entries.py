@@ -1,0 +1,152 @@
+"""What is one entry of a journal, and how is it written as JSON?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import attrs
+import msgspec
+
+from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
+
+EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "end"]
+_KINDS: dict[str, EntryKind] = {
+    kind: kind for kind in ("header", "metrics", "params", "tags", "artifact", "dropped", "end")
+}
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+# JSON has no name for these.
+_ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Entry(NamedTuple):
+    """One log call: all metrics of one `log_metrics` are one entry and share step and time.
+
+    Attributes:
+        kind: What it holds.
+        timestamp: When it was logged, in nanoseconds since the epoch.
+        step: The training step, or None.
+        data: By kind: numbers, params or tags by key, an `Artifact`; for `end` a `Failure` or
+            None; for `header` and `dropped` a dict.
+    """
+
+    kind: EntryKind
+    timestamp: int
+    step: int | float | None
+    data: Any
+
+    def records(self) -> list[Record]:
+        """Give the records of the contract that this entry holds."""
+        match self.kind:
+            case "metrics":
+                return [Metric(k, v, self.step, self.timestamp) for k, v in self.data.items()]
+            case "params":
+                return [Param(key, value) for key, value in self.data.items()]
+            case "tags":
+                return [Tag(key, str(value)) for key, value in self.data.items()]
+            case "artifact":
+                return [self.data]
+            case _:
+                return []
+
+
+def encode_metrics(timestamp: int, step: float | None, metrics: dict[str, float]) -> bytes:
+    """Write numbers of one moment, as `encode_entry` does, without the entry in between."""
+    for value in metrics.values():
+        if value - value != 0.0:  # true for NaN and infinities alone
+            return encode_entry(Entry("metrics", timestamp, step, metrics))
+    try:
+        return _encode(("metrics", timestamp, step, metrics))
+    except UnicodeEncodeError:
+        return encode_entry(Entry("metrics", timestamp, step, metrics))
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Write an entry as one line of JSON, without its line end; it never raises for odd text.
+
+    NaN and infinities become the texts "NaN", "Infinity" and "-Infinity". Only metrics hold
+    floats that may be such, and only texts in the place of a metric's value stand for them.
+    """
+    data = entry.data
+    if entry.kind == "metrics":
+        data = {key: _to_json_number(value) for key, value in data.items()}
+    elif entry.kind == "params":
+        data = {key: _to_json_param(value) for key, value in data.items()}
+    elif isinstance(data, Artifact | Failure):
+        data = attrs.asdict(data, value_serializer=lambda _, __, value: _plain(value))
+    try:
+        return _encode((entry.kind, entry.timestamp, entry.step, data))
+    except (UnicodeEncodeError, msgspec.ValidationError, TypeError, OverflowError, ValueError):
+        # Lone surrogates: the standard library writes them as escapes.
+        return json.dumps((entry.kind, entry.timestamp, entry.step, data), default=str).encode()
+
+
+def decode_entry(payload: bytes, folder: Path) -> Entry | None:
+    """Read an entry; None for a kind that a newer Trackyard knows and that can be skipped.
+
+    Args:
+        payload: The JSON.
+        folder: The run's folder: paths of artifacts lie in it.
+
+    Raises:
+        ValueError: It is no entry.
+    """
+    try:
+        parts: Any = _decode(payload)
+    except msgspec.DecodeError:
+        parts = json.loads(payload)
+    try:
+        kind, timestamp, step, data = parts
+    except (TypeError, ValueError):
+        raise ValueError("not an entry") from None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return None
+    return Entry(_KINDS[kind], int(timestamp), step, _decode_data(kind, data, folder))
+
+
+def _decode_data(kind: str, data: Any, folder: Path) -> Any:
+    if kind == "metrics":
+        return {
+            key: float(_ODD_NUMBERS[value] if isinstance(value, str) else value)
+            for key, value in data.items()
+        }
+    if kind == "params":
+        return {key: _from_json_param(value) for key, value in data.items()}
+    if kind == "artifact":
+        path = (folder / data["path"]).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"an artifact lies outside of {folder}")
+        return Artifact(**{**data, "path": path})
+    if kind == "end" and data is not None:
+        return Failure(**data)
+    return data
+
+
+def _to_json_number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _to_json_param(value: ParamValue) -> ParamValue | list[str]:
+    is_odd = isinstance(value, float) and not math.isfinite(value)
+    return [str(_to_json_number(value))] if is_odd else value  # type: ignore[arg-type]
+
+
+def _from_json_param(value: Any) -> ParamValue:
+    return _ODD_NUMBERS[value[0]] if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    return (
+        str(value)
+        if isinstance(value, Path)
+        else dict(value)
+        if isinstance(value, Mapping)
+        else value
+    )

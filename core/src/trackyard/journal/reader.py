@@ -1,0 +1,157 @@
+"""How is a journal read: from a cursor, while it is written, and after damage?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import attrs
+
+from trackyard.journal.entries import Entry, decode_entry
+from trackyard.journal.frames import HEAD, LARGEST, Frame, next_frame, salt_of
+
+_SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
+_CHUNK = 1024 * 1024
+
+
+class Position(NamedTuple):
+    """The place of an entry: its writer, and its sequence number there."""
+
+    writer: str
+    sequence: int
+
+
+@attrs.define
+class _Place:
+    """Where the next frame of a writer is expected."""
+
+    segment: int = 1
+    offset: int = 0
+    sequence: int = 0
+
+
+class JournalReader:
+    """Reads the entries of all writers of a run, each in its order.
+
+    Args:
+        folder: The run's folder; its name is the run's id.
+        cursor: For each writer the last sequence number that is not wanted any more.
+
+    Attributes:
+        lost: How many entries were damaged or are missing, as far as their numbers tell.
+    """
+
+    def __init__(self, folder: Path, cursor: Mapping[str, int] | None = None) -> None:
+        self.lost = 0
+        self._folder = folder
+        self._cursor = dict(cursor or {})
+        self._places: dict[str, _Place] = {}
+
+    def read(self, most: int) -> list[tuple[Position, Entry]]:
+        """Give at most `most` entries that follow; fewer, or none, where no more is written yet.
+
+        Raises:
+            JournalFormatError: A newer Trackyard wrote them.
+        """
+        entries: list[tuple[Position, Entry]] = []
+        for writer in self._writers():
+            entries.extend(self._read_writer(writer, most - len(entries)))
+            if len(entries) >= most:
+                break
+        return entries
+
+    def _writers(self) -> list[str]:
+        return sorted({writer for writer, _ in self._files()})
+
+    def _read_writer(self, writer: str, most: int) -> Iterator[tuple[Position, Entry]]:
+        place = self._places.setdefault(writer, _Place())
+        count = 0
+        while count < most:
+            start, data = place.offset, self._data(writer, place)
+            salt = salt_of(self._folder.name, writer, place.segment)
+            while count < most and (frame := next_frame(data, place.offset - start, salt)):
+                place.offset = start + frame.end
+                entry = self._accept(frame, writer, place)
+                if entry is not None:
+                    count += 1
+                    yield Position(writer, frame.sequence), entry
+            if place.offset == start and not self._go_on(writer, place, data):
+                return
+
+    def _accept(self, frame: Frame, writer: str, place: _Place) -> Entry | None:
+        """Give the entry of a frame, unless it was seen before, and count what is missing."""
+        if frame.sequence < place.sequence:
+            return None  # a block that stands there twice
+        seen = self._cursor.get(writer, -1)
+        self.lost += max(0, frame.sequence - max(place.sequence, seen + 1))
+        place.sequence = frame.sequence + 1
+        if frame.sequence <= seen:
+            return None
+        try:
+            return decode_entry(frame.payload, self._folder)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.lost += 1  # the checksum is right and the content is not: a foreign hand
+            return None
+
+    def _data(self, writer: str, place: _Place) -> bytes:
+        """Read a chunk from the place on, longer where one frame is longer."""
+        try:
+            with self._path(writer, place.segment).open("rb") as file:
+                file.seek(place.offset)
+                data = file.read(_CHUNK)
+                if len(data) == _CHUNK and b"\n" not in data and data.strip(b"\0"):
+                    data += file.read(LARGEST + HEAD)
+        except OSError:
+            return b""
+        return data
+
+    def _go_on(self, writer: str, place: _Place, data: bytes) -> bool:
+        """Nothing valid follows: skip a chunk of damage, or go to the next segment if there is one.
+
+        A segment is complete when there is a next one; until then its end may still be written.
+        """
+        if len(data) >= _CHUNK and data.strip(b"\0"):
+            place.offset += len(data) - HEAD
+            return True
+        later = [number for number in self._segments(writer) if number > place.segment]
+        if not later:
+            return False
+        place.segment, place.offset = later[0], 0
+        return True
+
+    def _segments(self, writer: str) -> list[int]:
+        return sorted(number for owner, number in self._files() if owner == writer)
+
+    def _files(self) -> list[tuple[str, int]]:
+        try:
+            names = [path.name for path in self._folder.iterdir()]
+        except OSError:
+            return []
+        matches = (_SEGMENT.fullmatch(name) for name in names)
+        return [(match["writer"], int(match["number"])) for match in matches if match]
+
+    def _path(self, writer: str, segment: int) -> Path:
+        return self._folder / f"{writer}.{segment:06d}.tyj"
+
+
+def is_alive(folder: Path) -> bool:
+    """Tell whether a process that writes this journal lives: it holds a lock until it dies."""
+    return any(_is_locked(path) for path in folder.glob("r*-p*.lock"))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -1,0 +1,178 @@
+"""How is a run finished that its own process did not finish: by sync, or after a crash?
+
+A run is pending while a tracker does not have its end. It is alive while a process holds the lock
+of its journal; a run that is pending, not alive and without an end has crashed. Sync reads the
+same journal with the same engine that the run's own process uses.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from trackyard.config import Project
+from trackyard.delivery.delivery import Delivery, TrackerReport, report_of
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import RunDescription, TrackerDescription, load_description
+from trackyard.dispatch import TrackerHooks
+from trackyard.errors import TrackyardError
+from trackyard.journal.entries import Entry
+from trackyard.journal.reader import JournalReader, is_alive
+from trackyard.journal.writer import JournalWriter
+from trackyard.plugins import load_plugins
+from trackyard.records import Failure
+from trackyard.trackers import Trackers
+
+
+@attrs.frozen
+class PendingRun:
+    """A run that some tracker does not have whole.
+
+    Attributes:
+        folder: The run's folder.
+        description: The run and its trackers.
+        is_alive: A process is still writing it.
+    """
+
+    folder: Path
+    description: RunDescription
+    is_alive: bool
+
+
+def find_pending_runs(project: Project) -> list[PendingRun]:
+    """List the runs that some tracker does not have whole, the oldest first.
+
+    It looks at files and locks alone, and imports no flavor.
+    """
+    pending = []
+    runs = project.home / "runs"
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+        description = load_description(folder)
+        if description is None or not any(
+            not load_state(folder / tracker.folder).is_ended for tracker in description.trackers
+        ):
+            continue
+        pending.append(PendingRun(folder, description, is_alive(folder)))
+    return pending
+
+
+def sync_run(
+    pending: PendingRun,
+    project: Project,
+    *,
+    patience: float = 10.0,
+    progress: Callable[[TrackerReport], None] | None = None,
+) -> list[TrackerReport]:
+    """Deliver what is left of a run to each of its trackers, and its end where it has ended.
+
+    A run whose process died without a word gets an end first: it has crashed. A run that is alive
+    is left alone.
+
+    Args:
+        pending: The run.
+        project: Where it was made; its configuration is not read, but that of the run's start.
+        patience: Seconds to go on at most after a tracker has failed for the first time.
+        progress: Called after each batch.
+
+    Returns:
+        How the run stands on each tracker.
+    """
+    if pending.is_alive:
+        return []
+    _write_end_if_missing(pending.folder)
+    trackers = Trackers(project)
+    return [
+        _deliver(pending, description, trackers, patience, progress)
+        for description in pending.description.trackers
+    ]
+
+
+def _deliver(
+    pending: PendingRun,
+    description: TrackerDescription,
+    trackers: Trackers,
+    patience: float,
+    progress: Callable[[TrackerReport], None] | None,
+) -> TrackerReport:
+    folder = pending.folder / description.folder
+    state = load_state(folder)
+    if state.is_ended:
+        return report_of(description.name, state, folder)
+    try:
+        tracker = trackers.build(description.name, description.table, description.place)
+    except TrackyardError as error:
+        state.problem = str(error)
+        return report_of(description.name, state, folder)
+    run = pending.description.run
+    parent = folder.parent.parent / run.parent_id / description.folder if run.parent_id else None
+    run = attrs.evolve(run, folder=folder, parent_folder=parent)
+    hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
+    delivery = Delivery(hooks, run, tracker.options.start_timeout)
+    try:
+        _advance_until_done(delivery, patience, progress)
+    finally:
+        delivery.close()
+    return delivery.report()
+
+
+def _advance_until_done(
+    delivery: Delivery, patience: float, progress: Callable[[TrackerReport], None] | None
+) -> None:
+    give_up_at: float | None = None
+    while (due := delivery.due()) is not None:
+        now = time.monotonic()
+        if delivery.problem:
+            give_up_at = give_up_at or now + patience
+            if max(now, due) > give_up_at:
+                return
+        else:
+            give_up_at = None
+        time.sleep(max(0.0, due - now))
+        delivery.advance()
+        if progress is not None:
+            progress(delivery.report())
+
+
+def _write_end_if_missing(folder: Path) -> None:
+    """Write `crashed` as the end of a run that has none; of several processes one does it."""
+    with _exclusively(folder / "recovery.lock"):
+        if is_alive(folder) or _has_end(folder):
+            return
+        writer = JournalWriter(folder, "recovery")
+        text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
+        failure = Failure("crashed", "Crashed", text)
+        writer.append_end(Entry("end", _last_sign_of_life(folder), None, failure))
+        writer.close()
+
+
+def _has_end(folder: Path) -> bool:
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        if any(entry.kind == "end" for _, entry in entries):
+            return True
+    return False
+
+
+def _last_sign_of_life(folder: Path) -> int:
+    """Give the time of the last entry: the run ended then, not when it was found dead."""
+    last = 0
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        last = max(last, *(entry.timestamp for _, entry in entries))
+    return last or time.time_ns()
+
+
+@contextmanager
+def _exclusively(path: Path) -> Iterator[None]:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
