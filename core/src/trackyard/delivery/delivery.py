@@ -148,7 +148,6 @@ class Delivery:
             self._retry(outcome)
             self.start_settled.set()
             return
-        self.state.is_started = True
         self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
         self.started.set()
@@ -177,13 +176,20 @@ class Delivery:
             self._pending.extendleft(reversed(left))
             self._retry(outcome)
             return
-        if not self._pending:
-            for position in self._read:
-                self.state.cursor[position.writer] = position.sequence
-            self._read.clear()
         self._succeeded()
-        if self._end is None and count < self.capabilities.largest_batch:
-            self._due = time.monotonic() + GATHER
+        if self._pending:
+            return
+        self._acknowledge()
+        if self._end is None:
+            save_state(self._run.folder, self.state)
+            if count < self.capabilities.largest_batch:
+                self._due = time.monotonic() + GATHER
+
+    def _acknowledge(self) -> None:
+        """Move the cursor behind the entries whose records the tracker has, or has refused."""
+        for position in self._read:
+            self.state.cursor[position.writer] = position.sequence
+        self._read.clear()
 
     def _send(self, records: list[Record]) -> tuple[list[Record], Outcome]:
         """Send records; a batch that is refused is halved down to the record at fault.
@@ -234,9 +240,9 @@ class Delivery:
             return
         self.state.url = self.hooks.url(run) or self.state.url
         self.state.is_ended = True
-        for position in self._read:
-            self.state.cursor[position.writer] = position.sequence
+        self._acknowledge()
         self._succeeded()
+        save_state(self._run.folder, self.state)
         self._lock.release()
         self.ended.set()
 
@@ -252,7 +258,6 @@ class Delivery:
         self._due = 0.0
         self.state.problem = ""
         self.state.changes = dict(self._adapter.changes)
-        save_state(self._run.folder, self.state)
 
 
 def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:

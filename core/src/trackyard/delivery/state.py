@@ -20,7 +20,7 @@ class DeliveryState:
 
     Attributes:
         cursor: For each writer of the journal the last sequence number that the tracker has.
-        is_started, is_ended: Whether the start and the end hook have returned.
+        is_ended: The tracker has the run's end, and with it everything.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
         changes: What had to be changed for the backend, with how often.
@@ -28,7 +28,6 @@ class DeliveryState:
     """
 
     cursor: dict[str, int] = attrs.field(factory=dict)
-    is_started: bool = False
     is_ended: bool = False
     url: str | None = None
     delivered: int = 0

@@ -27,7 +27,7 @@ logger = logging.getLogger("trackyard")
 FORMAT = "1.0"
 # A segment is larger than the one before it, so that small runs stay small.
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 64 * 1024, 16 * 1024 * 1024
-_RESERVE = 16 * 1024  # freed on a full disk, so that the end of the run still fits
+_RESERVE = 16 * 1024  # kept free in each segment, so that the run's end fits on a full disk
 _RETRY_AFTER = 1.0  # seconds until a disk that refused a segment is asked again
 
 
@@ -71,7 +71,7 @@ class JournalWriter:
         """Write numbers of one moment, likewise: the call that stands in training loops."""
         self._append(encode_metrics(timestamp, step, metrics))
 
-    def _append(self, payload: bytes) -> None:
+    def _append(self, payload: bytes, reserve: int = _RESERVE) -> None:
         """Write under the lock.
 
         A signal handler or finalizer that logs while this very thread is writing leaves its entry
@@ -84,9 +84,9 @@ class JournalWriter:
         with self._lock:
             self._owner = thread
             try:
-                self._write(payload)
+                self._write(payload, reserve)
                 while self._deferred:
-                    self._write(self._deferred.popleft())
+                    self._write(self._deferred.popleft(), _RESERVE)
             finally:
                 self._owner = None
 
@@ -96,14 +96,10 @@ class JournalWriter:
         return self._next[0] > 0
 
     def append_end(self, entry: Entry) -> None:
-        """Write the run's end, for which space was reserved."""
-        dropped = self.dropped
-        self.append(entry)
-        if self.dropped > dropped:
-            with _IgnoredErrors():
-                (self._folder / f"{self.name}.reserve").unlink()
-            self._retry_at = 0.0
-            self.append(entry)
+        """Write the run's end, for which space was reserved, and a count of what was dropped."""
+        if self.dropped:
+            self.append(Entry("dropped", entry.timestamp, None, {"count": self.dropped}))
+        self._append(encode_entry(entry), reserve=0)
 
     def synchronise(self) -> None:
         """Ask the disk to hold what was written, for the sake of power failures."""
@@ -117,17 +113,17 @@ class JournalWriter:
             if self._segment is not None:
                 self._segment.close(self._next[1])
                 self._segment = None
-            with _IgnoredErrors():
-                (self._folder / f"{self.name}.reserve").unlink(missing_ok=True)
             if self._lock_file is not None:
                 os.close(self._lock_file)
                 self._lock_file = None
             self._is_closed = True
 
-    def _write(self, payload: bytes) -> None:
+    def _write(self, payload: bytes, reserve: int) -> None:
         sequence, offset = self._next
         try:
-            end = self._segment.write(sequence, payload, offset) if self._segment else 0
+            end = 0
+            if self._segment is not None:
+                end = self._segment.write(sequence, payload, offset, reserve)
             if not end:
                 segment = self._next_segment(len(payload))
                 sequence, offset = self._next
@@ -155,7 +151,7 @@ class JournalWriter:
         size = min(SMALLEST_SEGMENT * 4 ** (number - 1), LARGEST_SEGMENT)
         path = self._folder / f"{self.name}.{number:06d}.tyj"
         salt = salt_of(self._folder.name, self.name, number)
-        segment = _Segment(path, max(size, length + 4096), salt)
+        segment = _Segment(path, max(size, length + 4096 + _RESERVE), salt)
         header = {"format": FORMAT, "first_sequence": sequence, "pid": os.getpid()}
         entry = Entry("header", time.time_ns(), None, header)
         end = segment.write(sequence, encode_entry(entry), 0)
@@ -171,12 +167,6 @@ class JournalWriter:
         self._lock_file = _open(self._folder / f"{self.name}.lock")
         with _IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with _IgnoredErrors():
-            reserve = _open(self._folder / f"{self.name}.reserve")
-            try:
-                os.posix_fallocate(reserve, 0, _RESERVE)
-            finally:
-                os.close(reserve)
 
     def _leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's files, without touching what they hold."""
@@ -209,11 +199,11 @@ class _Segment:
             path.unlink(missing_ok=True)
             raise
 
-    def write(self, sequence: int, payload: bytes, offset: int) -> int:
+    def write(self, sequence: int, payload: bytes, offset: int, reserve: int = 0) -> int:
         """Write a frame at an offset; give the offset behind it, or 0 where it does not fit."""
         frame = encode_frame(sequence, payload, self._salt)
         end = offset + len(frame)
-        if end > self._size:
+        if end > self._size - reserve:
             return 0
         if self._map is None:
             self._write_all(frame, offset)
