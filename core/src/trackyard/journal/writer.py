@@ -98,7 +98,8 @@ class JournalWriter:
     def append_end(self, entry: Entry) -> None:
         """Write the run's end, for which space was reserved, and a count of what was dropped."""
         if self.dropped:
-            self.append(Entry("dropped", entry.timestamp, None, {"count": self.dropped}))
+            dropped = Entry("dropped", entry.timestamp, None, {"count": self.dropped})
+            self._append(encode_entry(dropped), reserve=0)
         self._append(encode_entry(entry), reserve=0)
 
     def synchronise(self) -> None:
@@ -136,7 +137,8 @@ class JournalWriter:
 
     def _count_as_dropped(self, error: OSError) -> None:
         self.dropped += 1
-        self._retry_at = time.monotonic() + _RETRY_AFTER
+        if error.errno:  # the disk itself has been asked
+            self._retry_at = time.monotonic() + _RETRY_AFTER
         if self.dropped == 1:
             logger.warning("%s: records are lost: %s", self._folder, error.strerror or error)
 
@@ -145,9 +147,12 @@ class JournalWriter:
             raise OSError(0, "the run has ended")
         if time.monotonic() < self._retry_at:
             raise OSError(0, "the disk refused them a moment ago")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # or anew, if it was deleted
         if self._lock_file is None:
             self._open_lock()
-        number, sequence = self._number + 1, self._next[0]
+        # Counted first: after a Ctrl-C in here the next try takes another file.
+        self._number = number = self._number + 1
+        sequence = self._next[0]
         size = min(SMALLEST_SEGMENT * 4 ** (number - 1), LARGEST_SEGMENT)
         path = self._folder / f"{self.name}.{number:06d}.tyj"
         salt = salt_of(self._folder.name, self.name, number)
@@ -157,13 +162,12 @@ class JournalWriter:
         end = segment.write(sequence, encode_entry(entry), 0)
         if self._segment is not None:
             self._segment.close(self._next[1])
-        self._segment, self._number = segment, number
+        self._segment = segment
         self._next = sequence + 1, end
         return segment
 
     def _open_lock(self) -> None:
-        """Make the folder, and hold a lock for as long as this process lives."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Hold a lock for as long as this process lives."""
         self._lock_file = _open(self._folder / f"{self.name}.lock")
         with _IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,84 @@
+"""Entries keep what was logged, whatever it was."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackyard.journal.entries import Entry, decode_entry, encode_entry, encode_metrics
+from trackyard.records import Artifact, Failure
+
+FOLDER = Path("/nowhere/run")
+
+
+def there_and_back(entry: Entry) -> Entry | None:
+    payload = encode_entry(entry)
+
+    assert b"\n" not in payload
+    assert b"\0" not in payload
+    return decode_entry(payload, FOLDER)
+
+
+@given(
+    st.dictionaries(st.text(), st.floats(allow_nan=False), min_size=1),
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(0, 2**62),
+)
+def test_metrics_come_back_exactly(metrics, step, timestamp):
+    entry = Entry("metrics", timestamp, step, metrics)
+
+    assert there_and_back(entry) == entry
+    assert decode_entry(encode_metrics(timestamp, step, metrics), FOLDER) == entry
+
+
+def test_not_a_number_and_infinities_come_back():
+    entry = there_and_back(
+        Entry("metrics", 1, None, {"a": math.nan, "b": math.inf, "c": -math.inf})
+    )
+
+    assert math.isnan(entry.data["a"])
+    assert (entry.data["b"], entry.data["c"]) == (math.inf, -math.inf)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters()),
+        st.none()
+        | st.booleans()
+        | st.text(st.characters())
+        | st.floats(allow_nan=False)
+        | st.integers(-(2**63), 2**63 - 1),
+    )
+)
+def test_params_come_back_exactly_with_lone_surrogates_too(params):
+    assert there_and_back(Entry("params", 1, None, params)).data == params
+
+
+def test_a_param_that_is_infinite_is_not_taken_for_the_text_infinity():
+    params = {"number": math.inf, "text": "Infinity"}
+
+    assert there_and_back(Entry("params", 1, None, params)).data == params
+
+
+def test_artifacts_and_ends_come_back():
+    artifact = Artifact("plots/a.png", FOLDER / "artifacts/1/a.png", "image", "image/png", 3, 5)
+    failure = Failure("killed", "SIGTERM", "stopped", "trace", 15)
+
+    assert there_and_back(Entry("artifact", 5, 3, artifact)).data == artifact
+    assert there_and_back(Entry("end", 5, None, failure)).data == failure
+    assert there_and_back(Entry("end", 5, None, None)).data is None
+
+
+def test_an_artifact_outside_of_the_run_is_refused():
+    artifact = Artifact("passwd", Path("/etc/passwd"), "file")
+
+    with pytest.raises(ValueError, match="outside"):
+        decode_entry(encode_entry(Entry("artifact", 1, None, artifact)), FOLDER)
+
+
+def test_a_kind_of_a_newer_trackyard_is_skipped():
+    assert decode_entry(b'["hologram",1,null,{}]', FOLDER) is None
