@@ -137,12 +137,15 @@ def _resolve_types(cls: type) -> None:
     try:
         attrs.resolve_types(cls)
     except NameError:
-        attrs.resolve_types(cls, localns=_AnyForUnknown(vars(sys.modules[cls.__module__])))
+        names = _AnyForUnknown()
+        for owner in reversed(cls.__mro__):  # a flavor may be derived from one in another module
+            names.update(vars(sys.modules[owner.__module__]))
+        attrs.resolve_types(cls, localns=names)
 
 
 class _AnyForUnknown(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name):
+        if hasattr(builtins, name) or name.startswith("__"):
             raise KeyError(name)
         return Any
 
