@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _IDS = "mlflow.json"
 # MLflow's own limits, 7 tries of 120 s, block for minutes; core does the retries.
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+# The end of a run on a server prints two lines, into whatever the step writes to stdout.
+_QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def connected(tracking_uri: str, environment: Mapping[str, Any]) -> Iterator[Mlf
     """
     from mlflow.exceptions import MlflowException
 
-    with process_values({**environment, **_LIMITS} if environment else {}):
+    with process_values({**environment, **_LIMITS, **_QUIET} if environment else {}):
         try:
             yield new_client(tracking_uri)
         except MlflowException as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard import process_values
+from trackyard import Run, process_values
 from trackyard_mlflow.backend import new_client
 
 if TYPE_CHECKING:
@@ -54,19 +54,21 @@ def own_autologging() -> Iterator[None]:
         AUTOLOGGING_INTEGRATIONS.update(before)
 
 
-def local_run(folder: Path) -> tuple[str, MlflowRun]:
-    """Make or find the run on sqlite in a folder that takes native calls meanwhile.
+def local_run(run: Run) -> tuple[str, MlflowRun]:
+    """Make or find the run on sqlite in a run's folder that takes native calls meanwhile.
+
+    It has the same name: what is merged later holds it as a tag.
 
     Returns:
         Its tracking URI and the run.
     """
-    uri = f"sqlite:///{(folder / 'native.db').as_posix()}"
+    uri = f"sqlite:///{(run.folder / 'native.db').as_posix()}"
     client = new_client(uri)
     experiment = client.get_experiment_by_name("native")
     if experiment is None:
-        location = (folder / "native-artifacts").as_uri()
+        location = (run.folder / "native-artifacts").as_uri()
         experiment_id = client.create_experiment("native", artifact_location=location)
-        return uri, client.create_run(experiment_id)
+        return uri, client.create_run(experiment_id, run_name=run.name)
     return uri, client.search_runs([experiment.experiment_id])[0]
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 def _embedded_store() -> str:
+    """Sqlite in `.trackyard/`."""  # in the docs, as the default
     # Absolute: MLflow's own default is relative to the working directory of the moment.
     return f"sqlite:///{(home() / 'mlflow.db').as_posix()}"
 
@@ -80,7 +81,7 @@ class MlflowTracker:
                 self._remote = find_or_create_run(client, run, name, self.tags)
         except RetryLater:
             if not run.attached:  # made here, so that activation finds it ready
-                native.local_run(run.folder)
+                native.local_run(run)
             raise
 
     @hookimpl
@@ -123,12 +124,12 @@ class MlflowTracker:
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         if self._remote is not None:
             return native.active_run(self.tracking_uri, self._remote, self._environment())
-        return native.active_run(*native.local_run(run.folder), {})
+        return native.active_run(*native.local_run(run), {})
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
         if native.has_local_run(run.folder):
-            uri, local = native.local_run(run.folder)
+            uri, local = native.local_run(run)
             folder = run.folder / "native-downloads"
             records = tuple(read_records(new_client(uri), local.info.run_id, folder))
             self.tracker_log(Batch.of(records, 0, 0))
