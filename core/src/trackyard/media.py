@@ -6,13 +6,13 @@ import json
 import mimetypes
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import attrs
 
 from trackyard.records import ArtifactKind
-from trackyard.values import to_text
+from trackyard.values import to_param, to_text
 
 
 @attrs.frozen
@@ -22,6 +22,36 @@ class SavedFile:
     path: Path
     kind: ArtifactKind
     media_type: str | None
+
+
+def files_of(path: Any, name: Any) -> list[tuple[str, Path]]:
+    """Give the files that a path stands for, itself or those of a folder, and their names.
+
+    Args:
+        path: A file or folder.
+        name: What to call it; its own name where this is empty.
+
+    Raises:
+        Exception: There is no such file; or the folder cannot be read.
+    """
+    try:
+        source = Path(path)
+        is_there = path != "" and source.exists()  # an empty text would mean the working directory
+    except (TypeError, OSError):  # no path at all, or one that is too long
+        is_there = False
+    if not is_there:
+        raise FileNotFoundError(f"there is no file {to_text(path)[:100]}")
+    base = to_text(name) if name else source.absolute().name
+    if not source.is_dir():
+        return [(base, source)]
+    files = sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink())
+    return [(f"{base}/{file.relative_to(source).as_posix()}", file) for file in files]
+
+
+def with_suffix_of(name: str, path: Path) -> str:
+    """Give an artifact's name with the suffix of the file that was written for it."""
+    own, written = PurePosixPath(name).suffix, path.suffix
+    return name if own == written else name.removesuffix(own) + written
 
 
 def save_file(source: Path, path: Path) -> SavedFile:
@@ -41,8 +71,8 @@ def save_text(text: Any, path: Path) -> SavedFile:
 
 
 def save_dict(value: Any, path: Path) -> SavedFile:
-    """Write a dict or list as JSON, or as YAML would need a library, as JSON under any name."""
-    text = json.dumps(value, indent=2, default=to_text, skipkeys=True)
+    """Write a dict or list as JSON."""
+    text = json.dumps(value, indent=2, default=_cell, skipkeys=True)
     path.write_text(text, encoding="utf-8")
     return SavedFile(path, "text", "application/json")
 
@@ -96,6 +126,8 @@ def _image_of_array(array: Any) -> Any:
     if hasattr(array, "detach"):
         array = array.detach().cpu()
     pixels = numpy.asarray(array)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"an image has 2 or 3 dimensions, not {pixels.ndim}")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.dtype.kind == "f":
@@ -120,8 +152,6 @@ def _columns_and_rows(table: Any) -> tuple[list[str], list[list[Any]]]:
 
 
 def _cell(value: Any) -> Any:
-    item = getattr(value, "item", None)
-    try:
-        return item() if callable(item) else to_text(value)
-    except Exception:
-        return to_text(value)
+    """Give what JSON holds of a value: a number of numpy's as such, all else as text."""
+    param = to_param(value)
+    return param if type(param) in (int, float, bool) else to_text(value)

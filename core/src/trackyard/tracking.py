@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trackyard import media
@@ -118,16 +118,12 @@ class ActiveRun:
             path: The file or folder; it may be changed or deleted afterwards.
             name: Where it belongs in the run; its own name by default.
         """
-        source = _path(path)
-        if source is None or not source.exists():
-            self._warn(f"artifact was not logged: there is no file {_shown(path)}")
+        try:
+            files = media.files_of(path, name)
+        except Exception as error:
+            self._warn(f"artifact was not logged: {to_text(error)}")
             return
-        base = to_text(name) if name else source.name
-        if not source.is_dir():
-            self._log_file(base, partial(media.save_file, source))
-            return
-        for file in sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink()):
-            inner = f"{base}/{file.relative_to(source).as_posix()}"
+        for inner, file in files:
             self._log_file(inner, partial(media.save_file, file))
 
     def log_text(self, text: str, name: str, step: Any = None) -> None:
@@ -153,17 +149,19 @@ class ActiveRun:
     def _log_file(
         self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
     ) -> None:
+        if is_disabled():
+            return
         name = to_text(name)
-        if suffix and not Path(name.replace("\0", "_")).suffix:
+        if suffix and not PurePosixPath(name).suffix:
             name += suffix
         try:
             saved = save(self._new_file(name))
         except Exception as error:
-            self._warn(f"artifact {name!r} was not logged: {type(error).__name__}: {error}")
+            problem = f"{type(error).__name__}: {to_text(error)}"
+            self._warn(f"artifact {name!r} was not logged: {problem}")
             return
         now = time.time_ns()
-        if saved.path.suffix != Path(name).suffix:
-            name = str(Path(name).with_suffix(saved.path.suffix))
+        name = media.with_suffix_of(name, saved.path)
         artifact = Artifact(name, saved.path, saved.kind, saved.media_type, to_step(step), now)
         self._append(Entry("artifact", now, artifact.step, artifact))
 
@@ -242,8 +240,9 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
         with tracked.activated():
             yield run
     finally:
-        _current.reset(token)
         _active.remove(run)
+        with suppress(ValueError):  # left in another context, as an async generator may be
+            _current.reset(token)
 
 
 def redactor_of(trackers: list[Tracker]) -> Redactor:
@@ -351,13 +350,6 @@ def log_figure(figure: Any, name: str, step: Any = None) -> None:
 def log_table(table: Any, name: str, step: Any = None) -> None:
     """Log a table; see `ActiveRun.log_table`."""
     current_run().log_table(table, name, step)
-
-
-def _path(value: Any) -> Path | None:
-    try:
-        return Path(value)
-    except Exception:
-        return None
 
 
 def _shown(value: Any) -> str:
