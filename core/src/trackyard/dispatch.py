@@ -7,10 +7,10 @@ cross-cutting plugins. This is the only file that calls hooks, and it alone catc
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any, Literal
 
 import attrs
@@ -18,7 +18,9 @@ import pluggy
 
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
+from trackyard.plugins import marked_functions
 from trackyard.records import Batch, Failure, Record, Run
+from trackyard.values import to_text
 
 logger = logging.getLogger("trackyard")
 
@@ -93,7 +95,8 @@ class TrackerHooks:
         outcome = self._call("tracker_check")
         if outcome.kind != "done":
             return [outcome.reason]
-        return [str(problem) for problems in outcome.value for problem in problems or ()]
+        answers = (a if isinstance(a, list | tuple) else [a] for a in outcome.value)
+        return [to_text(problem) for answer in answers for problem in answer]
 
     def ui_command(self, host: str, port: int | None) -> Outcome:
         """Give the command that serves the tracker's own page; the value is argv or None."""
@@ -123,23 +126,24 @@ class TrackerHooks:
     def _contained(self, hook: str) -> Iterator[None]:
         try:
             yield
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a plugin's sys.exit() must not end the step either
+            if _is_from_user(error):
+                raise
             logger.warning("experiment tracker %r: %s", self.name, _reason(hook, error))
 
     def _call(self, hook: str, **arguments: Any) -> Outcome:
         try:
             return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
         except RetryLater as error:
-            return Outcome("later", reason=_reason(hook, error), after=error.after)
+            return Outcome("later", reason=_reason(hook, error), after=_seconds(error))
         except RejectedRecords as error:
-            return Outcome("rejected", reason=_reason(hook, error), records=error.records)
+            records = getattr(error, "records", ())
+            return Outcome("rejected", reason=_reason(hook, error), records=records)
         except (ConnectionError, TimeoutError) as error:
             return Outcome("later", reason=_reason(hook, error))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # sys.exit() in a plugin, too, ends nothing but its call
+            if _is_from_user(error):
+                raise
             logger.debug("experiment tracker %r: %s failed", self.name, hook, exc_info=True)
             return Outcome("broken", reason=_reason(hook, error))
 
@@ -152,7 +156,7 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[Callable[[Record], R
     manager.add_hookspecs(hookspecs)
     for name, plugin in plugins:
         manager.register(_guarded(plugin, name), name=name)
-    return [filter_ for filter_ in manager.hook.tracker_filter_records(run=run) if filter_]
+    return [given for given in manager.hook.tracker_filter_records(run=run) if callable(given)]
 
 
 def apply_filters(
@@ -160,15 +164,19 @@ def apply_filters(
 ) -> Record | None:
     """Pass a record through the filters.
 
-    A filter that raises drops the record: it may be there to keep a secret out.
+    A filter that raises, or gives no record, drops it: it may be there to keep a secret out.
     """
     for filter_ in filters:
         try:
             filtered = filter_(record)
-        except Exception as error:  # a filter runs in the step's thread
-            logger.warning("a record was dropped: tracker_filter_records failed: %s", error)
-            return None
-        if filtered is None:
+            if filtered is None:
+                return None
+            if not isinstance(filtered, Record):
+                raise TypeError(f"a filter gave {type(filtered).__name__}")
+        except BaseException as error:  # a filter runs in the step's thread
+            if _is_from_user(error):
+                raise
+            logger.warning("a record was dropped: %s", _reason("tracker_filter_records", error))
             return None
         record = filtered
     return record
@@ -195,38 +203,64 @@ def _reason(hook: str, error: BaseException) -> str:
     return f"{hook}: {type(error).__name__}: {text[:500]}"
 
 
+def _seconds(error: RetryLater) -> float | None:
+    """Give `after` where it is a time to wait; a flavor's own subclass may have left it out."""
+    after = getattr(error, "after", None)
+    return float(after) if isinstance(after, int | float) and after > 0 else None
+
+
+def _is_from_user(error: BaseException) -> bool:
+    """Tell whether this is a real Ctrl-C, which Python raises in the main thread alone."""
+    return isinstance(error, KeyboardInterrupt) and current_thread() is main_thread()
+
+
 def _guarded(plugin: object, name: str) -> object:
     """Wrap a cross-cutting plugin, so that its errors neither stop nor repeat a delivery."""
     guarded = type("GuardedPlugin", (), {})()
-    for attribute in dir(plugin):
-        function = inspect.getattr_static(plugin, attribute, None)
-        if not hasattr(function, "trackyard_impl"):
-            continue
+    for attribute, function in marked_functions(plugin):
         method = getattr(plugin, attribute)
-        guard = _guard_wrapper if inspect.isgeneratorfunction(method) else _guard_call
+        hook = getattr(hookspecs, function.trackyard_impl.get("specname") or attribute)
+        if function.trackyard_impl.get("wrapper"):
+            guard = _guard_wrapper
+        else:
+            guard = _guard_listener if hook.trackyard_spec["firstresult"] else _guard_call
         setattr(guarded, attribute, guard(method, name))
     return guarded
 
 
 def _guard_call(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **keywords: Any) -> Any:
         try:
-            return method(*arguments)
-        except Exception as error:
+            return method(*arguments, **keywords)
+        except BaseException as error:
             _warn_of_plugin(name, method, error)
             return None
 
     return call
 
 
+def _guard_listener(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Call a plain function after a hook that has one answer, which is the tracker's to give."""
+    call = _guard_call(method, name)
+
+    @functools.wraps(method)
+    def listen(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
+        result = yield
+        call(*arguments, **keywords)
+        return result
+
+    listen.trackyard_impl = {**call.trackyard_impl, "wrapper": True}  # type: ignore[attr-defined]
+    return listen
+
+
 def _guard_wrapper(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(method)
-    def wrap(*arguments: Any) -> Generator[None, Any, Any]:
-        wrapper = method(*arguments)
+    def wrap(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
+        wrapper = method(*arguments, **keywords)
         try:
             next(wrapper)
-        except Exception as error:
+        except BaseException as error:
             _warn_of_plugin(name, method, error)
             return (yield)
         try:
@@ -238,7 +272,7 @@ def _guard_wrapper(method: Callable[..., Any], name: str) -> Callable[..., Any]:
             wrapper.send(result)
         except StopIteration as stop:
             return stop.value
-        except Exception as error:
+        except BaseException as error:
             _warn_of_plugin(name, method, error)
         return result
 
@@ -259,4 +293,6 @@ def _show_error(
 
 
 def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException) -> None:
+    if _is_from_user(error):
+        raise error
     logger.warning("plugin %r: %s", name, _reason(method.__name__, error))

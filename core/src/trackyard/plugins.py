@@ -141,8 +141,13 @@ def hook_signatures() -> dict[str, tuple[str, ...]]:
 
 def implemented_hooks(plugin: object) -> tuple[str, ...]:
     """Name the hooks that a plugin implements, in the order of the contract."""
-    marked = {_hook_name(name, function) for name, function in _marked(plugin)}
+    marked = {_hook_name(name, function) for name, function in marked_functions(plugin)}
     return tuple(name for name in hook_signatures() if name in marked)
+
+
+def marked_functions(plugin: object) -> Iterator[tuple[str, Any]]:
+    """Give a plugin's functions that are marked with `@hookimpl`, with their names."""
+    return ((name, f) for name, f in _functions(plugin) if hasattr(f, "trackyard_impl"))
 
 
 def check_hooks(plugin: object, who: str) -> None:
@@ -162,7 +167,7 @@ def check_hooks(plugin: object, who: str) -> None:
                 f"{who}: {name}() looks like a hook but is not marked; "
                 f"write @trackyard.hookimpl above it, or give it another name"
             )
-    for name, function in _marked(plugin):
+    for name, function in marked_functions(plugin):
         hook = _hook_name(name, function)
         if hook not in signatures:
             raise PluginError(
@@ -291,10 +296,6 @@ def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
             function = function.__func__
         if inspect.isfunction(function):
             yield name, function
-
-
-def _marked(plugin: object) -> Iterator[tuple[str, Any]]:
-    return ((name, f) for name, f in _functions(plugin) if hasattr(f, "trackyard_impl"))
 
 
 def _hook_name(name: str, function: Any) -> str:
