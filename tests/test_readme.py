@@ -1,0 +1,161 @@
+"""Does what the README and the pages in docs/ say hold?"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trackyard.cli.main import cli
+from trackyard.config import find_project
+from trackyard.stacks import TrackerOptions, active_stack, load_trackers
+from trackyard.trackers import Trackers
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "core/README.md", *sorted(ROOT.glob("plugins/*/README.md"))]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
+
+
+def blocks(page, *languages):
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [text for language, text in found if not languages or language in languages]
+
+
+def pages_with(language):
+    pages = [page for page in PAGES if blocks(page, language)]
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def test_first_block_of_the_readme_is_the_quickstart_and_the_tests():
+    """Each line does all of its own set-up, so that either may be the first."""
+    quickstart, tests = blocks(README)[0].splitlines()
+    set_up = "python3 -m venv .uv && .uv/bin/pip install -q uv && "
+
+    assert quickstart == set_up + ".uv/bin/uv run examples/quickstart.py"
+    assert tests == set_up + ".uv/bin/uv run pytest"
+    assert (ROOT / "examples/quickstart.py").is_file()
+
+
+def test_readme_shows_the_picture_of_a_run():
+    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    data = (ROOT / picture).read_bytes()
+
+    assert data.startswith(b"\x89PNG")
+    assert len(data) < 300_000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for path, heading in LINK.findall(page.read_text(encoding="utf-8")):
+        target = (page.parent / path).resolve() if path else page
+
+        assert target.exists(), path
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [text.lower().replace(" ", "-") for text in headings], heading
+
+
+@pages_with("python")
+def test_python_blocks_run(page, tmp_path, empty_store):
+    """A line `# text` below a print is what it prints."""
+    program, output = run_blocks(page, tmp_path, empty_store)
+
+    for printed in re.findall(r"^ *print\(.*\n *# (.+)$", program, re.MULTILINE):
+        assert printed in output.splitlines()
+
+
+def test_flavor_of_the_readme_writes_the_metrics_of_the_pipeline(tmp_path, empty_store):
+    run_blocks(README, tmp_path, empty_store)
+    (written,) = (tmp_path / "runs").glob("*.csv")
+
+    assert [line.split(",")[:2] for line in written.read_text().splitlines()] == [
+        ["loss", str(epoch)] for epoch in range(10)
+    ]
+
+
+def run_blocks(page, folder, empty_store):
+    """Run a page's Python blocks as one program in a new project, and give it and its output.
+
+    A block that begins with a file's name is that file.
+    """
+    (folder / ".trackyard").mkdir()
+    shutil.copyfile(empty_store, folder / ".trackyard/mlflow.db")
+    program = ""
+    for block in blocks(page, "python", "toml"):
+        first = block.partition("\n")[0]
+        if re.fullmatch(r"# \w+\.(py|toml)", first):
+            (folder / first[2:]).write_text(block, encoding="utf-8")
+        elif block in blocks(page, "python"):
+            program += block + "\n"
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "TRACKYARD_HOME"},
+    )
+    assert done.returncode == 0, done.stderr
+    return program, done.stdout
+
+
+@pages_with("toml")
+def test_toml_blocks_are_valid_configuration(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for block in blocks(page, "python"):
+        if block.startswith("# trackers.py\n"):
+            (tmp_path / "trackers.py").write_text(block, encoding="utf-8")
+    for block in blocks(page, "toml"):
+        for name in re.findall(r'"env:(\w+)"', block):
+            monkeypatch.setenv(name, "a-secret")
+        (tmp_path / "trackyard.toml").write_text(block, encoding="utf-8")
+        project = find_project()
+
+        assert active_stack(project).experiment_trackers
+        assert Trackers(project).select(list(load_trackers(project)))
+    sys.modules.pop("trackers", None)
+
+
+@pages_with("console")
+def test_commands_on_the_pages_exist(page):
+    for line in "\n".join(blocks(page, "console")).splitlines():
+        command = re.sub(r"^\.venv/bin/", "", line)
+        if command.startswith("trackyard "):
+            result = CliRunner().invoke(cli, [*shlex.split(command)[1:], "--help"])
+
+            assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/flavors").glob("*.md")), ids=lambda p: p.stem)
+def test_fields_of_a_flavor_are_as_its_class_declares_them(page):
+    """`uv run docs/write_fields.py` writes them anew."""
+    text = page.read_text(encoding="utf-8")
+    written = runpy.run_path(str(ROOT / "docs/write_fields.py"))["written"]
+
+    assert "<!-- fields of " in text
+    assert written(text) == text
+
+
+def test_configuration_names_every_option_of_a_tracker_with_its_default():
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE))
+    options = TrackerOptions(flavor="mlflow")
+    names = [field.name for field in TrackerOptions.__attrs_attrs__ if field.name != "flavor"]
+
+    assert {name: tomllib.loads(f"value = {rows[name]}")["value"] for name in names} == {
+        name: getattr(options, name) for name in names
+    }
