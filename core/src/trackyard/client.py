@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trackyard.artifacts import ArtifactStore
 from trackyard.config import find_project
+from trackyard.recovery import recover_in_background
 from trackyard.stacks import Stack, artifact_store_url
 from trackyard.trackers import Trackers
 from trackyard.views import PipelineRun
@@ -27,6 +28,7 @@ class Client:
         self._project = find_project(Path(path) if path is not None else None)
         self._trackers = Trackers(self._project)
         self._store = Store.in_folder(self._project.home)
+        recover_in_background(self._project)
         self._artifact_store = ArtifactStore(artifact_store_url(self._project, self.active_stack))
 
     @property

@@ -18,9 +18,12 @@ from trackyard.delivery.worker import Worker
 from trackyard.descriptions import TrackerDescription, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.errors import RequiredTrackerError
+from trackyard.guarding import watch_over
 from trackyard.identifiers import new_id
+from trackyard.interruption import Terminated
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
+from trackyard.pending import mark_as_complete, mark_as_pending
 from trackyard.plugins import load_plugins
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
 from trackyard.redaction import Redactor
@@ -105,6 +108,7 @@ class TrackedRun:
             TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
         )
         save_description(self.folder, run, self._described)
+        mark_as_pending(self.folder)
         self.deliveries[tracker.name] = delivery
         worker.add(delivery)
 
@@ -161,6 +165,7 @@ class RunGroup:
         self, project: Project, redactor: Redactor | None = None, parent: Run | None = None
     ) -> None:
         self.redactor = redactor or Redactor()
+        self._project = project
         self._runs_folder = project.home / "runs"
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -241,6 +246,8 @@ class RunGroup:
         for tracked in runs:
             for delivery in tracked.deliveries.values():
                 delivery.close()
+            if all(delivery.ended.is_set() for delivery in tracked.deliveries.values()):
+                mark_as_complete(tracked.folder)
         reports = tuple(report for tracked in runs for report in tracked.reports())
         _say_what_is_left(reports)
         return reports
@@ -252,6 +259,7 @@ class RunGroup:
 
     def _worker(self, tracker: Tracker) -> Worker:
         if tracker.name not in self._workers:
+            watch_over(self._project.root)
             self._workers[tracker.name] = Worker(tracker.name)
             self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
             self._flush_budgets[tracker.name] = Budget(tracker.options.flush_timeout)
@@ -325,6 +333,8 @@ def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
     """Say how a run ended that an exception left; None for `sys.exit()` without an error."""
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return None
+    if isinstance(error, Terminated):
+        return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
     killed = isinstance(error, KeyboardInterrupt)
     return redactor.failure(error, "killed" if killed else "failed")
 
@@ -373,7 +383,8 @@ def _say_what_is_left(reports: Iterable[TrackerReport]) -> None:
         pending = sum(report.pending for report in left)
         problem = next((report.problem for report in left if report.problem), "out of time")
         logger.warning(
-            "experiment tracker %r has not taken %d record(s) and the end of %d run(s): %s",
+            "experiment tracker %r has not taken %d record(s) and the end of %d run(s): %s; "
+            "it is tried again in the background, or type: trackyard sync",
             name,
             pending,
             len(left),

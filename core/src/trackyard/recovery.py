@@ -8,6 +8,7 @@ same journal with the same engine that the run's own process uses.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +23,19 @@ from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription, TrackerDescription, load_description
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import TrackyardError
+from trackyard.guarding import finish_in_background
 from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader, is_alive
+from trackyard.journal.reader import JournalReader, is_alive, is_attended
 from trackyard.journal.writer import JournalWriter
+from trackyard.pending import mark_as_complete, pending_folders
 from trackyard.plugins import load_plugins
 from trackyard.records import Failure
 from trackyard.trackers import Trackers
+
+logger = logging.getLogger("trackyard")
+
+# Seconds between two recoveries that commands start by themselves.
+_AT_MOST_EVERY = 60.0
 
 
 @attrs.frozen
@@ -51,15 +59,39 @@ def find_pending_runs(project: Project) -> list[PendingRun]:
     It looks at files and locks alone, and imports no flavor.
     """
     pending = []
-    runs = project.home / "runs"
-    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+    for folder in pending_folders(project.home):
         description = load_description(folder)
-        if description is None or not any(
-            not load_state(folder / tracker.folder).is_ended for tracker in description.trackers
+        if description is None or all(
+            load_state(folder / tracker.folder).is_ended for tracker in description.trackers
         ):
+            if not is_alive(folder):
+                mark_as_complete(folder)
             continue
         pending.append(PendingRun(folder, description, is_alive(folder)))
     return pending
+
+
+def recover_in_background(project: Project) -> None:
+    """Where a run's process has died, have a detached process finish it; this one only looks.
+
+    It is asked at most once a minute: a tracker that is away will be away the next second, too.
+    """
+    if all(is_attended(folder) for folder in pending_folders(project.home)):
+        return
+    stamp = project.home / "recovery.stamp"
+    try:
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _AT_MOST_EVERY:
+            return
+        stamp.touch()
+    except OSError as error:
+        logger.debug("%s cannot be touched: %s", stamp, error)
+    finish_in_background(project.root)
+
+
+def sync_all(project: Project, *, patience: float) -> None:
+    """Finish every run of a project whose process does not live."""
+    for pending in find_pending_runs(project):
+        sync_run(pending, project, patience=patience)
 
 
 def sync_run(
@@ -87,10 +119,13 @@ def sync_run(
         return []
     _write_end_if_missing(pending.folder)
     trackers = Trackers(project)
-    return [
+    reports = [
         _deliver(pending, description, trackers, patience, progress)
         for description in pending.description.trackers
     ]
+    if all(report.is_complete for report in reports):
+        mark_as_complete(pending.folder)
+    return reports
 
 
 def _deliver(

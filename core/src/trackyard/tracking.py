@@ -15,6 +15,7 @@ from trackyard import media
 from trackyard.config import find_project
 from trackyard.errors import NoActiveRunError
 from trackyard.identifiers import new_name
+from trackyard.interruption import termination_as_exit
 from trackyard.journal.entries import Entry
 from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
 from trackyard.media import SavedFile
@@ -281,7 +282,7 @@ def start_run(
     try:
         tracked = group.start(run, trackers)
         try:
-            with activated(tracked) as active:
+            with termination_as_exit(), activated(tracked) as active:
                 yield active
         except BaseException as error:
             group.finish(tracked, failure_of(error, group.redactor))

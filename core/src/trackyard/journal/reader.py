@@ -143,6 +143,11 @@ def is_alive(folder: Path) -> bool:
     return any(_is_locked(path) for path in folder.glob("r*-p*.lock"))
 
 
+def is_attended(folder: Path) -> bool:
+    """Tell whether a process that lives writes this run or delivers it."""
+    return is_alive(folder) or any(_is_locked(path) for path in folder.glob("*/delivery.lock"))
+
+
 def _is_locked(path: Path) -> bool:
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -17,6 +17,7 @@ from trackyard.artifacts import ArtifactStore, StoredOutput
 from trackyard.config import Project
 from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
 from trackyard.identifiers import new_id, new_name
+from trackyard.interruption import termination_as_exit
 from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.progress import Progress
@@ -97,7 +98,8 @@ class PipelineRunner:
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
         self._group.log_params(self._run.params)
         try:
-            self._orchestrator.run(self._dependencies, self._run_step)
+            with termination_as_exit():
+                self._orchestrator.run(self._dependencies, self._run_step)
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run
             self._note(error, failure_of(error, self._group.redactor))
         finally:

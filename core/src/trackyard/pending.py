@@ -1,0 +1,43 @@
+"""Which runs may still lack something on some tracker?
+
+One empty file per run in `.trackyard/pending/`, so that the question costs one listing, however
+many runs there are. A file that is left over is harmless: sync looks and removes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+logger = logging.getLogger("trackyard")
+
+
+def mark_as_pending(run_folder: Path) -> None:
+    """Note that a run is about to be delivered."""
+    folder = _folder_of(run_folder)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / run_folder.name).touch(mode=0o600)
+    except OSError as error:  # the run goes on; nothing but the memory of it is lost
+        logger.debug("%s cannot be marked as pending: %s", run_folder, error)
+
+
+def mark_as_complete(run_folder: Path) -> None:
+    """Note that every tracker has the whole run."""
+    try:
+        (_folder_of(run_folder) / run_folder.name).unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("%s cannot be marked as complete: %s", run_folder, error)
+
+
+def pending_folders(home: Path) -> list[Path]:
+    """Give the folders of the runs that may lack something, the oldest first."""
+    try:
+        names = sorted(path.name for path in (home / "pending").iterdir())
+    except OSError:
+        return []
+    return [home / "runs" / name for name in names]
+
+
+def _folder_of(run_folder: Path) -> Path:
+    return run_folder.parent.parent / "pending"
