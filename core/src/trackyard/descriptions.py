@@ -82,6 +82,13 @@ def load_description(folder: Path) -> RunDescription | None:
     return RunDescription(run, trackers)
 
 
+def folder_name(tracker: str) -> str:
+    """Make a file name from a tracker's name, which is the user's and may hold anything."""
+    if tracker.replace("-", "").replace("_", "").isalnum() and tracker.isascii():
+        return tracker
+    return tracker.encode("utf-8", "backslashreplace").hex()
+
+
 def _plain(_: Any, __: Any, value: Any) -> Any:
     if isinstance(value, Secret):
         return value.reference

@@ -15,7 +15,7 @@ from trackyard.config import Project
 from trackyard.delivery.budgets import Budget
 from trackyard.delivery.delivery import Delivery, TrackerReport
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import TrackerDescription, save_description
+from trackyard.descriptions import TrackerDescription, folder_name, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.errors import RequiredTrackerError
 from trackyard.guarding import watch_over
@@ -94,7 +94,7 @@ class TrackedRun:
 
     def add_tracker(self, tracker: Tracker, worker: Worker, parent: TrackedRun | None) -> None:
         """Begin to carry the run to a tracker."""
-        folder = _private_folder(self.folder / _folder_name(tracker.name))
+        folder = _private_folder(self.folder / folder_name(tracker.name))
         nested = parent is not None and tracker.name in parent.deliveries
         run = attrs.evolve(
             self.run,
@@ -138,6 +138,8 @@ class TrackedRun:
 
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
+        if not self.deliveries and self._journal.has_entries:
+            save_description(self.folder, self.run, [])
         if self.deliveries or self._journal.has_entries:
             self._journal.append_end(Entry("end", time.time_ns(), None, failure))
         self._journal.close()
@@ -343,13 +345,6 @@ def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
     if is_disabled():
         return []
     return [t for t in trackers if t.options.rank == "all" or process_rank() == 0]
-
-
-def _folder_name(tracker: str) -> str:
-    """Make a file name from a tracker's name, which is the user's and may hold anything."""
-    if tracker.replace("-", "").replace("_", "").isalnum() and tracker.isascii():
-        return tracker
-    return tracker.encode("utf-8", "backslashreplace").hex()
 
 
 def _private_folder(folder: Path) -> Path:

@@ -29,7 +29,7 @@ from trackyard.journal.reader import JournalReader, is_alive, is_attended
 from trackyard.journal.writer import JournalWriter
 from trackyard.pending import mark_as_complete, pending_folders
 from trackyard.plugins import load_plugins
-from trackyard.records import Failure
+from trackyard.records import Failure, Run
 from trackyard.trackers import Trackers
 
 logger = logging.getLogger("trackyard")
@@ -117,7 +117,9 @@ def sync_run(
     """
     if pending.is_alive:
         return []
-    _write_end_if_missing(pending.folder)
+    crashed_at = _write_end_if_missing(pending.folder)
+    if crashed_at is not None:
+        _mark_in_store(pending.description.run, project, crashed_at)
     trackers = Trackers(project)
     reports = [
         _deliver(pending, description, trackers, patience, progress)
@@ -146,7 +148,7 @@ def _deliver(
         return report_of(description.name, state, folder)
     run = pending.description.run
     parent = folder.parent.parent / run.parent_id / description.folder if run.parent_id else None
-    run = attrs.evolve(run, folder=folder, parent_folder=parent)
+    run = attrs.evolve(run, folder=folder, parent_folder=parent, attached=True)
     hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
     delivery = Delivery(hooks, run, tracker.options.start_timeout)
     try:
@@ -174,16 +176,33 @@ def _advance_until_done(
             progress(delivery.report())
 
 
-def _write_end_if_missing(folder: Path) -> None:
-    """Write `crashed` as the end of a run that has none; of several processes one does it."""
+def _write_end_if_missing(folder: Path) -> int | None:
+    """Write `crashed` as the end of a run that has none; of several processes one does it.
+
+    Returns:
+        When the run crashed, in nanoseconds since the epoch, or None where it had an end.
+    """
     with _exclusively(folder / "recovery.lock"):
         if is_alive(folder) or _has_end(folder):
-            return
+            return None
         writer = JournalWriter(folder, "recovery")
         text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
+        ended_at = _last_sign_of_life(folder)
         failure = Failure("crashed", "Crashed", text)
-        writer.append_end(Entry("end", _last_sign_of_life(folder), None, failure))
+        writer.append_end(Entry("end", ended_at, None, failure))
         writer.close()
+        return ended_at
+
+
+def _mark_in_store(run: Run, project: Project, ended_at: int) -> None:
+    """The driver is dead, so that nobody else writes its runs."""
+    if run.group is None or not (project.home / "store.db").exists():
+        return
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.in_folder(project.home)
+    store.mark_as_crashed(run.id, run.group, ended_at)
+    store.close()
 
 
 def _has_end(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from trackyard.errors import TrackyardError
 _COMMANDS = {
     "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
     "plugins": ("plugins:plugins", "List the installed plugins."),
+    "replay": ("replay:replay", "Send runs to another tracker."),
     "sync": ("sync:sync", "Deliver what trackers do not have yet."),
     "ui": ("ui:ui", "Serve a tracker's own page on this machine."),
 }
