@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("core", derandomize=True, database=None, deadline=None)
+settings.load_profile("core")
 
 MODULES = Path(__file__).parent / "modules"
 sys.path.append(str(MODULES))
