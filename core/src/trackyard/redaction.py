@@ -9,7 +9,7 @@ from typing import Literal
 
 from trackyard.records import Failure
 
-_URL_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^\s/@'\"]+@")
+_URL_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"]+@")
 
 
 class Redactor:
@@ -36,5 +36,8 @@ class Redactor:
             message = str(error)
         except Exception:  # an exception whose __str__ raises
             message = "(the exception's message cannot be shown)"
-        text = "".join(traceback.format_exception(error))
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # such as a SyntaxError with odd fields
+            text = "".join(traceback.format_tb(error.__traceback__))
         return Failure(status, type(error).__name__, self.redact(message), self.redact(text))
