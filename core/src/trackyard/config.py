@@ -7,6 +7,8 @@ import os
 import sys
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from pathlib import Path
 from types import UnionType
@@ -47,6 +49,9 @@ class Project:
         return f"{file}: {self.prefix}{'.'.join(keys)}"
 
 
+_project: ContextVar[Project | None] = ContextVar("trackyard_project", default=None)
+
+
 def find_project(start: Path | None = None) -> Project:
     """Find the project of a folder by walking up to a `trackyard.toml` or `[tool.trackyard]`.
 
@@ -70,7 +75,17 @@ def find_project(start: Path | None = None) -> Project:
 
 def home() -> Path:
     """Give the absolute path of the current project's `.trackyard/` folder."""
-    return find_project().home
+    return (_project.get() or find_project()).home
+
+
+@contextmanager
+def in_project(project: Project) -> Iterator[None]:
+    """Let `home()` mean this project, wherever a step has moved the working directory to."""
+    token = _project.set(project)
+    try:
+        yield
+    finally:
+        _project.reset(token)
 
 
 def _home(root: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.config import structure
+from trackyard.config import Project, in_project, structure
 from trackyard.errors import ConfigError, PluginError
 from trackyard.flavors import capabilities_of, secrets_of
 from trackyard.plugins import FLAVORS, find_plugins, load_flavor
@@ -23,7 +23,6 @@ from trackyard.stacks import (
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from trackyard.config import Project
     from trackyard.records import Capabilities
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -38,6 +37,7 @@ class Tracker:
     """A configured tracker with a step's settings laid over it, ready to make instances.
 
     Attributes:
+        project: Where its defaults lead to.
         name: Its name in the stack.
         options: Core's options.
         flavor: The flavor class.
@@ -48,6 +48,7 @@ class Tracker:
         secrets: Values of the secrets that the fields refer to, for redaction.
     """
 
+    project: Project
     name: str
     options: TrackerOptions
     flavor: type
@@ -63,7 +64,8 @@ class Tracker:
         Raises:
             ConfigError: A field is unknown, missing or of the wrong type.
         """
-        return structure(self.fields, self.flavor, self.place)
+        with in_project(self.project):
+            return structure(self.fields, self.flavor, self.place)
 
 
 class Trackers:
@@ -153,8 +155,10 @@ class Trackers:
         options, fields = split_options(table, place)
         flavor = self._flavor(options.flavor, place)
         options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
-        instance: Any = structure(fields, flavor, place, also_known=options_of_core)
+        with in_project(self._project):
+            instance: Any = structure(fields, flavor, place, also_known=options_of_core)
         return Tracker(
+            project=self._project,
             name=name,
             options=options,
             flavor=flavor,
