@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from trackyard import Batch, RetryLater, Run, process_values
+from trackyard import Batch, Record, RetryLater, Run, process_values
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
     from mlflow.exceptions import MlflowException
+
+logger = logging.getLogger("trackyard")
 
 _IDS = "mlflow.json"
 # MLflow's own limits, 7 tries of 120 s, block for minutes; core does the retries.
@@ -73,7 +75,7 @@ def find_or_create_run(
     known = _read_ids(run.folder)
     if known:
         return client.get_run(known["run_id"])
-    parent = _read_ids(run.parent_folder) if run.parent_folder else {}
+    parent = parent_ids(run)
     experiment_id = parent.get("experiment_id", "")
     if parent.get("experiment") != experiment:
         experiment_id = find_or_create_experiment(client, experiment)
@@ -91,6 +93,11 @@ def find_or_create_run(
     ids = {"run_id": found.info.run_id, "experiment_id": experiment_id, "experiment": experiment}
     (run.folder / _IDS).write_text(json.dumps(ids), encoding="utf-8")
     return found
+
+
+def parent_ids(run: Run) -> dict[str, str]:
+    """Give the ids of the parent run, as far as it is started."""
+    return _read_ids(run.parent_folder) if run.parent_folder else {}
 
 
 def _read_ids(folder: Path) -> dict[str, str]:
@@ -144,6 +151,23 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
     for artifact in batch.artifacts:
         folder = PurePosixPath(artifact.name).parent.as_posix()
         client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+
+
+def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:
+    """Write records but for those that MLflow refuses, such as a param with another value."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        send(client, run_id, Batch.of(records, 0, 0))
+    except MlflowException as error:
+        if is_temporary(error):
+            raise
+        if len(records) == 1:
+            logger.warning("MLflow refused %s of a native call: %s", records[0], error)
+            return
+        middle = len(records) // 2
+        send_what_is_taken(client, run_id, records[:middle])
+        send_what_is_taken(client, run_id, records[middle:])
 
 
 def is_temporary(error: MlflowException) -> bool:

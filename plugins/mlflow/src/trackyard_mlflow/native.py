@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import fcntl
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from trackyard import Run, process_values
-from trackyard_mlflow.backend import new_client
+from trackyard import RetryLater, Run, process_values
+from trackyard_mlflow.backend import new_client, send_what_is_taken
+from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
-    from mlflow import ActiveRun
+    from mlflow import ActiveRun, MlflowClient
     from mlflow.entities import Run as MlflowRun
 
 
@@ -30,48 +34,101 @@ def active_run(
     from mlflow.tracking._tracking_service import utils
 
     environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
-    with process_values(environment, [(utils, "_tracking_uri", tracking_uri)]), own_autologging():
+    experiment = [(fluent, "_active_experiment_id", remote.info.experiment_id)]
+    with ExitStack() as held:
+        held.enter_context(process_values(environment, [(utils, "_tracking_uri", tracking_uri)]))
+        with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
+            held.enter_context(process_values({}, experiment))
+        held.enter_context(_own_autologging())
         stack = fluent._active_run_stack.get()  # noqa: SLF001 - there is no public way
+        held.callback(stack.__setitem__, slice(None), list(stack))
         active = mlflow.ActiveRun(remote)
         stack.append(active)
-        try:
-            yield active
-        finally:
-            stack[:] = [run for run in stack if run.info.run_id != remote.info.run_id]
+        yield active
+
+
+# What was on before the first of the runs that are active now; an entry for each of them.
+_before: list[tuple[dict[str, Any], dict[str, list[Any]]]] = []
+_lock = Lock()
 
 
 @contextmanager
-def own_autologging() -> Iterator[None]:
-    """Switch off afterwards what `mlflow.autolog()` switched on, so that it meets no other step."""
-    from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
+def _own_autologging() -> Iterator[None]:
+    """Switch off afterwards what `mlflow.autolog()` switched on, so that it meets no other step.
 
-    before = copy.deepcopy(dict(AUTOLOGGING_INTEGRATIONS))
+    It also waits for libraries that are not imported yet. All of it belongs to the whole process:
+    where runs overlap, the last of them gives it back.
+    """
+    from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS as SETTINGS
+    from mlflow.utils.import_hooks import _post_import_hooks as hooks
+
+    with _lock:
+        waiting = {library: list(found) for library, found in hooks.items() if found}
+        _before.append(_before[0] if _before else (copy.deepcopy(dict(SETTINGS)), waiting))
     try:
         yield
     finally:
-        for name in set(AUTOLOGGING_INTEGRATIONS) - set(before):
-            del AUTOLOGGING_INTEGRATIONS[name]
-        AUTOLOGGING_INTEGRATIONS.update(before)
+        with _lock:
+            settings, waiting = _before.pop()
+            if not _before:
+                SETTINGS.clear()
+                SETTINGS.update(settings)
+                for library in [library for library, found in hooks.items() if found]:
+                    del hooks[library]
+                hooks.update(waiting)
 
 
-def local_run(run: Run) -> tuple[str, MlflowRun]:
+def local_run(run: Run, home: Path) -> tuple[str, MlflowRun]:
     """Make or find the run on sqlite in a run's folder that takes native calls meanwhile.
 
     It has the same name: what is merged later holds it as a tag.
 
+    Args:
+        run: The run.
+        home: Where an empty store is kept, to be copied: MLflow needs seconds to make one.
+
     Returns:
         Its tracking URI and the run.
     """
-    uri = f"sqlite:///{(run.folder / 'native.db').as_posix()}"
-    client = new_client(uri)
-    experiment = client.get_experiment_by_name("native")
-    if experiment is None:
-        location = (run.folder / "native-artifacts").as_uri()
-        experiment_id = client.create_experiment("native", artifact_location=location)
-        return uri, client.create_run(experiment_id, run_name=run.name)
-    return uri, client.search_runs([experiment.experiment_id])[0]
+    path = run.folder / "native.db"
+    with (run.folder / "native.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _make_store(path, home)
+        client = new_client(f"sqlite:///{path.as_posix()}")
+        experiment = client.get_experiment_by_name("native")
+        if experiment is None:
+            location = (run.folder / "native-artifacts").as_uri()
+            experiment_id = client.create_experiment("native", artifact_location=location)
+        else:
+            experiment_id = experiment.experiment_id
+        # The oldest: others are nested runs, which the step itself made.
+        found = client.search_runs([experiment_id], order_by=["attributes.start_time ASC"])
+        return client.tracking_uri, found[0] if found else client.create_run(
+            experiment_id, run_name=run.name
+        )
 
 
 def has_local_run(folder: Path) -> bool:
     """Tell whether a local target was made in a folder."""
     return (folder / "native.db").is_file()
+
+
+def merge_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> None:
+    """Send what native calls wrote into the local run; sending it again changes nothing."""
+    uri, local = local_run(run, home)
+    records = tuple(read_records(new_client(uri), local.info.run_id))
+    send_what_is_taken(client, run_id, records)
+
+
+def _make_store(path: Path, home: Path) -> None:
+    """Copy an empty store to where it appears whole or not at all."""
+    from mlflow import __version__
+
+    part, empty = path.with_suffix(".part"), home / f"mlflow-{__version__}-empty.db"
+    if not empty.exists():
+        part.unlink(missing_ok=True)
+        new_client(f"sqlite:///{part.as_posix()}")
+        part.replace(empty)
+    shutil.copyfile(empty, part)
+    part.replace(path)

@@ -2,40 +2,75 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from trackyard import Artifact, Metric, Param, Record, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+logger = logging.getLogger("trackyard")
 
 
-def read_records(client: MlflowClient, run_id: str, folder: Path) -> Iterator[Record]:
+def read_records(client: MlflowClient, run_id: str, folder: Path | None = None) -> Iterator[Record]:
     """Read params, tags, metrics with their whole history, and artifacts of a run.
 
     Args:
         client: A client of the backend.
         run_id: MLflow's id of the run.
-        folder: Where artifacts are downloaded to.
+        folder: Where artifacts are downloaded to; local ones stay in their place.
     """
-    data = client.get_run(run_id).data
+    run = client.get_run(run_id)
+    data = run.data
     for key, value in data.params.items():
         yield Param(key, value)
     for key, value in data.tags.items():
         yield Tag(key, value)
     for key in data.metrics:
         for metric in client.get_metric_history(run_id, key):
-            yield Metric(key, metric.value, metric.step, metric.timestamp * 1_000_000)
-    for name in _files(client, run_id, None):
+            yield Metric(key, _value(metric.value), metric.step, metric.timestamp * 1_000_000)
+    for name, path in _artifacts(client, run, folder):
+        yield Artifact(name, path, "file")
+
+
+def _value(value: float) -> float:
+    """MLflow stores infinities as the largest number."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+
+
+def _artifacts(
+    client: MlflowClient, run: MlflowRun, folder: Path | None
+) -> Iterator[tuple[str, Path]]:
+    from mlflow.exceptions import MlflowException
+
+    uri = urlsplit(run.info.artifact_uri)
+    if uri.scheme == "file":  # in their place: MlflowClient cannot get names with #, ? or % in them
+        root = Path(url2pathname(uri.path))
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            yield path.relative_to(root).as_posix(), path
+        return
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        yield Artifact(name, Path(client.download_artifacts(run_id, name, str(folder))), "file")
+    for name in _names(client, run.info.run_id, None):
+        try:
+            path = client.download_artifacts(run.info.run_id, name, folder and str(folder))
+        except MlflowException as error:
+            logger.warning("artifact %r cannot be read from MLflow: %s", name, error)
+        else:
+            yield name, Path(path)
 
 
-def _files(client: MlflowClient, run_id: str, path: str | None) -> Iterator[str]:
+def _names(client: MlflowClient, run_id: str, path: str | None) -> Iterator[str]:
     for info in client.list_artifacts(run_id, path):
         if info.is_dir:
-            yield from _files(client, run_id, info.path)
+            yield from _names(client, run_id, info.path)
         else:
             yield info.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -18,13 +19,14 @@ from trackyard import (
     RetryLater,
     Run,
     Secret,
+    Tag,
     flavor,
     home,
     hookimpl,
     secret,
 )
 from trackyard_mlflow import native
-from trackyard_mlflow.backend import connected, find_or_create_run, new_client, send
+from trackyard_mlflow.backend import connected, find_or_create_run, parent_ids, send
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class MlflowTracker:
     """Track runs in MLflow: a server, Databricks, or by default sqlite in `.trackyard/`."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        key_pattern=r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
+        key_pattern=r"(?!/|\.\.)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
         key_length=250,
         param_length=6000,
         tag_length=5000,
@@ -67,6 +69,7 @@ class MlflowTracker:
     databricks_client_id: str | None = _option("Databricks service principal", default=None)
     databricks_client_secret: Secret | None = secret(help="Secret of the service principal")
     ui_port: int = _option("Port where `trackyard ui` serves a database", default=5000)
+    _home: Path = attrs.field(init=False, factory=home)
     _remote: MlflowRun | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -76,13 +79,10 @@ class MlflowTracker:
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
         name = self.experiment_name or run.experiment
-        try:
-            with connected(self.tracking_uri, self._environment()) as client:
-                self._remote = find_or_create_run(client, run, name, self.tags)
-        except RetryLater:
-            if not run.attached:  # made here, so that activation finds it ready
-                native.local_run(run)
-            raise
+        if self.tracking_uri.startswith("databricks") and not name.startswith("/"):
+            name = f"/{name}"  # there, experiments are files
+        with connected(self.tracking_uri, self._environment()) as client:
+            self._remote = find_or_create_run(client, run, name, self.tags)
 
     @hookimpl
     def tracker_url(self) -> str | None:
@@ -114,25 +114,25 @@ class MlflowTracker:
 
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
         self.tracker_sync_run(run)
+        if parent := parent_ids(run):  # it may have been started after this run
+            tags["mlflow.parentRunId"] = parent["run_id"]
         ended_at = run.ended_at // 1_000_000 if run.ended_at else None
         with connected(self.tracking_uri, self._environment()) as client:
-            for key, value in tags.items():
-                client.set_tag(self._run_id(), key, value)
+            batch = Batch(tags=tuple(Tag(key, value) for key, value in tags.items()))
+            send(client, self._run_id(), batch)
             client.set_terminated(self._run_id(), status, ended_at)
 
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         if self._remote is not None:
             return native.active_run(self.tracking_uri, self._remote, self._environment())
-        return native.active_run(*native.local_run(run), {})
+        return native.active_run(*native.local_run(run, self._home), {})
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
         if native.has_local_run(run.folder):
-            uri, local = native.local_run(run)
-            folder = run.folder / "native-downloads"
-            records = tuple(read_records(new_client(uri), local.info.run_id, folder))
-            self.tracker_log(Batch.of(records, 0, 0))
+            with connected(self.tracking_uri, self._environment()) as client:
+                native.merge_local_run(run, self._home, client, self._run_id())
 
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
@@ -166,10 +166,18 @@ class MlflowTracker:
         """What MLflow takes from the environment alone; databases need none of it."""
         if not self.tracking_uri.startswith(("http", "databricks")):
             return {}
-        fields = ("tracking_username", "tracking_password", "tracking_token")
-        values = {f"MLFLOW_{field.upper()}": getattr(self, field) for field in fields}
-        values["MLFLOW_TRACKING_INSECURE_TLS"] = "true" if self.tracking_insecure_tls else None
-        for field in ("databricks_host", "databricks_client_id", "databricks_client_secret"):
-            values[field.upper()] = getattr(self, field)
-        read = {key: v.reveal() if isinstance(v, Secret) else v for key, v in values.items()}
-        return {key: KEEP if value is None else value for key, value in read.items()}
+        own = ("tracking_username", "tracking_password", "tracking_token")
+        principal = ("databricks_client_id", "databricks_client_secret")
+        groups = [
+            {f"MLFLOW_{field.upper()}": getattr(self, field) for field in own},
+            {"DATABRICKS_TOKEN": None, **{f.upper(): getattr(self, f) for f in principal}},
+            {"DATABRICKS_HOST": self.databricks_host},
+            {"MLFLOW_TRACKING_INSECURE_TLS": "true" if self.tracking_insecure_tls else None},
+        ]
+        environment: dict[str, Any] = {}
+        for group in groups:  # where one is configured, the user's others are for other servers
+            rest = None if any(group.values()) else KEEP
+            for key, value in group.items():
+                read = value.reveal() if isinstance(value, Secret) else value
+                environment[key] = rest if read is None else read
+        return environment
