@@ -1,0 +1,220 @@
+"""Do MLflow's own calls in a step land in its run, and nowhere else?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import mlflow
+import numpy
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from trackyard import log_metric, native_run, pipeline, start_run, step
+
+ROWS = numpy.arange(20.0).reshape(10, 2)
+
+
+def test_native_calls_land_in_the_same_run(mlflow_project):
+    @step(experiment_tracker=True)
+    def train() -> str:
+        log_metric("portable", 1)
+        mlflow.log_metric("native", 2, step=5)
+        mlflow.log_metrics({"a": 1, "b": 2})
+        mlflow.log_param("rate", 0.1)
+        mlflow.log_params({"depth": 3})
+        mlflow.set_tag("team", "fraud")
+        mlflow.log_dict({"a": 1}, "deep/config.json")
+        return mlflow.active_run().info.run_id
+
+    @pipeline
+    def mixed():
+        train()
+
+    run = mixed()
+
+    found = mlflow_project.run("train")
+    assert run.steps["train"].outputs["output"].load() == found.info.run_id
+    assert found.data.metrics == {"portable": 1, "native": 2, "a": 1, "b": 2}
+    assert found.data.params == {"rate": "0.1", "depth": "3"}
+    assert found.data.tags["team"] == "fraud"
+    assert b'"a": 1' in mlflow_project.artifact(found, "deep/config.json")
+    assert mlflow_project.statuses() == {run.name: "FINISHED", "train": "FINISHED"}
+
+
+def test_native_run_is_mlflows_own_object(mlflow_project):
+    with start_run("own") as run:
+        own = native_run("local")
+        assert isinstance(own, mlflow.ActiveRun)
+        assert own.info.run_id == mlflow.active_run().info.run_id
+        assert run.url.endswith(own.info.run_id)
+
+
+def test_autologging_lands_in_the_run_and_does_not_spill_into_the_next_step(mlflow_project):
+    @step(experiment_tracker=True)
+    def logged() -> float:
+        mlflow.autolog(log_models=False, silent=True)
+        return float(LinearRegression().fit(ROWS, ROWS[:, 0]).intercept_)
+
+    @step(experiment_tracker=True)
+    def plain(number: float) -> float:
+        return float(LinearRegression().fit(ROWS, ROWS[:, 0]).intercept_)
+
+    @pipeline
+    def fits():
+        plain(logged())
+
+    run = fits()
+    LinearRegression().fit(ROWS, ROWS[:, 0])  # and outside any run neither
+
+    found = mlflow_project.run("logged")
+    assert found.data.params["fit_intercept"] == "True"
+    assert "training_score" in found.data.metrics
+    assert mlflow_project.run("plain").data.params == {}
+    assert mlflow_project.statuses().keys() == {run.name, "logged", "plain"}
+
+
+def test_autologging_of_overlapping_runs_does_not_outlive_them(mlflow_project):
+    """The one that ends last has found autologging switched on by the other one."""
+    together = Barrier(2)
+
+    def first():
+        with start_run("first"):
+            mlflow.sklearn.autolog(log_models=False, silent=True)
+            together.wait(30)
+            together.wait(30)
+
+    def second():
+        together.wait(30)
+        with start_run("second"):
+            together.wait(30)
+            done.result(30)
+            LinearRegression().fit(ROWS, ROWS[:, 0])
+
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.submit(first)
+        pool.submit(second).result(60)
+    with start_run("third"):
+        LinearRegression().fit(ROWS, ROWS[:, 0])
+
+    assert mlflow_project.run("third").data.params == {}
+    assert mlflow_project.statuses().keys() == {"first", "second", "third"}
+
+
+def test_autologging_of_a_library_that_is_imported_later_does_not_spill(mlflow_project):
+    """`mlflow.autolog()` waits for imports, which may come steps later."""
+    code = """
+import mlflow, sys
+from trackyard import start_run
+
+with start_run("first"):
+    mlflow.autolog(log_models=False, silent=True)
+    assert "sklearn" not in sys.modules
+with start_run("second"):
+    from sklearn.linear_model import LinearRegression
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+with start_run("third"):
+    mlflow.autolog(log_models=False, silent=True)
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+    assert mlflow_project.run("second").data.params == {}
+    assert mlflow_project.run("third").data.params["fit_intercept"] == "True"
+    assert len(mlflow_project.runs()) == 3
+
+
+def test_the_users_own_autologging_stays_on(mlflow_project):
+    mlflow.sklearn.autolog(log_models=False, silent=True)
+    try:
+        with start_run("with"):
+            LinearRegression().fit(ROWS, ROWS[:, 0])
+        with start_run("again"):
+            LinearRegression().fit(ROWS, ROWS[:, 0])
+    finally:
+        mlflow.sklearn.autolog(disable=True, silent=True)
+        mlflow.utils.autologging_utils.AUTOLOGGING_INTEGRATIONS.pop("sklearn")
+
+    for name in ("with", "again"):
+        assert mlflow_project.run(name).data.params["fit_intercept"] == "True"
+
+
+def test_nested_native_runs_stand_below_the_run_in_its_experiment(mlflow_project):
+    with start_run("outer", experiment="search"):
+        for index in range(2):
+            with mlflow.start_run(run_name=f"inner {index}", nested=True):
+                mlflow.log_metric("score", index)
+        mlflow.log_metric("best", 1)
+
+    outer = mlflow_project.run("outer")
+    assert outer.data.metrics == {"best": 1}
+    assert outer.info.status == "FINISHED"
+    for index in range(2):
+        inner = mlflow_project.run(f"inner {index}")
+        assert inner.info.experiment_id == outer.info.experiment_id
+        assert inner.data.tags["mlflow.parentRunId"] == outer.info.run_id
+        assert inner.data.metrics == {"score": index}
+
+
+def test_a_nested_run_that_is_left_open_does_not_outlive_the_step(mlflow_project):
+    with start_run("outer"):
+        mlflow.start_run(run_name="left open", nested=True)
+    with start_run("next"):
+        mlflow.log_metric("a", 1)
+
+    assert mlflow.active_run() is None
+    assert mlflow_project.run("next").data.metrics == {"a": 1}
+    assert mlflow_project.run("outer").info.status == "FINISHED"
+
+
+def test_ending_the_run_natively_ends_nothing_else(mlflow_project):
+    with start_run("ended") as run:
+        mlflow.end_run()
+        run.log_metric("after", 1)
+
+    found = mlflow_project.run("ended")
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"after": 1}
+
+
+def test_the_users_own_run_around_a_block_comes_back(mlflow_project, monkeypatch):
+    own = mlflow_project.new_store(mlflow_project.root / "own.db")
+    mlflow.set_tracking_uri(own)
+    try:
+        with mlflow.start_run(run_name="own") as outer:
+            mlflow.log_metric("before", 1)
+            with start_run("inside"):
+                mlflow.log_metric("inside", 2)
+            assert mlflow.active_run().info.run_id == outer.info.run_id
+            mlflow.log_metric("after", 3)
+    finally:
+        mlflow.set_tracking_uri(None)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+    assert mlflow_project.run("own", own).data.metrics == {"before": 1, "after": 3}
+    assert mlflow_project.run("inside").data.metrics == {"inside": 2}
+
+
+def test_a_child_process_of_a_step_finds_the_store(mlflow_project):
+    code = "import mlflow; print(mlflow.get_tracking_uri())"
+
+    with start_run("parent"):
+        told = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
+
+    assert told.strip() == mlflow_project.store
+
+
+@pytest.mark.parametrize("own", [None, "sqlite:///own.db"])
+def test_the_tracking_uri_is_given_back(mlflow_project, monkeypatch, own):
+    if own:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", own)
+    before = mlflow.get_tracking_uri()
+
+    with start_run("inside"):
+        assert mlflow.get_tracking_uri() == mlflow_project.store
+
+    assert mlflow.get_tracking_uri() == before
+    assert os.environ.get("MLFLOW_TRACKING_URI") == own
