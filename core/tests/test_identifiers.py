@@ -35,11 +35,8 @@ def test_ids_sort_by_the_time_of_their_making(monkeypatch):
 
 def test_ids_are_unique_also_from_many_threads():
     with ThreadPoolExecutor(8) as pool:
-        ids = [
-            id
-            for part in pool.map(lambda _: [new_id() for _ in range(2000)], "12345678")
-            for id in part
-        ]
+        parts = pool.map(lambda _: [new_id() for _ in range(2000)], range(8))
+        ids = [made for part in parts for made in part]
 
     assert len(set(ids)) == len(ids) == 16_000
 

@@ -39,16 +39,19 @@ class JsonMaterializer:
     def can_save(self, value: Any) -> bool:
         """Only exact types: a tuple would come back as a list."""
         kind = type(value)
+        if kind is str:
+            return _is_encodable(value)
         if kind in _JSON_SCALARS:
             return kind is not int or abs(value) < 10**4000
         if kind is list:
             return len(value) <= 100_000 and all(self.can_save(item) for item in value)
         if kind is dict:
-            return all(type(key) is str and self.can_save(item) for key, item in value.items())
+            keys_fit = all(type(key) is str and _is_encodable(key) for key in value)
+            return keys_fit and all(self.can_save(item) for item in value.values())
         return False
 
     def save(self, value: Any) -> bytes:
-        """Write JSON in ASCII, which holds lone surrogates, too."""
+        """Write JSON in ASCII."""
         return json.dumps(value).encode("ascii")
 
     def load(self, data: bytes) -> Any:
@@ -134,7 +137,7 @@ MATERIALIZERS: tuple[Materializer, ...] = (
 
 def materializer_for(value: Any) -> Materializer:
     """Choose the first format that holds a value without loss."""
-    return next(m for m in MATERIALIZERS if m.can_save(value))
+    return next(m for m in MATERIALIZERS if _can_save(m, value))
 
 
 def materializer_named(name: str) -> Materializer:
@@ -144,3 +147,18 @@ def materializer_named(name: str) -> Materializer:
         KeyError: There is no such format here.
     """
     return {m.name: m for m in MATERIALIZERS}[name]
+
+
+def _can_save(materializer: Materializer, value: Any) -> bool:
+    try:
+        return materializer.can_save(value)
+    except RecursionError:  # it is nested too deeply, or holds itself
+        return False
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether JSON keeps a text: of two lone surrogates in a row it makes one character."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

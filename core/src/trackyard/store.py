@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import attrs
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Connection,
@@ -123,7 +125,7 @@ class Store:
         url: A SQLAlchemy URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
@@ -136,7 +138,7 @@ class Store:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise TrackyardError(f"{home}: cannot be made: {error.strerror}") from error
-        return cls(f"sqlite:///{(home / 'store.db').as_posix()}")
+        return cls(URL.create("sqlite", database=str(home / "store.db")))
 
     def add_pipeline_run(self, row: PipelineRunRow) -> None:
         """Record a new pipeline run."""
@@ -224,10 +226,10 @@ class Store:
 
     def _create_schema(self) -> None:
         try:
-            if not inspect(self._engine).has_table(_schema.name):
+            version = self._read_version()
+            if version is None:
                 self._create_tables()
-            with self._engine.connect() as connection:
-                version = connection.execute(select(func.max(_schema.c.version))).scalar_one()
+                version = self._read_version() or SCHEMA_VERSION
         except SQLAlchemyError as error:
             raise TrackyardError(f"{self._place}: cannot be opened: {error}") from error
         if version > SCHEMA_VERSION:
@@ -235,6 +237,14 @@ class Store:
                 f"{self._place}: was written by a newer Trackyard (schema {version}, known is "
                 f"{SCHEMA_VERSION}); type: pip install --upgrade trackyard"
             )
+
+    def _read_version(self) -> int | None:
+        """Give the schema's version; None where it has not been made whole."""
+        if not inspect(self._engine).has_table(_schema.name):
+            return None
+        with self._engine.connect() as connection:
+            version: int | None = connection.execute(select(func.max(_schema.c.version))).scalar()
+        return version
 
     def _create_tables(self) -> None:
         """Create what is missing; the version comes last, and several processes may do it."""
@@ -257,14 +267,34 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Let readers and one writer work side by side; wait for another writer up to 30 s."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 30000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
+def _use_write_ahead_log(cursor: Any) -> None:
+    """Switch to WAL mode; sqlite does not wait where others are about to do the same."""
+    give_up_at = time.monotonic() + 30.0
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+
+
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: json.dumps(value) if key in _JSON else value for key, value in values.items()}
+    return {key: _to_column(key, value) for key, value in values.items()}
+
+
+def _to_column(key: str, value: Any) -> Any:
+    if key in _JSON:
+        return json.dumps(value)
+    # No database takes a lone surrogate, and the text of a user's error may hold one.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _from_columns(row: Row[Any]) -> dict[str, Any]:

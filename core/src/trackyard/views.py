@@ -70,7 +70,7 @@ class StepRun:
         error: The exception's class and message, where the step failed.
         attempts: All attempts, this one included.
         run_metadata: Such as `experiment_tracker_url` (of the first tracker) and
-            `experiment_tracker_url:NAME`.
+            `experiment_tracker_url.NAME`.
         metrics: The last value of each metric that was logged portably.
         outputs: What the step gave, by name.
     """

@@ -1,0 +1,290 @@
+"""Is every run recorded and found again, also when several processes write at once?"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import PIPE, Popen
+
+import pytest
+
+from trackyard import RunNotFoundError, TrackyardError
+from trackyard.identifiers import new_id
+from trackyard.store import SCHEMA_VERSION, PipelineRunRow, StepRunRow, Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.in_folder(tmp_path / "home")
+    yield store
+    store.close()
+
+
+def run_row(name, id=None, **values):
+    defaults = {"pipeline": "training", "stack": "default", "status": "running", "started_at": 1}
+    return PipelineRunRow(id=id or new_id(), name=name, **{**defaults, **values})
+
+
+def step_row(run, name, **values):
+    defaults = {"attempt": 1, "position": 0, "status": "running"}
+    return StepRunRow(id=new_id(), pipeline_run_id=run.id, name=name, **{**defaults, **values})
+
+
+# What is recorded
+
+
+def test_pipeline_run_is_read_as_it_was_written(store):
+    row = run_row("a", params={"rate": 0.1, "name": "é", "none": None, "nan": [1]})
+    store.add_pipeline_run(row)
+    assert store.find_pipeline_run("a") == row
+
+    store.update_pipeline_run(row.id, status="finished", ended_at=2)
+    found = store.find_pipeline_run("a")
+    assert (found.status, found.ended_at, found.params) == ("finished", 2, row.params)
+
+
+def test_step_run_is_read_as_it_was_written(store):
+    run = run_row("a")
+    row = step_row(
+        run,
+        "train",
+        started_at=1,
+        ended_at=2,
+        error="ValueError: odd",
+        outputs={"output": {"uri": "a"}},
+        metadata={"experiment_tracker_url": "https://a"},
+        metrics={"loss": 0.5},
+    )
+    store.add_pipeline_run(run)
+    store.add_step_run(row)
+
+    assert store.list_step_runs(run.id) == [row]
+
+
+def test_times_keep_their_nanoseconds(store):
+    row = run_row("a", started_at=1_900_000_000_123_456_789)
+    store.add_pipeline_run(row)
+
+    assert store.find_pipeline_run("a").started_at == 1_900_000_000_123_456_789
+
+
+def test_steps_come_in_the_order_of_the_pipeline_and_of_their_attempts(store):
+    run = run_row("a")
+    store.add_pipeline_run(run)
+    for name, attempt, position in (("b", 2, 1), ("c", 1, 2), ("b", 1, 1), ("a", 1, 0)):
+        store.add_step_run(step_row(run, name, attempt=attempt, position=position))
+    steps = [(step.name, step.attempt) for step in store.list_step_runs(run.id)]
+
+    assert steps == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
+
+
+@pytest.mark.parametrize("text", ["lone \ud800", "nul \0", "é\U0001f600", "x" * 100_000], ids=ascii)
+def test_error_of_any_text_is_recorded(store, text):
+    run = run_row("a", params={"text": text})
+    store.add_pipeline_run(run)
+    step = step_row(run, "train", metadata={"text": text})
+    store.add_step_run(step)
+    store.update_step_run(step.id, error=f"ValueError: {text}")
+    (found,) = store.list_step_runs(run.id)
+
+    assert found.error.startswith("ValueError: ")
+    assert found.metadata == {"text": text}
+
+
+def test_metric_that_is_not_a_number_is_recorded(store):
+    run = run_row("a")
+    store.add_pipeline_run(run)
+    store.add_step_run(step_row(run, "train", metrics={"a": float("inf"), "b": float("nan")}))
+    (found,) = store.list_step_runs(run.id)
+
+    assert found.metrics["a"] == float("inf")
+    assert str(found.metrics["b"]) == "nan"
+
+
+def test_runs_are_listed_the_latest_first(store):
+    for number in range(5):
+        pipeline = "training" if number % 2 else "scoring"
+        store.add_pipeline_run(run_row(f"run {number}", started_at=number, pipeline=pipeline))
+
+    assert [run.name for run in store.list_pipeline_runs(most=2)] == ["run 4", "run 3"]
+    assert [run.name for run in store.list_pipeline_runs("training")] == ["run 3", "run 1"]
+
+
+# How runs are found
+
+
+@pytest.fixture
+def filled(store):
+    store.add_pipeline_run(run_row("training-1", id="a" * 32))
+    store.add_pipeline_run(run_row("training-10", id="ab" + "c" * 30))
+    store.add_pipeline_run(run_row("100%_x", id="d" * 32))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("training-1", "training-1"),
+        ("training-10", "training-10"),
+        ("a" * 32, "training-1"),
+        ("aa", "training-1"),
+        ("ab", "training-10"),
+        ("100", "100%_x"),
+        ("100%", "100%_x"),
+        ("d", "100%_x"),
+    ],
+)
+def test_run_is_found_by_name_id_or_prefix(filled, asked, name):
+    assert filled.find_pipeline_run(asked).name == name
+
+
+def test_prefix_that_fits_several_names_them(filled):
+    with pytest.raises(RunNotFoundError) as caught:
+        filled.find_pipeline_run("training")
+    message = str(caught.value)
+
+    assert message.startswith("several pipeline runs begin with 'training': ")
+    assert "training-10" in message
+
+
+@pytest.mark.parametrize("asked", ["zebra", "", "%", "_", "raining", "'; --"])
+def test_run_that_is_not_there_is_answered_with_the_latest(filled, asked):
+    with pytest.raises(
+        RunNotFoundError, match=r"no pipeline run has the name, .* latest are: .*100%"
+    ):
+        filled.find_pipeline_run(asked)
+
+
+def test_empty_store_says_that_there_is_none(store):
+    with pytest.raises(RunNotFoundError, match="the latest are: none"):
+        store.find_pipeline_run("a")
+
+
+# Where the store lies
+
+
+@pytest.mark.parametrize("folder", ["a b", "a%20b", "a#b", "a?mode=ro", "é", ":memory:"])
+def test_store_may_lie_in_a_folder_of_any_name(tmp_path, folder):
+    store = Store.in_folder(tmp_path / folder)
+    store.close()
+
+    assert (tmp_path / folder / "store.db").is_file()
+
+
+def test_folder_of_the_store_is_private(tmp_path):
+    Store.in_folder(tmp_path / "home").close()
+
+    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(
+        TrackyardError, match=f"{tmp_path}/file/home: cannot be made: Not a directory"
+    ):
+        Store.in_folder(tmp_path / "file" / "home")
+
+
+def test_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "store.db").write_text("This is no database." * 100)
+
+    with pytest.raises(TrackyardError, match=r"store\.db: cannot be opened: .*not a database"):
+        Store.in_folder(tmp_path)
+
+
+def test_store_of_a_newer_version_is_refused_with_what_to_type(tmp_path):
+    Store.in_folder(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.execute("insert into schema_version values (?)", (SCHEMA_VERSION + 1,))
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(TrackyardError, match=r"newer Trackyard .* pip install --upgrade trackyard"):
+        Store.in_folder(tmp_path)
+
+
+def test_store_whose_making_was_interrupted_is_completed(tmp_path):
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.execute("create table schema_version (version integer not null)")
+    connection.commit()
+    connection.close()
+    store = Store.in_folder(tmp_path)
+    store.add_pipeline_run(run_row("a"))
+
+    assert store.find_pipeline_run("a")
+    store.close()
+
+
+# Several at once
+
+OPEN = """
+import sys
+from pathlib import Path
+from trackyard.identifiers import new_id
+from trackyard.store import PipelineRunRow, Store
+print("ready", flush=True)
+sys.stdin.readline()
+store = Store.in_folder(Path("home"))
+store.add_pipeline_run(PipelineRunRow(new_id(), sys.argv[1], "p", "default", "running", 1))
+"""
+
+
+def test_processes_that_make_the_store_at_once_all_write(tmp_path):
+    processes = [
+        Popen(
+            [sys.executable, "-c", OPEN, f"run {n}"],
+            cwd=tmp_path,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        for n in range(4)
+    ]
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=60)[1].decode() for process in processes]
+
+    assert errors == [""] * 4
+    store = Store.in_folder(tmp_path / "home")
+    assert {run.name for run in store.list_pipeline_runs()} == {f"run {n}" for n in range(4)}
+    store.close()
+
+
+def test_threads_that_make_the_store_at_once_all_write(tmp_path):
+    for number in range(5):
+        folder = tmp_path / str(number)
+
+        def open_and_write(thread, folder=folder):
+            store = Store.in_folder(folder)
+            store.add_pipeline_run(run_row(f"run {thread}"))
+            store.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(open_and_write, range(8)))
+
+        store = Store.in_folder(folder)
+        assert len(store.list_pipeline_runs()) == 8
+        store.close()
+
+
+def test_eight_threads_may_write(store):
+    run = run_row("a")
+    store.add_pipeline_run(run)
+
+    def write(thread):
+        for number in range(20):
+            row = step_row(run, f"step {thread}-{number}")
+            store.add_step_run(row)
+            store.update_step_run(row.id, status="finished")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+
+    steps = store.list_step_runs(run.id)
+    assert len(steps) == 160
+    assert {step.status for step in steps} == {"finished"}
