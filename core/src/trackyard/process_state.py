@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from threading import Condition
 from typing import Any, Final
 
 import attrs
@@ -42,13 +42,14 @@ class _Held:
 
 # One per process, like the values that it keeps account of.
 _held: dict[tuple[int, str], tuple[Any, _Held]] = {}
-_lock = Lock()
+_changed = Condition()
 
 
 @contextmanager
 def process_values(
     environment: Mapping[str, str | _Keep | None] | None = None,
     attributes: Sequence[tuple[object, str, Any]] = (),
+    patience: float = 0.0,
 ) -> Iterator[None]:
     """Hold environment variables and attributes of modules at given values inside a block.
 
@@ -57,6 +58,7 @@ def process_values(
     Args:
         environment: Values by variable; None unsets one, `KEEP` is the user's own value.
         attributes: Triples of object, attribute name and value.
+        patience: Seconds to wait at most for other blocks to end.
 
     Raises:
         ProcessValueTakenError: Another block holds one of them at another value.
@@ -68,24 +70,36 @@ def process_values(
     wanted += attributes
     taken: list[tuple[int, str]] = []
     try:
-        with _lock:
+        with _changed:
+            if not _changed.wait_for(lambda: _first_taken(wanted) is None, patience):
+                raise ProcessValueTakenError(
+                    f"{_first_taken(wanted)} is held at another value by an overlapping run"
+                )
             for owner, name, value in wanted:
                 _take(owner, name, value)
                 taken.append((id(owner), name))
         yield
     finally:
-        with _lock:
+        with _changed:
             for slot in reversed(taken):
                 _give_back(slot)
+            _changed.notify_all()
+
+
+def _first_taken(wanted: list[tuple[Any, str, Any]]) -> str | None:
+    """Name the first of these values that another block holds differently."""
+    for owner, name, value in wanted:
+        if (id(owner), name) in _held:
+            held = _held[id(owner), name][1]
+            if (held.original if value is KEEP else value) != held.value:
+                return name
+    return None
 
 
 def _take(owner: Any, name: str, value: Any) -> None:
     slot = (id(owner), name)
     if slot in _held:
-        held = _held[slot][1]
-        if (held.original if value is KEEP else value) != held.value:
-            raise ProcessValueTakenError(f"{name} is held at another value by an overlapping run")
-        held.holders += 1
+        _held[slot][1].holders += 1
         return
     original = _read(owner, name)
     value = original if value is KEEP else value
