@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import json
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +25,7 @@ class Door(ThreadingHTTPServer):
         target: URL of the MLflow server.
         credentials: The `Authorization` header that opens it; None for an open door.
         refuse: Gives for a method and path the status to refuse it with, or None.
+        sign_in: Client id and secret of OAuth, as Databricks does it, and the token for them.
     """
 
     daemon_threads = True
@@ -32,11 +35,13 @@ class Door(ThreadingHTTPServer):
         target: str,
         credentials: str | None = None,
         refuse: Callable[[str, str], int | None] = lambda method, path: None,
+        sign_in: tuple[str, str, str] | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _DoorHandler)
         self.target = urlsplit(target).netloc
         self.credentials = credentials
         self.refuse = refuse
+        self.sign_in = sign_in
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.seen: list[str | None] = []
 
@@ -46,8 +51,11 @@ class _DoorHandler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         shown = self.headers.get("Authorization")
-        self.server.seen.append(shown)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.server.sign_in is not None and not self.path.startswith("/api/"):
+            self.answer_sign_in(self.server.sign_in, shown)
+            return
+        self.server.seen.append(shown)
         status = self.server.refuse(self.command, self.path)
         if self.server.credentials is not None and shown != self.server.credentials:
             status = 401
@@ -60,6 +68,24 @@ class _DoorHandler(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         self.send(answer.status, answer.headers["Content-Type"] or "text/plain", answer.read())
         connection.close()
+
+    def answer_sign_in(self, sign_in: tuple[str, str, str], shown: str | None) -> None:
+        user, password, token = sign_in
+        expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        place = f"{self.server.url}/oidc"
+        if self.path == "/.well-known/databricks-config":
+            found = {"oidc_endpoint": place, "workspace_id": "1"}
+        elif self.path.endswith("/oauth-authorization-server"):
+            found = {
+                "authorization_endpoint": f"{place}/authorize",
+                "token_endpoint": f"{place}/v1/token",
+            }
+        elif self.path == "/oidc/v1/token" and shown == expected:
+            found = {"access_token": token, "token_type": "Bearer", "expires_in": "3600"}
+        else:
+            self.send(404, "text/plain", b"")
+            return
+        self.send(200, "application/json", json.dumps(found).encode())
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 

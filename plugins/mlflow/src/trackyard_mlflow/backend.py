@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
 logger = logging.getLogger("trackyard")
+
+# Seconds to wait for another tracker's call, which needs other credentials in the environment.
+PATIENCE = 1.0
 
 _IDS = "mlflow.json"
 # MLflow's own limits, 7 tries of 120 s, block for minutes; core does the retries.
@@ -35,11 +39,13 @@ def connected(tracking_uri: str, environment: Mapping[str, Any]) -> Iterator[Mlf
             backend is a database.
     """
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
-    with process_values({**environment, **_LIMITS, **_QUIET} if environment else {}):
+    values = {**environment, **_LIMITS, **_QUIET} if environment else {}
+    with process_values(values, patience=PATIENCE):
         try:
             yield new_client(tracking_uri)
-        except MlflowException as error:
+        except (MlflowException, RequestException) as error:
             if not is_temporary(error):
                 raise
             raise RetryLater(str(error)) from error
@@ -156,10 +162,11 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
 def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:
     """Write records but for those that MLflow refuses, such as a param with another value."""
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
 
     try:
         send(client, run_id, Batch.of(records, 0, 0))
-    except MlflowException as error:
+    except (MlflowException, RequestException) as error:
         if is_temporary(error):
             raise
         if len(records) == 1:
@@ -170,9 +177,14 @@ def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record,
         send_what_is_taken(client, run_id, records[middle:])
 
 
-def is_temporary(error: MlflowException) -> bool:
+def is_temporary(error: MlflowException | RequestException) -> bool:
     """Tell whether another try can help: no answer, or one that is not about what was sent."""
-    status = error.get_http_status_code()
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+    else:  # files are sent by requests alone
+        status = 500 if error.response is None else error.response.status_code
     return not 400 <= status < 500 or status in (401, 403, 408, 429)
 
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from trackyard import RetryLater, Run, process_values
-from trackyard_mlflow.backend import new_client, send_what_is_taken
+from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def active_run(
     from mlflow.tracking._tracking_service import utils
 
     environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
+    place = [(utils, "_tracking_uri", tracking_uri)]
     experiment = [(fluent, "_active_experiment_id", remote.info.experiment_id)]
     with ExitStack() as held:
-        held.enter_context(process_values(environment, [(utils, "_tracking_uri", tracking_uri)]))
+        held.enter_context(process_values(environment, place, PATIENCE))
         with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
             held.enter_context(process_values({}, experiment))
         held.enter_context(_own_autologging())

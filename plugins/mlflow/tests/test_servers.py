@@ -1,0 +1,382 @@
+"""Does all of it hold with a real server, and do credentials reach their own server alone?"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+import mlflow
+import pytest
+
+from trackyard import Client, log_metric, log_text, pipeline, start_run, step
+from trackyard_mlflow import MlflowTracker
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def opened(url):
+    """Ask the server at a run's URL for the run, as the page behind it does."""
+    server, _, place = url.partition("/#/experiments/")
+    experiment_id, _, run_id = place.partition("/runs/")
+    question = f"{server}/ajax-api/2.0/mlflow/runs/get?run_id={run_id}"
+    with urllib.request.urlopen(question, timeout=20) as answer:
+        info = json.load(answer)["run"]["info"]
+    assert info["experiment_id"] == experiment_id
+    return info
+
+
+def configure(project, *fields, name="team", **more):
+    """Configure one MLflow tracker, or several as `name=fields`."""
+    trackers = {name: fields} if fields else {}
+    trackers |= more
+    project.configure(
+        "\n".join(
+            f'[experiment_trackers.{name}]\nflavor = "mlflow"\n' + "\n".join(lines) + "\n"
+            for name, lines in trackers.items()
+        )
+    )
+
+
+def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server):
+    configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}/"')
+    seen = []
+
+    @step(experiment_tracker=True)
+    def look():
+        run = Client().list_pipeline_runs()[0].steps["look"]
+        seen.append(opened(run.run_metadata["experiment_tracker_url"].value))
+
+    @pipeline
+    def looking():
+        look()
+
+    run = looking()
+
+    assert run.steps["look"].url.startswith(f"{mlflow_server.url}/#/experiments/")
+    assert seen[0]["status"] == "RUNNING"
+    assert opened(run.steps["look"].url)["status"] == "FINISHED"
+    assert opened(run.steps["look"].url)["run_name"] == "look"
+
+
+def test_the_url_of_an_embedded_run_opens_it_where_the_page_is_served(
+    mlflow_project, mlflow_server
+):
+    """The shared server is what `trackyard ui` serves: the same store, its own port."""
+    configure(
+        mlflow_project,
+        f'tracking_uri = "{mlflow_server.store}"',
+        f"ui_port = {mlflow_server.port}",
+    )
+
+    with start_run("embedded") as run:
+        run.log_text("seen", "deep/text.txt")
+        url = run.url
+
+    info = opened(url)
+    assert (info["run_name"], info["status"]) == ("embedded", "FINISHED")
+    question = f"{mlflow_server.url}/get-artifact?path=deep/text.txt&run_uuid={info['run_id']}"
+    with urllib.request.urlopen(question, timeout=20) as answer:
+        assert answer.read() == b"seen"
+
+
+def test_the_command_of_the_page_serves_the_store_on_the_port_of_the_urls(mlflow_project):
+    tracker = MlflowTracker(tracking_uri=mlflow_project.store, ui_port=5999)
+    command = tracker.tracker_ui_command("127.0.0.1", None)
+
+    assert command[command.index("--port") + 1] == "5999"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == mlflow_project.store
+    told = subprocess.check_output([*command, "--help"], text=True, timeout=60)
+    for option in (part for part in command if part.startswith("--")):
+        assert option in told
+    other = tracker.tracker_ui_command("0.0.0.0", 1234)
+    assert (other[other.index("--host") + 1], other[other.index("--port") + 1]) == (
+        "0.0.0.0",
+        "1234",
+    )
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "https://mlflow.test", "databricks"])
+def test_a_server_has_a_page_of_its_own(uri):
+    assert MlflowTracker(tracking_uri=uri).tracker_ui_command("127.0.0.1", None) is None
+
+
+def test_a_server_has_everything_of_a_run(mlflow_project, mlflow_server):
+    configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}"')
+    tags = {"what?!": "odd", "": "empty", "long": "x" * 20_000, "plain": "yes"}
+
+    with start_run("everything", experiment="server", tags=tags) as run:
+        for index in range(2500):
+            run.log_metric("loss", index, step=index)
+        run.log_params({f"p{index}": "x" * 6000 for index in range(250)})
+        run.set_tags({f"t{index}": "y" * 4000 for index in range(250)})
+        run.log_metrics({"nan": float("nan"), "up": float("inf"), "a//b": 1, "🎉": 2})
+        run.log_param("conflict", 1)
+        run.log_param("conflict", 2)
+        run.log_param("long", "z" * 50_000)
+        run.log_text("hello", "deep/er/hello ü 100%.txt")
+        mlflow.log_metric("native", 1)
+        mlflow.log_text("native", "native/text.txt")
+
+    found = mlflow_project.run("everything", mlflow_server.url)
+    client = mlflow_project.client(mlflow_server.url)
+    assert found.info.status == "FINISHED"
+    history = client.get_metric_history(found.info.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(2500))
+    assert {1, 2} <= set(found.data.metrics.values())
+    assert found.data.metrics["native"] == 1
+    assert found.data.metrics["nan"] != found.data.metrics["nan"]
+    assert found.data.metrics["up"] == sys.float_info.max
+    assert all(found.data.params[f"p{index}"] == "x" * 6000 for index in range(250))
+    assert all(found.data.tags[f"t{index}"] == "y" * 4000 for index in range(250))
+    assert {"odd", "empty", "yes"} <= set(found.data.tags.values())
+    assert found.data.params["conflict"] == "1"
+    for name, content in {
+        "deep/er/hello ü 100%.txt": b"hello",
+        "native/text.txt": b"native",
+        "trackyard/params/long.txt": b"z" * 50_000,
+    }.items():
+        assert mlflow_project.artifact(found, name, mlflow_server.url) == content
+
+
+def test_a_file_that_the_server_refuses_keeps_nothing_back(mlflow_project, mlflow_server):
+    configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}"')
+
+    with start_run("refused", experiment="refused") as run:
+        run.log_text("a", "before.txt")
+        run.log_text("b", "number #1.txt")  # MLflow's servers take no #
+        run.log_text("c", "after.txt")
+        run.log_metric("after", 1)
+
+    found = mlflow_project.run("refused", mlflow_server.url)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"after": 1}
+    for name, content in {"before.txt": b"a", "after.txt": b"c"}.items():
+        assert mlflow_project.artifact(found, name, mlflow_server.url) == content
+
+
+@pytest.mark.parametrize("status", [503, 429, 403])
+def test_a_file_is_sent_again_after_a_moment_of_trouble(
+    mlflow_project, mlflow_server, door, status
+):
+    refused = []
+
+    def refuse(method, path):
+        if method == "PUT" and "mlflow-artifacts" in path and len(refused) < 2:
+            refused.append(path)
+            return status
+        return None
+
+    configure(mlflow_project, f'tracking_uri = "{door(refuse=refuse).url}"')
+    with start_run(f"trouble {status}", experiment="trouble") as run:
+        run.log_text("kept", "kept.txt")
+
+    found = mlflow_project.run(f"trouble {status}", mlflow_server.url)
+    assert len(refused) == 2
+    assert mlflow_project.artifact(found, "kept.txt", mlflow_server.url) == b"kept"
+    assert found.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("call", ["runs/create", "runs/log-batch", "runs/update", "experiments"])
+def test_a_call_is_made_again_after_a_moment_of_trouble(mlflow_project, mlflow_server, door, call):
+    refused = []
+
+    def refuse(method, path):
+        if call in path and len(refused) < 2:
+            refused.append(path)
+            return 503
+        return None
+
+    configure(mlflow_project, f'tracking_uri = "{door(refuse=refuse).url}"')
+    name = f"trouble with {call}"
+    with start_run(name, experiment=name) as run:
+        for index in range(100):
+            run.log_metric("loss", index, step=index)
+
+    found = mlflow_project.run(name, mlflow_server.url)
+    assert len(refused) == 2
+    assert found.info.status == "FINISHED"
+    client = mlflow_project.client(mlflow_server.url)
+    history = client.get_metric_history(found.info.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("credentials", "fields"),
+    [
+        (
+            basic("ann", "geheim-1"),
+            ['tracking_username = "ann"', 'tracking_password = "env:SECRET"'],
+        ),
+        ("Bearer geheim-1", ['tracking_token = "env:SECRET"']),
+    ],
+    ids=["basic", "bearer"],
+)
+@pytest.mark.parametrize("own", [True, False], ids=["beside the user's own", "alone"])
+def test_the_right_credentials_reach_the_server(
+    mlflow_project, mlflow_server, door, monkeypatch, credentials, fields, own
+):
+    monkeypatch.setenv("SECRET", "geheim-1")
+    theirs = {  # for another server of theirs
+        "MLFLOW_TRACKING_USERNAME": "own-user",
+        "MLFLOW_TRACKING_PASSWORD": "own-password",
+        "MLFLOW_TRACKING_TOKEN": "own-token",
+        "MLFLOW_TRACKING_URI": "http://own.test",
+    }
+    for key, value in theirs.items() if own else ():
+        monkeypatch.setenv(key, value)
+    guarded = door(credentials)
+    configure(mlflow_project, f'tracking_uri = "{guarded.url}"', *fields)
+    name = f"guarded {credentials} {own}"
+
+    with start_run(name, experiment="guarded") as run:
+        run.log_metric("portable", 1)
+        run.log_text("portable", "portable.txt")
+        mlflow.log_metric("native", 2)
+        mlflow.log_text("native", "native.txt")
+        url = run.url
+
+    found = mlflow_project.run(name, mlflow_server.url)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"portable": 1, "native": 2}
+    assert set(guarded.seen) == {credentials}
+    assert url.startswith(guarded.url)
+    for key, value in theirs.items():
+        assert os.environ.get(key) == (value if own else None)
+
+
+def test_a_tracker_without_credentials_uses_the_users_own(
+    mlflow_project, mlflow_server, door, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "own-token")
+    guarded = door("Bearer own-token")
+    configure(mlflow_project, f'tracking_uri = "{guarded.url}"')
+
+    with start_run("own token"):
+        pass
+
+    assert mlflow_project.run("own token", mlflow_server.url).info.status == "FINISHED"
+    assert set(guarded.seen) == {"Bearer own-token"}
+
+
+def test_wrong_credentials_harm_no_step(mlflow_project, door, monkeypatch):
+    monkeypatch.setenv("SECRET", "wrong-one")
+    guarded = door("Bearer right-one")
+    configure(mlflow_project, f'tracking_uri = "{guarded.url}"', 'tracking_token = "env:SECRET"')
+
+    with start_run("wrong") as run:
+        run.log_metric("a", 1)
+        mlflow.log_metric("b", 2)
+        assert run.url is None
+
+    assert set(guarded.seen) == {"Bearer wrong-one"}
+
+
+def test_each_of_two_trackers_gets_its_own_credentials(
+    mlflow_project, mlflow_server, door, monkeypatch
+):
+    monkeypatch.setenv("TOKEN", "first-token")
+    monkeypatch.setenv("PASSWORD", "second-password")
+    first, second = door("Bearer first-token"), door(basic("ann", "second-password"))
+    open_door = door()
+    configure(
+        mlflow_project,
+        first=[f'tracking_uri = "{first.url}"', 'tracking_token = "env:TOKEN"'],
+        second=[
+            f'tracking_uri = "{second.url}"',
+            'tracking_username = "ann"',
+            'tracking_password = "env:PASSWORD"',
+            'experiment_name = "second"',
+        ],
+        third=[f'tracking_uri = "{open_door.url}"', 'experiment_name = "third"'],
+    )
+
+    @step(experiment_tracker=True)
+    def work(number: int) -> int:
+        log_metric("portable", number)
+        mlflow.log_metric("native", number)
+        log_text("text", "text.txt")
+        return number
+
+    @pipeline
+    def guarded_twice():
+        work(work(1))
+
+    run = guarded_twice()
+
+    assert set(first.seen) == {"Bearer first-token"}
+    assert set(second.seen) == {basic("ann", "second-password")}
+    assert set(open_door.seen) == {None}
+    found = [
+        found
+        for found in mlflow_project.runs(mlflow_server.url)
+        if found.data.tags.get("trackyard.group") == run.id
+    ]
+    assert len(found) == 9  # three trackers have two steps and their parent each
+    assert {each.info.status for each in found} == {"FINISHED"}
+    steps = [each for each in found if "trackyard.step" in each.data.tags]
+    assert [each.data.metrics["portable"] for each in steps] == [1] * 6
+    assert sum("native" in each.data.metrics for each in steps) == 2
+
+
+def test_experiments_on_databricks_are_paths_and_its_urls_lead_there(
+    mlflow_project, mlflow_server, door, monkeypatch
+):
+    """A stand-in for Databricks: its address and its sign-in; behind it a real MLflow."""
+    monkeypatch.setenv("SECRET", "principal-secret")
+    monkeypatch.setenv("DATABRICKS_TOKEN", "own-token")
+    lake = door("Bearer lake-token", sign_in=("principal", "principal-secret", "lake-token"))
+    configure(
+        mlflow_project,
+        'tracking_uri = "databricks"',
+        f'databricks_host = "{lake.url}"',
+        'databricks_client_id = "principal"',
+        'databricks_client_secret = "env:SECRET"',
+    )
+
+    with start_run("on the lake", experiment="fraud") as run:
+        run.log_metric("a", 1)
+        url = run.url
+
+    found = mlflow_project.run("on the lake", mlflow_server.url)
+    client = mlflow_project.client(mlflow_server.url)
+    assert found.data.metrics == {"a": 1}
+    assert client.get_experiment(found.info.experiment_id).name == "/fraud"
+    place = f"/ml/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+    assert url == lake.url + place
+
+
+def test_no_url_carries_a_password(mlflow_project, mlflow_server, door):
+    guarded = door(basic("ann", "geheim"))
+    secret_url = guarded.url.replace("http://", "http://ann:geheim@")
+    configure(mlflow_project, f'tracking_uri = "{secret_url}"')
+
+    with start_run("in the address") as run:
+        url = run.url
+
+    assert url.startswith(f"{guarded.url}/#/experiments/")
+    assert mlflow_project.run("in the address", mlflow_server.url).info.status == "FINISHED"
+
+
+def test_a_slow_server_is_waited_for_in_the_background(mlflow_project, mlflow_server, door):
+    def refuse(method, path):
+        if "log-batch" in path:
+            time.sleep(0.5)
+
+    configure(mlflow_project, f'tracking_uri = "{door(refuse=refuse).url}"')
+    with start_run("slow") as run:
+        begun = time.monotonic()
+        for index in range(1000):
+            run.log_metric("loss", index, step=index)
+        took = time.monotonic() - begun
+
+    assert took < 0.5
+    found = mlflow_project.run("slow", mlflow_server.url)
+    assert found.data.metrics == {"loss": 999}
