@@ -107,8 +107,11 @@ class Graph:
                 problem = value_mismatch(step.function, parameter, value)
             if problem:
                 raise PipelineError(f"{where}: argument {parameter!r} {problem}")
-        node = self.nodes[name] = Node(name, step, arguments, len(self.nodes))
         names = output_names(step.function)
+        for output in names:
+            if names.count(output) > 1:
+                raise PipelineError(f"{where}: two outputs are called {output!r}; rename one")
+        node = self.nodes[name] = Node(name, step, arguments, len(self.nodes))
         return Output(node, names[0] if len(names) == 1 else None)
 
     def dependencies(self) -> dict[str, set[str]]:

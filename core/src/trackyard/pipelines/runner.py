@@ -208,8 +208,8 @@ class PipelineRunner:
                 + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
             )
         return {
-            name: self._artifacts.save(f"{run_id}/{name}", value)
-            for name, value in zip(names, results, strict=True)
+            name: self._artifacts.save(f"{run_id}/{_file_name(name, index)}", value)
+            for index, (name, value) in enumerate(zip(names, results, strict=True))
         }
 
     def _note(self, error: BaseException, failure: Failure | None) -> None:
@@ -246,6 +246,11 @@ def call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any
     bound = signature.bind_partial()
     bound.arguments.update(arguments)
     return function(*bound.args, **bound.kwargs)
+
+
+def _file_name(output: str, index: int) -> str:
+    """Give an output's name where it is one for a file as well, else a number."""
+    return output if output.isidentifier() and len(output) < 60 else f"output_{index}"
 
 
 def _select(trackers: Trackers, pipeline: str, node: Node) -> list[Tracker]:

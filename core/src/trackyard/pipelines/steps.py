@@ -113,6 +113,11 @@ def _make_step(
         raise PipelineError(f"step {name!r}: settings must be a dict, not {settings!r}")
     if type(retries) is not int or retries < 0:
         raise PipelineError(f"step {name!r}: retries must be 0 or more, not {retries!r}")
-    befores = [after] if isinstance(after, str | Step) else list(after)
+    befores = [after] if isinstance(after, str | Step) else after
+    if not isinstance(befores, list | tuple | set | frozenset):
+        raise PipelineError(f"step {name!r}: after must name steps, not {after!r}")
     names = tuple(item.name if isinstance(item, Step) else item for item in befores)
+    for before in names:
+        if not isinstance(before, str):
+            raise PipelineError(f"step {name!r}: after must name steps, not {before!r}")
     return Step(function, name, experiment_tracker, settings or {}, names, retries)
