@@ -47,6 +47,30 @@ class RunDescription:
     trackers: tuple[TrackerDescription, ...]
 
 
+def run_for(description: RunDescription, tracker: TrackerDescription, run_folder: Path) -> Run:
+    """Give the run as a tracker gets it: with its folder, and that of its parent if it has one."""
+    run, folder = description.run, run_folder / tracker.folder
+    parent = run_folder.parent / run.parent_id / tracker.folder if run.parent_id else None
+    if parent is None or not parent.is_dir():
+        return attrs.evolve(run, folder=folder, parent_id=None, parent_folder=None)
+    return attrs.evolve(run, folder=folder, parent_folder=parent)
+
+
+def is_portable(table: Mapping[str, Any]) -> bool:
+    """Tell whether a tracker's fields mean the same in another process."""
+    try:
+        json.dumps(table, default=_reference_or_path)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _reference_or_path(value: Any) -> str:
+    if isinstance(value, Secret | Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} stays in its process")
+
+
 def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
     """Write a run's description, whole or not at all; a full disk must not stop the step."""
     values = attrs.asdict(run, value_serializer=_plain)

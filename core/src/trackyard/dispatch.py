@@ -6,6 +6,7 @@ cross-cutting plugins. This is the only file that calls hooks, and it alone catc
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -54,10 +55,19 @@ class TrackerHooks:
         tracker: The flavor's instance.
         name: The tracker's name, for messages.
         plugins: Cross-cutting plugins by name.
+        kill_after: Seconds after which a hook that does not return ends this process; only in a
+            worker process, which serves nothing else.
     """
 
-    def __init__(self, tracker: object, name: str, plugins: NamedPlugins = ()) -> None:
+    def __init__(
+        self,
+        tracker: object,
+        name: str,
+        plugins: NamedPlugins = (),
+        kill_after: float | None = None,
+    ) -> None:
         self.name = name
+        self._kill_after = kill_after
         self.tracker = tracker
         self._manager = pluggy.PluginManager("trackyard")
         self._manager.add_hookspecs(hookspecs)
@@ -133,7 +143,8 @@ class TrackerHooks:
 
     def _call(self, hook: str, **arguments: Any) -> Outcome:
         try:
-            return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
+            with _deadly_after(self._kill_after):
+                return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
         except RetryLater as error:
             return Outcome("later", reason=_reason(hook, error), after=_seconds(error))
         except RejectedRecords as error:
@@ -146,6 +157,19 @@ class TrackerHooks:
                 raise
             logger.debug("experiment tracker %r: %s failed", self.name, hook, exc_info=True)
             return Outcome("broken", reason=_reason(hook, error))
+
+
+@contextmanager
+def _deadly_after(seconds: float | None) -> Iterator[None]:
+    """End the process where a hook takes too long: nothing else stops one that hangs in C."""
+    if seconds is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def record_filters(plugins: NamedPlugins, run: Run) -> list[Callable[[Record], Record | None]]:

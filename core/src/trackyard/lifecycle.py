@@ -1,154 +1,34 @@
-"""How does a run go from its start to its end on its trackers, without ever hurting the step?"""
+"""How do the runs of a pipeline run start and end on its trackers, within their budgets?"""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-
-import attrs
+from collections.abc import Iterable, Mapping
 
 from trackyard.config import Project
 from trackyard.delivery.budgets import Budget
-from trackyard.delivery.delivery import Delivery, TrackerReport
+from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.remote import worker_process
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import TrackerDescription, folder_name, save_description
-from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.descriptions import folder_name, is_portable
 from trackyard.errors import RequiredTrackerError
 from trackyard.guarding import watch_over
-from trackyard.identifiers import new_id
-from trackyard.interruption import Terminated
 from trackyard.journal.entries import Entry
-from trackyard.journal.writer import JournalWriter
-from trackyard.pending import mark_as_complete, mark_as_pending
+from trackyard.pending import mark_as_complete
 from trackyard.plugins import load_plugins
-from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
+from trackyard.records import Failure, ParamValue, Run
 from trackyard.redaction import Redactor
+from trackyard.tracked_runs import (
+    AnyDelivery,
+    AnyWorker,
+    TrackedRun,
+    is_disabled,
+    process_rank,
+)
 from trackyard.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
-
-_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-
-
-def is_disabled() -> bool:
-    """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
-    return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")
-
-
-def process_rank() -> int:
-    """Give this process's rank under torchrun, SLURM or MPI; 0 elsewhere."""
-    values = (os.environ.get(name, "") for name in _RANK_VARIABLES)
-    return next((int(value) for value in values if value.isdigit()), 0)
-
-
-class TrackedRun:
-    """One run with its journal and its trackers.
-
-    Args:
-        run: The run; each tracker gets it with a folder of its own.
-        folder: The run's folder, which holds those.
-        plugins: Cross-cutting plugins.
-        redactor: Keeps secrets out of what is written down.
-    """
-
-    def __init__(self, run: Run, folder: Path, plugins: NamedPlugins, redactor: Redactor) -> None:
-        self.run = run
-        self.folder = folder
-        self.redactor = redactor
-        self.deliveries: dict[str, Delivery] = {}
-        self.native_runs: dict[str, object] = {}
-        self.last_metrics: dict[str, float] = {}
-        self._journal = JournalWriter(folder, f"r{process_rank()}")
-        self._plugins = plugins
-        self._described: list[TrackerDescription] = []
-        self._filters = record_filters(plugins, run)
-
-    @property
-    def urls(self) -> dict[str, str]:
-        """The addresses that are known by now, by tracker name."""
-        return {name: d.url for name, d in self.deliveries.items() if d.url}
-
-    def append(self, entry: Entry) -> None:
-        """Journal an entry for every tracker; any thread may call this."""
-        if not self._filters:
-            self._journal.append(entry)
-        else:
-            for record in entry.records():
-                kept = apply_filters(self._filters, record)
-                if kept is not None:
-                    self._journal.append(_entry_of(kept, entry))
-        if entry.kind == "metrics":
-            self.last_metrics.update(entry.data)
-
-    def append_metrics(self, timestamp: int, step: float | None, metrics: dict[str, float]) -> None:
-        """Journal numbers of one moment: the call that stands in training loops."""
-        if self._filters:
-            self.append(Entry("metrics", timestamp, step, metrics))
-        else:
-            self._journal.append_metrics(timestamp, step, metrics)
-            self.last_metrics.update(metrics)
-
-    def add_tracker(self, tracker: Tracker, worker: Worker, parent: TrackedRun | None) -> None:
-        """Begin to carry the run to a tracker."""
-        folder = _private_folder(self.folder / folder_name(tracker.name))
-        nested = parent is not None and tracker.name in parent.deliveries
-        run = attrs.evolve(
-            self.run,
-            folder=folder,
-            parent_id=parent.run.id if parent and nested else None,
-            parent_folder=parent.folder / folder.name if parent and nested else None,
-        )
-        hooks = TrackerHooks(tracker.new_instance(), tracker.name, self._plugins)
-        delivery = Delivery(hooks, run, tracker.options.start_timeout)
-        self._described.append(
-            TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
-        )
-        save_description(self.folder, run, self._described)
-        mark_as_pending(self.folder)
-        self.deliveries[tracker.name] = delivery
-        worker.add(delivery)
-
-    @contextmanager
-    def activated(self) -> Iterator[None]:
-        """Let the SDKs' own calls land in this run, in the calling thread.
-
-        Of several trackers of one flavor the first is activated: an SDK has one active run.
-        """
-        with ExitStack() as stack:
-            flavors: dict[type, str] = {}
-            for name, delivery in self.deliveries.items():
-                flavor = type(delivery.hooks.tracker)
-                if flavor in flavors:
-                    logger.warning(
-                        "native calls go to experiment tracker %r; %r, of the same flavor, "
-                        "gets the portable calls only",
-                        flavors[flavor],
-                        name,
-                    )
-                    continue
-                flavors[flavor] = name
-                native = stack.enter_context(delivery.hooks.activated(delivery.run))
-                self.native_runs[name] = native
-            yield
-        self.native_runs.clear()
-
-    def finish(self, failure: Failure | None) -> None:
-        """Say how the run ended; the rest is delivered in the background."""
-        if not self.deliveries and self._journal.has_entries:
-            save_description(self.folder, self.run, [])
-        if self.deliveries or self._journal.has_entries:
-            self._journal.append_end(Entry("end", time.time_ns(), None, failure))
-        self._journal.close()
-        for delivery in self.deliveries.values():
-            delivery.hurry()
-
-    def reports(self) -> tuple[TrackerReport, ...]:
-        """Say how the run stands on each tracker."""
-        return tuple(delivery.report() for delivery in self.deliveries.values())
 
 
 class RunGroup:
@@ -169,7 +49,7 @@ class RunGroup:
         self.redactor = redactor or Redactor()
         self._project = project
         self._runs_folder = project.home / "runs"
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, AnyWorker] = {}
         self._start_budgets: dict[str, Budget] = {}
         self._flush_budgets: dict[str, Budget] = {}
         self._runs: list[TrackedRun] = []
@@ -259,15 +139,30 @@ class RunGroup:
         self._runs.append(tracked)
         return tracked
 
-    def _worker(self, tracker: Tracker) -> Worker:
+    def _worker(self, tracker: Tracker) -> AnyWorker:
         if tracker.name not in self._workers:
             watch_over(self._project.root)
-            self._workers[tracker.name] = Worker(tracker.name)
+            self._workers[tracker.name] = self._new_worker(tracker)
             self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
             self._flush_budgets[tracker.name] = Budget(tracker.options.flush_timeout)
         return self._workers[tracker.name]
 
-    def _start_parent(self, tracker: Tracker, worker: Worker) -> None:
+    def _new_worker(self, tracker: Tracker) -> AnyWorker:
+        """Choose between a thread and a process by `isolation` (see `TrackerOptions`)."""
+        isolation = tracker.options.isolation
+        wants_process = isolation == "process" or (
+            isolation == "auto" and tracker.capabilities.shared_runs
+        )
+        # A class of the user's own script, or a field that is an object, stays in this process.
+        can_move = tracker.flavor.__module__ != "__main__" and is_portable(tracker.table)
+        if not wants_process or not can_move:
+            if isolation == "process":
+                logger.warning("experiment tracker %r cannot move to a process", tracker.name)
+            return Worker(tracker.name)
+        log = self._project.home / "workers" / f"{folder_name(tracker.name)}.log"
+        return worker_process(tracker.name, self._project.root, log)
+
+    def _start_parent(self, tracker: Tracker, worker: AnyWorker) -> None:
         parent = self.parent
         if parent is None or tracker.name in parent.deliveries:
             return
@@ -290,7 +185,7 @@ class RunGroup:
             logger.warning("experiment tracker %r starts late: %s", tracker.name, problem)
         budget.close()
 
-    def _wait_for_end(self, name: str, delivery: Delivery) -> None:
+    def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.
 
         Together with the wait for its start that stays within `start_timeout`.
@@ -305,67 +200,10 @@ class RunGroup:
             self._flush_budgets[name].wait(delivery.ended)
 
 
-def new_run(
-    name: str,
-    experiment: str,
-    *,
-    id: str | None = None,
-    pipeline: str | None = None,
-    step: str | None = None,
-    attempt: int = 1,
-    group: str | None = None,
-    tags: dict[str, str] | None = None,
-) -> Run:
-    """Make a run that starts now, with a new id unless one is given."""
-    return Run(
-        id=id or new_id(),
-        name=name,
-        experiment=experiment,
-        started_at=time.time_ns(),
-        folder=Path(),  # each tracker gets its own
-        pipeline=pipeline,
-        step=step,
-        attempt=attempt,
-        group=group,
-        tags=tags or {},
-    )
-
-
-def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
-    """Say how a run ended that an exception left; None for `sys.exit()` without an error."""
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return None
-    if isinstance(error, Terminated):
-        return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
-    killed = isinstance(error, KeyboardInterrupt)
-    return redactor.failure(error, "killed" if killed else "failed")
-
-
 def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
     if is_disabled():
         return []
     return [t for t in trackers if t.options.rank == "all" or process_rank() == 0]
-
-
-def _private_folder(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:  # a full or read-only disk must not stop the step
-        logger.warning("%s cannot be made: %s", folder, error.strerror)
-    return folder
-
-
-def _entry_of(record: Record, entry: Entry) -> Entry:
-    match record:
-        case Metric():
-            return Entry("metrics", record.timestamp, record.step, {record.key: record.value})
-        case Param():
-            return Entry("params", entry.timestamp, entry.step, {record.key: record.value})
-        case Tag():
-            return Entry("tags", entry.timestamp, entry.step, {record.key: record.value})
-        case Artifact():
-            return Entry("artifact", record.timestamp, record.step, record)
 
 
 def _say_what_is_left(reports: Iterable[TrackerReport]) -> None:

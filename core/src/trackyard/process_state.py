@@ -96,6 +96,21 @@ def _first_taken(wanted: list[tuple[Any, str, Any]]) -> str | None:
     return None
 
 
+def own_environment() -> dict[str, str]:
+    """Give the environment as it is without what trackers hold there at this moment.
+
+    A process that serves one tracker must not see another one's token.
+    """
+    with _lock:
+        environment = dict(os.environ)
+        for (_, name), (owner, held) in _held.items():
+            if owner is os.environ and environment.get(name) == held.value:
+                del environment[name]
+                if held.original is not _ABSENT:
+                    environment[name] = held.original
+    return environment
+
+
 def _take(owner: Any, name: str, value: Any) -> None:
     slot = (id(owner), name)
     if slot in _held:

@@ -20,7 +20,12 @@ import attrs
 from trackyard.config import Project
 from trackyard.delivery.delivery import Delivery, TrackerReport, report_of
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription, TrackerDescription, load_description
+from trackyard.descriptions import (
+    RunDescription,
+    TrackerDescription,
+    load_description,
+    run_for,
+)
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import TrackyardError
 from trackyard.guarding import finish_in_background
@@ -146,9 +151,7 @@ def _deliver(
     except TrackyardError as error:
         state.problem = str(error)
         return report_of(description.name, state, folder)
-    run = pending.description.run
-    parent = folder.parent.parent / run.parent_id / description.folder if run.parent_id else None
-    run = attrs.evolve(run, folder=folder, parent_folder=parent, attached=True)
+    run = attrs.evolve(run_for(pending.description, description, pending.folder), attached=True)
     hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
     delivery = Delivery(hooks, run, tracker.options.start_timeout)
     try:

@@ -17,10 +17,11 @@ from trackyard.errors import NoActiveRunError
 from trackyard.identifiers import new_name
 from trackyard.interruption import termination_as_exit
 from trackyard.journal.entries import Entry
-from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
+from trackyard.lifecycle import RunGroup
 from trackyard.media import SavedFile
 from trackyard.records import Artifact
 from trackyard.redaction import Redactor
+from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 

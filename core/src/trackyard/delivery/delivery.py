@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -68,9 +69,16 @@ class Delivery:
         hooks: The tracker's hooks.
         run: The run as this tracker gets it.
         start_timeout: Seconds that the start hook may take.
+        on_change: Called after each thing that was done, on the worker.
     """
 
-    def __init__(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> None:
+    def __init__(
+        self,
+        hooks: TrackerHooks,
+        run: Run,
+        start_timeout: float,
+        on_change: Callable[[Delivery], None] | None = None,
+    ) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
         self.started = Event()  # the start hook has returned in this process
@@ -80,6 +88,7 @@ class Delivery:
         self.served_at = 0.0
         self.state = load_state(run.folder)
         self._run = run
+        self._on_change = on_change
         self._start_timeout = start_timeout
         self._lock = DeliveryLock(run.folder)
         self._adapter = Adapter(self.capabilities, run.folder)
@@ -119,6 +128,11 @@ class Delivery:
 
     def advance(self) -> None:
         """Do the next thing: start, send one batch, or end."""
+        self._advance()
+        if self._on_change is not None:
+            self._on_change(self)
+
+    def _advance(self) -> None:
         self.served_at = time.monotonic()
         if not self._lock.acquire():
             self._due = self.served_at + 1.0

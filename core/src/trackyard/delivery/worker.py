@@ -7,6 +7,8 @@ import time
 from threading import Condition, Thread
 
 from trackyard.delivery.delivery import GATHER, Delivery
+from trackyard.dispatch import TrackerHooks
+from trackyard.records import Run
 
 logger = logging.getLogger("trackyard")
 
@@ -28,6 +30,12 @@ class Worker:
         self._changed = Condition()
         self._closing = False
         self._thread: Thread | None = None
+
+    def carry(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> Delivery:
+        """Serve one more run."""
+        delivery = Delivery(hooks, run, start_timeout)
+        self.add(delivery)
+        return delivery
 
     def add(self, delivery: Delivery) -> None:
         """Serve one more run."""

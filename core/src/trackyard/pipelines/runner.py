@@ -18,7 +18,7 @@ from trackyard.config import Project
 from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import termination_as_exit
-from trackyard.lifecycle import RunGroup, TrackedRun, failure_of, is_disabled, new_run
+from trackyard.lifecycle import RunGroup
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.progress import Progress
 from trackyard.pipelines.types import output_names
@@ -26,6 +26,7 @@ from trackyard.plugins import load_orchestrator
 from trackyard.records import SEVERITY, Failure, Status
 from trackyard.stacks import artifact_store_url
 from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking import activated, redactor_of
 from trackyard.values import to_param

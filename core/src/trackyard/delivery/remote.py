@@ -1,0 +1,230 @@
+"""How does a worker process carry a tracker's runs, and what if it dies?
+
+It lives as long as the runner, imports the SDK once, and reads the journals itself: the step's
+process imports no SDK for it and shares no lock of the interpreter with it. An endless loop, a
+segfault or `os._exit` in a plugin ends the worker alone; it is started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import attrs
+
+from trackyard.delivery.delivery import HOOK_DEADLINE, TrackerReport, report_of
+from trackyard.delivery.messages import messages_from, send_message
+from trackyard.delivery.state import load_state
+from trackyard.dispatch import TrackerHooks
+from trackyard.flavors import capabilities_of
+from trackyard.process_state import own_environment
+from trackyard.records import Run
+
+logger = logging.getLogger("trackyard")
+
+# How often a worker that dies is started again without having ended a run meanwhile.
+_MOST_DEATHS = 3
+
+
+class RemoteDelivery:
+    """A delivery that a worker process carries out; it looks like `Delivery` from outside.
+
+    Args:
+        hooks: The tracker's hooks in this process, for the activation.
+        run: The run as this tracker gets it.
+        start_timeout: Seconds that the start hook may take.
+        hurry: Makes the worker look for work at once.
+    """
+
+    def __init__(
+        self, hooks: TrackerHooks, run: Run, start_timeout: float, hurry: Callable[[], None]
+    ) -> None:
+        self.hooks = hooks
+        self.capabilities = capabilities_of(hooks.tracker)
+        self.started = Event()
+        self.start_settled = Event()
+        self.ended = Event()
+        self.retry_failed = Event()
+        self.url: str | None = None
+        self.problem = ""
+        self.hurry = hurry
+        self._run = run
+        self._start_timeout = start_timeout
+
+    @property
+    def run(self) -> Run:
+        """The run as the next hook gets it."""
+        deadline = HOOK_DEADLINE if self.started.is_set() else self._start_timeout
+        return attrs.evolve(self._run, deadline=deadline)
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Note what the worker says of this run."""
+        self.url = event.get("url") or self.url
+        self.problem = event.get("problem", "")
+        for name in event["facts"]:
+            getattr(self, name).set()
+
+    def close(self) -> None:
+        """Nothing: the worker goes on with it."""
+
+    def report(self) -> TrackerReport:
+        """Say how the run stands on this tracker now, by what the worker has noted on disk."""
+        report = report_of(self.hooks.name, load_state(self._run.folder), self._run.folder)
+        return attrs.evolve(report, url=self.url or report.url, problem=self.problem)
+
+
+class WorkerProcess:
+    """A process that serves the runs of one tracker; it has the same methods as `Worker`.
+
+    Args:
+        name: The tracker's name.
+        project_root: The project's folder.
+        log: File for what the SDK writes to its standard output and error.
+    """
+
+    def __init__(self, name: str, project_root: Path, log: Path) -> None:
+        self.name = name
+        self._project_root = project_root
+        self._log = log
+        self._deliveries: dict[str, RemoteDelivery] = {}
+        self._commands: int | None = None
+        self._deaths = 0
+        self._lock = Lock()
+
+    def carry(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> RemoteDelivery:
+        """Serve one more run."""
+        delivery = RemoteDelivery(hooks, run, start_timeout, lambda: self._say_hurry(run.id))
+        with self._lock:
+            self._deliveries[run.id] = delivery
+            if self._commands is None:
+                self._start()
+            else:
+                self._say_carry(delivery)
+        return delivery
+
+    def wake(self) -> None:
+        """Nothing: `hurry` has said it."""
+
+    def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - as `Worker` has it
+        """Forget what has ended; the process lives on for the next run."""
+        with self._lock:
+            ended = [id_ for id_, d in self._deliveries.items() if d.ended.is_set()]
+            for id_ in ended:
+                del self._deliveries[id_]
+
+    def _start(self) -> None:
+        """Start the process and give it everything that has not ended. The lock is held."""
+        try:
+            self._commands, events = _spawn(self._log)
+        except (OSError, NotImplementedError) as error:
+            self._give_up(f"its worker process cannot be started: {error}")
+            return
+        first = {"path": sys.path, "project": str(self._project_root), "tracker": self.name}
+        self._say(first)
+        for delivery in self._deliveries.values():
+            if not delivery.ended.is_set():
+                self._say_carry(delivery)
+        Thread(
+            target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
+        ).start()
+
+    def _say_carry(self, delivery: RemoteDelivery) -> None:
+        folder = str(delivery.run.folder)
+        self._say({"carry": folder, "environment": own_environment()})
+
+    def _say_hurry(self, run_id: str) -> None:
+        self._say({"hurry": run_id})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        try:
+            if self._commands is not None:
+                send_message(self._commands, message)
+        except OSError as error:  # it has died, which `_listen` notices
+            logger.debug("experiment tracker %r: %s", self.name, error)
+
+    def _listen(self, events: int) -> None:
+        for event in messages_from(events):
+            if "log" in event:
+                logger.log(event["level"], "%s", event["log"])
+                continue
+            delivery = self._deliveries.get(event["run"])
+            if delivery is not None:
+                delivery.take(event)
+                if delivery.ended.is_set():
+                    self._deaths = 0
+        os.close(events)
+        with self._lock:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        if self._commands is not None:
+            os.close(self._commands)
+            self._commands = None
+        self._deaths += 1
+        if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
+            return
+        if self._deaths > _MOST_DEATHS:
+            self._give_up(f"its worker process died {self._deaths} times; see {self._log}")
+            return
+        logger.warning(
+            "experiment tracker %r: its worker process died and is started again", self.name
+        )
+        time.sleep(0.1 * self._deaths)
+        self._start()
+
+    def _give_up(self, problem: str) -> None:
+        for delivery in self._deliveries.values():
+            delivery.problem = problem
+            delivery.start_settled.set()
+            delivery.retry_failed.set()
+
+
+# Worker processes live as long as the process that they serve; a forked child has its own.
+_processes: dict[tuple[int, Path, str], WorkerProcess] = {}
+
+
+def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
+    """Give this process's worker process for a tracker of a project."""
+    key = (os.getpid(), project_root, name)
+    if key not in _processes:
+        _processes[key] = WorkerProcess(name, project_root, log)
+    return _processes[key]
+
+
+def _spawn(log: Path) -> tuple[int, int]:
+    """Start a worker; give the ends of the pipes for commands and events.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command_end, commands = os.pipe()
+    events, event_end = os.pipe()
+    for file in (command_end, event_end):
+        os.set_inheritable(file, True)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, command_end, 0),
+        (os.POSIX_SPAWN_DUP2, event_end, 1),
+        (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_CLOSE, command_end),
+        (os.POSIX_SPAWN_CLOSE, event_end),
+    ]
+    command = [sys.executable, "-m", "trackyard.delivery.serving", str(os.getpid())]
+    try:
+        os.posix_spawn(
+            sys.executable, command, own_environment(), file_actions=actions, setsid=True
+        )
+    except BaseException:
+        os.close(commands)
+        os.close(events)
+        raise
+    finally:
+        os.close(command_end)
+        os.close(event_end)
+    return commands, events

@@ -1,0 +1,123 @@
+"""What does a worker process do? It carries the runs of one tracker as its runner says.
+
+    python -m trackyard.delivery.serving RUNNER < commands > events
+
+It ends with its runner. What is not delivered then is left to the watchdog or to sync.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.config import find_project
+from trackyard.delivery.delivery import Delivery
+from trackyard.delivery.messages import messages_from, send_message
+from trackyard.delivery.worker import Worker
+from trackyard.descriptions import load_description, run_for
+from trackyard.dispatch import TrackerHooks
+from trackyard.errors import TrackyardError
+from trackyard.plugins import load_plugins
+from trackyard.trackers import Trackers
+
+# A hook that takes longer than this many seconds is taken to hang: the process ends itself, also
+# when the interpreter's lock is never released, and its runner starts another one.
+KILL_AFTER = 60.0
+
+
+def main() -> None:
+    """Serve until the runner has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    events = os.dup(1)
+    os.dup2(2, 1)  # what an SDK prints goes to the log, not among the events
+    runner = int(sys.argv[1])
+    lines = messages_from(0, lambda: os.getppid() == runner)
+    first = next(lines)
+    sys.path[:] = first["path"]
+    logging.getLogger("trackyard").addHandler(_EventHandler(events))
+    server = _Server(Path(first["project"]), first["tracker"], events)
+    for command in lines:
+        if "carry" in command:
+            os.environ.clear()
+            os.environ.update(command["environment"])
+            server.carry(Path(command["carry"]))
+        else:
+            server.hurry(command["hurry"])
+    os._exit(0)  # whatever hook is running: its runner has gone
+
+
+class _Server:
+    def __init__(self, project_root: Path, tracker: str, events: int) -> None:
+        self._trackers = Trackers(find_project(project_root))
+        self._plugins = load_plugins()[0]
+        self._tracker = tracker
+        self._events = events
+        self._worker = Worker(tracker)
+        self._deliveries: dict[str, Delivery] = {}
+        self._said: dict[str, dict[str, Any]] = {}
+
+    def carry(self, folder: Path) -> None:
+        """Deliver the run whose folder for this tracker is given."""
+        run_id = folder.parent.name
+        try:
+            delivery = self._new_delivery(folder)
+        except TrackyardError as error:
+            facts = ["start_settled", "retry_failed"]
+            message = {"run": run_id, "url": None, "problem": str(error), "facts": facts}
+            send_message(self._events, message)
+            return
+        self._deliveries[run_id] = delivery
+        self._worker.add(delivery)
+
+    def hurry(self, run_id: str) -> None:
+        """Do the next thing of a run at once."""
+        if run_id in self._deliveries:
+            self._deliveries[run_id].hurry()
+            self._worker.wake()
+
+    def _new_delivery(self, folder: Path) -> Delivery:
+        description = load_description(folder.parent)
+        if description is None:
+            raise TrackyardError(f"{folder.parent}: the run's description cannot be read")
+        tracker = next(t for t in description.trackers if t.name == self._tracker)
+        built = self._trackers.build(tracker.name, tracker.table, tracker.place)
+        run = attrs.evolve(run_for(description, tracker, folder.parent), attached=False)
+        hooks = TrackerHooks(built.new_instance(), built.name, self._plugins, KILL_AFTER)
+        return Delivery(hooks, run, built.options.start_timeout, self._say)
+
+    def _say(self, delivery: Delivery) -> None:
+        """Tell the runner what has changed."""
+        facts = ("started", "start_settled", "ended", "retry_failed")
+        message = {
+            "run": delivery.run.id,
+            "url": delivery.url,
+            "problem": delivery.problem,
+            "facts": [name for name in facts if getattr(delivery, name).is_set()],
+        }
+        if self._said.get(delivery.run.id) != message:
+            self._said[delivery.run.id] = message
+            send_message(self._events, message)
+        if delivery.ended.is_set():
+            self._deliveries.pop(delivery.run.id, None)
+            self._said.pop(delivery.run.id, None)
+
+
+class _EventHandler(logging.Handler):
+    """Lets the runner show what is logged here."""
+
+    def __init__(self, events: int) -> None:
+        super().__init__(logging.WARNING)
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        send_message(self._events, {"log": record.getMessage(), "level": record.levelno})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""What is one run while its process tracks it: its journal, its trackers, its activation?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+
+from trackyard.delivery.delivery import Delivery, TrackerReport
+from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+from trackyard.delivery.worker import Worker
+from trackyard.descriptions import TrackerDescription, folder_name, save_description
+from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.identifiers import new_id
+from trackyard.interruption import Terminated
+from trackyard.journal.entries import Entry
+from trackyard.journal.writer import JournalWriter
+from trackyard.pending import mark_as_pending
+from trackyard.records import Artifact, Failure, Metric, Param, Record, Run, Tag
+from trackyard.redaction import Redactor
+from trackyard.trackers import Tracker
+
+logger = logging.getLogger("trackyard")
+
+AnyDelivery = Delivery | RemoteDelivery
+AnyWorker = Worker | WorkerProcess
+
+_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+def is_disabled() -> bool:
+    """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
+    return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")
+
+
+def process_rank() -> int:
+    """Give this process's rank under torchrun, SLURM or MPI; 0 elsewhere."""
+    values = (os.environ.get(name, "") for name in _RANK_VARIABLES)
+    return next((int(value) for value in values if value.isdigit()), 0)
+
+
+class TrackedRun:
+    """One run with its journal and its trackers.
+
+    Args:
+        run: The run; each tracker gets it with a folder of its own.
+        folder: The run's folder, which holds those.
+        plugins: Cross-cutting plugins.
+        redactor: Keeps secrets out of what is written down.
+    """
+
+    def __init__(self, run: Run, folder: Path, plugins: NamedPlugins, redactor: Redactor) -> None:
+        self.run = run
+        self.folder = folder
+        self.redactor = redactor
+        self.deliveries: dict[str, AnyDelivery] = {}
+        self.native_runs: dict[str, object] = {}
+        self.last_metrics: dict[str, float] = {}
+        self._journal = JournalWriter(folder, f"r{process_rank()}")
+        self._plugins = plugins
+        self._described: list[TrackerDescription] = []
+        self._filters = record_filters(plugins, run)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses that are known by now, by tracker name."""
+        return {name: d.url for name, d in self.deliveries.items() if d.url}
+
+    def append(self, entry: Entry) -> None:
+        """Journal an entry for every tracker; any thread may call this."""
+        if not self._filters:
+            self._journal.append(entry)
+        else:
+            for record in entry.records():
+                kept = apply_filters(self._filters, record)
+                if kept is not None:
+                    self._journal.append(_entry_of(kept, entry))
+        if entry.kind == "metrics":
+            self.last_metrics.update(entry.data)
+
+    def append_metrics(self, timestamp: int, step: float | None, metrics: dict[str, float]) -> None:
+        """Journal numbers of one moment: the call that stands in training loops."""
+        if self._filters:
+            self.append(Entry("metrics", timestamp, step, metrics))
+        else:
+            self._journal.append_metrics(timestamp, step, metrics)
+            self.last_metrics.update(metrics)
+
+    def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
+        """Begin to carry the run to a tracker."""
+        folder = _private_folder(self.folder / folder_name(tracker.name))
+        nested = parent is not None and tracker.name in parent.deliveries
+        run = attrs.evolve(self.run, folder=folder)
+        if parent is not None and nested:
+            self.run = attrs.evolve(self.run, parent_id=parent.run.id)
+            parent_folder = parent.folder / folder.name
+            run = attrs.evolve(run, parent_id=parent.run.id, parent_folder=parent_folder)
+        hooks = TrackerHooks(tracker.new_instance(), tracker.name, self._plugins)
+        self._described.append(
+            TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
+        )
+        save_description(self.folder, self.run, self._described)
+        mark_as_pending(self.folder)
+        self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options.start_timeout)
+
+    @contextmanager
+    def activated(self) -> Iterator[None]:
+        """Let the SDKs' own calls land in this run, in the calling thread.
+
+        Of several trackers of one flavor the first is activated: an SDK has one active run.
+        """
+        with ExitStack() as stack:
+            flavors: dict[type, str] = {}
+            for name, delivery in self.deliveries.items():
+                flavor = type(delivery.hooks.tracker)
+                if flavor in flavors:
+                    logger.warning(
+                        "native calls go to experiment tracker %r; %r, of the same flavor, "
+                        "gets the portable calls only",
+                        flavors[flavor],
+                        name,
+                    )
+                    continue
+                flavors[flavor] = name
+                native = stack.enter_context(delivery.hooks.activated(delivery.run))
+                self.native_runs[name] = native
+            yield
+        self.native_runs.clear()
+
+    def finish(self, failure: Failure | None) -> None:
+        """Say how the run ended; the rest is delivered in the background."""
+        if not self.deliveries and self._journal.has_entries:
+            save_description(self.folder, self.run, [])
+        if self.deliveries or self._journal.has_entries:
+            self._journal.append_end(Entry("end", time.time_ns(), None, failure))
+        self._journal.close()
+        for delivery in self.deliveries.values():
+            delivery.hurry()
+
+    def reports(self) -> tuple[TrackerReport, ...]:
+        """Say how the run stands on each tracker."""
+        return tuple(delivery.report() for delivery in self.deliveries.values())
+
+
+def new_run(
+    name: str,
+    experiment: str,
+    *,
+    id: str | None = None,
+    pipeline: str | None = None,
+    step: str | None = None,
+    attempt: int = 1,
+    group: str | None = None,
+    tags: dict[str, str] | None = None,
+) -> Run:
+    """Make a run that starts now, with a new id unless one is given."""
+    return Run(
+        id=id or new_id(),
+        name=name,
+        experiment=experiment,
+        started_at=time.time_ns(),
+        folder=Path(),  # each tracker gets its own
+        pipeline=pipeline,
+        step=step,
+        attempt=attempt,
+        group=group,
+        tags=tags or {},
+    )
+
+
+def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
+    """Say how a run ended that an exception left; None for `sys.exit()` without an error."""
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return None
+    if isinstance(error, Terminated):
+        return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
+    killed = isinstance(error, KeyboardInterrupt)
+    return redactor.failure(error, "killed" if killed else "failed")
+
+
+def _private_folder(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:  # a full or read-only disk must not stop the step
+        logger.warning("%s cannot be made: %s", folder, error.strerror)
+    return folder
+
+
+def _entry_of(record: Record, entry: Entry) -> Entry:
+    match record:
+        case Metric():
+            return Entry("metrics", record.timestamp, record.step, {record.key: record.value})
+        case Param():
+            return Entry("params", entry.timestamp, entry.step, {record.key: record.value})
+        case Tag():
+            return Entry("tags", entry.timestamp, entry.step, {record.key: record.value})
+        case Artifact():
+            return Entry("artifact", record.timestamp, record.step, record)
