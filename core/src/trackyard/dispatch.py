@@ -119,8 +119,10 @@ class TrackerHooks:
         Neither entering nor leaving raises, and the step's exception never reaches the plugin,
         which could swallow it. Only a real Ctrl-C comes through.
         """
-        manager = self._call("tracker_activate_run", run=run).value
-        entered, native = False, None
+        outcome = self._call("tracker_activate_run", run=run)
+        manager, entered, native = outcome.value, False, None
+        if outcome.reason:
+            logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
         if manager is not None:
             with self._contained("tracker_activate_run"):
                 native = manager.__enter__()

@@ -78,7 +78,7 @@ def find_or_create_run(
     MLflow gives ids itself. They are kept in `run.folder`; where only the intention to create is
     noted there, or another machine began, the run is searched by its tag.
     """
-    known = _read_ids(run.folder)
+    known = read_ids(run.folder)
     if known:
         return client.get_run(known["run_id"])
     parent = parent_ids(run)
@@ -96,17 +96,25 @@ def find_or_create_run(
         found = client.create_run(
             experiment_id, start_time=run.started_at // 1_000_000, run_name=run.name, tags=own_tags
         )
-    ids = {"run_id": found.info.run_id, "experiment_id": experiment_id, "experiment": experiment}
+    ids = {**ids_of(found), "experiment": experiment}
     (run.folder / _IDS).write_text(json.dumps(ids), encoding="utf-8")
     return found
 
 
+def ids_of(run: MlflowRun) -> dict[str, str]:
+    """Give what is needed of a run to make it MLflow's active run in another process."""
+    info = run.info
+    ids = {"run_id": info.run_id, "experiment_id": info.experiment_id}
+    return {**ids, "artifact_uri": info.artifact_uri}
+
+
 def parent_ids(run: Run) -> dict[str, str]:
     """Give the ids of the parent run, as far as it is started."""
-    return _read_ids(run.parent_folder) if run.parent_folder else {}
+    return read_ids(run.parent_folder) if run.parent_folder else {}
 
 
-def _read_ids(folder: Path) -> dict[str, str]:
+def read_ids(folder: Path) -> dict[str, str]:
+    """Give the ids of the run that was found or created for a folder; none before that."""
     try:
         return dict(json.loads((folder / _IDS).read_text(encoding="utf-8")))
     except (OSError, ValueError):  # not created yet, or killed while it was written

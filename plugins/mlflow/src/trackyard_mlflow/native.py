@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import fcntl
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,20 +24,41 @@ if TYPE_CHECKING:
 
 @contextmanager
 def active_run(
-    tracking_uri: str, remote: MlflowRun, environment: Mapping[str, Any]
-) -> Iterator[ActiveRun]:
-    """Make a run MLflow's active run in this thread.
+    tracking_uri: str, ids: Mapping[str, str], environment: Mapping[str, Any]
+) -> Iterator[ActiveRun | None]:
+    """Make a run MLflow's active run in this thread, whether or not the step uses MLflow.
 
-    MLflow keeps a stack of active runs per thread. Entering a run by id would cost two calls to
-    the backend, and leaving it would mark it as finished.
+    Where nothing has imported MLflow yet, two variables wait for that: its first call takes the
+    run up by its id. Importing it here would cost each process two seconds.
+    """
+    environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
+    if "mlflow" in sys.modules:
+        with _pushed(tracking_uri, ids, environment) as active:
+            yield active
+        return
+    with process_values({**environment, "MLFLOW_RUN_ID": ids["run_id"]}):
+        try:
+            yield None
+        finally:
+            if "mlflow" in sys.modules:
+                _leave()
+
+
+@contextmanager
+def _pushed(
+    tracking_uri: str, ids: Mapping[str, str], environment: Mapping[str, Any]
+) -> Iterator[ActiveRun]:
+    """Put a run on MLflow's stack of active runs, of which each thread has one.
+
+    Entering a run by id would cost two calls to the backend, and leaving it would mark it as
+    finished.
     """
     import mlflow
     from mlflow.tracking import fluent
     from mlflow.tracking._tracking_service import utils
 
-    environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
     place = [(utils, "_tracking_uri", tracking_uri)]
-    experiment = [(fluent, "_active_experiment_id", remote.info.experiment_id)]
+    experiment = [(fluent, "_active_experiment_id", ids["experiment_id"])]
     with ExitStack() as held:
         held.enter_context(process_values(environment, place, PATIENCE))
         with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
@@ -43,9 +66,39 @@ def active_run(
         held.enter_context(_own_autologging())
         stack = fluent._active_run_stack.get()  # noqa: SLF001 - there is no public way
         held.callback(stack.__setitem__, slice(None), list(stack))
-        active = mlflow.ActiveRun(remote)
+        active = mlflow.ActiveRun(_entity(ids))
         stack.append(active)
         yield active
+
+
+def _entity(ids: Mapping[str, str]) -> MlflowRun:
+    """Make MLflow's object for a run without asking the backend."""
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunData, RunInfo
+
+    info = RunInfo(
+        run_id=ids["run_id"],
+        experiment_id=ids["experiment_id"],
+        artifact_uri=ids["artifact_uri"],
+        user_id="",
+        status="RUNNING",
+        start_time=time.time_ns() // 1_000_000,
+        end_time=None,
+        lifecycle_stage="active",
+    )
+    return MlflowRun(info, RunData())
+
+
+def _leave() -> None:
+    """Leave MLflow, which a step has imported, as it is right after its import."""
+    from mlflow.tracking import fluent
+    from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
+    from mlflow.utils.import_hooks import _post_import_hooks
+
+    fluent._active_run_stack.get().clear()  # noqa: SLF001 - leaving a run would mark it as finished
+    for name in set(AUTOLOGGING_INTEGRATIONS) - {"mlflow"}:
+        del AUTOLOGGING_INTEGRATIONS[name]
+    _post_import_hooks.clear()
 
 
 # What was on before the first of the runs that are active now; an entry for each of them.

@@ -26,7 +26,14 @@ from trackyard import (
     secret,
 )
 from trackyard_mlflow import native
-from trackyard_mlflow.backend import connected, find_or_create_run, parent_ids, send
+from trackyard_mlflow.backend import (
+    connected,
+    find_or_create_run,
+    ids_of,
+    parent_ids,
+    read_ids,
+    send,
+)
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -124,9 +131,12 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
-        if self._remote is not None:
-            return native.active_run(self.tracking_uri, self._remote, self._environment())
-        return native.active_run(*native.local_run(run, self._home), {})
+        # It may have been started in another process.
+        ids = read_ids(run.folder)
+        if ids:
+            return native.active_run(self.tracking_uri, ids, self._environment())
+        uri, local = native.local_run(run, self._home)
+        return native.active_run(uri, ids_of(local), {})
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
