@@ -54,12 +54,8 @@ def test_a_flipped_bit_costs_one_entry_and_is_counted(tmp_path):
         damaged = bytearray(data)
         damaged[place] ^= bit
         segment.write_bytes(damaged)
-        try:
-            reader = JournalReader(tmp_path / "run")
-            entries = reader.read(10**6)
-        except JournalFormatError:
-            assert data[place - 1 : place] == b"~"  # a 1 that became another number
-            continue
+        reader = JournalReader(tmp_path / "run")
+        entries = reader.read(10**6)
 
         found = [entry.step for _, entry in entries if entry.kind == "metrics"]
         missing = set(range(COUNT)) - set(found)

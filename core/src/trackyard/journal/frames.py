@@ -9,7 +9,6 @@ was logged as a value, is not accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
@@ -43,18 +42,17 @@ def encode_frame(sequence: int, payload: bytes, salt: int) -> bytes:
     return b"%b%08x %b\n" % (head, crc32(payload, crc32(head, salt)), payload)
 
 
-def decode_frames(data: bytes, start: int, salt: int) -> Iterator[Frame]:
-    """Give the valid frames from an offset on, leaving out what is damaged.
-
-    It ends where nothing valid follows: at the end, at NULs, or at a frame that is being written.
+def check_format(data: bytes) -> None:
+    """Refuse a segment without a valid frame that begins as one of a newer format does.
 
     Raises:
-        JournalFormatError: The frames are of a newer format.
+        JournalFormatError: It does.
     """
-    offset = start
-    while (frame := next_frame(data, offset, salt)) is not None:
-        yield frame
-        offset = frame.end
+    if data[:1] == b"~" and b"1" < data[1:2] <= b"9" and data[2:3] == b" ":
+        raise JournalFormatError(
+            f"the journal has format {data[1:2].decode()}, and 1 is the newest known; "
+            f"type: pip install --upgrade trackyard"
+        )
 
 
 def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
@@ -71,14 +69,7 @@ def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
 
 def _frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
     head = data[offset : offset + HEAD]
-    if len(head) < HEAD or head[:1] != b"~":
-        return None
-    if head[:3] != _MARK:
-        if head[1:2].isdigit() and head[1:2] > b"1" and head[2:3] == b" ":
-            raise JournalFormatError(
-                f"the journal has format {head[1:2].decode()}, and 1 is the newest known; "
-                f"type: pip install --upgrade trackyard"
-            )
+    if len(head) < HEAD or head[:3] != _MARK:
         return None
     try:
         sequence, length, crc = int(head[3:19], 16), int(head[20:28], 16), int(head[29:37], 16)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import attrs
 
 from trackyard.journal.entries import Entry, decode_entry
-from trackyard.journal.frames import HEAD, LARGEST, Frame, next_frame, salt_of
+from trackyard.journal.frames import HEAD, LARGEST, Frame, check_format, next_frame, salt_of
 
 _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
 _CHUNK = 1024 * 1024
@@ -79,6 +79,8 @@ class JournalReader:
                 if entry is not None:
                     count += 1
                     yield Position(writer, frame.sequence), entry
+            if place.offset == 0:
+                check_format(data)
             if place.offset == start and not self._go_on(writer, place, data):
                 return
 
