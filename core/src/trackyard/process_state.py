@@ -101,7 +101,7 @@ def own_environment() -> dict[str, str]:
 
     A process that serves one tracker must not see another one's token.
     """
-    with _lock:
+    with _changed:
         environment = dict(os.environ)
         for (_, name), (owner, held) in _held.items():
             if owner is os.environ and environment.get(name) == held.value:

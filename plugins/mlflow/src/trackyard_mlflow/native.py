@@ -32,16 +32,21 @@ def active_run(
     run up by its id. Importing it here would cost each process two seconds.
     """
     environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
-    if "mlflow" in sys.modules:
-        with _pushed(tracking_uri, ids, environment) as active:
-            yield active
-        return
-    with process_values({**environment, "MLFLOW_RUN_ID": ids["run_id"]}):
-        try:
+    with ExitStack() as held:
+        if "mlflow" not in sys.modules and _waits(held, environment, ids["run_id"]):
             yield None
-        finally:
-            if "mlflow" in sys.modules:
-                _leave()
+        else:
+            yield held.enter_context(_pushed(tracking_uri, ids, environment))
+
+
+def _waits(held: ExitStack, environment: Mapping[str, Any], run_id: str) -> bool:
+    """Let the variables wait for an import of MLflow, unless those of another run do already."""
+    try:
+        held.enter_context(process_values({**environment, "MLFLOW_RUN_ID": run_id}))
+    except RetryLater:
+        return False
+    held.callback(_leave)
+    return True
 
 
 @contextmanager
@@ -90,7 +95,9 @@ def _entity(ids: Mapping[str, str]) -> MlflowRun:
 
 
 def _leave() -> None:
-    """Leave MLflow, which a step has imported, as it is right after its import."""
+    """Leave MLflow, if the step has imported it, as it is right after its import."""
+    if "mlflow" not in sys.modules:
+        return
     from mlflow.tracking import fluent
     from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
     from mlflow.utils.import_hooks import _post_import_hooks
