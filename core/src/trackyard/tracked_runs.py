@@ -95,7 +95,7 @@ class TrackedRun:
         """Begin to carry the run to a tracker."""
         folder = _private_folder(self.folder / folder_name(tracker.name))
         nested = parent is not None and tracker.name in parent.deliveries
-        run = attrs.evolve(self.run, folder=folder)
+        run = attrs.evolve(self.run, folder=folder, parent_id=None)
         if parent is not None and nested:
             self.run = attrs.evolve(self.run, parent_id=parent.run.id)
             parent_folder = parent.folder / folder.name

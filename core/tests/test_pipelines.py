@@ -1,0 +1,719 @@
+"""Are the steps of a pipeline run, tracked and recorded, whatever becomes of them?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import Annotated, ClassVar
+
+import numpy
+import pytest
+from recorder import Recorder
+
+from trackyard import (
+    Capabilities,
+    Client,
+    ConfigError,
+    OutputError,
+    PluginError,
+    RequiredTrackerError,
+    current_run,
+    hookimpl,
+    log_metric,
+    log_params,
+    native_run,
+    pipeline,
+    step,
+)
+
+
+class Nesting(Recorder):
+    """Can nest runs."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(nests=True)
+
+
+class Unending(Recorder):
+    """Cannot be ended."""
+
+    @hookimpl
+    def tracker_end_run(self, run):
+        raise OSError("no space left")
+
+
+@pytest.fixture
+def local(project):
+    project.add_tracker("local", Recorder)
+    return project
+
+
+@step
+def load(rows: int = 3) -> list:
+    return list(range(rows))
+
+
+@step
+def total(data: list) -> int:
+    return sum(data)
+
+
+@step(experiment_tracker="local")
+def tracked(value=None):
+    log_metric("m", 1.5, step=2)
+    return value
+
+
+@step(experiment_tracker="local")
+def failing(value=None):
+    raise ValueError("odd")
+
+
+def run_of(name=None):
+    """Give the latest run, as it was recorded."""
+    client = Client()
+    return client.get_pipeline_run(name or client.list_pipeline_runs()[0].name)
+
+
+def statuses():
+    return {name: found.status for name, found in run_of().steps.items()}
+
+
+# What a run gives
+
+
+def test_run_is_what_the_client_finds(project):
+    @pipeline
+    def adding(rows=4):
+        total(load(rows))
+
+    run = adding(rows=5)
+    found = Client().get_pipeline_run(run.name)
+
+    assert (found.id, found.status, found.pipeline) == (run.id, "finished", "adding")
+    assert found.params == {"rows": 5}
+    assert found.stack == "default"
+    assert list(found.steps) == ["load", "total"]
+    assert found.steps["total"].outputs["output"].load() == 10
+    assert found.name.startswith("adding-")
+    assert found.steps["total"].error is None
+
+
+def test_times_are_recorded(project):
+    before = time.time()
+
+    @pipeline
+    def napping():
+        step(name="nap")(lambda: time.sleep(0.05))()
+
+    napped = napping().steps["nap"]
+
+    assert 0.05 <= napped.duration < 5
+    assert before <= napped.started_at.timestamp() <= napped.ended_at.timestamp() <= time.time()
+    assert run_of().duration >= napped.duration
+
+
+def test_outputs_reach_steps_also_inside_lists_and_dicts(project):
+    @step
+    def inspect(values) -> dict:
+        return values
+
+    @pipeline
+    def nesting():
+        data = load(2)
+        inspect({"a": [data, (total(data), "b")], "c": None})
+
+    assert nesting().steps["inspect"].outputs["output"].load() == {
+        "a": [[0, 1], (1, "b")],
+        "c": None,
+    }
+
+
+def test_several_outputs_are_stored_apart(project):
+    @step
+    def split(data: list) -> tuple[Annotated[list, "train"], Annotated[list, "test"], int]:
+        return data[:2], data[2:], 7
+
+    @pipeline
+    def splitting():
+        train, test, _ = split(load(5))
+        total(train)
+        total(test)
+
+    run = splitting()
+    outputs = {name: output.load() for name, output in run.steps["split"].outputs.items()}
+
+    assert outputs == {"train": [0, 1], "test": [2, 3, 4], "output_2": 7}
+    assert run.steps["total"].outputs["output"].load() == 1
+    assert run.steps["total_2"].outputs["output"].load() == 9
+
+
+def test_several_outputs_may_be_passed_on_whole(project):
+    @step
+    def pair() -> tuple[int, str]:
+        return 1, "a"
+
+    @step
+    def show(both) -> str:
+        return repr(both)
+
+    @pipeline
+    def passing():
+        show(pair())
+
+    assert passing().steps["show"].outputs["output"].load() == "(1, 'a')"
+
+
+@pytest.mark.parametrize("result", [(1,), (1, 2, 3), 5, None, "ab"])
+def test_wrong_number_of_outputs_fails_the_step(project, result):
+    @step
+    def pair() -> tuple[int, str]:
+        return result
+
+    with pytest.raises(
+        OutputError, match="step 'pair' is annotated to return 2 outputs and returned"
+    ):
+        pipeline(pair)()
+    assert statuses() == {"pair": "failed"}
+
+
+def test_name_of_an_output_is_no_path(project):
+    @step
+    def odd() -> Annotated[int, "../../outside"]:
+        return 1
+
+    run = pipeline(odd)()
+
+    assert run.steps["odd"].outputs["../../outside"].load() == 1
+    assert (
+        f"artifacts/{run.steps['odd'].id}/output_0.json"
+        in run.steps["odd"].outputs["../../outside"].uri
+    )
+
+
+def test_step_without_result_gives_none(project):
+    @pipeline
+    def quiet():
+        step(name="quiet")(lambda: None)()
+
+    assert quiet().steps["quiet"].outputs["output"].load() is None
+
+
+def test_arrays_pass_between_steps(project):
+    @step
+    def make():
+        return numpy.arange(3)
+
+    @step
+    def last(array) -> int:
+        return int(array[-1])
+
+    @pipeline
+    def arrays():
+        last(make())
+
+    assert arrays().steps["last"].outputs["output"].load() == 2
+
+
+def test_step_may_take_any_kind_of_parameter(project):
+    @step
+    def many(a, /, b, *rest, c, **more) -> list:
+        return [a, b, rest, c, more]
+
+    @pipeline
+    def kinds():
+        many(1, 2, 3, 4, c=5, d=6)
+
+    assert kinds().steps["many"].outputs["output"].load() == [1, 2, (3, 4), 5, {"d": 6}]
+
+
+def test_stack_says_where_outputs_go(project):
+    project.configure('[stacks.default]\nartifact_store = "outputs"\n')
+    run = pipeline(load)()
+
+    assert run.steps["load"].outputs["output"].uri.startswith(str(project.root / "outputs"))
+
+
+def test_unknown_orchestrator_stops_before_anything_runs(project):
+    project.configure('[stacks.default]\norchestrator = "locl"\n')
+
+    with pytest.raises(PluginError, match=r"no orchestrator 'locl' .* did you mean 'local'"):
+        pipeline(load)()
+    assert not (project.root / ".trackyard" / "runs").exists()
+
+
+def test_wrong_configuration_stops_before_anything_runs(local):
+    ran = []
+
+    @step(experiment_tracker="zebra")
+    def last():
+        ran.append(1)
+
+    with pytest.raises(ConfigError, match="no experiment tracker 'zebra'"):
+        pipeline(last)()
+    assert ran == []
+    assert local.hooks() == []
+
+
+# What trackers get
+
+
+def test_every_step_is_a_run_of_its_tracker(local):
+    @pipeline
+    def training():
+        tracked(tracked(1))
+
+    run = training()
+    starts = local.calls("start")
+
+    assert local.hooks() == ["start", "log", "end"] * 2
+    assert [call["step"] for call in starts] == ["tracked", "tracked_2"]
+    assert {call["group"] for call in starts} == {run.id}
+    assert [call["id"] for call in starts] == [found.id for found in run.steps.values()]
+    assert {call["parent"] for call in starts} == {None}
+
+
+def test_step_without_tracker_is_not_tracked(local):
+    pipeline(load)()
+
+    assert local.hooks() == []
+
+
+def test_step_may_use_every_tracker_of_the_stack(local):
+    local.add_tracker("team", Recorder)
+
+    @step(experiment_tracker=True)
+    def both():
+        log_metric("a", 1)
+
+    run = pipeline(both)()
+
+    assert local.hooks("local") == local.hooks("team") == ["start", "log", "end"]
+    metadata = run.steps["both"].run_metadata
+    assert metadata["experiment_tracker_url"] == metadata["experiment_tracker_url.local"]
+    assert metadata["experiment_tracker_url.team"].startswith("https://tracker.test/both/")
+
+
+def test_portable_and_native_calls_reach_the_steps_run(local):
+    seen = []
+
+    @step(experiment_tracker="local")
+    def train():
+        seen.append((current_run().id, native_run("local")))
+        log_params({"rate": 0.1})
+
+    run = pipeline(train)()
+
+    assert seen == [(run.steps["train"].id, "native train")]
+    assert local.logged("params") == [["rate", 0.1]]
+
+
+def test_last_metrics_are_recorded_also_without_a_tracker(project):
+    @step
+    def train():
+        log_metric("loss", 2, step=1)
+        log_metric("loss", 1, step=2)
+        log_metric("odd", float("nan"))
+
+    metrics = pipeline(train)().steps["train"].metrics
+
+    assert metrics["loss"] == 1.0
+    assert str(metrics["odd"]) == "nan"
+
+
+def test_url_is_recorded_while_the_step_runs(local):
+    seen = []
+
+    @step(experiment_tracker="local")
+    def train():
+        seen.append(run_of().steps["train"].run_metadata["experiment_tracker_url"].value)
+        seen.append(run_of().steps["train"].status)
+        seen.append(run_of().status)
+
+    pipeline(train)()
+
+    assert seen == [
+        f"https://tracker.test/train/{run_of().steps['train'].id}",
+        "running",
+        "running",
+    ]
+
+
+def test_settings_of_a_step_reach_its_tracker(local):
+    @step(experiment_tracker="local", settings={"local": {"label": "night", "tags": ["a"]}})
+    def train(): ...
+
+    @pipeline
+    def training():
+        train()
+        tracked()
+
+    training()
+
+    assert [call["label"] for call in local.calls("start")] == ["night", ""]
+    assert [call["own_tags"] for call in local.calls("start")] == [["a"], []]
+
+
+def test_outputs_are_stored_before_the_run_is_ended(local):
+    @step(experiment_tracker="local")
+    def train():
+        return threading.Lock()
+
+    with pytest.raises(OutputError, match="an output of type lock cannot be stored"):
+        pipeline(train)()
+
+    assert local.hooks() == ["start", "fail"]
+    assert local.calls("fail")[0]["failure"]["kind"] == "OutputError"
+    assert statuses() == {"train": "failed"}
+
+
+def test_runs_nest_where_the_tracker_can(project):
+    project.add_tracker("nesting", Nesting)
+    project.add_tracker("flat", Recorder)
+
+    @step(experiment_tracker=["nesting", "flat"])
+    def train(before=None): ...
+
+    @pipeline
+    def training(rate=0.1):
+        train(train())
+
+    run = training(rate=0.5)
+    parent, *children = project.calls("start", "nesting")
+
+    assert (parent["id"], parent["step"], parent["parent"]) == (run.id, None, None)
+    assert [child["parent"] for child in children] == [run.id, run.id]
+    assert project.logged("params", "nesting") == [["rate", 0.5]]
+    assert project.calls("end", "nesting")[-1]["id"] == run.id
+    assert [call["parent"] for call in project.calls("start", "flat")] == [None, None]
+
+
+def test_parent_run_ends_with_the_worst_of_its_steps(project):
+    project.add_tracker("local", Nesting)
+
+    @pipeline
+    def training():
+        tracked()
+        failing()
+
+    with pytest.raises(ValueError):
+        training()
+    ends = [
+        (call["hook"], call["step"]) for call in project.calls() if call["hook"] in ("end", "fail")
+    ]
+
+    assert ends == [("end", "tracked"), ("fail", "failing"), ("fail", None)]
+
+
+def test_parent_run_is_not_made_where_no_step_uses_the_tracker(project):
+    project.add_tracker("local", Nesting)
+    pipeline(load)()
+
+    assert project.hooks() == []
+
+
+def test_disabled_tracking_leaves_the_pipeline_alone(local, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_DISABLE", "1")
+
+    @pipeline
+    def training():
+        tracked(tracked(5))
+
+    run = training()
+
+    assert run.status == "finished"
+    assert run.steps["tracked_2"].outputs["output"].load() == 5
+    assert local.hooks() == []
+
+
+# When something fails
+
+
+def test_users_own_exception_comes_with_its_traceback(local):
+    error = ValueError("odd")
+
+    @step
+    def breaking():
+        raise error
+
+    with pytest.raises(ValueError) as caught:
+        pipeline(breaking)()
+
+    assert caught.value is error
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "breaking"
+
+
+@pytest.mark.parametrize("error", [StopIteration(5), GeneratorExit(), AssertionError()], ids=repr)
+def test_exception_of_any_kind_comes_through(local, error):
+    @step(experiment_tracker="local")
+    def breaking():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        pipeline(breaking)()
+
+    assert caught.value is error
+    assert local.hooks() == ["start", "fail"]
+
+
+def test_dependents_of_a_failed_step_are_skipped_and_the_others_run(local):
+    @pipeline
+    def training():
+        broken = failing(load())
+        tracked(tracked(broken))
+        tracked(load())
+
+    with pytest.raises(ValueError, match="odd"):
+        training()
+
+    assert run_of().status == "failed"
+    assert statuses() == {
+        "load": "finished",
+        "failing": "failed",
+        "tracked": "skipped",
+        "tracked_2": "skipped",
+        "load_2": "finished",
+        "tracked_3": "finished",
+    }
+    assert run_of().steps["failing"].error == "ValueError: odd"
+    assert [call["step"] for call in local.calls("start")] == ["failing", "tracked_3"]
+
+
+def test_first_of_several_errors_is_raised(project):
+    @step
+    def first():
+        raise ValueError("first")
+
+    @step
+    def second():
+        raise KeyError("second")
+
+    @pipeline
+    def breaking():
+        first()
+        second()
+
+    with pytest.raises(ValueError, match="first"):
+        breaking()
+    assert statuses() == {"first": "failed", "second": "failed"}
+
+
+def test_what_a_failed_step_logged_is_kept(local):
+    @step(experiment_tracker="local")
+    def breaking():
+        log_metric("loss", 1)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        pipeline(breaking)()
+
+    assert local.logged("metrics") == [["loss", 1.0, None]]
+    assert run_of().steps["breaking"].metrics["loss"] == 1.0
+    assert run_of().steps["breaking"].outputs == {}
+
+
+def test_every_attempt_is_a_run_of_its_own(local):
+    tries = []
+
+    @step(experiment_tracker="local", retries=3)
+    def flaky():
+        tries.append(current_run().id)
+        log_metric("try", len(tries))
+        if len(tries) < 3:
+            raise ConnectionError(f"try {len(tries)}")
+        return len(tries)
+
+    run = pipeline(flaky)()
+    attempts = run.steps["flaky"].attempts
+
+    assert run.status == "finished"
+    assert [a.id for a in attempts] == tries
+    assert [(a.attempt, a.status, a.error) for a in attempts] == [
+        (1, "failed", "ConnectionError: try 1"),
+        (2, "failed", "ConnectionError: try 2"),
+        (3, "finished", None),
+    ]
+    assert [a.metrics["try"] for a in attempts] == [1, 2, 3]
+    assert [call["attempt"] for call in local.calls("start")] == [1, 2, 3]
+    assert [call["hook"] for call in local.calls() if call["hook"] in ("end", "fail")] == [
+        "fail",
+        "fail",
+        "end",
+    ]
+    assert len({a.url for a in attempts}) == 3
+
+
+def test_attempts_come_to_an_end(local):
+    @step(retries=1)
+    def broken():
+        raise ValueError("again")
+
+    with pytest.raises(ValueError, match="again"):
+        pipeline(broken)()
+    assert [a.status for a in run_of().steps["broken"].attempts] == ["failed", "failed"]
+
+
+def test_interrupt_kills_the_run_and_skips_the_rest(local):
+    @step(experiment_tracker="local", retries=5)
+    def interrupted():
+        raise KeyboardInterrupt
+
+    @pipeline
+    def training():
+        tracked()
+        interrupted()
+        tracked()
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
+
+    assert run_of().status == "killed"
+    assert statuses() == {"tracked": "finished", "interrupted": "killed", "tracked_2": "skipped"}
+    assert local.calls("fail")[0]["failure"]["status"] == "killed"
+    assert len(run_of().steps["interrupted"].attempts) == 1
+
+
+def test_real_control_c_kills_the_run(project):
+    project.add_tracker("local", Recorder)
+    (project.root / "waiting.py").write_text(
+        "import time\n"
+        "from trackyard import pipeline, step\n"
+        "@step(experiment_tracker='local')\n"
+        "def wait():\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "@pipeline\n"
+        "def waiting(): wait()\n"
+        "waiting()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if "modules" in p)}
+    process = subprocess.Popen(
+        [sys.executable, "waiting.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        text=True,
+    )
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert "KeyboardInterrupt" in errors
+    assert statuses() == {"wait": "killed"}
+    assert project.hooks() == ["start", "fail"]
+
+
+def test_exit_with_an_error_fails_the_run_and_skips_the_rest(local):
+    @step(experiment_tracker="local")
+    def leaving():
+        sys.exit("no data")
+
+    @pipeline
+    def training():
+        leaving()
+        tracked()
+
+    with pytest.raises(SystemExit):
+        training()
+    assert statuses() == {"leaving": "failed", "tracked": "skipped"}
+    assert run_of().status == "failed"
+
+
+@pytest.mark.parametrize("text", ["lone \ud800", "nul \0", "\x1b[2J", "x" * 10_000], ids=ascii)
+def test_error_of_any_text_is_recorded(local, text):
+    error = ValueError(text)
+
+    @step(experiment_tracker="local")
+    def breaking():
+        raise error
+
+    with pytest.raises(ValueError) as caught:
+        pipeline(breaking)()
+
+    assert caught.value is error
+    assert statuses() == {"breaking": "failed"}
+    assert local.hooks() == ["start", "fail"]
+
+
+def test_required_tracker_that_cannot_take_everything_fails_the_step(project):
+    project.add_tracker("local", Unending, required=True, flush_timeout=0.3)
+
+    @pipeline
+    def training():
+        tracked(tracked())
+
+    with pytest.raises(RequiredTrackerError, match=r"'local' is required .* no space left"):
+        training()
+    assert statuses() == {"tracked": "failed", "tracked_2": "skipped"}
+
+
+def test_tracker_that_cannot_be_ended_fails_nothing(project):
+    project.add_tracker("local", Unending, flush_timeout=0.3)
+    run = pipeline(tracked)()
+
+    assert run.status == "finished"
+    assert run.steps["tracked"].url
+
+
+def test_changed_output_fails_the_step_that_needs_it(project):
+    @step
+    def spoil(data: list):
+        (path,) = (project.root / ".trackyard" / "artifacts").rglob("output.json")
+        path.write_text(json.dumps([666]))
+
+    @pipeline
+    def spoiling():
+        data = load()
+        spoil(data)
+        total.with_options(after="spoil")(data)
+
+    with pytest.raises(OutputError, match="has been changed since it was stored"):
+        spoiling()
+    assert statuses() == {"load": "finished", "spoil": "finished", "total": "failed"}
+
+
+# What one sees
+
+
+def test_progress_is_shown_on_stderr(local, capsys):
+    @pipeline
+    def training():
+        tracked(load())
+
+    run = training()
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert err.splitlines()[0] == f"pipeline run {run.name}"
+    assert "  ▸ load running" in err
+    assert f"  ▸ tracked running  {run.steps['tracked'].url}" in err
+    assert "  ✓ tracked finished  0." in err
+    assert "m=1.5" in err
+    assert f"  ✓ {run.name} finished" in err
+
+
+def test_progress_shows_attempts_errors_and_what_is_skipped(local, capsys):
+    @pipeline
+    def training():
+        tracked(failing.with_options(retries=1)())
+
+    with pytest.raises(ValueError):
+        training()
+    err = capsys.readouterr().err
+
+    assert "  ▸ failing (attempt 2) running" in err
+    assert err.count("✗ failing failed") == 2
+    assert "ValueError: odd" in err
+    assert "  – tracked skipped" in err
+
+
+def test_progress_may_be_silent(project, monkeypatch, capsys):
+    monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
+    pipeline(load)()
+
+    assert capsys.readouterr() == ("", "")
