@@ -107,7 +107,7 @@ def test_contributing_shows_the_layers_that_the_linter_enforces():
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
     layers = "\n".join(contracts[0]["layers"])
 
-    assert f"```text\n{layers}\n```" in _contributing()
+    assert f"```text\n{layers}\n```" in _contributing(), f"CONTRIBUTING.md should say:\n{layers}"
 
 
 def test_contributing_names_files_that_are_there():
