@@ -1,0 +1,223 @@
+"""Do the commands say what they do, and does a mistake look like one?"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pages import Missing, Serving, Unserving
+from recorder import Recorder
+
+from trackyard.cli import output
+from trackyard.cli.main import _COMMANDS, cli
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, arguments, prog_name="trackyard")
+
+
+# Help and mistakes
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_every_command(option):
+    result = invoke(option)
+
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: trackyard [OPTIONS] COMMAND [ARGS]...")
+    for name, (_, line) in _COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(line)}$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_has_help(name):
+    result = invoke(name, "--help")
+
+    assert result.exit_code == 0
+    assert f"Usage: trackyard {name}" in result.output
+
+
+def test_version_is_that_of_the_distribution():
+    assert invoke("--version").output == f"trackyard, version {version('trackyard')}\n"
+
+
+def test_no_command_shows_the_help():
+    result = invoke()
+
+    assert "Usage: trackyard" in result.output
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("plugin", "no command 'plugin'; did you mean 'plugins'?"),
+        ("zebra", "no command 'zebra'; type: trackyard --help"),
+    ],
+)
+def test_unknown_command_is_answered_with_the_nearest_name(name, hint):
+    result = invoke(name)
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--zebra"], ["plugins", "--zebra"], ["ui", "--port", "0"]])
+def test_wrong_usage_exits_with_2(arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["module", "script"])
+def test_module_and_script_are_the_same(project, command):
+    script = str(Path(sys.executable).with_name("trackyard"))
+    arguments = [sys.executable, "-m", "trackyard"] if command == "module" else [script]
+    result = project.command(*arguments, "plugins", "--json")
+
+    assert result.returncode == 0
+    assert isinstance(json.loads(result.stdout), list)
+
+
+def test_mistake_of_the_user_is_one_line_and_no_traceback(project):
+    project.configure("[stack]")
+    result = project.trackyard("ui")
+
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == (f"Error: {project.file}: stack: unknown key; did you mean 'stacks'?\n")
+
+
+# Flavors
+
+
+def test_flavors_are_listed_as_lines_in_a_pipe(install):
+    install("acme-tracker", {}, flavors={"acme": "acme:Tracker"}, version="2.5")
+    result = invoke("experiment-tracker", "flavor", "list")
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("acme\t")]
+
+    assert line.split("\t") == ["acme", "installed", "acme-tracker", "2.5", "acme-tracker here"]
+
+
+def test_flavors_are_listed_as_json(install):
+    install("acme-tracker", {}, flavors={"acme": "acme:Tracker"}, version="2.5")
+    rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
+
+    assert {
+        "flavor": "acme",
+        "status": "installed",
+        "distribution": "acme-tracker",
+        "version": "2.5",
+        "summary": "acme-tracker here",
+    } in rows
+
+
+def test_blocked_flavor_is_listed_as_such(install, monkeypatch):
+    install("acme-tracker", {}, flavors={"acme": "acme:Tracker"})
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acme")
+    rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
+
+    assert [row["status"] for row in rows if row["flavor"] == "acme"] == ["blocked"]
+
+
+def test_known_flavor_that_is_missing_is_listed_with_what_to_type(monkeypatch):
+    monkeypatch.setattr("sys.path", [])
+    rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
+
+    assert {
+        "flavor": "mlflow",
+        "status": "not installed",
+        "distribution": "trackyard-mlflow",
+        "version": "",
+        "summary": "pip install trackyard-mlflow",
+    } in rows
+
+
+def test_unknown_command_of_a_group_exits_with_2():
+    assert invoke("experiment-tracker", "flavour").exit_code == 2
+
+
+# The tracker's own page
+
+
+def test_page_is_served_by_the_trackers_own_command(project):
+    project.add_tracker("local", Serving)
+    result = project.trackyard("ui", "--host", "0.0.0.0", "--port", "5001")
+
+    assert result.stdout == "serving 0.0.0.0 5001\n"
+    assert result.returncode == 7
+
+
+def test_page_of_a_tracker_is_chosen_by_its_name(project):
+    project.add_tracker("first", Recorder)
+    project.add_tracker("second", Serving)
+    result = project.trackyard("ui", "second")
+
+    assert result.stdout == "serving 127.0.0.1 None\n"
+
+
+@pytest.mark.parametrize(
+    ("flavor", "message"),
+    [
+        (Recorder, "Error: experiment tracker 'local' has no page of its own to serve; open its"),
+        (
+            Unserving,
+            "Error: experiment tracker 'local': tracker_ui_command: OSError: no page today",
+        ),
+        (Missing, "Error: /not/there cannot be run: No such file or directory"),
+    ],
+)
+def test_page_that_cannot_be_served_is_one_line(project, flavor, message):
+    project.add_tracker("local", flavor)
+    result = project.trackyard("ui")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_page_of_no_tracker_is_answered_with_what_to_type(project):
+    result = project.trackyard("ui")
+
+    assert result.returncode == 1
+    assert "has no experiment tracker; type: pip install trackyard-mlflow" in result.stderr
+
+
+# Tables
+
+ROWS = [{"name": "a\x1b[2J", "hooks": ["b", "c"], "hidden": 1}, {"name": "d\ne", "hooks": []}]
+COLUMNS = {"name": "NAME", "hooks": "HOOKS"}
+
+
+def test_table_in_a_pipe_is_lines_with_tabs(capsys):
+    output.show_table(ROWS, COLUMNS, as_json=False, empty="nothing")
+
+    assert capsys.readouterr().out == "a?[2J\tb, c\nd?e\t\n"
+
+
+def test_table_as_json_holds_every_key(capsys):
+    output.show_table(ROWS, COLUMNS, as_json=True, empty="nothing")
+
+    assert json.loads(capsys.readouterr().out) == ROWS
+
+
+def test_table_on_a_terminal_has_heads(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    output.show_table(ROWS, COLUMNS, as_json=False, empty="nothing")
+    out = capsys.readouterr().out
+
+    assert "NAME" in out
+    assert "b, c" in out
+    assert "\x1b[2J" not in out
+
+
+def test_empty_table_says_so_on_stderr(capsys):
+    output.show_table([], COLUMNS, as_json=False, empty="nothing")
+    assert capsys.readouterr() == ("", "nothing\n")
+
+    output.show_table([], COLUMNS, as_json=True, empty="nothing")
+    assert capsys.readouterr() == ("[]\n", "")
