@@ -65,14 +65,17 @@ class Workspace:
         """Run the command line."""
         return self.command(sys.executable, "-m", "trackyard", *arguments, **env)
 
-    def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def environment(self, **env: str) -> dict[str, str]:
+        """Give an environment in which a fresh interpreter finds the tests' modules."""
         paths = [path for path in sys.path if path.startswith(str(self.root))]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, str(MODULES)]), **env}
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, str(MODULES)]), **env}
+
+    def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             arguments,
             check=False,
             cwd=self.root,
-            env=env,
+            env=self.environment(**env),
             capture_output=True,
             text=True,
             timeout=60,
@@ -86,6 +89,7 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("TRACKYARD_") or name in RANKS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "mlflow")
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
 
 
 @pytest.fixture

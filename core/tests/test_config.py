@@ -43,6 +43,8 @@ class Fields:
     positive: int = attrs.field(default=1, validator=attrs.validators.gt(0))
     upper: str = attrs.field(default="", converter=lambda value: value.upper())
     anything: Any = None
+    bare: tuple = ()
+    either: list[str] | dict[str, str] = attrs.field(factory=list)
 
 
 ACCEPTED = {
@@ -81,6 +83,8 @@ def test_value_of_the_right_type_is_taken_as_it_is(key):
         ("inner", {"size": 3}, Inner(3)),
         ("inners", [{"size": 3}], [Inner(3)]),
         ("upper", "abc", "ABC"),
+        ("bare", [1, "a"], (1, "a")),
+        ("either", ["a"], ["a"]),
     ],
 )
 def test_value_is_brought_to_the_type_that_toml_lacks(key, value, expected):
@@ -108,6 +112,7 @@ def test_value_is_brought_to_the_type_that_toml_lacks(key, value, expected):
         ("pair", [1], "must be a list of 2, not [1]"),
         ("table", ["a"], "must be a table, not ['a']"),
         ("maybe", [], "must be a whole number, not [] or must be a text, not []"),
+        ("either", [5], "[0] must be a text, not 5 or must be a table, not [5]"),
         ("positive", 0, "'positive' must be > 0: 0"),
         ("inner", 5, "must be a table, not 5"),
         ("inner_list", 5, "must be a list, not 5"),
@@ -243,6 +248,27 @@ def test_section_of_pyproject_that_is_no_table_is_named(project, text):
 
     with pytest.raises(ConfigError, match=r"pyproject.toml: tool.*: must be a table, not 5"):
         find_project()
+
+
+def test_file_that_cannot_be_read_is_named(project, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    project.configure("")
+    monkeypatch.setattr(Path, "read_text", fail)
+
+    with pytest.raises(ConfigError, match=r"trackyard\.toml: cannot be read: Permission denied"):
+        find_project()
+
+
+def test_pyproject_that_cannot_be_read_is_walked_past(project, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (project.root / "pyproject.toml").touch()
+    monkeypatch.setattr(Path, "read_bytes", fail)
+
+    assert find_project().config_file is None
 
 
 def test_home_is_moved_by_the_environment(project, tmp_path, monkeypatch):

@@ -309,6 +309,32 @@ def test_interrupt_that_a_plugin_raises_on_its_worker_is_an_error_like_others():
         assert pool.submit(hooks.log, RUN, BATCH).result().kind == "broken"
 
 
+def test_interrupt_of_the_user_comes_through_plugins_and_filters():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        passed(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        hooks_of(Counting(), Plain(KeyboardInterrupt())).log(RUN, BATCH)
+    with pytest.raises(KeyboardInterrupt), hooks_of(Interrupting()).activated(RUN):
+        pytest.fail("entered")
+
+
+class Interrupting:
+    """Ctrl-C comes while its activation is entered."""
+
+    @hookimpl
+    def tracker_activate_run(self, run):
+        return self
+
+    def __enter__(self):
+        raise KeyboardInterrupt
+
+    def __exit__(self, *_):
+        pass
+
+
 # A whole run
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -591,12 +590,11 @@ def test_real_control_c_kills_the_run(project):
         "def waiting(): wait()\n"
         "waiting()\n"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if "modules" in p)}
     process = subprocess.Popen(
         [sys.executable, "waiting.py"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=env,
+        env=project.environment(),
         text=True,
     )
     assert process.stdout.readline() == "waiting\n"

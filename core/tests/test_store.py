@@ -111,6 +111,22 @@ def test_runs_are_listed_the_latest_first(store):
     assert [run.name for run in store.list_pipeline_runs("training")] == ["run 3", "run 1"]
 
 
+def test_death_of_a_process_is_recorded_where_the_run_was_open(store):
+    run, ended = run_row("a"), run_row("b", status="finished", ended_at=5)
+    first, second = step_row(run, "train"), step_row(run, "load", status="finished", ended_at=3)
+    store.add_pipeline_run(run)
+    store.add_pipeline_run(ended)
+    for row in (first, second):
+        store.add_step_run(row)
+        store.mark_as_crashed(row.id, run.id, 9)
+        store.mark_as_crashed(row.id, ended.id, 9)
+    steps = {step.name: (step.status, step.ended_at) for step in store.list_step_runs(run.id)}
+
+    assert steps == {"train": ("crashed", 9), "load": ("finished", 3)}
+    assert store.find_pipeline_run("a").status == "crashed"
+    assert store.find_pipeline_run("b").status == "finished"
+
+
 # How runs are found
 
 

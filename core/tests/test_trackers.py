@@ -149,6 +149,14 @@ def test_tags_are_joined_and_not_doubled(two):
     assert instance().tags == ["project"]
 
 
+def test_tables_are_joined(two):
+    first = {"recorder:Recorder": {"options": {"a": "1", "b": "2"}}}
+    both = {**first, "local": {"options": {"b": "3"}}}
+
+    assert instance(settings=first).options == {"a": "1", "b": "2"}
+    assert instance(settings=both).options == {"a": "1", "b": "3"}
+
+
 def test_settings_may_change_the_options_of_core(two):
     (tracker,) = select("local", {"local": {"required": True, "start_timeout": 1}})
 

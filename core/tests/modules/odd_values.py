@@ -83,6 +83,13 @@ class Endless(Mapping):
         raise RuntimeError("dictionary changed size during iteration")
 
 
+class Beyond:
+    """Too large for a float, and comparable with nothing."""
+
+    def __float__(self):
+        raise OverflowError
+
+
 class Colour(enum.Enum):
     RED = 1
 
@@ -133,6 +140,7 @@ ODD = {
     "item of text": Scalar("a", TypeError()),
     "item of list": Scalar([1], TypeError()),
     "hostile": Hostile(),
+    "beyond": Beyond(),
     "hostile class": Hostile,
     "hostile mapping": HostileMapping(),
     "odd class": OddClass(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -19,13 +20,15 @@ class Recorder:
     directory: Path = attrs.field(default="calls", converter=Path)
     tags: list[str] = attrs.field(factory=list)
     label: str = ""
+    options: dict[str, str] = attrs.field(factory=dict)
     token: Secret | None = secret(help="Not used.")
 
     capabilities: ClassVar[Capabilities] = Capabilities()
 
     @hookimpl
     def tracker_start_run(self, run):
-        self.note("start", run, tags=dict(run.tags), own_tags=self.tags, label=self.label)
+        own = {"own_tags": self.tags, "label": self.label, "options": self.options}
+        self.note("start", run, tags=dict(run.tags), **own)
 
     @hookimpl
     def tracker_url(self, run):
@@ -66,6 +69,7 @@ class Recorder:
         self.directory.mkdir(parents=True, exist_ok=True)
         call = {"hook": hook, "id": run.id, "name": run.name, "step": run.step, **more}
         call |= {"attempt": run.attempt, "group": run.group, "parent": run.parent_id}
+        call |= {"process": os.getpid(), "attached": run.attached}
         with self.calls_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(call) + "\n")
 
