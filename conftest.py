@@ -168,6 +168,9 @@ def mlflow_project(
     for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
+    # A worker process would import MLflow anew for each test; those that need one say so.
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
     monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
     root.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping
 
@@ -149,7 +150,9 @@ class RunGroup:
 
     def _new_worker(self, tracker: Tracker) -> AnyWorker:
         """Choose between a thread and a process by `isolation` (see `TrackerOptions`)."""
-        isolation = tracker.options.isolation
+        isolation: str = tracker.options.isolation
+        if isolation == "auto":
+            isolation = os.environ.get("TRACKYARD_ISOLATION") or "auto"
         wants_process = isolation == "process" or (
             isolation == "auto" and tracker.capabilities.shared_runs
         )

@@ -122,9 +122,9 @@ def sync_run(
     """
     if pending.is_alive:
         return []
-    crashed_at = _write_end_if_missing(pending.folder)
-    if crashed_at is not None:
-        _mark_in_store(pending.description.run, project, crashed_at)
+    end = _find_or_write_end(pending.folder)
+    if end is not None and end.data is not None and end.data.status == "crashed":
+        _mark_in_store(pending.description.run, project, end.timestamp)
     trackers = Trackers(project)
     reports = [
         _deliver(pending, description, trackers, patience, progress)
@@ -179,22 +179,22 @@ def _advance_until_done(
             progress(delivery.report())
 
 
-def _write_end_if_missing(folder: Path) -> int | None:
-    """Write `crashed` as the end of a run that has none; of several processes one does it.
+def _find_or_write_end(folder: Path) -> Entry | None:
+    """Give the run's end; where there is none write `crashed`, which one of several processes does.
 
     Returns:
-        When the run crashed, in nanoseconds since the epoch, or None where it had an end.
+        None where the run has come to life meanwhile.
     """
     with _exclusively(folder / "recovery.lock"):
-        if is_alive(folder) or _has_end(folder):
-            return None
-        writer = JournalWriter(folder, "recovery")
-        text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
-        ended_at = _last_sign_of_life(folder)
-        failure = Failure("crashed", "Crashed", text)
-        writer.append_end(Entry("end", ended_at, None, failure))
-        writer.close()
-        return ended_at
+        end, last_sign_of_life = _find_end(folder)
+        if end is None and not is_alive(folder):
+            text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
+            # It ended with its last entry, not when it was found dead.
+            end = Entry("end", last_sign_of_life, None, Failure("crashed", "Crashed", text))
+            writer = JournalWriter(folder, "recovery")
+            writer.append_end(end)
+            writer.close()
+        return end
 
 
 def _mark_in_store(run: Run, project: Project, ended_at: int) -> None:
@@ -208,21 +208,16 @@ def _mark_in_store(run: Run, project: Project, ended_at: int) -> None:
     store.close()
 
 
-def _has_end(folder: Path) -> bool:
+def _find_end(folder: Path) -> tuple[Entry | None, int]:
+    """Give the end, and the time of the last entry."""
+    end, last = None, 0
     reader = JournalReader(folder)
     while entries := reader.read(1000):
-        if any(entry.kind == "end" for _, entry in entries):
-            return True
-    return False
-
-
-def _last_sign_of_life(folder: Path) -> int:
-    """Give the time of the last entry: the run ended then, not when it was found dead."""
-    last = 0
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        last = max(last, *(entry.timestamp for _, entry in entries))
-    return last or time.time_ns()
+        for _, entry in entries:
+            last = max(last, entry.timestamp)
+            if entry.kind == "end":
+                end = end or entry
+    return end, last or time.time_ns()
 
 
 @contextmanager

@@ -38,30 +38,34 @@ def wait_for_death(process: int) -> list[Path]:
     text = b""
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
-    watched = _open_process(process)
+    watched, is_dead = _open_process(process)
     if watched is not None:
         poll.register(watched, select.POLLIN)
     while True:
-        ready = {file for file, _ in poll.poll()}
+        ready = {file for file, _ in poll.poll(0 if is_dead else None)}
         if 0 in ready:
             chunk = os.read(0, 65536)
             text += chunk
-            if not chunk and watched is None:
+            if chunk:
+                continue
+            if watched is None:
                 break
-            if not chunk:
-                poll.unregister(0)
-        if watched in ready and 0 not in ready:
+            poll.unregister(0)
+        elif is_dead or watched in ready:
             break
     return [Path(line) for line in dict.fromkeys(text.decode().splitlines()) if line]
 
 
-def _open_process(process: int) -> int | None:
+def _open_process(process: int) -> tuple[int | None, bool]:
+    """Give a file that tells when a process dies, if there can be one, and whether it is dead."""
     if not hasattr(os, "pidfd_open"):
-        return None
+        return None, False
     try:
-        return os.pidfd_open(process)
-    except OSError:  # it is dead already, or the system cannot: the pipe tells
-        return None
+        return os.pidfd_open(process), False
+    except ProcessLookupError:  # it died before this one was up
+        return None, True
+    except OSError:  # the system cannot; the pipe tells
+        return None, False
 
 
 if __name__ == "__main__":

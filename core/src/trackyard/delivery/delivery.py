@@ -134,9 +134,11 @@ class Delivery:
 
     def _advance(self) -> None:
         self.served_at = time.monotonic()
-        if not self._lock.acquire():
+        if not self._lock.is_held and not self._take_over():
             self._due = self.served_at + 1.0
             self.state.problem = "another process is delivering it"
+        elif self.ended.is_set():
+            return
         elif not self.started.is_set():
             self._start()
         else:
@@ -155,6 +157,17 @@ class Delivery:
     def report(self) -> TrackerReport:
         """Say how the run stands on this tracker now."""
         return report_of(self.hooks.name, self.state, self._run.folder)
+
+    def _take_over(self) -> bool:
+        """Take the lock and go on from what the process before this one has noted."""
+        if not self._lock.acquire():
+            return False
+        self.state = load_state(self._run.folder)
+        self._reader = JournalReader(self._run.folder.parent, self.state.cursor)
+        if self.state.is_ended:
+            self._lock.release()
+            self.ended.set()
+        return True
 
     def _start(self) -> None:
         outcome = self.hooks.start_run(self.run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class WorkerProcess:
         self._project_root = project_root
         self._log = log
         self._deliveries: dict[str, RemoteDelivery] = {}
+        self._process: int | None = None
         self._commands: int | None = None
         self._deaths = 0
         self._lock = Lock()
@@ -118,10 +120,16 @@ class WorkerProcess:
             for id_ in ended:
                 del self._deliveries[id_]
 
+    def kill(self) -> None:
+        """End the process at once; it is started again for what has not ended."""
+        with self._lock:
+            if self._process is not None:
+                os.kill(self._process, signal.SIGKILL)
+
     def _start(self) -> None:
         """Start the process and give it everything that has not ended. The lock is held."""
         try:
-            self._commands, events = _spawn(self._log)
+            self._process, self._commands, events = _spawn(self._log)
         except (OSError, NotImplementedError) as error:
             self._give_up(f"its worker process cannot be started: {error}")
             return
@@ -166,6 +174,9 @@ class WorkerProcess:
         if self._commands is not None:
             os.close(self._commands)
             self._commands = None
+        if self._process is not None:
+            os.waitpid(self._process, 0)
+            self._process = None
         self._deaths += 1
         if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
             return
@@ -197,8 +208,8 @@ def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
     return _processes[key]
 
 
-def _spawn(log: Path) -> tuple[int, int]:
-    """Start a worker; give the ends of the pipes for commands and events.
+def _spawn(log: Path) -> tuple[int, int, int]:
+    """Start a worker; give its process id, and the ends of the pipes for commands and events.
 
     Raises:
         OSError: It cannot be started.
@@ -217,7 +228,7 @@ def _spawn(log: Path) -> tuple[int, int]:
     ]
     command = [sys.executable, "-m", "trackyard.delivery.serving", str(os.getpid())]
     try:
-        os.posix_spawn(
+        process = os.posix_spawn(
             sys.executable, command, own_environment(), file_actions=actions, setsid=True
         )
     except BaseException:
@@ -227,4 +238,4 @@ def _spawn(log: Path) -> tuple[int, int]:
     finally:
         os.close(command_end)
         os.close(event_end)
-    return commands, events
+    return process, commands, events

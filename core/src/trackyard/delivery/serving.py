@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from trackyard.trackers import Trackers
 # A hook that takes longer than this many seconds is taken to hang: the process ends itself, also
 # when the interpreter's lock is never released, and its runner starts another one.
 KILL_AFTER = 60.0
+# Seconds without a run after which it ends; the runner starts it anew when it needs it again.
+IDLE_AFTER = 60.0
 
 
 def main() -> None:
@@ -37,11 +40,13 @@ def main() -> None:
     events = os.dup(1)
     os.dup2(2, 1)  # what an SDK prints goes to the log, not among the events
     runner = int(sys.argv[1])
-    lines = messages_from(0, lambda: os.getppid() == runner)
+    idle = _Idleness()
+    lines = messages_from(0, lambda: os.getppid() == runner and not idle.lasts_too_long())
     first = next(lines)
     sys.path[:] = first["path"]
     logging.getLogger("trackyard").addHandler(_EventHandler(events))
     server = _Server(Path(first["project"]), first["tracker"], events)
+    idle.server = server
     for command in lines:
         if "carry" in command:
             os.environ.clear()
@@ -50,6 +55,19 @@ def main() -> None:
         else:
             server.hurry(command["hurry"])
     os._exit(0)  # whatever hook is running: its runner has gone
+
+
+class _Idleness:
+    """How long has there been nothing to do? An SDK holds hundreds of megabytes."""
+
+    def __init__(self) -> None:
+        self.server: _Server | None = None
+        self._since = time.monotonic()
+
+    def lasts_too_long(self) -> bool:
+        if self.server is None or self.server.has_work():
+            self._since = time.monotonic()
+        return time.monotonic() - self._since > IDLE_AFTER
 
 
 class _Server:
@@ -74,6 +92,10 @@ class _Server:
             return
         self._deliveries[run_id] = delivery
         self._worker.add(delivery)
+
+    def has_work(self) -> bool:
+        """Tell whether a run has not ended."""
+        return bool(self._deliveries)
 
     def hurry(self, run_id: str) -> None:
         """Do the next thing of a run at once."""

@@ -1,0 +1,223 @@
+"""A run ends as it should, whatever became of its process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from recorder import Recorder
+from shared_recorder import SharedRecorder
+
+from trackyard import Client, start_run
+from trackyard.config import find_project
+from trackyard.pending import pending_folders
+from trackyard.recovery import find_pending_runs, sync_all
+
+VICTIM = """
+import os, signal, sys
+from trackyard import start_run
+with start_run("victim", experiment="kills") as run:
+    run.log_metric("loss", 0.5, step=1)
+    run.log_param("rate", 0.1)
+    {end}
+"""
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+ENDS = {
+    "kill -9": (KILL, -signal.SIGKILL),
+    "os._exit": ("os._exit(3)", 3),
+    "abort": ("os.abort()", -signal.SIGABRT),
+    "segfault": ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV),
+}
+
+
+def wait_until(fact, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_run_whose_process_died_is_delivered_and_ends_as_crashed(project, end):
+    project.add_tracker("local", Recorder)
+    code, exit_code = ENDS[end]
+    process = project.python(VICTIM.format(end=code))
+
+    assert process.returncode == exit_code
+    result = project.trackyard("sync")
+
+    assert result.returncode == 0
+    assert result.stdout.split("\t")[:3] == ["victim", "local", "complete"]
+    assert project.logged("metrics")[-1] == ["loss", 0.5, 1]
+    assert project.logged("params")[-1] == ["rate", 0.1]
+    assert project.calls("fail")[-1]["failure"]["status"] == "crashed"
+    assert "every tracker has everything" in project.trackyard("sync").stderr
+
+
+def test_the_watchdog_ends_a_killed_run_within_ten_seconds(project):
+    project.add_tracker("local", Recorder)
+    process = project.python(VICTIM.format(end=KILL), TRACKYARD_WATCHDOG="1")
+    killed_at = time.monotonic()
+
+    assert process.returncode == -signal.SIGKILL
+    wait_until(lambda: project.calls("fail"))
+    assert time.monotonic() - killed_at < 10
+    assert project.logged("metrics") == [["loss", 0.5, 1]]
+    wait_until(lambda: not find_pending_runs(find_project()))
+
+
+def test_the_watchdog_is_not_kept_waiting_by_a_child_that_lives_on(project):
+    project.add_tracker("local", Recorder)
+    fork = f"""
+    if os.fork() == 0:
+        [os.close(file) for file in (0, 1, 2)]
+        import time; time.sleep(15); os._exit(0)
+    {KILL}"""
+    project.python(VICTIM.format(end=fork), TRACKYARD_WATCHDOG="1")
+
+    wait_until(lambda: project.calls("fail"), 10)
+    assert project.calls("fail")[0]["failure"]["status"] == "crashed"
+
+
+def test_client_has_a_dead_run_finished_and_does_not_wait_for_it(project, monkeypatch):
+    project.add_tracker("local", Recorder)
+    project.python(VICTIM.format(end=KILL))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    Client()
+
+    wait_until(lambda: project.calls("fail"))
+    assert len(project.calls("fail")) == 1
+
+
+def test_a_live_run_is_left_alone(project):
+    project.add_tracker("local", Recorder)
+    with start_run("alive") as run:
+        run.log_metric("loss", 1)
+        (pending,) = find_pending_runs(find_project())
+        assert pending.is_alive
+        sync_all(find_project(), patience=1)
+        assert project.trackyard("sync").stdout.split("\t")[2] == "running"
+
+    assert project.hooks() == ["start", "log", "end"]
+    assert pending_folders(find_project().home) == []
+
+
+def test_eight_recoveries_at_once_write_one_end(project):
+    project.add_tracker("local", Recorder)
+    project.python(VICTIM.format(end=KILL))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "trackyard", "sync"]
+    processes = [subprocess.Popen(command, env=environment, stdout=-1, stderr=-1) for _ in range(8)]
+    for process in processes:
+        process.communicate(timeout=60)
+
+    assert len(project.calls("fail")) == 1
+    assert len(project.logged("metrics")) == 1
+    (folder,) = (find_project().home / "runs").iterdir()
+    assert len(list(folder.glob("recovery-*.tyj"))) == 1
+
+
+def test_what_a_tracker_did_not_take_is_kept_and_sent_by_sync(project, caplog):
+    allowed = project.root / "allowed"
+    project.add_tracker(
+        "local", SharedRecorder, waits_for=str(allowed), isolation="thread", flush_timeout=0.2
+    )
+    with start_run("patient") as run:
+        run.log_metrics({"a": 1, "b": 2}, step=3)
+
+    assert "2 record(s)" in caplog.text
+    assert "trackyard sync" in caplog.text
+    result = project.trackyard("sync", "--patience", "0.2")
+    assert (result.returncode, "not yet" in result.stdout) == (1, True)
+    allowed.touch()
+    result = project.trackyard("sync")
+
+    assert (result.returncode, result.stdout.split("\t")[2:5]) == (0, ["complete", "2", "0"])
+    assert project.logged("metrics") == [["a", 1.0, 3], ["b", 2.0, 3]]
+    assert project.hooks()[-1] == "end"
+
+
+def test_a_killed_pipeline_is_crashed_in_the_store(project):
+    project.add_tracker("local", Recorder)
+    project.python(
+        "import os, signal\n"
+        "from trackyard import log_metric, pipeline, step\n"
+        "@step(experiment_tracker='local')\n"
+        "def fatal():\n"
+        "    log_metric('loss', 1)\n"
+        f"    {KILL}\n"
+        "@pipeline\n"
+        "def doomed():\n"
+        "    fatal()\n"
+        "doomed()\n"
+    )
+    (before,) = Client().list_pipeline_runs()
+    project.trackyard("sync")
+    (after,) = Client().list_pipeline_runs()
+
+    assert before.name == after.name
+    assert (after.status, after.steps["fatal"].status) == ("crashed", "crashed")
+    assert after.ended_at is not None
+
+
+@pytest.mark.parametrize("ending", ["pipeline", "start_run"])
+def test_sigterm_ends_a_run_as_killed_and_the_process_with_143(project, ending):
+    project.add_tracker("local", Recorder)
+    stop = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)"
+    code = {
+        "start_run": f"with start_run('told'):\n    {stop}\n",
+        "pipeline": "@step(experiment_tracker='local')\n"
+        f"def told():\n    {stop}\n@pipeline\ndef line():\n    told()\nline()\n",
+    }[ending]
+    process = project.python(
+        f"import os, signal, time\nfrom trackyard import pipeline, start_run, step\n{code}"
+    )
+
+    assert process.returncode == 143
+    (fail,) = project.calls("fail")
+    assert (fail["failure"]["status"], fail["failure"]["signal"]) == ("killed", 15)
+    if ending == "pipeline":
+        (run,) = Client().list_pipeline_runs()
+        assert (run.status, run.steps["told"].status) == ("killed", "killed")
+
+
+def test_a_handler_of_the_users_own_is_left_alone(project):
+    project.add_tracker("local", Recorder)
+    process = project.python(
+        "import os, signal\nfrom trackyard import start_run\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('mine'))\n"
+        "with start_run('told'):\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+
+    assert (process.returncode, process.stdout) == (0, "mine\n")
+    assert project.hooks() == ["start", "end"]
+
+
+def test_sync_says_what_is_wrong_with_a_tracker_that_cannot_be_made_again(project):
+    project.add_tracker("local", Recorder, token="env:TOKEN")
+    project.python(VICTIM.format(end=KILL), TOKEN="long-and-secret")
+    result = project.trackyard("sync")
+
+    assert result.returncode == 1
+    assert "the environment variable TOKEN is not set" in result.stdout
+    assert project.trackyard("sync", TOKEN="long-and-secret").returncode == 0
+    files = [p for p in (find_project().home).rglob("*") if p.is_file()]
+    assert not any(b"long-and-secret" in path.read_bytes() for path in files)
+
+
+def test_one_process_at_a_time_delivers_a_run(project):
+    project.add_tracker("local", Recorder)
+    project.python(VICTIM.format(end=KILL))
+    (pending,) = find_pending_runs(find_project())
+    with (pending.folder / "local" / "delivery.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = project.trackyard("sync", "--patience", "0.1")
+
+    assert result.returncode == 1
+    assert "another process is delivering it" in result.stdout
+    assert project.calls("fail") == []
