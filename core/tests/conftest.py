@@ -68,7 +68,8 @@ class Workspace:
     def environment(self, **env: str) -> dict[str, str]:
         """Give an environment in which a fresh interpreter finds the tests' modules."""
         paths = [path for path in sys.path if path.startswith(str(self.root))]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, str(MODULES)]), **env}
+        paths += [str(MODULES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **env}
 
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -75,6 +75,12 @@ class Small(Recorder):
     capabilities: ClassVar[Capabilities] = Capabilities(largest_batch=7)
 
 
+class SmallAndFlaky(Flaky):
+    """Takes seven records at a time, and not always."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(largest_batch=7)
+
+
 class Narrow(Recorder):
     """Has limits of every kind."""
 
@@ -126,6 +132,12 @@ def took(function):
     return time.monotonic() - begun
 
 
+def wait_until(is_so):
+    end = time.monotonic() + 10
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 # Retries
 
 
@@ -140,8 +152,9 @@ def test_start_that_fails_once_is_made_up_for(project, error):
 
 
 @pytest.mark.parametrize("error", ["later", "refused"])
-def test_batch_that_cannot_be_taken_now_is_sent_again_and_in_order(project, error):
-    project.add_tracker("local", Flaky, fails="log", error=error)
+@pytest.mark.parametrize("flavor", [Flaky, SmallAndFlaky])
+def test_batch_that_cannot_be_taken_now_is_sent_again_and_in_order(project, flavor, error):
+    project.add_tracker("local", flavor, fails="log", error=error)
     with start_run() as run:
         for number in range(50):
             run.log_metric("a", number, number)
@@ -164,10 +177,11 @@ def test_end_that_fails_once_is_made_up_for(project, hook, error):
 
 
 def test_backend_says_how_long_to_wait(project):
-    project.add_tracker("local", Flaky, fails="end", after=0.7)
-    with start_run():
-        pass
-    (tried,) = (project.root / "calls" / "local").glob("tried-*-end")
+    project.add_tracker("local", Flaky, fails="log", after=0.7)
+    with start_run() as run:
+        run.log_metric("a", 1)
+        wait_until(lambda: project.logged("metrics"))
+    (tried,) = (project.root / "calls" / "local").glob("tried-*-log")
     first, second = map(float, tried.read_text().splitlines())
 
     assert 0.7 <= second - first < 3
@@ -340,9 +354,7 @@ def test_records_arrive_while_the_run_lives(project):
     project.add_tracker("local", Recorder)
     with start_run() as run:
         run.log_metric("a", 1)
-        end = time.monotonic() + 10
-        while not project.logged("metrics") and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until(lambda: project.logged("metrics"))
         assert project.logged("metrics") == [["a", 1.0, None]]
 
 

@@ -8,7 +8,7 @@ import fractions
 import math
 import threading
 import types
-from collections import OrderedDict
+from collections import OrderedDict, UserDict
 from typing import NamedTuple
 
 import attrs
@@ -251,6 +251,19 @@ def test_dict_that_another_thread_changes_is_read():
         thread.join()
 
     assert all(pairs is not None and len(pairs) >= 2000 for pairs in results)
+
+
+def test_mapping_that_changes_while_it_is_read_is_read_again():
+    class Busy(UserDict):
+        times = 3
+
+        def __iter__(self):
+            self.times -= 1
+            if self.times > 0:
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().__iter__()
+
+    assert to_pairs(Busy(a=1)) == [("a", 1)]
 
 
 def test_mapping_that_never_holds_still_is_given_up():
