@@ -94,6 +94,7 @@ class Delivery:
         self._adapter = Adapter(self.capabilities, run.folder)
         self._backoff = Backoff()
         self._due = 0.0
+        self._not_before = 0.0  # what the backend itself asked for
         self._reader = JournalReader(run.folder.parent, self.state.cursor)
         self._pending: deque[Record] = deque()  # adapted, and not yet delivered
         self._read: list[Position] = []  # the entries that they come from
@@ -119,8 +120,8 @@ class Delivery:
         return attrs.evolve(self._run, deadline=deadline)
 
     def hurry(self) -> None:
-        """Do the next thing at once: the run has ended, and someone waits."""
-        self._due = 0.0
+        """Do the next thing as soon as the backend allows: the run has ended, someone waits."""
+        self._due = self._not_before
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
@@ -275,14 +276,16 @@ class Delivery:
 
     def _retry(self, outcome: Outcome) -> None:
         self.state.problem = outcome.reason
-        self._due = time.monotonic() + self._backoff.delay(outcome.after)
+        now = time.monotonic()
+        self._due = now + self._backoff.delay(outcome.after)
+        self._not_before = self._due if outcome.after else 0.0
         save_state(self._run.folder, self.state)
         if self._end is not None:
             self.retry_failed.set()
 
     def _succeeded(self) -> None:
         self._backoff.reset()
-        self._due = 0.0
+        self._due = self._not_before = 0.0
         self.state.problem = ""
         self.state.changes = dict(self._adapter.changes)
 
