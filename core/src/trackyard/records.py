@@ -22,8 +22,13 @@ ParamValue = str | int | float | bool | None
 SEVERITY: tuple[Status, ...] = ("running", "finished", "killed", "failed", "crashed")
 
 
+def _text(text: str) -> str:
+    """Write lone surrogates, which UTF-8 and hence no backend can hold, as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _immutable(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(mapping))
+    return MappingProxyType({_text(key): _text(value) for key, value in mapping.items()})
 
 
 @attrs.frozen
@@ -52,8 +57,8 @@ class Run:
     """
 
     id: str
-    name: str
-    experiment: str
+    name: str = attrs.field(converter=_text)
+    experiment: str = attrs.field(converter=_text)
     started_at: int
     folder: Path
     pipeline: str | None = None
@@ -93,9 +98,9 @@ class Failure:
     """
 
     status: Literal["failed", "killed", "crashed"]
-    kind: str
-    message: str = ""
-    traceback: str = ""
+    kind: str = attrs.field(converter=_text)
+    message: str = attrs.field(default="", converter=_text)
+    traceback: str = attrs.field(default="", converter=_text)
     signal: int | None = None
 
 
