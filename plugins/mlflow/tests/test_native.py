@@ -218,3 +218,92 @@ def test_the_tracking_uri_is_given_back(mlflow_project, monkeypatch, own):
 
     assert mlflow.get_tracking_uri() == before
     assert os.environ.get("MLFLOW_TRACKING_URI") == own
+
+
+def run_lazily(code):
+    """Run code in a process where nothing has imported MLflow: a worker process does that."""
+    env = {**os.environ, "TRACKYARD_ISOLATION": "process"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=120)
+
+
+def test_a_step_that_imports_mlflow_itself_finds_its_run(mlflow_project):
+    run_lazily("""
+import sys
+from trackyard import start_run
+
+with start_run("without"):
+    assert "mlflow" not in sys.modules
+with start_run("lazy") as run:
+    import mlflow
+    assert mlflow.active_run().info.run_id == run.url.rpartition("/")[2]
+    mlflow.log_metric("first", 1)
+    run.log_metric("portable", 2)
+with start_run("next") as run:
+    mlflow.log_metric("next", 3)
+assert mlflow.active_run() is None
+""")
+
+    assert set(mlflow_project.statuses().items()) == {
+        ("without", "FINISHED"),
+        ("lazy", "FINISHED"),
+        ("next", "FINISHED"),
+    }
+    assert mlflow_project.run("lazy").data.metrics == {"first": 1, "portable": 2}
+    assert mlflow_project.run("next").data.metrics == {"next": 3}
+
+
+def test_autologging_and_nested_runs_of_a_step_that_imports_mlflow_itself(mlflow_project):
+    run_lazily("""
+from trackyard import start_run
+
+with start_run("lazy", experiment="lazy") as run:
+    import mlflow
+    with mlflow.start_run(run_name="nested", nested=True):
+        mlflow.log_metric("inner", 1)
+    mlflow.sklearn.autolog(log_models=False, silent=True)
+    from sklearn.linear_model import LinearRegression
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    mlflow.log_metric("after", 2)
+with start_run("next") as run:
+    LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+""")
+
+    assert mlflow_project.statuses().keys() == {"lazy", "nested", "next"}
+    lazy, nested = mlflow_project.run("lazy"), mlflow_project.run("nested")
+    assert lazy.data.params["fit_intercept"] == "True"
+    assert lazy.data.metrics["after"] == 2
+    assert nested.data.metrics == {"inner": 1}
+    assert nested.data.tags["mlflow.parentRunId"] == lazy.info.run_id
+    assert nested.info.experiment_id == lazy.info.experiment_id
+    assert mlflow_project.run("next").data.params == {}
+
+
+def test_overlapping_runs_find_themselves_whichever_imports_mlflow(mlflow_project):
+    run_lazily("""
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from trackyard import start_run
+
+together = Barrier(2)
+
+def work(name, imports_first):
+    with start_run(name):
+        together.wait(60)
+        if imports_first:
+            import mlflow
+            together.wait(60)
+        else:
+            together.wait(60)
+            import mlflow
+        mlflow.log_metric(name, 1)
+        together.wait(60)
+    assert mlflow.active_run() is None
+
+with ThreadPoolExecutor(2) as pool:
+    for done in [pool.submit(work, "first", True), pool.submit(work, "second", False)]:
+        done.result(100)
+""")
+
+    assert mlflow_project.statuses() == {"first": "FINISHED", "second": "FINISHED"}
+    for name in ("first", "second"):
+        assert mlflow_project.run(name).data.metrics == {name: 1}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from trackyard import (
@@ -140,6 +141,21 @@ def test_a_run_says_who_it_is(mlflow_project):
     assert client.get_experiment(found.info.experiment_id).name == "named"
 
 
+def test_another_process_activates_the_run_that_was_started(mlflow_project, tracker, make_run):
+    """With a worker process, one instance starts the run and another one activates it."""
+    tracker().tracker_start_run(make_run())
+
+    with tracker().tracker_activate_run(make_run()) as active:
+        mlflow.log_metric("native", 1)
+        mlflow.log_text("native", "native.txt")
+        assert active.info.run_id == mlflow.active_run().info.run_id
+
+    found = mlflow_project.run("made")
+    assert found.data.metrics == {"native": 1}
+    assert found.info.status == "RUNNING"
+    assert mlflow_project.artifact(found, "native.txt") == b"native"
+
+
 def test_a_pipeline_run_is_the_parent_of_its_steps(mlflow_project):
     @pipeline
     def family(rate: float):
@@ -178,6 +194,47 @@ def test_a_failed_step_fails_its_parent_and_no_other_step(mlflow_project):
         "train": "FINISHED",
         "fails": "FAILED",
     }
+
+
+def test_a_stopped_step_stops_its_parent(mlflow_project):
+    @step(experiment_tracker=True)
+    def stopped(number: int):
+        raise KeyboardInterrupt
+
+    @pipeline
+    def halted():
+        stopped(train(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        halted()
+
+    run = Client().list_pipeline_runs()[0]
+    assert mlflow_project.statuses() == {
+        run.name: "KILLED",
+        "train": "FINISHED",
+        "stopped": "KILLED",
+    }
+
+
+def test_a_tracker_that_no_step_uses_has_no_parent_run(mlflow_project):
+    unused = mlflow_project.new_store(mlflow_project.root / "unused.db")
+    mlflow_project.configure(f"""
+        [experiment_trackers.used]
+        flavor = "mlflow"
+
+        [experiment_trackers.unused]
+        flavor = "mlflow"
+        tracking_uri = "{unused}"
+    """)
+
+    @pipeline
+    def partly():
+        train.with_options(experiment_tracker="used")(1)
+
+    run = partly()
+
+    assert mlflow_project.statuses() == {run.name: "FINISHED", "train": "FINISHED"}
+    assert mlflow_project.runs(unused) == []
 
 
 def test_a_failed_untracked_step_fails_the_parent(mlflow_project):
@@ -270,7 +327,7 @@ def test_a_deleted_experiment_is_restored(mlflow_project):
 
 
 @pytest.mark.parametrize(
-    "name", ["Ünïcode 🎉", "a/b: c", "' or 1=1 --", 'quote " quote', "%", "x" * 400]
+    "name", ["Ünïcode 🎉", "a/b: c", "' or 1=1 --", 'quote " quote', "%", " ", "x" * 500]
 )
 def test_odd_names_of_experiments_and_runs_are_kept(mlflow_project, name):
     for _ in range(2):
@@ -281,6 +338,19 @@ def test_odd_names_of_experiments_and_runs_are_kept(mlflow_project, name):
     assert first.info.run_name == second.info.run_name == name
     assert first.info.experiment_id == second.info.experiment_id
     assert mlflow_project.client().get_experiment(first.info.experiment_id).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("half \ud800", "half \\ud800"), ("", "default"), ("x" * 600, "x" * 500)]
+)
+def test_names_of_experiments_that_mlflow_cannot_hold_are_fitted(mlflow_project, name, kept):
+    with start_run(name or "some name", experiment=name, tags={"half \ud800": "\udfff"}) as run:
+        run.log_metric("a", 1)
+
+    (found,) = mlflow_project.runs()
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["half \\ud800"] == "\\udfff"
+    assert mlflow_project.client().get_experiment(found.info.experiment_id).name == kept
 
 
 def test_odd_tags_at_the_start_are_fitted(mlflow_project):
@@ -335,13 +405,14 @@ def test_a_crashed_run_is_shown_as_failed(mlflow_project, tracker, make_run):
     assert found.data.tags["trackyard.failure"] == "SIGKILL: found dead"
 
 
-def test_a_long_failure_is_shortened(mlflow_project):
+@pytest.mark.parametrize("message", ["🎉" * 10_000, "half \ud800", "nul \0"])
+def test_an_odd_failure_is_shown_all_the_same(mlflow_project, message):
     with pytest.raises(ValueError), start_run("verbose"):
-        raise ValueError("🎉" * 10_000)
+        raise ValueError(message)
 
     found = mlflow_project.run("verbose")
     assert found.info.status == "FAILED"
-    assert found.data.tags["trackyard.failure"].startswith("ValueError: 🎉")
+    assert found.data.tags["trackyard.failure"].startswith(f"ValueError: {message[:4]}")
 
 
 def test_what_is_read_back_is_what_was_logged(mlflow_project, tracker, make_run, tmp_path):
@@ -463,3 +534,37 @@ def test_changing_the_working_directory_in_a_step_changes_nothing(
     assert moved.data.metrics == {"before": 1, "after": 2}
     assert mlflow_project.artifact(moved, "report.txt", store) == b"hello"
     assert {path.name for path in elsewhere.iterdir()} == {"trackyard.toml", "report.txt"}
+
+
+def test_a_relative_store_counts_from_the_project(mlflow_project, monkeypatch, tmp_path):
+    monkeypatch.delenv("TRACKYARD_HOME")
+    store = mlflow_project.new_store(mlflow_project.root / "data" / "runs.db")
+    mlflow_project.configure("""
+        [experiment_trackers.local]
+        flavor = "mlflow"
+        tracking_uri = "sqlite:///data/runs.db"
+    """)
+
+    with start_run("first"):
+        monkeypatch.chdir(mlflow_project.root / "data")
+    with start_run("second"):
+        pass
+
+    assert mlflow_project.statuses(store) == {"first": "FINISHED", "second": "FINISHED"}
+    assert not (mlflow_project.root / "data" / "data").exists()
+
+
+def test_a_home_with_an_odd_name_holds_everything(mlflow_project, monkeypatch, tmp_path):
+    home = tmp_path / "odd ü #home (1) 100%"
+    monkeypatch.setenv("TRACKYARD_HOME", str(home))
+    store = mlflow_project.new_store(home / "mlflow.db")
+
+    with start_run("odd") as run:
+        run.log_metric("a", 1)
+        mlflow.log_metric("b", 2)
+        run.log_text("hello", "deep/hello.txt")
+        mlflow.log_text("native", "deep/native.txt")
+
+    assert mlflow_project.run("odd", store).data.metrics == {"a": 1, "b": 2}
+    texts = {path.name: path.read_text() for path in home.rglob("mlflow-artifacts/**/*.txt")}
+    assert texts == {"hello.txt": "hello", "native.txt": "native"}

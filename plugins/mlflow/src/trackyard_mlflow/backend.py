@@ -59,6 +59,7 @@ def new_client(tracking_uri: str) -> MlflowClient:
     if not tracking_uri.startswith("sqlite:///") or path.is_file():
         return MlflowClient(tracking_uri)
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()  # it fails at once where MLflow would try for minutes
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
     levels = [logger.level for logger in loggers]
     try:

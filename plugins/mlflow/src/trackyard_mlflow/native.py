@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 import fcntl
+import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from trackyard import RetryLater, Run, process_values
@@ -21,38 +27,77 @@ if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
     from mlflow.entities import Run as MlflowRun
 
+logger = logging.getLogger("trackyard")
+
 
 @contextmanager
 def active_run(
-    tracking_uri: str, ids: Mapping[str, str], environment: Mapping[str, Any]
+    tracking_uri: str, find_ids: Callable[[], Mapping[str, str]], environment: Mapping[str, Any]
 ) -> Iterator[ActiveRun | None]:
     """Make a run MLflow's active run in this thread, whether or not the step uses MLflow.
 
-    Where nothing has imported MLflow yet, two variables wait for that: its first call takes the
-    run up by its id. Importing it here would cost each process two seconds.
+    Where nothing has imported MLflow yet, that waits for the step to do so: importing it here
+    would cost each process two seconds.
+
+    Args:
+        tracking_uri: The backend.
+        find_ids: Gives what `ids_of` gives of the run; called when MLflow is there.
+        environment: Credentials.
     """
-    environment = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
+    values = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
     with ExitStack() as held:
-        if "mlflow" not in sys.modules and _waits(held, environment, ids["run_id"]):
-            yield None
+        held.enter_context(process_values(values, patience=PATIENCE))
+        enter = partial(_enter, held, tracking_uri, find_ids, get_ident())
+        if "mlflow" in sys.modules:
+            yield enter()
         else:
-            yield held.enter_context(_pushed(tracking_uri, ids, environment))
-
-
-def _waits(held: ExitStack, environment: Mapping[str, Any], run_id: str) -> bool:
-    """Let the variables wait for an import of MLflow, unless those of another run do already."""
-    try:
-        held.enter_context(process_values({**environment, "MLFLOW_RUN_ID": run_id}))
-    except RetryLater:
-        return False
-    held.callback(_leave)
-    return True
+            held.enter_context(_after_import("mlflow", enter))
+            yield None
 
 
 @contextmanager
-def _pushed(
-    tracking_uri: str, ids: Mapping[str, str], environment: Mapping[str, Any]
-) -> Iterator[ActiveRun]:
+def _after_import(module: str, call: Callable[[], object]) -> Iterator[None]:
+    """Call a function when a module is imported inside a block, by whichever thread."""
+    finder = _Finder(module, call)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # it was imported
+            sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, module: str, call: Callable[[], object]) -> None:
+        self._module = module
+        self._call = call
+
+    def find_spec(self, name: str, _: object, __: object = None) -> ModuleSpec | None:
+        if name != self._module:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run_module = spec.loader.exec_module
+
+            def run_and_call(module: ModuleType) -> None:
+                run_module(module)
+                try:
+                    self._call()
+                except Exception as error:  # the step's import must not fail for it
+                    logger.warning("native calls do not land in the run: %s", error)
+
+            vars(spec.loader)["exec_module"] = run_and_call
+        return spec
+
+
+# Runs that were entered by another thread than theirs, which has not used MLflow before.
+_entered: dict[int, ActiveRun] = {}
+
+
+def _enter(
+    held: ExitStack, tracking_uri: str, find_ids: Callable[[], Mapping[str, str]], thread: int
+) -> ActiveRun:
     """Put a run on MLflow's stack of active runs, of which each thread has one.
 
     Entering a run by id would cost two calls to the backend, and leaving it would mark it as
@@ -62,18 +107,25 @@ def _pushed(
     from mlflow.tracking import fluent
     from mlflow.tracking._tracking_service import utils
 
+    ids = find_ids()
     place = [(utils, "_tracking_uri", tracking_uri)]
     experiment = [(fluent, "_active_experiment_id", ids["experiment_id"])]
-    with ExitStack() as held:
-        held.enter_context(process_values(environment, place, PATIENCE))
-        with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
-            held.enter_context(process_values({}, experiment))
-        held.enter_context(_own_autologging())
-        stack = fluent._active_run_stack.get()  # noqa: SLF001 - there is no public way
+    held.enter_context(process_values({}, place, PATIENCE))
+    with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
+        held.enter_context(process_values({}, experiment))
+    held.enter_context(_own_autologging())
+    active = mlflow.ActiveRun(_entity(ids))
+    stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
+    if thread == get_ident():
+        stack = stacks.get()
         held.callback(stack.__setitem__, slice(None), list(stack))
-        active = mlflow.ActiveRun(_entity(ids))
         stack.append(active)
-        yield active
+    else:
+        _entered[thread] = active
+        held.callback(_entered.pop, thread)
+        held.callback(lambda: stacks.get().clear())
+        stacks.default_factory = lambda: [_entered[get_ident()]] if get_ident() in _entered else []
+    return active
 
 
 def _entity(ids: Mapping[str, str]) -> MlflowRun:
@@ -92,20 +144,6 @@ def _entity(ids: Mapping[str, str]) -> MlflowRun:
         lifecycle_stage="active",
     )
     return MlflowRun(info, RunData())
-
-
-def _leave() -> None:
-    """Leave MLflow, if the step has imported it, as it is right after its import."""
-    if "mlflow" not in sys.modules:
-        return
-    from mlflow.tracking import fluent
-    from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
-    from mlflow.utils.import_hooks import _post_import_hooks
-
-    fluent._active_run_stack.get().clear()  # noqa: SLF001 - leaving a run would mark it as finished
-    for name in set(AUTOLOGGING_INTEGRATIONS) - {"mlflow"}:
-        del AUTOLOGGING_INTEGRATIONS[name]
-    _post_import_hooks.clear()
 
 
 # What was on before the first of the runs that are active now; an entry for each of them.
@@ -139,7 +177,12 @@ def _own_autologging() -> Iterator[None]:
                 hooks.update(waiting)
 
 
-def local_run(run: Run, home: Path) -> tuple[str, MlflowRun]:
+def local_uri(folder: Path) -> str:
+    """Give the address of the local target in a run's folder."""
+    return f"sqlite:///{(folder / 'native.db').as_posix()}"
+
+
+def local_run(run: Run, home: Path) -> MlflowRun:
     """Make or find the run on sqlite in a run's folder that takes native calls meanwhile.
 
     It has the same name: what is merged later holds it as a tag.
@@ -147,16 +190,13 @@ def local_run(run: Run, home: Path) -> tuple[str, MlflowRun]:
     Args:
         run: The run.
         home: Where an empty store is kept, to be copied: MLflow needs seconds to make one.
-
-    Returns:
-        Its tracking URI and the run.
     """
     path = run.folder / "native.db"
     with (run.folder / "native.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             _make_store(path, home)
-        client = new_client(f"sqlite:///{path.as_posix()}")
+        client = new_client(local_uri(run.folder))
         experiment = client.get_experiment_by_name("native")
         if experiment is None:
             location = (run.folder / "native-artifacts").as_uri()
@@ -165,9 +205,7 @@ def local_run(run: Run, home: Path) -> tuple[str, MlflowRun]:
             experiment_id = experiment.experiment_id
         # The oldest: others are nested runs, which the step itself made.
         found = client.search_runs([experiment_id], order_by=["attributes.start_time ASC"])
-        return client.tracking_uri, found[0] if found else client.create_run(
-            experiment_id, run_name=run.name
-        )
+        return found[0] if found else client.create_run(experiment_id, run_name=run.name)
 
 
 def has_local_run(folder: Path) -> bool:
@@ -177,8 +215,8 @@ def has_local_run(folder: Path) -> bool:
 
 def merge_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> None:
     """Send what native calls wrote into the local run; sending it again changes nothing."""
-    uri, local = local_run(run, home)
-    records = tuple(read_records(new_client(uri), local.info.run_id))
+    local = local_run(run, home)
+    records = tuple(read_records(new_client(local_uri(run.folder)), local.info.run_id))
     send_what_is_taken(client, run_id, records)
 
 

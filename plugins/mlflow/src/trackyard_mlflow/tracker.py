@@ -46,6 +46,12 @@ def _embedded_store() -> str:
     return f"sqlite:///{(home() / 'mlflow.db').as_posix()}"
 
 
+def _absolute(uri: str) -> str:
+    """A relative sqlite file is beside `.trackyard/`, wherever a step moves the process to."""
+    path = uri.removeprefix("sqlite:///")
+    return uri if path == uri else f"sqlite:///{(home().parent / path).as_posix()}"
+
+
 def _option(help: str, **options: Any) -> Any:
     return attrs.field(metadata={"help": help}, **options)
 
@@ -64,7 +70,9 @@ class MlflowTracker:
         shared_runs=True,
     )
 
-    tracking_uri: str = _option("Server, database or 'databricks'", factory=_embedded_store)
+    tracking_uri: str = _option(
+        "Server, database or 'databricks'", factory=_embedded_store, converter=_absolute
+    )
     experiment_name: str | None = _option("Experiment, else the pipeline's name", default=None)
     tags: dict[str, str] = _option("Tags of every run", factory=dict)
     nested: bool = _option("Show step runs below a run of their pipeline", default=True)
@@ -85,7 +93,7 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
-        name = self.experiment_name or run.experiment
+        name = (self.experiment_name or run.experiment or "default")[:500]
         if self.tracking_uri.startswith("databricks") and not name.startswith("/"):
             name = f"/{name}"  # there, experiments are files
         with connected(self.tracking_uri, self._environment()) as client:
@@ -131,12 +139,11 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
-        # It may have been started in another process.
-        ids = read_ids(run.folder)
+        ids = read_ids(run.folder)  # it may have been started in another process
         if ids:
-            return native.active_run(self.tracking_uri, ids, self._environment())
-        uri, local = native.local_run(run, self._home)
-        return native.active_run(uri, ids_of(local), {})
+            return native.active_run(self.tracking_uri, lambda: ids, self._environment())
+        uri = native.local_uri(run.folder)
+        return native.active_run(uri, lambda: ids_of(native.local_run(run, self._home)), {})
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
