@@ -21,7 +21,10 @@ from trackyard import (
     Tag,
     flavor,
     hookimpl,
+    log_metrics,
+    pipeline,
     start_run,
+    step,
 )
 from trackyard.dispatch import TrackerHooks, apply_filters, record_filters, without_credentials
 from trackyard.records import Batch
@@ -712,6 +715,18 @@ def test_filters_of_installed_plugins_reach_every_record(project, install):
     assert project.logged("metrics") == [["A", 1.0, None]]
     assert project.logged("tags") == [["b", "c"]]
     assert [artifact[0] for artifact in project.logged("artifacts")] == ["notes.txt"]
+
+
+def test_what_a_filter_drops_is_kept_nowhere(project, install):
+    install("filters", {"filters_module": FILTERS}, plugins={"filters": "filters_module"})
+
+    @step
+    def train():
+        log_metrics({"a": 1, "broken": 2})
+
+    run = pipeline(train)()
+
+    assert run.steps["train"].metrics == {"A": 1.0}
 
 
 def test_installed_plugin_that_is_broken_is_named_and_the_run_goes_on(project, install, caplog):

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from trackyard import KEEP, RetryLater, process_values
-from trackyard.process_state import ProcessValueTakenError
+from trackyard.process_state import ProcessValueTakenError, own_environment
 
 NAME = "ANNS_SERVER"
 
@@ -142,6 +142,33 @@ def test_variable_that_cannot_be_set_leaves_nothing_behind(before):
     with pytest.raises(ValueError), process_values({NAME: "theirs", "A": "nul\0"}):
         pytest.fail("entered")
     assert value() == before
+
+
+def test_block_may_wait_for_another_to_end(before):
+    held, entered = threading.Event(), threading.Event()
+
+    def hold():
+        with process_values({NAME: "theirs"}):
+            held.set()
+            entered.wait(0.1)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    with process_values({NAME: "others"}, patience=10):
+        entered.set()
+        assert value() == "others"
+    thread.join()
+
+    assert value() == before
+
+
+def test_process_of_ones_own_sees_the_users_environment(before):
+    with process_values({NAME: "theirs", "ANNS_TOKEN": "secret"}):
+        assert own_environment().get(NAME) == before
+        assert "ANNS_TOKEN" not in own_environment()
+        os.environ[NAME] = "changed"
+        assert own_environment()[NAME] == "changed"
 
 
 def test_many_threads_share_and_refuse_in_order(before):

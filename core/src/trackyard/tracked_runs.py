@@ -74,12 +74,15 @@ class TrackedRun:
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
         if not self._filters:
-            self._journal.append(entry)
-        else:
-            for record in entry.records():
-                kept = apply_filters(self._filters, record)
-                if kept is not None:
-                    self._journal.append(_entry_of(kept, entry))
+            self._append(entry)
+            return
+        for record in entry.records():
+            kept = apply_filters(self._filters, record)
+            if kept is not None:
+                self._append(_entry_of(kept, entry))
+
+    def _append(self, entry: Entry) -> None:
+        self._journal.append(entry)
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
 
