@@ -317,6 +317,7 @@ MISTAKES = {
         "[experiment_trackers]\nlocal = 5",
         "experiment_trackers.local: must be a table, not 5",
     ),
+    "no name": ('[experiment_trackers.""]', "experiment_trackers: a name must not be empty"),
     "no flavor": (
         "[experiment_trackers.local]",
         "experiment_trackers.local.flavor: required, but not set",

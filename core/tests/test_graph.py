@@ -376,6 +376,13 @@ def test_decorator_of_what_is_no_function_is_refused(decorator):
         decorator("train")
 
 
+def test_async_step_is_refused():
+    async def fetch(): ...
+
+    with pytest.raises(PipelineError, match=r"step 'fetch' is async, .* asyncio\.run"):
+        step(fetch)
+
+
 def test_unknown_option_is_refused():
     with pytest.raises(TypeError, match="retrys"):
         step(retrys=3)(lambda: None)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ClassVar
 
 import numpy
@@ -673,6 +674,49 @@ def test_changed_output_fails_the_step_that_needs_it(project):
     with pytest.raises(OutputError, match="has been changed since it was stored"):
         spoiling()
     assert statuses() == {"load": "finished", "spoil": "finished", "total": "failed"}
+
+
+# Pipelines within and beside each other
+
+
+def test_pipeline_may_run_inside_a_step(local):
+    @step(experiment_tracker="local")
+    def inner():
+        log_metric("inner", 1)
+
+    inside = pipeline(inner)
+
+    @step(experiment_tracker="local")
+    def outer():
+        log_metric("before", 1)
+        inside()
+        log_metric("after", 1)
+
+    pipeline(outer)()
+    got = {}
+    for call in local.calls("log"):
+        got.setdefault(call["step"], []).extend(metric[0] for metric in call["metrics"])
+
+    assert got == {"inner": ["inner"], "outer": ["before", "after"]}
+
+
+def test_pipelines_may_run_in_two_threads(local):
+    barrier = threading.Barrier(2, timeout=10)
+
+    @step(experiment_tracker="local")
+    def train(number):
+        barrier.wait()
+        log_metric(f"m{number}", number)
+        barrier.wait()
+
+    @pipeline
+    def training(number):
+        train(number)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(training, [1, 2]))
+
+    assert [run.steps["train"].metrics for run in runs] == [{"m1": 1.0}, {"m2": 2.0}]
 
 
 # What one sees

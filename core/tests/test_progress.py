@@ -68,6 +68,16 @@ def test_terminal_that_is_gone_fails_nothing(error):
     lines(stream)
 
 
+@pytest.mark.parametrize("kind", ["none", "closed"])
+def test_process_without_stderr_may_run_pipelines(monkeypatch, kind):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stderr", None if kind == "none" else closed)
+    progress = Progress()
+
+    progress.run_started("run")
+
+
 def test_unknown_status_has_a_mark():
     stream = io.StringIO()
     Progress(stream).step_ended("train", "cached", None, {}, "")

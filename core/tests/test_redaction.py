@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from trackyard.redaction import Redactor
@@ -31,6 +33,14 @@ def raised(error):
 )
 def test_secrets_and_credentials_are_replaced(text, redacted):
     assert Redactor([SECRET]).redact(text) == redacted
+
+
+@pytest.mark.parametrize("text", ["x", "x:", "://", "a://b", "a@", "://x@", "/"], ids=ascii)
+def test_long_text_is_redacted_in_no_time(text):
+    begun = time.monotonic()
+    Redactor([SECRET]).redact(text * 300_000)
+
+    assert time.monotonic() - begun < 5
 
 
 def test_longer_secret_that_holds_a_shorter_one_is_replaced_whole():

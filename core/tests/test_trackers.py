@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 
@@ -9,7 +10,7 @@ import attrs
 import pytest
 from recorder import Recorder
 
-from trackyard import Capabilities, ConfigError, Secret, flavor
+from trackyard import Capabilities, ConfigError, Secret, flavor, start_run
 from trackyard.config import find_project
 from trackyard.stacks import active_stack, artifact_store_url
 from trackyard.trackers import Trackers
@@ -122,6 +123,19 @@ def test_artifact_store_is_relative_to_the_project(project, written, expected):
     expected = expected.format(home=found.home, root=found.root)
 
     assert artifact_store_url(found, active_stack(found)) == expected
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "é", "a/b", "x" * 300, ".", "\n"], ids=ascii)
+def test_tracker_may_have_any_name(project, name):
+    project.configure(
+        f"[experiment_trackers.{json.dumps(name)}]\n"
+        f'flavor = "recorder:Recorder"\ndirectory = "{project.root}/calls/local"\n'
+    )
+    with start_run() as run:
+        run.log_metric("a", 1)
+
+    assert project.hooks() == ["start", "log", "end"]
+    assert [path.name for path in project.root.parent.iterdir()] == ["project"]
 
 
 # Settings of a step

@@ -422,6 +422,26 @@ def test_native_calls_go_to_the_first_tracker_of_a_flavor(local, caplog):
     assert "native calls go to experiment tracker 'local'; 'team', of the same" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 10_000, "a/b", "../..", "\n"], ids=ascii)
+def test_run_may_have_any_name(local, text):
+    with start_run(text, experiment=text, tags={text: text}) as run:
+        run.log_metric(text, 1)
+        run.log_param(text, text)
+
+    assert local.hooks() == ["start", "log", "end"]
+
+
+def test_huge_records_arrive(local):
+    with start_run() as run:
+        run.log_metric("k" * 1_000_000, 1)
+        run.log_param("p", "x" * 5_000_000)
+        run.log_metrics({f"m{number}": number for number in range(20_000)})
+        run.log_metric("last", 1)
+
+    assert len(local.logged("metrics")) == 20_002
+    assert len(local.logged("params")[0][1]) == 5_000_000
+
+
 # Nothing raises
 
 

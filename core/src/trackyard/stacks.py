@@ -158,6 +158,8 @@ def _tables(project: Project, section: str) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(tables, Mapping):
         raise ConfigError(f"{project.place(section)}: must be a table, not {tables!r}")
     for name, table in tables.items():
+        if not name:
+            raise ConfigError(f"{project.place(section)}: a name must not be empty")
         if not isinstance(table, Mapping):
             raise ConfigError(f"{project.place(section, name)}: must be a table, not {table!r}")
     return tables

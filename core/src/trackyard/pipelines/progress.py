@@ -21,9 +21,14 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        # Without a terminal there may be no stderr, or a closed one.
+        self._stream: TextIO | None = stream or sys.stderr
         self._is_silent = os.environ.get("TRACKYARD_PROGRESS", "") == "0"
-        self._has_colours = self._stream.isatty() and "NO_COLOR" not in os.environ
+        try:
+            is_terminal = self._stream is not None and self._stream.isatty()
+        except ValueError:
+            is_terminal = False
+        self._has_colours = is_terminal and "NO_COLOR" not in os.environ
 
     def run_started(self, name: str) -> None:
         """Say which pipeline run this is."""
@@ -55,7 +60,7 @@ class Progress:
         self._write(f"  {mark} {_plain(name)} {status}{rest}")
 
     def _write(self, line: str) -> None:
-        if self._is_silent:
+        if self._is_silent or self._stream is None:
             return
         try:
             self._stream.write(line + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
@@ -109,6 +110,11 @@ def _make_step(
     if not callable(function):
         raise PipelineError(f"@step goes above a function, not above {function!r}")
     name = name or str(getattr(function, "__name__", "step"))
+    if inspect.iscoroutinefunction(function):
+        raise PipelineError(
+            f"step {name!r} is async, and steps are called directly; "
+            f"write a plain def with asyncio.run(...) inside"
+        )
     if settings is not None and not isinstance(settings, Mapping):
         raise PipelineError(f"step {name!r}: settings must be a dict, not {settings!r}")
     if type(retries) is not int or retries < 0:
