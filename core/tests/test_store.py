@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -304,3 +305,15 @@ def test_eight_threads_may_write(store):
     steps = store.list_step_runs(run.id)
     assert len(steps) == 160
     assert {step.status for step in steps} == {"finished"}
+
+
+def test_connections_are_closed_with_the_last_user_of_a_store(tmp_path):
+    """From Python 3.13 on a forgotten one is a ResourceWarning in the user's own tests."""
+    store = Store.in_folder(tmp_path)
+    pool = store._engine.pool
+    assert pool.checkedin() == 1
+
+    del store
+    gc.collect()
+
+    assert pool.checkedin() == 0

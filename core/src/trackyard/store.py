@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,6 +128,8 @@ class Store:
 
     def __init__(self, url: str | URL) -> None:
         self._engine = create_engine(url)
+        # Views of runs share a store and have no end: its connections are closed with the last.
+        weakref.finalize(self, self._engine.dispose)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
         self._create_schema()
