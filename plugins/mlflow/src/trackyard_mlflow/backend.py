@@ -97,7 +97,7 @@ def find_or_create_run(
         found = client.create_run(
             experiment_id, start_time=run.started_at // 1_000_000, run_name=run.name, tags=own_tags
         )
-    ids = {**ids_of(found), "experiment": experiment}
+    ids = {**ids_of(found), "experiment": experiment, "parent_id": parent.get("run_id", "")}
     (run.folder / _IDS).write_text(json.dumps(ids), encoding="utf-8")
     return found
 
@@ -107,6 +107,13 @@ def ids_of(run: MlflowRun) -> dict[str, str]:
     info = run.info
     ids = {"run_id": info.run_id, "experiment_id": info.experiment_id}
     return {**ids, "artifact_uri": info.artifact_uri}
+
+
+def late_parent_tag(run: Run) -> dict[str, str]:
+    """Give the tag that nests the run, where its parent was started after it."""
+    parent = parent_ids(run).get("run_id", "")
+    is_late = parent and read_ids(run.folder).get("parent_id") != parent
+    return {"mlflow.parentRunId": parent} if is_late else {}
 
 
 def parent_ids(run: Run) -> dict[str, str]:

@@ -19,7 +19,6 @@ from trackyard import (
     RetryLater,
     Run,
     Secret,
-    Tag,
     flavor,
     home,
     hookimpl,
@@ -30,7 +29,7 @@ from trackyard_mlflow.backend import (
     connected,
     find_or_create_run,
     ids_of,
-    parent_ids,
+    late_parent_tag,
     read_ids,
     send,
 )
@@ -129,12 +128,10 @@ class MlflowTracker:
 
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
         self.tracker_sync_run(run)
-        if parent := parent_ids(run):  # it may have been started after this run
-            tags["mlflow.parentRunId"] = parent["run_id"]
         ended_at = run.ended_at // 1_000_000 if run.ended_at else None
         with connected(self.tracking_uri, self._environment()) as client:
-            batch = Batch(tags=tuple(Tag(key, value) for key, value in tags.items()))
-            send(client, self._run_id(), batch)
+            for key, value in {**tags, **late_parent_tag(run)}.items():
+                client.set_tag(self._run_id(), key, value)
             client.set_terminated(self._run_id(), status, ended_at)
 
     @hookimpl
