@@ -141,10 +141,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def process_state() -> dict[str, Any]:
+def process_state(before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give what a tracker may change in this process, and has to give back."""
-    state: dict[str, Any] = {"folder": Path.cwd(), "environment": dict(os.environ)}
-    state["environment"].pop("PYTEST_CURRENT_TEST", None)
+    known = before["environment"] if before else os.environ
+    kept = ("DATABRICKS_", "MLFLOW_", "TRACKYARD_")  # SDKs add others for themselves
+    environment = {k: v for k, v in os.environ.items() if k in known or k.startswith(kept)}
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    state: dict[str, Any] = {"folder": Path.cwd(), "environment": environment}
     if "mlflow" in sys.modules:
         import mlflow
         from mlflow.tracking._tracking_service import utils
@@ -177,10 +180,9 @@ def mlflow_project(
     monkeypatch.chdir(root)
     yield MlflowProject(root, tmp_path / "home", empty_store)
     monkeypatch.undo()
-    after = process_state()
-    for name in set(after["environment"]) - set(before["environment"]):
-        if not name.startswith(("DATABRICKS_", "MLFLOW_", "TRACKYARD_")):  # SDKs set their own
-            del after["environment"][name]
+    end = time.monotonic() + 8  # a call that was left alone holds its variables until it gives up
+    while (after := process_state(before)) != before and time.monotonic() < end:
+        time.sleep(0.05)
     assert after == before
 
 
@@ -206,6 +208,14 @@ def mlflow_server(
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(params=["thread", "process"])
+def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with each kind of worker; a process ends a minute after its last run."""
+    request.getfixturevalue("mlflow_project")  # it sets what most tests need
+    monkeypatch.setenv("TRACKYARD_ISOLATION", request.param)
+    return str(request.param)
 
 
 @pytest.fixture

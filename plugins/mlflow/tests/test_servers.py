@@ -44,7 +44,7 @@ def configure(project, *fields, name="team", **more):
     )
 
 
-def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server):
+def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server, isolation):
     configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}/"')
     seen = []
 
@@ -279,8 +279,8 @@ def test_wrong_credentials_harm_no_step(mlflow_project, door, monkeypatch):
     assert set(guarded.seen) == {"Bearer wrong-one"}
 
 
-def test_each_of_two_trackers_gets_its_own_credentials(
-    mlflow_project, mlflow_server, door, monkeypatch
+def test_each_of_several_trackers_gets_its_own_credentials(
+    mlflow_project, mlflow_server, door, monkeypatch, isolation
 ):
     monkeypatch.setenv("TOKEN", "first-token")
     monkeypatch.setenv("PASSWORD", "second-password")
