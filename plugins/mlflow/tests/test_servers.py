@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import mlflow
 import pytest
@@ -324,6 +326,60 @@ def test_each_of_several_trackers_gets_its_own_credentials(
     steps = [each for each in found if "trackyard.step" in each.data.tags]
     assert [each.data.metrics["portable"] for each in steps] == [1] * 6
     assert sum("native" in each.data.metrics for each in steps) == 2
+
+
+def test_overlapping_runs_never_send_the_credentials_of_another(
+    mlflow_project, mlflow_server, door, monkeypatch, isolation
+):
+    tokens = {"one": "first-token", "two": "second-token"}
+    doors = {}
+    for name, token in tokens.items():
+        monkeypatch.setenv(f"TOKEN_{name}", token)
+        doors[name] = door(f"Bearer {token}")
+    configure(
+        mlflow_project,
+        **{
+            name: [
+                f'tracking_uri = "{doors[name].url}"',
+                f'tracking_token = "env:TOKEN_{name}"',
+                f'experiment_name = "overlap {isolation}"',
+            ]
+            for name in tokens
+        },
+    )
+    together = Barrier(2)
+
+    def work(name):
+        with start_run(f"{name} {isolation}", experiment_tracker=name) as run:
+            together.wait(60)
+            run.log_metric("portable", 1)
+            together.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, name) for name in tokens]:
+            done.result(60)
+    if isolation == "thread":  # there, one waits for the other's environment, and may be late
+        subprocess.run([sys.executable, "-m", "trackyard", "sync"], check=True, timeout=120)
+
+    for name, token in tokens.items():
+        assert set(doors[name].seen) == {f"Bearer {token}"}
+        found = mlflow_project.run(f"{name} {isolation}", mlflow_server.url)
+        assert found.info.status == "FINISHED"
+        assert found.data.metrics == {"portable": 1}
+
+
+def test_a_check_names_wrong_credentials(door, monkeypatch):
+    monkeypatch.setenv("SECRET", "wrong-one")
+    guarded = door("Bearer right-one")
+    wrong = MlflowTracker(tracking_uri=guarded.url, tracking_token="env:SECRET")
+    monkeypatch.setenv("RIGHT", "right-one")
+    right = MlflowTracker(tracking_uri=guarded.url, tracking_token="env:RIGHT")
+
+    (problem,) = wrong.tracker_check()
+
+    assert "401" in problem
+    assert "wrong-one" not in problem
+    assert right.tracker_check() == []
 
 
 def test_experiments_on_databricks_are_paths_and_its_urls_lead_there(
