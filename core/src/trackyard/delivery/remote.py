@@ -96,6 +96,7 @@ class WorkerProcess:
         self._deliveries: dict[str, RemoteDelivery] = {}
         self._process: int | None = None
         self._commands: int | None = None
+        self._environment: dict[str, str] = {}  # as the process has it
         self._deaths = 0
         self._lock = Lock()
 
@@ -133,6 +134,7 @@ class WorkerProcess:
         except (OSError, NotImplementedError) as error:
             self._give_up(f"its worker process cannot be started: {error}")
             return
+        self._environment = {}
         first = {"path": sys.path, "project": str(self._project_root), "tracker": self.name}
         self._say(first)
         for delivery in self._deliveries.values():
@@ -143,8 +145,11 @@ class WorkerProcess:
         ).start()
 
     def _say_carry(self, delivery: RemoteDelivery) -> None:
-        folder = str(delivery.run.folder)
-        self._say({"carry": folder, "environment": own_environment()})
+        message: dict[str, Any] = {"carry": str(delivery.run.folder)}
+        environment = own_environment()
+        if environment != self._environment:
+            self._environment = message["environment"] = environment
+        self._say(message)
 
     def _say_hurry(self, run_id: str) -> None:
         self._say({"hurry": run_id})

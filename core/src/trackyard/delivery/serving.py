@@ -49,8 +49,9 @@ def main() -> None:
     idle.server = server
     for command in lines:
         if "carry" in command:
-            os.environ.clear()
-            os.environ.update(command["environment"])
+            if "environment" in command:
+                os.environ.clear()
+                os.environ.update(command["environment"])
             server.carry(Path(command["carry"]))
         else:
             server.hurry(command["hurry"])
