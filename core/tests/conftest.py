@@ -53,6 +53,15 @@ class Workspace:
         names = [call["hook"] for call in self.calls(tracker=tracker)]
         return [n for i, n in enumerate(names) if n != "log" or names[i - 1 : i] != ["log"]]
 
+    def hooks_by_run(self, tracker: str = "local") -> list[list[str]]:
+        """The same for each run, in the order of their starts: a start goes before other work."""
+        runs: dict[str, list[str]] = {}
+        for call in self.calls(tracker=tracker):
+            hooks = runs.setdefault(call["id"], [])
+            if call["hook"] != "log" or hooks[-1:] != ["log"]:
+                hooks.append(call["hook"])
+        return list(runs.values())
+
     def logged(self, kind: str, tracker: str = "local") -> list[list[Any]]:
         """Give the metrics, params, tags or artifacts that a tracker got, in order."""
         return [record for call in self.calls("log", tracker) for record in call[kind]]

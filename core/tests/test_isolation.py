@@ -61,7 +61,7 @@ def test_one_process_serves_all_steps(project):
 
     training()
 
-    assert sorted(project.hooks()) == ["end"] * 3 + ["start"] * 3
+    assert project.hooks_by_run() == [["start", "end"]] * 3
     assert len(processes(project)) == 1
 
 
