@@ -93,9 +93,16 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host"]
         command += ["127.0.0.1", "--port", str(self.port), "--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        # Its job runners, which serve LLM features, would be 8 more processes.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def wait(self, seconds: float = 90.0) -> None:
