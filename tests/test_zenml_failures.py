@@ -157,16 +157,7 @@ def test_f5_an_unreachable_server_fails_no_step_and_loses_no_native_call(
     assert [path.read_text() for path in texts] == ["hello", "hello"]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "refusing_server",
-        pytest.param(
-            "silent_server",
-            marks=pytest.mark.xfail(strict=False, reason="it costs the flush_timeout, too"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", ["refusing_server", "silent_server"])
 def test_f5_an_unreachable_server_costs_the_start_timeout_at_most(mlflow_project, request, kind):
     mlflow_project.configure(f"""
         [experiment_trackers.team]

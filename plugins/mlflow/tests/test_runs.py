@@ -85,7 +85,7 @@ def test_an_ended_run_is_continued_and_ended_again(mlflow_project, tracker, make
     again = tracker()
     run = make_run("elsewhere", attached=True, ended_at=3_000_000_000)
     again.tracker_start_run(run)
-    again.tracker_log(Batch.of((Metric("late", 1.0, 0, 5_000_000),), 0, 0))
+    again.tracker_log(run, Batch.of((Metric("late", 1.0, 0, 5_000_000),), 0, 0))
     again.tracker_end_run(run)
 
     (found,) = mlflow_project.runs()
@@ -433,7 +433,7 @@ def test_what_is_read_back_is_what_was_logged(mlflow_project, tracker, make_run,
     written.tracker_start_run(make_run())
     everything = [*metrics, *params, *tags]
     everything += [Artifact(name, path, "file") for name, path in artifacts.items()]
-    written.tracker_log(Batch.of(tuple(everything), 0, len(everything)))
+    written.tracker_log(make_run(), Batch.of(tuple(everything), 0, len(everything)))
 
     reader = tracker()
     reader.tracker_start_run(make_run("reading", attached=True))
@@ -451,7 +451,7 @@ def test_sending_a_batch_again_changes_nothing(mlflow_project, tracker, make_run
     sent = tracker()
     sent.tracker_start_run(make_run())
     for _ in range(3):
-        sent.tracker_log(Batch.of(records, 0, 2))
+        sent.tracker_log(make_run(), Batch.of(records, 0, 2))
 
     (found,) = mlflow_project.runs()
     assert len(mlflow_project.client().get_metric_history(found.info.run_id, "m")) == 1

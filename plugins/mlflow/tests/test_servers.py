@@ -186,6 +186,24 @@ def test_a_file_is_sent_again_after_a_moment_of_trouble(
     assert found.info.status == "FINISHED"
 
 
+def test_a_file_that_takes_the_server_seconds_to_store_arrives(mlflow_project, mlflow_server, door):
+    puts = []
+
+    def refuse(method, path):
+        if method == "PUT":
+            puts.append(path)
+            time.sleep(6)
+
+    configure(mlflow_project, f'tracking_uri = "{door(refuse=refuse).url}"')
+    with start_run("large file", experiment="large") as run:
+        run.log_text("large", "large.txt")
+
+    found = mlflow_project.run("large file", mlflow_server.url)
+    assert len(puts) == 1
+    assert found.info.status == "FINISHED"
+    assert mlflow_project.artifact(found, "large.txt", mlflow_server.url) == b"large"
+
+
 @pytest.mark.parametrize("call", ["runs/create", "runs/log-batch", "runs/update", "experiments"])
 def test_a_call_is_made_again_after_a_moment_of_trouble(mlflow_project, mlflow_server, door, call):
     refused = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,25 +24,31 @@ logger = logging.getLogger("trackyard")
 PATIENCE = 1.0
 
 _IDS = "mlflow.json"
-# MLflow's own limits, 7 tries of 120 s, block for minutes; core does the retries.
-_LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 # The end of a run on a server prints two lines, into whatever the step writes to stdout.
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
 
 @contextmanager
-def connected(tracking_uri: str, environment: Mapping[str, Any]) -> Iterator[MlflowClient]:
+def connected(
+    tracking_uri: str, environment: Mapping[str, Any], seconds: float = 10.0
+) -> Iterator[MlflowClient]:
     """Give a client, and say of each error of MLflow's whether another try can help.
 
     Args:
         tracking_uri: The backend.
         environment: Credentials, which MLflow takes from the environment alone; empty where the
             backend is a database.
+        seconds: How long a server may take for an answer. MLflow's own limits, 7 tries of 120 s,
+            block for minutes; core does the retries.
     """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    values = {**environment, **_LIMITS, **_QUIET} if environment else {}
+    limits = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(max(seconds, 1.0))),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    values = {**environment, **limits, **_QUIET} if environment else {}
     with process_values(values, patience=PATIENCE):
         try:
             yield new_client(tracking_uri)

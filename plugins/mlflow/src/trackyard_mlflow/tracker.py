@@ -36,6 +36,7 @@ from trackyard_mlflow.backend import (
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
 
@@ -95,7 +96,8 @@ class MlflowTracker:
         name = (self.experiment_name or run.experiment or "default")[:500]
         if self.tracking_uri.startswith("databricks") and not name.startswith("/"):
             name = f"/{name}"  # there, experiments are files
-        with connected(self.tracking_uri, self._environment()) as client:
+        # Half of what the step waits at most, since its pipeline's run is started before it.
+        with self._connected(run.deadline / 2) as client:
             self._remote = find_or_create_run(client, run, name, self.tags)
 
     @hookimpl
@@ -112,8 +114,8 @@ class MlflowTracker:
         return host.rstrip("/") + address if host else None
 
     @hookimpl
-    def tracker_log(self, batch: Batch) -> None:
-        with connected(self.tracking_uri, self._environment()) as client:
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        with self._connected(run.deadline) as client:
             send(client, self._run_id(), batch)
 
     @hookimpl
@@ -145,18 +147,18 @@ class MlflowTracker:
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
         if native.has_local_run(run.folder):
-            with connected(self.tracking_uri, self._environment()) as client:
+            with self._connected(run.deadline) as client:
                 native.merge_local_run(run, self._home, client, self._run_id())
 
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
-        with connected(self.tracking_uri, self._environment()) as client:
+        with self._connected(run.deadline) as client:
             yield from read_records(client, self._run_id(), run.folder / "downloads")
 
     @hookimpl
     def tracker_check(self) -> list[str]:
         try:
-            with connected(self.tracking_uri, self._environment()) as client:
+            with self._connected() as client:
                 client.search_experiments(max_results=1)
         except RetryLater as error:
             return [str(error)]
@@ -175,6 +177,9 @@ class MlflowTracker:
     def _run_id(self) -> str:
         assert self._remote is not None, "core calls tracker_start_run first"
         return str(self._remote.info.run_id)
+
+    def _connected(self, seconds: float = 10.0) -> AbstractContextManager[MlflowClient]:
+        return connected(self.tracking_uri, self._environment(), seconds)
 
     def _environment(self) -> dict[str, Any]:
         """What MLflow takes from the environment alone; databases need none of it."""
