@@ -237,3 +237,31 @@ def test_what_fits_changes_nothing():
         one.adapt(record)
 
     assert not one.changes
+
+
+def fitted_key(text, **limits):
+    (record,) = Adapter(Capabilities(**limits), Path("nowhere")).adapt(Metric(text, 1.0, None, 0))
+    return record.key
+
+
+@pytest.mark.parametrize("text", ["_u0/", "_uab!", "_empty_", "_", "a_u/"])
+def test_key_that_begins_like_a_renamed_one_can_be_undone(text):
+    assert original_key(fitted_key(text, key_pattern=r"[A-Za-z0-9_]+")) == text
+
+
+def test_empty_key_and_the_key_empty_stay_apart():
+    a = Adapter(Capabilities(key_pattern=r"\w+"), Path("nowhere"))
+    assert a.adapt(Tag("", ""))[0].key != a.adapt(Tag("_empty_", ""))[0].key
+
+
+@pytest.mark.parametrize("text", ["\ud800", "漢" * 300])
+def test_long_param_of_an_odd_key_is_kept_whole(tmp_path, text):
+    a = Adapter(Capabilities(param_length=10), tmp_path)
+    _, artifact = a.adapt(Param(text, "x" * 100))
+    assert artifact.path.read_text() == "x" * 100
+
+
+def test_whole_text_is_sent_in_a_kind_that_the_backend_has(tmp_path):
+    a = Adapter(Capabilities(param_length=10, kinds=frozenset({"file"})), tmp_path)
+    _, artifact = a.adapt(Param("a", "x" * 100))
+    assert artifact.kind == "file"

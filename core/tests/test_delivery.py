@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 import time
 from typing import ClassVar
@@ -443,3 +445,62 @@ def test_retries_start_anew_after_a_success():
 )
 def test_backend_may_ask_for_up_to_five_minutes(asked, least, most):
     assert least <= Backoff().delay(asked) <= most
+
+
+class Short(Recorder):
+    capabilities: ClassVar[Capabilities] = Capabilities(param_length=10)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "漢" * 300])
+def test_param_that_cannot_be_fitted_blocks_nothing_behind_it(project, text):
+    project.add_tracker("local", Short, flush_timeout=4)
+    with start_run() as run:
+        run.log_metric("before", 1)
+        run.log_param(text, "x" * 100)
+        run.log_metric("after", 1)
+    assert [m[0] for m in project.logged("metrics")] == ["before", "after"]
+    assert project.hooks()[-1] == "end"
+
+
+@pytest.mark.parametrize("how", ["unwritable", "removed"])
+def test_run_without_a_folder_still_ends_in_its_tracker(project, monkeypatch, how):
+    project.add_tracker("local", Recorder, flush_timeout=2)
+    if how == "unwritable":
+        monkeypatch.setenv("TRACKYARD_HOME", "/dev/null/x")
+    with start_run() as run:
+        run.log_metric("a", 1)
+        if how == "removed":
+            shutil.rmtree(".trackyard")
+    assert project.hooks()[-1] == "end"
+
+
+def test_secrets_are_redacted_from_what_is_logged(project, monkeypatch):
+    monkeypatch.setenv("ANNS_TOKEN", "s3cret-value-of-ann")
+    project.add_tracker("local", Recorder, token="env:ANNS_TOKEN")
+    with start_run() as run:
+        run.log_param("p", "s3cret-value-of-ann")
+        run.set_tag("t", "https://ann:pass@host")
+        run.log_text("s3cret-value-of-ann", "a.txt")
+    text = json.dumps(project.calls("log"))
+    assert "s3cret" not in text
+    assert "ann:pass" not in text
+
+
+class Odd:
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+
+class OddlyRejecting(Recorder):
+    @hookimpl
+    def tracker_log(self, run, batch):
+        raise RejectedRecords([Odd()], "no")
+
+
+def test_rejected_records_that_compare_oddly_block_nothing(project):
+    project.add_tracker("local", OddlyRejecting, flush_timeout=4)
+    with start_run() as run:
+        run.log_metric("a", 1)
+    assert project.hooks()[-1] == "end"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from trackyard.config import Project
 from trackyard.delivery.budgets import Budget
@@ -49,7 +51,7 @@ class RunGroup:
     ) -> None:
         self.redactor = redactor or Redactor()
         self._project = project
-        self._runs_folder = project.home / "runs"
+        self._runs_folder = _writable(project.home) / "runs"
         self._workers: dict[str, AnyWorker] = {}
         self._start_budgets: dict[str, Budget] = {}
         self._flush_budgets: dict[str, Budget] = {}
@@ -201,6 +203,22 @@ class RunGroup:
             self._flush_budgets[name].wait(delivery.started, most=most)
         if delivery.started.is_set():
             self._flush_budgets[name].wait(delivery.ended)
+
+
+def _writable(home: Path) -> Path:
+    """Give the project's home, or a folder for temporary files where it cannot be written."""
+    if is_disabled():  # then nothing is written at all
+        return home
+    try:
+        (home / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(home / "runs", os.W_OK):
+            return home
+        problem = "it is read-only"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    other = Path(tempfile.mkdtemp(prefix="trackyard-"))
+    logger.warning("%s cannot be written (%s); the runs are kept in %s", home, problem, other)
+    return other
 
 
 def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:

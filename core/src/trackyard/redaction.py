@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Literal
 
-from trackyard.records import Failure
+from trackyard.records import Failure, ParamValue
 
 # It looks for "://" first: a pattern that begins with the scheme takes hours for a long word.
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#'\"]+@")
@@ -21,11 +21,20 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
+        self.secrets = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
+
+    @classmethod
+    def joined(cls, redactors: Iterable[Redactor]) -> Redactor:
+        """Make one that knows what all of these know."""
+        return cls(secret for redactor in redactors for secret in redactor.secrets)
+
+    def redact_value(self, value: ParamValue) -> ParamValue:
+        """Redact a param or tag where it is a text."""
+        return self.redact(value) if isinstance(value, str) else value
 
     def redact(self, text: str) -> str:
         """Give the text with `***` in place of each secret."""
-        for secret in self._secrets:
+        for secret in self.secrets:
             text = text.replace(secret, "***")
         return _URL_CREDENTIALS.sub("***@", text)
 

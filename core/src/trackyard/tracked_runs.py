@@ -82,6 +82,10 @@ class TrackedRun:
                 self._append(_entry_of(kept, entry))
 
     def _append(self, entry: Entry) -> None:
+        if entry.kind in ("params", "tags"):
+            redact = self.redactor.redact_value
+            data = {redact(key): redact(value) for key, value in entry.data.items()}
+            entry = entry._replace(data=data)
         self._journal.append(entry)
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)

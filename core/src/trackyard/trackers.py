@@ -12,6 +12,7 @@ from trackyard.config import Project, in_project, structure
 from trackyard.errors import ConfigError, PluginError
 from trackyard.flavors import capabilities_of, secrets_of
 from trackyard.plugins import FLAVORS, find_plugins, load_flavor
+from trackyard.redaction import Redactor
 from trackyard.stacks import (
     ExperimentTracker,
     Stack,
@@ -45,7 +46,7 @@ class Tracker:
         table: Core's options and the flavor's fields together.
         place: File and key path, for messages.
         capabilities: The limits that an instance declares.
-        secrets: Values of the secrets that the fields refer to, for redaction.
+        redactor: Knows the secrets that the fields refer to.
     """
 
     project: Project
@@ -56,7 +57,7 @@ class Tracker:
     table: Mapping[str, Any]
     place: str
     capabilities: Capabilities
-    secrets: tuple[str, ...] = attrs.field(repr=False)
+    redactor: Redactor
 
     def new_instance(self) -> Any:
         """Make the instance that serves one run.
@@ -166,7 +167,7 @@ class Trackers:
             table=table,
             place=place,
             capabilities=capabilities_of(instance),
-            secrets=_read_secrets(instance, place),
+            redactor=Redactor(_read_secrets(instance, place)),
         )
 
     def _flavor(self, reference: str, place: str) -> type:

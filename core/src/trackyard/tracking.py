@@ -130,7 +130,8 @@ class ActiveRun:
 
     def log_text(self, text: str, name: str, step: Any = None) -> None:
         """Log a text as a file, such as `report.txt` or `page.html`."""
-        self._log_file(name, lambda path: media.save_text(text, path), step)
+        redacted = self._tracked.redactor.redact(to_text(text))
+        self._log_file(name, lambda path: media.save_text(redacted, path), step)
 
     def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
         """Log a dict or list as a JSON file, such as `config.json`."""
@@ -249,7 +250,7 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
 
 def redactor_of(trackers: list[Tracker]) -> Redactor:
     """Make a redactor that knows the secrets of these trackers."""
-    return Redactor(value for tracker in trackers for value in tracker.secrets)
+    return Redactor.joined(tracker.redactor for tracker in trackers)
 
 
 @contextmanager
@@ -278,7 +279,8 @@ def start_run(
     project = find_project()
     trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
     group = RunGroup(project, redactor_of(trackers))
-    labels = {to_text(key): to_text(value) for key, value in (tags or {}).items()}
+    redact = group.redactor.redact
+    labels = {redact(to_text(key)): redact(to_text(value)) for key, value in (tags or {}).items()}
     run = new_run(name or new_name(experiment), experiment, tags=labels)
     try:
         tracked = group.start(run, trackers)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.records import Artifact, Capabilities, Metric, Param, Record, Tag
+from trackyard.records import Artifact, ArtifactKind, Capabilities, Metric, Param, Record, Tag
 
 _LARGEST_STEP = 2**63 - 1
 
@@ -82,12 +82,14 @@ class Adapter:
         if limit is None or len(value) <= limit:
             return value, []
         self.changes[f"{what} were shortened, and kept whole as artifacts"] += 1
-        file_name = re.sub(r"[^\w.-]", "_", key)[:100] + ".txt"
-        folder = self._folder / "long" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        file_name = re.sub(r"[^A-Za-z0-9.-]", "_", key)[:100] + ".txt"
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        folder = self._folder / "long" / digest
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file_name).write_text(value, encoding="utf-8")
         name = f"trackyard/{what}/{file_name}"
-        artifact = Artifact(name, folder / file_name, kind="text", media_type="text/plain")
+        kind: ArtifactKind = "text" if "text" in self._capabilities.kinds else "file"
+        artifact = Artifact(name, folder / file_name, kind, media_type="text/plain")
         return value[: max(limit - 1, 0)] + "…", [artifact]
 
     def _artifact(self, artifact: Artifact) -> Artifact:
@@ -112,7 +114,7 @@ class Adapter:
     def _adapt_key(self, key: str) -> str:
         allowed = self._key_pattern.fullmatch
         adapted = key
-        if not allowed(key) or re.search(r"_u[0-9a-f]+_", key):
+        if not allowed(key) or key == "_empty_" or re.search(r"_u[0-9a-f]+_", key):
             adapted = _escaped(key, lambda character: bool(allowed(f"a{character}a")))
         if not allowed(adapted):  # such as "a//b", where each character alone would do
             adapted = _escaped(key, lambda character: character.isalnum() and character.isascii())
@@ -134,7 +136,13 @@ def _escaped(key: str, is_allowed: Callable[[str], bool]) -> str:
     """Write each forbidden character as `_u<hexadecimal>_`, and a literal `_u...` so as well."""
     if not key:
         return "_empty_"
-    key = re.sub(r"_(?=u[0-9a-f]+_)", "_u5f_", key)
+
+    def literal(match: re.Match[str]) -> str:
+        # With what follows it would read as an escaped character.
+        return "_u5f_" if match[1] == "_" or not is_allowed(match[1]) else "_"
+
+    key = re.sub(r"(?s)_(?=u[0-9a-f]+(.))", literal, key)
+    key = re.sub(r"^_(?=empty_$)", "_u5f_", key)
     return "".join(c if c == "_" or is_allowed(c) else f"_u{ord(c):x}_" for c in key)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import attrs
 
@@ -191,10 +192,16 @@ class Delivery:
                 if entry.kind == "end":
                     self._end = self._end or entry
                 for record in entry.records():
-                    self._pending.extend(self._adapter.adapt(record))
+                    self._adapt(record)
             if not entries:
                 self._has_read_all = True
                 return
+
+    def _adapt(self, record: Record) -> None:
+        try:
+            self._pending.extend(self._adapter.adapt(record))
+        except Exception as error:  # a disk that is full, say: what follows must not wait for it
+            self._quarantine([record], f"it cannot be fitted: {type(error).__name__}: {error}")
 
     def _send_next(self) -> None:
         """Send one batch; what is not taken now stays pending, in its order."""
@@ -233,10 +240,10 @@ class Delivery:
             return [], outcome
         if outcome.kind == "later":
             return records, outcome
-        rejected = [record for record in outcome.records if record in records]
+        rejected = [record for record in records if _is_among(record, outcome.records)]
         if rejected:
             self._quarantine(rejected, outcome.reason)
-            rest = [record for record in records if record not in rejected]
+            rest = [record for record in records if not _is_among(record, rejected)]
             return self._send(rest) if rest else ([], Outcome())
         if len(records) == 1:
             self._quarantine(records, outcome.reason)
@@ -288,6 +295,11 @@ class Delivery:
         self._due = self._not_before = 0.0
         self.state.problem = ""
         self.state.changes = dict(self._adapter.changes)
+
+
+def _is_among(record: Record, others: Sequence[Any]) -> bool:
+    """Tell whether a record is one of others, which a plugin gives and which may be anything."""
+    return any(o is record or (type(o) is type(record) and o == record) for o in others)
 
 
 def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:

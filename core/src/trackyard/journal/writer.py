@@ -97,6 +97,9 @@ class JournalWriter:
 
     def append_end(self, entry: Entry) -> None:
         """Write the run's end, for which space was reserved, and a count of what was dropped."""
+        if self._segment is not None and self._segment.is_deleted():
+            with self._lock:  # someone has removed the folder: the end, at least, is written anew
+                self._segment = None
         if self.dropped:
             dropped = Entry("dropped", entry.timestamp, None, {"count": self.dropped})
             self._append(encode_entry(dropped), reserve=0)
@@ -236,6 +239,9 @@ class _Segment:
         with _IgnoredErrors():
             os.ftruncate(self._file, length)
         os.close(self._file)
+
+    def is_deleted(self) -> bool:
+        return os.fstat(self._file).st_nlink == 0
 
     def leave_to_parent(self) -> None:
         if self._map is not None:

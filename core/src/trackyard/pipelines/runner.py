@@ -68,6 +68,8 @@ class PipelineRunner:
         self._artifacts = ArtifactStore(artifact_store_url(project, trackers.stack))
         self._store = Store.in_folder(project.home)
         self._progress = Progress()
+        redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
+        redact = redactor.redact_value
         self._run = PipelineRunRow(
             id=new_id(),
             name=new_name(graph.pipeline),
@@ -75,7 +77,7 @@ class PipelineRunner:
             stack=trackers.stack.name,
             status="running",
             started_at=time.time_ns(),
-            params={key: to_param(value) for key, value in params.items()},
+            params={key: redact(to_param(value)) for key, value in params.items()},
         )
         parent = new_run(
             self._run.name,
@@ -84,8 +86,7 @@ class PipelineRunner:
             pipeline=graph.pipeline,
             group=self._run.id,
         )
-        every = [tracker for chosen in self._trackers.values() for tracker in chosen]
-        self._group = RunGroup(project, redactor_of(every), parent)
+        self._group = RunGroup(project, redactor, parent)
         self._stored: dict[str, dict[str, StoredOutput]] = {}
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
