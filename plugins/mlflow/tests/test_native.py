@@ -228,12 +228,14 @@ def run_lazily(code):
 
 def test_a_step_that_imports_mlflow_itself_finds_its_run(mlflow_project):
     run_lazily("""
-import sys
+import importlib.util, sys
 from trackyard import start_run
 
 with start_run("without"):
     assert "mlflow" not in sys.modules
 with start_run("lazy") as run:
+    assert importlib.util.find_spec("mlflow")  # libraries look so whether it is installed
+    assert "mlflow" not in sys.modules
     import mlflow
     assert mlflow.active_run().info.run_id == run.url.rpartition("/")[2]
     mlflow.log_metric("first", 1)

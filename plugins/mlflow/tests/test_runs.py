@@ -390,6 +390,24 @@ def test_how_a_run_ended_is_shown(mlflow_project, error, status, shown):
         assert found.data.tags["trackyard.failure"].startswith(type(error).__name__)
 
 
+def test_a_run_that_is_told_to_end_is_shown_as_killed(mlflow_project):
+    code = """
+import os, signal, time
+from trackyard import start_run
+with start_run("told") as run:
+    run.log_metric("a", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=50)
+
+    found = mlflow_project.run("told")
+    assert ended.returncode == 128 + 15
+    assert found.info.status == "KILLED"
+    assert found.data.tags["trackyard.status"] == "killed"
+    assert found.data.metrics == {"a": 1}
+
+
 def test_a_crashed_run_is_shown_as_failed(mlflow_project, tracker, make_run):
     tracker().tracker_start_run(make_run())
 

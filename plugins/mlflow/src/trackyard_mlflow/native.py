@@ -8,12 +8,11 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock, get_ident
 from types import ModuleType
@@ -72,23 +71,27 @@ class _Finder(MetaPathFinder):
         self._module = module
         self._call = call
 
-    def find_spec(self, name: str, _: object, __: object = None) -> ModuleSpec | None:
-        if name != self._module:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find the module as others do; looking whether it is there does not import it."""
+        if name != self._module or self not in sys.meta_path:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
+        others = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        spec = next(filter(None, (other.find_spec(name, path, target) for other in others)), None)
         if spec is not None and spec.loader is not None:
-            run_module = spec.loader.exec_module
-
-            def run_and_call(module: ModuleType) -> None:
-                run_module(module)
-                try:
-                    self._call()
-                except Exception as error:  # the step's import must not fail for it
-                    logger.warning("native calls do not land in the run: %s", error)
-
-            vars(spec.loader)["exec_module"] = run_and_call
+            vars(spec.loader)["exec_module"] = partial(self._import, spec.loader.exec_module)
         return spec
+
+    def _import(self, exec_module: Callable[[ModuleType], None], module: ModuleType) -> None:
+        exec_module(module)
+        if self not in sys.meta_path:  # it is imported for the second time
+            return
+        sys.meta_path.remove(self)
+        try:
+            self._call()
+        except Exception as error:  # the step's import must not fail for it
+            logger.warning("native calls do not land in the run: %s", error)
 
 
 # Runs that were entered by another thread than theirs, which has not used MLflow before.
