@@ -163,10 +163,12 @@ class JournalWriter:
         header = {"format": FORMAT, "first_sequence": sequence, "pid": os.getpid()}
         entry = Entry("header", time.time_ns(), None, header)
         end = segment.write(sequence, encode_entry(entry), 0)
-        if self._segment is not None:
-            self._segment.close(self._next[1])
+        # Changed first and closed then: a child that is forked between must find open files.
+        old, old_length = self._segment, self._next[1]
         self._segment = segment
         self._next = sequence + 1, end
+        if old is not None:
+            old.close(old_length)
         return segment
 
     def _open_lock(self) -> None:
@@ -177,11 +179,15 @@ class JournalWriter:
 
     def _leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's files, without touching what they hold."""
-        if self._segment is not None:
-            self._segment.leave_to_parent()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-        self._forget()
+        try:
+            if self._segment is not None:
+                self._segment.leave_to_parent()
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+        except OSError as error:  # another thread was closing it at the fork
+            logger.debug("%s: %s", self._folder, error)
+        finally:
+            self._forget()
 
 
 class _Segment:
