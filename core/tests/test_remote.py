@@ -94,7 +94,7 @@ def test_a_worker_that_hangs_costs_the_flush_budget_and_the_rest_is_kept(project
         run.log_metric("loss", 1)
     took = time.monotonic() - begun
 
-    assert took < 5
+    assert took < 30  # the hook would take an hour
     assert project.logged("metrics") == []
     worker = worker_process("local", find_project().root, project.root)
     worker.kill()
