@@ -504,3 +504,14 @@ def test_rejected_records_that_compare_oddly_block_nothing(project):
     with start_run() as run:
         run.log_metric("a", 1)
     assert project.hooks()[-1] == "end"
+
+
+def test_many_files_come_in_several_calls(project):
+    project.add_tracker("local", Recorder)
+    with start_run() as run:
+        for number in range(50):
+            run.log_text("x", f"{number:02}.txt")
+    calls = [call for call in project.calls("log") if call["artifacts"]]
+
+    assert [name for name, *_ in project.logged("artifacts")] == [f"{n:02}.txt" for n in range(50)]
+    assert max(len(call["artifacts"]) for call in calls) <= 20

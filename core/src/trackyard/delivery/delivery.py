@@ -25,7 +25,7 @@ from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.flavors import capabilities_of
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, Position
-from trackyard.records import Batch, Failure, Record, Run
+from trackyard.records import Artifact, Batch, Failure, Record, Run
 
 logger = logging.getLogger("trackyard")
 
@@ -34,6 +34,8 @@ HOOK_DEADLINE = 30.0
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.
 GATHER = 0.1
+# Most files that one call gets: a hook has a deadline, and a slow server takes them one by one.
+MOST_FILES = 20
 
 
 @attrs.frozen
@@ -205,8 +207,9 @@ class Delivery:
 
     def _send_next(self) -> None:
         """Send one batch; what is not taken now stays pending, in its order."""
-        count = min(len(self._pending), self.capabilities.largest_batch)
-        left, outcome = self._send([self._pending.popleft() for _ in range(count)])
+        batch = self._take_batch()
+        count = len(batch)
+        left, outcome = self._send(batch)
         if left:
             self._pending.extendleft(reversed(left))
             self._retry(outcome)
@@ -219,6 +222,17 @@ class Delivery:
             save_state(self._run.folder, self.state)
             if count < self.capabilities.largest_batch:
                 self._due = time.monotonic() + GATHER
+
+    def _take_batch(self) -> list[Record]:
+        """Take what one call may get: files are few in each, since one may take seconds."""
+        batch: list[Record] = []
+        files = 0
+        while self._pending and len(batch) < self.capabilities.largest_batch:
+            files += isinstance(self._pending[0], Artifact)
+            if files > MOST_FILES:
+                break
+            batch.append(self._pending.popleft())
+        return batch
 
     def _acknowledge(self) -> None:
         """Move the cursor behind the entries whose records the tracker has, or has refused."""

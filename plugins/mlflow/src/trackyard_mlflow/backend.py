@@ -59,12 +59,16 @@ def connected(
 
 
 def new_client(tracking_uri: str) -> MlflowClient:
-    """Make a client; a new sqlite file is made without 60 lines on stderr."""
+    """Make a client; a new sqlite file is made without 60 lines on stderr.
+
+    Without a registry URI MLflow would look for pyspark each time: an import, on this thread, that
+    waits for ever beside an `mlflow.autolog()` of the step, which holds a lock of MLflow's.
+    """
     from mlflow import MlflowClient
 
     path = Path(tracking_uri.removeprefix("sqlite:///"))
     if not tracking_uri.startswith("sqlite:///") or path.is_file():
-        return MlflowClient(tracking_uri)
+        return MlflowClient(tracking_uri, tracking_uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()  # it fails at once where MLflow would try for minutes
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
@@ -72,7 +76,7 @@ def new_client(tracking_uri: str) -> MlflowClient:
     try:
         for logger in loggers:
             logger.setLevel(logging.WARNING)
-        return MlflowClient(tracking_uri)
+        return MlflowClient(tracking_uri, tracking_uri)
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
