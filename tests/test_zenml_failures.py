@@ -544,6 +544,8 @@ def test_f16_everything_in_the_process_is_given_back(
     The fixture of the project compares the whole environment, the working directory, MLflow's
     tracking URI, active run and autologging, too.
     """
+    # The server's tracker has a process: MLflow imports something at each request, which on a
+    # thread can wait for ever for a lock that the step's autolog() holds while it imports.
     own = {
         "MLFLOW_TRACKING_URI": "sqlite:///own.db",
         "MLFLOW_TRACKING_TOKEN": "own-token",
@@ -558,6 +560,7 @@ def test_f16_everything_in_the_process_is_given_back(
 
         [experiment_trackers.team]
         flavor = "mlflow"
+        isolation = "process"
         tracking_uri = "{silent_server}"
         tracking_token = "env:TEAM_TOKEN"
         start_timeout = 1
