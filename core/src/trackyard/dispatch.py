@@ -21,6 +21,7 @@ from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
 from trackyard.plugins import marked_functions
 from trackyard.records import Batch, Failure, Record, Run
+from trackyard.redaction import Redactor
 from trackyard.values import to_text
 
 logger = logging.getLogger("trackyard")
@@ -226,7 +227,7 @@ def _reason(hook: str, error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # an exception whose __str__ raises
         text = "(no message)"
-    return f"{hook}: {type(error).__name__}: {text[:500]}"
+    return f"{hook}: {type(error).__name__}: {Redactor().redact(text)[:500]}"
 
 
 def _seconds(error: RetryLater) -> float | None:
