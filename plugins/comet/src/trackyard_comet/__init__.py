@@ -1,0 +1,1 @@
+"""Comet as a Trackyard experiment tracker."""

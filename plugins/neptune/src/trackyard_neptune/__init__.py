@@ -1,0 +1,1 @@
+"""Neptune as a Trackyard experiment tracker."""

@@ -1,0 +1,1 @@
+"""TensorBoard as a Trackyard experiment tracker."""
