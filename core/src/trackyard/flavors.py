@@ -26,7 +26,9 @@ def flavor(cls: _Class) -> _Class:
 
     It is `attrs.define(eq=False, kw_only=True, slots=False)`: pluggy needs identity, since it
     refuses two equal plugins and puts plugins in sets; without slots any method may keep private
-    state. The class docstring is the flavor's description.
+    state. The class docstring is the flavor's description. A class attribute `notice`, such as
+    `notice: ClassVar[str] = "..."`, is one line that `register`, `flavor describe` and `check`
+    show: what one should know before using it.
     """
     return attrs.define(eq=False, kw_only=True, slots=False)(cls)
 
@@ -126,6 +128,12 @@ def secrets_of(instance: Any) -> Mapping[str, Secret]:
         for field in attrs.fields(type(instance))
         if is_secret(field) and (value := getattr(instance, field.name)) is not None
     }
+
+
+def notice_of(flavor: type) -> str:
+    """Give the line that a flavor wants its users to read before they use it, or an empty text."""
+    notice = getattr(flavor, "notice", "")
+    return notice if isinstance(notice, str) else ""
 
 
 def capabilities_of(tracker: Any) -> Capabilities:

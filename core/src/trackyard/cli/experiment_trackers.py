@@ -1,56 +1,24 @@
-"""`trackyard experiment-tracker`: which flavors are there?"""
+"""`trackyard experiment-tracker`: which commands are there for trackers and their flavors?"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from trackyard.cli.output import json_option, show_table
-from trackyard.plugins import FLAVORS, KNOWN_FLAVORS, find_plugins
+from trackyard.cli.groups import LazyGroup
 
-_COLUMNS = {
-    "flavor": "FLAVOR",
-    "status": "STATUS",
-    "distribution": "DISTRIBUTION",
-    "version": "VERSION",
-    "summary": "SUMMARY",
+_COMMANDS = {
+    "flavor": ("experiment_trackers:flavor", "Flavors: the kinds of tracker."),
+}
+_FLAVOR_COMMANDS = {
+    "list": ("flavors:list_flavors", "List the flavors, installed or known."),
 }
 
 
-@click.group()
+@click.group(cls=LazyGroup, commands_by_name=_COMMANDS)
 def experiment_tracker() -> None:
     """Experiment trackers and their flavors."""
 
 
-@experiment_tracker.group()
+@click.group(cls=LazyGroup, commands_by_name=_FLAVOR_COMMANDS)
 def flavor() -> None:
     """Flavors: the kinds of tracker that are installed."""
-
-
-@flavor.command("list")
-@json_option
-def list_flavors(as_json: bool) -> None:
-    """List the flavors, installed or known. Nothing is imported for this."""
-    rows: list[dict[str, Any]] = [
-        {
-            "flavor": info.name,
-            "status": "blocked" if info.is_blocked else "installed",
-            "distribution": info.distribution,
-            "version": info.version,
-            "summary": info.summary,
-        }
-        for info in find_plugins(FLAVORS)
-    ]
-    missing = sorted(set(KNOWN_FLAVORS) - {row["flavor"] for row in rows})
-    rows += [
-        {
-            "flavor": name,
-            "status": "not installed",
-            "distribution": f"trackyard-{name}",
-            "version": "",
-            "summary": f"pip install trackyard-{name}",
-        }
-        for name in missing
-    ]
-    show_table(rows, _COLUMNS, as_json=as_json, empty="no flavor is installed")
