@@ -670,18 +670,41 @@ def test_filter_that_gives_no_record_drops_it(odd, caplog):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_plugin_that_raises_instead_of_giving_a_filter_is_left_out(error, caplog):
+def test_plugin_that_raises_instead_of_giving_a_filter_drops_every_record(error, caplog):
     class Failing:
         @hookimpl
         def tracker_filter_records(self, run):
             raise error
 
-    assert record_filters([("failing", Failing())], RUN) == []
-    assert "plugin 'failing': tracker_filter_records" in caplog.text
+    plugins = [("upper", filtering(lambda record: record)), ("failing", Failing())]
+    assert apply_filters(record_filters(plugins, RUN), METRIC) is None
+    assert f"tracker_filter_records: {type(error).__name__}" in caplog.text
+    assert "TRACKYARD_DISABLE_PLUGINS=upper,failing" in caplog.text
 
 
-def test_plugin_that_gives_what_is_no_filter_is_left_out(caplog):
-    assert passed(5) is METRIC
+def test_wrapper_around_filters_that_raises_drops_every_record(caplog):
+    class Failing:
+        @hookimpl(wrapper=True)
+        def tracker_filter_records(self, run):
+            yield
+            raise ValueError("no rules")
+
+    assert apply_filters(record_filters([("failing", Failing())], RUN), METRIC) is None
+    assert "ValueError: no rules" in caplog.text
+
+
+def test_plugin_that_gives_what_is_no_filter_drops_every_record(caplog):
+    assert passed(5) is None
+    assert "int, which is no function" in caplog.text
+
+
+def test_plugin_may_want_no_filter_for_a_run():
+    class Choosy:
+        @hookimpl
+        def tracker_filter_records(self, run):
+            return None
+
+    assert record_filters([("choosy", Choosy())], RUN) == []
 
 
 FILTERS = """

@@ -601,6 +601,45 @@ def test_real_control_c_kills_the_run(project):
     assert project.hooks() == ["start", "fail"]
 
 
+def test_control_c_while_trackers_are_waited_for_leaves_a_true_status(project):
+    (project.root / "slow.py").write_text(
+        "import time\n"
+        "from pathlib import Path\n"
+        "from trackyard import flavor, hookimpl, log_metric, pipeline, step\n"
+        "@flavor\n"
+        "class Slow:\n"
+        "    @hookimpl\n"
+        "    def tracker_log(self, run):\n"
+        "        print('waiting', flush=True)\n"
+        "        time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    @step(experiment_tracker='local')\n"
+        "    def quick(): log_metric('loss', 1)\n"
+        "    @pipeline\n"
+        "    def ending(): quick()\n"
+        "    ending()\n"
+    )
+    project.configure(
+        "[experiment_trackers.local]\nflavor = 'slow:Slow'\nisolation = 'thread'\n"
+        "flush_timeout = 50\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "slow.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=project.environment(),
+        text=True,
+    )
+    assert process.stdout.readline() == "waiting\n"
+    time.sleep(0.5)  # the step has ended, and the end is waited for
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert "KeyboardInterrupt" in errors
+    assert statuses() == {"quick": "finished"}
+    assert run_of().status == "finished"
+
+
 def test_exit_with_an_error_fails_the_run_and_skips_the_rest(local):
     @step(experiment_tracker="local")
     def leaving():

@@ -157,6 +157,7 @@ def test_flavor_that_cannot_be_imported_names_its_distribution(install, value):
 
 def test_properties_are_not_evaluated_when_the_rules_are_checked(install):
     body = "    @property\n    def tracker_odd(self): raise SystemExit\n"
+    body += "    @hookimpl\n    def tracker_log(self): pass\n"
     install("acme-tracker", {"acme": flavor_module(body)}, flavors={"acme": "acme:Tracker"})
 
     assert load_flavor("acme")
@@ -231,6 +232,28 @@ def test_dotted_path_is_a_flavor_without_packaging(project):
     )
 
     assert result.stdout == "<class 'my_trackers.Tracker'>\n"
+
+
+def test_flavor_in_the_running_script_does_not_run_it_again(project):
+    (project.root / "script.py").write_text(
+        "print('running')\n"
+        + GOOD
+        + "from trackyard import start_run\n"
+        + "with start_run('one') as run:\n    run.log_metric('loss', 1)\n"
+    )
+    project.configure('[experiment_trackers.local]\nflavor = "script:Tracker"\n')
+    result = project.command(sys.executable, "script.py")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("running") == 1
+
+
+def test_flavor_without_hooks_is_refused(install):
+    class_without = "from trackyard import flavor\n@flavor\nclass Tracker:\n    pass\n"
+    install("empty", {"empty": class_without}, flavors={"empty": "empty:Tracker"})
+
+    with pytest.raises(PluginError, match="implements no hook; write methods such as tracker_log"):
+        load_flavor("empty")
 
 
 def test_module_beside_the_configuration_is_found_by_the_command_line(project):

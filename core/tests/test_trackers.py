@@ -10,7 +10,7 @@ import attrs
 import pytest
 from recorder import Recorder
 
-from trackyard import Capabilities, ConfigError, Secret, flavor, start_run
+from trackyard import Capabilities, ConfigError, Secret, flavor, hookimpl, start_run
 from trackyard.config import find_project
 from trackyard.stacks import active_stack, artifact_store_url
 from trackyard.trackers import Trackers
@@ -61,16 +61,25 @@ def test_without_stacks_every_tracker_is_in_the_default_one(project):
     assert active_stack(find_project()).experiment_trackers == ("a", "b")
 
 
-def test_stack_may_hold_no_tracker(project):
+def test_stack_may_hold_no_tracker(project, caplog):
     project.add_tracker("local", Recorder)
     with project.file.open("a") as file:
         file.write("[stacks.default]\n")
 
     assert select(True) == []
+    assert "stack 'default' has no experiment tracker: " in caplog.text
+    assert "name some of 'local' there" in caplog.text
 
 
-def test_without_configuration_and_default_flavor_there_is_no_tracker(project):
+def test_a_stack_without_tracker_is_said_once(project, caplog):
+    trackers = Trackers(find_project())
+    assert trackers.select(True) == trackers.select(True) == []
+    assert caplog.text.count("has no experiment tracker") == 1
+
+
+def test_without_configuration_and_default_flavor_there_is_no_tracker(project, caplog):
     assert select(True) == []
+    assert "pip install trackyard-mlflow" in caplog.text
     with pytest.raises(
         ConfigError, match=r"no experiment tracker 'local' .* pip install trackyard"
     ):
@@ -315,6 +324,9 @@ class Tracker:
     """A flavor of its own."""
 
     size: int = 1
+
+    @hookimpl
+    def tracker_end_run(self): ...
 
 
 def test_flavor_compares_by_identity_and_takes_keywords_alone():

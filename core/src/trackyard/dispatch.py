@@ -19,7 +19,7 @@ import pluggy
 
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
-from trackyard.plugins import marked_functions
+from trackyard.plugins import implemented_hooks, marked_functions
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
 from trackyard.values import to_text
@@ -27,6 +27,7 @@ from trackyard.values import to_text
 logger = logging.getLogger("trackyard")
 
 NamedPlugins = Sequence[tuple[str, object]]
+RecordFilter = Callable[[Record], Record | None]
 
 
 @attrs.frozen
@@ -175,20 +176,49 @@ def _deadly_after(seconds: float | None) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def record_filters(plugins: NamedPlugins, run: Run) -> list[Callable[[Record], Record | None]]:
-    """Ask the cross-cutting plugins for their filters, once per run."""
+def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
+    """Ask the cross-cutting plugins for their filters, once per run.
+
+    Where one fails to give its filter every record is dropped: it may be there to keep a secret
+    out.
+    """
     if not plugins:
         return []
     manager = pluggy.PluginManager("trackyard")
     manager.add_hookspecs(hookspecs)
     for name, plugin in plugins:
-        manager.register(_guarded(plugin, name), name=name)
-    return [given for given in manager.hook.tracker_filter_records(run=run) if callable(given)]
+        manager.register(plugin, name=name)
+    try:
+        filters = manager.hook.tracker_filter_records(run=run)
+        for given in filters:
+            if not callable(given):
+                raise TypeError(f"gave {type(given).__name__}, which is no function")
+    except BaseException as error:
+        if _is_from_user(error):
+            raise
+        names = [name for name, plugin in plugins if _filters(plugin)]
+        logger.warning(
+            "every record of run %r is dropped, since plugin %s failed: %s; mend it, or type: "
+            "TRACKYARD_DISABLE_PLUGINS=%s",
+            run.name,
+            " or ".join(map(repr, names)),
+            _reason("tracker_filter_records", error),
+            ",".join(names),
+        )
+        return [_drop]
+    return filters
 
 
-def apply_filters(
-    filters: list[Callable[[Record], Record | None]], record: Record
-) -> Record | None:
+def _filters(plugin: object) -> bool:
+    """Tell whether a plugin has a part in filtering."""
+    return "tracker_filter_records" in implemented_hooks(plugin)
+
+
+def _drop(_record: Record) -> None:
+    return None
+
+
+def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
     """Pass a record through the filters.
 
     A filter that raises, or gives no record, drops it: it may be there to keep a secret out.

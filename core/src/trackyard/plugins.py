@@ -7,6 +7,7 @@ when it is used, each in its own guard: pluggy's own loader stops at the first o
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import re
@@ -259,6 +260,11 @@ def _load_checked(info: PluginInfo) -> Any:
         )
     if info.group != ORCHESTRATORS:
         check_hooks(loaded, who)
+    if info.group == FLAVORS and not implemented_hooks(loaded):
+        raise PluginError(
+            f"{who}: {info.value} implements no hook; write methods such as tracker_log(self, "
+            f"run, batch) with @trackyard.hookimpl above them"
+        )
     return loaded
 
 
@@ -275,7 +281,7 @@ def _load(info: PluginInfo) -> Any:
         # A dotted path names the user's own module; console scripts do not look beside them.
         sys.path.append(here)
     try:
-        loaded: Any = importlib.import_module(module_name.strip())
+        loaded: Any = _script(module_name.strip()) or importlib.import_module(module_name.strip())
         for part in filter(None, attribute.strip().split(".")):
             loaded = getattr(loaded, part)
     except KeyboardInterrupt:
@@ -286,6 +292,18 @@ def _load(info: PluginInfo) -> Any:
             f"{type(error).__name__}: {error}"
         ) from error
     return loaded
+
+
+def _script(module_name: str) -> Any:
+    """Give the running script where the module is its file: importing it would run it again."""
+    script = sys.modules.get("__main__")
+    file = getattr(script, "__file__", None)
+    if file is None or module_name in sys.modules:
+        return None
+    spec = importlib.util.find_spec(module_name)
+    origin = spec.origin if spec is not None else None
+    is_script = origin is not None and Path(origin).resolve() == Path(file).resolve()
+    return script if is_script else None
 
 
 def _functions(plugin: object) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.records import Capabilities
+
+logger = logging.getLogger("trackyard")
 
 Settings = Mapping[str, Mapping[str, Any]]
 Selection = bool | str | Sequence[str] | None
@@ -76,6 +79,7 @@ class Trackers:
         self._project = project
         self._flavors: dict[str, type] = {}
         self._prepared: dict[str, Tracker] = {}
+        self._is_said = False
 
     @cached_property
     def configured(self) -> dict[str, ExperimentTracker]:
@@ -108,6 +112,8 @@ class Trackers:
 
     def _names(self, selection: Selection) -> list[str]:
         if selection is True:
+            if not self.stack.experiment_trackers:
+                self._say_that_there_is_none()
             return list(self.stack.experiment_trackers)
         if not selection:
             return []
@@ -122,6 +128,20 @@ class Trackers:
             if name not in self.configured:
                 raise ConfigError(self._unknown(name))
         return list(dict.fromkeys(names))
+
+    def _say_that_there_is_none(self) -> None:
+        if self._is_said:
+            return
+        self._is_said = True
+        if self.configured:
+            hint = f"name some of {listed(self.configured)} there"
+        else:
+            hint = f"type: pip install trackyard-{DEFAULT_FLAVOR}"
+        logger.warning(
+            "stack %r has no experiment tracker: what is logged stays in the journal; %s",
+            self.stack.name,
+            hint,
+        )
 
     def _unknown(self, name: str) -> str:
         text = f"no experiment tracker {name!r} is configured"

@@ -45,6 +45,60 @@ def test_native_calls_land_in_the_same_run(mlflow_project):
     assert mlflow_project.statuses() == {run.name: "FINISHED", "train": "FINISHED"}
 
 
+def test_code_that_starts_and_ends_its_own_run_lands_in_the_steps_run(mlflow_project):
+    @step(experiment_tracker=True)
+    def train() -> None:
+        with mlflow.start_run(run_name="mine", tags={"team": "fraud"}, description="first try"):
+            mlflow.log_metric("inside", 1)
+        mlflow.end_run()
+        mlflow.log_metric("after", 2)
+        with mlflow.start_run(nested=True, run_name="child"):
+            mlflow.log_metric("nested", 3)
+
+    @pipeline
+    def unchanged():
+        train()
+
+    unchanged()
+
+    found = mlflow_project.run("train")
+    assert found.data.metrics == {"inside": 1, "after": 2}
+    assert found.data.tags["team"] == "fraud"
+    assert found.data.tags["mlflow.note.content"] == "first try"
+    assert mlflow_project.run("child").data.metrics == {"nested": 3}
+    assert set(mlflow_project.statuses().values()) == {"FINISHED"}
+    assert len(mlflow_project.statuses()) == 3
+    assert mlflow.start_run.__module__ == "mlflow.tracking.fluent"
+
+
+def test_an_error_inside_such_a_run_is_the_steps_own(mlflow_project):
+    @step(experiment_tracker=True)
+    def train() -> None:
+        with mlflow.start_run():
+            raise ValueError("bad rows")
+
+    @pipeline
+    def failing():
+        train()
+
+    with pytest.raises(ValueError, match="bad rows"):
+        failing()
+    assert mlflow_project.run("train").info.status == "FAILED"
+
+
+def test_another_run_can_be_continued_in_a_step(mlflow_project):
+    client = mlflow_project.client()
+    other = client.create_run("0", run_name="other").info.run_id
+
+    with start_run("step"):
+        with mlflow.start_run(run_id=other):
+            mlflow.log_metric("theirs", 1)
+        mlflow.log_metric("own", 2)
+
+    assert client.get_run(other).data.metrics == {"theirs": 1}
+    assert mlflow_project.run("step").data.metrics == {"own": 2}
+
+
 def test_native_run_is_mlflows_own_object(mlflow_project):
     with start_run("own") as run:
         own = native_run("local")

@@ -230,16 +230,22 @@ class PipelineRunner:
                     StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
                 )
                 self._progress.step_ended(node.name, "skipped", None, {}, "")
-        self._group.close(self._failure)
-        for tracked in self._ended.values():
-            if tracked is not None and _metadata(tracked) != self._metadata[tracked.run.id]:
-                # A tracker that started late has a URL only now.
-                self._store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
         status: Status = self._failure.status if self._failure else "finished"
         ended_at = time.time_ns()
+        # Before the trackers are waited for, which may take long or be interrupted.
         self._store.update_pipeline_run(self._run.id, status=status, ended_at=ended_at)
-        seconds = (ended_at - self._run.started_at) / 1e9
-        self._progress.run_ended(self._run.name, status, seconds)
+        try:
+            self._group.close(self._failure)
+        finally:
+            self._keep_late_urls()
+            seconds = (ended_at - self._run.started_at) / 1e9
+            self._progress.run_ended(self._run.name, status, seconds)
+
+    def _keep_late_urls(self) -> None:
+        """Store the URLs of trackers that started late."""
+        for tracked in self._ended.values():
+            if tracked is not None and _metadata(tracked) != self._metadata[tracked.run.id]:
+                self._store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
 
 
 def call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -106,18 +106,19 @@ def _enter(
     Entering a run by id would cost two calls to the backend, and leaving it would mark it as
     finished.
     """
-    import mlflow
     from mlflow.tracking import fluent
     from mlflow.tracking._tracking_service import utils
 
+    from trackyard_mlflow import joining
+
     ids = find_ids()
-    place = [(utils, "_tracking_uri", tracking_uri)]
+    place = [(utils, "_tracking_uri", tracking_uri), *joining.ATTRIBUTES]
     experiment = [(fluent, "_active_experiment_id", ids["experiment_id"])]
     held.enter_context(process_values({}, place, PATIENCE))
     with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
         held.enter_context(process_values({}, experiment))
     held.enter_context(_own_autologging())
-    active = mlflow.ActiveRun(_entity(ids))
+    active = joining.StepRun(_entity(ids))
     stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
     if thread == get_ident():
         stack = stacks.get()
