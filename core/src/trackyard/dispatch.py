@@ -189,7 +189,7 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
     for name, plugin in plugins:
         manager.register(plugin, name=name)
     try:
-        filters = manager.hook.tracker_filter_records(run=run)
+        filters: list[RecordFilter] = manager.hook.tracker_filter_records(run=run)
         for given in filters:
             if not callable(given):
                 raise TypeError(f"gave {type(given).__name__}, which is no function")
