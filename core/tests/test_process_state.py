@@ -93,7 +93,9 @@ def test_keep_is_the_users_own_value(before):
 
 def test_keep_is_refused_while_another_value_is_held(before):
     with process_values({NAME: "theirs"}):
-        refused({NAME: KEEP})
+        assert NAME in str(refused({NAME: KEEP}))
+        assert value() == "theirs"
+    assert value() == before
 
 
 def test_keep_is_shared_with_the_users_own_value(before):

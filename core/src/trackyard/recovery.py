@@ -7,12 +7,9 @@ same journal with the same engine that the run's own process uses.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -32,6 +29,7 @@ from trackyard.guarding import finish_in_background
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive, is_attended
 from trackyard.journal.writer import JournalWriter
+from trackyard.locks import exclusively
 from trackyard.pending import mark_as_complete, pending_folders
 from trackyard.plugins import load_plugins
 from trackyard.records import Failure, Run
@@ -185,7 +183,7 @@ def _find_or_write_end(folder: Path) -> Entry | None:
     Returns:
         None where the run has come to life meanwhile.
     """
-    with _exclusively(folder / "recovery.lock"):
+    with exclusively(folder / "recovery.lock"):
         end, last_sign_of_life = _find_end(folder)
         if end is None and not is_alive(folder):
             text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
@@ -218,13 +216,3 @@ def _find_end(folder: Path) -> tuple[Entry | None, int]:
             if entry.kind == "end":
                 end = end or entry
     return end, last or time.time_ns()
-
-
-@contextmanager
-def _exclusively(path: Path) -> Iterator[None]:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)

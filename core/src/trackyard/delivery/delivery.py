@@ -14,17 +14,12 @@ import attrs
 
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.budgets import Backoff
-from trackyard.delivery.state import (
-    DeliveryLock,
-    DeliveryState,
-    load_state,
-    quarantine,
-    save_state,
-)
+from trackyard.delivery.state import DeliveryState, load_state, quarantine, save_state
 from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.flavors import capabilities_of
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, Position
+from trackyard.locks import FileLock
 from trackyard.records import Artifact, Batch, Failure, Record, Run
 
 logger = logging.getLogger("trackyard")
@@ -93,7 +88,7 @@ class Delivery:
         self._run = run
         self._on_change = on_change
         self._start_timeout = start_timeout
-        self._lock = DeliveryLock(run.folder)
+        self._lock = FileLock(run.folder / "delivery.lock")
         self._adapter = Adapter(self.capabilities, run.folder)
         self._backoff = Backoff()
         self._due = 0.0

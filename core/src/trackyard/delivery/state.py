@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -69,66 +67,3 @@ def quarantine(folder: Path, record: Any, reason: str) -> None:
             file.write(line + "\n")
     except OSError as error:
         logger.debug("%s cannot be written: %s", folder / "quarantine.jsonl", error)
-
-
-class DeliveryLock:
-    """Lets one process at a time deliver a run to a tracker; the system frees it with the process.
-
-    Args:
-        folder: The tracker's folder of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "delivery.lock"
-        self._file: int | None = None
-        self._is_held = False
-        _register(self)
-
-    @property
-    def is_held(self) -> bool:
-        """Tell whether this process has the lock."""
-        return self._is_held
-
-    def acquire(self) -> bool:
-        """Take the lock; False where another process has it."""
-        try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:  # a disk that takes no files has no other process's lock either
-            self._is_held = True
-            return True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return False
-        except OSError:  # a file system without locks
-            pass
-        self._file = file
-        self._is_held = True
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        self._is_held = False
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-# A forked child has the lock's file open, too, and would hold the lock after its parent's death.
-_locks: weakref.WeakSet[DeliveryLock] = weakref.WeakSet()
-_registered = False
-
-
-def _register(lock: DeliveryLock) -> None:
-    global _registered  # noqa: PLW0603 - Python can take a fork handler back no more
-    if not _registered:
-        os.register_at_fork(after_in_child=_release_all)
-        _registered = True
-    _locks.add(lock)
-
-
-def _release_all() -> None:
-    """Close the files; the lock itself belongs to the parent's, which stays open."""
-    for lock in list(_locks):
-        lock.release()

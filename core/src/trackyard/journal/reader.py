@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ import attrs
 
 from trackyard.journal.entries import Entry, decode_entry
 from trackyard.journal.frames import HEAD, LARGEST, Frame, check_format, next_frame, salt_of
+from trackyard.locks import is_locked
 
 _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
 _CHUNK = 1024 * 1024
@@ -142,23 +141,9 @@ class JournalReader:
 
 def is_alive(folder: Path) -> bool:
     """Tell whether a process that writes this journal lives: it holds a lock until it dies."""
-    return any(_is_locked(path) for path in folder.glob("r*-p*.lock"))
+    return any(is_locked(path) for path in folder.glob("r*-p*.lock"))
 
 
 def is_attended(folder: Path) -> bool:
     """Tell whether a process that lives writes this run or delivers it."""
-    return is_alive(folder) or any(_is_locked(path) for path in folder.glob("*/delivery.lock"))
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    return is_alive(folder) or any(is_locked(path) for path in folder.glob("*/delivery.lock"))

@@ -13,11 +13,11 @@ import mmap
 import os
 import secrets
 import time
-import weakref
 from collections import deque
 from pathlib import Path
 from threading import Lock, get_ident
 
+from trackyard.forks import leave_in_forked_child
 from trackyard.journal.entries import Entry, encode_entry, encode_metrics
 from trackyard.journal.filesystems import can_be_mapped
 from trackyard.journal.frames import encode_frame, salt_of
@@ -47,7 +47,7 @@ class JournalWriter:
         self._folder = folder
         self._role = role
         self._forget()
-        _register(self)
+        leave_in_forked_child(self)
 
     def _forget(self) -> None:
         """Begin without files, as a new process does."""
@@ -177,7 +177,7 @@ class JournalWriter:
         with _IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _leave_to_parent(self) -> None:
+    def leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's files, without touching what they hold."""
         try:
             if self._segment is not None:
@@ -268,21 +268,3 @@ class _IgnoredErrors:
 def _open(path: Path, flags: int = 0) -> int:
     flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(path, flags, 0o600)
-
-
-# Python can take a fork handler back no more: one serves all writers, for as long as they live.
-_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
-_registered = False
-
-
-def _register(writer: JournalWriter) -> None:
-    global _registered  # noqa: PLW0603 - see above
-    if not _registered:
-        os.register_at_fork(after_in_child=_leave_all_to_parent)
-        _registered = True
-    _writers.add(writer)
-
-
-def _leave_all_to_parent() -> None:
-    for writer in list(_writers):
-        writer._leave_to_parent()  # noqa: SLF001 - this function belongs to the class
