@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from trackyard.flavors import Secret, flavor, secret
     from trackyard.hookspecs import hookimpl
+    from trackyard.import_hooks import after_import
     from trackyard.pipelines import Pipeline, Step, pipeline, step
     from trackyard.process_state import KEEP, process_values
     from trackyard.records import (
@@ -74,6 +75,7 @@ _HOMES = {
     ),
     "flavors": ("Secret", "flavor", "secret"),
     "hookspecs": ("hookimpl",),
+    "import_hooks": ("after_import",),
     "pipelines": ("Pipeline", "Step", "pipeline", "step"),
     "process_state": ("KEEP", "process_values"),
     "records": (
@@ -133,6 +135,7 @@ __all__ = [
     "Step",
     "Tag",
     "TrackyardError",
+    "after_import",
     "current_run",
     "flavor",
     "home",

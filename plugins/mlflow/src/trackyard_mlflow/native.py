@@ -8,17 +8,14 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Lock, get_ident
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from trackyard import RetryLater, Run, process_values
+from trackyard import RetryLater, Run, after_import, process_values
 from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
 from trackyard_mlflow.reading import read_records
 
@@ -50,48 +47,8 @@ def active_run(
         if "mlflow" in sys.modules:
             yield enter()
         else:
-            held.enter_context(_after_import("mlflow", enter))
+            held.enter_context(after_import("mlflow", enter))
             yield None
-
-
-@contextmanager
-def _after_import(module: str, call: Callable[[], object]) -> Iterator[None]:
-    """Call a function when a module is imported inside a block, by whichever thread."""
-    finder = _Finder(module, call)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # it was imported
-            sys.meta_path.remove(finder)
-
-
-class _Finder(MetaPathFinder):
-    def __init__(self, module: str, call: Callable[[], object]) -> None:
-        self._module = module
-        self._call = call
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Find the module as others do; looking whether it is there does not import it."""
-        if name != self._module or self not in sys.meta_path:
-            return None
-        others = sys.meta_path[sys.meta_path.index(self) + 1 :]
-        spec = next(filter(None, (other.find_spec(name, path, target) for other in others)), None)
-        if spec is not None and spec.loader is not None:
-            vars(spec.loader)["exec_module"] = partial(self._import, spec.loader.exec_module)
-        return spec
-
-    def _import(self, exec_module: Callable[[ModuleType], None], module: ModuleType) -> None:
-        exec_module(module)
-        if self not in sys.meta_path:  # it is imported for the second time
-            return
-        sys.meta_path.remove(self)
-        try:
-            self._call()
-        except Exception as error:  # the step's import must not fail for it
-            logger.warning("native calls do not land in the run: %s", error)
 
 
 # Runs that were entered by another thread than theirs, which has not used MLflow before.
