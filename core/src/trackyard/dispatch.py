@@ -102,6 +102,10 @@ class TrackerHooks:
         """Mark the run as failed, killed or crashed."""
         return self._call("tracker_fail_run", run=run, failure=failure)
 
+    def sync_run(self, run: Run) -> Outcome:
+        """Upload what the SDK kept offline."""
+        return self._call("tracker_sync_run", run=run)
+
     def check(self) -> list[str]:
         """Name the tracker's problems; an error is one of them."""
         outcome = self._call("tracker_check")

@@ -28,7 +28,9 @@ def flavor(cls: _Class) -> _Class:
     refuses two equal plugins and puts plugins in sets; without slots any method may keep private
     state. The class docstring is the flavor's description. A class attribute `notice`, such as
     `notice: ClassVar[str] = "..."`, is one line that `register`, `flavor describe` and `check`
-    show: what one should know before using it.
+    show: what one should know before using it. An instance whose `is_offline` is true when its run
+    has ended says that the SDK keeps the run on this machine; `trackyard sync` then calls its
+    `tracker_sync_run`.
     """
     return attrs.define(eq=False, kw_only=True, slots=False)(cls)
 
@@ -134,6 +136,11 @@ def notice_of(flavor: type) -> str:
     """Give the line that a flavor wants its users to read before they use it, or an empty text."""
     notice = getattr(flavor, "notice", "")
     return notice if isinstance(notice, str) else ""
+
+
+def is_offline(tracker: Any) -> bool:
+    """Tell whether a tracker's SDK keeps the run on this machine, for `tracker_sync_run`."""
+    return bool(getattr(tracker, "is_offline", False))
 
 
 def capabilities_of(tracker: Any) -> Capabilities:

@@ -99,7 +99,16 @@ def tracker_read_run(run: Run) -> Iterator[Record]:
 
 @hookspec
 def tracker_sync_run(run: Run) -> None:
-    """Upload what the SDK itself kept offline for this run (optional)."""
+    """Upload what the SDK itself kept offline for this run (optional).
+
+    `trackyard sync` calls it, on an instance of its own, for a run that has ended while the
+    tracker's `is_offline` was true; `tracker_url` follows. When it returns, the backend has
+    the whole run, and it is not called again.
+
+    Raises:
+        RetryLater: The backend cannot be reached now.
+        Exception: Anything else; the run stays where it is, and the message is shown.
+    """
 
 
 @hookspec

@@ -2,6 +2,8 @@
 
 One empty file per run in `.trackyard/pending/`, so that the question costs one listing, however
 many runs there are. A file that is left over is harmless: sync looks and removes it.
+`.trackyard/offline/` has likewise the runs that are whole, but that an SDK keeps on this machine
+until `trackyard sync` uploads them.
 """
 
 from __future__ import annotations
@@ -32,8 +34,36 @@ def mark_as_complete(run_folder: Path) -> None:
 
 def pending_folders(home: Path) -> list[Path]:
     """Give the folders of the runs that may lack something, the oldest first."""
+    return _named_in(home / "pending", home)
+
+
+def mark_as_kept_offline(run_folder: Path) -> None:
+    """Note that an SDK keeps a run offline, which is complete but for `tracker_sync_run`."""
+    folder = _folder_of(run_folder).with_name("offline")
     try:
-        names = sorted(path.name for path in (home / "pending").iterdir())
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / run_folder.name).touch(mode=0o600)
+    except OSError as error:
+        logger.debug("%s cannot be marked as kept offline: %s", run_folder, error)
+
+
+def mark_as_uploaded(run_folder: Path) -> None:
+    """Note that no SDK keeps the run offline any more."""
+    path = _folder_of(run_folder).with_name("offline") / run_folder.name
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("%s cannot be marked as uploaded: %s", run_folder, error)
+
+
+def kept_offline_folders(home: Path) -> list[Path]:
+    """Give the folders of the runs that an SDK keeps offline, the oldest first."""
+    return _named_in(home / "offline", home)
+
+
+def _named_in(folder: Path, home: Path) -> list[Path]:
+    try:
+        names = sorted(path.name for path in folder.iterdir())
     except OSError:
         return []
     return [home / "runs" / name for name in names]

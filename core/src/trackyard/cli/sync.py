@@ -11,6 +11,7 @@ import click
 from trackyard.cli.output import json_option, show_table
 from trackyard.config import find_project
 from trackyard.recovery import find_pending_runs, sync_run
+from trackyard.uploading import find_kept_offline, upload_run
 
 _COLUMNS = {
     "run": "RUN",
@@ -32,7 +33,7 @@ _COLUMNS = {
 )
 @json_option
 def sync(patience: float, as_json: bool) -> None:
-    """Deliver what trackers do not have yet, and end runs whose process has died."""
+    """Deliver what trackers do not have yet, end dead runs, upload what SDKs keep offline."""
     project = find_project()
     rows: list[dict[str, Any]] = []
     for pending in find_pending_runs(project):
@@ -45,6 +46,12 @@ def sync(patience: float, as_json: bool) -> None:
             state = "complete" if report.is_complete else "incomplete"
             values = attrs.asdict(report)
             rows.append({"run": name, "id": pending.folder.name, "state": state, **values})
+    for kept in find_kept_offline(project):
+        for report in upload_run(kept, project):
+            state = "uploaded" if report.is_complete else "incomplete"
+            values = attrs.asdict(report)
+            name = kept.description.run.name
+            rows.append({"run": name, "id": kept.folder.name, "state": state, **values})
     show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
     if any(row["state"] == "incomplete" for row in rows):
         sys.exit(1)

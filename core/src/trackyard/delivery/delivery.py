@@ -16,10 +16,11 @@ from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.state import DeliveryState, load_state, quarantine, save_state
 from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.flavors import capabilities_of
+from trackyard.flavors import capabilities_of, is_offline
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, Position
 from trackyard.locks import FileLock
+from trackyard.pending import mark_as_kept_offline
 from trackyard.records import Artifact, Batch, Failure, Record, Run
 
 logger = logging.getLogger("trackyard")
@@ -290,6 +291,9 @@ class Delivery:
             return
         self.state.url = self.hooks.url(run) or self.state.url
         self.state.is_ended = True
+        if is_offline(self.hooks.tracker):
+            self.state.is_kept_offline = True
+            mark_as_kept_offline(self._run.folder.parent)
         self._acknowledge()
         self._succeeded()
         save_state(self._run.folder, self.state)

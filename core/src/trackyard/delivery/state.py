@@ -20,6 +20,7 @@ class DeliveryState:
     Attributes:
         cursor: For each writer of the journal the last sequence number that the tracker has.
         is_ended: The tracker has the run's end, and with it everything.
+        is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
         changes: What had to be changed for the backend, with how often.
@@ -28,6 +29,7 @@ class DeliveryState:
 
     cursor: dict[str, int] = attrs.field(factory=dict)
     is_ended: bool = False
+    is_kept_offline: bool = False
     url: str | None = None
     delivered: int = 0
     quarantined: int = 0
