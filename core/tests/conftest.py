@@ -93,11 +93,12 @@ class Workspace:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the environment out; the default tracker's flavor may be installed beside core."""
     for name in list(os.environ):
         if name.startswith("TRACKYARD_") or name in RANKS:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
     monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "mlflow")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
 

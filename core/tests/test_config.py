@@ -11,7 +11,8 @@ import pytest
 from recorder import Recorder
 
 from trackyard import ConfigError, home
-from trackyard.config import find_project, structure
+from trackyard.config import find_project
+from trackyard.structuring import structure
 from trackyard.trackers import Trackers
 
 
@@ -233,6 +234,145 @@ def test_trackyard_toml_comes_before_pyproject_in_one_folder(project):
     assert find_project().table == {"active_stack": "own"}
 
 
+def test_section_that_is_ignored_is_named(project, caplog):
+    project.configure('active_stack = "own"')
+    shared = project.root / "pyproject.toml"
+    shared.write_text('[tool.trackyard]\nactive_stack = "shared"\n')
+    find_project()
+
+    assert caplog.messages == [
+        f"{shared}: [tool.trackyard] is ignored, since trackyard.toml stands beside it; remove one"
+    ]
+
+
+# The user's own file
+
+
+@pytest.fixture
+def users_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "config" / "trackyard" / "trackyard.toml"
+    file.parent.mkdir(parents=True)
+    return file
+
+
+def test_file_of_the_user_holds_for_every_project(project, users_file):
+    users_file.write_text('[experiment_trackers.team]\nflavor = "recorder:Recorder"\n')
+    found = find_project()
+
+    assert list(found.table["experiment_trackers"]) == ["team"]
+    assert found.place("experiment_trackers", "team") == f"{users_file}: experiment_trackers.team"
+    assert [tracker.name for tracker in Trackers(found).select(True)] == ["team"]
+
+
+def test_file_of_the_project_comes_before_that_of_the_user(project, users_file):
+    users_file.write_text(
+        '[experiment_trackers.local]\nflavor = "zebra"\n'
+        '[experiment_trackers.team]\nflavor = "recorder:Recorder"\nlabel = "users"\n'
+    )
+    project.add_tracker("local", Recorder)
+    trackers = Trackers(find_project())
+
+    assert [tracker.name for tracker in trackers.select(True)] == ["local"]
+    assert trackers.select("team")[0].fields["label"] == "users"
+
+
+def test_paths_are_relative_to_the_file_that_says_them(project, users_file, monkeypatch):
+    below = project.root / "deep"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    (users_file.parent / "token").write_text("of the user")
+    (project.root / "token").write_text("of the project")
+    text = '[experiment_trackers.{}]\nflavor = "recorder:Recorder"\ntoken = "file:token"\n'
+    users_file.write_text(text.format("team"))
+    project.configure(text.format("local"))
+    trackers = Trackers(find_project())
+    local, team = (trackers.select(name)[0].new_instance() for name in ("local", "team"))
+
+    assert (local.directory, team.directory) == (
+        project.root / "calls",
+        users_file.parent / "calls",
+    )
+    assert (local.token.reveal(), team.token.reveal()) == ("of the project", "of the user")
+
+
+# Variables of the environment
+
+
+@pytest.fixture
+def variable(monkeypatch, project):
+    project.add_tracker("my team", Recorder, label="file")
+    return lambda name, value: monkeypatch.setenv(f"TRACKYARD_{name}", value)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "expected"),
+    [
+        ("LABEL", "5", "5"),
+        ("TAGS", "a, b", ["a", "b"]),
+        ("OPTIONS", "a=1,b=x=2", {"a": "1", "b": "x=2"}),
+        ("TOKEN", "env:HOME", "env:HOME"),
+    ],
+)
+def test_variable_stands_in_for_a_field(variable, field, text, expected):
+    variable(f"TRACKER__MY_TEAM__{field}", text)
+    (tracker,) = Trackers(find_project()).select("my team")
+
+    assert tracker.fields[field.lower()] == expected
+    assert tracker.table[field.lower()] == expected
+
+
+def test_variable_stands_in_for_an_option_of_core(variable):
+    variable("TRACKER__MY_TEAM__START_TIMEOUT", "2.5")
+    (tracker,) = Trackers(find_project()).select("my team")
+
+    assert tracker.options.start_timeout == 2.5
+
+
+def test_variables_stand_in_for_stacks(variable, project):
+    with project.file.open("a") as file:
+        file.write("[stacks.default]\n[stacks.other]\n")
+    variable("ACTIVE_STACK", "other")
+    variable("STACK__OTHER__EXPERIMENT_TRACKERS", "my team")
+
+    assert Trackers(find_project()).stack.name == "other"
+    assert Trackers(find_project()).stack.experiment_trackers == ("my team",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TRACKER__MY_TAEM__LABEL", "a", "names no configured experiment tracker; did you mean"),
+        ("TRACKER__LABEL", "a", "names no configured experiment tracker; names are 'MY_TEAM'"),
+        ("TRACKER__MY_TEAM__LABLE", "a", "'LABLE' is no field; did you mean 'LABEL'?"),
+        ("TRACKER__MY_TEAM__REQUIRED", "a", "must be true or false, not 'a'"),
+        ("STACK__OTHER__LABELS", "a=b", "names no configured stack"),
+        ("ACTIVE_STACK", "zebra", "no stack 'zebra' is configured"),
+        ("ISOLATION", "proces", "must be one of 'auto', 'process', 'thread', not 'proces'; did"),
+    ],
+)
+def test_wrong_variable_is_one_message(variable, name, value, message):
+    variable(name, value)
+
+    with pytest.raises(ConfigError) as caught:
+        Trackers(find_project()).select(True)
+    assert str(caught.value).startswith(f"TRACKYARD_{name}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_blocked_name_that_is_not_installed_is_said(project, monkeypatch, caplog, install):
+    install("acme-tracker", {}, flavors={"acme": "acme:Tracker"})
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acne, wandb, Acme_Tracker")
+    Trackers(find_project())
+
+    (message,) = caplog.messages
+    assert message.startswith("TRACKYARD_DISABLE_PLUGINS: no plugin or distribution 'acne' is inst")
+    assert message.endswith("; did you mean 'acme'?")
+
+
+# What is wrong with files
+
+
 @pytest.mark.parametrize("name", ["trackyard.toml", "pyproject.toml"])
 @pytest.mark.parametrize("content", [b"trackyard = ", b"trackyard = '\xff'", b"[trackyard]\n" * 2])
 def test_file_that_is_no_toml_is_named(project, name, content):
@@ -310,7 +450,7 @@ MISTAKES = {
     "unknown section": ("[stack.a]", "stack: unknown key; did you mean 'stacks'?"),
     "odd section": (
         "[zebra]",
-        "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'stacks'",
+        "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'stacks', 'store'",
     ),
     "section is no table": ("stacks = 5", "stacks: must be a table, not 5"),
     "tracker is no table": (
@@ -365,6 +505,18 @@ MISTAKES = {
     "flush_timeout": (
         LOCAL + 'flush_timeout = "10"',
         "experiment_trackers.local.flush_timeout: must be a number, not '10'",
+    ),
+    "misspelt flavor": (
+        '[experiment_trackers.local]\nflavour = "mlflow"',
+        "experiment_trackers.local.flavor: required, but not set; 'flavour' is written instead",
+    ),
+    "flavor that is not in its module": (
+        '[experiment_trackers.local]\nflavor = "recorder:Recordr"',
+        (
+            "experiment_trackers.local.flavor: flavor 'recorder:Recordr' from recorder:Recordr "
+            f"cannot be loaded: {Path(__file__).parent / 'modules' / 'recorder.py'} has no "
+            "'Recordr'; did you mean 'Recorder'?"
+        ),
     ),
     "stack's key": (
         LOCAL + "[stacks.default]\nexperiment_tracker = []",

@@ -326,6 +326,50 @@ def test_output_has_no_truth_while_the_pipeline_is_built():
     )
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_outputs_unpacked_into_another_number_of_names_are_counted(count):
+    def training():
+        names = [None] * count
+        if count == 1:
+            [names[0]] = named()
+        else:
+            names[0], names[1], names[2] = named()
+
+    message = mistake(training)
+
+    assert message.startswith(
+        "pipeline 'training': step 'named' is annotated to return 2 outputs (count, label): "
+    )
+    assert "values to unpack" in message
+
+
+def test_error_of_the_pipeline_function_itself_is_its_own():
+    def training():
+        named()
+        raise ValueError("odd")
+
+    with pytest.raises(ValueError, match="odd"):
+        pipeline(training).build()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: step(retry=1), "@step: no option 'retry'; did you mean 'retries'?"),
+        (lambda: load.with_options(nme="a"), "step 'load': with_options: no option 'nme'; did"),
+        (lambda: load.with_options(zebra=1), "no option 'zebra'; options are 'after', 'exp"),
+        (lambda: step(name="")(len), "@step(name=''): a name must be a text that is not empty"),
+        (lambda: load.with_options(name=" "), "a name must be a text that is not empty"),
+        (lambda: step(name=5)(len), "@step(name=5): a name must be a text that is not empty"),
+        (lambda: pipeline(name="")(len), "@pipeline(name=''): a name must be a text that is not"),
+    ],
+)
+def test_wrong_option_is_named_with_the_way_out(make, message):
+    with pytest.raises(PipelineError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
 def test_step_of_one_output_cannot_be_unpacked():
     def training():
         _first, _second = load()
@@ -381,11 +425,6 @@ def test_async_step_is_refused():
 
     with pytest.raises(PipelineError, match=r"step 'fetch' is async, .* asyncio\.run"):
         step(fetch)
-
-
-def test_unknown_option_is_refused():
-    with pytest.raises(TypeError, match="retrys"):
-        step(retrys=3)(lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from trackyard import (
     Client,
     ConfigError,
     OutputError,
-    PluginError,
     RequiredTrackerError,
     current_run,
     hookimpl,
@@ -242,8 +241,12 @@ def test_stack_says_where_outputs_go(project):
 def test_unknown_orchestrator_stops_before_anything_runs(project):
     project.configure('[stacks.default]\norchestrator = "locl"\n')
 
-    with pytest.raises(PluginError, match=r"no orchestrator 'locl' .* did you mean 'local'"):
+    with pytest.raises(ConfigError) as caught:
         pipeline(load)()
+    assert str(caught.value) == (
+        f"{project.file}: stacks.default.orchestrator: "
+        "no orchestrator 'locl' is installed; did you mean 'local'?"
+    )
     assert not (project.root / ".trackyard" / "runs").exists()
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import logging
 import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ from trackyard.suggestions import did_you_mean, listed
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+logger = logging.getLogger("trackyard")
+
 FLAVORS = "trackyard.flavors"
 PLUGINS = "trackyard.plugins"
 ORCHESTRATORS = "trackyard.orchestrators"
@@ -31,7 +35,7 @@ GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS)
 _KINDS = {FLAVORS: "flavor", PLUGINS: "plugin", ORCHESTRATORS: "orchestrator"}
 
 # What `pip install` would bring; listed where it is not installed.
-KNOWN_FLAVORS = ("mlflow",)
+KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio", "wandb")
 
 
 @attrs.frozen
@@ -64,6 +68,25 @@ def blocked_names() -> frozenset[str]:
     """Give the names in `TRACKYARD_DISABLE_PLUGINS`, in their normal form (PEP 503)."""
     names = os.environ.get("TRACKYARD_DISABLE_PLUGINS", "").split(",")
     return frozenset(_normal(name.strip()) for name in names if name.strip())
+
+
+def check_blocked_names() -> None:
+    """Warn once of names in `TRACKYARD_DISABLE_PLUGINS` that block nothing: a slip, probably."""
+    known = {name for flavor in KNOWN_FLAVORS for name in (flavor, f"trackyard-{flavor}")}
+    if blocked := blocked_names() - known:
+        _warn_of_unknown(blocked)
+
+
+@cache
+def _warn_of_unknown(blocked: frozenset[str]) -> None:
+    found = [info for group in GROUPS for info in find_plugins(group)]
+    known = {_normal(name) for info in found for name in (info.name, info.distribution)}
+    for name in sorted(blocked - known):
+        logger.warning(
+            "TRACKYARD_DISABLE_PLUGINS: no plugin or distribution %r is installed%s",
+            name,
+            did_you_mean(name, {*known, *KNOWN_FLAVORS}),
+        )
 
 
 def find_plugins(group: str) -> tuple[PluginInfo, ...]:
@@ -283,8 +306,8 @@ def _load(info: PluginInfo) -> Any:
     try:
         loaded: Any = _script(module_name.strip()) or importlib.import_module(module_name.strip())
         for part in filter(None, attribute.strip().split(".")):
-            loaded = getattr(loaded, part)
-    except KeyboardInterrupt:
+            loaded = _attribute(loaded, part, f"{kind} {info.name!r} from {info.origin}")
+    except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:  # a module may call sys.exit() when it is imported
         raise PluginError(
@@ -304,6 +327,16 @@ def _script(module_name: str) -> Any:
     origin = spec.origin if spec is not None else None
     is_script = origin is not None and Path(origin).resolve() == Path(file).resolve()
     return script if is_script else None
+
+
+def _attribute(owner: Any, name: str, who: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        names = [known for known in dir(owner) if not known.startswith("_")]
+        hint = did_you_mean(name, names)
+        file = getattr(owner, "__file__", None) or owner
+        raise PluginError(f"{who} cannot be loaded: {file} has no {name!r}{hint}") from None
 
 
 def _functions(plugin: object) -> Iterator[tuple[str, Any]]:

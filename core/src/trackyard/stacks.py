@@ -7,16 +7,24 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.config import Project, structure
+from trackyard.config import Project
 from trackyard.errors import ConfigError
+from trackyard.fields import fields_of
+from trackyard.overrides import active_stack_override, find_overrides, overriding_values
+from trackyard.structuring import structure
 from trackyard.suggestions import did_you_mean, listed
 
-_SECTIONS = ("active_stack", "experiment_trackers", "stacks")
+DEFAULT_TRACKER = "local"
+_SECTIONS = ("active_stack", "experiment_trackers", "stacks", "store")
 
 
 def _positive(_: Any, __: Any, value: float) -> None:
     if not value >= 0:
         raise ValueError(f"must be 0 or more seconds, not {value!r}")
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
 
 
 @attrs.frozen(kw_only=True)
@@ -30,14 +38,26 @@ class TrackerOptions:
         start_timeout, flush_timeout: Seconds that a pipeline run waits at most for its starts
             and for its deliveries on this tracker.
         rank: `zero` tracks rank 0 of a distributed step alone, `all` tracks every rank.
+        labels: What a team sorts its trackers by; backends do not get them.
     """
 
-    flavor: str
-    required: bool = False
-    isolation: Literal["auto", "thread", "process"] = "auto"
-    start_timeout: float = attrs.field(default=10.0, validator=_positive)
-    flush_timeout: float = attrs.field(default=10.0, validator=_positive)
-    rank: Literal["zero", "all"] = "zero"
+    flavor: str = attrs.field(metadata=_help("Name of the flavor, or module:Class"))
+    required: bool = attrs.field(
+        default=False, metadata=_help("A failure of this tracker fails the step")
+    )
+    isolation: Literal["auto", "thread", "process"] = attrs.field(
+        default="auto", metadata=_help("Where its hooks run")
+    )
+    start_timeout: float = attrs.field(
+        default=10.0, validator=_positive, metadata=_help("Seconds to wait for starts at most")
+    )
+    flush_timeout: float = attrs.field(
+        default=10.0, validator=_positive, metadata=_help("Seconds to wait for deliveries at most")
+    )
+    rank: Literal["zero", "all"] = attrs.field(
+        default="zero", metadata=_help("Which ranks of a distributed step are tracked")
+    )
+    labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
 
 
 @attrs.frozen(kw_only=True)
@@ -62,13 +82,22 @@ class Stack:
     experiment_trackers: tuple[str, ...] = ()
     orchestrator: str = "local"
     artifact_store: str | None = None
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    place: str = attrs.field(default="default configuration: stacks.default", eq=False, repr=False)
 
 
 @attrs.frozen
-class _StackTable:
-    experiment_trackers: list[str] = attrs.field(factory=list)
-    orchestrator: str = "local"
-    artifact_store: str | None = None
+class StackTable:
+    """What `[stacks.NAME]` may say."""
+
+    experiment_trackers: list[str] = attrs.field(
+        factory=list, metadata=_help("Names of experiment trackers; the first one's URL is a run's")
+    )
+    orchestrator: str = attrs.field(default="local", metadata=_help("Name of the orchestrator"))
+    artifact_store: str | None = attrs.field(
+        default=None, metadata=_help("Folder or URL for outputs of steps")
+    )
+    labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
 
 
 def load_trackers(project: Project) -> dict[str, ExperimentTracker]:
@@ -90,37 +119,65 @@ def load_stacks(project: Project) -> dict[str, Stack]:
     """
     _check_sections(project)
     trackers = _tables(project, "experiment_trackers")
+    tables = _tables(project, "stacks")
+    overrides = find_overrides("STACK", tables)
+    fields = fields_of(StackTable) if overrides else ()
     stacks = {}
-    for name, table in _tables(project, "stacks").items():
+    for name, table in tables.items():
         place = project.place("stacks", name)
-        read = structure(table, _StackTable, place)
+        values = overriding_values(overrides.get(name, ()), fields)
+        own = {key: value for key, (value, _) in values.items()}
+        read = structure({**table, **own}, StackTable, place)
         for tracker in read.experiment_trackers:
-            if tracker not in trackers:
+            if tracker not in (trackers or (DEFAULT_TRACKER,)):
                 raise ConfigError(
                     f"{place}.experiment_trackers: no experiment tracker {tracker!r} is configured"
                     f"{did_you_mean(tracker, trackers) or f'; configured are {listed(trackers)}'}"
                 )
         stacks[name] = Stack(
             name=name,
-            experiment_trackers=tuple(read.experiment_trackers),
+            experiment_trackers=tuple(dict.fromkeys(read.experiment_trackers)),
             orchestrator=read.orchestrator,
             artifact_store=read.artifact_store,
+            labels=read.labels,
+            place=place,
         )
     return stacks
 
 
 def active_stack(project: Project) -> Stack:
-    """Give the stack that `active_stack` names; without stacks, one with every tracker."""
+    """Give the stack that `active_stack` names.
+
+    Without stacks it is one with every tracker that the project configures, or else the user.
+    """
     stacks = load_stacks(project)
-    name = project.table.get("active_stack", "default")
-    if not isinstance(name, str):
-        raise ConfigError(f"{project.place('active_stack')}: must be a text, not {name!r}")
+    name, place = active_stack_name(project)
     if name in stacks:
         return stacks[name]
-    if "active_stack" in project.table or stacks:
-        hint = did_you_mean(name, stacks) or f"; configured are {listed(stacks)}"
-        raise ConfigError(f"{project.place('active_stack')}: no stack {name!r} is configured{hint}")
-    return Stack(experiment_trackers=tuple(_tables(project, "experiment_trackers")))
+    if name is not None or stacks:
+        hint = did_you_mean(name or "default", stacks) or f"; configured are {listed(stacks)}"
+        unknown = f"no stack {name or 'default'!r} is configured"
+        raise ConfigError(f"{place}: {unknown}{hint}")
+    trackers = _tables(project, "experiment_trackers")
+    own = project.own_layer.table.get("experiment_trackers") if project.own_layer else None
+    return Stack(experiment_trackers=tuple(own or trackers))
+
+
+def active_stack_name(project: Project) -> tuple[str | None, str]:
+    """Give the active stack's name, `default` where stacks are configured, and where that stands.
+
+    Raises:
+        ConfigError: It is no text.
+    """
+    override = active_stack_override()
+    if override is not None:
+        return override, "TRACKYARD_ACTIVE_STACK"
+    name, place = project.table.get("active_stack"), project.place("active_stack")
+    if name is None and project.table.get("stacks"):
+        name = "default"
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"{place}: must be a text, not {name!r}")
+    return name, place
 
 
 def artifact_store_url(project: Project, stack: Stack) -> str:
@@ -138,7 +195,13 @@ def split_options(table: Mapping[str, Any], place: str) -> tuple[TrackerOptions,
     Raises:
         ConfigError: One of core's options is wrong.
     """
-    own = {field.name for field in attrs.fields(TrackerOptions)}
+    own = [field.name for field in attrs.fields(TrackerOptions)]
+    if "flavor" not in table:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches("flavor", [key for key in table if key not in own], n=1)
+        typo = f"; {nearest[0]!r} is written instead" if nearest else ""
+        raise ConfigError(f"{place}.flavor: required, but not set{typo}")
     options = {key: value for key, value in table.items() if key in own}
     fields = {key: value for key, value in table.items() if key not in own}
     return structure(options, TrackerOptions, place), fields

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
-from trackyard.config import Project, in_project, structure
+from trackyard.config import Project, in_project
 from trackyard.errors import ConfigError, PluginError
-from trackyard.flavors import capabilities_of, secrets_of
-from trackyard.plugins import FLAVORS, find_plugins, load_flavor
+from trackyard.fields import fields_of
+from trackyard.flavors import Secret, capabilities_of, is_secret, secrets_of
+from trackyard.overrides import Override, find_overrides, overriding_values
+from trackyard.plugins import (
+    FLAVORS,
+    check_blocked_names,
+    find_plugins,
+    load_flavor,
+    load_orchestrator,
+)
 from trackyard.redaction import Redactor
 from trackyard.stacks import (
+    DEFAULT_TRACKER,
     ExperimentTracker,
     Stack,
     TrackerOptions,
@@ -22,6 +33,7 @@ from trackyard.stacks import (
     load_trackers,
     split_options,
 )
+from trackyard.structuring import resolve_types, structure
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -32,8 +44,8 @@ logger = logging.getLogger("trackyard")
 Settings = Mapping[str, Mapping[str, Any]]
 Selection = bool | str | Sequence[str] | None
 
-DEFAULT_TRACKER = "local"
 DEFAULT_FLAVOR = "mlflow"
+_ISOLATIONS = ("auto", "process", "thread")
 
 
 @attrs.frozen
@@ -76,6 +88,7 @@ class Trackers:
     """The experiment trackers of a project, by name."""
 
     def __init__(self, project: Project) -> None:
+        check_blocked_names()
         self._project = project
         self._flavors: dict[str, type] = {}
         self._prepared: dict[str, Tracker] = {}
@@ -156,11 +169,25 @@ class Trackers:
         if not overlay and name in self._prepared:
             return self._prepared[name]
         place = configured.place + (" with the step's settings" if overlay else "")
-        table = _merged({**attrs.asdict(configured.options), **configured.fields}, overlay)
+        below = {**attrs.asdict(configured.options), **configured.fields}
+        table = _merged({**below, **self._overriding(name)}, overlay)
         tracker = self.build(name, table, place)
         if not overlay:
             self._prepared[name] = tracker
         return tracker
+
+    def _overriding(self, name: str) -> dict[str, Any]:
+        overrides = self._overrides.get(name)
+        if not overrides:
+            return {}
+        configured = self.configured[name]
+        flavor = self.flavor(configured.options.flavor, configured.place)
+        fields = (*fields_of(TrackerOptions), *fields_of(flavor))
+        return {key: value for key, (value, _) in overriding_values(overrides, fields).items()}
+
+    @cached_property
+    def _overrides(self) -> dict[str, list[Override]]:
+        return find_overrides("TRACKER", self.configured)
 
     def build(self, name: str, table: Mapping[str, Any], place: str) -> Tracker:
         """Make a tracker from its options and fields.
@@ -174,7 +201,9 @@ class Trackers:
             ConfigError: The flavor is unknown, a field is wrong, or a secret cannot be read.
         """
         options, fields = split_options(table, place)
-        flavor = self._flavor(options.flavor, place)
+        flavor = self.flavor(options.flavor, place)
+        fields = _with_absolute_paths(fields, flavor, self._folder(name))
+        check_isolation()
         options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
         with in_project(self._project):
             instance: Any = structure(fields, flavor, place, also_known=options_of_core)
@@ -184,19 +213,38 @@ class Trackers:
             options=options,
             flavor=flavor,
             fields=fields,
-            table=table,
+            table={**table, **fields},
             place=place,
             capabilities=capabilities_of(instance),
             redactor=Redactor(_read_secrets(instance, place)),
         )
 
-    def _flavor(self, reference: str, place: str) -> type:
+    def flavor(self, reference: str, place: str) -> type:
+        """Import a flavor by its name or dotted path.
+
+        Raises:
+            ConfigError: It is unknown, blocked or broken.
+        """
         if reference not in self._flavors:
             try:
                 self._flavors[reference] = load_flavor(reference)
             except PluginError as error:
                 raise ConfigError(f"{place}.flavor: {error}") from error
         return self._flavors[reference]
+
+    def orchestrator(self) -> Any:
+        """Make the active stack's orchestrator.
+
+        Raises:
+            ConfigError: It is unknown, blocked or broken.
+        """
+        try:
+            return load_orchestrator(self.stack.orchestrator)()
+        except PluginError as error:
+            raise ConfigError(f"{self.stack.place}.orchestrator: {error}") from error
+
+    def _folder(self, name: str) -> Path:
+        return self._project.folder("experiment_trackers", name)
 
     def _check_settings(self, settings: Settings) -> None:
         if not isinstance(settings, Mapping):
@@ -217,6 +265,42 @@ class Trackers:
         options = TrackerOptions(flavor=DEFAULT_FLAVOR)
         tracker = ExperimentTracker(name=DEFAULT_TRACKER, options=options, fields={}, place=place)
         return {DEFAULT_TRACKER: tracker}
+
+
+def check_isolation() -> None:
+    """Check the variable that stands in for `isolation = "auto"`.
+
+    Raises:
+        ConfigError: It says something else than it may.
+    """
+    value = os.environ.get("TRACKYARD_ISOLATION", "")
+    if value not in ("", *_ISOLATIONS):
+        hint = did_you_mean(value, _ISOLATIONS)
+        raise ConfigError(
+            f"TRACKYARD_ISOLATION: must be one of {listed(_ISOLATIONS)}, not {value!r}{hint}"
+        )
+
+
+def _with_absolute_paths(fields: Mapping[str, Any], flavor: type, folder: Path) -> dict[str, Any]:
+    """Let relative paths, and those of `file:` secrets, begin at the configuration's folder.
+
+    A step may change the working directory, and another process has one of its own.
+    """
+    resolve_types(flavor)
+    absolute = dict(fields)
+    for field in attrs.fields(flavor):
+        value = absolute.get(field.name, field.default)
+        if is_secret(field) and isinstance(value, Secret | str):
+            absolute[field.name] = _from_folder(value, folder)
+        elif Path in (field.type, *get_args(field.type)) and isinstance(value, str | Path):
+            absolute[field.name] = str(folder / Path(value).expanduser())
+    return absolute
+
+
+def _from_folder(secret: Secret | str, folder: Path) -> str:
+    reference = secret.reference if isinstance(secret, Secret) else secret
+    scheme, _, rest = reference.partition(":")
+    return f"file:{folder / Path(rest).expanduser()}" if scheme == "file" and rest else reference
 
 
 def _read_secrets(instance: Any, place: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import attrs
 from trackyard.config import find_project
 from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
-from trackyard.pipelines.steps import take_after
+from trackyard.pipelines.steps import checked_name, take_after
 from trackyard.views import PipelineRun
 
 
@@ -93,4 +93,4 @@ def pipeline(function: Callable[..., Any] | None = None, /, *, name: str | None 
 def _make_pipeline(function: Callable[..., Any], name: str | None) -> Pipeline:
     if not callable(function):
         raise PipelineError(f"@pipeline goes above a function, not above {function!r}")
-    return Pipeline(function, name or str(getattr(function, "__name__", "pipeline")))
+    return Pipeline(function, checked_name(name, function, "pipeline"))

@@ -62,6 +62,9 @@ class Output:
                 f"step {self.node.name!r} has one output; to unpack it, annotate the step as "
                 f"returning tuple[...] with one type for each output"
             )
+        graph = _building.get()
+        if graph is not None:
+            graph.last_unpacked = self.node
         return iter([Output(self.node, name) for name in names])
 
     def __bool__(self) -> bool:
@@ -77,13 +80,26 @@ class Graph:
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
         self.nodes: dict[str, Node] = {}
+        self.last_unpacked: Node | None = None
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Let calls of steps in this block add to the graph."""
+        """Let calls of steps in this block add to the graph.
+
+        Raises:
+            PipelineError: A step's outputs were unpacked into another number of names.
+        """
         token = _building.set(self)
         try:
             yield
+        except ValueError as error:
+            if self.last_unpacked is None or "values to unpack" not in str(error):
+                raise
+            names = output_names(self.last_unpacked.step.function)
+            raise PipelineError(
+                f"pipeline {self.pipeline!r}: step {self.last_unpacked.name!r} is annotated to "
+                f"return {len(names)} outputs ({', '.join(names)}): {error}"
+            ) from error
         finally:
             _building.reset(token)
 

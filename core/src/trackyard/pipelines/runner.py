@@ -22,7 +22,6 @@ from trackyard.lifecycle import RunGroup
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.progress import Progress
 from trackyard.pipelines.types import output_names
-from trackyard.plugins import load_orchestrator
 from trackyard.records import SEVERITY, Failure, Status
 from trackyard.stacks import artifact_store_url
 from trackyard.store import PipelineRunRow, StepRunRow, Store
@@ -64,7 +63,7 @@ class PipelineRunner:
         self._trackers = {
             node.name: _select(trackers, graph.pipeline, node) for node in graph.nodes.values()
         }
-        self._orchestrator: Orchestrator = load_orchestrator(trackers.stack.orchestrator)()
+        self._orchestrator: Orchestrator = trackers.orchestrator()
         self._artifacts = ArtifactStore(artifact_store_url(project, trackers.stack))
         self._store = Store.in_folder(project.home)
         self._progress = Progress()

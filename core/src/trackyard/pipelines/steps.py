@@ -11,7 +11,10 @@ import attrs
 
 from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import graph_being_built
+from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Selection, Settings
+
+_OPTIONS = ("name", "experiment_tracker", "settings", "after", "retries")
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -50,10 +53,24 @@ class Step:
         """Give the same step with other options, such as `name=` or `experiment_tracker=`."""
         current = {field.name: getattr(self, field.name) for field in attrs.fields(Step)}
         function = current.pop("function")
+        _check_options(options, f"step {self.name!r}: with_options")
         return _make_step(function, **{**current, **options})
 
     def __repr__(self) -> str:
         return f"<Step {self.name}>"
+
+
+def checked_name(name: Any, function: Callable[..., Any], kind: str) -> str:
+    """Give a step's or pipeline's name: the function's where none is given.
+
+    Raises:
+        PipelineError: It is no text, or an empty one.
+    """
+    if name is None:
+        return str(getattr(function, "__name__", kind))
+    if not isinstance(name, str) or not name.strip():
+        raise PipelineError(f"@{kind}(name={name!r}): a name must be a text that is not empty")
+    return name
 
 
 def take_after(wrapper: object, function: Callable[..., Any]) -> None:
@@ -93,9 +110,17 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Raises:
         PipelineError: An option is wrong.
     """
+    _check_options(options, "@step")
     if function is None:
         return functools.partial(_make_step, **options)
     return _make_step(function, **options)
+
+
+def _check_options(options: Mapping[str, Any], where: str) -> None:
+    for name in options:
+        if name not in _OPTIONS:
+            hint = did_you_mean(name, _OPTIONS) or f"; options are {listed(_OPTIONS)}"
+            raise PipelineError(f"{where}: no option {name!r}{hint}")
 
 
 def _make_step(
@@ -109,7 +134,7 @@ def _make_step(
 ) -> Step:
     if not callable(function):
         raise PipelineError(f"@step goes above a function, not above {function!r}")
-    name = name or str(getattr(function, "__name__", "step"))
+    name = checked_name(name, function, "step")
     if inspect.iscoroutinefunction(function):
         raise PipelineError(
             f"step {name!r} is async, and steps are called directly; "

@@ -48,6 +48,8 @@ def _embedded_store() -> str:
 
 def _absolute(uri: str) -> str:
     """A relative sqlite file is beside `.trackyard/`, wherever a step moves the process to."""
+    if not uri.strip():
+        raise ValueError("must not be empty; leave it out for sqlite in .trackyard/")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else f"sqlite:///{(home().parent / path).as_posix()}"
 
