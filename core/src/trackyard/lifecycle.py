@@ -93,6 +93,11 @@ class RunGroup:
         for name in tracked.deliveries:
             self._workers[name].wake()
 
+    def note_signal(self, number: int) -> None:
+        """Note in the runs that have not ended that the process is told to stop."""
+        for tracked in self._runs:
+            tracked.note_signal(number)
+
     def wait_for_required(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
         """Wait for trackers with `required = true`, which must have everything.
 

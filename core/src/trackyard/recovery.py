@@ -8,9 +8,11 @@ same journal with the same engine that the run's own process uses.
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -39,6 +41,15 @@ logger = logging.getLogger("trackyard")
 
 # Seconds between two recoveries that commands start by themselves.
 _AT_MOST_EVERY = 60.0
+# How the names of the files begin to which recovery writes.
+_ROLE = "recovery"
+
+
+class _End(NamedTuple):
+    """The end of a run and who wrote it: the run's own process, or recovery."""
+
+    writer: str
+    entry: Entry
 
 
 @attrs.frozen
@@ -121,8 +132,8 @@ def sync_run(
     if pending.is_alive:
         return []
     end = _find_or_write_end(pending.folder)
-    if end is not None and end.data is not None and end.data.status == "crashed":
-        _mark_in_store(pending.description.run, project, end.timestamp)
+    if end is not None and end.writer.startswith(_ROLE):
+        _mark_in_store(pending.description.run, project, end.entry)
     trackers = Trackers(project)
     reports = [
         _deliver(pending, description, trackers, patience, progress)
@@ -177,42 +188,53 @@ def _advance_until_done(
             progress(delivery.report())
 
 
-def _find_or_write_end(folder: Path) -> Entry | None:
-    """Give the run's end; where there is none write `crashed`, which one of several processes does.
+def _find_or_write_end(folder: Path) -> _End | None:
+    """Give the run's end; where there is none write it, which one of several processes does.
 
     Returns:
         None where the run has come to life meanwhile.
     """
     with exclusively(folder / "recovery.lock"):
-        end, last_sign_of_life = _find_end(folder)
+        end, last_sign_of_life, told = _find_end(folder)
         if end is None and not is_alive(folder):
-            text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
             # It ended with its last entry, not when it was found dead.
-            end = Entry("end", last_sign_of_life, None, Failure("crashed", "Crashed", text))
-            writer = JournalWriter(folder, "recovery")
-            writer.append_end(end)
+            entry = Entry("end", last_sign_of_life, None, _cause_of_death(told))
+            writer = JournalWriter(folder, _ROLE)
+            writer.append_end(entry)
             writer.close()
+            end = _End(writer.name, entry)
         return end
 
 
-def _mark_in_store(run: Run, project: Project, ended_at: int) -> None:
+def _cause_of_death(told: int | None) -> Failure:
+    if told is None:
+        text = "its process ended without a word (kill -9, out of memory, os._exit, power)"
+        return Failure("crashed", "Crashed", text)
+    name = signal.Signals(told).name
+    text = "the process was told to stop, and killed before it had"
+    return Failure("killed", name, text, signal=told)
+
+
+def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     """The driver is dead, so that nobody else writes its runs."""
     if run.group is None or not (project.home / "store.db").exists():
         return
     from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
 
     store = Store.in_folder(project.home)
-    store.mark_as_crashed(run.id, run.group, ended_at)
+    store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
     store.close()
 
 
-def _find_end(folder: Path) -> tuple[Entry | None, int]:
-    """Give the end, and the time of the last entry."""
-    end, last = None, 0
+def _find_end(folder: Path) -> tuple[_End | None, int, int | None]:
+    """Give the end, the time of the last entry, and the last signal that told the run to stop."""
+    end, last, told = None, 0, None
     reader = JournalReader(folder)
     while entries := reader.read(1000):
-        for _, entry in entries:
+        for position, entry in entries:
             last = max(last, entry.timestamp)
+            if entry.kind == "signal":
+                told = int(entry.data["number"])
             if entry.kind == "end":
-                end = end or entry
-    return end, last or time.time_ns()
+                end = end or _End(position.writer, entry)
+    return end, last or time.time_ns(), told

@@ -165,13 +165,15 @@ class Store:
         with self._writing() as connection:
             connection.execute(statement.values(**_to_columns(values)))
 
-    def mark_as_crashed(self, step_run_id: str, pipeline_run_id: str, ended_at: int) -> None:
+    def mark_as_dead(
+        self, step_run_id: str, pipeline_run_id: str, status: str, ended_at: int
+    ) -> None:
         """Record the death of a step's process, and of its pipeline run, unless they had ended."""
         for table, run_id in ((_step_runs, step_run_id), (_pipeline_runs, pipeline_run_id)):
             is_open = (table.c.id == run_id) & (table.c.status == "running")
             with self._writing() as connection:
                 statement = update(table).where(is_open)
-                connection.execute(statement.values(status="crashed", ended_at=ended_at))
+                connection.execute(statement.values(status=status, ended_at=ended_at))
 
     def find_pipeline_run(self, name_or_id: str) -> PipelineRunRow:
         """Find a run by its name or id, or by a prefix of either that fits one run alone.

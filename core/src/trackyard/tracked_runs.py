@@ -65,6 +65,7 @@ class TrackedRun:
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
+        self._has_ended = False
 
     @property
     def urls(self) -> dict[str, str]:
@@ -139,8 +140,14 @@ class TrackedRun:
             yield
         self.native_runs.clear()
 
+    def note_signal(self, number: int) -> None:
+        """Note that the process is told to stop: it may be killed before the run has ended."""
+        if not self._has_ended and (self.deliveries or self._journal.has_entries):
+            self._journal.append(Entry("signal", time.time_ns(), None, {"number": number}))
+
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
+        self._has_ended = True
         if not self.deliveries and self._journal.has_entries:
             save_description(self.folder, self.run, [])
         if self.deliveries or self._journal.has_entries:

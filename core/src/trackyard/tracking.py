@@ -285,7 +285,7 @@ def start_run(
     try:
         tracked = group.start(run, trackers)
         try:
-            with termination_as_exit(), activated(tracked) as active:
+            with termination_as_exit(group.note_signal), activated(tracked) as active:
                 yield active
         except BaseException as error:
             group.finish(tracked, failure_of(error, group.redactor))

@@ -6,17 +6,15 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import attrs
 import msgspec
 
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
 
-EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "end"]
-_KINDS: dict[str, EntryKind] = {
-    kind: kind for kind in ("header", "metrics", "params", "tags", "artifact", "dropped", "end")
-}
+EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
+_KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -32,7 +30,7 @@ class Entry(NamedTuple):
         timestamp: When it was logged, in nanoseconds since the epoch.
         step: The training step, or None.
         data: By kind: numbers, params or tags by key, an `Artifact`; for `end` a `Failure` or
-            None; for `header` and `dropped` a dict.
+            None; for `header`, `dropped` and `signal` a dict.
     """
 
     kind: EntryKind

@@ -99,7 +99,7 @@ class PipelineRunner:
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
         self._group.log_params(self._run.params)
         try:
-            with termination_as_exit():
+            with termination_as_exit(self._group.note_signal):
                 self._orchestrator.run(self._dependencies, self._run_step)
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run
             self._note(error, failure_of(error, self._group.redactor))
