@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
 import attrs
+import cloudpickle
+import fsspec
 import numpy
+import pandas
+import polars
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
 from odd_values import Colour
+from PIL import Image
 
-from trackyard import OutputError
+from trackyard import OutputError, pipeline, step
 from trackyard.artifacts import ArtifactStore
-from trackyard.materializers import MATERIALIZERS, materializer_for, materializer_named
+from trackyard.materializers import Materializers
+from trackyard.plugins import load_materializers
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -39,10 +48,12 @@ def store(tmp_path):
 
 @given(JSON)
 def test_plain_value_comes_back_equal_and_of_the_same_type(value):
-    materializer = materializer_for(value)
-    loaded = materializer.load(materializer.save(value))
+    materializer = next(Materializers().fitting(value))
+    file = io.BytesIO()
+    materializer.save(value, file)
+    file.seek(0)
 
-    assert repr(loaded) == repr(value)
+    assert repr(materializer.load(file)) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +65,9 @@ def test_plain_value_comes_back_equal_and_of_the_same_type(value):
         (10**300, "json"),
         (-0.0, "json"),
         (math.inf, "json"),
-        ("text", "json"),
-        ("é\U0001f600", "json"),
+        ("text", "text"),
+        ("line\r\nline\n", "text"),
+        ("é\U0001f600", "text"),
         ("lone \ud800", "cloudpickle"),
         ({"\ud800": 1}, "cloudpickle"),
         ([1, [2.5, {"a": None}]], "json"),
@@ -124,6 +136,8 @@ def test_value_that_is_nested_too_deeply_is_refused(store):
         numpy.array(["2026-01-01"], dtype="datetime64[ns]"),
         numpy.array([(1, 0.5)], dtype=[("a", "i4"), ("b", "f8")]),
         numpy.asfortranarray(numpy.ones((2, 3))),
+        numpy.arange(1_500_000.0).reshape(3, 500_000),
+        numpy.arange(600_000).astype("datetime64[s]"),
     ],
     ids=lambda array: str(array.dtype),
 )
@@ -150,10 +164,167 @@ def test_array_that_numpys_format_does_not_keep_whole_is_pickled(store, array):
     assert type(store.load(stored)) is type(array)
 
 
+def frame(**columns):
+    return pandas.DataFrame(columns or {"a": [1, 2], "b": ["x", None]})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        frame(),
+        frame(when=pandas.to_datetime(["2026-01-01", None], utc=True)),
+        frame(kind=pandas.Categorical(["a", "b"], categories=["b", "a"], ordered=True)),
+        frame(number=pandas.array([1, None], dtype="Int64"), half=numpy.float32([0.5, 1])),
+        frame().set_index("b"),
+        frame().iloc[[1]],
+        frame().iloc[:0],
+        pandas.DataFrame(index=pandas.MultiIndex.from_tuples([("a", 1)], names=["x", "y"])),
+    ],
+    ids=lambda table: ",".join(map(str, table.dtypes)) or "empty",
+)
+def test_pandas_frame_comes_back_from_parquet(store, table):
+    stored = store.save("a", table)
+    loaded = store.load(stored)
+
+    assert (stored.materializer, stored.uri.endswith(".parquet")) == ("pandas", True)
+    pandas.testing.assert_frame_equal(loaded, table, check_freq=False)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame({1: [1]}),
+        pandas.DataFrame({"a": [(1, 2)]}),
+        pandas.DataFrame({"a": [1, "mixed"]}, dtype=object),
+        pandas.DataFrame([[1, 2]], columns=["a", "a"]),
+        pandas.Series([1]),
+    ],
+    ids=["number as name", "tuples", "mixed", "names twice", "series"],
+)
+def test_pandas_object_that_parquet_does_not_keep_whole_is_pickled(store, table):
+    stored = store.save("a", table)
+    loaded = store.load(stored)
+
+    assert stored.materializer == "cloudpickle"
+    assert type(loaded) is type(table)
+    assert loaded.equals(table)
+
+
+def test_polars_frame_comes_back_from_parquet(store):
+    table = polars.DataFrame(
+        {"a": [1, None], "b": ["x", "y"], "c": [[1], [2, 3]]}, schema_overrides={"a": polars.Int8}
+    )
+    stored = store.save("a", table)
+
+    assert stored.materializer == "polars"
+    assert store.load(stored).equals(table)
+    assert store.load(stored).schema == table.schema
+    with pytest.raises(OutputError, match="type DataFrame cannot be stored"):  # nor does pickle
+        store.save("b", polars.DataFrame({"a": [object()]}))
+
+
+def test_arrow_table_comes_back_from_parquet(store):
+    table = pyarrow.table({"a": [1, 2], "b": [["x"], []]}).replace_schema_metadata({"own": "note"})
+    stored = store.save("a", table)
+
+    assert stored.materializer == "arrow"
+    assert store.load(stored).equals(table, check_metadata=True)
+
+
+def test_file_and_folder_come_back_with_their_content(store, tmp_path):
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights.bin").write_bytes(b"\0\1")
+    file = store.load(store.save("file", tmp_path / "model" / "deep" / "weights.bin"))
+    folder = store.load(store.save("folder", tmp_path / "model"))
+
+    assert (file.name, file.read_bytes()) == ("weights.bin", b"\0\1")
+    assert (folder.name, (folder / "deep" / "weights.bin").read_bytes()) == ("model", b"\0\1")
+    assert not file.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
+def test_image_comes_back_with_its_pixels(store, mode):
+    image = Image.effect_noise((5, 4), 50).convert(mode)
+    stored = store.save("a", image)
+    loaded = store.load(stored)
+
+    assert (stored.materializer, loaded.mode) == ("image", mode)
+    assert loaded.tobytes() == image.tobytes()
+    assert store.save("b", image.convert("CMYK")).materializer == "cloudpickle"
+
+
 def test_formats_are_found_by_name():
-    assert [materializer_named(m.name) for m in MATERIALIZERS] == list(MATERIALIZERS)
+    own = Materializers()
+    for value in (1, "a", b"a", numpy.ones(1), frame(), object()):
+        best = next(own.fitting(value))
+        assert own.named(best.name) is best
     with pytest.raises(KeyError):
-        materializer_named("parquet")
+        own.named("parquet")
+
+
+MATERIALIZER = """
+class Complex:
+    name = "complex"
+    suffix = ".cpx"
+
+    def can_save(self, value):
+        return type(value) is complex
+
+    def save(self, value, file):
+        file.write(repr(value).encode())
+
+    def load(self, file):
+        return complex(file.read().decode())
+"""
+
+
+def test_installed_package_brings_a_format(project, install):
+    install("acme", {"acme": MATERIALIZER}, materializers={"complex": "acme:Complex"})
+
+    @step
+    def imaginary() -> complex:
+        return 1j
+
+    @pipeline
+    def numbers():
+        imaginary()
+
+    output = numbers().steps["imaginary"].outputs["output"]
+    assert (output.materializer, output.uri.endswith(".cpx"), output.load()) == (
+        "complex",
+        True,
+        1j,
+    )
+
+
+def test_installed_format_that_is_none_is_named(project, install, caplog):
+    install("acme", {"acme": "class Odd: pass\n"}, materializers={"odd": "acme:Odd"})
+
+    assert load_materializers() == ()
+    assert "acme:Odd" not in caplog.text
+    assert "'odd' from acme 1.0: is no materializer, it lacks 'can_save', 'load'" in caplog.text
+
+
+def test_format_that_fails_leaves_the_value_to_the_next(store):
+    class Failing:
+        name, suffix = "failing", ".no"
+
+        def can_save(self, value):
+            return True
+
+        def save(self, value, file):
+            file.write(b"half")
+            raise ValueError("not this one")
+
+        def load(self, file):
+            raise AssertionError
+
+    failing = ArtifactStore(store.url, materializers=Materializers(lambda: [Failing()]))
+    stored = failing.save("a", {1, 2})
+
+    assert stored.materializer == "cloudpickle"
+    assert failing.load(stored) == {1, 2}
+    assert [path.name for path in Path(store.url).iterdir()] == ["a.pkl"]
 
 
 # The store
@@ -170,6 +341,31 @@ def test_output_lies_under_its_path_in_any_file_system(tmp_path, url):
     assert len(stored.sha256) == 64
 
 
+@pytest.fixture(scope="module")
+def bucket():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}
+    s3 = fsspec.filesystem("s3", **options)
+    s3.mkdir("trackyard-test")
+    yield "s3://trackyard-test/outputs", options
+    server.stop()
+
+
+def test_output_lies_in_a_bucket(bucket, monkeypatch):
+    url, options = bucket
+    monkeypatch.setitem(fsspec.config.conf, "s3", options)
+    store = ArtifactStore(url)
+    large = numpy.arange(3_000_000.0)  # more than one part of an upload
+
+    stored = store.save("run/array", large)
+    assert (stored.uri, stored.size) == (f"{url}/run/array.npy", large.nbytes + 128)
+    assert (store.load(stored) == large).all()
+    assert fsspec.filesystem("s3", **options).info(stored.uri)["size"] == stored.size
+    assert store.load(store.save("run/text", "text")) == "text"
+
+
 @pytest.mark.parametrize("folder", ["a b", "a%20b", "a#b", "a?b", "é", "a::b"])
 def test_store_may_lie_in_a_folder_of_any_name(tmp_path, folder):
     store = ArtifactStore(str(tmp_path / folder))
@@ -183,7 +379,7 @@ def test_changed_output_is_refused(store):
     stored = store.save("a", "text")
     Path(stored.uri).write_text('"changed"')
 
-    with pytest.raises(OutputError, match=r"a\.json: has been changed since it was stored"):
+    with pytest.raises(OutputError, match=r"a\.txt: has been changed since it was stored"):
         store.load(stored)
 
 
@@ -191,7 +387,7 @@ def test_missing_output_is_named(store):
     stored = store.save("a", "text")
     Path(stored.uri).unlink()
 
-    with pytest.raises(OutputError, match=r"a\.json: cannot be read"):
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be read"):
         store.load(stored)
 
 
@@ -203,9 +399,27 @@ def test_pickle_from_an_untrusted_store_is_not_loaded(store):
     stored = store.save("a", Bomb())
     untrusted = ArtifactStore(store.url, is_trusted=False)
 
-    with pytest.raises(OutputError, match=r"a\.pkl: is a pickle, and .* is not marked as trusted"):
+    with pytest.raises(OutputError, match=r"a\.pkl: is a pickle, .* not marked as trusted"):
         untrusted.load(stored)
     assert untrusted.load(store.save("b", "text")) == "text"
+
+
+def test_pickle_that_this_process_has_just_stored_is_loaded_again(store):
+    untrusted = ArtifactStore(store.url, is_trusted=False)
+
+    assert untrusted.load(untrusted.save("a", {1, 2})) == {1, 2}
+
+
+def test_damaged_pickle_is_not_loaded(store):
+    class Bomb:
+        def __reduce__(self):
+            return pytest.fail, ("the pickle was loaded",)
+
+    stored = store.save("a", {1, 2})
+    Path(stored.uri).write_bytes(cloudpickle.dumps(Bomb()))
+
+    with pytest.raises(OutputError, match="has been changed since it was stored"):
+        store.load(stored)
 
 
 def test_unknown_format_is_named(store):
@@ -218,7 +432,7 @@ def test_unknown_format_is_named(store):
 def test_output_that_cannot_be_loaded_is_named(store):
     stored = attrs.evolve(store.save("a", "text"), materializer="numpy")
 
-    with pytest.raises(OutputError, match=r"a\.json: cannot be loaded: ValueError"):
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be loaded: ValueError"):
         store.load(stored)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import attrs
 
 from trackyard.errors import OutputError
-from trackyard.materializers import materializer_for, materializer_named
+from trackyard.materializers import PICKLE, Materializer, Materializers
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+_LARGE = 1 << 20
 
 
 @attrs.frozen
@@ -39,11 +43,16 @@ class ArtifactStore:
     Args:
         url: A path or URL such as `s3://bucket/folder` or `memory://outputs`.
         is_trusted: Pickles are loaded from it; they run code when they are loaded.
+        materializers: The formats that it knows.
     """
 
-    def __init__(self, url: str, *, is_trusted: bool = True) -> None:
+    def __init__(
+        self, url: str, *, is_trusted: bool = True, materializers: Materializers | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self.is_trusted = is_trusted
+        self._materializers = materializers or Materializers()
+        self._own_digests: set[str] = set()
 
     def save(self, path: str, value: Any) -> StoredOutput:
         """Store a value under a relative path, to which the format's suffix is added.
@@ -51,22 +60,20 @@ class ArtifactStore:
         Raises:
             OutputError: No format can hold the value, or the store cannot be written.
         """
-        materializer = materializer_for(value)
-        try:
-            data = materializer.save(value)
-        except Exception as error:
-            raise OutputError(
-                f"an output of type {type(value).__name__} cannot be stored: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        uri = posixpath.join(self.url, path + materializer.suffix)
-        try:
-            target = self._path(uri)
-            self._file_system.makedirs(posixpath.dirname(target), exist_ok=True)
-            self._file_system.pipe_file(target, data)
-        except Exception as error:  # each file system has errors of its own
-            raise OutputError(f"{uri}: cannot be written: {error}") from error
-        return StoredOutput(uri, materializer.name, len(data), hashlib.sha256(data).hexdigest())
+        problem: Exception | None = None
+        for materializer in self._materializers.fitting(value):
+            uri = posixpath.join(self.url, path + materializer.suffix)
+            try:
+                return self._write(uri, materializer, value)
+            except _StoreError as error:
+                raise OutputError(f"{uri}: cannot be written: {error.__cause__}") from error
+            except Exception as error:  # it cannot hold it after all; another one may
+                problem = error
+                self._remove(uri)
+        raise OutputError(
+            f"an output of type {type(value).__name__} cannot be stored: "
+            f"{type(problem).__name__}: {problem}"
+        ) from problem
 
     def load(self, stored: StoredOutput) -> Any:
         """Load a value.
@@ -74,22 +81,65 @@ class ArtifactStore:
         Raises:
             OutputError: It is gone, damaged, of an unknown format, or an untrusted pickle.
         """
-        if stored.materializer == "cloudpickle" and not self.is_trusted:
-            raise OutputError(f"{stored.uri}: is a pickle, and {self.url} is not marked as trusted")
         try:
-            data = self._file_system.cat_file(self._path(stored.uri))
-        except Exception as error:
-            raise OutputError(f"{stored.uri}: cannot be read: {error}") from error
-        if hashlib.sha256(data).hexdigest() != stored.sha256:
-            raise OutputError(f"{stored.uri}: has been changed since it was stored")
-        try:
-            return materializer_named(stored.materializer).load(data)
+            materializer = self._materializers.named(stored.materializer)
         except KeyError:
             raise OutputError(f"{stored.uri}: unknown format {stored.materializer!r}") from None
-        except Exception as error:
+        is_pickle = materializer is PICKLE
+        if is_pickle and not self.is_trusted and stored.sha256 not in self._own_digests:
             raise OutputError(
-                f"{stored.uri}: cannot be loaded: {type(error).__name__}: {error}"
-            ) from error
+                f"{stored.uri}: is a pickle, which runs code when it is loaded, and {self.url} is "
+                "not marked as trusted; write artifact_store_is_trusted = true in the stack's table"
+            )
+        if is_pickle:
+            self._check(stored)
+        with closing(self._open(stored)) as file:
+            reading = _HashedFile(file)
+            try:
+                value = materializer.load(cast("BinaryIO", reading))
+            except Exception as error:
+                self._check(stored)  # it may be damaged
+                raise OutputError(
+                    f"{stored.uri}: cannot be loaded: {type(error).__name__}: {error}"
+                ) from error
+            _check_digest(reading, stored)
+        return value
+
+    def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
+        try:
+            target = self._path(uri)
+            self._file_system.makedirs(posixpath.dirname(target), exist_ok=True)
+            file = self._file_system.open(target, "wb")
+        except Exception as error:  # each file system has errors of its own
+            raise _StoreError from error
+        with closing(_HashedFile(file)) as writing:
+            try:
+                materializer.save(value, cast("BinaryIO", writing))
+            finally:
+                try:
+                    file.close()
+                except Exception as error:
+                    raise _StoreError from error
+            digest = writing.digest()
+        self._own_digests.add(digest)
+        return StoredOutput(uri, materializer.name, writing.size, digest)
+
+    def _open(self, stored: StoredOutput) -> Any:
+        try:
+            return self._file_system.open(self._path(stored.uri), "rb")
+        except Exception as error:
+            raise OutputError(f"{stored.uri}: cannot be read: {error}") from error
+
+    def _check(self, stored: StoredOutput) -> None:
+        """Read a file for its digest alone, before anything of it is used."""
+        with closing(self._open(stored)) as file:
+            _check_digest(_HashedFile(file), stored)
+
+    def _remove(self, uri: str) -> None:
+        """Take back a file that is not whole."""
+        path = self._path(uri)
+        if self._file_system.exists(path):
+            self._file_system.rm_file(path)
 
     @cached_property
     def _file_system(self) -> AbstractFileSystem:
@@ -101,3 +151,114 @@ class ArtifactStore:
     def _path(self, uri: str) -> str:
         # fsspec's own helper; `url_to_fs` would look the file system up each time.
         return str(self._file_system._strip_protocol(uri))  # noqa: SLF001
+
+
+class _StoreError(Exception):
+    """The store cannot be written; the cause says why."""
+
+
+class _HashedFile:
+    """A file without a way back, whose bytes are counted and hashed as they pass.
+
+    Large pieces are hashed beside the writing or reading of the next one: hashing lets other
+    threads run.
+    """
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._pending: Future[None] | None = None
+        self.size = 0
+
+    @cached_property
+    def _hasher(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "trackyard-hash")
+
+    def write(self, data: Any) -> int:
+        """Write bytes to the store, all of them."""
+        view = memoryview(data).cast("B")
+        self._update(view)
+        try:
+            self._file.write(view)
+        except Exception as error:
+            raise _StoreError from error
+        return len(view)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes from the store."""
+        data: bytes = self._file.read(size)
+        self._update(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the store."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readline(self) -> bytes:
+        """Read up to a line's end."""
+        data: bytes = self._file.readline()
+        self._update(data)
+        return data
+
+    def tell(self) -> int:
+        """Give how many bytes have passed."""
+        return self.size
+
+    def flush(self) -> None:
+        """Leave it to the store when it writes."""
+
+    def readable(self) -> bool:
+        """Tell that it reads."""
+        return True
+
+    def writable(self) -> bool:
+        """Tell that it writes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that there is no way back."""
+        return False
+
+    def digest(self) -> str:
+        """Give the digest of all bytes so far, as hexadecimal digits."""
+        self._wait()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the hashing; the file itself is closed by who opened it."""
+        self._wait()
+        if "_hasher" in vars(self):
+            self._hasher.shutdown()
+
+    def _update(self, data: Any) -> None:
+        self.size += len(data)
+        self._wait()
+        if len(data) < _LARGE:
+            self._hash.update(data)
+        else:
+            self._pending = self._hasher.submit(self._hash.update, data)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+
+def _check_digest(file: _HashedFile, stored: StoredOutput) -> None:
+    """Read what is left of a file and compare.
+
+    Raises:
+        OutputError: The file cannot be read, or is another one than was stored.
+    """
+    with closing(file):
+        try:
+            while file.read(16 * _LARGE):
+                pass
+        except Exception as error:
+            raise OutputError(f"{stored.uri}: cannot be read: {error}") from error
+        if file.digest() != stored.sha256:
+            raise OutputError(f"{stored.uri}: has been changed since it was stored")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trackyard.artifacts import ArtifactStore
 from trackyard.config import find_project
 from trackyard.recovery import recover_in_background
-from trackyard.stacks import Stack, artifact_store_url
+from trackyard.stacks import Stack
 from trackyard.trackers import Trackers
-from trackyard.views import PipelineRun
+from trackyard.views import PipelineRun, open_artifact_store
 
 
 class Client:
@@ -29,7 +28,7 @@ class Client:
         self._trackers = Trackers(self._project)
         self._store = Store.in_folder(self._project.home)
         recover_in_background(self._project)
-        self._artifact_store = ArtifactStore(artifact_store_url(self._project, self.active_stack))
+        self._artifact_store = open_artifact_store(self._project, self.active_stack)
 
     @property
     def active_stack(self) -> Stack:

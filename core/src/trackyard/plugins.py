@@ -31,8 +31,14 @@ logger = logging.getLogger("trackyard")
 FLAVORS = "trackyard.flavors"
 PLUGINS = "trackyard.plugins"
 ORCHESTRATORS = "trackyard.orchestrators"
-GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS)
-_KINDS = {FLAVORS: "flavor", PLUGINS: "plugin", ORCHESTRATORS: "orchestrator"}
+MATERIALIZERS = "trackyard.materializers"
+GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS, MATERIALIZERS)
+_KINDS = {
+    FLAVORS: "flavor",
+    PLUGINS: "plugin",
+    ORCHESTRATORS: "orchestrator",
+    MATERIALIZERS: "materializer",
+}
 
 # What `pip install` would bring; listed where it is not installed.
 KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio", "wandb")
@@ -119,6 +125,23 @@ def load_orchestrator(name: str) -> Any:
         PluginError: It is unknown, blocked, ambiguous or broken.
     """
     return _load_checked(_only_one(name, ORCHESTRATORS))
+
+
+def load_materializers() -> tuple[Any, ...]:
+    """Import the output formats that packages bring; one that cannot be loaded is named.
+
+    An entry point may name an object or a class without arguments.
+    """
+    loaded = []
+    for info in find_plugins(MATERIALIZERS):
+        if info.is_blocked:
+            continue
+        try:
+            found = _load_checked(info)
+            loaded.append(found() if inspect.isclass(found) else found)
+        except Exception as error:  # the class is a stranger's
+            logger.warning("%s", error)
+    return tuple(loaded)
 
 
 def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
@@ -281,7 +304,9 @@ def _load_checked(info: PluginInfo) -> Any:
         raise PluginError(
             f"{who}: {info.value} is a class; name an instance of it in the entry point"
         )
-    if info.group != ORCHESTRATORS:
+    if info.group == MATERIALIZERS:
+        _check_materializer(loaded, who)
+    if info.group in (FLAVORS, PLUGINS):
         check_hooks(loaded, who)
     if info.group == FLAVORS and not implemented_hooks(loaded):
         raise PluginError(
@@ -289,6 +314,14 @@ def _load_checked(info: PluginInfo) -> Any:
             f"run, batch) with @trackyard.hookimpl above them"
         )
     return loaded
+
+
+def _check_materializer(loaded: Any, who: str) -> None:
+    missing = [
+        name for name in ("name", "suffix", "can_save", "save", "load") if not hasattr(loaded, name)
+    ]
+    if missing:
+        raise PluginError(f"{who}: is no materializer, it lacks {listed(missing)}")
 
 
 def _load(info: PluginInfo) -> Any:

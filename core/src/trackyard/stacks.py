@@ -76,14 +76,28 @@ class ExperimentTracker:
 
 @attrs.frozen(kw_only=True)
 class Stack:
-    """A named choice of experiment trackers, orchestrator and artifact store."""
+    """A named choice of experiment trackers, orchestrator and artifact store.
+
+    Attributes:
+        orchestrator_options: What the orchestrator takes, such as `max_workers`.
+        artifact_store_is_trusted: Pickles are loaded from it; by default from a folder alone.
+    """
 
     name: str = "default"
     experiment_trackers: tuple[str, ...] = ()
     orchestrator: str = "local"
+    orchestrator_options: Mapping[str, Any] = attrs.field(factory=dict)
     artifact_store: str | None = None
+    artifact_store_is_trusted: bool | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
     place: str = attrs.field(default="default configuration: stacks.default", eq=False, repr=False)
+
+    @property
+    def trusts_pickles(self) -> bool:
+        """Pickles, which run code, are loaded from its artifact store."""
+        if self.artifact_store_is_trusted is None:
+            return "://" not in (self.artifact_store or "")
+        return self.artifact_store_is_trusted
 
 
 @attrs.frozen
@@ -94,8 +108,14 @@ class StackTable:
         factory=list, metadata=_help("Names of experiment trackers; the first one's URL is a run's")
     )
     orchestrator: str = attrs.field(default="local", metadata=_help("Name of the orchestrator"))
+    orchestrator_options: dict[str, Any] = attrs.field(
+        factory=dict, metadata=_help("What the orchestrator takes, such as max_workers")
+    )
     artifact_store: str | None = attrs.field(
         default=None, metadata=_help("Folder or URL for outputs of steps")
+    )
+    artifact_store_is_trusted: bool | None = attrs.field(
+        default=None, metadata=_help("Load pickles from it, which run code; a folder is trusted")
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
 
@@ -134,14 +154,9 @@ def load_stacks(project: Project) -> dict[str, Stack]:
                     f"{place}.experiment_trackers: no experiment tracker {tracker!r} is configured"
                     f"{did_you_mean(tracker, trackers) or f'; configured are {listed(trackers)}'}"
                 )
-        stacks[name] = Stack(
-            name=name,
-            experiment_trackers=tuple(dict.fromkeys(read.experiment_trackers)),
-            orchestrator=read.orchestrator,
-            artifact_store=read.artifact_store,
-            labels=read.labels,
-            place=place,
-        )
+        fields = attrs.asdict(read, recurse=False)
+        fields["experiment_trackers"] = tuple(dict.fromkeys(read.experiment_trackers))
+        stacks[name] = Stack(name=name, place=place, **fields)
     return stacks
 
 

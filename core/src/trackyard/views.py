@@ -9,12 +9,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.materializers import Materializers
+from trackyard.plugins import load_materializers
+from trackyard.stacks import artifact_store_url
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from trackyard.config import Project
+    from trackyard.stacks import Stack
     from trackyard.store import PipelineRunRow, StepRunRow, Store
 
 _T = TypeVar("_T")
+
+
+def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
+    """Open a stack's artifact store, with the formats of installed packages."""
+    return ArtifactStore(
+        artifact_store_url(project, stack),
+        is_trusted=stack.trusts_pickles,
+        materializers=Materializers(load_materializers),
+    )
 
 
 class Named(dict[str, _T]):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.artifacts import StoredOutput
 from trackyard.config import Project
 from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
 from trackyard.identifiers import new_id, new_name
@@ -23,13 +23,12 @@ from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.progress import Progress
 from trackyard.pipelines.types import output_names
 from trackyard.records import SEVERITY, Failure, Status
-from trackyard.stacks import artifact_store_url
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking import activated, redactor_of
 from trackyard.values import to_param
-from trackyard.views import PipelineRun
+from trackyard.views import PipelineRun, open_artifact_store
 
 
 class Orchestrator(Protocol):
@@ -64,7 +63,7 @@ class PipelineRunner:
             node.name: _select(trackers, graph.pipeline, node) for node in graph.nodes.values()
         }
         self._orchestrator: Orchestrator = trackers.orchestrator()
-        self._artifacts = ArtifactStore(artifact_store_url(project, trackers.stack))
+        self._artifacts = open_artifact_store(project, trackers.stack)
         self._store = Store.in_folder(project.home)
         self._progress = Progress()
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])

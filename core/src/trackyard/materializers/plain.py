@@ -1,0 +1,84 @@
+"""How are texts, bytes, numbers and what JSON holds of them stored?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO
+
+_JSON_SCALARS = (type(None), bool, int, float, str)
+_MOST_ITEMS = 100_000
+
+
+class TextMaterializer:
+    """Texts, in UTF-8 and without a change to their line ends."""
+
+    name = "text"
+    suffix = ".txt"
+
+    def can_save(self, value: Any) -> bool:
+        """Texts that UTF-8 holds; a lone surrogate is left to JSON and pickle."""
+        return type(value) is str and _is_encodable(value)
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        """Write the text."""
+        file.write(value.encode())
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the text."""
+        return file.read().decode()
+
+
+class JsonMaterializer:
+    """None, truth values, numbers, texts, and lists and dicts of these."""
+
+    name = "json"
+    suffix = ".json"
+
+    def can_save(self, value: Any) -> bool:
+        """Only exact types: a tuple would come back as a list."""
+        kind = type(value)
+        if kind is str:
+            return _is_encodable(value)
+        if kind in _JSON_SCALARS:
+            return kind is not int or abs(value) < 10**4000
+        if kind is list:
+            return len(value) <= _MOST_ITEMS and all(self.can_save(item) for item in value)
+        if kind is dict:
+            keys_fit = all(type(key) is str and _is_encodable(key) for key in value)
+            return keys_fit and all(self.can_save(item) for item in value.values())
+        return False
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        """Write JSON in ASCII."""
+        file.write(json.dumps(value).encode("ascii"))
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read JSON; NaN and infinities as Python writes them."""
+        return json.loads(file.read())
+
+
+class BytesMaterializer:
+    """Bytes, as they are."""
+
+    name = "bytes"
+    suffix = ".bin"
+
+    def can_save(self, value: Any) -> bool:
+        """Tell whether it is bytes."""
+        return type(value) is bytes
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        """Write the bytes."""
+        file.write(value)
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the bytes."""
+        return file.read()
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether UTF-8 keeps a text: of two lone surrogates in a row it makes one character."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
