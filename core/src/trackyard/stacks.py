@@ -154,9 +154,9 @@ def load_stacks(project: Project) -> dict[str, Stack]:
                     f"{place}.experiment_trackers: no experiment tracker {tracker!r} is configured"
                     f"{did_you_mean(tracker, trackers) or f'; configured are {listed(trackers)}'}"
                 )
-        fields = attrs.asdict(read, recurse=False)
-        fields["experiment_trackers"] = tuple(dict.fromkeys(read.experiment_trackers))
-        stacks[name] = Stack(name=name, place=place, **fields)
+        values = attrs.asdict(read, recurse=False)
+        values["experiment_trackers"] = tuple(dict.fromkeys(read.experiment_trackers))
+        stacks[name] = Stack(name=name, place=place, **values)
     return stacks
 
 
