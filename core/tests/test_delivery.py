@@ -9,6 +9,7 @@ import time
 from typing import ClassVar
 
 import pytest
+from keeper import Keeper
 from recorder import Recorder
 
 from trackyard import (
@@ -102,6 +103,18 @@ class OneAtATime(Recorder):
 
 
 @flavor
+class Forwarding(Recorder):
+    """Keeps native calls in files; the first try to forward them fails."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(forwards_native=True)
+
+    @hookimpl
+    def tracker_sync_run(self, run):
+        self.note("sync", run)
+        if len([line for line in self.calls_file.open() if '"sync"' in line]) == 1:
+            raise RetryLater("busy")
+
+
 class Hanging(Recorder):
     """Hangs in a hook until the test ends."""
 
@@ -187,6 +200,29 @@ def test_backend_says_how_long_to_wait(project):
     first, second = map(float, tried.read_text().splitlines())
 
     assert 0.7 <= second - first < 3
+
+
+def test_native_calls_are_forwarded_while_the_run_lives_and_not_after(project, monkeypatch):
+    monkeypatch.setattr("trackyard.delivery.delivery.FORWARD_EVERY", 0.01)
+    project.add_tracker("local", Forwarding)
+
+    with start_run("a"):
+        end = time.monotonic() + 10
+        while len(project.calls("sync")) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+
+    assert len(project.calls("sync")) >= 3
+    assert project.hooks()[0] == "start"
+    assert project.hooks()[-1] == "end"
+
+
+def test_native_calls_are_forwarded_by_those_alone_who_keep_them(project):
+    project.add_tracker("local", Keeper)
+
+    with start_run("a") as run:
+        run.log_metric("a", 1)
+
+    assert project.hooks() == ["start", "log", "end"]
 
 
 def test_end_comes_once(project):

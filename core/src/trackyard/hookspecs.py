@@ -103,7 +103,8 @@ def tracker_sync_run(run: Run) -> None:
 
     `trackyard sync` calls it, on an instance of its own, for a run that has ended while the
     tracker's `is_offline` was true; `tracker_url` follows. When it returns, the backend has
-    the whole run, and it is not called again.
+    the whole run, and it is not called again. It is called on a live run, too, where
+    `Capabilities.forwards_native` says so: nothing of it may be final then.
 
     Raises:
         RetryLater: The backend cannot be reached now.

@@ -217,6 +217,8 @@ class Capabilities:
         idempotence: `natural` where sending a batch twice changes nothing; `cursor` where the
             flavor writes `trackyard.cursor` with each batch and returns it from its start;
             `rebuild` where the run has to be sent again from its first record.
+        forwards_native: Native calls are kept in files in `run.folder`, and `tracker_sync_run`,
+            which core calls every few seconds while the run lives, sends what is new of them.
         shows_failure_as: `status` where the backend has a failed state, else `tag`.
     """
 
@@ -233,4 +235,5 @@ class Capabilities:
     shared_runs: bool = False
     acknowledges: Literal["batch", "end"] = "batch"
     idempotence: Literal["natural", "cursor", "rebuild"] = "natural"
+    forwards_native: bool = False
     shows_failure_as: Literal["status", "tag"] = "status"

@@ -30,6 +30,8 @@ HOOK_DEADLINE = 30.0
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.
 GATHER = 0.1
+# How often native calls that a flavor keeps in files are forwarded, in seconds.
+FORWARD_EVERY = 5.0
 # Most files that one call gets: a hook has a deadline, and a slow server takes them one by one.
 MOST_FILES = 20
 
@@ -93,6 +95,7 @@ class Delivery:
         self._adapter = Adapter(self.capabilities, run.folder)
         self._backoff = Backoff()
         self._due = 0.0
+        self._forward_at = 0.0
         self._not_before = 0.0  # what the backend itself asked for
         self._is_hurried = False
         self._reader = JournalReader(run.folder.parent, self.state.cursor)
@@ -144,6 +147,7 @@ class Delivery:
         elif not self.started.is_set():
             self._start()
         else:
+            self._forward_native()
             self._read_next()
             if self._pending:
                 self._send_next()
@@ -151,6 +155,14 @@ class Delivery:
                 self._finish(self._end)
             else:
                 self._due = time.monotonic() + self._gather()
+
+    def _forward_native(self) -> None:
+        """Have native calls forwarded while the run lives; what fails here is sent at the end."""
+        if self.capabilities.forwards_native and self._end is None:
+            now = time.monotonic()
+            if now >= self._forward_at:
+                self.hooks.sync_run(self.run)
+                self._forward_at = now + FORWARD_EVERY
 
     def close(self) -> None:
         """Leave the rest to another process."""
