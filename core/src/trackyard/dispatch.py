@@ -106,6 +106,16 @@ class TrackerHooks:
         """Upload what the SDK kept offline."""
         return self._call("tracker_sync_run", run=run)
 
+    def read_run(self, run: Run) -> Outcome:
+        """Read the run back from the backend; the value is a list of records."""
+        outcome = self._call("tracker_read_run", run=run)
+        if outcome.kind != "done":
+            return outcome
+        try:
+            return Outcome(value=list(outcome.value or ()))
+        except Exception as error:  # a generator raises when it is read
+            return Outcome("broken", reason=_reason("tracker_read_run", error))
+
     def check(self) -> list[str]:
         """Name the tracker's problems; an error is one of them."""
         outcome = self._call("tracker_check")

@@ -110,12 +110,17 @@ def load_flavor(reference: str) -> type:
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken, or breaks a rule.
     """
-    if ":" in reference:
-        info = PluginInfo(reference, FLAVORS, reference)
-    else:
-        info = _only_one(reference, FLAVORS)
-    loaded: type = _load_checked(info)
+    loaded: type = _load_checked(_flavor_info(reference))
     return loaded
+
+
+def import_flavor(reference: str) -> Any:
+    """Import what stands behind a flavor's name or dotted path, whatever rule it breaks.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken.
+    """
+    return _load(_flavor_info(reference))
 
 
 def load_orchestrator(name: str) -> Any:
@@ -272,6 +277,12 @@ def _describe(entry_point: EntryPoint, blocked: frozenset[str]) -> PluginInfo:
         summary=metadata.get("Summary") or "",
         is_blocked=bool(blocked & {_normal(entry_point.name), _normal(distribution)}),
     )
+
+
+def _flavor_info(reference: str) -> PluginInfo:
+    if ":" in reference:
+        return PluginInfo(reference, FLAVORS, reference)
+    return _only_one(reference, FLAVORS)
 
 
 def _only_one(name: str, group: str) -> PluginInfo:

@@ -155,7 +155,8 @@ class MlflowTracker:
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
         with self._connected(run.deadline) as client:
-            yield from read_records(client, self._run_id(), run.folder / "downloads")
+            run_id = read_ids(run.folder)["run_id"]
+            yield from read_records(client, run_id, run.folder / "downloads")
 
     @hookimpl
     def tracker_check(self) -> list[str]:

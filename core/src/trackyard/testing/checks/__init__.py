@@ -1,0 +1,1 @@
+"""Which checks are there? One file for each part of the contract."""

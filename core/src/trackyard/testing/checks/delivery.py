@@ -1,0 +1,189 @@
+"""Does it change nothing when the same thing is delivered again, later or from elsewhere?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from trackyard.config import in_project
+from trackyard.journal.entries import Entry
+from trackyard.records import Record
+from trackyard.testing.contract import (
+    can_be_read,
+    check,
+    declares,
+    expect,
+    outlives_its_process,
+)
+from trackyard.testing.faulty import Fault
+from trackyard.testing.stored import difference
+from trackyard.testing.workbench import Workbench, append
+from trackyard.tracking import ActiveRun
+
+_AGAIN = "Delivered at least once, and re-delivery changes nothing"
+
+
+class DeliveryChecks:
+    """The same records twice, late, out of order, in another process, from a journal."""
+
+    @check(
+        f"{_AGAIN}: idempotence natural, sending a batch twice changes nothing.",
+        declares("idempotence", "natural"),
+        can_be_read,
+    )
+    def test_batch_that_comes_twice_changes_nothing(self, workbench: Workbench) -> None:
+        workbench.break_with(Fault("tracker_log", "twice", times=1000))
+        found = workbench.difference(workbench.log(_log_some))
+        expect(not found, f"when each batch came twice, {found}")
+
+    @check(
+        "Every hook may be called again after a lost answer: a second call changes nothing.",
+        can_be_read,
+    )
+    @pytest.mark.parametrize("hook", ["tracker_start_run", "tracker_end_run", "tracker_fail_run"])
+    def test_hook_that_is_called_twice_changes_nothing(
+        self, workbench: Workbench, hook: str
+    ) -> None:
+        workbench.break_with(Fault(hook, "twice"))
+        run_id = _log_and_end(workbench, fails=hook == "tracker_fail_run")
+        found = workbench.difference(run_id)
+        expect(not found, f"when {hook} was called twice, {found}")
+        status = workbench.read(run_id).status
+        wanted = "failed" if hook == "tracker_fail_run" else "finished"
+        expect(status == wanted, f"the status is {status!r} after {hook} was called twice")
+
+    @check(f"{_AGAIN}: an answer that was lost is asked for again.", can_be_read)
+    @pytest.mark.parametrize(
+        "hook", ["tracker_start_run", "tracker_log", "tracker_end_run", "tracker_fail_run"]
+    )
+    def test_lost_answer_duplicates_nothing(self, workbench: Workbench, hook: str) -> None:
+        workbench.break_with(Fault(hook, "refuse", "after"))
+        run_id = _log_and_end(workbench, fails=hook == "tracker_fail_run")
+        found = workbench.difference(run_id)
+        expect(not found, f"when the answer of {hook} was lost, {found}")
+
+    @check("Late records keep their steps, and out of order is safe.", can_be_read)
+    def test_records_of_another_time_are_safe(self, workbench: Workbench) -> None:
+        now = time.time_ns()
+
+        def log(run: ActiveRun) -> None:
+            for step, minutes_ago in enumerate((0, 60, 30, 90, 10)):
+                moment = now - minutes_ago * 60 * 10**9
+                append(run, Entry("metrics", moment, step, {"loss": step / 2}))
+
+        found = workbench.difference(workbench.log(log))
+        expect(not found, f"of records whose times go back and forth, {found}")
+
+    @check("A tracker that is not up in time starts late, and gets everything.", can_be_read)
+    def test_late_start_loses_nothing(self, workbench: Workbench) -> None:
+        workbench.break_with(Fault("tracker_start_run", "later"))
+        found = workbench.difference(workbench.log(_log_some))
+        expect(not found, f"after a start that had to be tried twice, {found}")
+
+    @check("Delivered now or by `trackyard sync`.", can_be_read)
+    def test_sync_delivers_what_is_left(self, workbench: Workbench) -> None:
+        away = Fault("tracker_start_run", "refuse", times=2)
+        workbench.break_with(away, start_timeout=0.05, flush_timeout=0.05)
+        found = workbench.difference(workbench.log(_log_some))
+        expect(not found, f"after a sync, {found}")
+
+    @check("The journal of a run can be replayed, with original timestamps and steps.", can_be_read)
+    def test_replay_equals_live_logging(self, workbench: Workbench) -> None:
+        live = workbench.read(workbench.log(_log_some))
+        run_id = workbench.journal(_log_some)
+        report = workbench.replay(run_id)
+        expect(report.is_complete, f"the replay stopped: {report.problem}")
+        found = workbench.difference(run_id)
+        expect(not found, f"after a replay, {found}")
+        found = difference(_timeless(live.records), workbench.read(run_id))
+        expect(not found, f"of what live logging gave, after a replay {found}")
+
+    @check("The status of a run is replayed with it.", can_be_read)
+    def test_replay_keeps_the_status(self, workbench: Workbench) -> None:
+        run_id = workbench.journal(_log_some)
+        workbench.replay(run_id)
+        status = workbench.read(run_id).status
+        expect(status == "finished", f"the status is {status!r} after a replay")
+
+    @check("Doing it twice changes nothing: replay.", can_be_read)
+    def test_replay_twice_changes_nothing(self, workbench: Workbench) -> None:
+        run_id = workbench.journal(_log_some)
+        workbench.replay(run_id)
+        first = workbench.read(run_id)
+        workbench.replay(run_id)
+        found = difference(first.records, workbench.read(run_id))
+        expect(not found, f"after a second replay, {found}")
+
+    @check(
+        "A lost note of what was delivered costs a repetition, nothing else.",
+        can_be_read,
+        declares("idempotence", "natural", "cursor"),
+    )
+    def test_delivery_from_the_first_record_again_changes_nothing(
+        self, workbench: Workbench
+    ) -> None:
+        run_id = workbench.log(_log_some)
+        for state in workbench.pending(run_id).folder.rglob("delivery.json"):
+            state.unlink()  # as after a power failure
+        found = workbench.difference(run_id)
+        expect(not found, f"when all was delivered again, {found}")
+
+    @check(
+        "cursor: the flavor writes trackyard.cursor with each batch and returns it at its start.",
+        declares("idempotence", "cursor"),
+    )
+    def test_start_returns_the_cursor(self, workbench: Workbench) -> None:
+        run_id = workbench.log(_log_some)
+        run, hooks = workbench.run_of(run_id), workbench.tracker_hooks()
+        with in_project(workbench.project):
+            outcome = hooks.start_run(run)
+        expect(isinstance(outcome.value, int), f"the start returns {outcome.value!r}, no cursor")
+        expect(outcome.value > 0, f"the cursor is {outcome.value} after a run was delivered")
+
+    @check(
+        "Several processes write one run: a worker process delivers for the step's process.",
+        declares("shared_runs", True),
+        can_be_read,
+        outlives_its_process,
+    )
+    def test_worker_process_delivers_a_run(
+        self, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("TRACKYARD_ISOLATION")
+        workbench.configure(isolation="process")
+        found = workbench.difference(workbench.log(_log_some))
+        expect(not found, f"of what a worker process delivered, {found}")
+
+
+def _log_some(run: ActiveRun) -> None:
+    """Log something of each kind, as a short training would."""
+    run.log_params({"rate": 0.1, "name": "base"})
+    for step in range(30):
+        run.log_metrics({"loss": 1 / (step + 1), "train/accuracy": step / 30}, step=step)
+    run.set_tags({"stage": "dev"})
+    run.set_tag("stage", "prod")
+    run.log_text("the report", "notes/report.txt")
+
+
+def _log_and_end(workbench: Workbench, *, fails: bool) -> str:
+    try:
+        with workbench.track() as run:
+            _log_some(run)
+            if fails:
+                raise ValueError("deliberate")
+    except ValueError:
+        pass
+    return run.id
+
+
+def _timeless(records: Iterable[Record]) -> list[Record]:
+    """Leave out what belongs to a single run: its identity and the source of a replay."""
+    return [
+        record
+        for record in records
+        if not str(getattr(record, "key", "")).startswith("trackyard.")
+        and Path(str(getattr(record, "name", ""))).parts[:1] != ("trackyard",)
+    ]

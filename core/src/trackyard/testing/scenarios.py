@@ -1,0 +1,56 @@
+"""What does a user's program do in which something ends badly?
+
+    python -m trackyard.testing.scenarios SCENARIO
+
+It runs in a project whose tracker is under test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from trackyard.testing.workbench import TRACKER
+from trackyard.tracking import ActiveRun, start_run
+
+
+def main() -> None:
+    """Run the scenario that is named."""
+    with start_run("scenario", "conformance", experiment_tracker=TRACKER) as run:
+        SCENARIOS[sys.argv[1]](run)
+
+
+def _log(run: ActiveRun) -> None:
+    for step in range(20):
+        run.log_metric("loss", 1 / (step + 1), step=step)
+    run.log_param("rate", 0.1)
+
+
+def _killed(run: ActiveRun) -> None:
+    """Kill this process in the statement after a log call."""
+    _log(run)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _forks(run: ActiveRun) -> None:
+    """Log in a forked child as well, which ends without tidying up."""
+    run.log_metric("parent", 1, step=0)
+    child = os.fork()
+    if child == 0:
+        run.log_metric("child", 2, step=0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    run.log_metric("parent", 3, step=1)
+
+
+SCENARIOS: dict[str, Callable[[ActiveRun], None]] = {
+    "log": _log,
+    "killed": _killed,
+    "forks": _forks,
+}
+
+
+if __name__ == "__main__":
+    main()

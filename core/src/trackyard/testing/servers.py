@@ -1,0 +1,55 @@
+"""What does a tracker's server do when something is wrong with it?"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+# What each kind of broken server answers to any request; None is no answer at all.
+ANSWERS: dict[str, bytes | None] = {
+    "hangs": None,
+    "is busy (429)": b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
+    b"Content-Length: 4\r\nConnection: close\r\n\r\nbusy",
+    "fails (500)": b"HTTP/1.1 500 Internal Server Error\r\n"
+    b"Content-Length: 4\r\nConnection: close\r\n\r\noops",
+    "is away (503)": b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Content-Length: 4\r\nConnection: close\r\n\r\ngone",
+    "gives half an answer": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 1000\r\n\r\n{"run": {"info": ',
+}
+
+
+@contextmanager
+def broken_server(answer: bytes | None) -> Iterator[str]:
+    """Serve one answer to everything, on a port of its own; give the server's address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(50)
+        if answer is not None:
+            Thread(target=_serve, args=(listening, answer), daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def refusing_server() -> Iterator[str]:
+    """Give an address where connections are refused."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
+
+
+def _serve(listening: socket.socket, answer: bytes) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # the server was closed
+            return
+        with connection:
+            try:
+                connection.settimeout(5)
+                connection.recv(65536)
+                connection.sendall(answer)
+            except OSError:  # the client has gone
+                continue

@@ -1,0 +1,26 @@
+"""Does the MLflow flavor keep the contract?"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from trackyard.testing import FlavorSuite
+
+
+class TestMlflow(FlavorSuite):
+    @pytest.fixture
+    def config(self, tmp_path, empty_store):
+        shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+        return {"flavor": "mlflow", "tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+
+    @pytest.fixture
+    def config_for_server(self):
+        return lambda url: {"flavor": "mlflow", "tracking_uri": url}
+
+    @pytest.fixture
+    def log_natively(self):
+        import mlflow
+
+        return mlflow.log_metric
