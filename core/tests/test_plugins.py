@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trackyard import PluginError, plugins
+from trackyard.hook_rules import implemented_hooks
 from trackyard.plugins import FLAVORS, GROUPS, PLUGINS, find_plugins, load_flavor, load_plugins
 
 HEAD = "from trackyard import flavor, hookimpl\nraise_at_import = None\n"
@@ -112,7 +113,7 @@ def test_flavor_that_keeps_the_rules_is_loaded(install):
     flavor = load_flavor("acme")
 
     assert flavor.__name__ == "Tracker"
-    assert plugins.implemented_hooks(flavor) == ("tracker_start_run", "tracker_log")
+    assert implemented_hooks(flavor) == ("tracker_start_run", "tracker_log")
 
 
 def test_module_is_a_cross_cutting_plugin(install):

@@ -19,7 +19,7 @@ import pluggy
 
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
-from trackyard.plugins import implemented_hooks, marked_functions
+from trackyard.hook_rules import implemented_hooks, marked_functions
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
 from trackyard.values import to_text

@@ -1,4 +1,4 @@
-"""Which plugins are installed, and does a plugin keep the rules of the contract?
+"""Which plugins are installed, and how is one imported?
 
 Discovery reads the metadata of installed distributions and imports nothing. A plugin is imported
 when it is used, each in its own guard: pluggy's own loader stops at the first one that is broken.
@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard.errors import PluginError
+from trackyard.hook_rules import check_hooks, implemented_hooks
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -180,90 +180,6 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
     return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
 
 
-def hook_signatures() -> dict[str, tuple[str, ...]]:
-    """Give every hook of the contract with the names of its arguments."""
-    from trackyard import hookspecs
-
-    return {
-        name: tuple(inspect.signature(function).parameters)
-        for name, function in vars(hookspecs).items()
-        if name.startswith("tracker_") and inspect.isfunction(function)
-    }
-
-
-def implemented_hooks(plugin: object) -> tuple[str, ...]:
-    """Name the hooks that a plugin implements, in the order of the contract."""
-    marked = {_hook_name(name, function) for name, function in marked_functions(plugin)}
-    return tuple(name for name in hook_signatures() if name in marked)
-
-
-def marked_functions(plugin: object) -> Iterator[tuple[str, Any]]:
-    """Give a plugin's functions that are marked with `@hookimpl`, with their names."""
-    return ((name, f) for name, f in _functions(plugin) if hasattr(f, "trackyard_impl"))
-
-
-def check_hooks(plugin: object, who: str) -> None:
-    """Reject a plugin that pluggy would accept in silence and that would not work.
-
-    Args:
-        plugin: A flavor class, a module or any other object.
-        who: The plugin and its distribution, for the message.
-
-    Raises:
-        PluginError: It says what is wrong and what to type.
-    """
-    signatures = hook_signatures()
-    for name, function in _functions(plugin):
-        if name.startswith("tracker_") and not hasattr(function, "trackyard_impl"):
-            raise PluginError(
-                f"{who}: {name}() looks like a hook but is not marked; "
-                f"write @trackyard.hookimpl above it, or give it another name"
-            )
-    for name, function in marked_functions(plugin):
-        hook = _hook_name(name, function)
-        if hook not in signatures:
-            raise PluginError(
-                f"{who}: {hook}() is not a hook of Trackyard"
-                f"{did_you_mean(hook, signatures) or f'; hooks are {listed(signatures)}'}"
-            )
-        _check_kind(function, f"{who}: {name}()")
-        _check_signature(function, f"{who}: {name}()", signatures[hook])
-
-
-def _check_kind(function: Any, where: str) -> None:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise PluginError(f"{where} is async, and hooks are called directly; write a plain def")
-    if function.trackyard_impl.get("hookwrapper"):
-        raise PluginError(
-            f"{where} is a hookwrapper, which could hide what a hook raised; write wrapper=True"
-        )
-    if function.trackyard_impl.get("wrapper") and not inspect.isgeneratorfunction(function):
-        raise PluginError(f"{where} is a wrapper without a yield; write yield where the hook runs")
-
-
-def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> None:
-    parameters = list(inspect.signature(function).parameters.values())
-    if parameters and parameters[0].name == "self":
-        parameters = parameters[1:]
-    for parameter in parameters:
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            raise PluginError(
-                f"{where} takes {parameter.name!r} by keyword only, which pluggy cannot pass; "
-                f"remove the * before it"
-            )
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise PluginError(
-                f"{where} takes {parameter}, which pluggy cannot pass; "
-                f"name the arguments that it needs: {', '.join(allowed) or 'none'}"
-            )
-        if parameter.name not in allowed:
-            raise PluginError(
-                f"{where} takes {parameter.name!r}, which this hook does not offer"
-                f"{did_you_mean(parameter.name, allowed)}; "
-                f"it offers {', '.join(allowed) or 'no argument'}"
-            )
-
-
 def _describe(entry_point: EntryPoint, blocked: frozenset[str]) -> PluginInfo:
     # Any of it may be missing: a damaged distribution must not hide the others.
     metadata: Any = (entry_point.dist and entry_point.dist.metadata) or {}
@@ -381,21 +297,6 @@ def _attribute(owner: Any, name: str, who: str) -> Any:
         hint = did_you_mean(name, names)
         file = getattr(owner, "__file__", None) or owner
         raise PluginError(f"{who} cannot be loaded: {file} has no {name!r}{hint}") from None
-
-
-def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
-    """Give a plugin's functions without evaluating properties."""
-    for name in dir(plugin):
-        function = inspect.getattr_static(plugin, name, None)
-        if isinstance(function, staticmethod | classmethod):
-            function = function.__func__
-        if inspect.isfunction(function):
-            yield name, function
-
-
-def _hook_name(name: str, function: Any) -> str:
-    """Give the hook that a function implements: its own name, or what `specname=` says."""
-    return str(function.trackyard_impl.get("specname") or name)
 
 
 def _normal(name: str) -> str:

@@ -25,11 +25,12 @@ from trackyard.delivery.delivery import TrackerReport
 from trackyard.descriptions import TrackerDescription, folder_name, load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.flavors import capabilities_of
+from trackyard.hook_rules import implemented_hooks
 from trackyard.identifiers import new_id
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.lifecycle import RunGroup
-from trackyard.plugins import FLAVORS, find_plugins, implemented_hooks, load_flavor
+from trackyard.plugins import FLAVORS, find_plugins, load_flavor
 from trackyard.records import Artifact, Capabilities, Record, Run
 from trackyard.recovery import PendingRun, sync_run
 from trackyard.replay import replay_run

@@ -16,7 +16,8 @@ from typing import Any
 import attrs
 
 from trackyard.errors import PluginError
-from trackyard.plugins import FLAVORS, check_hooks, find_plugins, import_flavor
+from trackyard.hook_rules import check_hooks
+from trackyard.plugins import FLAVORS, find_plugins, import_flavor
 from trackyard.testing.contract import check, expect, is_packaged
 from trackyard.testing.workbench import Workbench
 
