@@ -102,7 +102,6 @@ class OneAtATime(Recorder):
     capabilities: ClassVar[Capabilities] = Capabilities(concurrent_runs=False)
 
 
-@flavor
 class Forwarding(Recorder):
     """Keeps native calls in files; the first try to forward them fails."""
 
@@ -115,6 +114,7 @@ class Forwarding(Recorder):
             raise RetryLater("busy")
 
 
+@flavor
 class Hanging(Recorder):
     """Hangs in a hook until the test ends."""
 
