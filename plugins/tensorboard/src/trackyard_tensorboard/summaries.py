@@ -1,0 +1,190 @@
+"""What does TensorBoard show of a record, and of a run as a whole?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard import Artifact, Batch, Failure, Run
+from trackyard_tensorboard.events import encoded, new_event
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+# Longer texts, and longer tables, are files beside the event files alone: a page has to draw them.
+MOST_CHARACTERS = 100_000
+MOST_ROWS = 200
+
+_STRING = 7  # DT_STRING in TensorFlow's types.proto
+_STATE = "trackyard"  # a plugin that TensorBoard does not have, and hence passes over
+
+
+@attrs.define
+class RunState:
+    """What is true of a run as a whole.
+
+    Attributes:
+        started_at: In nanoseconds.
+        params, tags: By key.
+        ended_at: In nanoseconds, or None while it runs.
+        status: How it ended, or `running`.
+    """
+
+    started_at: int
+    params: dict[str, Any] = attrs.field(factory=dict)
+    tags: dict[str, str] = attrs.field(factory=dict)
+    ended_at: int | None = None
+    status: str = "running"
+
+    def end(self, run: Run, failure: Failure | None) -> None:
+        """Note how the run ended."""
+        self.ended_at = run.ended_at or self.started_at
+        self.status = self.tags["trackyard.status"] = failure.status if failure else "finished"
+        if failure:
+            self.tags["trackyard.failure"] = f"{failure.kind}: {failure.message}"
+            if failure.traceback:
+                self.tags["trackyard.traceback"] = failure.traceback
+
+
+def metric_events(batch: Batch) -> Iterator[bytes]:
+    """Make an event of each row, with a scalar for each number."""
+    for step, timestamp, row in batch.rows():
+        event = new_event(timestamp, step)
+        for key, value in row.items():
+            event.summary.value.add(tag=key, simple_value=value)
+        yield encoded(event, timestamp, row.values())
+
+
+def artifact_event(artifact: Artifact) -> bytes | None:
+    """Make an event of what the page can show of an artifact; None where that is nothing."""
+    event = new_event(artifact.timestamp, artifact.step)
+    if artifact.kind in ("image", "figure"):
+        is_shown = _add_image(event, artifact)
+    elif artifact.kind in ("text", "table"):
+        is_shown = _add_document(event, artifact)
+    else:
+        is_shown = False
+    return encoded(event, artifact.timestamp) if is_shown else None
+
+
+def run_events(state: RunState) -> Iterator[bytes]:
+    """Make the events of what is true of the run as a whole: hyperparameters, tags, status."""
+    started = new_event(state.started_at)
+    value = started.summary.value.add(tag="trackyard/run")
+    value.metadata.plugin_data.plugin_name = _STATE
+    value.metadata.plugin_data.content = json.dumps(attrs.asdict(state)).encode()
+    _add_hyperparameters(started.summary, state)
+    for key, text in sorted(state.tags.items()):
+        _add_text(started.summary, f"tags/{key}", _as_code(text) if "\n" in text else text)
+    yield bytes(started.SerializeToString())
+    if state.ended_at is not None:
+        ended = new_event(state.ended_at)
+        _add_end(ended.summary, state)
+        yield bytes(ended.SerializeToString())
+
+
+def state_in(event: Event) -> RunState | None:
+    """Give the state that `run_events` has put into an event, if this is the one."""
+    for value in event.summary.value:
+        plugin = value.metadata.plugin_data
+        if plugin.plugin_name == _STATE:
+            return RunState(**json.loads(plugin.content))
+    return None
+
+
+def _add_hyperparameters(summary: Summary, state: RunState) -> None:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+    info = SessionStartInfo(start_time_secs=state.started_at / 1e9)
+    for key, value in state.params.items():
+        if isinstance(value, bool):
+            info.hparams[key].bool_value = value
+        elif isinstance(value, int | float) and math.isfinite(value):
+            info.hparams[key].number_value = value
+        else:
+            info.hparams[key].string_value = str(value)
+    data = HParamsPluginData(session_start_info=info)
+    _add_metadata(summary, "_hparams_/session_start_info", "hparams", data.SerializeToString())
+
+
+def _add_end(summary: Summary, state: RunState) -> None:
+    from tensorboard.plugins.hparams.api_pb2 import Status
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+    status = "STATUS_SUCCESS" if state.status == "finished" else "STATUS_FAILURE"
+    assert state.ended_at is not None
+    info = SessionEndInfo(status=Status.Value(status), end_time_secs=state.ended_at / 1e9)
+    data = HParamsPluginData(session_end_info=info)
+    _add_metadata(summary, "_hparams_/session_end_info", "hparams", data.SerializeToString())
+
+
+def _add_metadata(summary: Summary, tag: str, plugin: str, content: bytes) -> Summary.Value:
+    value = summary.value.add(tag=tag)
+    value.metadata.plugin_data.plugin_name = plugin
+    value.metadata.plugin_data.content = content
+    return value
+
+
+def _add_text(summary: Summary, tag: str, text: str) -> None:
+    value = _add_metadata(summary, tag, "text", b"")
+    value.tensor.dtype = _STRING
+    value.tensor.string_val.append(text.encode("utf-8", "backslashreplace"))
+    value.tensor.tensor_shape.dim.add(size=1)
+
+
+def _add_image(event: Event, artifact: Artifact) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(artifact.path) as image:
+            width, height = image.size
+            channels = len(image.getbands())
+    except OSError:  # SVG, PDF: what is no picture of points
+        return False
+    value = event.summary.value.add(tag=artifact.name)
+    value.image.height, value.image.width = height, width
+    value.image.colorspace = channels
+    value.image.encoded_image_string = artifact.path.read_bytes()
+    return True
+
+
+def _add_document(event: Event, artifact: Artifact) -> bool:
+    text = artifact.path.read_text(encoding="utf-8", errors="replace")
+    if artifact.kind == "table":
+        text = _as_markdown_table(text)
+    elif artifact.path.suffix not in (".md", ".txt"):
+        text = _as_code(text)
+    if len(text) > MOST_CHARACTERS:
+        return False
+    _add_text(event.summary, artifact.name, text)
+    return True
+
+
+def _as_markdown_table(text: str) -> str:
+    table: Mapping[str, Any] = json.loads(text)
+    rows = [table["columns"], ["---"] * len(table["columns"]), *table["data"][:MOST_ROWS]]
+    cells = ([str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _as_code(text: str) -> str:
+    """Text as it is, without markdown's marks."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def copied(artifact: Artifact, folder: Path) -> Path:
+    """Put a copy of an artifact into a folder, whole or not at all."""
+    import shutil
+
+    target = folder / artifact.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name[:200]}.part")
+    shutil.copyfile(artifact.path, part)
+    part.replace(target)
+    return target

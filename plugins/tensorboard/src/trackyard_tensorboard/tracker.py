@@ -1,0 +1,187 @@
+"""Which fields does the TensorBoard flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import attrs
+
+from trackyard import (
+    Batch,
+    Capabilities,
+    Failure,
+    Record,
+    RejectedRecords,
+    RetryLater,
+    Run,
+    flavor,
+    home,
+    hookimpl,
+)
+from trackyard_tensorboard import native
+from trackyard_tensorboard.events import EventFiles
+from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
+from trackyard_tensorboard.summaries import (
+    RunState,
+    artifact_event,
+    copied,
+    metric_events,
+    run_events,
+)
+
+
+def _project_folder() -> Path:
+    """`tensorboard` in `.trackyard/`."""  # in the docs, as the default
+    return home() / "tensorboard"
+
+
+def _absolute(path: str | Path) -> Path:
+    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
+    return home().parent / Path(path).expanduser()
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+@flavor
+class TensorboardTracker:
+    """Track runs in TensorBoard: event files in a folder, which its page shows."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(step_rule="integer", shared_runs=True)
+
+    log_dir: Path = _option(
+        "Folder for all runs, as for `tensorboard --logdir`",
+        factory=_project_folder,
+        converter=_absolute,
+    )
+    experiment_name: str | None = _option("Folder of the run, else the pipeline's", default=None)
+    tags: dict[str, str] = _option("Tags of every run", factory=dict)
+    server_url: str | None = _option("Address of a TensorBoard that serves it", default=None)
+    ui_port: int = _option("Port where `trackyard ui` serves it", default=6006)
+    _files: EventFiles | None = attrs.field(init=False, default=None)
+    _state: RunState | None = attrs.field(init=False, default=None)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        folder = self._folder(run)
+        with _later_where_the_disk_fails():
+            self._files = EventFiles(folder, run)
+            self._state = read_state(folder) or RunState(run.started_at)
+            self._state.tags = {**self.tags, **run.tags, **run.identity_tags, **self._state.tags}
+            self._files.replace_run(run_events(self._state))
+
+    @hookimpl
+    def tracker_url(self, run: Run) -> str:
+        host = (self.server_url or f"http://127.0.0.1:{self.ui_port}").rstrip("/")
+        name = self._folder(run).relative_to(self.log_dir).as_posix()
+        pattern = re.sub(r"([.+])", r"\\\1", name)
+        return f"{host}/?runFilter={quote(f'^{pattern}$', safe='')}#timeseries"
+
+    @hookimpl
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        files, state = self._started()
+        missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
+        if missing:
+            raise RejectedRecords(missing, "the file is no longer there")
+        is_new = files.is_new
+        new = attrs.evolve(
+            batch,
+            metrics=tuple(m for m in batch.metrics if is_new(m.key, m.step, m.timestamp, m.value)),
+            artifacts=tuple(
+                a for a in batch.artifacts if is_new(a.name, a.step, a.timestamp, None)
+            ),
+        )
+        with _later_where_the_disk_fails():
+            for artifact in batch.artifacts:
+                copied(artifact, self._folder(run) / ARTIFACTS)
+            files.append([*metric_events(new), *filter(None, map(artifact_event, new.artifacts))])
+            if batch.params or batch.tags:
+                state.params.update((param.key, param.value) for param in batch.params)
+                state.tags.update((tag.key, tag.value) for tag in batch.tags)
+                files.replace_run(run_events(state))
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, None)
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        self._end(run, failure)
+
+    def _end(self, run: Run, failure: Failure | None) -> None:
+        files, state = self._started()
+        state.end(run, failure)
+        with _later_where_the_disk_fails():
+            self.tracker_sync_run(run)
+            files.replace_run(run_events(state))
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+        folder = self._folder(run)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # a drive that is away: what is written meanwhile is moved there later
+            folder = run.folder / "native"
+        return native.active_run(folder)
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        kept = run.folder / "native"
+        for path in sorted(path for path in kept.rglob("*") if path.is_file()):
+            target = self._folder(run) / path.relative_to(kept)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        return read_records(self._folder(run))
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        try:
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            (self.log_dir / ".trackyard-check").touch()
+            (self.log_dir / ".trackyard-check").unlink()
+        except OSError as error:
+            return [f"log_dir cannot be written: {error}"]
+        return []
+
+    @hookimpl
+    def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
+        if self.server_url:
+            return None
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.log_dir)]
+        # Several writers may be at work in a run: native ones, and that of the portable calls.
+        command += ["--reload_multifile", "true", "--reload_interval", "5"]
+        return [*command, "--host", host, "--port", str(port or self.ui_port)]
+
+    def _folder(self, run: Run) -> Path:
+        """The same for the same `run.id`; other runs of that name have other ones."""
+        experiment = _file_name(self.experiment_name or run.experiment or "default")
+        return self.log_dir / experiment / f"{_file_name(run.name)}-{run.id[-8:]}"
+
+    def _started(self) -> tuple[EventFiles, RunState]:
+        assert self._files is not None, "core calls tracker_start_run first"
+        assert self._state is not None
+        return self._files, self._state
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]", "_", text).lstrip(".")[:60] or "_"
+
+
+@contextmanager
+def _later_where_the_disk_fails() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RetryLater(str(error)) from error

@@ -1,0 +1,109 @@
+"""What do the tests share: a project, runs as a tracker gets them, TensorBoard's reader?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trackyard import Run
+
+
+class Board:
+    """A project folder, and TensorBoard's own view of its runs."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.root = root
+        self.log_dir = home / "tensorboard"
+
+    def configure(self, **fields: str) -> None:
+        lines = [f"{key} = {value}" for key, value in fields.items()]
+        text = "\n".join(["[experiment_trackers.board]", 'flavor = "tensorboard"', *lines, ""])
+        (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
+
+    def runs(self) -> list[str]:
+        """Name the runs as TensorBoard does, by the folders that hold event files."""
+        found = {path.parent for path in self.log_dir.rglob("*tfevents*")}
+        return sorted(path.relative_to(self.log_dir).as_posix() for path in found)
+
+    def folder(self, name: str) -> Path:
+        """Give the folder of the only run whose name begins so."""
+        (found,) = [run for run in self.runs() if run.split("/")[1].startswith(f"{name}-")]
+        return self.log_dir / found
+
+    def reader(self, name: str) -> Any:
+        """Read a run with TensorBoard's own library."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        reader = EventAccumulator(str(self.folder(name)), size_guidance={"scalars": 0})
+        return reader.Reload()
+
+    def scalars(self, name: str, tag: str) -> list[tuple[int, float]]:
+        return [(each.step, each.value) for each in self.reader(name).Scalars(tag)]
+
+    def text(self, name: str, tag: str) -> str:
+        (tensor,) = self.reader(name).Tensors(tag)
+        return tensor.tensor_proto.string_val[0].decode()
+
+    def session(self, name: str, part: str) -> Any:
+        """Give what the page of hyperparameters reads: the session's start or end."""
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        content = self.reader(name).SummaryMetadata(f"_hparams_/{part}").plugin_data.content
+        return getattr(HParamsPluginData.FromString(content), part)
+
+    def python(self, code: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run code in a fresh interpreter."""
+        return self._run(["-c", code], env)
+
+    def trackyard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line."""
+        return self._run(["-m", "trackyard", *arguments], {})
+
+    def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            check=False,
+            cwd=self.root,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """Make a project with the tracker `board` the working directory."""
+    for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    # A worker process would import TensorBoard anew for each test.
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    board = Board(root, tmp_path / "home")
+    board.configure()
+    return board
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """Give a function that makes a run as core gives it to a tracker; it is always the same run."""
+
+    def make(**fields: Any) -> Run:
+        place = tmp_path / "folder"
+        place.mkdir(exist_ok=True)
+        fields = {"id": "0" * 31 + "1", "name": "made", "experiment": "made", **fields}
+        return Run(started_at=time.time_ns(), folder=place, **fields)
+
+    return make
