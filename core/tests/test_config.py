@@ -450,7 +450,10 @@ MISTAKES = {
     "unknown section": ("[stack.a]", "stack: unknown key; did you mean 'stacks'?"),
     "odd section": (
         "[zebra]",
-        "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'stacks', 'store'",
+        (
+            "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'journal', 'stacks', "
+            "'store'"
+        ),
     ),
     "section is no table": ("stacks = 5", "stacks: must be a table, not 5"),
     "tracker is no table": (

@@ -17,6 +17,7 @@ from trackyard.delivery.worker import Worker
 from trackyard.descriptions import folder_name, is_portable
 from trackyard.errors import RequiredTrackerError
 from trackyard.guarding import watch_over
+from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
 from trackyard.pending import mark_as_complete
 from trackyard.plugins import load_plugins
@@ -44,6 +45,9 @@ class RunGroup:
         project: Where the runs' folders go.
         redactor: Keeps secrets out of what is written down.
         parent: The pipeline run as a run (`step=None`), or None where there is no pipeline.
+
+    Raises:
+        ConfigError: The project's `[journal]` is wrong.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class RunGroup:
     ) -> None:
         self.redactor = redactor or Redactor()
         self._project = project
+        self._journal_options = load_journal_options(project)
         self._runs_folder = _writable(project.home) / "runs"
         self._workers: dict[str, AnyWorker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -143,7 +148,8 @@ class RunGroup:
         return reports
 
     def _new_run(self, run: Run) -> TrackedRun:
-        tracked = TrackedRun(run, self._runs_folder / run.id, self._plugins, self.redactor)
+        folder = self._runs_folder / run.id
+        tracked = TrackedRun(run, folder, self._plugins, self.redactor, self._journal_options)
         self._runs.append(tracked)
         return tracked
 

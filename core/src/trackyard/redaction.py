@@ -51,3 +51,23 @@ class Redactor:
         except Exception:  # such as a SyntaxError with odd fields
             text = "".join(traceback.format_tb(error.__traceback__))
         return Failure(status, type(error).__name__, self.redact(message), self.redact(text))
+
+
+class RedactedKeys(dict[str, str]):
+    """Keys of metrics and what is written for them: each is searched for secrets once.
+
+    Args:
+        redactor: What searches them.
+    """
+
+    _MOST = 10_000  # keys that are made anew for each call must not fill the memory
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def __missing__(self, key: str) -> str:
+        redacted = self._redactor.redact(key)
+        if len(self) < self._MOST:
+            self[key] = redacted
+        return redacted

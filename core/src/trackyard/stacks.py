@@ -15,7 +15,7 @@ from trackyard.structuring import structure
 from trackyard.suggestions import did_you_mean, listed
 
 DEFAULT_TRACKER = "local"
-_SECTIONS = ("active_stack", "experiment_trackers", "stacks", "store")
+_SECTIONS = ("active_stack", "experiment_trackers", "journal", "stacks", "store")
 
 
 def _positive(_: Any, __: Any, value: float) -> None:

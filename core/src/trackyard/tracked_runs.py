@@ -18,11 +18,12 @@ from trackyard.descriptions import TrackerDescription, folder_name, save_descrip
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
 from trackyard.interruption import Terminated
+from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.pending import mark_as_pending
 from trackyard.records import Artifact, Failure, Metric, Param, Record, Run, Tag
-from trackyard.redaction import Redactor
+from trackyard.redaction import RedactedKeys, Redactor
 from trackyard.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
@@ -52,16 +53,25 @@ class TrackedRun:
         folder: The run's folder, which holds those.
         plugins: Cross-cutting plugins.
         redactor: Keeps secrets out of what is written down.
+        options: How soon the disk has to hold what is journaled.
     """
 
-    def __init__(self, run: Run, folder: Path, plugins: NamedPlugins, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        plugins: NamedPlugins,
+        redactor: Redactor,
+        options: JournalOptions | None = None,
+    ) -> None:
         self.run = run
         self.folder = folder
         self.redactor = redactor
         self.deliveries: dict[str, AnyDelivery] = {}
         self.native_runs: dict[str, object] = {}
         self.last_metrics: dict[str, float] = {}
-        self._journal = JournalWriter(folder, f"r{process_rank()}")
+        self.keys = RedactedKeys(redactor)
+        self._journal = JournalWriter(folder, f"r{process_rank()}", options)
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
@@ -91,13 +101,19 @@ class TrackedRun:
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
 
-    def append_metrics(self, timestamp: int, step: float | None, metrics: dict[str, float]) -> None:
+    def append_metrics(
+        self,
+        timestamp: int,
+        step: float | None,
+        metrics: dict[str, float],
+        are_finite: bool = False,
+    ) -> None:
         """Journal numbers of one moment: the call that stands in training loops."""
         if self._filters:
             self.append(Entry("metrics", timestamp, step, metrics))
         else:
-            self._journal.append_metrics(timestamp, step, metrics)
-            self.last_metrics.update(metrics)
+            self._journal.append_metrics(timestamp, step, metrics, are_finite)
+            self.last_metrics |= metrics
 
     def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
         """Begin to carry the run to a tracker."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path, PurePosixPath
+from time import time_ns
 from typing import Any
 
 from trackyard import media
@@ -37,6 +37,8 @@ class ActiveRun:
 
     def __init__(self, tracked: TrackedRun) -> None:
         self._tracked = tracked
+        self._append_metrics = tracked.append_metrics
+        self._keys = tracked.keys
         self._is_disabled = is_disabled()
         self._files = 0
         self._warned: set[str] = set()
@@ -73,45 +75,47 @@ class ActiveRun:
             value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
             step: The training step that it belongs to.
         """
-        number = to_number(value)
+        # The usual types are told apart here: this call stands in training loops.
+        text = self._keys[key if type(key) is str else to_text(key)]
+        number = value if type(value) is float else to_number(value)
         if number is None:
-            self._warn(f"metric {to_text(key)!r} was not logged: {_shown(value)} is no number")
-            return
-        if not self._is_disabled:
-            metrics = {to_text(key): number}
-            self._tracked.append_metrics(time.time_ns(), to_step(step), metrics)
+            self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
+        elif not self._is_disabled:
+            is_finite = number - number == 0.0
+            self._append_metrics(time_ns(), to_step(step), {text: number}, is_finite)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log several numbers of the same moment and step."""
-        numbers = {}
+        numbers, keys = {}, self._keys
         for key, value in self._pairs("log_metrics", metrics):
-            number = to_number(value)
+            number = value if type(value) is float else to_number(value)
             if number is None:
-                self._warn(f"metric {key!r} was not logged: {_shown(value)} is no number")
+                self._warn(f"metric {keys[key]!r} was not logged: {_shown(value)} is no number")
             else:
-                numbers[key] = number
+                numbers[keys[key]] = number
         if numbers and not self._is_disabled:
-            self._tracked.append_metrics(time.time_ns(), to_step(step), numbers)
+            total = sum(numbers.values())
+            self._append_metrics(time_ns(), to_step(step), numbers, total - total == 0.0)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log one input of the run, such as a learning rate."""
-        self._append(Entry("params", time.time_ns(), None, {to_text(key): to_param(value)}))
+        self._append(Entry("params", time_ns(), None, {to_text(key): to_param(value)}))
 
     def log_params(self, params: Any) -> None:
         """Log several inputs: a mapping, pairs, or an object such as an argparse Namespace."""
         pairs = {key: to_param(value) for key, value in self._pairs("log_params", params)}
         if pairs:
-            self._append(Entry("params", time.time_ns(), None, pairs))
+            self._append(Entry("params", time_ns(), None, pairs))
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set one label; the last value counts."""
-        self._append(Entry("tags", time.time_ns(), None, {to_text(key): to_text(value)}))
+        self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(value)}))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several labels."""
         pairs = {key: to_text(value) for key, value in self._pairs("set_tags", tags)}
         if pairs:
-            self._append(Entry("tags", time.time_ns(), None, pairs))
+            self._append(Entry("tags", time_ns(), None, pairs))
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Log a file, or every file of a folder, as it is now.
@@ -163,7 +167,7 @@ class ActiveRun:
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {name!r} was not logged: {problem}")
             return
-        now = time.time_ns()
+        now = time_ns()
         name = media.with_suffix_of(name, saved.path)
         artifact = Artifact(name, saved.path, saved.kind, saved.media_type, to_step(step), now)
         self._append(Entry("artifact", now, artifact.step, artifact))
@@ -171,7 +175,7 @@ class ActiveRun:
     def _new_file(self, name: str) -> Path:
         """Give a path for a copy, in a folder of its own; its file name is that of the artifact."""
         self._files += 1
-        folder = self._tracked.folder / "artifacts" / f"{self._files:06d}-{time.time_ns():x}"
+        folder = self._tracked.folder / "artifacts" / f"{self._files:06d}-{time_ns():x}"
         folder.mkdir(parents=True, mode=0o700)
         last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
         last = last.encode("utf-8", "backslashreplace").decode().replace("\0", "_")

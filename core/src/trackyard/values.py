@@ -37,8 +37,10 @@ def to_number(value: Any) -> float | None:
 
 def to_step(value: Any) -> int | float | None:
     """Give a training step as an int where it is whole, else as a float; None for anything odd."""
-    if value is None or type(value) is int:
-        return value if value is None or abs(value) <= _LARGEST_INTEGER else _clamped(value)
+    if type(value) is int:
+        return value if -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER else _clamped(value)
+    if value is None:
+        return None
     number = to_number(value)
     if number is None or not math.isfinite(number):
         return None
@@ -89,7 +91,7 @@ def to_pairs(values: Any) -> list[tuple[str, Any]] | None:
                 items = dict(vars(values)).items()
             else:
                 items = dict(values).items()
-            return [(to_text(key), value) for key, value in items]
+            return [(k if type(k) is str else to_text(k), value) for k, value in items]
         except RuntimeError:  # "dictionary changed size during iteration"
             continue
         except Exception:

@@ -32,7 +32,13 @@ def test_metrics_come_back_exactly(metrics, step, timestamp):
     entry = Entry("metrics", timestamp, step, metrics)
 
     assert there_and_back(entry) == entry
-    assert decode_entry(encode_metrics(timestamp, step, metrics), FOLDER) == entry
+    assert (
+        decode_entry(
+            encode_metrics(timestamp, step, metrics, all(map(math.isfinite, metrics.values()))),
+            FOLDER,
+        )
+        == entry
+    )
 
 
 def test_not_a_number_and_infinities_come_back():

@@ -128,16 +128,15 @@ def test_a_huge_length_allocates_nothing(tmp_path):
     segment = written(tmp_path / "run")
     data = bytearray(segment.read_bytes())
     second = data.index(b"\n") + 1
-    data[second + 20 : second + 28] = b"ffffffff"
+    data[second + 21 : second + 29] = b"ffffffff"
     segment.write_bytes(data)
 
     assert steps(tmp_path / "run") == list(range(1, COUNT))
 
 
 def test_a_missing_segment_is_counted_and_the_others_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("trackyard.journal.writer.SMALLEST_SEGMENT", 4096)
-    monkeypatch.setattr("trackyard.journal.writer.LARGEST_SEGMENT", 4096)
-    monkeypatch.setattr("trackyard.journal.writer._RESERVE", 256)
+    monkeypatch.setattr("trackyard.journal.writer.SMALLEST_SEGMENT", 24 * 1024)
+    monkeypatch.setattr("trackyard.journal.writer.LARGEST_SEGMENT", 24 * 1024)
     segment = written(tmp_path / "run", 200)
     segment.with_name(segment.name.replace("000001", "000002")).unlink()
     reader = JournalReader(tmp_path / "run")

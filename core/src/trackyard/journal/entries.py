@@ -53,15 +53,16 @@ class Entry(NamedTuple):
                 return []
 
 
-def encode_metrics(timestamp: int, step: float | None, metrics: dict[str, float]) -> bytes:
+def encode_metrics(
+    timestamp: int, step: float | None, metrics: dict[str, float], are_finite: bool
+) -> bytes:
     """Write numbers of one moment, as `encode_entry` does, without the entry in between."""
-    for value in metrics.values():
-        if value - value != 0.0:  # true for NaN and infinities alone
-            return encode_entry(Entry("metrics", timestamp, step, metrics))
-    try:
-        return _encode(("metrics", timestamp, step, metrics))
-    except UnicodeEncodeError:
-        return encode_entry(Entry("metrics", timestamp, step, metrics))
+    if are_finite:
+        try:
+            return _encode(("metrics", timestamp, step, metrics))
+        except UnicodeEncodeError:
+            pass
+    return encode_entry(Entry("metrics", timestamp, step, metrics))
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -82,6 +83,11 @@ def encode_entry(entry: Entry) -> bytes:
     except (UnicodeEncodeError, msgspec.ValidationError, TypeError, OverflowError, ValueError):
         # Lone surrogates: the standard library writes them as escapes.
         return json.dumps((entry.kind, entry.timestamp, entry.step, data), default=str).encode()
+
+
+def is_header(payload: bytes) -> bool:
+    """Tell whether this is the entry that each file of a journal begins with."""
+    return payload.startswith(b'["header"')
 
 
 def decode_entry(payload: bytes, folder: Path) -> Entry | None:

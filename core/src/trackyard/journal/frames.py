@@ -1,22 +1,28 @@
 """How does an entry lie in a file so that damage costs that entry alone?
 
-A frame is one line: `~1 <sequence:16> <length:8> <crc:8> <JSON>` and a newline, numbers as
-hexadecimal digits. JSON holds no raw newline and no NUL, so that a newline is an exact place to
-start again after damage, and a NUL marks the end of a preallocated file. The checksum covers head
-and text, and starts from a salt made of the file's own name: a frame of another run, or one that
-was logged as a value, is not accepted.
+A frame is one line: `~1 <number> <length> <checksum> <JSON>` and a newline, the head in groups of
+eight hexadecimal digits, of which the sequence number has two. JSON holds no raw newline and no
+NUL, so that a newline is an exact place to start again after damage, and a NUL marks the end of a
+preallocated file. The checksum covers the text, and starts from the sequence number and a salt made
+of the file's own name: a damaged number, a frame of another run, or one that was logged as a value,
+is not accepted.
 """
 
 from __future__ import annotations
 
+import struct
+from binascii import hexlify, unhexlify
 from typing import NamedTuple
 from zlib import crc32
 
 from trackyard.errors import TrackyardError
 
-HEAD = 38
+HEAD = 39
 LARGEST = 16 * 1024 * 1024  # a longer length is damage; refused before anything is allocated
 _MARK = b"~1 "
+_PRIME = 2**32 - 5  # by a prime each of the 64 bits of a number counts
+_NUMBERS = struct.Struct(">QII")
+_pack = _NUMBERS.pack
 
 
 class JournalFormatError(TrackyardError):
@@ -38,8 +44,8 @@ def salt_of(run_id: str, writer: str, segment: int) -> int:
 
 def encode_frame(sequence: int, payload: bytes, salt: int) -> bytes:
     """Write a frame."""
-    head = b"~1 %016x %08x " % (sequence, len(payload))
-    return b"%b%08x %b\n" % (head, crc32(payload, crc32(head, salt)), payload)
+    checksum = crc32(payload, (salt + sequence) % _PRIME)
+    return b"~1 %b %b\n" % (hexlify(_pack(sequence, len(payload), checksum), " ", -4), payload)
 
 
 def check_format(data: bytes) -> None:
@@ -67,19 +73,27 @@ def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
     return frame
 
 
+def frames_of(data: bytes, salt: int) -> list[Frame]:
+    """Give every valid frame."""
+    frames: list[Frame] = []
+    while frame := next_frame(data, frames[-1].end if frames else 0, salt):
+        frames.append(frame)
+    return frames
+
+
 def _frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
     head = data[offset : offset + HEAD]
     if len(head) < HEAD or head[:3] != _MARK:
         return None
     try:
-        sequence, length, crc = int(head[3:19], 16), int(head[20:28], 16), int(head[29:37], 16)
-    except ValueError:
+        sequence, length, crc = _NUMBERS.unpack(unhexlify(head[3:38].replace(b" ", b"")))
+    except (ValueError, struct.error):
         return None
     end = offset + HEAD + length
     if length > LARGEST or end > len(data):
         return None
     payload = data[offset + HEAD : end]
-    if crc32(payload, crc32(head[:29], salt)) != crc:
+    if crc32(payload, (salt + sequence) % _PRIME) != crc:
         return None
     # A damaged newline costs nothing: the checksum has vouched for the rest.
     return Frame(sequence, payload, end + 1)

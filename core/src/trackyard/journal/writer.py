@@ -7,27 +7,36 @@ cannot be had (network file systems, no `posix_fallocate`) each record is one `o
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
-import mmap
 import os
 import secrets
 import time
 from collections import deque
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import RLock
+
+import attrs
 
 from trackyard.forks import leave_in_forked_child
-from trackyard.journal.entries import Entry, encode_entry, encode_metrics
-from trackyard.journal.filesystems import can_be_mapped
-from trackyard.journal.frames import encode_frame, salt_of
+from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
+from trackyard.journal.entries import Entry, encode_entry, encode_metrics, is_header
+from trackyard.journal.frames import frames_of, salt_of
+from trackyard.journal.segments import (
+    LARGEST_SEGMENT,
+    RESERVE,
+    SMALLEST_SEGMENT,
+    IgnoredErrors,
+    WrittenSegment,
+    open_private,
+    open_segment,
+)
+from trackyard.records import Failure
 
 logger = logging.getLogger("trackyard")
 
 FORMAT = "1.0"
-# A segment is larger than the one before it, so that small runs stay small.
-SMALLEST_SEGMENT, LARGEST_SEGMENT = 64 * 1024, 16 * 1024 * 1024
-_RESERVE = 16 * 1024  # kept free in each segment, so that the run's end fits on a full disk
 _RETRY_AFTER = 1.0  # seconds until a disk that refused a segment is asked again
 
 
@@ -40,79 +49,99 @@ class JournalWriter:
         folder: The run's folder; its name is the run's id.
         role: How the file's name begins: `r` and the rank for a process that tracks the run;
             only such a process's lock says that the run is alive.
+        options: How soon the disk has to hold what is written.
     """
 
-    def __init__(self, folder: Path, role: str = "r0") -> None:
+    def __init__(
+        self, folder: Path, role: str = "r0", options: JournalOptions | None = None
+    ) -> None:
         self.dropped = 0
         self._folder = folder
         self._role = role
+        self._options = options or JournalOptions()
         self._forget()
         leave_in_forked_child(self)
 
     def _forget(self) -> None:
         """Begin without files, as a new process does."""
         # Replaced, never released: a lock that another thread held at the fork stays held.
-        self._lock = Lock()
-        self._owner: int | None = None
+        self._lock = RLock()
+        self._is_writing = False
         self._deferred: deque[bytes] = deque()
-        self._segment: _Segment | None = None
+        self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
         self._lock_file: int | None = None
         self._retry_at = 0.0
         self._is_closed = False
+        self._interval_sync: IntervalSync | None = None
+        is_awaited = self._options.durability == "record"
+        self._commit = GroupCommit(self.synchronise) if is_awaited else None
         self.name = f"{self._role}-p{os.getpid()}-{secrets.token_hex(2)}"
-
-    def append(self, entry: Entry) -> None:
-        """Write an entry; when this returns, a killed process loses it no more."""
-        self._append(encode_entry(entry))
-
-    def append_metrics(self, timestamp: int, step: float | None, metrics: dict[str, float]) -> None:
-        """Write numbers of one moment, likewise: the call that stands in training loops."""
-        self._append(encode_metrics(timestamp, step, metrics))
-
-    def _append(self, payload: bytes, reserve: int = _RESERVE) -> None:
-        """Write under the lock.
-
-        A signal handler or finalizer that logs while this very thread is writing leaves its entry
-        behind, and it is written before the lock is released.
-        """
-        thread = get_ident()
-        if self._owner == thread:
-            self._deferred.append(payload)
-            return
-        with self._lock:
-            self._owner = thread
-            try:
-                self._write(payload, reserve)
-                while self._deferred:
-                    self._write(self._deferred.popleft(), _RESERVE)
-            finally:
-                self._owner = None
 
     @property
     def has_entries(self) -> bool:
         """Tell whether anything was written."""
         return self._next[0] > 0
 
+    def append(self, entry: Entry) -> None:
+        """Write an entry; when this returns, a killed process loses it no more."""
+        self._append(encode_entry(entry))
+
+    def append_metrics(
+        self,
+        timestamp: int,
+        step: float | None,
+        metrics: dict[str, float],
+        are_finite: bool = False,
+    ) -> None:
+        """Write numbers of one moment, likewise: the call that stands in training loops.
+
+        Args:
+            timestamp: The moment, in nanoseconds since the epoch.
+            step: The training step, or None.
+            metrics: The numbers.
+            are_finite: None of them is NaN or infinite, for which JSON has no name.
+        """
+        self._append(encode_metrics(timestamp, step, metrics, are_finite))
+
     def append_end(self, entry: Entry) -> None:
         """Write the run's end, for which space was reserved, and a count of what was dropped."""
-        if self._segment is not None and self._segment.is_deleted():
-            with self._lock:  # someone has removed the folder: the end, at least, is written anew
-                self._segment = None
+        with self._lock:
+            if self._segment is not None and self._segment.is_deleted():
+                self._segment = None  # the end, at least, is written anew
         if self.dropped:
             dropped = Entry("dropped", entry.timestamp, None, {"count": self.dropped})
             self._append(encode_entry(dropped), reserve=0)
+            logger.warning("%s: %d record(s) were lost", self._folder, self.dropped)
+        before = self.dropped
         self._append(encode_entry(entry), reserve=0)
+        if self.dropped > before and isinstance(entry.data, Failure):
+            self._append(encode_entry(entry._replace(data=_shortened(entry.data))), reserve=0)
 
-    def synchronise(self) -> None:
-        """Ask the disk to hold what was written, for the sake of power failures."""
+    def synchronise(self) -> int:
+        """Have the disk hold what was written, for the sake of power failures.
+
+        Returns:
+            The sequence number up to which it does, or will never do.
+        """
         with self._lock:
-            if self._segment is not None:
-                self._segment.synchronise()
+            segment, (sequence, offset) = self._segment, self._next
+            if segment is None or segment.synced == offset:
+                return sequence - 1
+        try:
+            segment.synchronise(offset)  # without the lock: others go on writing
+        except OSError as error:
+            self._move_from(segment, error)
+        return sequence - 1
 
     def close(self) -> None:
         """Cut the file to its length and release the lock that says that this process lives."""
+        if self._interval_sync is not None:
+            self._interval_sync.stop()
+            self._interval_sync = None
+        if self._options.durability != "process":
+            self.synchronise()
         with self._lock:
             if self._segment is not None:
                 self._segment.close(self._next[1])
@@ -122,21 +151,56 @@ class JournalWriter:
                 self._lock_file = None
             self._is_closed = True
 
-    def _write(self, payload: bytes, reserve: int) -> None:
-        sequence, offset = self._next
-        try:
-            end = 0
-            if self._segment is not None:
-                end = self._segment.write(sequence, payload, offset, reserve)
-            if not end:
-                segment = self._next_segment(len(payload))
+    def _append(self, payload: bytes, reserve: int = RESERVE) -> None:
+        """Write under the lock.
+
+        A signal handler or finalizer that logs while this very thread is writing leaves its entry
+        behind, and it is written before the lock is released.
+        """
+        with self._lock:
+            if self._is_writing:
+                self._deferred.append(payload)
+                return
+            self._is_writing = True
+            try:
                 sequence, offset = self._next
-                end = segment.write(sequence, payload, offset)
-        except OSError as error:
-            self._count_as_dropped(error)
-        else:
-            # One assignment: a Ctrl-C between two would give the next entry the same number.
-            self._next = sequence + 1, end
+                segment = self._segment
+                end = segment.write(sequence, payload, offset, reserve) if segment else 0
+                if end:
+                    # One assignment: a Ctrl-C between two would give the next entry this number.
+                    self._next = sequence + 1, end
+                else:
+                    self._write_slowly(payload, reserve)
+                while self._deferred:
+                    self._write_slowly(self._deferred.popleft(), RESERVE)
+            except OSError as error:
+                self._count_as_dropped(error)
+            finally:
+                self._is_writing = False
+        if self._commit is not None:
+            self._commit.wait_for(self._next[0] - 1)
+
+    def _write_slowly(self, payload: bytes, reserve: int) -> None:
+        """Write where there is no segment yet, where it is full, or where a look at it is due."""
+        if self._write_here(payload, reserve):
+            return
+        if self._options.durability != "process":
+            self.synchronise()
+        self._next_segment(len(payload), RESERVE if reserve == 0 else SMALLEST_SEGMENT)
+        if not self._write_here(payload, reserve):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _write_here(self, payload: bytes, reserve: int) -> bool:
+        segment = self._segment
+        while segment is not None:
+            sequence, offset = self._next
+            end = segment.write(sequence, payload, offset, reserve)
+            if end:
+                self._next = sequence + 1, end
+                return True
+            if not segment.goes_on():
+                return False
+        return False
 
     def _count_as_dropped(self, error: OSError) -> None:
         self.dropped += 1
@@ -145,11 +209,18 @@ class JournalWriter:
         if self.dropped == 1:
             logger.warning("%s: records are lost: %s", self._folder, error.strerror or error)
 
-    def _next_segment(self, length: int) -> _Segment:
+    def _next_segment(self, length: int, smallest: int) -> WrittenSegment:
+        """Go on in a new file, with room for an entry of a length in bytes.
+
+        Raises:
+            OSError: It cannot be made now.
+        """
         if self._is_closed:
             raise OSError(0, "the run has ended")
         if time.monotonic() < self._retry_at:
             raise OSError(0, "the disk refused them a moment ago")
+        if self._segment is not None and self._segment.is_deleted():
+            logger.warning("%s was deleted while it was written", self._folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # or anew, if it was deleted
         if self._lock_file is None:
             self._open_lock()
@@ -159,22 +230,60 @@ class JournalWriter:
         size = min(SMALLEST_SEGMENT * 4 ** (number - 1), LARGEST_SEGMENT)
         path = self._folder / f"{self.name}.{number:06d}.tyj"
         salt = salt_of(self._folder.name, self.name, number)
-        segment = _Segment(path, max(size, length + 4096 + _RESERVE), salt)
+        segment = open_segment(path, max(size, length + 4096 + RESERVE), smallest, salt)
         header = {"format": FORMAT, "first_sequence": sequence, "pid": os.getpid()}
         entry = Entry("header", time.time_ns(), None, header)
-        end = segment.write(sequence, encode_entry(entry), 0)
+        end = segment.write(sequence, encode_entry(entry), 0, 0)
         # Changed first and closed then: a child that is forked between must find open files.
         old, old_length = self._segment, self._next[1]
         self._segment = segment
         self._next = sequence + 1, end
         if old is not None:
             old.close(old_length)
+        if self._options.durability != "process":
+            self._prepare_for_power_failure()
         return segment
+
+    def _prepare_for_power_failure(self) -> None:
+        """Have the disk hold that there is a new file; begin to ask it every now and then."""
+        with IgnoredErrors():
+            for path in (*self._folder.iterdir(), self._folder, self._folder.parent):
+                if path.suffix == ".json" or path.is_dir():
+                    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        os.fsync(file)
+                    finally:
+                        os.close(file)
+        if self._options.durability == "interval" and self._interval_sync is None:
+            self._interval_sync = IntervalSync(self.synchronise, self._options.sync_interval)
+
+    def _move_from(self, segment: WrittenSegment, error: OSError) -> None:
+        """Write once more, into a new file, what the disk has failed to hold.
+
+        After a failure the system takes the pages for clean, so that a second try would succeed
+        without writing them. The entries keep their numbers, hence no reader gets one twice.
+        """
+        with self._lock:
+            if self._segment is not segment:
+                return
+            logger.warning("%s: the disk failed: %s", self._folder, error.strerror)
+            sequence, offset = self._next
+            frames = frames_of(segment.read(segment.synced, offset), segment.salt)
+            lost = [frame for frame in frames if not is_header(frame.payload)]
+            try:
+                self._next = (lost[0].sequence - 1 if lost else sequence), offset
+                new = self._next_segment(offset - segment.synced, SMALLEST_SEGMENT)
+                for frame in lost:
+                    self._write_here(frame.payload, RESERVE)
+                new.synchronise(self._next[1])
+            except OSError as again:
+                self._next = max(self._next[0], sequence), self._next[1]
+                logger.warning("%s: a power failure may cost records: %s", self._folder, again)
 
     def _open_lock(self) -> None:
         """Hold a lock for as long as this process lives."""
-        self._lock_file = _open(self._folder / f"{self.name}.lock")
-        with _IgnoredErrors():  # some network file systems know no locks
+        self._lock_file = open_private(self._folder / f"{self.name}.lock")
+        with IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def leave_to_parent(self) -> None:
@@ -190,81 +299,7 @@ class JournalWriter:
             self._forget()
 
 
-class _Segment:
-    """One file of a journal, memory-mapped where that is safe.
-
-    Raises:
-        OSError: The file cannot be made: a full disk is noticed here, when the file is
-            preallocated, and not as a SIGBUS when the map is written.
-    """
-
-    def __init__(self, path: Path, size: int, salt: int) -> None:
-        self._salt = salt
-        self._size = size
-        self._map: mmap.mmap | None = None
-        self._file = _open(path, os.O_EXCL)
-        try:
-            if can_be_mapped(path.parent):
-                os.posix_fallocate(self._file, 0, size)
-                self._map = mmap.mmap(self._file, size)
-        except OSError:
-            os.close(self._file)
-            path.unlink(missing_ok=True)
-            raise
-
-    def write(self, sequence: int, payload: bytes, offset: int, reserve: int = 0) -> int:
-        """Write a frame at an offset; give the offset behind it, or 0 where it does not fit."""
-        frame = encode_frame(sequence, payload, self._salt)
-        end = offset + len(frame)
-        if end > self._size - reserve:
-            return 0
-        if self._map is None:
-            self._write_all(frame, offset)
-        else:
-            self._map[offset:end] = frame
-        return end
-
-    def _write_all(self, frame: bytes, offset: int) -> None:
-        written = 0
-        try:
-            while written < len(frame):
-                written += os.pwrite(self._file, frame[written:], offset + written)
-        except OSError:
-            # A torn frame must not stand in the way of the next one.
-            with _IgnoredErrors():
-                os.ftruncate(self._file, offset)
-            raise
-
-    def synchronise(self) -> None:
-        with _IgnoredErrors():
-            os.fdatasync(self._file)
-
-    def close(self, length: int) -> None:
-        if self._map is not None:
-            self._map.close()
-        with _IgnoredErrors():
-            os.ftruncate(self._file, length)
-        os.close(self._file)
-
-    def is_deleted(self) -> bool:
-        return os.fstat(self._file).st_nlink == 0
-
-    def leave_to_parent(self) -> None:
-        if self._map is not None:
-            self._map.close()
-        os.close(self._file)
-
-
-class _IgnoredErrors:
-    """Go on where the operating system refuses something that is not needed."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, OSError | AttributeError)
-
-
-def _open(path: Path, flags: int = 0) -> int:
-    flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(path, flags, 0o600)
+def _shortened(failure: Failure) -> Failure:
+    """Give what fits into the space that is kept for a run's end."""
+    message, text = failure.message[:500], failure.traceback[-1500:]
+    return attrs.evolve(failure, kind=failure.kind[:200], message=message, traceback=text)

@@ -1,0 +1,90 @@
+"""When does the disk hold what the operating system holds: what survives a power failure?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Event, RLock, Thread
+from typing import Any, Literal
+
+import attrs
+
+from trackyard.config import Project
+from trackyard.errors import ConfigError
+from trackyard.structuring import structure
+
+
+def _positive(_: Any, __: Any, value: float) -> None:
+    if not 0.001 <= value <= 3600:
+        raise ValueError(f"must be between 0.001 and 3600 seconds, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class JournalOptions:
+    """What a project says of its journals, in `[journal]`.
+
+    Attributes:
+        durability: `process`: a record outlives its process, a power failure may cost the last
+            ones; `interval`: it costs at most those of the last `sync_interval`; `record`: none
+            whose log call has returned.
+        sync_interval: Seconds between two times that the disk is asked, for `interval`.
+    """
+
+    durability: Literal["process", "interval", "record"] = "process"
+    sync_interval: float = attrs.field(default=1.0, validator=_positive)
+
+
+def load_journal_options(project: Project) -> JournalOptions:
+    """Read a project's `[journal]`.
+
+    Raises:
+        ConfigError: It has an unknown key or a wrong value.
+    """
+    table, place = project.table.get("journal", {}), project.place("journal")
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{place}: must be a table, not {table!r}")
+    return structure(table, JournalOptions, place) if table else JournalOptions()
+
+
+class GroupCommit:
+    """Lets threads that wait for the disk share one call of it.
+
+    Args:
+        synchronise: Has the disk hold everything, and gives up to which sequence number it does.
+    """
+
+    def __init__(self, synchronise: Callable[[], int]) -> None:
+        self._synchronise = synchronise
+        # A signal handler may log while its own thread waits here.
+        self._lock = RLock()
+        self._held = -1
+
+    def wait_for(self, sequence: int) -> None:
+        """Return when the disk holds the entry with this number."""
+        with self._lock:
+            if self._held < sequence:  # else another thread's call has covered it
+                self._held = max(self._held, self._synchronise())
+
+
+class IntervalSync:
+    """Has the disk hold what was written, every now and then, on a thread of its own.
+
+    Args:
+        synchronise: Has the disk hold everything.
+        interval: Seconds between two times.
+    """
+
+    def __init__(self, synchronise: Callable[[], object], interval: float) -> None:
+        self._synchronise = synchronise
+        self._interval = interval
+        self._stopping = Event()
+        with suppress(RuntimeError):  # the interpreter is about to end
+            Thread(target=self._serve, name="trackyard-journal", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread, without waiting for it."""
+        self._stopping.set()
+
+    def _serve(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._synchronise()
