@@ -451,8 +451,8 @@ MISTAKES = {
     "odd section": (
         "[zebra]",
         (
-            "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'journal', 'stacks', "
-            "'store'"
+            "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'journal', "
+            "'stacks', 'store'"
         ),
     ),
     "section is no table": ("stacks = 5", "stacks: must be a table, not 5"),

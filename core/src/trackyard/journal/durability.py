@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import Event, RLock, Thread
+from threading import Condition, Event, Thread, get_ident
 from typing import Any, Literal
 
 import attrs
@@ -55,15 +55,28 @@ class GroupCommit:
 
     def __init__(self, synchronise: Callable[[], int]) -> None:
         self._synchronise = synchronise
-        # A signal handler may log while its own thread waits here.
-        self._lock = RLock()
         self._held = -1
+        self._leader: int | None = None  # the thread that is asking the disk
+        self._changed = Condition()
 
     def wait_for(self, sequence: int) -> None:
         """Return when the disk holds the entry with this number."""
-        with self._lock:
-            if self._held < sequence:  # else another thread's call has covered it
-                self._held = max(self._held, self._synchronise())
+        thread = get_ident()
+        with self._changed:
+            # A signal handler may log while its own thread is asking: it asks once more.
+            while self._held < sequence and self._leader not in (None, thread):
+                self._changed.wait()
+            if self._held >= sequence:
+                return
+            self._leader = thread
+        held = -1
+        try:
+            held = self._synchronise()
+        finally:
+            with self._changed:
+                self._held = max(self._held, held)
+                self._leader = None
+                self._changed.notify_all()
 
 
 class IntervalSync:
