@@ -110,7 +110,7 @@ class Forwarding(Recorder):
     @hookimpl
     def tracker_sync_run(self, run):
         self.note("sync", run)
-        if len([line for line in self.calls_file.open() if '"sync"' in line]) == 1:
+        if self.calls_file.read_text().count('"sync"') == 1:
             raise RetryLater("busy")
 
 
