@@ -1,0 +1,170 @@
+"""Which of Comet's messages does a record become, and which record is a message?
+
+Comet's SDK writes an offline experiment as lines of JSON, one message each; native calls arrive
+here in this form, too. The formats are those of comet-ml 3.58.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
+
+Message = dict[str, Any]
+ArtifactKind = Literal["file", "image"]
+
+# What the SDK logs of its own accord; a step that uses Trackyard's calls alone has none of it.
+_OWN_METRICS = {"process duration"}
+_OWN_OTHERS = {"offline_experiment", "hasNestedParams", "Created from"}
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def messages_of(run: Run, batch: Batch) -> Iterator[Message]:
+    """Give the messages of a batch; those of files name the file's place as `source`."""
+    for metric in batch.metrics:
+        yield _metric_message(metric)
+    for param in batch.params:
+        yield _message("parameter_msg", param=_param(param))
+    for tag in batch.tags:
+        yield other_message(tag.key, tag.value)
+    for artifact in batch.artifacts:
+        yield _file_message(run, artifact)
+
+
+def other_message(key: str, value: str) -> Message:
+    """Give the message of a key and a value, which Comet shows under "Other"."""
+    return {"type": "log_other", "payload": {"key": key, "value": value}}
+
+
+def read_messages(path: Path, first: int = 0) -> list[Message]:
+    """Read a file of messages from a line on; a last line that is torn is left for later.
+
+    A line that is no message is kept in its place as an empty one, so that lines can be counted.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return []
+    lines = text[: text.rfind(b"\n") + 1].splitlines()[first:]
+    return [_parsed(line) for line in lines]
+
+
+def _parsed(line: bytes) -> Message:
+    try:
+        message = json.loads(line)
+        return message if isinstance(message["payload"], dict) and message["type"] else {}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def without_own(messages: Iterable[Message]) -> list[Message]:
+    """Leave out what the SDK logs of its own accord."""
+    return [message for message in messages if message and not _is_own(message)]
+
+
+def _is_own(message: Message) -> bool:
+    payload = message["payload"]
+    match message["type"]:
+        case "metric_msg":
+            return payload["metric"]["metricName"] in _OWN_METRICS
+        case "parameter_msg":
+            param = payload.get("param") or payload.get("params") or {}
+            return param.get("source") == "auto-logged"
+        case "log_other":
+            return payload["key"] in _OWN_OTHERS
+        case _:
+            return False
+
+
+def records_of(messages: Iterable[Message]) -> Iterator[Record]:
+    """Give the records that messages hold; those of files need `source`, their place."""
+    for message in messages:
+        payload = message.get("payload", {})
+        match message.get("type"):
+            case "metric_msg":
+                metric = payload["metric"]
+                value, time = number(metric["metricValue"]), payload["local_timestamp"]
+                yield Metric(metric["metricName"], value, metric["step"], time * 1_000_000)
+            case "parameter_msg":
+                param = payload.get("param") or payload["params"]
+                value = param["paramValue"]
+                yield Param(param["paramName"], json.dumps(value) if _nested(value) else value)
+            case "log_other":
+                yield Tag(payload["key"], str(payload["value"]))
+            case "file_upload" if "source" in message:
+                yield _artifact(message)
+
+
+def metric_identity(metric: dict[str, Any], timestamp: int) -> tuple[Any, ...]:
+    """Give what makes two points of a metric the same point; the server may lose a step of None."""
+    value = repr(number(metric["metricValue"]))
+    return metric["metricName"], float(metric.get("step") or 0), int(timestamp), value
+
+
+def number(value: Any) -> float:
+    """Give a metric's value, which Comet writes as text where JSON has no number for it."""
+    try:
+        return float(_SPECIAL.get(value, value))
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _message(kind: str, **payload: Any) -> Message:
+    return {"type": kind, "payload": {"local_timestamp": 0, **payload}}
+
+
+def _metric_message(metric: Metric) -> Message:
+    named = {"metricName": metric.key, "metricValue": _plain(metric.value)}
+    named |= {"step": metric.step, "epoch": None}
+    message = _message("metric_msg", local_timestamp=metric.timestamp // 1_000_000, metric=named)
+    return {**message, "time": metric.timestamp}  # tells points of one millisecond apart
+
+
+def _param(param: Param) -> dict[str, Any]:
+    value = _plain(param.value) if param.value is not None else "None"
+    return {"paramName": param.key, "paramValue": value, "step": None, "source": "manual"}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _file_message(run: Run, artifact: Artifact) -> Message:
+    """The id that is made here, as the SDK does it, is the same each time the file is sent."""
+    what = f"{run.id}/{artifact.name}/{artifact.step}/{artifact.timestamp}"
+    id_ = hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    options: dict[str, Any] = {"context": None, "overwrite": False, "step": artifact.step}
+    options["extension"] = artifact.path.suffix.removeprefix(".")
+    if artifact.kind == "image":
+        kind, own = "visualization", {"imageId": id_, "figName": artifact.name, "figCounter": 0}
+    else:
+        kind, own = "asset", {"assetId": id_, "fileName": artifact.name}
+    message = _message(
+        "file_upload",
+        local_timestamp=artifact.timestamp // 1_000_000,
+        additional_params={**options, **own},
+        file_path=id_,
+        upload_type=kind,
+        metadata={},
+    )
+    return {**message, "source": str(artifact.path)}
+
+
+def _artifact(message: Message) -> Artifact:
+    payload = message["payload"]
+    options = payload.get("additional_params") or {}
+    name = options.get("fileName") or options.get("figName") or payload["file_path"]
+    kind: ArtifactKind = "image" if payload["upload_type"] == "visualization" else "file"
+    time = payload.get("local_timestamp", 0) * 1_000_000
+    return Artifact(name, Path(message["source"]), kind, None, options.get("step"), time)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, list | dict)

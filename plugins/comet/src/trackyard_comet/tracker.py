@@ -1,0 +1,185 @@
+"""Which fields does the Comet flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from trackyard import (
+    Batch,
+    Capabilities,
+    Failure,
+    Record,
+    RetryLater,
+    Run,
+    Secret,
+    flavor,
+    hookimpl,
+    secret,
+)
+from trackyard_comet import settings
+from trackyard_comet.archive import load_state, read_archive
+from trackyard_comet.messages import messages_of
+from trackyard_comet.native import active_experiment
+from trackyard_comet.reaching import is_away
+from trackyard_comet.server import CometServer, page_of
+from trackyard_comet.writing import End, OfflineRun, OnlineRun, Place, Writing
+
+logger = logging.getLogger("trackyard")
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+@flavor
+class CometTracker:
+    """Track runs in Comet: its service, a server of your own, or archives to upload later."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=frozenset({"file", "image"}),
+        key_length=100,
+        param_length=1000,
+        tag_length=1000,
+        step_rule="integer",
+        shared_runs=True,
+        forwards_native=True,
+    )
+
+    api_key: Secret | None = secret(help="Key, else what COMET_API_KEY or `comet login` says")
+    workspace: str | None = _option("Workspace, else the key's default one", default=None)
+    project: str | None = _option("Project, else the pipeline's name", default=None)
+    mode: Literal["auto", "online", "offline"] = _option(
+        "Where runs go; 'auto' is offline where no server answers within a second",
+        default="auto",
+        validator=attrs.validators.in_(("auto", "online", "offline")),
+    )
+    url: str | None = _option("Server of your own, such as https://comet.example.com", default=None)
+    tags: list[str] = _option("Comet's tags, for every run", factory=list)
+    is_offline: bool = attrs.field(init=False, default=False)
+    _writing: Writing | None = attrs.field(init=False, default=None)
+    _page: str | None = attrs.field(init=False, default=None)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        self.is_offline = self._goes_offline(run)
+        self._writing = self._new_writing(run)
+        self._writing.start()
+        self._find_page(run)
+
+    @hookimpl
+    def tracker_url(self) -> str | None:
+        return self._page
+
+    @hookimpl
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        self._started().send(list(messages_of(run, batch)))
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(End("finished", "", run.ended_at))
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        text = f"{failure.kind}: {failure.message}"[:1000]
+        self._end(End(failure.status, text, run.ended_at))
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+        return active_experiment(run, run.name)
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        if self._writing is not None:  # the run lives
+            self._writing.forward_native()
+            return
+        kept = load_state(run.folder)
+        online = OnlineRun(run, self._place(run), self._server(run))
+        try:
+            online.start()
+            online.send_kept()
+            online.finish(End(**kept["end"]))
+        finally:
+            online.close()
+        self._find_page(run)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        if load_state(run.folder).get("mode") == "offline":
+            yield from read_archive(run)
+            return
+        server = self._server(run)
+        try:
+            yield from server.read(run.folder / "downloads")
+        finally:
+            server.close()
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        if self.mode == "offline":
+            return []
+        if self._key() is None:
+            return ["no API key; set `api_key`, or type: comet login"]
+        server = CometServer(self._url(), self._key())
+        try:
+            server.check()
+        except (RetryLater, ValueError) as error:
+            return [str(error)]
+        finally:
+            server.close()
+        return []
+
+    def _goes_offline(self, run: Run) -> bool:
+        """Decide it once for a run: another process goes on as the first one began."""
+        decided = load_state(run.folder).get("mode")
+        if decided or self.mode != "auto":
+            return bool((decided or self.mode) == "offline")
+        url = self._url()
+        if self._key() is None:
+            problem, is_news = "no API key is configured", True
+        else:
+            is_offline, is_news = is_away(url)
+            if not is_offline:
+                return False
+            problem = f"{url} does not answer"
+        if is_news:
+            logger.warning("Comet: %s; runs are kept offline now, upload: trackyard sync", problem)
+        return True
+
+    def _new_writing(self, run: Run) -> Writing:
+        place = self._place(run)
+        if self.is_offline:
+            return OfflineRun(run, place)
+        return OnlineRun(run, place, self._server(run))
+
+    def _started(self) -> Writing:
+        assert self._writing is not None, "core calls tracker_start_run first"
+        return self._writing
+
+    def _end(self, end: End) -> None:
+        writing = self._started()
+        writing.finish(end)
+        writing.close()
+
+    def _find_page(self, run: Run) -> None:
+        known: str | None = load_state(run.folder).get("url")
+        place = self._place(run)
+        self._page = known or page_of(self._url(), place.workspace, place.project, run.id)
+
+    def _place(self, run: Run) -> Place:
+        project = self.project or settings.configured_project() or run.experiment
+        workspace = self.workspace or settings.configured_workspace()
+        return Place(project, workspace, tuple(dict.fromkeys(self.tags)))
+
+    def _server(self, run: Run) -> CometServer:
+        return CometServer(self._url(), self._key(), run.id, run.deadline, load_state(run.folder))
+
+    def _url(self) -> str:
+        return self.url.rstrip("/") if self.url else settings.configured_url()
+
+    def _key(self) -> str | None:
+        return self.api_key.reveal() if self.api_key else settings.configured_api_key()
