@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,17 +94,15 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
                 display_summary_level=0,
                 **dict.fromkeys(_OFF, False),
             )
-            with suppress(OSError):  # the SDK's empty placeholder of an archive
-                (run.folder / f"{run.id}.zip").unlink()
+            # The SDK's empty placeholder of an archive.
+            (run.folder / f"{run.id}.zip").unlink(missing_ok=True)
             self.name = name
 
         def _setup_streamer(self) -> bool:
-            with suppress(OSError):
-                Path(str(vars(self)["tmpdir"])).rmdir()
+            Path(str(vars(self)["tmpdir"])).rmdir()  # new, and empty
             self.tmpdir = str(self._folder)
             is_up = super()._setup_streamer()
-            # It looks once in a second whether all is written; the step waits for that.
-            streamer: Any = self.streamer
+            streamer: Any = self.streamer  # it looks once in a second whether all is written
             streamer._wait_for_finish_sleep_interval = 0.01  # noqa: SLF001
             return bool(is_up)
 
@@ -114,9 +112,7 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
             return is_added
 
         def add_tag(self, tag: str) -> Any:
-            is_added = super().add_tag(tag)
-            self._write_experiment_meta_file()
-            return is_added
+            return self.add_tags([tag])
 
         def _mark_as_ended(self) -> None:
             """Write no archive: what is in the folder becomes part of the run's."""
@@ -163,9 +159,6 @@ def upload_rest(
         messages: These messages and no others: the rest of the run is on the server already.
         experiment: Project and workspace.
         server: Where the rest of the run is.
-
-    Raises:
-        RetryLater: It could not be uploaded now.
     """
     path = run.folder / f"{run.id}-rest.zip"
     started, ended = run.started_at // 1_000_000, (run.ended_at or run.started_at) // 1_000_000
