@@ -11,6 +11,7 @@ _COMMANDS = {
 }
 _FLAVOR_COMMANDS = {
     "list": ("flavors:list_flavors", "List the flavors, installed or known."),
+    "check": ("flavor_check:check", "Check that a flavor keeps the contract."),
 }
 
 

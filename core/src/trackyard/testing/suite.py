@@ -98,6 +98,7 @@ class FlavorSuite(
         monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
         root = tmp_path / "project"
         root.mkdir()
+        monkeypatch.syspath_prepend(Path.cwd())  # a dotted path may name a module beside the tests
         monkeypatch.chdir(root)
         monkeypatch.syspath_prepend(root)
         return root

@@ -1,0 +1,107 @@
+"""Does the suite pass a correct flavor, and catch each of its mutants at the right check?
+
+Every mutant is the correct flavor with one realistic fault, and names the check that proves the
+sentence which it breaks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import mutants
+import pytest
+from mutants import ledger
+
+from trackyard.testing import FlavorSuite
+from trackyard.testing.checks import faults
+from trackyard.testing.running import run_file
+from trackyard.testing.suite import checks_of
+
+FILE = '''"""One mutant."""
+
+import pytest
+from mutants.ledger import log_natively
+
+from trackyard.testing import FlavorSuite
+
+
+class TestMutant(FlavorSuite):
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {{"flavor": "{reference}", "directory": str(tmp_path / "ledger")}}
+
+    @pytest.fixture
+    def config_for_server(self, config):
+        return lambda url: {{**config, "server": url}}
+
+    @pytest.fixture
+    def log_natively(self):
+        return log_natively
+'''
+
+
+def _modules():
+    return [
+        importlib.import_module(f"mutants.{info.name}")
+        for info in pkgutil.iter_modules(mutants.__path__)
+        if info.name not in ("ledger", "works_at_import", "imports_sdk_at_top")
+    ]
+
+
+# These are imported by the suite alone: what they do at import is their fault.
+MUTANTS = {
+    "mutants.imports_sdk_at_top:ImportsItsSdk": "test_import_loads_no_sdk",
+    "mutants.works_at_import:WorksAtImport": "test_import_does_nothing",
+    "mutants.works_at_import:IsSlowToImport": "test_import_is_quick",
+}
+MUTANTS |= {
+    f"{module.__name__}:{name}": value.caught_by
+    for module in _modules()
+    for name, value in vars(module).items()
+    if inspect.isclass(value)
+    and value.__module__ == module.__name__
+    and hasattr(value, "caught_by")
+}
+
+
+class TestLedger(FlavorSuite):
+    """The correct twin passes every check."""
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {"flavor": "mutants.ledger:Ledger", "directory": str(tmp_path / "ledger")}
+
+    @pytest.fixture
+    def config_for_server(self, config):
+        return lambda url: {**config, "server": url}
+
+    @pytest.fixture
+    def log_natively(self):
+        return ledger.log_natively
+
+
+def test_there_are_mutants_of_many_checks():
+    assert len(MUTANTS) >= 50
+    assert len(set(MUTANTS.values())) >= 50
+    assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
+
+
+@pytest.mark.parametrize("reference", sorted(MUTANTS), ids=lambda name: name.partition(":")[2])
+def test_mutant_is_caught_at_the_check_that_names_its_fault(reference, tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "DEADLINE", 1.0)
+    monkeypatch.setattr(faults, "GRACE", 2.0)
+    monkeypatch.setattr(faults, "START_BUDGET", 0.5)
+    check = MUTANTS[reference]
+    file = tmp_path / "test_mutant.py"
+    file.write_text(FILE.format(reference=reference), encoding="utf-8")
+
+    results = run_file(file, [check])
+
+    failed = [result for result in results if result.outcome == "failed"]
+    assert failed, results
+    for result in failed:
+        assert result.check.partition("[")[0] == check
+        assert result.sentence == checks_of(FlavorSuite)[check]
+        assert result.reason
