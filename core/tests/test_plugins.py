@@ -350,4 +350,5 @@ def test_blocked_plugin_is_listed_without_import(project, mixed_plugins):
 
 
 def test_groups_are_those_of_the_design():
-    assert GROUPS == ("trackyard.flavors", "trackyard.plugins", "trackyard.orchestrators")
+    names = ("flavors", "plugins", "orchestrators", "materializers")
+    assert tuple(f"trackyard.{name}" for name in names) == GROUPS

@@ -8,16 +8,41 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import PIPE, Popen
 
+import postgresql
 import pytest
+from sqlalchemy import create_engine, text
 
-from trackyard import RunNotFoundError, TrackyardError
+from trackyard import ConfigError, RunNotFoundError, TrackyardError
+from trackyard.config import find_project
+from trackyard.errors import ArtifactNotFoundError
 from trackyard.identifiers import new_id
-from trackyard.store import SCHEMA_VERSION, PipelineRunRow, StepRunRow, Store
+from trackyard.store import SCHEMA_VERSION, ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store.engines import engine_of
+
+
+@pytest.fixture(scope="session")
+def database():
+    with postgresql.server() as url:
+        yield url
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store.in_folder(tmp_path / "home")
+def empty_database(database):
+    """Give the URL of a database without tables."""
+    engine = create_engine(database.replace("postgresql", "postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    if request.param == "sqlite":
+        store = Store.in_folder(tmp_path / "home")
+    else:
+        store = Store(engine_of(request.getfixturevalue("empty_database"), "store"))
     yield store
     store.close()
 
@@ -178,7 +203,91 @@ def test_empty_store_says_that_there_is_none(store):
         store.find_pipeline_run("a")
 
 
+# Outputs
+
+
+def artifact_row(step, name="training.load.rows", **values):
+    defaults = {"uri": "a.json", "materializer": "json", "size": 1, "sha256": "0" * 64}
+    defaults |= {"version": 0, "created_at": 1}
+    return ArtifactRow(id=new_id(), name=name, step_run_id=step.id, **{**defaults, **values})
+
+
+@pytest.fixture
+def step(store):
+    run = run_row("a")
+    store.add_pipeline_run(run)
+    row = step_row(run, "load")
+    store.add_step_run(row)
+    return row
+
+
+def test_outputs_are_numbered_by_name(store, step):
+    first = store.add_artifacts([artifact_row(step), artifact_row(step, "training.load.labels")])
+    second = store.add_artifacts([artifact_row(step, uri="b.json")])
+
+    assert [row.version for row in (*first, *second)] == [1, 1, 2]
+    assert store.find_artifact("training.load.rows") == second[0]
+    assert store.find_artifact("training.load.rows", 1) == first[0]
+    assert store.list_artifacts("rows") == [second[0], first[0]]
+    assert store.list_artifacts() == [first[1], second[0]]
+
+
+def test_output_is_found_by_the_end_of_its_name(store, step):
+    store.add_artifacts([artifact_row(step), artifact_row(step, "scoring.load.rows")])
+    store.add_artifacts([artifact_row(step, "training.fit.model")])
+
+    assert store.find_artifact("model").name == "training.fit.model"
+    assert store.find_artifact("scoring.load.rows").name == "scoring.load.rows"
+    with pytest.raises(ArtifactNotFoundError, match="several artifacts are called 'rows': "):
+        store.find_artifact("rows")
+    with pytest.raises(ArtifactNotFoundError, match=r"did you mean 'training\.fit\.model'"):
+        store.find_artifact("training.fit.modle")
+    with pytest.raises(ArtifactNotFoundError, match="has no version 7; the latest is 1"):
+        store.find_artifact("model", 7)
+
+
+def test_readers_of_an_output_are_recorded(store, step):
+    (artifact,) = store.add_artifacts([artifact_row(step)])
+    reader = step_row(store.find_pipeline_run("a"), "train", started_at=5)
+    store.add_step_run(reader)
+    store.add_artifact_reads(reader.id, [artifact.id, artifact.id])
+
+    assert store.list_artifact_readers(artifact.id) == [reader]
+    assert store.find_step_run(artifact.step_run_id) == (step, store.find_pipeline_run("a"))
+
+
 # Where the store lies
+
+
+def test_store_is_a_database_that_the_project_names(project, empty_database, monkeypatch):
+    project.configure('store = "env:STORE_URL"\n')
+    monkeypatch.setenv("STORE_URL", empty_database)
+    store = Store.of(find_project())
+    store.add_pipeline_run(run_row("a"))
+    store.close()
+
+    engine = create_engine(empty_database.replace("postgresql", "postgresql+psycopg"))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT name FROM pipeline_runs")).scalars().all() == ["a"]
+    engine.dispose()
+    assert not (project.root / ".trackyard" / "store.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "store: is no database URL such as postgresql://user@host/database"),
+        ("nosuch://host/a", "store: is no database URL such as postgresql://"),
+        ("mysql+pymysql://host/a", "store: pymysql is not installed; type: pip install pymysql"),
+        ("env:NOT_THERE", "store: env:NOT_THERE: the environment variable NOT_THERE is not set"),
+        ("postgresql://user:pass@127.0.0.1:1/a", r"://user:\*\*\*@127.0.0.1:1/a: cannot be opened"),
+    ],
+)
+def test_database_that_cannot_be_used_is_named(project, url, message):
+    project.configure(f'store = "{url}"\n')
+
+    with pytest.raises((ConfigError, TrackyardError), match=message):
+        Store.of(find_project())
 
 
 @pytest.mark.parametrize("folder", ["a b", "a%20b", "a#b", "a?mode=ro", "é", ":memory:"])
@@ -220,6 +329,72 @@ def test_store_of_a_newer_version_is_refused_with_what_to_type(tmp_path):
 
     with pytest.raises(TrackyardError, match=r"newer Trackyard .* pip install --upgrade trackyard"):
         Store.in_folder(tmp_path)
+
+
+VERSION_1 = """
+CREATE TABLE schema_version (version INTEGER NOT NULL);
+CREATE TABLE pipeline_runs (
+    id VARCHAR(32) NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL UNIQUE,
+    pipeline VARCHAR(255) NOT NULL, stack VARCHAR(255) NOT NULL, status VARCHAR(16) NOT NULL,
+    started_at BIGINT NOT NULL, ended_at BIGINT, params TEXT NOT NULL
+);
+CREATE INDEX pipeline_runs_by_time ON pipeline_runs (started_at);
+CREATE TABLE step_runs (
+    id VARCHAR(32) NOT NULL PRIMARY KEY,
+    pipeline_run_id VARCHAR(32) NOT NULL REFERENCES pipeline_runs (id) ON DELETE CASCADE,
+    name VARCHAR(255) NOT NULL, attempt INTEGER NOT NULL, position INTEGER NOT NULL,
+    status VARCHAR(16) NOT NULL, started_at BIGINT, ended_at BIGINT, error TEXT,
+    outputs TEXT NOT NULL, metadata TEXT NOT NULL, metrics TEXT NOT NULL
+);
+CREATE UNIQUE INDEX step_runs_by_run ON step_runs (pipeline_run_id, name, attempt);
+INSERT INTO schema_version VALUES (1);
+INSERT INTO pipeline_runs VALUES ('a', 'old', 'training', 'default', 'finished', 1, 2, '{"x": 1}');
+INSERT INTO step_runs VALUES ('b', 'a', 'load', 1, 0, 'finished', 1, 2, NULL, '{}', '{}', '{}');
+"""
+
+
+def check_migrated(store):
+    (step,) = store.list_step_runs("a")
+    assert step.name == "load"
+    assert store.find_pipeline_run("old").params == {"x": 1}
+    assert store.add_artifacts([artifact_row(step)])[0].version == 1
+
+
+def test_older_store_keeps_its_runs(tmp_path):
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.executescript(VERSION_1)
+    connection.close()
+    store = Store.in_folder(tmp_path)
+    check_migrated(store)
+    store.close()
+
+    again = Store.in_folder(tmp_path)  # it is of the new version now
+    assert again.list_artifacts()
+    again.close()
+
+
+def test_older_database_keeps_its_runs(empty_database):
+    engine = engine_of(empty_database, "store")
+    with engine.begin() as connection:
+        connection.execute(text(VERSION_1))
+    store = Store(engine)
+    check_migrated(store)
+    store.close()
+
+
+def test_older_store_is_migrated_once_by_threads_that_open_it_at_once(tmp_path):
+    connection = sqlite3.connect(tmp_path / "store.db")
+    connection.executescript(VERSION_1)
+    connection.close()
+
+    def open_it(_):
+        store = Store.in_folder(tmp_path)
+        found = store.find_pipeline_run("old").name
+        store.close()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(open_it, range(8))) == ["old"] * 8
 
 
 def test_store_whose_making_was_interrupted_is_completed(tmp_path):
@@ -287,6 +462,61 @@ def test_threads_that_make_the_store_at_once_all_write(tmp_path):
         store = Store.in_folder(folder)
         assert len(store.list_pipeline_runs()) == 8
         store.close()
+
+
+DRIVERS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from trackyard.identifiers import new_id
+from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store.engines import engine_of, sqlite_engine
+
+def drive(name):
+    url = sys.argv[2]
+    engine = engine_of(url, "store") if "://" in url else sqlite_engine(Path(url))
+    store = Store(engine)
+    run = PipelineRunRow(new_id(), name, "p", "default", "running", 1)
+    store.add_pipeline_run(run)
+    for number in range(5):
+        step = StepRunRow(new_id(), run.id, f"step {number}", 1, number, "running")
+        store.add_step_run(step)
+        row = ArtifactRow(new_id(), "p.step.output", 0, "u", "json", 1, "0", step.id, 1)
+        store.add_artifacts([row])
+        store.update_step_run(step.id, status="finished")
+    store.update_pipeline_run(run.id, status="finished")
+    store.close()
+
+names = [f"{sys.argv[1]}-{number}" for number in range(int(sys.argv[3]))]
+with ThreadPoolExecutor(len(names)) as pool:
+    list(pool.map(drive, names))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "each"), [("sqlite", 4, 2), ("postgresql", 5, 10)], ids=str
+)
+def test_many_drivers_at_once_lose_nothing(request, tmp_path, kind, processes, each):
+    if kind == "sqlite":
+        url = str(tmp_path)
+        Store.in_folder(tmp_path).close()
+    else:
+        url = request.getfixturevalue("empty_database")
+    command = [sys.executable, "-c", DRIVERS]
+    started = [
+        Popen([*command, str(number), url, str(each)], stderr=PIPE) for number in range(processes)
+    ]
+    assert [process.communicate(timeout=120)[1].decode() for process in started] == [""] * processes
+
+    store = Store.in_folder(tmp_path) if kind == "sqlite" else Store(engine_of(url, "store"))
+    runs = store.list_pipeline_runs(most=1000)
+    assert len(runs) == processes * each
+    assert {run.status for run in runs} == {"finished"}
+    for run in runs:
+        assert [step.status for step in store.list_step_runs(run.id)] == ["finished"] * 5
+    versions = [row.version for row in store.list_artifacts("p.step.output")]
+    assert versions == list(range(processes * each * 5, 0, -1))
+    store.close()
 
 
 def test_eight_threads_may_write(store):

@@ -26,7 +26,7 @@ class Client:
 
         self._project = find_project(Path(path) if path is not None else None)
         self._trackers = Trackers(self._project)
-        self._store = Store.in_folder(self._project.home)
+        self._store = Store.of(self._project)
         recover_in_background(self._project)
         self._artifact_store = open_artifact_store(self._project, self.active_stack)
 

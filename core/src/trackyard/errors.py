@@ -33,6 +33,10 @@ class RunNotFoundError(TrackyardError):
     """No stored run answers to the given name, id or prefix."""
 
 
+class ArtifactNotFoundError(TrackyardError):
+    """No stored output answers to the given name and version."""
+
+
 class NoActiveRunError(TrackyardError):
     """A portable call was made outside any run."""
 

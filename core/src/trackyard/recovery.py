@@ -217,11 +217,12 @@ def _cause_of_death(told: int | None) -> Failure:
 
 def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     """The driver is dead, so that nobody else writes its runs."""
-    if run.group is None or not (project.home / "store.db").exists():
+    is_stored = "store" in project.table or (project.home / "store.db").exists()
+    if run.group is None or not is_stored:
         return
     from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
 
-    store = Store.in_folder(project.home)
+    store = Store.of(project)
     store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
     store.close()
 

@@ -79,14 +79,12 @@ class Stack:
     """A named choice of experiment trackers, orchestrator and artifact store.
 
     Attributes:
-        orchestrator_options: What the orchestrator takes, such as `max_workers`.
         artifact_store_is_trusted: Pickles are loaded from it; by default from a folder alone.
     """
 
     name: str = "default"
     experiment_trackers: tuple[str, ...] = ()
     orchestrator: str = "local"
-    orchestrator_options: Mapping[str, Any] = attrs.field(factory=dict)
     artifact_store: str | None = None
     artifact_store_is_trusted: bool | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
@@ -108,9 +106,6 @@ class StackTable:
         factory=list, metadata=_help("Names of experiment trackers; the first one's URL is a run's")
     )
     orchestrator: str = attrs.field(default="local", metadata=_help("Name of the orchestrator"))
-    orchestrator_options: dict[str, Any] = attrs.field(
-        factory=dict, metadata=_help("What the orchestrator takes, such as max_workers")
-    )
     artifact_store: str | None = attrs.field(
         default=None, metadata=_help("Folder or URL for outputs of steps")
     )

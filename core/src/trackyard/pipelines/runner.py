@@ -23,7 +23,7 @@ from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.progress import Progress
 from trackyard.pipelines.types import output_names
 from trackyard.records import SEVERITY, Failure, Status
-from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
 from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking import activated, redactor_of
@@ -64,7 +64,7 @@ class PipelineRunner:
         }
         self._orchestrator: Orchestrator = trackers.orchestrator()
         self._artifacts = open_artifact_store(project, trackers.stack)
-        self._store = Store.in_folder(project.home)
+        self._store = Store.of(project)
         self._progress = Progress()
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
         redact = redactor.redact_value
@@ -86,6 +86,7 @@ class PipelineRunner:
         )
         self._group = RunGroup(project, redactor, parent)
         self._stored: dict[str, dict[str, StoredOutput]] = {}
+        self._artifact_ids: dict[str, dict[str, str]] = {}
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
         self._error: BaseException | None = None
@@ -177,6 +178,7 @@ class PipelineRunner:
             metadata=metadata,
             metrics=tracked.last_metrics if tracked else {},
         )
+        self._record_artifacts(node, id, stored)
         self._ended[node.name] = tracked
         self._progress.step_ended(
             node.name,
@@ -188,6 +190,29 @@ class PipelineRunner:
         if error is not None and not isinstance(error, Exception):
             raise error
         return error
+
+    def _record_artifacts(self, node: Node, id: str, stored: Mapping[str, StoredOutput]) -> None:
+        """Record what a step has read, and its outputs as versions of their names."""
+        read = (
+            artifact
+            for output in node.inputs()
+            for name, artifact in self._artifact_ids.get(output.node.name, {}).items()
+            if output.name in (None, name)
+        )
+        self._store.add_artifact_reads(id, read)
+        rows = [
+            ArtifactRow(
+                id=new_id(),
+                name=f"{self._graph.pipeline}.{node.name}.{name}",
+                version=0,
+                step_run_id=id,
+                created_at=time.time_ns(),
+                **attrs.asdict(output),
+            )
+            for name, output in stored.items()
+        ]
+        self._store.add_artifacts(rows)
+        self._artifact_ids[node.name] = dict(zip(stored, (row.id for row in rows), strict=True))
 
     def _load(self, output: Output) -> Any:
         stored = self._stored[output.node.name]

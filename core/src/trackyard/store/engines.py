@@ -1,0 +1,90 @@
+"""How is a connection to the store's database made: sqlite, or PostgreSQL by URL?"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from trackyard.errors import ConfigError, TrackyardError
+
+
+def sqlite_engine(home: Path) -> Engine:
+    """Open `store.db` in a folder, which is made if need be.
+
+    Raises:
+        TrackyardError: The folder cannot be made.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackyardError(f"{home}: cannot be made: {error.strerror}") from error
+    return engine_of(URL.create("sqlite", database=str(home / "store.db")), "store")
+
+
+def engine_of(url: str | URL, place: str) -> Engine:
+    """Make the engine of a database URL; `postgresql://` takes psycopg.
+
+    Args:
+        url: A SQLAlchemy URL.
+        place: Where it is configured, for messages.
+
+    Raises:
+        ConfigError: It is no database URL, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigError(
+            f"{place}: is no database URL such as postgresql://user@host/database"
+        ) from error
+    except ModuleNotFoundError as error:
+        hint = "pip install 'trackyard[postgresql]'"
+        if error.name != "psycopg":
+            hint = f"pip install {error.name}"
+        raise ConfigError(f"{place}: {error.name} is not installed; type: {hint}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Let readers and one writer work side by side; wait for another writer up to 30 s."""
+    connection.isolation_level = None  # Python's driver would begin too late, and not for DDL
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 30000")
+    _use_write_ahead_log(cursor)
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    """Begin as a writer where it will write.
+
+    A transaction that begins as a reader and then writes fails at once where another writer came
+    between, whatever the timeout (sqlite.org/isolation.html).
+    """
+    is_writing = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+def _use_write_ahead_log(cursor: Any) -> None:
+    """Switch to WAL mode; sqlite does not wait where others are about to do the same."""
+    give_up_at = time.monotonic() + 30.0
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)

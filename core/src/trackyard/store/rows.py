@@ -1,0 +1,71 @@
+"""What does the store know of a pipeline run, a step run and an output?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class PipelineRunRow:
+    """A pipeline run as stored. Times are nanoseconds since the epoch."""
+
+    id: str
+    name: str
+    pipeline: str
+    stack: str
+    status: str
+    started_at: int
+    ended_at: int | None = None
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class StepRunRow:
+    """One attempt of a step as stored. Times are nanoseconds since the epoch.
+
+    Attributes:
+        position: Place in the pipeline, from 0.
+        error: The exception's class and message, where the step failed.
+        outputs: By output name what `StoredOutput` holds.
+        metadata: Such as `experiment_tracker_url`.
+        metrics: The last value of each metric that was logged portably.
+    """
+
+    id: str
+    pipeline_run_id: str
+    name: str
+    attempt: int
+    position: int
+    status: str
+    started_at: int | None = None
+    ended_at: int | None = None
+    error: str | None = None
+    outputs: Mapping[str, Any] = attrs.field(factory=dict)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ArtifactRow:
+    """A version of a named output as stored.
+
+    Attributes:
+        name: `<pipeline>.<step>.<output>`.
+        version: From 1, counted for each name.
+        uri, materializer, size, sha256: As `StoredOutput` holds them.
+        step_run_id: The step run that made it.
+        created_at: Nanoseconds since the epoch.
+    """
+
+    id: str
+    name: str
+    version: int
+    uri: str
+    materializer: str
+    size: int
+    sha256: str
+    step_run_id: str
+    created_at: int

@@ -1,0 +1,313 @@
+"""How does a program write and read runs in the store's database?"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from trackyard.config import Project
+from trackyard.errors import ArtifactNotFoundError, ConfigError, RunNotFoundError, TrackyardError
+from trackyard.flavors import Secret
+from trackyard.store.engines import engine_of, sqlite_engine
+from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
+from trackyard.store.schema import (
+    ARTIFACT_READS,
+    ARTIFACTS,
+    PIPELINE_RUNS,
+    SCHEMA_VERSION,
+    STEP_RUNS,
+    bring_up_to_date,
+    read_version,
+)
+from trackyard.suggestions import did_you_mean, listed
+
+# Columns that hold JSON.
+_JSON = {"params", "outputs", "metadata", "metrics"}
+
+
+class Store:
+    """The run store: sqlite in WAL mode, or any database by URL.
+
+    Args:
+        engine: Of its database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Views of runs share a store and have no end: its connections are closed with the last.
+        weakref.finalize(self, self._engine.dispose)
+        self._writing_engine = engine.execution_options(writes=True)
+        self._bring_up_to_date()
+
+    @classmethod
+    def of(cls, project: Project) -> Store:
+        """Open a project's store: the database that `store` names, else sqlite in its home.
+
+        `store` is a database URL, or a reference to one such as `env:TRACKYARD_STORE_URL`.
+
+        Raises:
+            ConfigError: The URL is wrong, or its driver is not installed.
+            TrackyardError: The database cannot be opened.
+        """
+        url = project.table.get("store")
+        if url is None:
+            return cls.in_folder(project.home)
+        place = project.place("store")
+        if not isinstance(url, str):
+            raise ConfigError(f"{place}: must be a database URL, not {url!r}")
+        if url.startswith(("env:", "file:", "keyring:")):
+            try:
+                url = Secret(url).reveal()
+            except ConfigError as error:
+                raise ConfigError(f"{place}: {error}") from error
+        return cls(engine_of(url, place))
+
+    @classmethod
+    def in_folder(cls, home: Path) -> Store:
+        """Open `store.db` in a folder, which is made if need be."""
+        return cls(sqlite_engine(home))
+
+    def add_pipeline_run(self, row: PipelineRunRow) -> None:
+        """Record a new pipeline run."""
+        with self._writing() as connection:
+            connection.execute(insert(PIPELINE_RUNS).values(**_to_columns(attrs.asdict(row))))
+
+    def update_pipeline_run(self, id: str, **values: Any) -> None:
+        """Change columns of a pipeline run."""
+        statement = update(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id)
+        with self._writing() as connection:
+            connection.execute(statement.values(**_to_columns(values)))
+
+    def add_step_run(self, row: StepRunRow) -> None:
+        """Record a new attempt of a step."""
+        with self._writing() as connection:
+            connection.execute(insert(STEP_RUNS).values(**_to_columns(attrs.asdict(row))))
+
+    def update_step_run(self, id: str, **values: Any) -> None:
+        """Change columns of a step run."""
+        statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
+        with self._writing() as connection:
+            connection.execute(statement.values(**_to_columns(values)))
+
+    def mark_as_dead(
+        self, step_run_id: str, pipeline_run_id: str, status: str, ended_at: int
+    ) -> None:
+        """Record the death of a step's process, and of its pipeline run, unless they had ended."""
+        for table, run_id in ((STEP_RUNS, step_run_id), (PIPELINE_RUNS, pipeline_run_id)):
+            is_open = (table.c.id == run_id) & (table.c.status == "running")
+            with self._writing() as connection:
+                statement = update(table).where(is_open)
+                connection.execute(statement.values(status=status, ended_at=ended_at))
+
+    def add_artifacts(self, rows: Iterable[ArtifactRow]) -> list[ArtifactRow]:
+        """Record outputs of a step run, each as the next version of its name.
+
+        Args:
+            rows: The outputs; their versions are given here.
+        """
+        rows = list(rows)
+        if not rows:
+            return []
+        added = []
+        with self._writing() as connection:
+            for row in rows:
+                latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
+                if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
+                    key = func.hashtext(row.name)
+                    connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
+                version = (connection.execute(latest).scalar() or 0) + 1
+                numbered = attrs.evolve(row, version=version)
+                connection.execute(insert(ARTIFACTS).values(**_to_columns(attrs.asdict(numbered))))
+                added.append(numbered)
+        return added
+
+    def add_artifact_reads(self, step_run_id: str, artifact_ids: Iterable[str]) -> None:
+        """Record which outputs a step run has read."""
+        ids = dict.fromkeys(artifact_ids)
+        rows = [{"artifact_id": read, "step_run_id": step_run_id} for read in ids]
+        if rows:
+            with self._writing() as connection:
+                connection.execute(insert(ARTIFACT_READS), rows)
+
+    def find_artifact(self, name: str, version: int | None = None) -> ArtifactRow:
+        """Find a version of an output, the latest by default.
+
+        Args:
+            name: `<pipeline>.<step>.<output>`, or its last parts where they fit one name alone.
+            version: From 1.
+
+        Raises:
+            ArtifactNotFoundError: There is no such output or version, or several names fit.
+        """
+        full = self._artifact_name(name)
+        query = select(ARTIFACTS).where(ARTIFACTS.c.name == full)
+        query = query.order_by(ARTIFACTS.c.version.desc()).limit(1)
+        if version is not None:
+            query = query.where(ARTIFACTS.c.version == version)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).first()
+        if found is None:
+            latest = self.find_artifact(full).version
+            raise ArtifactNotFoundError(
+                f"artifact {full!r} has no version {version}; the latest is {latest}"
+            )
+        return ArtifactRow(**_from_columns(found))
+
+    def list_artifacts(self, name: str | None = None) -> list[ArtifactRow]:
+        """List all versions of an output, the latest first; or the latest version of each."""
+        artifacts = ARTIFACTS.c
+        query = select(ARTIFACTS)
+        if name is not None:
+            query = query.where(artifacts.name == self._artifact_name(name))
+        else:
+            latest = select(artifacts.name, func.max(artifacts.version).label("version"))
+            newest = latest.group_by(artifacts.name).subquery()
+            same = (newest.c.name == artifacts.name) & (newest.c.version == artifacts.version)
+            query = query.join(newest, same)
+        query = query.order_by(artifacts.name, artifacts.version.desc())
+        with self._engine.connect() as connection:
+            return [ArtifactRow(**_from_columns(row)) for row in connection.execute(query)]
+
+    def list_artifact_readers(self, artifact_id: str) -> list[StepRunRow]:
+        """List the step runs that have read an output, the first reader first."""
+        query = (
+            select(STEP_RUNS)
+            .join(ARTIFACT_READS, ARTIFACT_READS.c.step_run_id == STEP_RUNS.c.id)
+            .where(ARTIFACT_READS.c.artifact_id == artifact_id)
+            .order_by(STEP_RUNS.c.started_at)
+        )
+        with self._engine.connect() as connection:
+            return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
+
+    def find_step_run(self, id: str) -> tuple[StepRunRow, PipelineRunRow]:
+        """Find a step run by its id, and its pipeline run.
+
+        Raises:
+            RunNotFoundError: There is none.
+        """
+        with self._engine.connect() as connection:
+            found = connection.execute(select(STEP_RUNS).where(STEP_RUNS.c.id == id)).first()
+        if found is None:
+            raise RunNotFoundError(f"no step run has the id {id!r}")
+        row = StepRunRow(**_from_columns(found))
+        return row, self.find_pipeline_run(row.pipeline_run_id)
+
+    def _artifact_name(self, name: str) -> str:
+        query = select(ARTIFACTS.c.name).distinct()
+        with self._engine.connect() as connection:
+            if connection.execute(query.where(ARTIFACTS.c.name == name)).first():
+                return name
+            ends = query.where(ARTIFACTS.c.name.endswith(f".{name}", autoescape=True))
+            found = [row.name for row in connection.execute(ends.limit(5))]
+            known = [row.name for row in connection.execute(query.limit(1000))]
+        if len(found) == 1:
+            return str(found[0])
+        if found:
+            raise ArtifactNotFoundError(
+                f"several artifacts are called {name!r}: {listed(sorted(found))}"
+            )
+        hint = did_you_mean(name, known) or f"; there are {listed(sorted(known)[:10])}"
+        raise ArtifactNotFoundError(f"no artifact is called {name!r}{hint}")
+
+    def find_pipeline_run(self, name_or_id: str) -> PipelineRunRow:
+        """Find a run by its name or id, or by a prefix of either that fits one run alone.
+
+        Raises:
+            RunNotFoundError: None fits, or several do.
+        """
+        runs = PIPELINE_RUNS.c
+        with self._engine.connect() as connection:
+            exact = (runs.id == name_or_id) | (runs.name == name_or_id)
+            found = connection.execute(select(PIPELINE_RUNS).where(exact)).all()
+            if not found and name_or_id:
+                begins = runs.id.startswith(name_or_id, autoescape=True)
+                begins |= runs.name.startswith(name_or_id, autoescape=True)
+                query = select(PIPELINE_RUNS).where(begins).order_by(runs.started_at.desc())
+                found = connection.execute(query.limit(5)).all()
+        if len(found) == 1:
+            return _pipeline_run(found[0])
+        if found:
+            names = ", ".join(row.name for row in found)
+            raise RunNotFoundError(f"several pipeline runs begin with {name_or_id!r}: {names}")
+        latest = ", ".join(run.name for run in self.list_pipeline_runs(most=3)) or "none"
+        raise RunNotFoundError(
+            f"no pipeline run has the name, id or prefix {name_or_id!r}; the latest are: {latest}"
+        )
+
+    def list_pipeline_runs(
+        self, pipeline: str | None = None, most: int = 100
+    ) -> list[PipelineRunRow]:
+        """List pipeline runs, the latest first."""
+        query = select(PIPELINE_RUNS).order_by(PIPELINE_RUNS.c.started_at.desc()).limit(most)
+        if pipeline is not None:
+            query = query.where(PIPELINE_RUNS.c.pipeline == pipeline)
+        with self._engine.connect() as connection:
+            return [_pipeline_run(row) for row in connection.execute(query)]
+
+    def list_step_runs(self, pipeline_run_id: str) -> list[StepRunRow]:
+        """List all attempts of a pipeline run's steps, in the order of the pipeline."""
+        query = (
+            select(STEP_RUNS)
+            .where(STEP_RUNS.c.pipeline_run_id == pipeline_run_id)
+            .order_by(STEP_RUNS.c.position, STEP_RUNS.c.attempt)
+        )
+        with self._engine.connect() as connection:
+            return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._writing_engine.begin() as connection:
+            yield connection
+
+    def _bring_up_to_date(self) -> None:
+        try:
+            version = read_version(self._engine)
+            if version is None or version < SCHEMA_VERSION:
+                with self._writing() as connection:
+                    bring_up_to_date(connection)
+                version = SCHEMA_VERSION
+        except SQLAlchemyError as error:
+            raise TrackyardError(f"{self._place}: cannot be opened: {error}") from error
+        if version > SCHEMA_VERSION:
+            raise TrackyardError(
+                f"{self._place}: was written by a newer Trackyard (schema {version}, known is "
+                f"{SCHEMA_VERSION}); type: pip install --upgrade trackyard"
+            )
+
+    @property
+    def _place(self) -> str:
+        return self._engine.url.render_as_string(hide_password=True)
+
+
+def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _to_column(key, value) for key, value in values.items()}
+
+
+def _to_column(key: str, value: Any) -> Any:
+    if key in _JSON:
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    # No database takes a lone surrogate, PostgreSQL no NUL, and a user's error may hold both.
+    return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _from_columns(row: Row[Any]) -> dict[str, Any]:
+    values = row._asdict()
+    return {key: json.loads(value) if key in _JSON else value for key, value in values.items()}
+
+
+def _pipeline_run(row: Row[Any]) -> PipelineRunRow:
+    return PipelineRunRow(**_from_columns(row))
