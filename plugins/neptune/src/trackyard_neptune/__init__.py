@@ -1,1 +1,0 @@
-"""Neptune as a Trackyard experiment tracker."""
