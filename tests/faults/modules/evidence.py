@@ -69,15 +69,16 @@ class FaultProject:
 
     def python(self, code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a program in this folder."""
-        return self._run([sys.executable, "-c", code, *arguments], env)
+        return self.command(sys.executable, "-c", code, *arguments, **env)
 
     def trackyard(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
-        return self._run([sys.executable, "-m", "trackyard", *arguments], env)
+        return self.command(sys.executable, "-m", "trackyard", *arguments, **env)
 
-    def _run(self, command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in this folder."""
         return subprocess.run(
-            command,
+            arguments,
             cwd=self.root,
             env=self.environment(**env),
             capture_output=True,

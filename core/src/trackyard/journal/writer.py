@@ -48,7 +48,7 @@ class JournalWriter:
     Args:
         folder: The run's folder; its name is the run's id.
         role: How the file's name begins: `r` and the rank for a process that tracks the run;
-            only such a process's lock says that the run is alive.
+            only such a process's lock says that the run is alive. A forked child gets another.
         options: How soon the disk has to hold what is written.
     """
 
@@ -296,6 +296,8 @@ class JournalWriter:
         except OSError as error:  # another thread was closing it at the fork
             logger.debug("%s: %s", self._folder, error)
         finally:
+            # A child that outlives its killed parent must not keep the run alive.
+            self._role = "child"
             self._forget()
 
 
