@@ -32,6 +32,7 @@ def test_p8_sigterm(faults):
 
 
 TIDYING = f"""try:
+        print("waiting", flush=True)
         {SLEEP}
     finally:
         print("tidying", flush=True)
@@ -42,6 +43,7 @@ def test_p9_sigterm_and_then_kill_since_the_step_takes_too_long(faults):
     faults.add_tracker(isolation="thread")
     process = faults.start(PROGRAM.format(wait=TIDYING))
     assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "waiting\n"
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "tidying\n"
     process.kill()
@@ -83,6 +85,7 @@ def test_p11_control_c_twice_while_the_end_is_waited_for(faults, isolation):
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     wait_until(lambda: any(entry.kind == "end" for entry in faults.journal()))
+    time.sleep(1.0)  # the wait begins a moment after the end is written
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

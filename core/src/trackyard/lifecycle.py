@@ -34,6 +34,9 @@ from trackyard.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
 
+# What a file system must have left for a run to be kept there.
+_LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
+
 
 class RunGroup:
     """The runs of one pipeline run, or the one of a `start_run` block, on shared trackers.
@@ -222,14 +225,25 @@ def _writable(home: Path) -> Path:
         return home
     try:
         (home / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(home / "runs", os.W_OK):
+        if not os.access(home / "runs", os.W_OK):
+            problem = "it is read-only"
+        elif not _has_room(home):
+            problem = "no space left on device"
+        else:
             return home
-        problem = "it is read-only"
     except OSError as error:
         problem = error.strerror or str(error)
     other = Path(tempfile.mkdtemp(prefix="trackyard-"))
     logger.warning("%s cannot be written (%s); the runs are kept in %s", home, problem, other)
     return other
+
+
+def _has_room(folder: Path) -> bool:
+    """Tell whether the file system takes a few small files more."""
+    status = os.statvfs(folder)
+    # Some file systems count no files: theirs are 0 of 0.
+    has_files = status.f_favail >= _LEAST_FILES or not status.f_files
+    return has_files and status.f_bavail * status.f_frsize >= _LEAST_BYTES
 
 
 def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:

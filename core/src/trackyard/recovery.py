@@ -18,7 +18,7 @@ import attrs
 
 from trackyard.config import Project
 from trackyard.delivery.delivery import Delivery, TrackerReport, report_of
-from trackyard.delivery.state import load_state
+from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.descriptions import (
     RunDescription,
     TrackerDescription,
@@ -155,6 +155,7 @@ def _deliver(
     state = load_state(folder)
     if state.is_ended:
         return report_of(description.name, state, folder)
+    _forget_what_is_gone(state, folder)
     try:
         tracker = trackers.build(description.name, description.table, description.place)
     except TrackyardError as error:
@@ -168,6 +169,19 @@ def _deliver(
     finally:
         delivery.close()
     return delivery.report()
+
+
+def _forget_what_is_gone(state: DeliveryState, folder: Path) -> None:
+    """Take a cursor back that is ahead of a journal that was cut: the end would never be read."""
+    written: dict[str, int] = {}
+    reader = JournalReader(folder.parent)
+    while entries := reader.read(1000):
+        written.update(position for position, _ in entries)
+    ahead = [name for name, last in state.cursor.items() if last > written.get(name, -1)]
+    if ahead:
+        for name in ahead:
+            del state.cursor[name]
+        save_state(folder, state)
 
 
 def _advance_until_done(

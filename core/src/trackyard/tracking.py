@@ -165,7 +165,7 @@ class ActiveRun:
             saved = save(self._new_file(name))
         except Exception as error:
             problem = f"{type(error).__name__}: {to_text(error)}"
-            self._warn(f"artifact {name!r} was not logged: {problem}")
+            self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
             return
         now = time_ns()
         name = media.with_suffix_of(name, saved.path)

@@ -70,6 +70,9 @@ class JournalReader:
         place = self._places.setdefault(writer, _Place())
         count = 0
         while count < most:
+            # Listed before the data is read: an entry that comes between them belongs to this
+            # segment, and would be passed over where the next one is made just then.
+            later = [number for number in self._segments(writer) if number > place.segment]
             start, data = place.offset, self._data(writer, place)
             salt = salt_of(self._folder.name, writer, place.segment)
             while count < most and (frame := next_frame(data, place.offset - start, salt)):
@@ -80,7 +83,7 @@ class JournalReader:
                     yield Position(writer, frame.sequence), entry
             if place.offset == 0:
                 check_format(data)
-            if place.offset == start and not self._go_on(writer, place, data):
+            if place.offset == start and not self._go_on(place, data, later):
                 return
 
     def _accept(self, frame: Frame, writer: str, place: _Place) -> Entry | None:
@@ -110,7 +113,7 @@ class JournalReader:
             return b""
         return data
 
-    def _go_on(self, writer: str, place: _Place, data: bytes) -> bool:
+    def _go_on(self, place: _Place, data: bytes, later: list[int]) -> bool:
         """Nothing valid follows: skip a chunk of damage, or go to the next segment if there is one.
 
         A segment is complete when there is a next one; until then its end may still be written.
@@ -118,7 +121,6 @@ class JournalReader:
         if len(data) >= _CHUNK and data.strip(b"\0"):
             place.offset += len(data) - HEAD
             return True
-        later = [number for number in self._segments(writer) if number > place.segment]
         if not later:
             return False
         place.segment, place.offset = later[0], 0

@@ -110,6 +110,7 @@ class JournalWriter:
         with self._lock:
             if self._segment is not None and self._segment.is_deleted():
                 self._segment = None  # the end, at least, is written anew
+            self._retry_at = 0.0  # whatever the disk said a moment ago
         if self.dropped:
             dropped = Entry("dropped", entry.timestamp, None, {"count": self.dropped})
             self._append(encode_entry(dropped), reserve=0)
