@@ -604,6 +604,66 @@ def test_real_control_c_kills_the_run(project):
     assert project.hooks() == ["start", "fail"]
 
 
+HANGING = """
+import time
+from trackyard import flavor, hookimpl, pipeline, step
+@flavor
+class Hanging:
+    @hookimpl
+    def tracker_start_run(self, run):
+        print("starting", flush=True)
+        time.sleep(600)
+if __name__ == "__main__":
+    @step(experiment_tracker="local")
+    def quick(): pass
+    @pipeline
+    def hanging():
+        quick()
+        quick()
+    hanging()
+"""
+
+
+@pytest.fixture
+def hanging(project):
+    def start(timeouts):
+        (project.root / "hanging.py").write_text(HANGING)
+        project.configure(
+            "[experiment_trackers.local]\nflavor = 'hanging:Hanging'\nisolation = 'thread'\n"
+            + timeouts
+        )
+        return subprocess.Popen(
+            [sys.executable, "hanging.py"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=project.environment(),
+            text=True,
+        )
+
+    return start
+
+
+def test_tracker_that_never_starts_is_waited_for_once_alone(hanging):
+    process = hanging("start_timeout = 1\nflush_timeout = 120\n")
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=100)
+
+    assert time.monotonic() - started < 60
+    assert "starts late" in errors
+    assert statuses() == {"quick": "finished", "quick_2": "finished"}
+
+
+def test_control_c_while_a_tracker_starts_ends_at_once(hanging):
+    process = hanging("start_timeout = 120\nflush_timeout = 120\n")
+    assert process.stdout.readline() == "starting\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert "KeyboardInterrupt" in errors
+    assert statuses() == {"quick": "killed", "quick_2": "skipped"}
+
+
 def test_control_c_while_trackers_are_waited_for_leaves_a_true_status(project):
     (project.root / "slow.py").write_text(
         "import time\n"

@@ -91,8 +91,13 @@ class RunGroup:
             worker = self._worker(tracker)
             self._start_parent(tracker, worker)
             tracked.add_tracker(tracker, worker, self.parent)
-        for tracker in chosen:
-            self._wait_for_start(tracker, tracked)
+        try:
+            for tracker in chosen:
+                self._wait_for_start(tracker, tracked)
+        except (KeyboardInterrupt, SystemExit):
+            for budget in self._start_budgets.values():
+                budget.left = 0.0  # who presses Ctrl-C waits for no tracker that is not there yet
+            raise
         return tracked
 
     def finish(self, tracked: TrackedRun, failure: Failure | None) -> None:
@@ -207,14 +212,13 @@ class RunGroup:
     def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.
 
-        Together with the wait for its start that stays within `start_timeout`.
+        Together with all waits for starts that stays within `start_timeout`.
         """
-        if delivery.started.is_set() or not delivery.start_settled.is_set():
-            self._flush_budgets[name].wait(delivery.ended)
-            return
-        if not delivery.retry_failed.is_set():
-            most = min(1.0, self._start_budgets[name].left)
-            self._flush_budgets[name].wait(delivery.started, most=most)
+        if not delivery.started.is_set() and not delivery.retry_failed.is_set():
+            budget = self._start_budgets[name]
+            is_new = not delivery.start_settled.is_set() and not budget.is_closed
+            budget.open()
+            budget.wait(delivery.started, most=None if is_new else 1.0)
         if delivery.started.is_set():
             self._flush_budgets[name].wait(delivery.ended)
 

@@ -38,6 +38,10 @@ class Budget:
         """Wait no more: later waits return at once."""
         self.is_closed = True
 
+    def open(self) -> None:
+        """Wait again, for what is left."""
+        self.is_closed = False
+
 
 class Backoff:
     """Delays between retries: full jitter under a limit that doubles from 0.5 s to 60 s.

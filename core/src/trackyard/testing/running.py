@@ -83,6 +83,7 @@ def run_file(
     arguments = [str(file), "-c", os.devnull, "--rootdir", str(file.parent), "--basetemp"]
     arguments += [str(file.parent / "checks"), "-p", "no:cacheprovider", "-p", "no:terminal"]
     arguments += ["-p", "no:faulthandler", "--import-mode=importlib", "-o", "xfail_strict=true"]
+    arguments += ["-p", "no:unraisableexception"]  # it collects garbage for seconds at the end
     if checks:
         arguments += ["-k", " or ".join(checks)]
     with _plain_pytest():
