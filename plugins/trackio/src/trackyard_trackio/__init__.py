@@ -1,1 +1,0 @@
-"""trackio as a Trackyard experiment tracker."""
