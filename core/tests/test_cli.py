@@ -100,7 +100,16 @@ def test_flavors_are_listed_as_lines_in_a_pipe(install):
     result = invoke("experiment-tracker", "flavor", "list")
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("acme\t")]
 
-    assert line.split("\t") == ["acme", "installed", "acme-tracker", "2.5", "acme-tracker here"]
+    assert line.split("\t") == [
+        "acme",
+        "ready",
+        "acme-tracker",
+        "2.5",
+        "",
+        "",
+        "acme-tracker here",
+        "",
+    ]
 
 
 def test_flavors_are_listed_as_json(install):
@@ -108,11 +117,14 @@ def test_flavors_are_listed_as_json(install):
     rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
 
     assert {
-        "flavor": "acme",
-        "status": "installed",
+        "name": "acme",
+        "status": "ready",
         "distribution": "acme-tracker",
         "version": "2.5",
+        "sdk": "",
+        "sdk_version": "",
         "summary": "acme-tracker here",
+        "problem": "",
     } in rows
 
 
@@ -121,7 +133,7 @@ def test_blocked_flavor_is_listed_as_such(install, monkeypatch):
     monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acme")
     rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
 
-    assert [row["status"] for row in rows if row["flavor"] == "acme"] == ["blocked"]
+    assert [row["status"] for row in rows if row["name"] == "acme"] == ["blocked"]
 
 
 def test_known_flavor_that_is_missing_is_listed_with_what_to_type(monkeypatch):
@@ -129,12 +141,34 @@ def test_known_flavor_that_is_missing_is_listed_with_what_to_type(monkeypatch):
     rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
 
     assert {
-        "flavor": "mlflow",
+        "name": "mlflow",
         "status": "not installed",
         "distribution": "trackyard-mlflow",
         "version": "",
-        "summary": "pip install trackyard-mlflow",
+        "sdk": "",
+        "sdk_version": "",
+        "summary": "",
+        "problem": "type: pip install trackyard-mlflow",
     } in rows
+
+
+@pytest.mark.parametrize(
+    ("modules", "requires", "status", "problem"),
+    [
+        ({}, "acme-sdk-not-there>=1", "SDK missing", "type: pip install acme-sdk-not-there"),
+        ({}, "pytest", "broken", "No module named 'acme'"),
+        ({"acme": "class Tracker: ..."}, "pytest", "broken", "is not a flavor class; write @track"),
+    ],
+)
+def test_flavor_that_cannot_be_used_says_why(install, modules, requires, status, problem):
+    metadata = f"Name: acme-tracker\nVersion: 1\nRequires-Dist: attrs\nRequires-Dist: {requires}\n"
+    install("acme-tracker", modules, flavors={"acme": "acme:Tracker"}, metadata=metadata)
+    arguments = ["--load"] if status == "broken" else []
+    result = invoke("experiment-tracker", "flavor", "list", "--json", *arguments)
+    (row,) = [row for row in json.loads(result.stdout) if row["name"] == "acme"]
+
+    assert (row["status"], row["sdk"]) == (status, requires.partition(">")[0])
+    assert problem in row["problem"]
 
 
 def test_unknown_command_of_a_group_exits_with_2():

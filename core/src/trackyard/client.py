@@ -1,18 +1,32 @@
-"""How does a program look at runs?"""
+"""How does a program do what the command line does: look at runs, register trackers and stacks?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from trackyard.config import find_project
+from trackyard import components
+from trackyard.components import FlavorDescription, FlavorView, StackView, TrackerView
+from trackyard.config import Project
 from trackyard.recovery import recover_in_background
+from trackyard.registry import Registry, Section
 from trackyard.stacks import Stack
+from trackyard.tables import ShownList
 from trackyard.trackers import Trackers
 from trackyard.views import PipelineRun, open_artifact_store
 
+if TYPE_CHECKING:
+    from trackyard.artifacts import ArtifactStore
+    from trackyard.store import Store
+
+_TRACKERS: Section = "experiment_trackers"
+_STACKS: Section = "stacks"
+
 
 class Client:
-    """The runs of a project.
+    """A project: its runs, experiment trackers and stacks.
 
     Args:
         path: A folder of the project; the working directory by default.
@@ -22,18 +36,214 @@ class Client:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
-
-        self._project = find_project(Path(path) if path is not None else None)
-        self._trackers = Trackers(self._project)
-        self._store = Store.of(self._project)
+        self._start = Path(path or Path.cwd()).absolute()
+        self._registry = Registry(self._start)
+        self._home = self._project.home
+        _ = self.active_stack  # a wrong configuration is said at once
         recover_in_background(self._project)
-        self._artifact_store = open_artifact_store(self._project, self.active_stack)
+
+    # Flavors
+
+    def list_flavors(self, *, load: bool = False) -> list[FlavorView]:
+        """List the flavors that are installed, and known ones that are not.
+
+        Args:
+            load: Import each one to see whether it is broken; without it none is imported.
+        """
+        return ShownList(components.list_flavors(load=load))
+
+    def get_flavor(self, name: str) -> FlavorDescription:
+        """Import a flavor, by its name or dotted path, and describe it with its fields.
+
+        Raises:
+            PluginError: It is not installed, blocked or broken.
+        """
+        return components.describe_flavor(name)
+
+    # Experiment trackers
+
+    def list_experiment_trackers(
+        self, labels: Mapping[str, str] | None = None
+    ) -> list[TrackerView]:
+        """List the configured experiment trackers, those with all of some labels."""
+        return ShownList(components.list_trackers(self._project, labels))
+
+    def get_experiment_tracker(self, name: str) -> TrackerView:
+        """Give an experiment tracker.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        return components.find_tracker(self._project, name)
+
+    def register_experiment_tracker(self, name: str, flavor: str, **fields: Any) -> TrackerView:
+        """Add an experiment tracker to the project's configuration.
+
+        Args:
+            name: Its name.
+            flavor: Name of its flavor, or `module:Class`.
+            fields: The flavor's fields and core's options; secrets as references.
+
+        Raises:
+            ConfigError: A field is wrong, or there is a tracker of that name.
+        """
+        self._registry.register(_TRACKERS, name, {"flavor": flavor, **fields})
+        return self.get_experiment_tracker(name)
+
+    def update_experiment_tracker(self, name: str, **fields: Any) -> TrackerView:
+        """Set fields of an experiment tracker; tables and lists are replaced.
+
+        Raises:
+            ConfigError: A field is wrong, or there is no tracker of that name.
+        """
+        self._registry.update(_TRACKERS, name, fields)
+        return self.get_experiment_tracker(name)
+
+    def remove_experiment_tracker_attributes(self, name: str, *fields: str) -> TrackerView:
+        """Take fields out of an experiment tracker's configuration.
+
+        Raises:
+            ConfigError: One is not set or is needed, or there is no tracker of that name.
+        """
+        self._registry.remove_attributes(_TRACKERS, name, fields)
+        return self.get_experiment_tracker(name)
+
+    def rename_experiment_tracker(self, name: str, new_name: str) -> TrackerView:
+        """Give an experiment tracker another name, in its stacks, too.
+
+        Raises:
+            ConfigError: There is no tracker of that name, or one of the new name.
+        """
+        self._registry.rename(_TRACKERS, name, new_name)
+        return self.get_experiment_tracker(new_name)
+
+    def copy_experiment_tracker(self, name: str, new_name: str) -> TrackerView:
+        """Add an experiment tracker that is configured as another one.
+
+        Raises:
+            ConfigError: There is no tracker of that name, or one of the new name.
+        """
+        self._registry.copy(_TRACKERS, name, new_name)
+        return self.get_experiment_tracker(new_name)
+
+    def delete_experiment_tracker(self, name: str) -> None:
+        """Take an experiment tracker out of the configuration; its runs stay where they are.
+
+        Raises:
+            ConfigError: There is no tracker of that name, or a stack names it.
+        """
+        self._registry.delete(_TRACKERS, name)
+
+    # Stacks
 
     @property
     def active_stack(self) -> Stack:
         """The active stack."""
-        return self._trackers.stack
+        return Trackers(self._project).stack
+
+    def list_stacks(self, labels: Mapping[str, str] | None = None) -> list[StackView]:
+        """List the stacks, those with all of some labels."""
+        return ShownList(components.list_stacks(self._project, labels))
+
+    def get_stack(self, name: str | None = None) -> StackView:
+        """Give a stack, the active one by default.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        return components.find_stack(self._project, name or self.active_stack.name)
+
+    def register_stack(
+        self, name: str, experiment_trackers: Iterable[str] = (), **values: Any
+    ) -> StackView:
+        """Add a stack; the first one becomes active.
+
+        Args:
+            name: Its name.
+            experiment_trackers: Names of its experiment trackers, in order.
+            values: `orchestrator`, `artifact_store` and `labels`.
+
+        Raises:
+            ConfigError: A value is wrong, or there is a stack of that name.
+        """
+        table = {"experiment_trackers": list(experiment_trackers), **values}
+        self._registry.register(_STACKS, name, table)
+        return self.get_stack(name)
+
+    def update_stack(self, name: str, **values: Any) -> StackView:
+        """Set values of a stack; lists and tables are replaced.
+
+        Raises:
+            ConfigError: A value is wrong, or there is no stack of that name.
+        """
+        self._registry.update(_STACKS, name, values)
+        return self.get_stack(name)
+
+    def remove_stack_attributes(self, name: str, *keys: str) -> StackView:
+        """Take keys out of a stack's configuration.
+
+        Raises:
+            ConfigError: One is not set, or there is no stack of that name.
+        """
+        self._registry.remove_attributes(_STACKS, name, keys)
+        return self.get_stack(name)
+
+    def rename_stack(self, name: str, new_name: str) -> StackView:
+        """Give a stack another name; the active one stays active.
+
+        Raises:
+            ConfigError: There is no stack of that name, or one of the new name.
+        """
+        self._registry.rename(_STACKS, name, new_name)
+        return self.get_stack(new_name)
+
+    def copy_stack(self, name: str, new_name: str) -> StackView:
+        """Add a stack that is configured as another one.
+
+        Raises:
+            ConfigError: There is no stack of that name, or one of the new name.
+        """
+        self._registry.copy(_STACKS, name, new_name)
+        return self.get_stack(new_name)
+
+    def delete_stack(self, name: str) -> None:
+        """Take a stack out of the configuration; the active one only if it is the last.
+
+        Raises:
+            ConfigError: There is no stack of that name, or it is active.
+        """
+        self._registry.delete(_STACKS, name)
+
+    def set_active_stack(self, name: str) -> StackView:
+        """Make a stack the active one.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        self._registry.set_active_stack(name)
+        return self.get_stack(name)
+
+    def export_stack(self, name: str | None = None) -> str:
+        """Give a stack, the active one by default, and its trackers as TOML; secrets as references.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        return self._registry.export_stack(name or self.active_stack.name)
+
+    def import_stack(self, toml: str, name: str | None = None) -> StackView:
+        """Register what `export_stack` gave; a tracker that is there and says the same is kept.
+
+        Args:
+            toml: The text.
+            name: Another name for the stack.
+
+        Raises:
+            ConfigError: A name is taken, or a value is wrong.
+        """
+        return self.get_stack(self._registry.import_stack(toml, name))
+
+    # Runs
 
     def get_pipeline_run(self, name_or_id: str) -> PipelineRun:
         """Find a pipeline run by its name or id, or by a prefix that fits it alone.
@@ -54,5 +264,19 @@ class Client:
         rows = self._store.list_pipeline_runs(pipeline, most)
         return [PipelineRun(row, self._store, self._artifact_store) for row in rows]
 
+    @property
+    def _project(self) -> Project:
+        return self._registry.project
+
+    @cached_property
+    def _store(self) -> Store:
+        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+        return Store.of(self._project)
+
+    @cached_property
+    def _artifact_store(self) -> ArtifactStore:
+        return open_artifact_store(self._project, self.active_stack)
+
     def __repr__(self) -> str:
-        return f"<Client {self._project.home}>"
+        return f"<Client {self._home}>"

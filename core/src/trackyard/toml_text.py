@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, MutableMapping
 from copy import deepcopy
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,17 @@ Path = tuple[str, ...]
 Change = Callable[[MutableMapping[str, Any]], None]
 
 _HEADER = re.compile(r"""^[ \t]*\[(?!\[)(?P<keys>[\w\-."' \t]+)\][ \t]*(#.*)?$""")
+_BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+
+
+@lru_cache(maxsize=2)
+def parsed(text: str) -> dict[str, Any]:
+    """Read a text, which is asked for again and again; the result must not be changed.
+
+    Raises:
+        tomllib.TOMLDecodeError: It is no TOML.
+    """
+    return tomllib.loads(text)
 
 
 def set_values(text: str, path: Path, values: Mapping[str, Any]) -> str:
@@ -85,7 +97,7 @@ def _checked(text: str, spliced: str, change: Change) -> str:
     """Give the spliced text where it says what it must, else what tomlkit makes of all."""
     import tomlkit
 
-    wanted = deepcopy(tomllib.loads(text))
+    wanted = deepcopy(parsed(text))
     change(wanted)
     if _says(spliced, wanted):
         return spliced
@@ -99,7 +111,7 @@ def _checked(text: str, spliced: str, change: Change) -> str:
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:
     try:
-        found = tomllib.loads(text)
+        found = parsed(text)
     except tomllib.TOMLDecodeError:
         return False
     return _without_empty(found) == _without_empty(wanted)
@@ -114,12 +126,16 @@ def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
 def _spliced(lines: list[str], span: tuple[int, int], change: Change) -> str:
     """Change the keys in some lines, of which the first may be a table's header."""
     import tomlkit
+    import tomlkit.exceptions
 
     start, end = span
     has_header = start < end and _header(lines[start]) is not None
     head = lines[start : start + 1] if has_header else []
-    document = tomlkit.parse("".join(lines[start + len(head) : end]))
-    change(document)
+    try:
+        document = tomlkit.parse("".join(lines[start + len(head) : end]))
+        change(document)
+    except (tomlkit.exceptions.TOMLKitError, KeyError):
+        return ""  # these lines are no table of their own: the whole document is changed
     body = tomlkit.dumps(document)
     if not has_header and end < len(lines) and body and lines[end].strip():
         body += "\n"  # between a first key and the comment or table below it
@@ -153,8 +169,11 @@ def _end_of_keys(lines: list[str], start: int, end: int) -> int:
 
 def _header(line: str) -> Path | None:
     """Give the key path of a line such as `[stacks."a b"]`, or None."""
-    if not _HEADER.match(line):
+    match = _HEADER.match(line)
+    if match is None:
         return None
+    if _BARE.fullmatch(match["keys"]):
+        return tuple(match["keys"].split("."))
     try:
         table: Any = tomllib.loads(line)
     except tomllib.TOMLDecodeError:

@@ -200,13 +200,8 @@ class Trackers:
         Raises:
             ConfigError: The flavor is unknown, a field is wrong, or a secret cannot be read.
         """
-        options, fields = split_options(table, place)
-        flavor = self.flavor(options.flavor, place)
-        fields = _with_absolute_paths(fields, flavor, self._folder(name))
+        options, flavor, fields, instance = self._structured(name, table, place)
         check_isolation()
-        options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
-        with in_project(self._project):
-            instance: Any = structure(fields, flavor, place, also_known=options_of_core)
         return Tracker(
             project=self._project,
             name=name,
@@ -218,6 +213,25 @@ class Trackers:
             capabilities=capabilities_of(instance),
             redactor=Redactor(_read_secrets(instance, place)),
         )
+
+    def check(self, name: str, table: Mapping[str, Any], place: str) -> None:
+        """Check a tracker's options and fields; secrets need not be there yet.
+
+        Raises:
+            ConfigError: The flavor is unknown, or a field is wrong.
+        """
+        self._structured(name, table, place)
+
+    def _structured(
+        self, name: str, table: Mapping[str, Any], place: str
+    ) -> tuple[TrackerOptions, type, dict[str, Any], Any]:
+        options, fields = split_options(table, place)
+        flavor = self.flavor(options.flavor, place)
+        fields = _with_absolute_paths(fields, flavor, self._folder(name))
+        options_of_core = [field.name for field in attrs.fields(TrackerOptions)]
+        with in_project(self._project):
+            instance: Any = structure(fields, flavor, place, also_known=options_of_core)
+        return options, flavor, fields, instance
 
     def flavor(self, reference: str, place: str) -> type:
         """Import a flavor by its name or dotted path.

@@ -1,46 +1,71 @@
-"""`trackyard experiment-tracker flavor`: which flavors are there?"""
+"""`trackyard experiment-tracker flavor`: which flavors are there, and can they be used?"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from trackyard.cli.output import json_option, show_table
-from trackyard.plugins import FLAVORS, KNOWN_FLAVORS, find_plugins
+from trackyard.cli.output import (
+    is_terminal,
+    json_option,
+    remark,
+    say,
+    show_json,
+    show_on_terminal,
+    show_table,
+    show_values,
+)
+from trackyard.components import FlavorView, describe_flavor
+from trackyard.components import list_flavors as find_flavors
+from trackyard.tables import line
 
 _COLUMNS = {
-    "flavor": "FLAVOR",
+    "name": "FLAVOR",
     "status": "STATUS",
     "distribution": "DISTRIBUTION",
     "version": "VERSION",
+    "sdk": "SDK",
+    "sdk_version": "SDK VERSION",
     "summary": "SUMMARY",
+    "problem": "PROBLEM",
 }
+_HEADS = ("FLAVOR", "STATUS", "DISTRIBUTION", "SDK")
+_FIELD_COLUMNS = {"name": "FIELD", "type": "TYPE", "default": "DEFAULT", "help": "WHAT IT SAYS"}
 
 
 @click.command("list")
+@click.option("--load", is_flag=True, help="Import each flavor, to see whether it is broken.")
 @json_option
-def list_flavors(as_json: bool) -> None:
-    """List the flavors, installed or known. Nothing is imported for this."""
-    rows: list[dict[str, Any]] = [
-        {
-            "flavor": info.name,
-            "status": "blocked" if info.is_blocked else "installed",
-            "distribution": info.distribution,
-            "version": info.version,
-            "summary": info.summary,
-        }
-        for info in find_plugins(FLAVORS)
-    ]
-    missing = sorted(set(KNOWN_FLAVORS) - {row["flavor"] for row in rows})
-    rows += [
-        {
-            "flavor": name,
-            "status": "not installed",
-            "distribution": f"trackyard-{name}",
-            "version": "",
-            "summary": f"pip install trackyard-{name}",
-        }
-        for name in missing
-    ]
-    show_table(rows, _COLUMNS, as_json=as_json, empty="no flavor is installed")
+def list_flavors(load: bool, as_json: bool) -> None:
+    """List the flavors, installed or known. Without --load nothing is imported for this."""
+    rows = find_flavors(load=load)
+    if as_json or not is_terminal():
+        show_table(rows, _COLUMNS, as_json=as_json, empty="no flavor is installed")
+        return
+    show_on_terminal(_HEADS, [_cells(row) for row in rows])
+    for row in rows:
+        if row.problem and row.status != "not installed":
+            remark(f"{row.name}: {row.status}; {row.problem}")
+
+
+def _cells(row: FlavorView) -> list[str]:
+    is_missing = row.status == "not installed"
+    own = row.problem.removeprefix("type: ") if is_missing else f"{row.distribution} {row.version}"
+    return [line(cell) for cell in (row.name, row.status, own, f"{row.sdk} {row.sdk_version}")]
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def describe(name: str, as_json: bool) -> None:
+    """Show the flavor NAME, or module:Class, with the fields that its trackers take."""
+    view = describe_flavor(name)
+    if as_json:
+        show_json(view)
+        return
+    show_values(view, as_json=False, leave_out=("fields", "options", "problem", "notice"))
+    say("")
+    show_table(view.fields, _FIELD_COLUMNS, as_json=False, empty="it has no fields")
+    if view.notice:
+        remark(f"Notice: {view.notice}")
+    say("")
+    say(f"type: trackyard experiment-tracker register NAME --flavor {name} --help")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import errno
+from typing import Any
 
 import click
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.errors import TrackyardError
+from trackyard.tables import line
 
 _COMMANDS = {
     "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
+    "stack": ("stacks:stack", "Stacks of trackers, orchestrator and artifact store."),
     "runs": ("runs:runs", "Look at runs."),
     "plugins": ("plugins:plugins", "List the installed plugins."),
     "replay": ("replay:replay", "Send runs to another tracker."),
@@ -19,8 +22,21 @@ _COMMANDS = {
 }
 
 
+class _Root(LazyGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a mistake of the user's is a line on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except TrackyardError as error:
+            raise click.ClickException(_shown(str(error))) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is None:
+                raise
+            raise click.ClickException(_shown(f"{error.filename}: {error.strerror}")) from error
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=_Root,
     commands_by_name=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -30,9 +46,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line on stderr and exit code 1."""
-    try:
-        cli(prog_name="trackyard")
-    except TrackyardError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    """Run the command line."""
+    cli(prog_name="trackyard")
+
+
+def _shown(text: str) -> str:
+    return "\n".join(line(part) for part in text.splitlines())

@@ -1,4 +1,4 @@
-"""How is a table shown: on a terminal, in a pipe and as JSON?"""
+"""How is something shown: on a terminal, in a pipe and as JSON?"""
 
 from __future__ import annotations
 
@@ -7,50 +7,111 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import click
+
+from trackyard.tables import in_a_cell, line
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
+def is_terminal() -> bool:
+    """Tell whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
+def show_json(value: Any) -> None:
+    """Write a value, or a list of values, as JSON; odd numbers become null."""
+    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
 def show_table(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, empty: str
+    rows: Sequence[Any], columns: Mapping[str, str], *, as_json: bool, empty: str
 ) -> None:
     """Write rows as a table on a terminal, as lines with tabs in a pipe, or as JSON.
 
     Args:
-        rows: What to show; JSON holds every key, a table those in `columns`.
+        rows: Mappings or values of attrs classes; JSON holds every key, a table those in `columns`.
         columns: Heading by key, in order.
         as_json: Write a JSON list.
         empty: What a table says where there are no rows.
     """
     if as_json:
-        click.echo(json.dumps(list(rows), indent=2))
+        show_json(rows)
         return
     if not rows:
         click.echo(empty, err=True)
         return
-    cells = [[_text(row.get(key, "")) for key in columns] for row in rows]
-    if not sys.stdout.isatty():
-        for line in cells:
-            click.echo("\t".join(line))
+    tables = [_mapping(row) for row in rows]
+    cells = [[line(in_a_cell(table.get(key, ""))) for key in columns] for table in tables]
+    if is_terminal():
+        show_on_terminal(list(columns.values()), cells)
         return
-    _show_on_terminal(list(columns.values()), cells)
+    for row in cells:
+        click.echo("\t".join(row))
 
 
-def _show_on_terminal(heads: list[str], cells: list[list[str]]) -> None:
+def show_values(value: Any, *, as_json: bool, leave_out: Sequence[str] = ()) -> None:
+    """Write one value, a line for each of its keys, or as JSON.
+
+    Args:
+        value: A mapping or a value of an attrs class.
+        as_json: Write a JSON object, of every key.
+        leave_out: Keys that are shown elsewhere, or not to people.
+    """
+    if as_json:
+        show_json(value)
+        return
+    table = {key: item for key, item in _mapping(value).items() if key not in leave_out}
+    rows = [[key, line(text)] for key, item in table.items() if (text := in_a_cell(item))]
+    if is_terminal():
+        show_on_terminal([], rows)
+        return
+    for row in rows:
+        click.echo("\t".join(row))
+
+
+def show_on_terminal(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Write a table that fits the terminal; long cells go on in the next line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for line in cells:
-        table.add_row(*(Text(cell) for cell in line))
-    Console().print(table)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
+    for index, head in enumerate(heads or cells[0]):
+        longest = max((len(row[index]) for row in cells), default=0)
+        # A name that is cut in two is no name: the other columns give way.
+        width = min(longest, 36) if index == 0 else None
+        table.add_column(head, overflow="fold", min_width=width)
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
 
 
-def _text(value: Any) -> str:
-    """Write a cell; control characters would move the cursor or break a line."""
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return "".join(c if c.isprintable() else "?" for c in text)
+def say(text: str) -> None:
+    """Write what was done, on a line."""
+    click.echo(line(text))
+
+
+def remark(text: str) -> None:
+    """Write what one may want to know beside it, to stderr."""
+    click.echo(line(text), err=True)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else attrs.asdict(value, recurse=False)
+
+
+def _plain(value: Any) -> Any:
+    """Make what JSON can hold: objects of attrs values, and no NaN, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _plain(attrs.asdict(value, recurse=False)) if attrs.has(type(value)) else str(value)

@@ -1,0 +1,71 @@
+"""How is a value shown on a line, and as a table in a notebook?"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+_T = TypeVar("_T")
+
+
+class Shown:
+    """A base of attrs classes: a repr that fits a line, and a table in notebooks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        texts = [value for value in _values(self, recurse=False).values() if isinstance(value, str)]
+        kind = type(self).__name__.removesuffix("View")
+        return line(f"<{kind} {' '.join(filter(None, texts[:3]))}>")
+
+    def _repr_html_(self) -> str:
+        rows = [(key, in_a_cell(value)) for key, value in _values(self).items()]
+        return html_table(("", ""), rows)
+
+
+class ShownList(list[_T]):
+    """A list of shown values that is one table in notebooks."""
+
+    def _repr_html_(self) -> str:
+        tables = [_values(item) for item in self]
+        heads = list(tables[0]) if tables else []
+        return html_table(heads, [[in_a_cell(t[head]) for head in heads] for t in tables])
+
+
+def _values(shown: Any, *, recurse: bool = True) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = attrs.asdict(shown, recurse=recurse)
+    return values
+
+
+def in_a_cell(value: Any) -> str:
+    """Write a value as people read it."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={in_a_cell(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(in_a_cell(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def line(text: str) -> str:
+    """Keep a text on one line: control characters would break it, or move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write a table for notebooks; addresses of web pages become links, nothing else does."""
+
+    def cell(text: str) -> str:
+        safe = html.escape(text)
+        is_link = text.startswith(("http://", "https://"))
+        return f'<td><a href="{safe}">{safe}</a></td>' if is_link else f"<td>{safe}</td>"
+
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    lines = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in rows)
+    return f"<table><tr>{heads}</tr>{lines}</table>"
