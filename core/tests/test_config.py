@@ -362,7 +362,7 @@ def test_wrong_variable_is_one_message(variable, name, value, message):
 
 def test_blocked_name_that_is_not_installed_is_said(project, monkeypatch, caplog, install):
     install("acme-tracker", {}, flavors={"acme": "acme:Tracker"})
-    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acne, wandb, Acme_Tracker")
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acne, mlflow, Acme_Tracker")
     Trackers(find_project())
 
     (message,) = caplog.messages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from trackyard.materializers import Materializers
 from trackyard.plugins import load_materializers
 from trackyard.stacks import artifact_store_url
 from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import html_table
 
 if TYPE_CHECKING:
     from trackyard.config import Project
@@ -126,7 +127,7 @@ class StepRun:
         return f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>"
 
     def _repr_html_(self) -> str:
-        return _html_table(("step", "status", "seconds", "URL"), [_row(self)])
+        return html_table(("step", "status", "seconds", "URL"), [_row(self)])
 
 
 class PipelineRun:
@@ -169,23 +170,12 @@ class PipelineRun:
     def _repr_html_(self) -> str:
         rows = [_row(step) for step in self.steps.values()]
         title = html.escape(f"{self.name}: {self.status}")
-        return f"<p>{title}</p>" + _html_table(("step", "status", "seconds", "URL"), rows)
+        return f"<p>{title}</p>" + html_table(("step", "status", "seconds", "URL"), rows)
 
 
 def _row(step: StepRun) -> tuple[str, ...]:
     duration = "" if step.duration is None else f"{step.duration:.1f}"
     return step.name, step.status, duration, step.url or ""
-
-
-def _html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    def cell(text: str) -> str:
-        safe = html.escape(text)
-        is_link = text.startswith(("http://", "https://"))
-        return f'<td><a href="{safe}">{safe}</a></td>' if is_link else f"<td>{safe}</td>"
-
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
-    lines = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in rows)
-    return f"<table><tr>{heads}</tr>{lines}</table>"
 
 
 def _moment(nanoseconds: int | None) -> datetime | None:

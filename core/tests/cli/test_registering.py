@@ -128,9 +128,8 @@ def test_second_tracker_of_a_name_is_refused(project):
 
 
 def test_tracker_is_changed_and_comments_stay(project):
-    project.configure(
-        f'# ours\n[experiment_trackers.team]\nflavor = "{FLAVOR}" # mine\nlabel="a"\n'
-    )
+    header = f'# ours\n[experiment_trackers.team]\nflavor = "{FLAVOR}" # mine\n'
+    project.configure(f'{header}label="a"\n')
     assert tracker("update", "team").exit_code == 2
     assert tracker("update", "team", "--tags", "x").exit_code == 0
     assert tracker("remove-attribute", "team", "label").exit_code == 0
@@ -138,8 +137,7 @@ def test_tracker_is_changed_and_comments_stay(project):
     assert tracker("rename", "other", "third").exit_code == 0
 
     assert project.file.read_text() == (
-        f'{header}tags = ["x"]\n'
-        f'\n[experiment_trackers.third]\nflavor = "{FLAVOR}"\ntags = ["x"]\n'
+        f'{header}tags = ["x"]\n\n[experiment_trackers.third]\nflavor = "{FLAVOR}"\ntags = ["x"]\n'
     )
     assert tracker("delete", "third").exit_code == 0
     assert list(written(project)["experiment_trackers"]) == ["team"]
