@@ -212,10 +212,13 @@ class RunGroup:
     def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.
 
-        Together with all waits for starts that stays within `start_timeout`.
+        Together with all waits for starts that stays within `start_timeout`; who gave none has
+        not waited yet, and does so here.
         """
-        if not delivery.started.is_set() and not delivery.retry_failed.is_set():
-            budget = self._start_budgets[name]
+        budget = self._start_budgets[name]
+        if budget.seconds == 0 and not delivery.start_settled.is_set():
+            self._flush_budgets[name].wait(delivery.ended)
+        elif not delivery.started.is_set() and not delivery.retry_failed.is_set():
             is_new = not delivery.start_settled.is_set() and not budget.is_closed
             budget.open()
             budget.wait(delivery.started, most=None if is_new else 1.0)

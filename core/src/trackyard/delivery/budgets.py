@@ -15,7 +15,7 @@ class Budget:
     """
 
     def __init__(self, seconds: float) -> None:
-        self.left = seconds
+        self.seconds = self.left = seconds
         self.is_closed = False
 
     def wait(self, event: Event, most: float | None = None) -> bool:
