@@ -212,6 +212,10 @@ def artifact_row(step, name="training.load.rows", **values):
     return ArtifactRow(id=new_id(), name=name, step_run_id=step.id, **{**defaults, **values})
 
 
+def add(store, *rows):
+    return store.end_step_run(rows[0].step_run_id, {"status": "running"}, rows)
+
+
 @pytest.fixture
 def step(store):
     run = run_row("a")
@@ -222,8 +226,8 @@ def step(store):
 
 
 def test_outputs_are_numbered_by_name(store, step):
-    first = store.add_artifacts([artifact_row(step), artifact_row(step, "training.load.labels")])
-    second = store.add_artifacts([artifact_row(step, uri="b.json")])
+    first = add(store, artifact_row(step), artifact_row(step, "training.load.labels"))
+    second = add(store, artifact_row(step, uri="b.json"))
 
     assert [row.version for row in (*first, *second)] == [1, 1, 2]
     assert store.find_artifact("training.load.rows") == second[0]
@@ -233,8 +237,8 @@ def test_outputs_are_numbered_by_name(store, step):
 
 
 def test_output_is_found_by_the_end_of_its_name(store, step):
-    store.add_artifacts([artifact_row(step), artifact_row(step, "scoring.load.rows")])
-    store.add_artifacts([artifact_row(step, "training.fit.model")])
+    add(store, artifact_row(step), artifact_row(step, "scoring.load.rows"))
+    add(store, artifact_row(step, "training.fit.model"))
 
     assert store.find_artifact("model").name == "training.fit.model"
     assert store.find_artifact("scoring.load.rows").name == "scoring.load.rows"
@@ -247,10 +251,10 @@ def test_output_is_found_by_the_end_of_its_name(store, step):
 
 
 def test_readers_of_an_output_are_recorded(store, step):
-    (artifact,) = store.add_artifacts([artifact_row(step)])
+    (artifact,) = add(store, artifact_row(step))
     reader = step_row(store.find_pipeline_run("a"), "train", started_at=5)
     store.add_step_run(reader)
-    store.add_artifact_reads(reader.id, [artifact.id, artifact.id])
+    store.end_step_run(reader.id, {"status": "running"}, read=[artifact.id, artifact.id])
 
     assert store.list_artifact_readers(artifact.id) == [reader]
     assert store.find_step_run(artifact.step_run_id) == (step, store.find_pipeline_run("a"))
@@ -357,7 +361,7 @@ def check_migrated(store):
     (step,) = store.list_step_runs("a")
     assert step.name == "load"
     assert store.find_pipeline_run("old").params == {"x": 1}
-    assert store.add_artifacts([artifact_row(step)])[0].version == 1
+    assert add(store, artifact_row(step))[0].version == 1
 
 
 def test_older_store_keeps_its_runs(tmp_path):
@@ -482,8 +486,7 @@ def drive(name):
         step = StepRunRow(new_id(), run.id, f"step {number}", 1, number, "running")
         store.add_step_run(step)
         row = ArtifactRow(new_id(), "p.step.output", 0, "u", "json", 1, "0", step.id, 1)
-        store.add_artifacts([row])
-        store.update_step_run(step.id, status="finished")
+        store.end_step_run(step.id, {"status": "finished"}, [row])
     store.update_pipeline_run(run.id, status="finished")
     store.close()
 

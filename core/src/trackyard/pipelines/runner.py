@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -169,16 +169,17 @@ class PipelineRunner:
         status = failure.status if failure else "finished"
         stored = self._stored.get(node.name, {})
         ended_at = time.time_ns()
-        self._store.update_step_run(
-            id,
-            status=status,
-            ended_at=ended_at,
-            error=f"{failure.kind}: {failure.message}" if failure else None,
-            outputs={name: attrs.asdict(output) for name, output in stored.items()},
-            metadata=metadata,
-            metrics=tracked.last_metrics if tracked else {},
-        )
-        self._record_artifacts(node, id, stored)
+        values = {
+            "status": status,
+            "ended_at": ended_at,
+            "error": f"{failure.kind}: {failure.message}" if failure else None,
+            "outputs": {name: attrs.asdict(output) for name, output in stored.items()},
+            "metadata": metadata,
+            "metrics": tracked.last_metrics if tracked else {},
+        }
+        rows = self._artifact_rows(node, id, stored)
+        self._store.end_step_run(id, values, rows, self._read_by(node))
+        self._artifact_ids[node.name] = dict(zip(stored, (row.id for row in rows), strict=True))
         self._ended[node.name] = tracked
         self._progress.step_ended(
             node.name,
@@ -191,16 +192,17 @@ class PipelineRunner:
             raise error
         return error
 
-    def _record_artifacts(self, node: Node, id: str, stored: Mapping[str, StoredOutput]) -> None:
-        """Record what a step has read, and its outputs as versions of their names."""
-        read = (
-            artifact
-            for output in node.inputs()
-            for name, artifact in self._artifact_ids.get(output.node.name, {}).items()
-            if output.name in (None, name)
-        )
-        self._store.add_artifact_reads(id, read)
-        rows = [
+    def _read_by(self, node: Node) -> Iterator[str]:
+        """Give the ids of the outputs that a step reads."""
+        for output in node.inputs():
+            for name, artifact in self._artifact_ids.get(output.node.name, {}).items():
+                if output.name in (None, name):
+                    yield artifact
+
+    def _artifact_rows(
+        self, node: Node, id: str, stored: Mapping[str, StoredOutput]
+    ) -> list[ArtifactRow]:
+        return [
             ArtifactRow(
                 id=new_id(),
                 name=f"{self._graph.pipeline}.{node.name}.{name}",
@@ -211,8 +213,6 @@ class PipelineRunner:
             )
             for name, output in stored.items()
         ]
-        self._store.add_artifacts(rows)
-        self._artifact_ids[node.name] = dict(zip(stored, (row.id for row in rows), strict=True))
 
     def _load(self, output: Output) -> Any:
         stored = self._stored[output.node.name]

@@ -107,35 +107,31 @@ class Store:
                 statement = update(table).where(is_open)
                 connection.execute(statement.values(status=status, ended_at=ended_at))
 
-    def add_artifacts(self, rows: Iterable[ArtifactRow]) -> list[ArtifactRow]:
-        """Record outputs of a step run, each as the next version of its name.
+    def end_step_run(
+        self,
+        id: str,
+        values: Mapping[str, Any],
+        artifacts: Iterable[ArtifactRow] = (),
+        read: Iterable[str] = (),
+    ) -> list[ArtifactRow]:
+        """Record how a step run ended, in one transaction.
 
         Args:
-            rows: The outputs; their versions are given here.
-        """
-        rows = list(rows)
-        if not rows:
-            return []
-        added = []
-        with self._writing() as connection:
-            for row in rows:
-                latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
-                if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
-                    key = func.hashtext(row.name)
-                    connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
-                version = (connection.execute(latest).scalar() or 0) + 1
-                numbered = attrs.evolve(row, version=version)
-                connection.execute(insert(ARTIFACTS).values(**_to_columns(attrs.asdict(numbered))))
-                added.append(numbered)
-        return added
+            id: The step run's.
+            values: Columns to change.
+            artifacts: Its outputs; each becomes the next version of its name.
+            read: Ids of the outputs that it has read.
 
-    def add_artifact_reads(self, step_run_id: str, artifact_ids: Iterable[str]) -> None:
-        """Record which outputs a step run has read."""
-        ids = dict.fromkeys(artifact_ids)
-        rows = [{"artifact_id": read, "step_run_id": step_run_id} for read in ids]
-        if rows:
-            with self._writing() as connection:
-                connection.execute(insert(ARTIFACT_READS), rows)
+        Returns:
+            The outputs with their versions.
+        """
+        reads = [{"artifact_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
+        statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
+        with self._writing() as connection:
+            connection.execute(statement.values(**_to_columns(values)))
+            if reads:
+                connection.execute(insert(ARTIFACT_READS), reads)
+            return [_add_artifact(connection, row) for row in artifacts]
 
     def find_artifact(self, name: str, version: int | None = None) -> ArtifactRow:
         """Find a version of an output, the latest by default.
@@ -289,6 +285,16 @@ class Store:
     @property
     def _place(self) -> str:
         return self._engine.url.render_as_string(hide_password=True)
+
+
+def _add_artifact(connection: Connection, row: ArtifactRow) -> ArtifactRow:
+    if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
+        key = func.hashtext(row.name)
+        connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
+    latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
+    numbered = attrs.evolve(row, version=(connection.execute(latest).scalar() or 0) + 1)
+    connection.execute(insert(ARTIFACTS).values(**_to_columns(attrs.asdict(numbered))))
+    return numbered
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
