@@ -17,7 +17,7 @@ from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.state import DeliveryState, load_state, quarantine, save_state
 from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.flavors import capabilities_of, is_offline
-from trackyard.journal.entries import Entry
+from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader, Position
 from trackyard.locks import FileLock
 from trackyard.pending import mark_as_kept_offline
@@ -47,6 +47,8 @@ class TrackerReport:
         delivered, pending, quarantined: Numbers of records.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
+        lost: How many log calls the journal lost to a full or damaged disk, so far as known.
+        is_kept_offline: Its SDK keeps the run on this machine until `trackyard sync`.
     """
 
     tracker: str
@@ -57,6 +59,8 @@ class TrackerReport:
     quarantined: int
     changes: dict[str, int]
     problem: str = ""
+    lost: int = 0
+    is_kept_offline: bool = False
 
 
 class Delivery:
@@ -99,6 +103,7 @@ class Delivery:
         self._not_before = 0.0  # what the backend itself asked for
         self._is_hurried = False
         self._reader = JournalReader(run.folder.parent, self.state.cursor)
+        self._lost = self.state.lost  # what was lost before the cursor, or never written
         self._pending: deque[Record] = deque()  # adapted, and not yet delivered
         self._read: list[Position] = []  # the entries that they come from
         self._end: Entry | None = None
@@ -178,6 +183,8 @@ class Delivery:
             return False
         self.state = load_state(self._run.folder)
         self._reader = JournalReader(self._run.folder.parent, self.state.cursor)
+        self._lost = self.state.lost
+        self._adapter.changes.update(self.state.changes)
         if self.state.is_ended:
             self._lock.release()
             self.ended.set()
@@ -201,6 +208,7 @@ class Delivery:
             entries = self._reader.read(100)
             for position, entry in entries:
                 self._read.append(position)
+                self._lost += dropped_in(entry)
                 if entry.kind == "end":
                     self._end = self._end or entry
                 for record in entry.records():
@@ -252,6 +260,7 @@ class Delivery:
         """Move the cursor behind the entries whose records the tracker has, or has refused."""
         for position in self._read:
             self.state.cursor[position.writer] = position.sequence
+        self.state.lost = self._lost + self._reader.lost
         self._read.clear()
 
     def _send(self, records: list[Record]) -> tuple[list[Record], Outcome]:
@@ -341,11 +350,13 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         state: The state of the delivery.
         folder: The tracker's folder of the run.
     """
-    pending = 0
+    pending, lost = 0, state.lost
     if not state.is_ended:
         reader = JournalReader(folder.parent, state.cursor)
         while entries := reader.read(1000):
             pending += sum(len(entry.records()) for _, entry in entries)
+            lost += sum(dropped_in(entry) for _, entry in entries)
+        lost += reader.lost
     return TrackerReport(
         tracker=tracker,
         url=state.url,
@@ -355,4 +366,6 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         quarantined=state.quarantined,
         changes=state.changes,
         problem=state.problem,
+        lost=lost,
+        is_kept_offline=state.is_kept_offline,
     )

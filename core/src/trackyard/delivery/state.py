@@ -23,6 +23,7 @@ class DeliveryState:
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
+        lost: How many entries of the journal were damaged or never written, up to the cursor.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
     """
@@ -33,6 +34,7 @@ class DeliveryState:
     url: str | None = None
     delivered: int = 0
     quarantined: int = 0
+    lost: int = 0
     changes: dict[str, int] = attrs.field(factory=dict)
     problem: str = ""
 

@@ -85,6 +85,11 @@ def encode_entry(entry: Entry) -> bytes:
         return json.dumps((entry.kind, entry.timestamp, entry.step, data), default=str).encode()
 
 
+def dropped_in(entry: Entry) -> int:
+    """Give how many log calls a process says it could not write: the disk refused them."""
+    return int(entry.data["count"]) if entry.kind == "dropped" else 0
+
+
 def is_header(payload: bytes) -> bool:
     """Tell whether this is the entry that each file of a journal begins with."""
     return payload.startswith(b'["header"')

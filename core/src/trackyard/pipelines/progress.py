@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TextIO
+
+from trackyard.delivery.delivery import TrackerReport
+from trackyard.health import health_lines, joined
 
 _MARKS = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
 _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "running": "36"}
@@ -52,6 +55,11 @@ class Progress:
     def run_ended(self, name: str, status: str, seconds: float) -> None:
         """Say how the pipeline run ended."""
         self._step(status, _plain(name), f"  {seconds:.1f} s")
+
+    def trackers_ended(self, reports: Iterable[TrackerReport]) -> None:
+        """Say what each tracker has got, and what it has not."""
+        for text in health_lines(joined(reports)):
+            self._write(f"    {text}")
 
     def _step(self, status: str, name: str, rest: str) -> None:
         mark = _MARKS.get(status, "·")

@@ -15,6 +15,7 @@ import attrs
 
 from trackyard.artifacts import StoredOutput
 from trackyard.config import Project
+from trackyard.delivery.delivery import TrackerReport
 from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import termination_as_exit
@@ -257,12 +258,14 @@ class PipelineRunner:
         ended_at = time.time_ns()
         # Before the trackers are waited for, which may take long or be interrupted.
         self._store.update_pipeline_run(self._run.id, status=status, ended_at=ended_at)
+        reports: tuple[TrackerReport, ...] = ()
         try:
-            self._group.close(self._failure)
+            reports = self._group.close(self._failure)
         finally:
             self._keep_late_urls()
             seconds = (ended_at - self._run.started_at) / 1e9
             self._progress.run_ended(self._run.name, status, seconds)
+            self._progress.trackers_ended(reports)
 
     def _keep_late_urls(self) -> None:
         """Store the URLs of trackers that started late."""

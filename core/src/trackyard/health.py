@@ -1,0 +1,118 @@
+"""How does a run stand on each of its trackers: what has arrived, and what has not?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from trackyard.delivery.delivery import TrackerReport, report_of
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import RunDescription
+from trackyard.tables import Shown, line
+
+
+@attrs.frozen(repr=False)
+class TrackerHealth(Shown):
+    """How one run, or several together, stand on one tracker.
+
+    Attributes:
+        tracker: The tracker's name.
+        state: `complete`; `pending`; `offline` where its SDK keeps the run on this machine until
+            `trackyard sync` uploads it.
+        delivered, pending, quarantined: Numbers of records.
+        lost: How many log calls the journal lost to a full or damaged disk.
+        changed: How often something was changed to fit what the backend can hold.
+        changes: What was changed, with how often.
+        url: The run's address there, or None.
+        problem: The last error as one line, or an empty text.
+    """
+
+    tracker: str
+    state: str
+    delivered: int
+    pending: int
+    quarantined: int
+    lost: int
+    changed: int
+    changes: dict[str, int]
+    url: str | None
+    problem: str
+
+    @property
+    def is_well(self) -> bool:
+        """The tracker has all that was logged."""
+        return self.state == "complete" and not (self.quarantined or self.lost)
+
+
+def health_of(folder: Path, description: RunDescription) -> tuple[TrackerHealth, ...]:
+    """Say how a run stands on each of its trackers, from what is noted on disk."""
+    folders = [(tracker.name, folder / tracker.folder) for tracker in description.trackers]
+    return joined(report_of(name, load_state(path), path) for name, path in folders)
+
+
+def joined(reports: Iterable[TrackerReport]) -> tuple[TrackerHealth, ...]:
+    """Add up reports by tracker, in the order in which the trackers come first."""
+    return added_up(_health(report) for report in reports)
+
+
+def added_up(healths: Iterable[TrackerHealth]) -> tuple[TrackerHealth, ...]:
+    """Add up the health of several runs by tracker."""
+    by_tracker: dict[str, list[TrackerHealth]] = {}
+    for health in healths:
+        by_tracker.setdefault(health.tracker, []).append(health)
+    return tuple(_sum(of) for of in by_tracker.values())
+
+
+def health_lines(healths: Iterable[TrackerHealth]) -> list[str]:
+    """Write health for people: a line for each tracker, and one for each kind of change."""
+    healths = list(healths)
+    width = max((len(line(health.tracker)) for health in healths), default=0)
+    lines = []
+    for health in healths:
+        counts = f"{health.delivered} delivered"
+        for name in ("pending", "quarantined", "lost", "changed"):
+            if getattr(health, name):
+                counts += f", {getattr(health, name)} {name}"
+        counts += ", kept offline until: trackyard sync" if health.state == "offline" else ""
+        problem = f"  {line(health.problem)}" if health.problem else ""
+        lines.append(f"{line(health.tracker):{width}}  {counts}{problem}")
+        lines += [f"{'':{width}}  changed: {what} ({n})" for what, n in health.changes.items()]
+    return lines
+
+
+def _health(report: TrackerReport) -> TrackerHealth:
+    whole = "offline" if report.is_kept_offline else "complete"
+    return TrackerHealth(
+        tracker=report.tracker,
+        state=whole if report.is_complete else "pending",
+        delivered=report.delivered,
+        pending=report.pending,
+        quarantined=report.quarantined,
+        lost=report.lost,
+        changed=sum(report.changes.values()),
+        changes=dict(report.changes),
+        url=report.url,
+        problem=report.problem,
+    )
+
+
+def _sum(healths: list[TrackerHealth]) -> TrackerHealth:
+    changes = Counter[str]()
+    for health in healths:
+        changes.update(health.changes)
+    states = {health.state for health in healths}
+    return TrackerHealth(
+        tracker=healths[0].tracker,
+        state=next(state for state in ("pending", "offline", "complete") if state in states),
+        changed=changes.total(),
+        changes=dict(changes),
+        url=next((health.url for health in healths if health.url), None),
+        problem=next((health.problem for health in healths if health.problem), ""),
+        **{
+            name: sum(getattr(health, name) for health in healths)
+            for name in ("delivered", "pending", "quarantined", "lost")
+        },
+    )
