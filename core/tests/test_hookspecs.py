@@ -19,6 +19,7 @@ CONTRACT = {
     "tracker_activate_run": (("run",), True),
     "tracker_read_run": (("run",), True),
     "tracker_sync_run": (("run",), False),
+    "tracker_delete_run": (("run",), False),
     "tracker_check": ((), False),
     "tracker_ui_command": (("host", "port"), True),
     "tracker_filter_records": (("run",), False),
@@ -52,6 +53,7 @@ def test_no_hook_has_an_argument_that_pluggy_cannot_pass(name):
 
 
 def test_every_hook_stands_in_the_order_of_the_module_docstring():
-    optional = {"tracker_read_run", "tracker_sync_run", "tracker_check", "tracker_ui_command"}
+    optional = {"tracker_read_run", "tracker_sync_run", "tracker_delete_run"}
+    optional |= {"tracker_check", "tracker_ui_command"}
 
     assert all(name in hookspecs.__doc__ for name in CONTRACT.keys() - optional)

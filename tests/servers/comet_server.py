@@ -69,6 +69,9 @@ class CometServer(RecordingServer):
 
     def _answer(self, request: Request) -> Answer:
         path = request.path
+        if path == f"{_WRITE}delete":
+            self.experiments.pop(request.query["experimentKey"][0], None)
+            return Answer.of_json({})
         if path.startswith(_WRITE):
             content = request.json
             experiment = self.experiments[content.pop("experimentKey")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from trackyard.views import PipelineRun, open_artifact_store
 
 if TYPE_CHECKING:
     from trackyard.artifacts import ArtifactStore
+    from trackyard.probing import StageView, TrackerCheck
     from trackyard.store import Store
 
 _TRACKERS: Section = "experiment_trackers"
@@ -133,6 +134,27 @@ class Client:
             ConfigError: There is no tracker of that name, or a stack names it.
         """
         self._registry.delete(_TRACKERS, name)
+
+    def check_experiment_tracker(
+        self,
+        name: str,
+        *,
+        patience: float = 15.0,
+        progress: Callable[[StageView], None] | None = None,
+    ) -> TrackerCheck:
+        """Start, log to, end and, where the backend can, delete a run: does the tracker work?
+
+        Args:
+            name: Its name.
+            patience: Seconds that it may take in all.
+            progress: Called after each thing that was tried.
+
+        Raises:
+            ConfigError: There is no tracker of that name.
+        """
+        from trackyard.probing import check_tracker
+
+        return check_tracker(self._project, name, patience=patience, progress=progress)
 
     # Stacks
 

@@ -116,6 +116,15 @@ class TrackerHooks:
         except Exception as error:  # a generator raises when it is read
             return Outcome("broken", reason=_reason("tracker_read_run", error))
 
+    @property
+    def can_delete(self) -> bool:
+        """Tell whether the tracker can delete a run from its backend."""
+        return "tracker_delete_run" in implemented_hooks(self.tracker)
+
+    def delete_run(self, run: Run) -> Outcome:
+        """Delete the run from the backend."""
+        return self._call("tracker_delete_run", run=run)
+
     def check(self) -> list[str]:
         """Name the tracker's problems; an error is one of them."""
         outcome = self._call("tracker_check")

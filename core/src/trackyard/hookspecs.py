@@ -119,6 +119,19 @@ def tracker_sync_run(run: Run) -> None:
 
 
 @hookspec
+def tracker_delete_run(run: Run) -> None:
+    """Delete the run, and what it logged, as the backend's own page would (optional).
+
+    Called by commands on a run that has ended, on the instance that ended it or on a new one:
+    `run.folder` is that of the run. A run that is not there is no error.
+
+    Raises:
+        RetryLater: The backend cannot be reached now.
+        Exception: Anything else; the run stays, and the message is shown.
+    """
+
+
+@hookspec
 def tracker_check() -> list[str]:
     """Name the problems that keep this tracker from working, each in one line (optional)."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard import Artifact, Metric, Param, Run, Tag, start_run
+from trackyard import Artifact, Client, Metric, Param, Run, Tag, start_run
 from trackyard.config import find_project
 from trackyard_comet import CometTracker
 
@@ -274,3 +274,20 @@ def test_what_is_read_back_is_what_was_logged(project, server, mode):
     assert Tag("team", "a") in read
     files = {r.name: r.path.read_text() for r in read if isinstance(r, Artifact)}
     assert files == {"deep/hello.txt": "hello"}
+
+
+def test_a_check_makes_an_experiment_and_deletes_it(online):
+    came = Client().check_experiment_tracker("team")
+
+    assert came.is_working, came.problem
+    assert came.url.startswith(f"{online.url}/acme/fraud/")
+    key = came.url.rpartition("/")[2]
+    assert [r.query["experimentKey"] for r in online.requests if "/delete" in r.path] == [[key]]
+    assert online.experiments == {}
+
+
+def test_a_check_while_offline_leaves_no_archive(offline):
+    came = Client().check_experiment_tracker("team")
+
+    assert (came.is_working, came.is_offline) == (True, True)
+    assert offline.archives() == []

@@ -454,3 +454,21 @@ def test_a_slow_server_is_waited_for_in_the_background(mlflow_project, mlflow_se
     assert took < 20  # and not 1000 times half a second
     found = mlflow_project.run("slow", mlflow_server.url)
     assert found.data.metrics == {"loss": 999}
+
+
+def test_a_check_makes_a_real_run_and_deletes_it(mlflow_project, mlflow_server):
+    configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}"')
+    came = Client().check_experiment_tracker("team")
+
+    assert came.is_working, came.problem
+    run = mlflow_project.client(mlflow_server.url).get_run(came.url.rpartition("/")[2])
+    assert (run.info.status, run.info.lifecycle_stage) == ("FINISHED", "deleted")
+    assert run.data.metrics == {"check": 2.0}
+
+
+def test_deleting_a_run_that_is_not_there_is_no_error(mlflow_project, mlflow_server, make_run):
+    tracker, run = MlflowTracker(tracking_uri=mlflow_server.url), make_run()
+    tracker.tracker_delete_run(run)
+    (run.folder / "mlflow.json").write_text(json.dumps({"run_id": "0" * 32}))
+
+    tracker.tracker_delete_run(run)

@@ -205,3 +205,12 @@ def test_a_check_finds_a_folder_that_cannot_be_written(board, tmp_path):
     assert TensorboardTracker().tracker_check() == []
     (problem,) = TensorboardTracker(log_dir=tmp_path / "file").tracker_check()
     assert problem.startswith("log_dir cannot be written: ")
+
+
+def test_a_check_leaves_no_run(board):
+    came = Client().check_experiment_tracker("board")
+
+    assert came.is_working, came.problem
+    assert [stage.stage for stage in came.stages][-2:] == ["end", "delete"]
+    assert not board.runs()
+    assert not list(board.log_dir.iterdir())

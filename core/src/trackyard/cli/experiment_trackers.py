@@ -15,6 +15,7 @@ _COMMANDS = {
     "copy": ("tracker_commands:copy", "Register a copy of a tracker."),
     "remove-attribute": ("tracker_commands:remove_attribute", "Take fields out of a tracker."),
     "delete": ("tracker_commands:delete", "Take a tracker out of the configuration."),
+    "check": ("tracker_check:check", "Try a tracker on its real backend."),
     "flavor": ("experiment_trackers:flavor", "Flavors: the kinds of tracker."),
 }
 _FLAVOR_COMMANDS = {

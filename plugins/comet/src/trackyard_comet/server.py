@@ -170,6 +170,11 @@ class CometServer:
             kind: ArtifactKind = "image" if asset.get("image") else "file"
             yield Artifact(asset["fileName"], path, kind, None, asset.get("step"))
 
+    def delete(self) -> None:
+        """Delete the experiment."""
+        query = {"experimentKey": self._key}
+        self._request("GET", "api/rest/v2/write/experiment/delete", params=query, allow=(404,))
+
     def check(self) -> None:
         """Ask who the key belongs to, to see that server and key are right."""
         self._request("GET", "api/rest/v2/account-details")

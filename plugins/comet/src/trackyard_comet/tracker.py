@@ -119,6 +119,16 @@ class CometTracker:
             server.close()
 
     @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        if load_state(run.folder).get("mode") != "online":
+            return  # its archive is in `run.folder`
+        server = self._server(run)
+        try:
+            server.delete()
+        finally:
+            server.close()
+
+    @hookimpl
     def tracker_check(self) -> list[str]:
         if self.mode == "offline":
             return []

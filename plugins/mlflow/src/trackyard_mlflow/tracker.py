@@ -27,6 +27,7 @@ from trackyard import (
 from trackyard_mlflow import native
 from trackyard_mlflow.backend import (
     connected,
+    delete_run,
     find_or_create_run,
     ids_of,
     late_parent_tag,
@@ -157,6 +158,11 @@ class MlflowTracker:
         with self._connected(run.deadline) as client:
             run_id = read_ids(run.folder)["run_id"]
             yield from read_records(client, run_id, run.folder / "downloads")
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        with self._connected(run.deadline) as client:
+            delete_run(client, run)
 
     @hookimpl
     def tracker_check(self) -> list[str]:

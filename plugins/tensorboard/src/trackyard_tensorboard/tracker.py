@@ -145,6 +145,15 @@ class TensorboardTracker:
         return read_records(self._folder(run))
 
     @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        folder = self._folder(run)
+        with _later_where_the_disk_fails():
+            if folder.exists():
+                shutil.rmtree(folder)
+            if folder.parent.exists() and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+
+    @hookimpl
     def tracker_check(self) -> list[str]:
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True)
