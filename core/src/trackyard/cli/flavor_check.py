@@ -53,6 +53,8 @@ def check(name: str, settings: Sequence[str], only: Sequence[str], as_json: bool
     table = table_for(flavor, name, _given(flavor, settings))
     progress = None if as_json or not sys.stderr.isatty() else _show_progress
     results = check_flavor(table, only, progress)
+    if progress:
+        click.echo("\r\x1b[K", err=True, nl=False)
     if not results:
         raise TrackyardError(f"no check is named {' or '.join(only)}")
     rows = [attrs.asdict(result) for result in results]

@@ -28,7 +28,7 @@ _COLUMNS = {
     "summary": "SUMMARY",
     "problem": "PROBLEM",
 }
-_HEADS = ("FLAVOR", "STATUS", "DISTRIBUTION", "SDK")
+_HEADS = ("FLAVOR", "STATUS", "DISTRIBUTION", "SDK", "SUMMARY")
 _FIELD_COLUMNS = {"name": "FIELD", "type": "TYPE", "default": "DEFAULT", "help": "WHAT IT SAYS"}
 
 
@@ -50,7 +50,8 @@ def list_flavors(load: bool, as_json: bool) -> None:
 def _cells(row: FlavorView) -> list[str]:
     is_missing = row.status == "not installed"
     own = row.problem.removeprefix("type: ") if is_missing else f"{row.distribution} {row.version}"
-    return [line(cell) for cell in (row.name, row.status, own, f"{row.sdk} {row.sdk_version}")]
+    cells = (row.name, row.status, own, f"{row.sdk} {row.sdk_version}", row.summary)
+    return [line(cell) for cell in cells]
 
 
 @click.command()

@@ -79,9 +79,10 @@ def show_on_terminal(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> No
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
     for index, head in enumerate(heads or cells[0]):
-        longest = max((len(row[index]) for row in cells), default=0)
-        # A name that is cut in two is no name: the other columns give way.
-        width = min(longest, 36) if index == 0 else None
+        # A name that is cut in two is no name: the last column gives way, and longer ones.
+        words = [row[index] if index == 0 else word for row in cells for word in row[index].split()]
+        longest = max(map(len, [head, *words]))
+        width = min(longest, 36 if index == 0 else 22) if index < len(cells[0]) - 1 else None
         table.add_column(head, overflow="fold", min_width=width)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))

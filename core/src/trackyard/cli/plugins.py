@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import Any
 
 import click
 
-from trackyard.cli.output import json_option, show_table
+from trackyard.cli.output import is_terminal, json_option, remark, say, show_table
 from trackyard.errors import PluginError
 from trackyard.plugins import GROUPS, PluginInfo, find_plugins, inspect_plugin
 
@@ -29,8 +31,25 @@ def plugins(as_json: bool) -> None:
     The plugins are imported for this, each in its own guard; no SDK is.
     """
     rows = [_row(info) for group in GROUPS for info in find_plugins(group)]
-    columns = _COLUMNS if any(row["problem"] for row in rows) else dict(list(_COLUMNS.items())[:-1])
-    show_table(rows, columns, as_json=as_json, empty="no plugin is installed")
+    if as_json or not is_terminal():
+        show_table(rows, _COLUMNS, as_json=as_json, empty="no plugin is installed")
+        return
+    for row in rows:
+        _show(row)
+
+
+def _show(row: dict[str, Any]) -> None:
+    """Write a plugin for people: a path and a list of hooks fit no column."""
+    own = f"{row['distribution']} {row['version']}".strip()
+    group = row["group"].removeprefix("trackyard.")
+    say(f"{row['name']}  {group}, {own}")
+    hooks = ", ".join(hook.removeprefix("tracker_") for hook in row["hooks"])
+    if row["file"]:
+        say(f"  {row['file']}")
+    for part in textwrap.wrap(hooks, shutil.get_terminal_size().columns - 2):
+        say(f"  {part}")
+    if row["problem"]:
+        remark(f"  {row['problem']}")
 
 
 def _row(info: PluginInfo) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import attrs
 import click
 
 from trackyard.cli.fields_command import FieldsCommand, given_fields, option_value
@@ -66,7 +67,7 @@ def register(
         name, flavor, **table, **({"labels": labels} if labels else {})
     )
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
     say(f"registered experiment tracker {name!r} in {view.place.partition(': ')[0]}")
     _remark_on(view)
@@ -93,7 +94,7 @@ def update(
         raise click.UsageError(f"nothing to set; type: {ctx.command_path} {name} --help", ctx)
     view = client.update_experiment_tracker(name, **table)
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
     say(f"updated experiment tracker {name!r}: {', '.join(table)}")
     _remark_on(view)
@@ -116,10 +117,10 @@ def describe(name: str, as_json: bool) -> None:
     """Show the experiment tracker NAME with all that is set; secrets are shown as references."""
     view = Client().get_experiment_tracker(name)
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
-    redact = Redactor().redact_value  # a password in a URL
-    fields = {f"fields.{key}": _redacted(value, redact) for key, value in view.fields.items()}
+    view = _without_passwords(view)
+    fields = {f"fields.{key}": value for key, value in view.fields.items()}
     options = {f"options.{key}": value for key, value in view.options.items()}
     values = {"name": view.name, "flavor": view.flavor, "is_active": view.is_active}
     values |= {"stacks": view.stacks, "labels": view.labels, **fields, **options}
@@ -134,7 +135,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give the experiment tracker NAME another name, in its stacks, too."""
     view = Client().rename_experiment_tracker(name, new_name)
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
     say(f"renamed experiment tracker {name!r} to {new_name!r}")
 
@@ -147,7 +148,7 @@ def copy(name: str, new_name: str, as_json: bool) -> None:
     """Register NEW_NAME with what the experiment tracker NAME says."""
     view = Client().copy_experiment_tracker(name, new_name)
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
     say(f"registered experiment tracker {new_name!r} as a copy of {name!r}")
 
@@ -173,7 +174,7 @@ def remove_attribute(name: str, attributes: tuple[str, ...], as_json: bool) -> N
     keys = [attribute.replace("-", "_") for attribute in attributes]
     view = Client().remove_experiment_tracker_attributes(name, *keys)
     if as_json:
-        show_json(view)
+        show_json(_without_passwords(view))
         return
     say(f"updated experiment tracker {name!r}: removed {', '.join(keys)}")
 
@@ -197,5 +198,11 @@ def _remark_on(view: TrackerView) -> None:
         )
 
 
-def _redacted(value: Any, redact: Any) -> Any:
-    return redact(value) if isinstance(value, str) else value
+def _without_passwords(view: TrackerView) -> TrackerView:
+    """Take user names and passwords out of URLs."""
+    redact = Redactor().redact_value
+    fields = {
+        key: redact(value) if isinstance(value, str) else value
+        for key, value in view.fields.items()
+    }
+    return attrs.evolve(view, fields=fields)

@@ -1,0 +1,218 @@
+"""Do commands write what they are known to write, to people and to programs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import golden as golden_files
+import pytest
+from checked import Deaf, Deleting
+from pages import Unserving
+
+from trackyard.cli.main import cli
+
+SECONDS = {r"(?<=\t)\d+\.\d(?=\t)": "0.1"}
+FLAVOR = "recorder:Recorder"
+CONFIGURATION = f"""\
+active_stack = "default"
+
+[experiment_trackers.local]
+flavor = "{FLAVOR}"
+
+[experiment_trackers."team\\u001b[2J"]
+flavor = "{FLAVOR}"
+token = "env:TOKEN"
+label = "http://ann:secret@tracker.test"
+tags = ["a", "b"]
+required = true
+labels = {{ owner = "ann", kind = "a rather long text that does not fit into eighty columns" }}
+
+[stacks.default]
+experiment_trackers = ["local"]
+
+[stacks.other]
+experiment_trackers = ["local", "team\\u001b[2J"]
+artifact_store = "s3://bucket/artifacts"
+labels = {{ kind = "cloud" }}
+"""
+
+
+@pytest.fixture
+def configured(golden_project):
+    def configure():
+        golden_project.configure(CONFIGURATION)
+
+    configure()
+    return configure
+
+
+def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_every_command_has_a_golden_file():
+    missing = [
+        name
+        for name, _ in commands(cli)
+        if not name.startswith("runs ")
+        and not (golden_files.FOLDER / f"{name.replace(' ', '-')}.txt").exists()
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["experiment-tracker", "experiment-tracker flavor", "stack"])
+def test_help_of_a_group(golden, name):
+    golden(name, "--help", name=f"{name.replace(' ', '-')}-help", as_json=False)
+
+
+def test_help(golden):
+    golden("", "--help", name="help", as_json=False)
+
+
+# Flavors
+
+
+def test_flavor_list(golden, install, monkeypatch):
+    install(
+        "acme-tracker",
+        {},
+        flavors={"acme": "acme:Tracker"},
+        metadata="Name: acme-tracker\nVersion: 2\nSummary: Acme's own\nRequires-Dist: nothing-x\n",
+    )
+    site = install("long-tracker", {}, flavors={"a-rather-long-name": "acme:Tracker"})
+    monkeypatch.setattr("trackyard.components.KNOWN_FLAVORS", ("mlflow",))
+    golden_files.run_command("experiment-tracker", "flavor", "list", on_terminal=True)
+    monkeypatch.setattr("sys.path", [str(site.parent / "0"), str(site)])
+    golden("experiment-tracker flavor list")
+
+
+def test_flavor_describe(golden):
+    golden("experiment-tracker flavor describe", "checked:Deleting")
+
+
+def test_flavor_check(golden):
+    golden("experiment-tracker flavor check", "recorder:Recorder", "--only", "hooks")
+
+
+def test_plugins(golden, install, monkeypatch):
+    site = install("acme-tracker", {}, plugins={"audit": "acme:Tracker", "csv": "csv"})
+    golden_files.run_command("plugins", on_terminal=True)
+    monkeypatch.setattr("sys.path", [str(site)])
+    golden("plugins", replace={golden_files.path_of("csv"): "/lib/csv.py"})
+
+
+# Experiment trackers
+
+
+def test_register(golden, golden_project):
+    arguments = ["team", "-f", FLAVOR, "--token", "env:TOKEN", "--tags", "a", "-l", "owner=ann"]
+    golden(
+        "experiment-tracker register",
+        *arguments,
+        reset=lambda: golden_project.file.unlink(missing_ok=True),
+    )
+
+
+def test_register_help(golden):
+    name = "experiment-tracker-register-help"
+    golden("experiment-tracker register", "-f", FLAVOR, "--help", name=name, as_json=False)
+
+
+def test_tracker_list(golden, configured):
+    golden("experiment-tracker list")
+
+
+def test_tracker_list_of_none(golden):
+    golden("experiment-tracker list", name="experiment-tracker-list-none")
+
+
+def test_tracker_describe(golden, configured):
+    golden("experiment-tracker describe", "team\x1b[2J")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("update", ["local", "--tags", "a,b", "--start-timeout", "3"]),
+        ("rename", ["local", "renamed"]),
+        ("copy", ["local", "copied"]),
+        ("remove-attribute", ["team\x1b[2J", "tags"]),
+    ],
+)
+def test_tracker_changes(golden, configured, command, arguments):
+    golden(f"experiment-tracker {command}", *arguments, reset=configured)
+
+
+def test_tracker_delete(golden, golden_project):
+    text = f'[experiment_trackers.local]\nflavor = "{FLAVOR}"\n'
+    golden("experiment-tracker delete", "local", reset=lambda: golden_project.configure(text))
+
+
+def test_tracker_check(golden, golden_project):
+    golden_project.add_tracker("local", Deleting)
+    golden("experiment-tracker check", "local", patterns=SECONDS)
+
+
+def test_tracker_check_that_fails(golden, golden_project):
+    golden_project.add_tracker("local", Deaf)
+    name = "experiment-tracker-check-failing"
+    golden("experiment-tracker check", "local", name=name, patterns=SECONDS)
+
+
+# Stacks
+
+
+def test_stack_list(golden, configured):
+    golden("stack list")
+
+
+def test_stack_describe(golden, configured):
+    golden("stack describe", "other")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("register", ["third", "-e", "local", "-a", "artifacts", "-l", "a=b"]),
+        ("set", ["other"]),
+        ("update", ["other", "--remove-experiment-tracker", "local"]),
+        ("rename", ["other", "renamed"]),
+        ("copy", ["other", "copied"]),
+        ("remove-attribute", ["other", "artifact-store"]),
+        ("delete", ["other"]),
+        ("export", ["other"]),
+    ],
+)
+def test_stack_changes(golden, configured, command, arguments):
+    golden(f"stack {command}", *arguments, reset=configured)
+
+
+def test_stack_import(golden, golden_project):
+    exported = golden_project.root / "stack.toml"
+    golden_project.configure(CONFIGURATION)
+    exported.write_text(golden_files.run_command("stack", "export", "other").out)
+    golden("stack import", "stack.toml", reset=lambda: golden_project.configure(""))
+
+
+# Everything else
+
+
+def test_sync(golden, configured):
+    golden("sync")
+
+
+def test_replay(golden, configured):
+    golden("replay", "nothing", "--to", "local")
+
+
+def test_ui(golden, golden_project):
+    golden_project.add_tracker("local", Unserving)
+    golden("ui", as_json=False)
