@@ -17,13 +17,19 @@ import io
 import os
 import struct
 from collections.abc import Hashable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackyard import Run
+import attrs
+
+from trackyard import Artifact, Batch, Metric, Run
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
+
+# Records of this process that are recognised when they come again: more than a batch holds.
+_RECENT = 5000
 
 # Protobuf field 20001, of 64 bits, and its tag as a varint: the time in nanoseconds, then a number
 # for each value of the summary.
@@ -83,12 +89,26 @@ class EventFiles:
         self._held = {
             found for path in paths for event in read_events(path) for found in _identities(event)
         }
+        self._recent: dict[Hashable, None] = {}  # what this process has written last
         is_new = not paths or not _is_whole(paths[-1])  # nobody reads on behind a torn end
         self._path = folder / f"{self._prefix}.{len(paths):06d}.records" if is_new else paths[-1]
 
-    def is_new(self, key: str, step: float | None, timestamp: int, value: float | None) -> bool:
-        """Tell whether a record is one that no process before this one has written."""
-        return not self._held or _identity(key, step, timestamp, value) not in self._held
+    def new_of(self, batch: Batch) -> Batch:
+        """Give a batch without what is written already: its answer was lost, and it comes again.
+
+        Known are the records of processes before this one, and the latest of its own.
+        """
+        known = self._held, self._recent
+        metrics = [m for m in batch.metrics if not any(_of_metric(m) in k for k in known)]
+        artifacts = [a for a in batch.artifacts if not any(_of_artifact(a) in k for k in known)]
+        return attrs.evolve(batch, metrics=tuple(metrics), artifacts=tuple(artifacts))
+
+    def remember(self, batch: Batch) -> None:
+        """Note a batch that is written."""
+        self._recent.update(dict.fromkeys(map(_of_metric, batch.metrics)))
+        self._recent.update(dict.fromkeys(map(_of_artifact, batch.artifacts)))
+        for oldest in list(islice(self._recent, max(0, len(self._recent) - _RECENT))):
+            del self._recent[oldest]
 
     def append(self, events: Iterable[bytes]) -> None:
         """Append events, all or none of them."""
@@ -128,6 +148,14 @@ def _identity(key: str, step: float | None, timestamp: int, value: float | None)
     """Give what tells one record from all others, also where its value is NaN."""
     number = b"" if value is None else struct.pack("<d", value)
     return key, int(step or 0), timestamp, number
+
+
+def _of_metric(metric: Metric) -> Hashable:
+    return _identity(metric.key, metric.step, metric.timestamp, metric.value)
+
+
+def _of_artifact(artifact: Artifact) -> Hashable:
+    return _identity(artifact.name, artifact.step, artifact.timestamp, None)
 
 
 def _identities(event: Event) -> Iterator[Hashable]:

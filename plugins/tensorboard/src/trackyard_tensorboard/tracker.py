@@ -91,18 +91,12 @@ class TensorboardTracker:
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
-        is_new = files.is_new
-        new = attrs.evolve(
-            batch,
-            metrics=tuple(m for m in batch.metrics if is_new(m.key, m.step, m.timestamp, m.value)),
-            artifacts=tuple(
-                a for a in batch.artifacts if is_new(a.name, a.step, a.timestamp, None)
-            ),
-        )
+        new = files.new_of(batch)
         with _later_where_the_disk_fails():
             for artifact in batch.artifacts:
                 copied(artifact, self._folder(run) / ARTIFACTS)
             files.append([*metric_events(new), *filter(None, map(artifact_event, new.artifacts))])
+            files.remember(new)
             if batch.params or batch.tags:
                 state.params.update((param.key, param.value) for param in batch.params)
                 state.tags.update((tag.key, tag.value) for tag in batch.tags)
