@@ -213,6 +213,7 @@ class RecordingServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a client acknowledges the head after 40 ms
     server: RecordingServer
 
     def handle_any(self) -> None:

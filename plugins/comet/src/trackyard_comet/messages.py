@@ -106,6 +106,14 @@ def metric_identity(metric: dict[str, Any], timestamp: int) -> tuple[Any, ...]:
     return metric["metricName"], float(metric.get("step") or 0), int(timestamp), value
 
 
+def identities_of(messages: Iterable[Message]) -> Iterator[tuple[Any, ...]]:
+    """Give what tells the points among messages from all others."""
+    for message in messages:
+        if message["type"] == "metric_msg":
+            payload = message["payload"]
+            yield metric_identity(payload["metric"], payload["local_timestamp"])
+
+
 def number(value: Any) -> float:
     """Give a metric's value, which Comet writes as text where JSON has no number for it."""
     try:

@@ -81,6 +81,7 @@ def _enter(held: ExitStack, run: Run, name: str) -> OfflineExperiment:
 
 def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
     from comet_ml import OfflineExperiment
+    from comet_ml.messages import CloseMessage
 
     class RunExperiment(OfflineExperiment):  # type: ignore[misc]  # it is Any here
         """Comet's offline experiment, in a folder of the run's instead of a temporary one."""
@@ -101,10 +102,14 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
         def _setup_streamer(self) -> bool:
             Path(str(vars(self)["tmpdir"])).rmdir()  # new, and empty
             self.tmpdir = str(self._folder)
-            is_up = super()._setup_streamer()
-            streamer: Any = self.streamer  # it looks once in a second whether all is written
-            streamer._wait_for_finish_sleep_interval = 0.01  # noqa: SLF001
-            return bool(is_up)
+            return bool(super()._setup_streamer())
+
+        def _streamer_wait_for_finish(self) -> bool:
+            # The SDK's thread waits a second for a message before it sees that it is to end.
+            streamer: Any = self.streamer
+            streamer.messages.put(CloseMessage())
+            streamer.join(10)
+            return bool(super()._streamer_wait_for_finish())
 
         def add_tags(self, tags: list[str]) -> Any:
             is_added = super().add_tags(tags)

@@ -5,7 +5,8 @@ Both ways take the same messages. What was kept offline goes to a server later b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import attrs
@@ -20,10 +21,12 @@ from trackyard_comet.archive import (
     save_state,
     write_archive,
 )
-from trackyard_comet.messages import Message, other_message, without_own
+from trackyard_comet.messages import Message, identities_of, other_message, without_own
 from trackyard_comet.native import upload_rest
 from trackyard_comet.server import CometServer
 
+# Points that are recognised when their batch comes again: more than a batch holds.
+_RECENT = 5000
 # Messages of other kinds (HTML, graphs, models) go by `comet upload`.
 _SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload"}
 
@@ -124,6 +127,7 @@ class OnlineRun:
         self._server = server
         self._is_continued = "run_id" in load_state(run.folder) or run.attached
         self._is_unsure = self._is_continued
+        self._recent: dict[Hashable, None] = {}
 
     def start(self) -> None:
         """Create the experiment, or continue it."""
@@ -136,12 +140,17 @@ class OnlineRun:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages."""
+        metrics = dict.fromkeys(identities_of(messages))
+        comes_again = not self._recent.keys().isdisjoint(metrics)
         try:
-            self._server.send(messages, is_unsure=self._is_unsure)
+            self._server.send(messages, is_unsure=self._is_unsure or comes_again)
         except Exception:
             self._is_unsure = True
             raise
         self._is_unsure = self._is_continued
+        self._recent.update(metrics)
+        for oldest in list(islice(self._recent, max(0, len(self._recent) - _RECENT))):
+            del self._recent[oldest]
 
     def forward_native(self) -> None:
         """Send what Comet's own calls have written since the last time; show that the run lives."""
