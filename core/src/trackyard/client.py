@@ -1,4 +1,7 @@
-"""How does a program do what the command line does: look at runs, register trackers and stacks?"""
+"""How does a program do what the command line does: look at runs, register trackers and stacks?
+
+What only some calls need is imported by them: `from trackyard import Client` stands in scripts.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard import components
-from trackyard.components import FlavorDescription, FlavorView, StackView, TrackerView
 from trackyard.config import Project
-from trackyard.recovery import recover_in_background
-from trackyard.registry import Registry, Section
 from trackyard.stacks import Stack
 from trackyard.tables import ShownList
 from trackyard.trackers import Trackers
-from trackyard.views import PipelineRun, open_artifact_store
 
 if TYPE_CHECKING:
     from trackyard.artifacts import ArtifactStore
+    from trackyard.components import FlavorDescription, FlavorView, StackView, TrackerView
     from trackyard.probing import StageView, TrackerCheck
-    from trackyard.store import Store
+    from trackyard.registry import Section
+    from trackyard.store import PipelineRunRow, Store
+    from trackyard.views import PipelineRun
 
 _TRACKERS: Section = "experiment_trackers"
 _STACKS: Section = "stacks"
@@ -37,6 +38,9 @@ class Client:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
+        from trackyard.recovery import recover_in_background
+        from trackyard.registry import Registry
+
         self._start = Path(path or Path.cwd()).absolute()
         self._registry = Registry(self._start)
         self._home = self._project.home
@@ -51,7 +55,9 @@ class Client:
         Args:
             load: Import each one to see whether it is broken; without it none is imported.
         """
-        return ShownList(components.list_flavors(load=load))
+        from trackyard.components import list_flavors
+
+        return ShownList(list_flavors(load=load))
 
     def get_flavor(self, name: str) -> FlavorDescription:
         """Import a flavor, by its name or dotted path, and describe it with its fields.
@@ -59,7 +65,9 @@ class Client:
         Raises:
             PluginError: It is not installed, blocked or broken.
         """
-        return components.describe_flavor(name)
+        from trackyard.components import describe_flavor
+
+        return describe_flavor(name)
 
     # Experiment trackers
 
@@ -67,7 +75,9 @@ class Client:
         self, labels: Mapping[str, str] | None = None
     ) -> list[TrackerView]:
         """List the configured experiment trackers, those with all of some labels."""
-        return ShownList(components.list_trackers(self._project, labels))
+        from trackyard.components import list_trackers
+
+        return ShownList(list_trackers(self._project, labels))
 
     def get_experiment_tracker(self, name: str) -> TrackerView:
         """Give an experiment tracker.
@@ -75,7 +85,9 @@ class Client:
         Raises:
             ConfigError: There is none of that name.
         """
-        return components.find_tracker(self._project, name)
+        from trackyard.components import find_tracker
+
+        return find_tracker(self._project, name)
 
     def register_experiment_tracker(self, name: str, flavor: str, **fields: Any) -> TrackerView:
         """Add an experiment tracker to the project's configuration.
@@ -165,7 +177,9 @@ class Client:
 
     def list_stacks(self, labels: Mapping[str, str] | None = None) -> list[StackView]:
         """List the stacks, those with all of some labels."""
-        return ShownList(components.list_stacks(self._project, labels))
+        from trackyard.components import list_stacks
+
+        return ShownList(list_stacks(self._project, labels))
 
     def get_stack(self, name: str | None = None) -> StackView:
         """Give a stack, the active one by default.
@@ -173,7 +187,9 @@ class Client:
         Raises:
             ConfigError: There is none of that name.
         """
-        return components.find_stack(self._project, name or self.active_stack.name)
+        from trackyard.components import find_stack
+
+        return find_stack(self._project, name or self.active_stack.name)
 
     def register_stack(
         self, name: str, experiment_trackers: Iterable[str] = (), **values: Any
@@ -274,7 +290,7 @@ class Client:
             RunNotFoundError: None fits, or several do.
         """
         row = self._store.find_pipeline_run(name_or_id)
-        return PipelineRun(row, self._store, self._artifact_store)
+        return self._view(row)
 
     def list_pipeline_runs(self, pipeline: str | None = None, most: int = 100) -> list[PipelineRun]:
         """List pipeline runs, the latest first.
@@ -284,7 +300,12 @@ class Client:
             most: How many at most.
         """
         rows = self._store.list_pipeline_runs(pipeline, most)
-        return [PipelineRun(row, self._store, self._artifact_store) for row in rows]
+        return [self._view(row) for row in rows]
+
+    def _view(self, row: PipelineRunRow) -> PipelineRun:
+        from trackyard.views import PipelineRun
+
+        return PipelineRun(row, self._store, self._artifact_store)
 
     @property
     def _project(self) -> Project:
@@ -298,6 +319,8 @@ class Client:
 
     @cached_property
     def _artifact_store(self) -> ArtifactStore:
+        from trackyard.views import open_artifact_store
+
         return open_artifact_store(self._project, self.active_stack)
 
     def __repr__(self) -> str:

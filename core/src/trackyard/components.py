@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Any, Literal, TypeVar
 
 import attrs
@@ -238,6 +237,8 @@ def _sdk_of(info: PluginInfo) -> tuple[str, str]:
     Of what the flavor's distribution requires it is what bears the flavor's name, or else the
     first that is not for Trackyard itself.
     """
+    from importlib.metadata import PackageNotFoundError, distribution, version
+
     try:
         requires = distribution(info.distribution).requires or [] if info.distribution else []
     except PackageNotFoundError:

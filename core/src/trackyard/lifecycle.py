@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trackyard.config import Project
 from trackyard.delivery.budgets import Budget
@@ -23,14 +24,11 @@ from trackyard.pending import mark_as_complete
 from trackyard.plugins import load_plugins
 from trackyard.records import Failure, ParamValue, Run
 from trackyard.redaction import Redactor
-from trackyard.tracked_runs import (
-    AnyDelivery,
-    AnyWorker,
-    TrackedRun,
-    is_disabled,
-    process_rank,
-)
+from trackyard.tracked_runs import TrackedRun, is_disabled, process_rank
 from trackyard.trackers import Tracker
+
+if TYPE_CHECKING:
+    from trackyard.tracked_runs import AnyDelivery, AnyWorker
 
 logger = logging.getLogger("trackyard")
 

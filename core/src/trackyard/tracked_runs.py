@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from trackyard.delivery.delivery import Delivery, TrackerReport
-from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
-from trackyard.delivery.worker import Worker
 from trackyard.descriptions import TrackerDescription, folder_name, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
@@ -26,10 +24,15 @@ from trackyard.records import Artifact, Failure, Metric, Param, Record, Run, Tag
 from trackyard.redaction import RedactedKeys, Redactor
 from trackyard.trackers import Tracker
 
-logger = logging.getLogger("trackyard")
+if TYPE_CHECKING:
+    from trackyard.delivery.delivery import Delivery, TrackerReport
+    from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+    from trackyard.delivery.worker import Worker
 
-AnyDelivery = Delivery | RemoteDelivery
-AnyWorker = Worker | WorkerProcess
+    AnyDelivery: TypeAlias = Delivery | RemoteDelivery
+    AnyWorker: TypeAlias = Worker | WorkerProcess
+
+logger = logging.getLogger("trackyard")
 
 _RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 

@@ -17,7 +17,6 @@ from trackyard.errors import NoActiveRunError
 from trackyard.identifiers import new_name
 from trackyard.interruption import termination_as_exit
 from trackyard.journal.entries import Entry
-from trackyard.lifecycle import RunGroup
 from trackyard.media import SavedFile
 from trackyard.records import Artifact
 from trackyard.redaction import Redactor
@@ -280,6 +279,8 @@ def start_run(
         ConfigError: A tracker is unknown or configured wrongly; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
+    from trackyard.lifecycle import RunGroup  # with delivery, it is half of what logging needs
+
     project = find_project()
     trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
     group = RunGroup(project, redactor_of(trackers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
@@ -12,7 +12,9 @@ from trackyard.config import find_project
 from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
 from trackyard.pipelines.steps import checked_name, take_after
-from trackyard.views import PipelineRun
+
+if TYPE_CHECKING:
+    from trackyard.views import PipelineRun
 
 
 @attrs.frozen(eq=False, slots=False)
