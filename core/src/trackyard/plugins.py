@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +97,36 @@ def _warn_of_unknown(blocked: frozenset[str]) -> None:
 
 def find_plugins(group: str) -> tuple[PluginInfo, ...]:
     """List the installed plugins of an entry-point group, sorted by name, importing none."""
+    blocked = blocked_names()
+    found = (info for info in _installed(_places()) if info.group == group)
+    if not blocked:
+        return tuple(found)
+    return tuple(
+        attrs.evolve(
+            info, is_blocked=bool(blocked & {_normal(info.name), _normal(info.distribution)})
+        )
+        for info in found
+    )
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Give where distributions may lie, with the times that change when one is (un)installed."""
+    places = []
+    for place in sys.path:
+        try:
+            places.append((place, Path(place).stat().st_mtime_ns))
+        except OSError:  # such as an entry that is no file
+            places.append((place, 0))
+    return tuple(places)
+
+
+@lru_cache(maxsize=1)
+def _installed(_places: tuple[tuple[str, int], ...]) -> tuple[PluginInfo, ...]:
+    """Describe all plugins. It reads every distribution's metadata: 10 ms for 200 of them."""
     from importlib.metadata import entry_points  # 40 ms, needed only where plugins are looked up
 
-    blocked = blocked_names()
-    found = {_describe(entry_point, blocked) for entry_point in entry_points(group=group)}
+    declared = entry_points()
+    found = {_describe(point) for group in GROUPS for point in declared.select(group=group)}
     return tuple(sorted(found, key=lambda info: (info.name, info.distribution)))
 
 
@@ -180,18 +206,16 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
     return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
 
 
-def _describe(entry_point: EntryPoint, blocked: frozenset[str]) -> PluginInfo:
+def _describe(entry_point: EntryPoint) -> PluginInfo:
     # Any of it may be missing: a damaged distribution must not hide the others.
     metadata: Any = (entry_point.dist and entry_point.dist.metadata) or {}
-    distribution = metadata.get("Name") or ""
     return PluginInfo(
         name=entry_point.name,
         group=entry_point.group,
         value=entry_point.value,
-        distribution=distribution,
+        distribution=metadata.get("Name") or "",
         version=metadata.get("Version") or "",
         summary=metadata.get("Summary") or "",
-        is_blocked=bool(blocked & {_normal(entry_point.name), _normal(distribution)}),
     )
 
 

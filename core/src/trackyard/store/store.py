@@ -78,7 +78,7 @@ class Store:
     def add_pipeline_run(self, row: PipelineRunRow) -> None:
         """Record a new pipeline run."""
         with self._writing() as connection:
-            connection.execute(insert(PIPELINE_RUNS).values(**_to_columns(attrs.asdict(row))))
+            connection.execute(insert(PIPELINE_RUNS), _to_columns(attrs.asdict(row)))
 
     def update_pipeline_run(self, id: str, **values: Any) -> None:
         """Change columns of a pipeline run."""
@@ -89,7 +89,7 @@ class Store:
     def add_step_run(self, row: StepRunRow) -> None:
         """Record a new attempt of a step."""
         with self._writing() as connection:
-            connection.execute(insert(STEP_RUNS).values(**_to_columns(attrs.asdict(row))))
+            connection.execute(insert(STEP_RUNS), _to_columns(attrs.asdict(row)))
 
     def update_step_run(self, id: str, **values: Any) -> None:
         """Change columns of a step run."""
@@ -293,7 +293,7 @@ def _add_artifact(connection: Connection, row: ArtifactRow) -> ArtifactRow:
         connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
     latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
     numbered = attrs.evolve(row, version=(connection.execute(latest).scalar() or 0) + 1)
-    connection.execute(insert(ARTIFACTS).values(**_to_columns(attrs.asdict(numbered))))
+    connection.execute(insert(ARTIFACTS), _to_columns(attrs.asdict(numbered)))
     return numbered
 
 
