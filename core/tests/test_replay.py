@@ -8,7 +8,8 @@ from recorder import Recorder
 from trackyard import log_metric, log_text, pipeline, start_run, step
 from trackyard.config import find_project
 from trackyard.errors import RunNotFoundError, TrackyardError
-from trackyard.replay import find_runs, replay_run
+from trackyard.replay import replay_run
+from trackyard.run_folders import find_runs
 
 
 @pytest.fixture

@@ -16,32 +16,12 @@ from trackyard.descriptions import (
     RunDescription,
     TrackerDescription,
     folder_name,
-    load_description,
     save_description,
 )
-from trackyard.errors import RunNotFoundError, TrackyardError
-from trackyard.journal.reader import is_attended
+from trackyard.errors import TrackyardError
 from trackyard.pending import mark_as_pending
 from trackyard.recovery import PendingRun, sync_run
 from trackyard.trackers import Trackers
-
-
-def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
-    """Find runs that can be replayed: by name, id or prefix, or all of a pipeline run's.
-
-    Raises:
-        RunNotFoundError: There is none.
-    """
-    every = _all_runs(project)
-    found = [run for run in every if _answers_to(run.description, name_or_id)]
-    groups = {run.description.run.group for run in found if run.description.run.step is None}
-    if groups - {None}:  # a pipeline run was named: its steps' runs belong to it
-        found = [run for run in every if run.description.run.group in groups]
-    if not found:
-        latest = f"; the latest run is {every[-1].description.run.name!r}" if every else ""
-        raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
-    # The pipeline run's own first: the others are nested below it.
-    return sorted(found, key=lambda run: (run.description.run.step is not None, run.folder))
 
 
 def replay_run(
@@ -80,15 +60,3 @@ def replay_run(
         run = attrs.evolve(run, description=RunDescription(tagged, (*described.values(), new)))
     reports = sync_run(run, project, patience=patience, progress=progress)
     return next(report for report in reports if report.tracker == tracker)
-
-
-def _all_runs(project: Project) -> list[PendingRun]:
-    runs = project.home / "runs"
-    folders = sorted(runs.iterdir()) if runs.is_dir() else []
-    described = ((folder, load_description(folder)) for folder in folders)
-    return [PendingRun(f, d, is_attended(f)) for f, d in described if d is not None]
-
-
-def _answers_to(description: RunDescription, text: str) -> bool:
-    run = description.run
-    return bool(text) and (run.name == text or run.id.startswith(text) or run.group == text)

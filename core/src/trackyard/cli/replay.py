@@ -10,7 +10,8 @@ import click
 
 from trackyard.cli.output import json_option, show_table
 from trackyard.config import find_project
-from trackyard.replay import find_runs, replay_run
+from trackyard.replay import replay_run
+from trackyard.run_folders import find_runs
 
 _COLUMNS = {
     "run": "RUN",

@@ -8,6 +8,7 @@ from trackyard.cli.groups import LazyGroup
 
 _COMMANDS = {
     "list": ("runs_list:list_runs", "List pipeline runs."),
+    "verify": ("runs_verify:verify", "Compare a run on its trackers with its journal."),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.comparing import same_number, same_value
 from trackyard.records import Artifact, Metric, Param, Record, Tag
 
 _SHOWN = 5
@@ -92,25 +93,6 @@ def difference(expected: Iterable[Record], stored: StoredRun) -> str:
         elif stored.artifacts[name] != content:
             found.append(f"artifact {name!r} has {_short(stored.artifacts[name])}")
     return _joined([text for text in found if text])
-
-
-def same_value(ours: object, theirs: object) -> bool:
-    """Tell whether two values are the same, where a backend may keep numbers as texts."""
-    if str(ours) == str(theirs) or (ours is None and theirs in ("", "null")):
-        return True
-    if isinstance(ours, bool) or isinstance(theirs, bool):
-        return str(ours).lower() == str(theirs).lower()
-    try:
-        return same_number(float(str(ours)), float(str(theirs)))
-    except ValueError:
-        return False
-
-
-def same_number(ours: float, theirs: float) -> bool:
-    """Tell whether two numbers are the same but for the accuracy of 32 bits."""
-    if math.isnan(ours) or math.isnan(theirs):
-        return math.isnan(ours) and math.isnan(theirs)
-    return math.isclose(ours, theirs, rel_tol=1e-6, abs_tol=1e-38)
 
 
 def _metric_difference(key: str, points: list[Metric], stored: StoredRun) -> str:

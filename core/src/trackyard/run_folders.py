@@ -1,0 +1,76 @@
+"""Which runs have a folder here, and which of them does a name mean?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from trackyard.config import Project
+from trackyard.descriptions import RunDescription, load_description
+from trackyard.errors import RunNotFoundError
+from trackyard.journal.reader import is_attended
+from trackyard.recovery import PendingRun
+
+
+def folders_of_runs(project: Project) -> list[Path]:
+    """Give the folders of all runs, the oldest first."""
+    runs = project.home / "runs"
+    try:
+        return sorted(path for path in runs.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
+    """Find runs by name, id or prefix, or all of a pipeline run's.
+
+    Raises:
+        RunNotFoundError: There is none.
+    """
+    every = list(_described(project))
+    found = [item for item in every if _answers_to(item[1], name_or_id)]
+    groups = {described.run.group for _, described in found if described.run.step is None}
+    if not found:
+        groups = {_pipeline_run_of_that_name(project, name_or_id)}
+    if groups - {None}:  # a pipeline run was named: its steps' runs belong to it
+        found = [item for item in every if item[1].run.group in groups - {None}]
+    if not found:
+        latest = f"; the latest run is {every[-1][1].run.name!r}" if every else ""
+        raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
+    # The pipeline run's own first: the others are nested below it.
+    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
+    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+
+
+def runs_of_group(project: Project, group: str) -> list[PendingRun]:
+    """Give the runs of one pipeline run, its own first."""
+    found = [item for item in _described(project) if item[1].run.group == group]
+    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
+    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+
+
+def _described(project: Project) -> Iterator[tuple[Path, RunDescription]]:
+    for folder in folders_of_runs(project):
+        description = load_description(folder)
+        if description is not None:
+            yield folder, description
+
+
+def _answers_to(description: RunDescription, text: str) -> bool:
+    run = description.run
+    return bool(text) and (run.name == text or run.id.startswith(text) or run.group == text)
+
+
+def _pipeline_run_of_that_name(project: Project, name: str) -> str | None:
+    """Give its id from the store: it has no run of its own where no tracker can nest."""
+    if not name or not ("store" in project.table or (project.home / "store.db").exists()):
+        return None
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    try:
+        return store.find_pipeline_run(name).id
+    except RunNotFoundError:
+        return None
+    finally:
+        store.close()

@@ -1,0 +1,174 @@
+"""Does a tracker hold what the journal of a run holds?
+
+The run is read back by the flavor's own `tracker_read_run`, and compared with the journal as it
+was sent: fitted to the backend's limits, without what the backend refused.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.comparing import Difference, differences
+from trackyard.config import Project, in_project
+from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.delivery import report_of
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import TrackerDescription, run_for
+from trackyard.dispatch import TrackerHooks
+from trackyard.errors import ConfigError, TrackyardError
+from trackyard.hook_rules import implemented_hooks
+from trackyard.journal.entries import Entry
+from trackyard.journal.reader import JournalReader
+from trackyard.plugins import load_plugins
+from trackyard.records import Record, Tag
+from trackyard.recovery import PendingRun
+from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import Shown
+from trackyard.trackers import Tracker, Trackers
+
+# No reading back may take longer than this, in seconds: it is one call for a whole run.
+_DEADLINE = 600.0
+
+
+@attrs.frozen(repr=False)
+class Verification(Shown):
+    """How a run on a tracker compares with its journal.
+
+    Attributes:
+        run: The run's name.
+        tracker: The tracker's name.
+        state: `same`; `different`; `unreadable` where the flavor cannot read runs back or failed.
+        id: The run's id.
+        records: How many records were compared.
+        pending: How many have not been sent yet, and hence are missing.
+        quarantined: How many the backend refused, which are not expected there.
+        differences: What is missing or different.
+        problem: Why it could not be read, or an empty text.
+    """
+
+    run: str
+    tracker: str
+    state: str
+    id: str
+    records: int
+    pending: int
+    quarantined: int
+    differences: tuple[Difference, ...] = ()
+    problem: str = ""
+
+
+def verify_run(run: PendingRun, project: Project, tracker: str | None = None) -> list[Verification]:
+    """Compare a run on its trackers, or on one of them, with its journal.
+
+    Raises:
+        ConfigError: The run is not on that tracker.
+    """
+    described = {known.name: known for known in run.description.trackers}
+    if tracker is not None and tracker not in described:
+        hint = did_you_mean(tracker, described) or f"; it is on {listed(described)}"
+        name = run.description.run.name
+        raise ConfigError(f"run {name!r} is not on experiment tracker {tracker!r}{hint}")
+    trackers = Trackers(project)
+    chosen = [described[tracker]] if tracker else described.values()
+    return [_verify(run, description, trackers, project) for description in chosen]
+
+
+def _verify(
+    run: PendingRun, description: TrackerDescription, trackers: Trackers, project: Project
+) -> Verification:
+    folder = run.folder / description.folder
+    report = report_of(description.name, load_state(folder), folder)
+    verification = Verification(
+        run=run.description.run.name,
+        tracker=description.name,
+        state="unreadable",
+        id=run.description.run.id,
+        records=0,
+        pending=report.pending,
+        quarantined=report.quarantined,
+    )
+    try:
+        tracker = trackers.build(description.name, description.table, description.place)
+        stored = _read_back(run, description, tracker, project)
+    except TrackyardError as error:
+        return attrs.evolve(verification, problem=str(error))
+    with tempfile.TemporaryDirectory() as long_texts:
+        adapter = Adapter(tracker.capabilities, Path(long_texts))
+        expected = list(_expected(run, folder, adapter))
+        found = tuple(differences(expected, stored))
+    state = "different" if found else "same"
+    return attrs.evolve(verification, state=state, records=len(expected), differences=found)
+
+
+def _read_back(
+    run: PendingRun, description: TrackerDescription, tracker: Tracker, project: Project
+) -> list[Record]:
+    if "tracker_read_run" not in implemented_hooks(tracker.flavor):
+        raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
+    attached = run_for(run.description, description, run.folder)
+    attached = attrs.evolve(attached, attached=True, deadline=_DEADLINE)
+    hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
+    with in_project(project):
+        outcome = hooks.read_run(attached)
+    if outcome.kind != "done":
+        raise TrackyardError(outcome.reason)
+    records: list[Record] = outcome.value
+    return records
+
+
+def _expected(run: PendingRun, folder: Path, adapter: Adapter) -> Iterator[Record]:
+    """Give what the tracker should hold: tags of the start, records as sent, the status."""
+    refused = _refused(folder)
+    for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
+        if adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
+            yield Tag(key, value)
+    end: Entry | None = None
+    for entry in read_entries(run.folder):
+        if entry.kind == "end":
+            end = end or entry
+        for record in entry.records():
+            for adapted in adapter.adapt(record):
+                if _identity(adapted) not in refused:
+                    yield adapted
+    if end is not None and load_state(folder).is_ended:
+        status = Tag("trackyard.status", end.data.status if end.data else "finished")
+        if adapter.adapt(status) == [status]:
+            yield status
+
+
+def read_entries(folder: Path) -> Iterator[Entry]:
+    """Read a journal from its beginning."""
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            yield entry
+
+
+def _refused(folder: Path) -> set[str]:
+    """Name the records that are quarantined, as they were sent."""
+    try:
+        lines = (folder / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        try:
+            found.add(_identity_of(json.loads(line)["record"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # torn by a full disk
+    return found
+
+
+def _identity(record: Record) -> str:
+    return _identity_of(attrs.asdict(record))
+
+
+def _identity_of(values: dict[str, Any]) -> str:
+    """Make a text of a record's values; where a file lies is none of them."""
+    return json.dumps({k: v for k, v in values.items() if k != "path"}, sort_keys=True, default=str)

@@ -1,0 +1,170 @@
+"""Is it noticed when a tracker does not hold what was logged, and only then?"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from filing import Filing
+from recorder import Recorder
+
+from trackyard import ConfigError, start_run
+from trackyard.config import find_project
+from trackyard.run_folders import find_runs
+from trackyard.verifying import verify_run
+
+
+@pytest.fixture
+def logged(project):
+    """A project with a run of every kind of record, and a function that verifies it."""
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    with start_run("whole", experiment_tracker="filed", tags={"team": "a"}) as run:
+        for step in range(100):
+            run.log_metrics({"loss": 1 / (step + 1), "acc b": step / 3}, step=step)
+        for value in (1.0, 1.0, 2.0, math.nan, math.inf):
+            run.log_metric("free", value)
+        run.log_metric("bad", 1.0)
+        run.log_metric("rounded", 1.0, step=1.5)
+        run.log_params({"rate": 0.1, "long": "x" * 100, "none": None, "yes": True})
+        run.set_tag("note", "first")
+        run.set_tag("note", "second")
+        run.log_text("hello", "texts/note.txt")
+    (file,) = (project.root / "filed").iterdir()
+    return file
+
+
+def verify(name="whole", tracker=None):
+    return [v for run in find_runs(find_project(), name) for v in verify_run(run, find_project())]
+
+
+def change(file, edit):
+    kept = json.loads(file.read_text())
+    edit(kept)
+    file.write_text(json.dumps(kept))
+
+
+def test_run_that_was_fitted_to_the_backend_is_the_same(logged):
+    (verification,) = verify()
+
+    assert (verification.state, verification.differences) == ("same", ())
+    assert (verification.quarantined, verification.pending) == (1, 0)
+    assert verification.records == 200 + 5 + 1 + 4 + 1 + 2 + 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda k: k["metrics"].pop(0), ("metric", "loss", "missing", 1, "1 at step 0", "")),
+        (lambda k: k["metrics"].clear(), ("metric", "loss", "missing", 100, "1 at step 0", "")),
+        (
+            lambda k: k["metrics"].append(["loss", 7.0, 3, 1]),
+            ("metric", "loss", "extra", 1, "", "7 at step 3"),
+        ),
+        (
+            lambda k: k["params"].update(rate="0.2"),
+            ("param", "rate", "different", 1, "0.1", "0.2"),
+        ),
+        (lambda k: k["params"].pop("yes"), ("param", "yes", "missing", 1, "True", "")),
+        (
+            lambda k: k["tags"].update(note="first"),
+            ("tag", "note", "different", 1, "second", "first"),
+        ),
+        (lambda k: k["tags"].pop("team"), ("tag", "team", "missing", 1, "a", "")),
+        (
+            lambda k: k["tags"].update({"trackyard.status": "running"}),
+            ("tag", "trackyard.status", "different", 1, "finished", "running"),
+        ),
+        (
+            lambda k: k["artifacts"].pop("texts/note.txt"),
+            ("artifact", "texts/note.txt", "missing", 1, "5 bytes", ""),
+        ),
+        (
+            lambda k: k["artifacts"].update({"texts/note.txt": b"hella!".hex()}),
+            ("artifact", "texts/note.txt", "different", 1, "5 bytes", "6 bytes"),
+        ),
+    ],
+)
+def test_what_is_missing_or_different_is_listed(logged, edit, expected):
+    change(logged, edit)
+    (verification,) = verify()
+
+    assert verification.state == "different"
+    found = verification.differences[0]
+    assert (
+        found.kind, found.key, found.problem, found.count, found.expected, found.found
+    ) == expected  # fmt: skip
+
+
+def test_point_of_the_wrong_value_is_missing_and_another_is_extra(logged):
+    def edit(kept):
+        kept["metrics"][0][1] = 5.0
+
+    change(logged, edit)
+    (verification,) = verify()
+
+    assert [(d.problem, d.expected, d.found) for d in verification.differences] == [
+        ("missing", "1 at step 0", ""),
+        ("extra", "", "5 at step 0"),
+    ]
+
+
+def test_numbers_of_32_bits_and_steps_of_the_backends_own_are_no_difference(logged):
+    def edit(kept):
+        for index, point in enumerate(kept["metrics"]):
+            point[1] *= 1 + 1e-8
+            point[2] = index if point[2] is None else point[2]
+
+    change(logged, edit)
+    assert [v.state for v in verify()] == ["same"]
+
+
+def test_flavor_that_reads_nothing_back_and_one_that_fails_say_so(project, logged):
+    project.add_tracker("local", Recorder)
+    with start_run("mute", experiment_tracker="local"):
+        pass
+    (mute,) = verify("mute")
+    logged.unlink()
+    (gone,) = verify()
+
+    assert (mute.state, mute.problem) == (
+        "unreadable",
+        "flavor 'recorder:Recorder' cannot read runs back",
+    )
+    assert gone.state == "unreadable"
+    assert gone.problem.startswith("tracker_read_run: FileNotFoundError")
+
+
+def test_tracker_that_has_no_such_run_is_answered_with_the_nearest(logged):
+    (run,) = find_runs(find_project(), "whole")
+    with pytest.raises(ConfigError, match="'whole' is not on experiment tracker 'filled'; did you"):
+        verify_run(run, find_project(), "filled")
+
+
+def test_command_lists_differences_and_exits_with_1(project, logged):
+    result = project.trackyard("runs", "verify", "whole")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "whole\tfiled\tsame\t217\t0\t1\n"
+
+    change(logged, lambda kept: kept["metrics"].clear())
+    result = project.trackyard("runs", "verify", "whole", "--tracker", "filed")
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert "whole on filed: metric 'loss' missing (100 points): 1 at step 0" in lines
+
+    (row,) = json.loads(project.trackyard("runs", "verify", "whole", "--json").stdout)
+    assert (row["state"], row["differences"][0]["key"]) == ("different", "loss")
+    result = project.trackyard("runs", "verify", "whole", "--tracker", "field")
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+
+
+def test_names_cannot_move_the_cursor(project):
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    with start_run("\x1b[2Jx", experiment_tracker="filed") as run:
+        run.log_param("\x1b[2J", 1)
+    (file,) = (project.root / "filed").iterdir()
+    change(file, lambda kept: kept["params"].clear())
+    result = project.trackyard("runs", "verify", run.id)
+
+    assert result.returncode == 1
+    assert "\x1b" not in result.stdout + result.stderr
