@@ -162,7 +162,7 @@ def test_j6_a_newer_format(journal):
 def test_j6_a_kind_of_entry_that_a_newer_trackyard_knows(faults):
     faults.add_tracker(isolation="thread")
     with start_run("newer") as run:
-        run._tracked._journal.append(Entry("future", 1, None, {"a": 1}))  # no call does this today
+        run._tracked.journal.append(Entry("future", 1, None, {"a": 1}))  # no call does this today
         run.log_metric("loss", 1)
 
     assert faults.values("loss") == [1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import attrs
 
 from trackyard.errors import TrackyardError
+from trackyard.files import write_private
 from trackyard.flavors import Secret
 from trackyard.records import Run
 from trackyard.values import to_text
@@ -78,10 +78,8 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
         values.pop(local)
     described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
     text = json.dumps({"format": FORMAT, "run": values, "trackers": described}, default=to_text)
-    temporary = folder / f"{_FILE}.{os.getpid()}"
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / _FILE)
+        write_private(folder / _FILE, text)
     except OSError as error:
         logger.warning("%s cannot be written: %s", folder / _FILE, error.strerror)
 

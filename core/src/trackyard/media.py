@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import mimetypes
-import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import attrs
 
+from trackyard.files import copy_private
 from trackyard.records import ArtifactKind
 from trackyard.values import to_param, to_text
 
@@ -56,10 +56,7 @@ def with_suffix_of(name: str, path: Path) -> str:
 
 def save_file(source: Path, path: Path) -> SavedFile:
     """Copy a file as it is now; the user may delete or change it the next moment."""
-    if not source.is_file():
-        # A device or a FIFO would never end.
-        raise ValueError(f"{source} is no regular file")
-    shutil.copyfile(source, path)
+    copy_private(source, path)
     return SavedFile(path, "file", mimetypes.guess_type(path.name)[0])
 
 

@@ -74,7 +74,7 @@ class TrackedRun:
         self.native_runs: dict[str, object] = {}
         self.last_metrics: dict[str, float] = {}
         self.keys = RedactedKeys(redactor)
-        self._journal = JournalWriter(folder, f"r{process_rank()}", options)
+        self.journal = JournalWriter(folder, f"r{process_rank()}", options)
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
@@ -100,7 +100,7 @@ class TrackedRun:
             redact = self.redactor.redact_value
             data = {redact(key): redact(value) for key, value in entry.data.items()}
             entry = entry._replace(data=data)
-        self._journal.append(entry)
+        self.journal.append(entry)
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
 
@@ -115,7 +115,7 @@ class TrackedRun:
         if self._filters:
             self.append(Entry("metrics", timestamp, step, metrics))
         else:
-            self._journal.append_metrics(timestamp, step, metrics, are_finite)
+            self.journal.append_metrics(timestamp, step, metrics, are_finite)
             self.last_metrics |= metrics
 
     def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
@@ -161,17 +161,17 @@ class TrackedRun:
 
     def note_signal(self, number: int) -> None:
         """Note that the process is told to stop: it may be killed before the run has ended."""
-        if not self._has_ended and (self.deliveries or self._journal.has_entries):
-            self._journal.append(Entry("signal", time.time_ns(), None, {"number": number}))
+        if not self._has_ended and (self.deliveries or self.journal.has_entries):
+            self.journal.append(Entry("signal", time.time_ns(), None, {"number": number}))
 
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
         self._has_ended = True
-        if not self.deliveries and self._journal.has_entries:
+        if not self.deliveries and self.journal.has_entries:
             save_description(self.folder, self.run, [])
-        if self.deliveries or self._journal.has_entries:
-            self._journal.append_end(Entry("end", time.time_ns(), None, failure))
-        self._journal.close()
+        if self.deliveries or self.journal.has_entries:
+            self.journal.append_end(Entry("end", time.time_ns(), None, failure))
+        self.journal.close()
         for delivery in self.deliveries.values():
             delivery.hurry()
 

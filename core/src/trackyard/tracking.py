@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +27,9 @@ from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 
 logger = logging.getLogger("trackyard")
 
+# What a disk says that cannot keep a file: this counts as a loss, a wrong call does not.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
 
 class ActiveRun:
     """A run that is being tracked. Its log calls reach every tracker of the run.
@@ -39,7 +43,6 @@ class ActiveRun:
         self._append_metrics = tracked.append_metrics
         self._keys = tracked.keys
         self._is_disabled = is_disabled()
-        self._files = 0
         self._warned: set[str] = set()
 
     @property
@@ -160,25 +163,19 @@ class ActiveRun:
         name = to_text(name)
         if suffix and not PurePosixPath(name).suffix:
             name += suffix
+        journal = self._tracked.journal
         try:
-            saved = save(self._new_file(name))
+            with journal.blobs.staging(name) as path:
+                saved = save(path)
+                now, at = time_ns(), to_step(step)
+                name = media.with_suffix_of(name, saved.path)
+                artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
+                self._append(Entry("artifact", now, at, artifact))
         except Exception as error:
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
-            return
-        now = time_ns()
-        name = media.with_suffix_of(name, saved.path)
-        artifact = Artifact(name, saved.path, saved.kind, saved.media_type, to_step(step), now)
-        self._append(Entry("artifact", now, artifact.step, artifact))
-
-    def _new_file(self, name: str) -> Path:
-        """Give a path for a copy, in a folder of its own; its file name is that of the artifact."""
-        self._files += 1
-        folder = self._tracked.folder / "artifacts" / f"{self._files:06d}-{time_ns():x}"
-        folder.mkdir(parents=True, mode=0o700)
-        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        last = last.encode("utf-8", "backslashreplace").decode().replace("\0", "_")
-        return folder / (last if last not in ("", ".", "..") else "unnamed")
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                journal.count_as_dropped(error)
 
     def _pairs(self, call: str, values: Any) -> list[tuple[str, Any]]:
         pairs = to_pairs(values)

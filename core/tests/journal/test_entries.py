@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trackyard.journal.entries import Entry, decode_entry, encode_entry, encode_metrics
-from trackyard.records import Artifact, Failure
+from trackyard.records import Failure
 
 FOLDER = Path("/nowhere/run")
 
@@ -70,20 +69,11 @@ def test_a_param_that_is_infinite_is_not_taken_for_the_text_infinity():
     assert there_and_back(Entry("params", 1, None, params)).data == params
 
 
-def test_artifacts_and_ends_come_back():
-    artifact = Artifact("plots/a.png", FOLDER / "artifacts/1/a.png", "image", "image/png", 3, 5)
+def test_ends_come_back():
     failure = Failure("killed", "SIGTERM", "stopped", "trace", 15)
 
-    assert there_and_back(Entry("artifact", 5, 3, artifact)).data == artifact
     assert there_and_back(Entry("end", 5, None, failure)).data == failure
     assert there_and_back(Entry("end", 5, None, None)).data is None
-
-
-def test_an_artifact_outside_of_the_run_is_refused():
-    artifact = Artifact("passwd", Path("/etc/passwd"), "file")
-
-    with pytest.raises(ValueError, match="outside"):
-        decode_entry(encode_entry(Entry("artifact", 1, None, artifact)), FOLDER)
 
 
 def test_a_kind_of_a_newer_trackyard_is_skipped():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.files import make_private_folder, write_private
 from trackyard.records import Artifact, ArtifactKind, Capabilities, Metric, Param, Record, Tag
 
 _LARGEST_STEP = 2**63 - 1
@@ -84,9 +85,8 @@ class Adapter:
         self.changes[f"{what} were shortened, and kept whole as artifacts"] += 1
         file_name = re.sub(r"[^A-Za-z0-9.-]", "_", key)[:100] + ".txt"
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        folder = self._folder / "long" / digest
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / file_name).write_text(value, encoding="utf-8")
+        folder = make_private_folder(self._folder / "long" / digest)
+        write_private(folder / file_name, value)
         name = f"trackyard/{what}/{file_name}"
         kind: ArtifactKind = "text" if "text" in self._capabilities.kinds else "file"
         artifact = Artifact(name, folder / file_name, kind, media_type="text/plain")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+from trackyard.files import append_private, write_private
 
 logger = logging.getLogger("trackyard")
 
@@ -55,10 +56,8 @@ def load_state(folder: Path) -> DeliveryState:
 def save_state(folder: Path, state: DeliveryState) -> None:
     """Write the state, whole or not at all. A full disk costs a repetition, nothing else."""
     target = folder / "delivery.json"
-    temporary = folder / f"delivery.json.{os.getpid()}"
     try:
-        temporary.write_text(json.dumps(attrs.asdict(state)), encoding="utf-8")
-        temporary.replace(target)
+        write_private(target, json.dumps(attrs.asdict(state)))
     except OSError as error:
         logger.debug("%s cannot be written: %s", target, error)
 
@@ -67,7 +66,6 @@ def quarantine(folder: Path, record: Any, reason: str) -> None:
     """Keep a record that the tracker refused, and why, one line of JSON each."""
     line = json.dumps({"record": attrs.asdict(record), "reason": reason}, default=str)
     try:
-        with (folder / "quarantine.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_private(folder / "quarantine.jsonl", line + "\n")
     except OSError as error:
         logger.debug("%s cannot be written: %s", folder / "quarantine.jsonl", error)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import attrs
 import msgspec
 
+from trackyard.journal.blobs import Blob, file_of, value_of
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
 
 EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
@@ -76,8 +76,8 @@ def encode_entry(entry: Entry) -> bytes:
         data = {key: _to_json_number(value) for key, value in data.items()}
     elif entry.kind == "params":
         data = {key: _to_json_param(value) for key, value in data.items()}
-    elif isinstance(data, Artifact | Failure):
-        data = attrs.asdict(data, value_serializer=lambda _, __, value: _plain(value))
+    elif isinstance(data, Failure):
+        data = attrs.asdict(data)
     try:
         return _encode((entry.kind, entry.timestamp, entry.step, data))
     except (UnicodeEncodeError, msgspec.ValidationError, TypeError, OverflowError, ValueError):
@@ -88,6 +88,17 @@ def encode_entry(entry: Entry) -> bytes:
 def dropped_in(entry: Entry) -> int:
     """Give how many log calls a process says it could not write: the disk refused them."""
     return int(entry.data["count"]) if entry.kind == "dropped" else 0
+
+
+def encode_artifact(entry: Entry, blob: Blob) -> bytes:
+    """Write the entry of an artifact whose content is stored: its place follows from the two."""
+    data = attrs.asdict(entry.data, filter=lambda field, _: field.name != "path")
+    return encode_entry(entry._replace(data={**data, "sha256": blob.sha256, "size": blob.size}))
+
+
+def encode_reference(blob: Blob) -> bytes:
+    """Write what stands in the journal for an entry that is stored as a blob."""
+    return _encode(("blob", 0, None, {"sha256": blob.sha256, "size": blob.size}))
 
 
 def is_header(payload: bytes) -> bool:
@@ -103,8 +114,17 @@ def decode_entry(payload: bytes, folder: Path) -> Entry | None:
         folder: The run's folder: paths of artifacts lie in it.
 
     Raises:
-        ValueError: It is no entry.
+        ValueError: It is no entry, or what it refers to is missing or damaged.
     """
+    kind, timestamp, step, data = _parts(payload)
+    if kind == "blob":
+        kind, timestamp, step, data = _parts(value_of(folder, data["sha256"], data["size"]))
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return None
+    return Entry(_KINDS[kind], int(timestamp), step, _decode_data(kind, data, folder))
+
+
+def _parts(payload: bytes) -> tuple[Any, Any, Any, Any]:
     try:
         parts: Any = _decode(payload)
     except msgspec.DecodeError:
@@ -113,9 +133,7 @@ def decode_entry(payload: bytes, folder: Path) -> Entry | None:
         kind, timestamp, step, data = parts
     except (TypeError, ValueError):
         raise ValueError("not an entry") from None
-    if not isinstance(kind, str) or kind not in _KINDS:
-        return None
-    return Entry(_KINDS[kind], int(timestamp), step, _decode_data(kind, data, folder))
+    return kind, timestamp, step, data
 
 
 def _decode_data(kind: str, data: Any, folder: Path) -> Any:
@@ -127,10 +145,9 @@ def _decode_data(kind: str, data: Any, folder: Path) -> Any:
     if kind == "params":
         return {key: _from_json_param(value) for key, value in data.items()}
     if kind == "artifact":
-        path = (folder / data["path"]).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ValueError(f"an artifact lies outside of {folder}")
-        return Artifact(**{**data, "path": path})
+        values = dict(data)
+        path = file_of(folder, values.pop("sha256"), values.pop("size"), values["name"])
+        return Artifact(**values, path=path)
     if kind == "end" and data is not None:
         return Failure(**data)
     return data
@@ -149,13 +166,3 @@ def _to_json_param(value: ParamValue) -> ParamValue | list[str]:
 
 def _from_json_param(value: Any) -> ParamValue:
     return _ODD_NUMBERS[value[0]] if isinstance(value, list) else value
-
-
-def _plain(value: Any) -> Any:
-    return (
-        str(value)
-        if isinstance(value, Path)
-        else dict(value)
-        if isinstance(value, Mapping)
-        else value
-    )

@@ -7,6 +7,7 @@ import mmap
 import os
 from pathlib import Path
 
+from trackyard.files import open_private
 from trackyard.journal.filesystems import can_be_mapped
 from trackyard.journal.frames import encode_frame
 
@@ -47,12 +48,6 @@ def open_segment(path: Path, size: int, smallest: int, salt: int) -> WrittenSegm
         os.close(file)
         path.unlink(missing_ok=True)
         raise
-
-
-def open_private(path: Path, flags: int = 0) -> int:
-    """Open a file that nobody else may read, and no program that this one starts inherits."""
-    flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(path, flags, 0o600)
 
 
 def _preallocated(file: int, size: int, smallest: int) -> int:

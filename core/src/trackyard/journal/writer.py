@@ -19,9 +19,18 @@ from threading import RLock
 
 import attrs
 
+from trackyard.files import make_private_folder, open_private
 from trackyard.forks import leave_in_forked_child
+from trackyard.journal.blobs import LARGEST_ENTRY, Blobs
 from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
-from trackyard.journal.entries import Entry, encode_entry, encode_metrics, is_header
+from trackyard.journal.entries import (
+    Entry,
+    encode_artifact,
+    encode_entry,
+    encode_metrics,
+    encode_reference,
+    is_header,
+)
 from trackyard.journal.frames import frames_of, salt_of
 from trackyard.journal.segments import (
     LARGEST_SEGMENT,
@@ -29,7 +38,6 @@ from trackyard.journal.segments import (
     SMALLEST_SEGMENT,
     IgnoredErrors,
     WrittenSegment,
-    open_private,
     open_segment,
 )
 from trackyard.records import Failure
@@ -66,6 +74,7 @@ class JournalWriter:
         """Begin without files, as a new process does."""
         # Replaced, never released: a lock that another thread held at the fork stays held.
         self._lock = RLock()
+        self.blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
         self._is_writing = False
         self._deferred: deque[bytes] = deque()
         self._segment: WrittenSegment | None = None
@@ -85,8 +94,19 @@ class JournalWriter:
         return self._next[0] > 0
 
     def append(self, entry: Entry) -> None:
-        """Write an entry; when this returns, a killed process loses it no more."""
-        self._append(encode_entry(entry))
+        """Write an entry; when this returns, a killed process loses it no more.
+
+        The file of an artifact is copied, or moved where it lies in `blobs.staging`.
+        """
+        if entry.kind != "artifact":
+            self._append(encode_entry(entry))
+            return
+        try:
+            blob = self.blobs.take(entry.data.path, entry.data.name)
+        except (OSError, ValueError) as error:
+            self.count_as_dropped(error)
+        else:
+            self._append(encode_artifact(entry, blob))
 
     def append_metrics(
         self,
@@ -175,14 +195,21 @@ class JournalWriter:
                 while self._deferred:
                     self._write_slowly(self._deferred.popleft(), RESERVE)
             except OSError as error:
-                self._count_as_dropped(error)
+                if error.errno:  # the disk itself has been asked
+                    self._retry_at = time.monotonic() + _RETRY_AFTER
+                self.count_as_dropped(error)
             finally:
                 self._is_writing = False
         if self._commit is not None:
             self._commit.wait_for(self._next[0] - 1)
 
     def _write_slowly(self, payload: bytes, reserve: int) -> None:
-        """Write where there is no segment yet, where it is full, or where a look at it is due."""
+        """Write where there is no segment yet, where it is full, or where a look at it is due.
+
+        What is very long gets here, too, since each segment is looked at often.
+        """
+        if len(payload) > LARGEST_ENTRY:
+            payload = encode_reference(self.blobs.take_value(payload))
         if self._write_here(payload, reserve):
             return
         if self._options.durability != "process":
@@ -203,12 +230,12 @@ class JournalWriter:
                 return False
         return False
 
-    def _count_as_dropped(self, error: OSError) -> None:
+    def count_as_dropped(self, error: Exception) -> None:
+        """Count an entry that cannot be kept, and say so for the first one."""
         self.dropped += 1
-        if error.errno:  # the disk itself has been asked
-            self._retry_at = time.monotonic() + _RETRY_AFTER
         if self.dropped == 1:
-            logger.warning("%s: records are lost: %s", self._folder, error.strerror or error)
+            reason = getattr(error, "strerror", None) or error
+            logger.warning("%s: records are lost: %s", self._folder, reason)
 
     def _next_segment(self, length: int, smallest: int) -> WrittenSegment:
         """Go on in a new file, with room for an entry of a length in bytes.
@@ -222,7 +249,7 @@ class JournalWriter:
             raise OSError(0, "the disk refused them a moment ago")
         if self._segment is not None and self._segment.is_deleted():
             logger.warning("%s was deleted while it was written", self._folder)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # or anew, if it was deleted
+        make_private_folder(self._folder)  # or anew, if it was deleted
         if self._lock_file is None:
             self._open_lock()
         # Counted first: after a Ctrl-C in here the next try takes another file.

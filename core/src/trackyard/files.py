@@ -1,0 +1,103 @@
+"""How are files written and copied that nobody but their owner may read?"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+_CHUNK = 1024 * 1024
+_COPIED_AT_ONCE = 256 * _CHUNK  # by the system itself, without memory of ours
+# What a system says that cannot copy between these two files by itself.
+_NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
+
+
+def open_private(path: Path, flags: int = 0) -> int:
+    """Open a file that nobody else may read, and no program that this one starts inherits."""
+    flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(path, flags, 0o600)
+
+
+def make_private_folder(path: Path) -> Path:
+    """Make a folder that nobody else may enter, and those that it lies in; give it back."""
+    if not path.is_dir():
+        make_private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a text, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; what was there before is still there.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
+    try:
+        with os.fdopen(open_private(temporary, os.O_EXCL), "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def append_private(path: Path, text: str) -> None:
+    """Append a text to a file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with os.fdopen(open_private(path, os.O_APPEND), "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file as it is now, in little memory, sharing its blocks where the disk can do that.
+
+    What is appended meanwhile is left out, so that a file that grows all the time comes to an end.
+
+    Raises:
+        OSError: It cannot be read or written.
+        ValueError: It is no regular file: a device or a FIFO would never end.
+    """
+    # O_NONBLOCK: opening a FIFO would wait for a writer.
+    file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{source} is no regular file")
+        copy = open_private(target, os.O_EXCL)
+        try:
+            _copy(file, copy, status.st_size)
+        finally:
+            os.close(copy)
+    finally:
+        os.close(file)
+
+
+def _copy(source: int, target: int, left: int) -> None:
+    copy = os.copy_file_range if hasattr(os, "copy_file_range") else _copied_through_memory
+    while left > 0:
+        try:
+            count = copy(source, target, min(left, _COPIED_AT_ONCE))
+        except OSError as error:
+            if copy is _copied_through_memory or error.errno not in _NO_COPY:
+                raise
+            copy = _copied_through_memory
+            continue
+        if count == 0:
+            if copy is _copied_through_memory:
+                return  # it was cut meanwhile
+            copy = _copied_through_memory  # files of /proc and their like copy as empty
+        left -= count
+
+
+def _copied_through_memory(source: int, target: int, most: int) -> int:
+    data = os.read(source, min(most, _CHUNK))
+    written = 0
+    while written < len(data):
+        written += os.write(target, data[written:])
+    return written

@@ -1,0 +1,162 @@
+"""Where do files and large values of a run lie, once for each content, and are they still whole?
+
+A blob's folder is named by the SHA-256 of its content. In it the content bears the file name under
+which it was logged; further names of the same content are links to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import NamedTuple
+
+from trackyard.files import copy_private, make_private_folder, open_private
+
+# An entry that is longer lies in a blob, and the journal refers to it.
+LARGEST_ENTRY = 1024 * 1024
+# A longer blob is not read to the end each time that somebody asks for it: its length must do.
+_LARGEST_READ = 1024 * 1024 * 1024
+_VALUE = "value.json"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class DamagedBlobError(ValueError):
+    """A blob is not what was written, or not there."""
+
+
+class Blob(NamedTuple):
+    """Some content that is stored."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+class Blobs:
+    """The contents that a run's process stores.
+
+    Args:
+        folder: The run's folder.
+        is_synced: Have the disk hold each before it is referred to, for power failures.
+    """
+
+    def __init__(self, folder: Path, *, is_synced: bool = False) -> None:
+        self._folder = folder / "blobs"
+        self._is_synced = is_synced
+        self._lock = RLock()  # a signal handler may log while its own thread is in here
+
+    @contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """Give the path of a file that is to be written, and then taken by `take`."""
+        place = make_private_folder(self._folder / f".new-{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            yield place / file_name(name)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def take(self, path: Path, name: str) -> Blob:
+        """Store a file's content under an artifact's name; a staged file is moved, not copied.
+
+        Raises:
+            OSError: It cannot be read or written.
+            ValueError: It is no regular file.
+        """
+        if path.parent.parent != self._folder or not path.parent.name.startswith(".new-"):
+            with self.staging(name) as staged:
+                copy_private(path, staged)
+                return self.take(staged, name)
+        path.chmod(0o600)
+        size, digest = _digest(path)
+        place = make_private_folder(self._folder / digest)
+        target = place / file_name(name)
+        if self._is_synced:
+            _have_on_disk(path)
+        with self._lock:
+            _put(path, target, size)
+        if self._is_synced:
+            for folder in (place, self._folder):
+                _have_on_disk(folder)
+        return Blob(target, digest, size)
+
+    def take_value(self, value: bytes) -> Blob:
+        """Store a value that is too large for the journal's own files.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        with self.staging(_VALUE) as staged:
+            with os.fdopen(open_private(staged, os.O_EXCL), "wb") as file:
+                file.write(value)
+            return self.take(staged, _VALUE)
+
+
+def file_of(folder: Path, sha256: str, size: int, name: str) -> Path:
+    """Give the stored file of an artifact.
+
+    Raises:
+        DamagedBlobError: It is not there, or not what was stored.
+    """
+    if not _DIGEST.fullmatch(sha256):
+        raise DamagedBlobError("a blob is named by its SHA-256")
+    path = folder / "blobs" / sha256 / file_name(name)
+    try:
+        is_whole = path.is_file() and path.stat().st_size == size
+        if not is_whole or not path.resolve().is_relative_to(folder.resolve()):
+            raise DamagedBlobError(f"{path} is missing, or has another length")
+        if size <= _LARGEST_READ and _digest(path)[1] != sha256:
+            raise DamagedBlobError(f"{path} is damaged")
+    except OSError as error:
+        raise DamagedBlobError(f"{path} cannot be read: {error.strerror}") from error
+    return path
+
+
+def value_of(folder: Path, sha256: str, size: int) -> bytes:
+    """Give a stored value.
+
+    Raises:
+        DamagedBlobError: It is not there, or not what was stored.
+    """
+    try:
+        return file_of(folder, sha256, size, _VALUE).read_bytes()
+    except OSError as error:
+        raise DamagedBlobError(f"a blob cannot be read: {error.strerror}") from error
+
+
+def file_name(name: str) -> str:
+    """Give the last part of an artifact's name as the name of a file."""
+    encodable = name.encode("utf-8", "backslashreplace").decode()
+    parts = [part for part in re.split(r"[/\\\0]+", encodable) if part not in ("", ".", "..")]
+    return parts[-1] if parts else "unnamed"
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def _put(path: Path, target: Path, size: int) -> None:
+    """Move a file to its place, unless its content is there already, under this or another name."""
+    others = [file for file in target.parent.iterdir() if file.stat().st_size == size]
+    if target in others:
+        return
+    for other in others:
+        with suppress(OSError):  # the file system knows no links, or another thread was quicker
+            os.link(other, target)
+            return
+    path.replace(target)
+
+
+def _have_on_disk(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
