@@ -16,24 +16,22 @@ from trackyard.tables import Shown
 _Kind = Literal["metric", "param", "tag", "artifact"]
 
 
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
 @attrs.frozen(repr=False)
 class Difference(Shown):
-    """One thing that a backend does not hold as it was logged.
+    """One thing that a backend does not hold as it was logged."""
 
-    Attributes:
-        kind: What it is.
-        key: The key, or an artifact's name, as it was sent.
-        problem: `missing`; `different`; `extra` for points of a metric that were not logged.
-        count: How many points of a metric are concerned; 1 for everything else.
-        expected, found: What was logged, and what is there instead; of points the first.
-    """
-
-    kind: _Kind
-    key: str
-    problem: Literal["missing", "different", "extra"]
-    count: int
-    expected: str
-    found: str
+    kind: _Kind = attrs.field(metadata=_help("What it is"))
+    key: str = attrs.field(metadata=_help("The key, or an artifact's name, as it was sent"))
+    problem: Literal["missing", "different", "extra"] = attrs.field(
+        metadata=_help("`extra` are points of a metric that were not logged")
+    )
+    count: int = attrs.field(metadata=_help("Points of a metric; 1 for everything else"))
+    expected: str = attrs.field(metadata=_help("What was logged; of several points the first"))
+    found: str = attrs.field(metadata=_help("What is there instead"))
 
 
 def differences(expected: Iterable[Record], stored: Iterable[Record]) -> list[Difference]:

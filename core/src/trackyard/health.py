@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
@@ -13,33 +14,29 @@ from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription
 from trackyard.tables import Shown, line
 
+HealthState = Literal["complete", "pending", "offline"]
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
 
 @attrs.frozen(repr=False)
 class TrackerHealth(Shown):
-    """How one run, or several together, stand on one tracker.
+    """How one run, or several together, stand on one tracker."""
 
-    Attributes:
-        tracker: The tracker's name.
-        state: `complete`; `pending`; `offline` where its SDK keeps the run on this machine until
-            `trackyard sync` uploads it.
-        delivered, pending, quarantined: Numbers of records.
-        lost: How many log calls the journal lost to a full or damaged disk.
-        changed: How often something was changed to fit what the backend can hold.
-        changes: What was changed, with how often.
-        url: The run's address there, or None.
-        problem: The last error as one line, or an empty text.
-    """
-
-    tracker: str
-    state: str
-    delivered: int
-    pending: int
-    quarantined: int
-    lost: int
-    changed: int
-    changes: dict[str, int]
-    url: str | None
-    problem: str
+    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    state: HealthState = attrs.field(
+        metadata=_help("`offline` where its SDK keeps the run until `trackyard sync`")
+    )
+    delivered: int = attrs.field(metadata=_help("Records that it has"))
+    pending: int = attrs.field(metadata=_help("Records that are sent later"))
+    quarantined: int = attrs.field(metadata=_help("Records that it refused for good"))
+    lost: int = attrs.field(metadata=_help("Log calls lost to a full or damaged disk"))
+    changed: int = attrs.field(metadata=_help("How often something was changed to fit it"))
+    changes: dict[str, int] = attrs.field(metadata=_help("What was changed, with how often"))
+    url: str | None = attrs.field(metadata=_help("The run's address there"))
+    problem: str = attrs.field(metadata=_help("The last error as one line"))
 
     @property
     def is_well(self) -> bool:
@@ -84,7 +81,7 @@ def health_lines(healths: Iterable[TrackerHealth]) -> list[str]:
 
 
 def _health(report: TrackerReport) -> TrackerHealth:
-    whole = "offline" if report.is_kept_offline else "complete"
+    whole: HealthState = "offline" if report.is_kept_offline else "complete"
     return TrackerHealth(
         tracker=report.tracker,
         state=whole if report.is_complete else "pending",
@@ -103,10 +100,11 @@ def _sum(healths: list[TrackerHealth]) -> TrackerHealth:
     changes = Counter[str]()
     for health in healths:
         changes.update(health.changes)
-    states = {health.state for health in healths}
+    states: tuple[HealthState, ...] = ("pending", "offline", "complete")
+    found = {health.state for health in healths}
     return TrackerHealth(
         tracker=healths[0].tracker,
-        state=next(state for state in ("pending", "offline", "complete") if state in states),
+        state=next(state for state in states if state in found),
         changed=changes.total(),
         changes=dict(changes),
         url=next((health.url for health in healths if health.url), None),

@@ -8,7 +8,8 @@ from pathlib import Path
 from trackyard.config import Project
 from trackyard.descriptions import RunDescription, load_description
 from trackyard.errors import RunNotFoundError
-from trackyard.journal.reader import is_attended
+from trackyard.journal.entries import Entry
+from trackyard.journal.reader import JournalReader, is_attended
 from trackyard.recovery import PendingRun
 
 
@@ -47,6 +48,14 @@ def runs_of_group(project: Project, group: str) -> list[PendingRun]:
     found = [item for item in _described(project) if item[1].run.group == group]
     found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
     return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+
+
+def read_entries(folder: Path) -> Iterator[Entry]:
+    """Read a journal from its beginning."""
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            yield entry
 
 
 def _described(project: Project) -> Iterator[tuple[Path, RunDescription]]:

@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -24,10 +24,10 @@ from trackyard.dispatch import TrackerHooks
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.hook_rules import implemented_hooks
 from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader
 from trackyard.plugins import load_plugins
 from trackyard.records import Record, Tag
 from trackyard.recovery import PendingRun
+from trackyard.run_folders import read_entries
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.tables import Shown
 from trackyard.trackers import Tracker, Trackers
@@ -35,32 +35,32 @@ from trackyard.trackers import Tracker, Trackers
 # No reading back may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0
 
+VerificationState = Literal["same", "different", "unreadable"]
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
 
 @attrs.frozen(repr=False)
 class Verification(Shown):
-    """How a run on a tracker compares with its journal.
+    """How a run on a tracker compares with its journal."""
 
-    Attributes:
-        run: The run's name.
-        tracker: The tracker's name.
-        state: `same`; `different`; `unreadable` where the flavor cannot read runs back or failed.
-        id: The run's id.
-        records: How many records were compared.
-        pending: How many have not been sent yet, and hence are missing.
-        quarantined: How many the backend refused, which are not expected there.
-        differences: What is missing or different.
-        problem: Why it could not be read, or an empty text.
-    """
-
-    run: str
-    tracker: str
-    state: str
-    id: str
-    records: int
-    pending: int
-    quarantined: int
-    differences: tuple[Difference, ...] = ()
-    problem: str = ""
+    run: str = attrs.field(metadata=_help("The run's name"))
+    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    state: VerificationState = attrs.field(
+        metadata=_help("`unreadable` where the flavor cannot read runs back, or failed to")
+    )
+    id: str = attrs.field(metadata=_help("The run's id"))
+    records: int = attrs.field(metadata=_help("How many records were compared"))
+    pending: int = attrs.field(metadata=_help("Records that were not sent yet, hence are missing"))
+    quarantined: int = attrs.field(
+        metadata=_help("Records that the backend refused, which are not expected there")
+    )
+    differences: tuple[Difference, ...] = attrs.field(
+        default=(), metadata=_help("What is missing or different")
+    )
+    problem: str = attrs.field(default="", metadata=_help("Why it could not be read"))
 
 
 def verify_run(run: PendingRun, project: Project, tracker: str | None = None) -> list[Verification]:
@@ -102,7 +102,7 @@ def _verify(
         adapter = Adapter(tracker.capabilities, Path(long_texts))
         expected = list(_expected(run, folder, adapter))
         found = tuple(differences(expected, stored))
-    state = "different" if found else "same"
+    state: VerificationState = "different" if found else "same"
     return attrs.evolve(verification, state=state, records=len(expected), differences=found)
 
 
@@ -140,14 +140,6 @@ def _expected(run: PendingRun, folder: Path, adapter: Adapter) -> Iterator[Recor
         status = Tag("trackyard.status", end.data.status if end.data else "finished")
         if adapter.adapt(status) == [status]:
             yield status
-
-
-def read_entries(folder: Path) -> Iterator[Entry]:
-    """Read a journal from its beginning."""
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        for _, entry in entries:
-            yield entry
 
 
 def _refused(folder: Path) -> set[str]:

@@ -1,0 +1,58 @@
+"""`trackyard gc`: which journals are deleted, and which are kept?"""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from trackyard.cli.output import json_option, remark, show_json, show_table
+from trackyard.config import find_project
+from trackyard.garbage import collect_garbage
+
+_COLUMNS = {"run": "RUN", "state": "STATE", "size": "BYTES", "reason": "REASON"}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90s, 12h, 30d or 4w; seconds where there is no unit."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Give seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no time such as 12h, 30d or 4w", param, ctx)
+        return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    type=Duration(),
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="Only runs that ended so long ago, such as 12h, 30d or 4w.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@json_option
+def gc(older_than: float, dry_run: bool, as_json: bool) -> None:
+    """Delete the journals of runs that every tracker has acknowledged.
+
+    What some tracker does not have, refused or keeps offline is kept, and so is what no tracker
+    got. A run whose journal is gone stays on its trackers and in `runs list`; it has no curves
+    here any more, and cannot be replayed.
+    """
+    rows = collect_garbage(find_project(), older_than=older_than, is_dry_run=dry_run)
+    if as_json:
+        show_json(rows)
+        return
+    show_table(rows, _COLUMNS, as_json=False, empty="there is no journal")
+    gone = [row for row in rows if row.state != "kept"]
+    done = "would be deleted" if dry_run else "deleted"
+    size = sum(row.size for row in gone) / 1e6
+    remark(f"{done}: {len(gone)} run(s), {size:.1f} MB; kept: {len(rows) - len(gone)}")

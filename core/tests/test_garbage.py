@@ -1,0 +1,169 @@
+"""Is a run deleted only once every tracker has everything of it?"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+
+import pytest
+from filing import Filing
+from keeper import Keeper
+from recorder import Recorder
+
+from trackyard import flavor, hookimpl, log_metric, pipeline, start_run, step
+from trackyard.config import find_project
+from trackyard.garbage import collect_garbage
+from trackyard.run_folders import find_runs
+
+
+@flavor
+class Away(Recorder):
+    """Be away."""
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        raise ConnectionError("nobody listens")
+
+
+@pytest.fixture
+def local(project):
+    project.add_tracker("local", Recorder)
+    return project
+
+
+def tracked(name, tracker="local", key="loss"):
+    with start_run(name, experiment_tracker=tracker) as run:
+        run.log_metric(key, 1.0)
+    return find_project().home / "runs" / run.id
+
+
+def collected(**options):
+    return {
+        row.run: (row.state, row.reason)
+        for row in collect_garbage(find_project(), **{"older_than": 0, **options})
+    }
+
+
+def test_run_that_every_tracker_has_is_deleted(local):
+    folder = tracked("whole")
+
+    assert collected(is_dry_run=True) == {"whole": ("would be deleted", "")}
+    assert folder.exists()
+    assert collected() == {"whole": ("deleted", "")}
+    assert not folder.exists()
+    assert collected() == {}
+    assert [path.name for path in find_project().home.iterdir()] == ["pending", "runs"]
+
+
+def test_run_that_some_tracker_lacks_is_kept(local):
+    local.add_tracker("away", Away, start_timeout=0.1, flush_timeout=0.1)
+    tracked("half", ["local", "away"])
+
+    assert collected() == {
+        "half": ("kept", "away does not have all of it; type: trackyard sync"),
+    }
+
+
+def test_run_that_was_refused_in_part_is_kept(project):
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    tracked("refused", "filed", key="bad")
+
+    assert collected() == {"refused": ("kept", "filed refused 1 record(s)")}
+
+
+def test_run_that_an_sdk_keeps_offline_is_kept_until_it_is_uploaded(project):
+    project.add_tracker("kept", Keeper)
+    tracked("offline", "kept")
+    assert collected() == {"offline": ("kept", "kept keeps it offline; type: trackyard sync")}
+
+    assert project.trackyard("sync").returncode == 0
+    assert collected() == {"offline": ("deleted", "")}
+
+
+def test_run_that_no_tracker_got_is_kept(project):
+    tracked("quiet", None)
+
+    assert collected() == {"quiet": ("kept", "no tracker has it")}
+
+
+def test_run_that_lives_or_is_being_delivered_is_kept(local):
+    with start_run("alive", experiment_tracker="local"):
+        assert collected() == {"alive": ("kept", "it is running, or being delivered")}
+    (run,) = find_runs(find_project(), "alive")
+    lock = run.folder / "local" / "delivery.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert collected() == {"alive": ("kept", "it is running, or being delivered")}
+    assert collected() == {"alive": ("deleted", "")}
+
+
+def test_folder_that_cannot_be_read_is_kept(local):
+    folder = tracked("torn")
+    (folder / "run.json").write_text("{")
+
+    assert collected() == {folder.name: ("kept", "it cannot be read")}
+
+
+def test_young_run_is_kept(local):
+    folder = tracked("old")
+    tracked("young")
+    past = time.time() - 3 * 3600
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (past, past))
+
+    assert collected(older_than=3600) == {
+        "old": ("deleted", ""),
+        "young": ("kept", "it is too young"),
+    }
+
+
+def test_runs_of_a_pipeline_run_go_together(local):
+    local.add_tracker("filed", Filing, directory=str(local.root / "filed"))
+
+    @step(experiment_tracker="local")
+    def first() -> int:
+        log_metric("loss", 1)
+        return 1
+
+    @step(experiment_tracker="filed")
+    def second(number: int) -> None:
+        log_metric("bad", 1)
+
+    @pipeline
+    def training() -> None:
+        second(first())
+
+    training()
+    assert collected() == {
+        "first": ("kept", "another run of its pipeline run is kept"),
+        "second": ("kept", "filed refused 1 record(s)"),
+    }
+
+
+def test_command_says_what_it_did(local):
+    tracked("a")
+    tracked("b")
+    result = local.trackyard("gc", "--older-than", "0", "--dry-run")
+    assert result.returncode == 0
+    assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [
+        ["a", "would be deleted"],
+        ["b", "would be deleted"],
+    ]
+    assert result.stderr.startswith("would be deleted: 2 run(s), 0.")
+
+    assert local.trackyard("gc").stderr == "deleted: 0 run(s), 0.0 MB; kept: 2\n"
+    rows = json.loads(local.trackyard("gc", "--older-than", "0s", "--json").stdout)
+    assert [(row["run"], row["state"]) for row in rows] == [("a", "deleted"), ("b", "deleted")]
+    assert (
+        local.trackyard("gc").stderr == "there is no journal\ndeleted: 0 run(s), 0.0 MB; kept: 0\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "3 parsecs", ""])
+def test_odd_time_is_wrong_usage(local, text):
+    result = local.trackyard("gc", "--older-than", text)
+
+    assert result.returncode == 2
+    assert "is no time such as 12h, 30d or 4w" in result.stderr
