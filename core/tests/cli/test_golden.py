@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import click
@@ -100,6 +101,14 @@ def test_flavor_describe(golden):
 
 def test_flavor_check(golden):
     golden("experiment-tracker flavor check", "recorder:Recorder", "--only", "hooks")
+
+
+def test_flavor_new(golden, golden_project):
+    golden(
+        "experiment-tracker flavor new",
+        "board",
+        reset=lambda: shutil.rmtree(golden_project.root / "trackyard-board", ignore_errors=True),
+    )
 
 
 def test_plugins(golden, install, monkeypatch):

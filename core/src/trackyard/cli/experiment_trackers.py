@@ -21,6 +21,7 @@ _COMMANDS = {
 _FLAVOR_COMMANDS = {
     "list": ("flavors:list_flavors", "List the flavors, installed or known."),
     "describe": ("flavors:describe", "Show a flavor and the fields of its trackers."),
+    "new": ("flavor_new:new", "Write the package of a new flavor."),
     "check": ("flavor_check:check", "Check that a flavor keeps the contract."),
 }
 

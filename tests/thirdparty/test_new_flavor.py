@@ -1,0 +1,76 @@
+"""Does the package that `flavor new` writes pass all that its own CI asks, as it is?"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def package(environment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new")
+    environment.succeed(
+        "trackyard", "experiment-tracker", "flavor", "new", "my-board", folder=folder
+    )
+    package = folder / "trackyard-my-board"
+    environment.install("--editable", package)
+    return package
+
+
+def commands_of_its_ci(package):
+    """Give the commands of the workflow, one in each line, but for those that install."""
+    text = (package / ".github/workflows/check.yml").read_text(encoding="utf-8")
+    commands = re.findall(r"^ +- run: (.+)$", text, re.MULTILINE)
+    return [command.split() for command in commands if "pip install" not in command]
+
+
+def test_its_ci_passes(environment, package):
+    """Linter, formatter, strict types and the suite, with no expected failure."""
+    commands = commands_of_its_ci(package)
+    assert commands == [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest"]]
+
+    *_, types, suite = [environment.succeed(*command, folder=package) for command in commands]
+
+    assert "no issues found in 4 source files" in types
+    summary = suite.splitlines()[-1]
+    assert int(re.search(r"(\d+) passed", summary)[1]) > 90, suite
+    assert "failed" not in summary
+
+
+def test_its_readme_says_the_commands_of_its_ci(package):
+    (block,) = re.findall(
+        r"## Work on it\n\n```console\n(.*?)```", (package / "README.md").read_text(), re.DOTALL
+    )
+
+    for command in commands_of_its_ci(package):
+        assert " ".join(command) in block
+    workflow = (package / ".github/workflows/check.yml").read_text()
+    assert "pip install --editable . --group dev" in block
+    assert "pip install --editable . --group dev" in workflow
+
+
+def test_what_its_group_dev_needs_is_what_was_installed_here(package):
+    project = tomllib.loads((package / "pyproject.toml").read_text())
+    names = {re.match(r"[\w-]+", line)[0] for line in project["dependency-groups"]["dev"]}
+
+    assert names == {"mypy", "pytest", "ruff", "trackyard"}
+
+
+def test_it_is_a_flavor_of_the_environment(environment, package):
+    found = environment.succeed(
+        "trackyard", "experiment-tracker", "flavor", "describe", "my-board", folder=package
+    )
+
+    assert "Track runs in my-board." in found
+    assert "directory" in found
+
+
+def test_its_lines_fit_whatever_its_name(environment, tmp_path):
+    name = "a-rather-long-name-of-forty-characters-x"
+    command = ["trackyard", "experiment-tracker", "flavor", "new", name, "--directory", "."]
+    environment.succeed(*command, folder=tmp_path)
+
+    environment.succeed("ruff", "check", folder=tmp_path)
+    environment.succeed("ruff", "format", "--check", folder=tmp_path)
