@@ -68,7 +68,7 @@ def test_it_is_a_flavor_of_the_environment(environment, package):
 
 
 def test_its_lines_fit_whatever_its_name(environment, tmp_path):
-    name = "a-rather-long-name-of-forty-characters-x"
+    name = "x" * 30  # the longest
     command = ["trackyard", "experiment-tracker", "flavor", "new", name, "--directory", "."]
     environment.succeed(*command, folder=tmp_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 
@@ -64,7 +63,7 @@ def test_directory_says_where_it_goes(new, tmp_path, monkeypatch):
         ("größe", "small letters and digits"),
         ("a--b", "such as 'a-b'"),
         ("", "begin with a letter"),
-        ("x" * 41, "at most 40"),
+        ("x" * 31, "at most 30"),
         ("trackyard-board", "such as 'board'"),
         ("../board", "such as 'board'"),
         ("mlflow", "a flavor 'mlflow' already, in trackyard-mlflow"),
@@ -100,4 +99,4 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_leaves_nothing(new, tmp
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

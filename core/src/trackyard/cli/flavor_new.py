@@ -18,7 +18,7 @@ from trackyard.errors import TrackyardError
 from trackyard.plugins import FLAVORS, KNOWN_FLAVORS, find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_LONGEST = 40
+_LONGEST = 30  # of these, the lines of the templates fit
 # Where each template goes. They end in .txt: they are no modules, and no project of their own.
 _FILES = {
     "pyproject.toml": "pyproject.toml",
