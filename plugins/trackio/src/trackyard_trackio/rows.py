@@ -1,0 +1,187 @@
+"""Which rows of Trackio's does a record become, and which record is a row?
+
+Trackio keeps rows: a step, a time, and values by name. The id of a row, by which Trackio drops what
+comes twice, holds the run, the time in nanoseconds and whether there was a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import attrs
+
+from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
+
+TAGS = "tags"  # of the run's config, where Trackio has no tags
+# Longer texts, and longer tables, are files alone: a page has to draw them.
+MOST_CHARACTERS = 100_000
+MOST_ROWS = 200
+
+_RESERVED = {"project", "run", "timestamp", "step", "time", "metrics"}
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_Kind = Literal["file", "image", "table", "text", "html"]
+
+
+@attrs.frozen
+class Row:
+    """One row.
+
+    Attributes:
+        id: Unique in the project; the same each time that the row is sent.
+        step: Training step; without one Trackio gives the next.
+        timestamp: In nanoseconds.
+        values: Numbers and media by name.
+    """
+
+    id: str
+    step: int | None
+    timestamp: int
+    values: Mapping[str, Any]
+
+    @property
+    def time(self) -> str:
+        """The time as Trackio writes it."""
+        return as_time(self.timestamp)
+
+
+def as_time(timestamp: int) -> str:
+    """Write nanoseconds as Trackio does."""
+    return datetime.fromtimestamp(timestamp / 1e9, UTC).isoformat(timespec="microseconds")
+
+
+def project_name(text: str) -> str:
+    """Give a project that Trackio takes: some names would be files of another project."""
+    name = text.encode()[:120].decode(errors="ignore")
+    letters = "".join(c for c in name if c.isalnum() or c in "-_")
+    tables = r"system|configs|traces|artifacts|artifact_\w+|run_artifact\w*"
+    is_taken = letters.startswith("registry-") or re.search(rf"_({tables})$", letters)
+    return f"trackyard-{name}-runs" if is_taken else name
+
+
+def run_name(run: Run) -> str:
+    """Give a name that may be part of a path, as Trackio makes it one."""
+    return re.sub(r"[/\\\x00-\x1f]", "_", run.name)[:60].lstrip(".") or "run"
+
+
+def first_row(run: Run) -> Row:
+    """Give the row that makes a run one in Trackio, which knows runs by their rows."""
+    return Row(f"{run.id}:start", 0, run.started_at, {})
+
+
+def metric_rows(run: Run, batch: Batch) -> Iterator[Row]:
+    """Give the rows of a batch's metrics."""
+    for step, timestamp, values in batch.rows():
+        yield _row(run, step, timestamp, {_stored(key): value for key, value in values.items()})
+
+
+def artifact_row(run: Run, artifact: Artifact, place: str) -> Row:
+    """Give the row of an artifact: what the page shows of it, and where its file is.
+
+    Args:
+        run: The run.
+        artifact: The artifact.
+        place: Its file, relative to Trackio's folder for media.
+    """
+    shown: dict[str, Any] = {"_type": "trackyard.file"}
+    if artifact.kind in ("image", "html"):
+        shown = {"_type": f"trackio.{artifact.kind}", "caption": artifact.name}
+    elif artifact.kind == "table":
+        content = json.loads(artifact.path.read_text(encoding="utf-8"))
+        lines = [dict(zip(content["columns"], row, strict=False)) for row in content["data"]]
+        shown = {"_type": "trackio.table", "_value": lines[:MOST_ROWS]}
+    elif artifact.kind == "text":
+        text = artifact.path.read_text(encoding="utf-8", errors="replace")
+        if len(text) <= MOST_CHARACTERS:
+            shown = {"_type": "trackio.markdown", "_value": text}
+    shown |= {"file_path": place, "kind": artifact.kind, "media_type": artifact.media_type}
+    return _row(run, artifact.step, artifact.timestamp, {_stored(artifact.name): shown})
+
+
+def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) -> Iterator[Record]:
+    """Read rows, which are an id, a step, a time and values in JSON; also those of native calls.
+
+    The path of an artifact is relative to the folder for media.
+    """
+    for id_, step, time, text in rows:
+        is_ours = id_ is not None and id_.startswith(f"{run_id}:")
+        parts = id_.split(":") if id_ and is_ours else []
+        if parts[1:] == ["start"]:
+            continue
+        moment = int(parts[1]) if parts else _nanoseconds(time)
+        known = None if parts and parts[2] == "next" else step
+        for name, value in json.loads(text).items():
+            key = name.removeprefix("__") if is_ours else name
+            if isinstance(value, dict):
+                yield from _artifact_of(key, value, known, moment)
+            elif not isinstance(value, bool) and (value in _SPECIAL or _is_number(value)):
+                yield Metric(key, float(_SPECIAL.get(str(value), value)), known, moment)
+
+
+def config_records(config: Mapping[str, Any]) -> Iterator[Record]:
+    """Read a run's config: params, and tags."""
+    for key, value in config.items():
+        if key == TAGS and isinstance(value, dict):
+            yield from (Tag(name, str(text)) for name, text in value.items())
+        elif not key.startswith("_") or key.startswith("__"):
+            yield Param(key.removeprefix("__"), value)
+
+
+def config_of(batch: Batch, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a config with the params and tags of a batch in it."""
+    params = {_config_key(param.key): _fitting(param.value) for param in batch.params}
+    tags = {tag.key: tag.value for tag in batch.tags}
+    return {**config, **params, TAGS: {**config.get(TAGS, {}), **tags}}
+
+
+def identity(metric: Metric) -> tuple[Any, ...]:
+    """Give what tells one point from all others, also where its value is NaN."""
+    return metric.key, metric.step, metric.timestamp, repr(metric.value)
+
+
+def _row(run: Run, step: float | None, timestamp: int, values: dict[str, Any]) -> Row:
+    digest = hashlib.sha256(f"{step} {sorted(values.items())}".encode()).hexdigest()[:16]
+    has_step = "next" if step is None else "step"
+    whole = None if step is None else int(step)
+    return Row(f"{run.id}:{timestamp}:{has_step}:{digest}", whole, timestamp, values)
+
+
+def _stored(key: str) -> str:
+    """Write a key that Trackio has for itself as Trackio does."""
+    return f"__{key}" if key in _RESERVED or key.startswith("__") else key
+
+
+def _config_key(key: str) -> str:
+    return f"__{key}" if key == TAGS or key.startswith("_") else key
+
+
+def _fitting(value: Any) -> Any:
+    """Write a number as a text that Trackio's JSON cannot hold."""
+    is_large = isinstance(value, int) and not -(2**63) <= value < 2**63
+    return (
+        str(value) if is_large or (isinstance(value, float) and not math.isfinite(value)) else value
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _nanoseconds(time: str) -> int:
+    return round(datetime.fromisoformat(time).timestamp() * 1e6) * 1000
+
+
+def _artifact_of(
+    name: str, value: Mapping[str, Any], step: int | None, moment: int
+) -> Iterator[Artifact]:
+    if "file_path" in value:
+        kind: Any = value.get("kind", "file")
+        known: _Kind = kind if kind in get_args(_Kind) else "file"
+        path = Path(value["file_path"])
+        yield Artifact(name, path, known, value.get("media_type"), step, moment)

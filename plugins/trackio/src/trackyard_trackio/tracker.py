@@ -1,0 +1,193 @@
+"""Which fields does the Trackio flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+import attrs
+
+from trackyard import (
+    Batch,
+    Capabilities,
+    Failure,
+    Metric,
+    Record,
+    RejectedRecords,
+    RetryLater,
+    Run,
+    Secret,
+    flavor,
+    home,
+    hookimpl,
+    secret,
+)
+from trackyard_trackio.native import active_run, native_config
+from trackyard_trackio.rows import (
+    TAGS,
+    Row,
+    artifact_row,
+    as_time,
+    config_of,
+    first_row,
+    identity,
+    metric_rows,
+    project_name,
+    run_name,
+)
+from trackyard_trackio.settings import headers_for, space_url
+from trackyard_trackio.storing import LocalStore, Place, RemoteStore, Store
+from trackyard_trackio.syncing import forward_native
+
+
+def _project_folder() -> Path:
+    """`trackio` in `.trackyard/`."""  # in the docs, as the default
+    return home() / "trackio"
+
+
+def _absolute(path: str | Path) -> Path:
+    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
+    return home().parent / Path(path).expanduser()
+
+
+def _without_token(_: object, __: object, url: str | None) -> None:
+    if url and not re.match(r"https?://[^?]+$", url):
+        raise ValueError("is an address such as https://host:7860; its write token goes to `token`")
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+@flavor
+class TrackioTracker:
+    """Track runs in Trackio: a dashboard on this machine, a server of yours, or a Space."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=frozenset({"file", "image", "table", "text", "html"}),
+        step_rule="integer",
+        shared_runs=True,
+        forwards_native=True,
+        shows_failure_as="tag",
+    )
+
+    folder: Path = _option(
+        "Folder for Trackio's files, its TRACKIO_DIR", factory=_project_folder, converter=_absolute
+    )
+    project: str | None = _option("Trackio's project, else the pipeline's name", default=None)
+    server_url: str | None = _option(
+        "Trackio server, as `trackio show` serves it", default=None, validator=_without_token
+    )
+    space_id: str | None = _option("Space that `trackio sync` made: user/name", default=None)
+    token: Secret | None = secret(
+        help="Write token of the server, or Hugging Face's, else TRACKIO_WRITE_TOKEN, HF_TOKEN"
+    )
+    tags: dict[str, str] = _option("Tags of every run, in its config", factory=dict)
+    ui_port: int = _option("Port where `trackyard ui` serves the dashboard", default=7860)
+    _config: dict[str, Any] = attrs.field(init=False, factory=dict)
+    _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        place, store = self._place(run), self._store(run)
+        before = store.read_config(place)
+        if before:  # a process before this one may have written what is sent once more
+            found = store.read(place, run.folder / "downloads")
+            self._known = {identity(record) for record in found if isinstance(record, Metric)}
+        tags = {**self.tags, **run.tags, **run.identity_tags, **before.get(TAGS, {})}
+        shown = {"_Username": None, "_Created": as_time(run.started_at), "_Group": run.group}
+        self._config = {**before, **shown, TAGS: tags}
+        self._write(run)
+
+    @hookimpl
+    def tracker_url(self, run: Run) -> str:
+        url = self._server() or f"http://127.0.0.1:{self.ui_port}"
+        where = {"project": project_name(self.project or run.experiment)}
+        return f"{url}/run?{urlencode({**where, 'selected_run_id': run.id})}"
+
+    @hookimpl
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
+        if missing:
+            raise RejectedRecords(missing, "the file is no longer there")
+        place, store = self._place(run), self._store(run)
+        new = tuple(m for m in batch.metrics if not self._known or identity(m) not in self._known)
+        rows = list(metric_rows(run, attrs.evolve(batch, metrics=new)))
+        for artifact in batch.artifacts:
+            store.save(place, artifact)
+            rows.append(artifact_row(run, artifact, f"{place.media}/{artifact.name}"))
+        self._config = config_of(batch, self._config)
+        self._write(run, *rows)
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, {"trackyard.status": "finished"})
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        text = f"{failure.kind}: {failure.message}"
+        self._end(run, {"trackyard.status": failure.status, "trackyard.failure": text})
+
+    def _end(self, run: Run, ending: dict[str, str]) -> None:
+        self.tracker_sync_run(run)
+        # Trackio has no failed state: the run's page shows the config, its lists show the tags.
+        self._config = {**native_config(run.folder), **self._config, **ending}
+        self._config[TAGS] = {**self._config.get(TAGS, {}), **ending}
+        self._write(run)
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+        return active_run(self._place(run), self.folder, run.folder)
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        store = self._store(run)
+        if isinstance(store, RemoteStore):
+            forward_native(run, self._place(run), LocalStore(self.folder), store, self._config)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        return self._store(run).read(self._place(run), run.folder / "downloads")
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        self._store(run).delete(self._place(run))
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        try:
+            if (url := self._server()) is not None:
+                RemoteStore(url, headers_for(self.token, self.space_id)).check()
+            else:
+                self.folder.mkdir(parents=True, exist_ok=True)
+        except (RetryLater, OSError, ValueError) as error:
+            return [str(error)]
+        return []
+
+    @hookimpl
+    def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
+        if self._server():
+            return None
+        command = [sys.executable, "-m", "trackyard_trackio.page", str(self.folder), host]
+        return [*command, str(port or self.ui_port)]
+
+    def _write(self, run: Run, *rows: Row) -> None:
+        self._store(run).write(self._place(run), [first_row(run), *rows], self._config)
+
+    def _place(self, run: Run) -> Place:
+        return Place(project_name(self.project or run.experiment), run_name(run), run.id)
+
+    def _server(self) -> str | None:
+        if self.space_id:
+            return space_url(self.space_id)
+        return self.server_url.rstrip("/") if self.server_url else None
+
+    def _store(self, run: Run) -> Store:
+        if (url := self._server()) is None:
+            return LocalStore(self.folder)
+        return RemoteStore(url, headers_for(self.token, self.space_id), run.deadline)
