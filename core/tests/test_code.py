@@ -38,6 +38,19 @@ def test_functions_have_at_most_40_lines(file):
     assert {name: length for name, length in lengths.items() if length > 40} == {}
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_class_of_a_flavor_has_at_most_150_lines(file):
+    """What reads a backend's own files back, or speaks with its server, stands beside it."""
+    lengths = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(mark, ast.Name) and mark.id == "flavor" for mark in node.decorator_list)
+    }
+
+    assert {name: length for name, length in lengths.items() if length > 150} == {}
+
+
 @pytest.mark.parametrize("name", trackyard.__all__)
 def test_public_name_resolves_and_has_a_docstring(name):
     value = getattr(trackyard, name)

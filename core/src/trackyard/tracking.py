@@ -281,8 +281,7 @@ def start_run(
     project = find_project()
     trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
     group = RunGroup(project, redactor_of(trackers))
-    redact = group.redactor.redact
-    labels = {redact(to_text(key)): redact(to_text(value)) for key, value in (tags or {}).items()}
+    labels = _labels(tags or {}, group.redactor)
     run = new_run(name or new_name(experiment), experiment, tags=labels)
     try:
         tracked = group.start(run, trackers)
@@ -296,6 +295,11 @@ def start_run(
         group.wait_for_required(tracked, trackers)
     finally:
         group.close()
+
+
+def _labels(tags: Mapping[str, Any], redactor: Redactor) -> dict[str, str]:
+    redact = redactor.redact
+    return {redact(to_text(key)): redact(to_text(value)) for key, value in tags.items()}
 
 
 def log_metric(key: str, value: Any, step: Any = None) -> None:

@@ -81,7 +81,6 @@ def _enter(held: ExitStack, run: Run, name: str) -> OfflineExperiment:
 
 def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
     from comet_ml import OfflineExperiment
-    from comet_ml.messages import CloseMessage
 
     class RunExperiment(OfflineExperiment):  # type: ignore[misc]  # it is Any here
         """Comet's offline experiment, in a folder of the run's instead of a temporary one."""
@@ -89,12 +88,7 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
         def __init__(self, run: Run, name: str) -> None:
             self._folder = native_folder(run.folder)
             self._folder.mkdir(parents=True, exist_ok=True)
-            super().__init__(
-                experiment_key=run.id,
-                offline_directory=str(run.folder),
-                display_summary_level=0,
-                **dict.fromkeys(_OFF, False),
-            )
+            super().__init__(**_options(run))
             # The SDK's empty placeholder of an archive.
             (run.folder / f"{run.id}.zip").unlink(missing_ok=True)
             self.name = name
@@ -105,10 +99,7 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
             return bool(super()._setup_streamer())
 
         def _streamer_wait_for_finish(self) -> bool:
-            # The SDK's thread waits a second for a message before it sees that it is to end.
-            streamer: Any = self.streamer
-            streamer.messages.put(CloseMessage())
-            streamer.join(10)
+            _end_streamer(self.streamer)
             return bool(super()._streamer_wait_for_finish())
 
         def add_tags(self, tags: list[str]) -> Any:
@@ -124,6 +115,23 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
             self._write_experiment_meta_file()
 
     return RunExperiment
+
+
+def _options(run: Run) -> dict[str, Any]:
+    return {
+        "experiment_key": run.id,
+        "offline_directory": str(run.folder),
+        "display_summary_level": 0,
+        **dict.fromkeys(_OFF, False),
+    }
+
+
+def _end_streamer(streamer: Any) -> None:
+    """Say the end to the SDK's thread, which waits a second for a message before it sees it."""
+    from comet_ml.messages import CloseMessage
+
+    streamer.messages.put(CloseMessage())
+    streamer.join(10)
 
 
 def _end(experiment: OfflineExperiment) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -98,13 +98,10 @@ class CometTracker:
             self._writing.forward_native()
             return
         kept = load_state(run.folder)
-        online = OnlineRun(run, self._place(run), self._server(run))
-        try:
+        with closing(OnlineRun(run, self._place(run), self._server(run))) as online:
             online.start()
             online.send_kept()
             online.finish(End(**kept["end"]))
-        finally:
-            online.close()
         self._find_page(run)
 
     @hookimpl
@@ -112,21 +109,15 @@ class CometTracker:
         if load_state(run.folder).get("mode") == "offline":
             yield from read_archive(run)
             return
-        server = self._server(run)
-        try:
+        with closing(self._server(run)) as server:
             yield from server.read(run.folder / "downloads")
-        finally:
-            server.close()
 
     @hookimpl
     def tracker_delete_run(self, run: Run) -> None:
         if load_state(run.folder).get("mode") != "online":
             return  # its archive is in `run.folder`
-        server = self._server(run)
-        try:
+        with closing(self._server(run)) as server:
             server.delete()
-        finally:
-            server.close()
 
     @hookimpl
     def tracker_check(self) -> list[str]:
