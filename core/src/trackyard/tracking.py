@@ -267,8 +267,7 @@ def start_run(
     Args:
         name: The run's name; made from the experiment's name and the time by default.
         experiment: The experiment that it belongs to.
-        experiment_tracker: A name, a list of names, `True` for every tracker of the active stack,
-            or None for the journal alone.
+        experiment_tracker: A name, names, True for all of the active stack, None for none.
         tags: Labels of the run.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
 
