@@ -101,15 +101,9 @@ def _run_class() -> Callable[[Place, Path], Any]:
         """Trackio's run, which begins and ends with the step's."""
 
         def __init__(self, place: Place, folder: Path) -> None:
-            super().__init__(
-                url=None,
-                project=place.project,
-                client=None,
-                name=place.run,
-                run_id=place.run_id,
-                existing_runs=[],
-                initial_last_step=-1,
-            )
+            begin: dict[str, Any] = {"url": None, "client": None, "existing_runs": []}
+            named = {"project": place.project, "name": place.run, "run_id": place.run_id}
+            super().__init__(**named, **begin, initial_last_step=-1)
             self._file = folder / _CONFIG
             self._config_logged = True  # it would replace the config that Trackyard writes
             self._storage_mode = "sqlite"
@@ -133,8 +127,7 @@ def _run_class() -> Callable[[Place, Path], Any]:
         def close(self) -> None:
             """End the thread that writes."""
             self._stop_flag.set()
-            sender: Thread | None = vars(self)["_local_sender_thread"]
-            if sender is not None:
+            if sender := vars(self)["_local_sender_thread"]:
                 sender.join(30)
             self.finish()
 
