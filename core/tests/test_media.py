@@ -148,13 +148,12 @@ def test_dict_is_written_as_json(log):
     assert content(artifacts) == {"a": [1, 2.5, None], "b": 0.5, "c": "x", "d": {"e": "f"}}
 
 
-def test_dict_that_holds_itself_is_named_and_skipped(log):
+def test_dict_that_holds_itself_is_cut_there(log):
     value = {}
     value["self"] = value
-    artifacts, (warning,) = log("log_dict", value, "config.json")
+    artifacts, _ = log("log_dict", value, "config.json")
 
-    assert artifacts == []
-    assert warning.startswith("artifact 'config.json' was not logged: ValueError: Circular")
+    assert content(artifacts) == {"self": "<cycle>"}
 
 
 # Tables

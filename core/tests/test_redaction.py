@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
+from urllib.parse import quote
 
 import pytest
+from recorder import Recorder
 
+from trackyard import start_run
 from trackyard.redaction import Redactor
 
 SECRET = "s3cret-value-of-ann"
+SHAPE = "AKIA" + "IOSFODNN7EXAMPLE"
 
 
 def raised(error):
@@ -114,3 +120,105 @@ def test_group_of_errors_is_one_failure():
 
     assert failure.kind == "ExceptionGroup"
     assert SECRET not in failure.traceback
+
+
+# What users log
+
+
+@pytest.fixture
+def log(project):
+    """Give a function that makes one call in a run and gives all that was written of the run."""
+    project.add_tracker("local", Recorder)
+
+    def log(call, *arguments, **keywords):
+        with start_run() as run:
+            getattr(run, call)(*arguments, **keywords)
+        (folder,) = (project.root / ".trackyard" / "runs").iterdir()
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return b"\n".join(path.read_bytes() for path in files).decode()
+
+    return log
+
+
+NESTED = {
+    "db": {"user": "ann", "password": "hunter two"},
+    "keys": [{"api_key": "abc 123"}, ("a", {"authToken": "def 456"})],
+    "credentials": {"user": "bob", "list": ["ghi 789"]},
+    "max_tokens": 4096,
+    "pad_token": "[PAD]",
+    "note": "use AKIA" + "IOSFODNN7EXAMPLE",
+}
+
+
+@pytest.mark.parametrize("call", ["log_dict", "log_param", "log_params", "set_tag", "log_text"])
+def test_secrets_deep_inside_of_what_is_logged_are_replaced(log, call):
+    arguments = {
+        "log_dict": (NESTED, "a.json"),
+        "log_params": ({"config": NESTED},),
+        "log_text": (repr(NESTED).replace("credentials", "x_password"), "a.txt"),
+    }.get(call, ("config", NESTED))
+    written = log(call, *arguments)
+
+    assert "[PAD]" in written
+    assert "4096" in written
+    assert "ann" in written
+    for secret in ("hunter", "abc 123", "def 456", "AKIA"):
+        assert secret not in written
+    if call != "log_text":
+        assert "ghi 789" not in written
+
+
+def test_a_param_or_tag_whose_name_says_secret_hides_its_value_and_says_so(log, caplog):
+    written = log("log_params", {"api_key": "abc 123", "num_tokens": "many", "token": 5})
+
+    assert "abc 123" not in written
+    assert '"num_tokens":"many"' in written
+    assert '"token":5' in written
+    assert "'api_key' looks like a secret: its value is not kept" in caplog.text
+
+
+def test_a_column_of_a_table_whose_name_says_secret(log):
+    written = log("log_table", {"password": ["hunter", "two"], "rows": ["a", "b"]}, "a.json")
+
+    assert "hunter" not in written
+    assert '[["***", "a"], ["***", "b"]]' in written
+
+
+def test_keys_and_numbers_of_metrics(log):
+    written = log("log_metrics", {f"loss of {SHAPE}": 0.5, "num_tokens": 7, "password": 12})
+
+    assert SHAPE not in written
+    assert '"loss of ***":0.5' in written
+    assert '"password":12.0' in written
+
+
+def test_what_contains_itself_or_is_very_deep(log):
+    value: dict = {"password": "hunter"}
+    value["itself"] = value
+    deep: list = ["hunter"]
+    for _ in range(10_000):
+        deep = [deep]
+    written = log("log_dict", {"value": value, "deep": deep}, "a.json")
+
+    assert "<cycle>" in written
+    assert "<too deep>" in written
+    assert "hunter" not in written
+
+
+def test_files_are_kept_as_they_are(log, tmp_path):
+    (tmp_path / "model.txt").write_text("password=hunter")
+
+    assert "password=hunter" in log("log_artifact", tmp_path / "model.txt")
+
+
+@pytest.mark.parametrize("form", ["plain", "in a URL", "in JSON", "in a header"])
+def test_a_known_secret_is_found_in_each_of_its_forms(form):
+    secret = 'a "secret"/of+ann'
+    shown = {
+        "plain": secret,
+        "in a URL": quote(secret, safe=""),
+        "in JSON": json.dumps(secret)[1:-1],
+        "in a header": base64.b64encode(secret.encode()).decode(),
+    }[form]
+
+    assert shown.rstrip("=") not in Redactor([secret]).redact(f"value {shown} end")

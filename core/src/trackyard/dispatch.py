@@ -22,6 +22,7 @@ from trackyard.errors import RejectedRecords, RetryLater
 from trackyard.hook_rules import implemented_hooks, marked_functions
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
+from trackyard.secret_shapes import without_secrets
 from trackyard.values import to_text
 
 logger = logging.getLogger("trackyard")
@@ -88,7 +89,9 @@ class TrackerHooks:
     def url(self, run: Run) -> str | None:
         """Give the run's address, without the credentials that it may carry."""
         value = self._call("tracker_url", run=run).value
-        return without_credentials(value) if isinstance(value, str) and value else None
+        if not isinstance(value, str) or not value:
+            return None
+        return without_secrets(without_credentials(value))
 
     def log(self, run: Run, batch: Batch) -> Outcome:
         """Send a batch."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 from trackyard.files import copy_private
 from trackyard.records import ArtifactKind
 from trackyard.values import to_param, to_text
+
+_Columns: TypeAlias = list[str]
+_Rows: TypeAlias = list[list[Any]]
 
 
 @attrs.frozen
@@ -103,12 +106,17 @@ def save_image(image: Any, path: Path) -> SavedFile:
     return SavedFile(path, "image", mimetypes.guess_type(path.name)[0] or "image/png")
 
 
-def save_table(table: Any, path: Path) -> SavedFile:
+def save_table(
+    table: Any, path: Path, redact: Callable[[_Columns, _Rows], tuple[_Columns, _Rows]]
+) -> SavedFile:
     """Write a table as JSON with `columns` and `data`, which MLflow's page shows as a table.
 
-    Takes a dict of columns, a list of dicts, or a data frame of pandas or polars.
+    Args:
+        table: A dict of columns, a list of dicts, or a data frame of pandas or polars.
+        path: The file.
+        redact: Gives the columns and rows without secrets.
     """
-    columns, rows = _columns_and_rows(table)
+    columns, rows = redact(*_columns_and_rows(table))
     text = json.dumps({"columns": columns, "data": rows}, default=_cell)
     path.write_text(text, encoding="utf-8")
     return SavedFile(path, "table", "application/json")

@@ -20,7 +20,7 @@ from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.pending import mark_as_pending
-from trackyard.records import Artifact, Failure, Metric, Param, Record, Run, Tag
+from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
 from trackyard.redaction import RedactedKeys, Redactor
 from trackyard.trackers import Tracker
 
@@ -78,6 +78,7 @@ class TrackedRun:
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
+        self._hidden: set[str] = set()
         self._has_ended = False
 
     @property
@@ -97,12 +98,19 @@ class TrackedRun:
 
     def _append(self, entry: Entry) -> None:
         if entry.kind in ("params", "tags"):
-            redact = self.redactor.redact_value
-            data = {redact(key): redact(value) for key, value in entry.data.items()}
+            data = dict(self._redacted(key, value) for key, value in entry.data.items())
             entry = entry._replace(data=data)
         self.journal.append(entry)
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
+
+    def _redacted(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
+        """Redact a param or tag; say once of each key that it hides its value."""
+        redacted_key, redacted = self.redactor.redact_pair(key, value)
+        if redacted == "***" != value and key not in self._hidden and len(self._hidden) < 100:
+            self._hidden.add(key)
+            logger.warning("%r looks like a secret: its value is not kept", redacted_key)
+        return redacted_key, redacted
 
     def append_metrics(
         self,

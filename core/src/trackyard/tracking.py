@@ -19,7 +19,7 @@ from trackyard.identifiers import new_name
 from trackyard.interruption import termination_as_exit
 from trackyard.journal.entries import Entry
 from trackyard.media import SavedFile
-from trackyard.records import Artifact
+from trackyard.records import Artifact, ParamValue, Run
 from trackyard.redaction import Redactor
 from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Selection, Settings, Tracker, Trackers
@@ -101,21 +101,21 @@ class ActiveRun:
 
     def log_param(self, key: str, value: Any) -> None:
         """Log one input of the run, such as a learning rate."""
-        self._append(Entry("params", time_ns(), None, {to_text(key): to_param(value)}))
+        self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
 
     def log_params(self, params: Any) -> None:
         """Log several inputs: a mapping, pairs, or an object such as an argparse Namespace."""
-        pairs = {key: to_param(value) for key, value in self._pairs("log_params", params)}
+        pairs = {key: self._param(value) for key, value in self._pairs("log_params", params)}
         if pairs:
             self._append(Entry("params", time_ns(), None, pairs))
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set one label; the last value counts."""
-        self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(value)}))
+        self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(self._param(value))}))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several labels."""
-        pairs = {key: to_text(value) for key, value in self._pairs("set_tags", tags)}
+        pairs = {key: to_text(self._param(value)) for key, value in self._pairs("set_tags", tags)}
         if pairs:
             self._append(Entry("tags", time_ns(), None, pairs))
 
@@ -141,7 +141,8 @@ class ActiveRun:
 
     def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
         """Log a dict or list as a JSON file, such as `config.json`."""
-        self._log_file(name, lambda path: media.save_dict(dictionary, path), step)
+        redact = self._tracked.redactor.redact_nested
+        self._log_file(name, lambda path: media.save_dict(redact(dictionary), path), step)
 
     def log_image(self, image: Any, name: str, step: Any = None) -> None:
         """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array."""
@@ -153,7 +154,8 @@ class ActiveRun:
 
     def log_table(self, table: Any, name: str, step: Any = None) -> None:
         """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame."""
-        self._log_file(name, lambda path: media.save_table(table, path), step, ".json")
+        redact = self._tracked.redactor.redact_table
+        self._log_file(name, lambda path: media.save_table(table, path, redact), step, ".json")
 
     def _log_file(
         self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
@@ -182,6 +184,17 @@ class ActiveRun:
         if pairs is None:
             self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
         return pairs or []
+
+    def _param(self, value: Any) -> ParamValue:
+        """Give what is kept of a param, which may be a whole configuration with secrets in it."""
+        if issubclass(
+            type(value), dict | list | tuple
+        ):  # isinstance asks the value, which may raise
+            try:
+                value = self._tracked.redactor.redact_nested(value)
+            except Exception:  # another thread changes it; its text is redacted once more
+                return to_param(value)
+        return to_param(value)
 
     def _append(self, entry: Entry) -> None:
         if not self._is_disabled:
@@ -265,7 +278,7 @@ def start_run(
     """Track a block of code as one run, without a pipeline.
 
     Args:
-        name: The run's name; made from the experiment's name and the time by default.
+        name: The run's name; made from the experiment and the time by default.
         experiment: The experiment that it belongs to.
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         tags: Labels of the run.
@@ -280,8 +293,7 @@ def start_run(
     project = find_project()
     trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
     group = RunGroup(project, redactor_of(trackers))
-    labels = _labels(tags or {}, group.redactor)
-    run = new_run(name or new_name(experiment), experiment, tags=labels)
+    run = _described(name or new_name(experiment), experiment, tags or {}, group.redactor)
     try:
         tracked = group.start(run, trackers)
         try:
@@ -296,9 +308,10 @@ def start_run(
         group.close()
 
 
-def _labels(tags: Mapping[str, Any], redactor: Redactor) -> dict[str, str]:
-    redact = redactor.redact
-    return {redact(to_text(key)): redact(to_text(value)) for key, value in tags.items()}
+def _described(name: str, experiment: str, tags: Mapping[str, Any], redactor: Redactor) -> Run:
+    texts = [(to_text(key), to_text(value)) for key, value in tags.items()]
+    labels = {key: str(value) for key, value in (redactor.redact_pair(*text) for text in texts)}
+    return new_run(name, experiment, tags=labels)
 
 
 def log_metric(key: str, value: Any, step: Any = None) -> None:

@@ -68,7 +68,7 @@ class PipelineRunner:
         self._store = Store.of(project)
         self._progress = Progress()
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
-        redact = redactor.redact_value
+        redact = redactor.redact_pair
         self._run = PipelineRunRow(
             id=new_id(),
             name=new_name(graph.pipeline),
@@ -76,7 +76,7 @@ class PipelineRunner:
             stack=trackers.stack.name,
             status="running",
             started_at=time.time_ns(),
-            params={key: redact(to_param(value)) for key, value in params.items()},
+            params=dict(redact(key, to_param(value)) for key, value in params.items()),
         )
         parent = new_run(
             self._run.name,
