@@ -43,3 +43,13 @@ def test_replay_plan(tracked, golden):
 
 def test_gc(tracked, golden):
     golden("gc", "--dry-run", "--older-than", "0", patterns=SIZES)
+
+
+def test_doctor(golden_project, golden):
+    golden_project.add_tracker("away", Filing, problems=["the server at http://a.test is away"])
+    golden_project.add_tracker("filed", Filing, directory=str(golden_project.root / "filed"))
+    with start_run("first", experiment_tracker="filed") as run:
+        run.log_metrics({"loss": 1.0, "bad": 2.0})
+    own = {r"\d+\.\d GB": "9.9 GB", r"(?s)python 3.*?(?=\n\d problem)": "VERSIONS"}
+    own[r'(?s)(?<="versions": \{).*?\}'] = "}"
+    golden("doctor", patterns=own)

@@ -17,6 +17,7 @@ _COMMANDS = {
     "runs": ("runs:runs", "Look at runs."),
     "plugins": ("plugins:plugins", "List the installed plugins."),
     "replay": ("replay:replay", "Send runs to another tracker."),
+    "doctor": ("doctor:doctor", "Look for what is wrong, and say what helps."),
     "gc": ("gc:gc", "Delete journals that every tracker has acknowledged."),
     "sync": ("sync:sync", "Deliver what trackers do not have yet."),
     "ui": ("ui:ui", "Serve a tracker's own page on this machine."),

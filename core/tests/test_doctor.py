@@ -1,0 +1,226 @@
+"""Does the doctor find what is wrong, and say what to type?"""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.metadata import version
+
+import pytest
+from filing import Filing
+from keeper import Keeper
+from recorder import Recorder
+
+from trackyard import flavor, hookimpl, pipeline, start_run, step
+from trackyard.config import find_project
+from trackyard.doctor import examine
+
+TOML = '[experiment_trackers.local]\nflavor = "recorder:Recorder"\n'
+
+
+@flavor
+class Hanging(Recorder):
+    """Never say whether it works."""
+
+    @hookimpl
+    def tracker_check(self):
+        time.sleep(60)
+
+
+@flavor
+class Away(Recorder):
+    """Be away."""
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        raise ConnectionError("nobody listens")
+
+
+def problems(**options):
+    return [(f.area, f.subject, f.text, f.advice) for f in examine(**options).problems]
+
+
+def notes():
+    return [(f.subject, f.text) for f in examine().findings if f.status == "note"]
+
+
+def test_healthy_project_has_no_problem(project):
+    project.add_tracker("local", Recorder)
+    with start_run("a", experiment_tracker="local") as run:
+        run.log_metric("loss", 1.0)
+    diagnosis = examine()
+
+    assert diagnosis.is_well
+    assert diagnosis.problems == ()
+    assert [(f.area, f.status) for f in diagnosis.findings] == [
+        ("configuration", "ok"),
+        ("experiment tracker", "ok"),
+        ("runs", "ok"),
+        ("disk", "ok"),
+    ]
+    assert [(h.tracker, h.delivered) for h in diagnosis.trackers] == [("local", 1)]
+    assert diagnosis.versions["trackyard"] == version("trackyard")
+    assert repr(diagnosis).startswith(f"<Diagnosis {project.root}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[stack", "is not valid TOML"),
+        ("[stack]\na = 1", "stack: unknown key; did you mean 'stacks'?"),
+        (TOML + 'active_stack = "x"\n', "unknown key"),
+        ('active_stack = "x"\n' + TOML, "no stack 'x'"),
+        ('[journal]\ndurability = "most"\n', "journal.durability"),
+        ('[stacks.default]\norchestrator = "zebra"\n', "no orchestrator 'zebra'"),
+    ],
+)  # fmt: skip
+def test_wrong_configuration_is_a_problem_and_no_traceback(project, text, message):
+    project.configure(text)
+    result = project.trackyard("doctor", "--json")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    found = [f for f in json.loads(result.stdout)["findings"] if f["status"] == "problem"]
+    assert found
+    assert message in found[0]["text"]
+    assert found[0]["advice"]
+
+
+def test_tracker_that_says_what_is_wrong_is_a_problem(project):
+    project.add_tracker("filed", Filing, problems=["the disk is full", "and old"])
+
+    assert problems() == [
+        ("experiment tracker", "filed", text, "type: trackyard experiment-tracker check filed")
+        for text in ("the disk is full", "and old")
+    ]
+
+
+def test_tracker_without_its_secret_is_a_problem(project):
+    project.add_tracker("local", Recorder, token="env:NOT_THERE")
+    ((area, subject, text, advice),) = problems()
+
+    assert (area, subject) == ("experiment tracker", "local")
+    assert "the environment variable NOT_THERE is not set" in text
+    assert advice == "type: trackyard experiment-tracker update local --help"
+
+
+def test_tracker_that_hangs_is_a_problem_after_a_while(project):
+    project.add_tracker("hanging", Hanging)
+    project.add_tracker("local", Recorder)
+    diagnosis = examine(patience=0.2)
+
+    assert [(f.subject, f.text) for f in diagnosis.problems] == [
+        ("hanging", "no answer within 0.2 s")
+    ]
+
+
+def test_run_that_has_not_reached_its_tracker_is_a_problem(project):
+    project.add_tracker("away", Away, start_timeout=0.1, flush_timeout=0.1)
+    with start_run("a", experiment_tracker="away") as run:
+        run.log_metric("loss", 1.0)
+    first, second = problems()
+
+    assert first[2:] == ("1 run(s) have not reached all of their trackers", "type: trackyard sync")
+    assert second[1] == "away"
+    assert second[2].startswith("1 record(s) are pending: tracker_start_run: ConnectionError")
+
+
+def test_quarantined_records_are_a_problem(project):
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    with start_run("a", experiment_tracker="filed") as run:
+        run.log_metric("bad", 1.0)
+    ((_, subject, text, advice),) = problems()
+
+    assert (subject, text) == ("filed", "it refused 1 record(s), which are quarantined")
+    assert advice == f"read {project.root}/.trackyard/runs/*/*/quarantine.jsonl"
+
+
+def test_damaged_journal_and_folder_are_noted(project):
+    with start_run("damaged", experiment_tracker=None) as run:
+        for number in range(50):
+            run.log_metric("loss", number)
+    (segment,) = (find_project().home / "runs" / run.id).glob("*.tyj")
+    text = segment.read_bytes()
+    segment.write_bytes(text.replace(b'"loss":7', b'"loss":8'))
+    (find_project().home / "runs" / ("0" * 32)).mkdir()
+    (find_project().home / "runs" / ("0" * 32) / "r0-p1-aa.000001.tyj").touch()
+
+    assert ("damaged", "its journal lost 1 log call(s) to a full or damaged disk") in notes()
+    assert any("without a readable run.json" in text for _, text in notes())
+
+
+def test_run_that_an_sdk_keeps_offline_is_noted(project):
+    project.add_tracker("kept", Keeper)
+    with start_run("a", experiment_tracker="kept"):
+        pass
+
+    assert ("kept", "its SDK keeps runs on this machine") in notes()
+
+
+def test_run_of_a_newer_version_is_a_problem(project):
+    with start_run("a", experiment_tracker=None) as run:
+        run.log_metric("loss", 1)
+    file = find_project().home / "runs" / run.id / "run.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
+    ((area, _, text, _),) = problems()
+
+    assert area == "run"
+    assert "type: pip install --upgrade trackyard" in text
+
+
+def test_flavor_whose_sdk_is_missing_is_a_problem(project, install):
+    metadata = "Name: acme-tracker\nVersion: 1\nRequires-Dist: acme-sdk>=1\n"
+    source = (
+        "from trackyard import flavor, hookimpl\n"
+        "@flavor\nclass Tracker:\n    @hookimpl\n    def tracker_log(self, run, batch): ...\n"
+    )
+    install("acme-tracker", {"acme": source}, flavors={"acme": "acme:Tracker"}, metadata=metadata)
+
+    assert ("flavor", "acme of acme-tracker 1", "SDK missing", "type: pip install acme-sdk") in [
+        found for found in problems() if found[0] == "flavor"
+    ]
+
+
+def test_store_that_cannot_be_opened_is_a_problem(project):
+    @step
+    def load() -> int:
+        return 1
+
+    @pipeline
+    def training():
+        load()
+
+    training()
+    assert examine().findings[-1].area == "store"
+    assert examine().is_well
+    (find_project().home / "store.db").write_bytes(b"no database at all" * 100)
+    ((area, subject, text, advice),) = problems()
+
+    assert (area, subject) == ("store", str(find_project().home / "store.db"))
+    assert "file is not a database" in text
+    assert advice
+
+
+def test_disk_that_takes_nothing_is_a_problem(project, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_HOME", "/proc/nothing")
+
+    assert ("disk", "/proc") in [found[:2] for found in problems()]
+
+
+def test_tracking_that_is_switched_off_is_noted(project, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_DISABLE", "1")
+
+    assert any("nothing is tracked" in text for _, text in notes())
+
+
+def test_command_shows_findings_and_exits_with_1(project):
+    project.configure(
+        '[experiment_trackers."fil\\u001b[2Jed"]\n'
+        'flavor = "filing:Filing"\nproblems = ["it \\u001b[2J is odd"]\n'
+    )
+    result = project.trackyard("doctor")
+
+    assert result.returncode == 1
+    assert result.stderr == "1 problem(s)\n"
+    assert "\x1b" not in result.stdout
+    assert "problem\texperiment tracker\tfil?[2Jed\tit ?[2J is odd\ttype: " in result.stdout
+    assert project.trackyard("doctor", "--patience", "-1").returncode == 2
