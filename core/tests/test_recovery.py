@@ -219,3 +219,11 @@ def test_one_process_at_a_time_delivers_a_run(project):
     assert result.returncode == 1
     assert "another process is delivering it" in result.stdout
     assert project.calls("fail") == []
+
+
+def test_a_run_that_lives_and_has_logged_nothing_is_left_alone(project):
+    project.add_tracker("local", Recorder)
+    with start_run():
+        assert "running" in project.trackyard("sync").stdout
+
+    assert project.hooks() == ["start", "end"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trackyard.blocks import start_run, tracked_step
     from trackyard.client import Client
     from trackyard.config import home
     from trackyard.errors import (
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
         native_run,
         set_tag,
         set_tags,
-        start_run,
     )
 
 __version__ = "0.1.0"
@@ -59,6 +59,7 @@ __version__ = "0.1.0"
 # Where each public name lives. A module is imported when one of its names is first used, so that
 # `import trackyard` costs next to nothing.
 _HOMES = {
+    "blocks": ("start_run", "tracked_step"),
     "client": ("Client",),
     "config": ("home",),
     "errors": (
@@ -105,7 +106,6 @@ _HOMES = {
         "native_run",
         "set_tag",
         "set_tags",
-        "start_run",
     ),
 }
 
@@ -158,6 +158,7 @@ __all__ = [
     "set_tags",
     "start_run",
     "step",
+    "tracked_step",
 ]
 
 

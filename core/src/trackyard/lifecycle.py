@@ -22,9 +22,10 @@ from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
 from trackyard.pending import mark_as_complete
 from trackyard.plugins import load_plugins
+from trackyard.ranks import process_rank
 from trackyard.records import Failure, ParamValue, Run
 from trackyard.redaction import Redactor
-from trackyard.tracked_runs import TrackedRun, is_disabled, process_rank
+from trackyard.tracked_runs import TrackedRun, is_disabled
 from trackyard.trackers import Tracker
 
 if TYPE_CHECKING:

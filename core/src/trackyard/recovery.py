@@ -163,7 +163,8 @@ def _deliver(
         return report_of(description.name, state, folder)
     run = attrs.evolve(run_for(pending.description, description, pending.folder), attached=True)
     hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
-    delivery = Delivery(hooks, run, tracker.options.start_timeout)
+    all_ranks = tracker.options.rank == "all"
+    delivery = Delivery(hooks, run, tracker.options.start_timeout, all_ranks=all_ranks)
     try:
         _advance_until_done(delivery, patience, progress)
     finally:

@@ -20,6 +20,7 @@ from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.pending import mark_as_pending
+from trackyard.ranks import process_rank
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
 from trackyard.redaction import RedactedKeys, Redactor
 from trackyard.trackers import Tracker
@@ -34,18 +35,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trackyard")
 
-_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-
 
 def is_disabled() -> bool:
     """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
     return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")
 
 
-def process_rank() -> int:
-    """Give this process's rank under torchrun, SLURM or MPI; 0 elsewhere."""
-    values = (os.environ.get(name, "") for name in _RANK_VARIABLES)
-    return next((int(value) for value in values if value.isdigit()), 0)
+class EndsRun(Exception):
+    """Raised inside a run to say how it ended, where no exception of the user's says it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.kind}: {failure.message}")
+        self.failure = failure
 
 
 class TrackedRun:
@@ -57,6 +58,8 @@ class TrackedRun:
         plugins: Cross-cutting plugins.
         redactor: Keeps secrets out of what is written down.
         options: How soon the disk has to hold what is journaled.
+        role: How the journal's files are named; by this process's rank unless another process
+            holds the run.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class TrackedRun:
         plugins: NamedPlugins,
         redactor: Redactor,
         options: JournalOptions | None = None,
+        *,
+        role: str | None = None,
     ) -> None:
         self.run = run
         self.folder = folder
@@ -74,7 +79,7 @@ class TrackedRun:
         self.native_runs: dict[str, object] = {}
         self.last_metrics: dict[str, float] = {}
         self.keys = RedactedKeys(redactor)
-        self.journal = JournalWriter(folder, f"r{process_rank()}", options)
+        self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
@@ -85,6 +90,10 @@ class TrackedRun:
     def urls(self) -> dict[str, str]:
         """The addresses that are known by now, by tracker name."""
         return {name: d.url for name, d in self.deliveries.items() if d.url}
+
+    def leave(self) -> None:
+        """Write no more; the run goes on in the process that it belongs to."""
+        self.journal.close()
 
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
@@ -140,8 +149,14 @@ class TrackedRun:
             TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
         )
         save_description(self.folder, self.run, self._described)
+        self.journal.show_life()
         mark_as_pending(self.folder)
-        self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options.start_timeout)
+        self.deliveries[tracker.name] = worker.carry(
+            hooks,
+            run,
+            tracker.options.start_timeout,
+            all_ranks=tracker.options.rank == "all",
+        )
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -220,6 +235,8 @@ def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
         return None
     if isinstance(error, Terminated):
         return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
+    if isinstance(error, EndsRun):
+        return error.failure
     killed = isinstance(error, KeyboardInterrupt)
     return redactor.failure(error, "killed" if killed else "failed")
 

@@ -1,4 +1,4 @@
-"""What does a user call to track a run: `start_run`, `current_run` and the portable calls?"""
+"""What does a user call inside a run: `current_run` and the portable calls?"""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Lock, get_ident
 from time import time_ns
 from typing import Any
 
 from trackyard import media
-from trackyard.config import find_project
 from trackyard.errors import NoActiveRunError
-from trackyard.identifiers import new_name
-from trackyard.interruption import termination_as_exit
 from trackyard.journal.entries import Entry
 from trackyard.media import SavedFile
-from trackyard.records import Artifact, ParamValue, Run
+from trackyard.named_run import NamedRun, named_run_id
+from trackyard.records import Artifact, ParamValue
 from trackyard.redaction import Redactor
-from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
-from trackyard.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.tracked_runs import TrackedRun, is_disabled
+from trackyard.trackers import Tracker
 from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 
 logger = logging.getLogger("trackyard")
@@ -44,6 +43,7 @@ class ActiveRun:
         self._keys = tracked.keys
         self._is_disabled = is_disabled()
         self._warned: set[str] = set()
+        self.thread = get_ident()
 
     @property
     def id(self) -> str:
@@ -54,6 +54,11 @@ class ActiveRun:
     def name(self) -> str:
         """The run's name."""
         return self._tracked.run.name
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run's files on this machine."""
+        return self._tracked.folder
 
     @property
     def url(self) -> str | None:
@@ -214,12 +219,14 @@ class ActiveRun:
 # A context variable is per thread and task; the list serves threads that a step started.
 _current: ContextVar[ActiveRun | None] = ContextVar("trackyard_current_run", default=None)
 _active: list[ActiveRun] = []
+_named = NamedRun()
 
 
 def current_run() -> ActiveRun:
     """Give the run that this code belongs to.
 
-    A thread that a step started finds the process's only active run.
+    A thread that a step started finds the process's only active run, and a child process the one
+    that `TRACKYARD_RUN_ID` names.
 
     Raises:
         NoActiveRunError: There is no run, or several and none of them is this thread's.
@@ -235,10 +242,28 @@ def current_run() -> ActiveRun:
             f"{len(active)} runs are active and none is this thread's; "
             "call the methods of the run that you mean, such as run.log_metric(...)"
         )
+    named = named_run_id()
+    if named is not None:
+        return _attached_to(named)
     raise NoActiveRunError(
         "no run is active; log inside a @step of a running pipeline, "
         "or inside `with trackyard.start_run(...)`"
     )
+
+
+# The run of another process that this one was last asked to add to.
+_attached: dict[str, ActiveRun] = {}
+_attaching = Lock()
+
+
+def _attached_to(run_id: str) -> ActiveRun:
+    from trackyard import attaching  # with configuration, which logging in a step does not need
+
+    with _attaching:
+        if run_id not in _attached:
+            _attached.clear()
+            _attached[run_id] = ActiveRun(attaching.attach(run_id))
+        return _attached[run_id]
 
 
 def native_run(name: str) -> object:
@@ -251,67 +276,32 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
     """Make a run the current one, for portable and native calls, in the calling thread."""
     run = ActiveRun(tracked)
     _active.append(run)
+    _name_for_children()
     token = _current.set(run)
     try:
         with tracked.activated():
             yield run
     finally:
         _active.remove(run)
+        _name_for_children()
         with suppress(ValueError):  # left in another context, as an async generator may be
             _current.reset(token)
+
+
+def _name_for_children() -> None:
+    """Name the innermost run in the environment, unless runs of several threads overlap."""
+    active = list(_active)
+    if not active:
+        _named.restore()
+    elif len({run.thread for run in active}) == 1:
+        _named.set(active[-1].id, active[-1].folder)
+    else:
+        _named.hide()
 
 
 def redactor_of(trackers: list[Tracker]) -> Redactor:
     """Make a redactor that knows the secrets of these trackers."""
     return Redactor.joined(tracker.redactor for tracker in trackers)
-
-
-@contextmanager
-def start_run(
-    name: str | None = None,
-    experiment: str = "default",
-    *,
-    experiment_tracker: Selection = True,
-    tags: Mapping[str, Any] | None = None,
-    settings: Settings | None = None,
-) -> Iterator[ActiveRun]:
-    """Track a block of code as one run, without a pipeline.
-
-    Args:
-        name: The run's name; made from the experiment and the time by default.
-        experiment: The experiment that it belongs to.
-        experiment_tracker: A name, names, True for all of the active stack, None for none.
-        tags: Labels of the run.
-        settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
-
-    Raises:
-        ConfigError: A tracker is unknown or configured wrongly; the block is not run.
-        RequiredTrackerError: A tracker with `required = true` failed.
-    """
-    from trackyard.lifecycle import RunGroup  # with delivery, it is half of what logging needs
-
-    project = find_project()
-    trackers = [] if is_disabled() else Trackers(project).select(experiment_tracker, settings)
-    group = RunGroup(project, redactor_of(trackers))
-    run = _described(name or new_name(experiment), experiment, tags or {}, group.redactor)
-    try:
-        tracked = group.start(run, trackers)
-        try:
-            with termination_as_exit(group.note_signal), activated(tracked) as active:
-                yield active
-        except BaseException as error:
-            group.finish(tracked, failure_of(error, group.redactor))
-            raise
-        group.finish(tracked, None)
-        group.wait_for_required(tracked, trackers)
-    finally:
-        group.close()
-
-
-def _described(name: str, experiment: str, tags: Mapping[str, Any], redactor: Redactor) -> Run:
-    texts = [(to_text(key), to_text(value)) for key, value in tags.items()]
-    labels = {key: str(value) for key, value in (redactor.redact_pair(*text) for text in texts)}
-    return new_run(name, experiment, tags=labels)
 
 
 def log_metric(key: str, value: Any, step: Any = None) -> None:

@@ -15,6 +15,8 @@ _COMMANDS = {
     "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
     "stack": ("stacks:stack", "Stacks of trackers, orchestrator and artifact store."),
     "runs": ("runs:runs", "Look at runs."),
+    "exec": ("exec_command:exec_", "Run a command as a tracked run."),
+    "log": ("log_command:log", "Log into the run of `trackyard exec` from a script."),
     "plugins": ("plugins:plugins", "List the installed plugins."),
     "replay": ("replay:replay", "Send runs to another tracker."),
     "doctor": ("doctor:doctor", "Look for what is wrong, and say what helps."),

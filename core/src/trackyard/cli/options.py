@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 
-def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+def pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that each value of an option is `KEY=VALUE`."""
     for value in values:
         key, equals, _text = value.partition("=")
         if not equals or not key.strip():
@@ -17,13 +18,13 @@ def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tu
 
 
 label_option = click.option(
-    "-l", "--label", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="A label; several."
+    "-l", "--label", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A label; several."
 )
 labels_option = click.option(
     "-l",
     "--label",
     multiple=True,
-    callback=_pairs,
+    callback=pairs,
     metavar="KEY=VALUE",
     help="Only what has this label; several.",
 )

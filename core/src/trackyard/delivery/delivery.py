@@ -21,6 +21,7 @@ from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader, Position
 from trackyard.locks import FileLock
 from trackyard.pending import mark_as_kept_offline
+from trackyard.ranks import rank_of_child
 from trackyard.records import Artifact, Batch, Failure, Record, Run
 
 logger = logging.getLogger("trackyard")
@@ -75,6 +76,7 @@ class Delivery:
         run: The run as this tracker gets it.
         start_timeout: Seconds that the start hook may take.
         on_change: Called after each thing that was done, on the worker.
+        all_ranks: Take what children of a rank above 0 have logged, under `rank1/` and so on.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Delivery:
         run: Run,
         start_timeout: float,
         on_change: Callable[[Delivery], None] | None = None,
+        all_ranks: bool = False,
     ) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
@@ -94,6 +97,7 @@ class Delivery:
         self.state = load_state(run.folder)
         self._run = run
         self._on_change = on_change
+        self._all_ranks = all_ranks
         self._start_timeout = start_timeout
         self._lock = FileLock(run.folder / "delivery.lock")
         self._adapter = Adapter(self.capabilities, run.folder)
@@ -198,6 +202,7 @@ class Delivery:
             return
         self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
+        save_state(self._run.folder, self.state)  # children of the run's process read its URL
         self.started.set()
         self.start_settled.set()
 
@@ -211,11 +216,17 @@ class Delivery:
                 self._lost += dropped_in(entry)
                 if entry.kind == "end":
                     self._end = self._end or entry
-                for record in entry.records():
+                for record in self._records_of(entry, rank_of_child(position.writer)):
                     self._adapt(record)
             if not entries:
                 self._has_read_all = True
                 return
+
+    def _records_of(self, entry: Entry, rank: int) -> list[Record]:
+        """Give an entry's records; of children of a rank above 0 marked by it, or none."""
+        if not rank:
+            return entry.records()
+        return [of_rank(record, rank) for record in entry.records()] if self._all_ranks else []
 
     def _adapt(self, record: Record) -> None:
         try:
@@ -340,6 +351,13 @@ class Delivery:
 def _is_among(record: Record, others: Sequence[Any]) -> bool:
     """Tell whether a record is one of others, which a plugin gives and which may be anything."""
     return any(o is record or (type(o) is type(record) and o == record) for o in others)
+
+
+def of_rank(record: Record, rank: int) -> Record:
+    """Mark a record as that of a rank, by its key or name."""
+    if isinstance(record, Artifact):
+        return attrs.evolve(record, name=f"rank{rank}/{record.name}")
+    return attrs.evolve(record, key=f"rank{rank}/{record.key}")
 
 
 def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:

@@ -100,7 +100,14 @@ class WorkerProcess:
         self._deaths = 0
         self._lock = Lock()
 
-    def carry(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> RemoteDelivery:
+    def carry(
+        self,
+        hooks: TrackerHooks,
+        run: Run,
+        start_timeout: float,
+        *,
+        all_ranks: bool = False,  # noqa: ARG002 - the worker reads the tracker's options itself
+    ) -> RemoteDelivery:
         """Serve one more run."""
         delivery = RemoteDelivery(hooks, run, start_timeout, lambda: self._say_hurry(run.id))
         with self._lock:

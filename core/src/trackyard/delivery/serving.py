@@ -112,7 +112,8 @@ class _Server:
         built = self._trackers.build(tracker.name, tracker.table, tracker.place)
         run = attrs.evolve(run_for(description, tracker, folder.parent), attached=False)
         hooks = TrackerHooks(built.new_instance(), built.name, self._plugins, KILL_AFTER)
-        return Delivery(hooks, run, built.options.start_timeout, self._say)
+        all_ranks = built.options.rank == "all"
+        return Delivery(hooks, run, built.options.start_timeout, self._say, all_ranks)
 
     def _say(self, delivery: Delivery) -> None:
         """Tell the runner what has changed."""

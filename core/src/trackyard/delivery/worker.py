@@ -31,9 +31,11 @@ class Worker:
         self._closing = False
         self._thread: Thread | None = None
 
-    def carry(self, hooks: TrackerHooks, run: Run, start_timeout: float) -> Delivery:
+    def carry(
+        self, hooks: TrackerHooks, run: Run, start_timeout: float, *, all_ranks: bool = False
+    ) -> Delivery:
         """Serve one more run."""
-        delivery = Delivery(hooks, run, start_timeout)
+        delivery = Delivery(hooks, run, start_timeout, all_ranks=all_ranks)
         self.add(delivery)
         return delivery
 

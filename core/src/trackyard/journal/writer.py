@@ -40,6 +40,7 @@ from trackyard.journal.segments import (
     WrittenSegment,
     open_segment,
 )
+from trackyard.ranks import child_role
 from trackyard.records import Failure
 
 logger = logging.getLogger("trackyard")
@@ -86,12 +87,22 @@ class JournalWriter:
         self._interval_sync: IntervalSync | None = None
         is_awaited = self._options.durability == "record"
         self._commit = GroupCommit(self.synchronise) if is_awaited else None
-        self.name = f"{self._role}-p{os.getpid()}-{secrets.token_hex(2)}"
+        self.name = self._new_name()
+
+    def _new_name(self) -> str:
+        return f"{self._role}-p{os.getpid()}-{secrets.token_hex(2)}"
 
     @property
     def has_entries(self) -> bool:
         """Tell whether anything was written."""
         return self._next[0] > 0
+
+    def show_life(self) -> None:
+        """Take the lock before there is anything to write: others must not take it for dead."""
+        with self._lock, IgnoredErrors():
+            if self._lock_file is None and not self._is_closed:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._open_lock()
 
     def append(self, entry: Entry) -> None:
         """Write an entry; when this returns, a killed process loses it no more.
@@ -251,6 +262,9 @@ class JournalWriter:
             logger.warning("%s was deleted while it was written", self._folder)
         make_private_folder(self._folder)  # or anew, if it was deleted
         if self._lock_file is None:
+            if self._role == "child" and not self._number:  # its rank may be known by now
+                self._role = child_role()
+                self.name = self._new_name()
             self._open_lock()
         # Counted first: after a Ctrl-C in here the next try takes another file.
         self._number = number = self._number + 1

@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from trackyard.blocks import start_run
 from trackyard.testing.workbench import TRACKER
-from trackyard.tracking import ActiveRun, start_run
+from trackyard.tracking import ActiveRun
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from trackyard.blocks import start_run
 from trackyard.config import Project, find_project, in_project
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.delivery import TrackerReport
@@ -38,7 +39,7 @@ from trackyard.testing.contract import BrokenContract
 from trackyard.testing.faulty import Fault, write_faulty_flavor
 from trackyard.testing.stored import StoredRun, difference
 from trackyard.trackers import Tracker, Trackers
-from trackyard.tracking import ActiveRun, start_run
+from trackyard.tracking import ActiveRun
 
 TRACKER = "under_test"
 # Seconds that a backend which answers at all may take for everything that it is owed.

@@ -1,0 +1,68 @@
+"""`trackyard exec`: how is a command tracked that knows nothing of Trackyard?"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trackyard.blocks import group_id
+from trackyard.cli.options import as_mapping, pairs
+from trackyard.commands import run_command
+from trackyard.config import find_project
+from trackyard.lifecycle import RunGroup
+from trackyard.tracked_runs import is_disabled, new_run
+from trackyard.trackers import Trackers
+from trackyard.tracking import redactor_of
+
+
+@click.command(
+    name="exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option(
+    "-e",
+    "--experiment-tracker",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="An experiment tracker; several. All of the active stack by default.",
+)
+@click.option("--name", help="Name of the run; the command's by default.")
+@click.option("--experiment", default="default", show_default=True, help="Its experiment.")
+@click.option("--pipeline", help="Name of the pipeline that it is a step of.")
+@click.option("--step", help="Name of the step; the command's by default.")
+@click.option("--run", help="Name of the pipeline's run: its steps become one group.")
+@click.option("--param", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A param.")
+@click.option("--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A tag.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(command: tuple[str, ...], **options: Any) -> None:
+    """Run COMMAND as a tracked run, such as: trackyard exec -e team -- python train.py.
+
+    The run ends as the command does: finished with exit code 0, failed with any other, killed or
+    crashed by a signal. Signals are passed on to it, and its exit code is that of this command.
+    In it, `trackyard log` and the calls of the library log into the run.
+    """
+    pipeline, step, run = options["pipeline"], options["step"], options["run"]
+    if (step or run) and not pipeline:
+        raise click.UsageError("--step and --run belong to a pipeline; add --pipeline NAME")
+    project = find_project()
+    names = list(options["names"]) or True
+    trackers = [] if is_disabled() else Trackers(project).select(names)
+    redactor = redactor_of(trackers)
+    step = step or options["name"] or Path(command[0]).name
+    line = redactor.redact(shlex.join(command))[:5000]
+    tags = {key: redactor.redact(value) for key, value in as_mapping(options["tag"]).items()}
+    tracked = new_run(
+        options["name"] or step,
+        pipeline or options["experiment"],
+        pipeline=pipeline,
+        step=step if pipeline else None,
+        group=group_id(pipeline, run) if run else None,
+        tags={"trackyard.command": line, **tags},
+    )
+    params = as_mapping(options["param"])
+    sys.exit(run_command(command, RunGroup(project, redactor), tracked, trackers, params))

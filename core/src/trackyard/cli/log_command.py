@@ -1,0 +1,54 @@
+"""`trackyard log`: how does a shell script log into the run that it belongs to?"""
+
+from __future__ import annotations
+
+import click
+
+from trackyard.cli.groups import LazyGroup
+from trackyard.tracking import current_run
+
+_COMMANDS = {
+    "metric": ("log_command:metric", "Log a number."),
+    "param": ("log_command:param", "Log an input."),
+    "tag": ("log_command:tag", "Set a label."),
+    "artifact": ("log_command:artifact", "Log a file or folder."),
+}
+
+
+@click.group(cls=LazyGroup, commands_by_name=_COMMANDS)
+def log() -> None:
+    """Log into the run that TRACKYARD_RUN_ID names, as inside `trackyard exec`."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("key")
+@click.argument("value", type=float)
+@click.option("--step", type=float, help="The training step.")
+def metric(key: str, value: float, step: float | None) -> None:
+    """Log the number VALUE, such as: trackyard log metric loss 0.25 --step 3."""
+    whole = step is not None and step.is_integer()
+    current_run().log_metric(key, value, int(step or 0) if whole else step)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("key")
+@click.argument("value")
+def param(key: str, value: str) -> None:
+    """Log the input VALUE, such as: trackyard log param rate 0.1."""
+    current_run().log_param(key, value)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("key")
+@click.argument("value")
+def tag(key: str, value: str) -> None:
+    """Set the label VALUE, such as: trackyard log tag stage baseline."""
+    current_run().set_tag(key, value)
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--name", help="Where it belongs in the run; its own name by default.")
+def artifact(path: str, name: str | None) -> None:
+    """Log the file or folder PATH as it is now."""
+    current_run().log_artifact(path, name)

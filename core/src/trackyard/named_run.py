@@ -1,0 +1,45 @@
+"""Which run do children of this process find in the environment?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+RUN_ID = "TRACKYARD_RUN_ID"
+RUN_FOLDER = "TRACKYARD_RUN_FOLDER"  # a child may be elsewhere, or the run's files may be
+
+
+class NamedRun:
+    """The run that children find in the environment, which stays as it was when there is none."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, str | None] | None = None
+
+    def set(self, run_id: str, folder: Path) -> None:
+        """Let children that are started from now on log into a run."""
+        self._keep()
+        os.environ.update({RUN_ID: run_id, RUN_FOLDER: str(folder)})
+
+    def hide(self) -> None:
+        """Let them log into none: several runs are active, and a wrong one is worse."""
+        self._keep()
+        for name in (RUN_ID, RUN_FOLDER):
+            os.environ.pop(name, None)
+
+    def restore(self) -> None:
+        """Put back what was there before the first run."""
+        before, self._before = self._before or {}, None
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    def _keep(self) -> None:
+        if self._before is None:
+            self._before = {name: os.environ.get(name) for name in (RUN_ID, RUN_FOLDER)}
+
+
+def named_run_id() -> str | None:
+    """Give the id of the run that the environment names, if any."""
+    return os.environ.get(RUN_ID) or None

@@ -1,0 +1,154 @@
+"""Do children of a run's process log into the run, once each, by the policy of ranks?"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from ranked import log_from
+from recorder import Recorder
+
+from trackyard import NoActiveRunError, log_metric, pipeline, start_run, step
+from trackyard.named_run import RUN_ID
+
+CHILD = "import os, trackyard; trackyard.log_metric('child', 1.0); "
+
+
+@pytest.fixture
+def local(project):
+    project.add_tracker("local", Recorder)
+    return project
+
+
+def in_children(method: str, ranks: int) -> None:
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=log_from, args=(rank,)) for rank in range(ranks)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0] * ranks
+
+
+def test_child_logs_into_the_run_of_its_parent(local):
+    with start_run("parent", experiment="e") as run:
+        child = local.python(CHILD + "print(trackyard.current_run().url)")
+        assert child.stdout.strip() == run.url
+    after = local.python(CHILD)
+
+    assert local.logged("metrics") == [["child", 1.0, None]]
+    assert len(local.calls("start")) == 1
+    assert local.hooks()[-1] == "end"
+    assert "NoActiveRunError" in after.stderr
+
+
+def test_child_of_another_folder_finds_the_run(local, tmp_path):
+    with start_run():
+        code = f"import os; os.chdir({str(tmp_path)!r}); " + CHILD
+        assert local.python(code).returncode == 0
+
+    assert local.logged("metrics") == [["child", 1.0, None]]
+
+
+def test_killed_child_loses_nothing_and_the_run_goes_on(local):
+    with start_run():
+        local.python(CHILD + "os.kill(os.getpid(), 9)")
+
+    assert local.logged("metrics") == [["child", 1.0, None]]
+    assert not local.calls("fail")
+
+
+def test_what_a_child_logs_is_redacted(project, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "very-secret-token")
+    project.add_tracker("local", Recorder, token="env:A_TOKEN")
+    with start_run():
+        project.python("import trackyard; trackyard.set_tag('a', 'x very-secret-token')")
+
+    assert project.logged("tags") == [["a", "x ***"]]
+
+
+def test_innermost_run_is_named_and_the_environment_is_as_before(local, monkeypatch):
+    monkeypatch.setenv(RUN_ID, "outside")
+    with start_run() as outer:
+        with start_run() as inner:
+            assert os.environ[RUN_ID] == inner.id
+        assert os.environ[RUN_ID] == outer.id
+    assert os.environ[RUN_ID] == "outside"
+    assert "TRACKYARD_RUN_FOLDER" not in os.environ
+
+
+def test_no_run_is_named_while_those_of_two_threads_overlap(local):
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with start_run():
+            inside.set()
+            leave.wait(20)
+
+    with start_run() as run:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(20)
+        assert RUN_ID not in os.environ
+        leave.set()
+        thread.join()
+        assert os.environ[RUN_ID] == run.id
+    assert RUN_ID not in os.environ
+
+
+def test_unknown_run_is_said(project, monkeypatch):
+    monkeypatch.setenv(RUN_ID, "0" * 32)
+    with pytest.raises(NoActiveRunError, match="does not exist"):
+        log_metric("a", 1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_step_with_ranks_has_one_run_and_the_metrics_of_rank_0(local, method, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", local.environment()["PYTHONPATH"])
+
+    @step(experiment_tracker="local")
+    def train():
+        in_children(method, 3)
+
+    @pipeline
+    def distributed():
+        train()
+
+    distributed()
+
+    assert len(local.calls("start")) == 1
+    assert local.logged("metrics") == [["loss", 0.0, 1]]
+    assert local.logged("params") == [["rank", 0]]
+    assert [artifact[0] for artifact in local.logged("artifacts")] == ["note.txt"]
+
+
+def test_all_ranks_are_told_apart_where_the_tracker_wants_all(project):
+    project.add_tracker("local", Recorder, rank="all")
+    with start_run():
+        in_children("fork", 3)
+
+    assert len(project.calls("start")) == 1
+    expected = [["loss", 0.0, 1], ["rank1/loss", 1.0, 1], ["rank2/loss", 2.0, 1]]
+    assert sorted(project.logged("metrics")) == expected
+    names = {artifact[0]: artifact[4] for artifact in project.logged("artifacts")}
+    assert names == {"note.txt": "of 0", "rank1/note.txt": "of 1", "rank2/note.txt": "of 2"}
+
+
+def test_torchrun_like_children_that_log_in_a_loop_lose_and_double_nothing(local):
+    code = "import trackyard, sys\nfor i in range(500): trackyard.log_metric('m', i, step=i)\n"
+    with start_run() as run:
+        for i in range(100):
+            run.log_metric("own", i, step=i)
+        children = [
+            subprocess.Popen([sys.executable, "-c", code], env=local.environment(RANK=str(rank)))
+            for rank in range(3)
+        ]
+        assert [child.wait(60) for child in children] == [0, 0, 0]
+
+    metrics = local.logged("metrics")
+    assert [m for m in metrics if m[0] == "m"] == [["m", i, i] for i in range(500)]
+    assert [m for m in metrics if m[0] == "own"] == [["own", i, i] for i in range(100)]

@@ -1,0 +1,173 @@
+"""Does `trackyard exec` track a command that knows nothing of Trackyard?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from recorder import Recorder
+
+from trackyard.commands import failure_of_code
+
+WAITING = """
+import pathlib, signal, sys, time
+def leave(number, frame):
+    sys.exit({code})
+signal.signal(signal.{name}, leave)
+pathlib.Path("up").touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def local(project):
+    project.add_tracker("local", Recorder)
+    return project
+
+
+def execute(project, *command, **env):
+    return project.trackyard("exec", "--experiment-tracker", "local", "--", *command, **env)
+
+
+def signalled(project, number, *command):
+    """Run a command, send `exec` a signal once the file `up` is there, give its exit code."""
+    arguments = [sys.executable, "-m", "trackyard", "exec", "-e", "local", "--", *command]
+    process = subprocess.Popen(
+        arguments, cwd=project.root, env=project.environment(), start_new_session=True
+    )
+    end = time.monotonic() + 30
+    while not (project.root / "up").exists():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    return process.wait(30)
+
+
+def test_command_that_ends_well_is_finished(local):
+    result = execute(local, "sh", "-c", "echo out; echo err >&2")
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "out\n", "err\n")
+    assert local.hooks() == ["start", "end"]
+    (start,) = local.calls("start")
+    assert start["name"] == "sh"
+    assert start["tags"]["trackyard.command"] == "sh -c 'echo out; echo err >&2'"
+
+
+def test_exit_code_makes_it_failed_and_is_passed_on(local):
+    assert execute(local, "sh", "-c", "exit 3").returncode == 3
+
+    failure = local.calls("fail")[0]["failure"]
+    assert (failure["status"], failure["message"]) == (
+        "failed",
+        "the command ended with exit code 3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("KILL", "crashed"), ("SEGV", "crashed"), ("TERM", "killed")]
+)
+def test_command_that_a_signal_ends(local, name, status):
+    number = signal.Signals[f"SIG{name}"]
+
+    assert execute(local, "sh", "-c", f"kill -{name} $$").returncode == 128 + number
+    failure = local.calls("fail")[0]["failure"]
+    assert (failure["status"], failure["kind"], failure["signal"]) == (
+        status,
+        f"SIG{name}",
+        number,
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signals_are_passed_on_and_the_run_is_killed(local, name):
+    code = WAITING.format(code=9, name=name)
+
+    assert signalled(local, signal.Signals[name], sys.executable, "-c", code) == 9
+    failure = local.calls("fail")[0]["failure"]
+    assert (failure["status"], failure["kind"]) == ("killed", name)
+
+
+def test_command_that_ends_well_after_a_signal_is_finished(local):
+    code = WAITING.format(code=0, name="SIGUSR1")
+
+    assert signalled(local, signal.SIGUSR1, sys.executable, "-c", code) == 0
+    assert local.hooks() == ["start", "end"]
+
+
+def test_run_of_a_killed_exec_is_crashed(local):
+    code = (
+        "import os, pathlib, time; pathlib.Path('up').write_text(str(os.getpid())); time.sleep(60)"
+    )
+    assert signalled(local, signal.SIGKILL, sys.executable, "-c", code) == -signal.SIGKILL
+    os.kill(int((local.root / "up").read_text()), signal.SIGKILL)
+
+    assert local.trackyard("sync").returncode == 0
+    assert local.calls("fail")[-1]["failure"]["status"] == "crashed"
+
+
+def test_script_logs_into_its_run(local):
+    (local.root / "model.txt").write_text("weights")
+    trackyard = f"{sys.executable} -m trackyard log"
+    script = (
+        f"{trackyard} metric loss 0.25 --step 3 && {trackyard} metric delta -1e-3 && "
+        f"{trackyard} param rate 0.1 && {trackyard} tag stage base && "
+        f"{trackyard} artifact model.txt --name models/best.txt"
+    )
+    result = execute(local, "sh", "-ec", script)
+
+    assert result.returncode == 0, result.stderr
+    assert local.logged("metrics") == [["loss", 0.25, 3], ["delta", -0.001, None]]
+    assert local.logged("params") == [["rate", "0.1"]]
+    assert local.logged("tags") == [["stage", "base"]]
+    assert local.logged("artifacts")[0][::4] == ["models/best.txt", "weights"]
+
+
+def test_python_child_logs_by_the_library(local):
+    code = "import trackyard; trackyard.log_metric('loss', 0.5)"
+
+    assert execute(local, sys.executable, "-c", code).returncode == 0
+    assert local.logged("metrics") == [["loss", 0.5, None]]
+
+
+def test_it_may_be_a_step_of_a_pipeline(local):
+    options = ["--pipeline", "etl", "--step", "load", "--run", "monday", "--param", "rows=3"]
+    for _ in range(2):
+        local.trackyard("exec", *options, "--tag", "team=a", "true")
+
+    first, second = local.calls("start")
+    assert (first["step"], first["tags"]["team"]) == ("load", "a")
+    assert first["group"] == second["group"] is not None
+    assert local.logged("params") == [["rows", "3"]] * 2
+
+
+def test_mistakes_are_said_in_a_line(local):
+    unknown = execute(local, "no-such-program")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "Error: no-such-program: cannot be run: No such file or directory\n",
+    )
+    assert local.calls("fail")
+    assert "add --pipeline" in local.trackyard("exec", "--step", "a", "true").stderr
+    outside = local.trackyard("log", "metric", "loss", "1")
+    assert outside.returncode == 1
+    assert outside.stderr.startswith("Error: no run is active")
+    assert local.trackyard("log", "metric", "loss", "high").returncode == 2
+
+
+def test_what_is_switched_off_runs_untracked(local):
+    result = execute(local, "sh", "-c", "exit 4", TRACKYARD_DISABLE="1")
+
+    assert result.returncode == 4
+    assert not local.calls()
+    assert not (local.root / ".trackyard").exists()
+
+
+def test_exit_codes_and_signals():
+    assert failure_of_code(0) is None
+    assert failure_of_code(0, signal.SIGTERM) is None
+    assert failure_of_code(-signal.SIGRTMIN).kind in ("SIGRTMIN", f"signal {signal.SIGRTMIN}")
