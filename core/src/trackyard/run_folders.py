@@ -50,12 +50,11 @@ def runs_of_group(project: Project, group: str) -> list[PendingRun]:
     return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
 
 
-def read_entries(folder: Path) -> Iterator[Entry]:
+def read_entries(folder: Path) -> Iterator[tuple[Position, Entry]]:
     """Read a journal from its beginning."""
     reader = JournalReader(folder)
     while entries := reader.read(1000):
-        for _, entry in entries:
-            yield entry
+        yield from entries
 
 
 def _described(project: Project) -> Iterator[tuple[Path, RunDescription]]:

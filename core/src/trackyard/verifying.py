@@ -17,7 +17,7 @@ import attrs
 from trackyard.comparing import Difference, differences
 from trackyard.config import Project, in_project
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.delivery import report_of
+from trackyard.delivery.delivery import records_of, report_of
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import TrackerDescription, run_for
 from trackyard.dispatch import TrackerHooks
@@ -100,7 +100,7 @@ def _verify(
         return attrs.evolve(verification, problem=str(error))
     with tempfile.TemporaryDirectory() as long_texts:
         adapter = Adapter(tracker.capabilities, Path(long_texts))
-        expected = list(_expected(run, folder, adapter))
+        expected = list(_expected(run, folder, adapter, tracker.options.rank == "all"))
         found = tuple(differences(expected, stored))
     state: VerificationState = "different" if found else "same"
     return attrs.evolve(verification, state=state, records=len(expected), differences=found)
@@ -122,17 +122,17 @@ def _read_back(
     return records
 
 
-def _expected(run: PendingRun, folder: Path, adapter: Adapter) -> Iterator[Record]:
+def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:
     """Give what the tracker should hold: tags of the start, records as sent, the status."""
     refused = _refused(folder)
     for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
         if adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
             yield Tag(key, value)
     end: Entry | None = None
-    for entry in read_entries(run.folder):
+    for position, entry in read_entries(run.folder):
         if entry.kind == "end":
             end = end or entry
-        for record in entry.records():
+        for record in records_of(entry, position.writer, all_ranks=all_ranks):
             for adapted in adapter.adapt(record):
                 if _identity(adapted) not in refused:
                     yield adapted

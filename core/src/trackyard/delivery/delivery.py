@@ -216,17 +216,11 @@ class Delivery:
                 self._lost += dropped_in(entry)
                 if entry.kind == "end":
                     self._end = self._end or entry
-                for record in self._records_of(entry, rank_of_child(position.writer)):
+                for record in records_of(entry, position.writer, all_ranks=self._all_ranks):
                     self._adapt(record)
             if not entries:
                 self._has_read_all = True
                 return
-
-    def _records_of(self, entry: Entry, rank: int) -> list[Record]:
-        """Give an entry's records; of children of a rank above 0 marked by it, or none."""
-        if not rank:
-            return entry.records()
-        return [of_rank(record, rank) for record in entry.records()] if self._all_ranks else []
 
     def _adapt(self, record: Record) -> None:
         try:
@@ -353,8 +347,15 @@ def _is_among(record: Record, others: Sequence[Any]) -> bool:
     return any(o is record or (type(o) is type(record) and o == record) for o in others)
 
 
-def of_rank(record: Record, rank: int) -> Record:
-    """Mark a record as that of a rank, by its key or name."""
+def records_of(entry: Entry, writer: str, *, all_ranks: bool) -> list[Record]:
+    """Give an entry's records; of children of a rank above 0 marked by it, or none."""
+    rank = rank_of_child(writer)
+    if not rank:
+        return entry.records()
+    return [_of_rank(record, rank) for record in entry.records()] if all_ranks else []
+
+
+def _of_rank(record: Record, rank: int) -> Record:
     if isinstance(record, Artifact):
         return attrs.evolve(record, name=f"rank{rank}/{record.name}")
     return attrs.evolve(record, key=f"rank{rank}/{record.key}")
