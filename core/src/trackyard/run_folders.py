@@ -9,7 +9,7 @@ from trackyard.config import Project
 from trackyard.descriptions import RunDescription, load_description
 from trackyard.errors import RunNotFoundError
 from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader, is_attended
+from trackyard.journal.reader import JournalReader, Position, is_attended
 from trackyard.recovery import PendingRun
 
 
