@@ -36,8 +36,7 @@ def start_run(
     Args:
         name: The run's name; made from the experiment's name and the time by default.
         experiment: The experiment that it belongs to.
-        experiment_tracker: A name, a list of names, `True` for every tracker of the active stack,
-            or None for the journal alone.
+        experiment_tracker: A name, names, True for all of the active stack, None for none.
         tags: Labels of the run.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
 
@@ -74,8 +73,7 @@ def tracked_step(
         pipeline: The pipeline's name, which is the experiment unless a tracker says otherwise.
         step: The step's name.
         run: What the runner calls this run of the pipeline; its steps become one group.
-        experiment_tracker: A name, a list of names, `True` for every tracker of the active stack,
-            or None for the journal alone.
+        experiment_tracker: A name, names, True for all of the active stack, None for none.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
         attempt: 1 for the first try, 2 for its first retry.
         tags: Labels of the run.
