@@ -95,7 +95,8 @@ def run_blocks(page, folder, empty_store):
     program = ""
     for block in blocks(page, "python", "toml"):
         first = block.partition("\n")[0]
-        if re.fullmatch(r"# \w+\.(py|toml)", first):
+        if re.fullmatch(r"# [\w/]+\.(py|toml)", first):
+            (folder / first[2:]).parent.mkdir(parents=True, exist_ok=True)
             (folder / first[2:]).write_text(block, encoding="utf-8")
         elif block in blocks(page, "python"):
             program += block + "\n"
@@ -120,6 +121,8 @@ def test_toml_blocks_are_valid_configuration(page, tmp_path, monkeypatch):
         if block.startswith("# trackers.py\n"):
             (tmp_path / "trackers.py").write_text(block, encoding="utf-8")
     for block in blocks(page, "toml"):
+        if block.startswith("# pyproject.toml\n"):
+            continue
         for name in re.findall(r'"env:(\w+)"', block):
             monkeypatch.setenv(name, "a-secret")
         (tmp_path / "trackyard.toml").write_text(block, encoding="utf-8")
