@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
 
+import pytest
+
+from trackyard import hookspecs
 from trackyard.testing import FlavorSuite, memory
 from trackyard.testing.contract import failure_message
 from trackyard.testing.running import check_flavor
@@ -13,6 +17,8 @@ from trackyard.testing.suite import checks_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/write-a-flavor.md"
+PAGES = ROOT / "docs/reference/hooks"
+HOOKS = [name for name in vars(hookspecs) if name.startswith("tracker_")]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -53,3 +59,29 @@ def test_checks_that_the_page_names_are_there():
 
     assert named <= set(checks_of(FlavorSuite))
     assert named
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_has_a_page_with_its_arguments_and_an_example(hook):
+    """Who calls it, when, on which thread, what it returns and may raise; how it is written."""
+    page = PAGES / f"{hook}.md"
+    text = page.read_text(encoding="utf-8")
+    arguments = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    rows = dict(re.findall(r"^\| ([a-z ]+) \| (.+) \|$", text, re.MULTILINE))
+    section = re.search(r"^## Arguments\n\n(.*?)^## Example\n", text, re.MULTILINE | re.DOTALL)[1]
+
+    assert text.startswith(f"# {hook}({', '.join(arguments)})\n")
+    assert set(rows) == {"called by", "when", "thread", "returns", "may raise"}
+    assert re.findall(r"^\* `(\w+)`: \S.+\.$", section, re.MULTILINE) == arguments
+    assert arguments or section.strip() == "None."
+    (example,) = [block for _, block in FENCE.findall(text) if f" def {hook}(" in block]
+    taken = re.search(rf"@hookimpl\n +def {hook}\(self(.*?)\):", example)[1]
+    assert taken == "".join(f", {argument}" for argument in arguments)
+
+
+def test_there_is_no_page_of_a_hook_that_is_not_there_and_the_index_has_all():
+    pages = {page.stem for page in PAGES.glob("*.md")} - {"index"}
+    linked = re.findall(r"\[(\w+)\]\((\w+)\.md\)", (PAGES / "index.md").read_text())
+
+    assert pages == set(HOOKS)
+    assert sorted(linked) == sorted((hook, hook) for hook in HOOKS)

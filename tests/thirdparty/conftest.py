@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -47,21 +48,30 @@ class Environment:
         )
         assert done.returncode == 0, done.stderr
 
-    def run(self, *command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    def install_wheel_of(self, package: Path) -> None:
+        """Build a package's wheel and install it."""
+        target = self.folder / "wheels" / package.name
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+        subprocess.run(command, check=True, cwd=package, capture_output=True)
+        self.install(*target.glob("*.whl"))
+
+    def run(
+        self, *command: str, folder: Path, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in a folder."""
         return subprocess.run(
             [str(self.folder / "bin" / command[0]), *command[1:]],
             check=False,
             cwd=folder,
-            env=self._variables,
+            env={**self._variables, **variables},
             capture_output=True,
             text=True,
             timeout=300,
         )
 
-    def succeed(self, *command: str, folder: Path) -> str:
+    def succeed(self, *command: str, folder: Path, **variables: str) -> str:
         """Run a command that has to succeed, and give what it wrote."""
-        done = self.run(*command, folder=folder)
+        done = self.run(*command, folder=folder, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -71,4 +81,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Make an environment with core, and what an author of a flavor installs beside it."""
     environment = Environment(tmp_path_factory.mktemp("environment") / "venv")
     environment.install("--editable", f"{ROOT / 'core'}[testing]", "mypy", "ruff")
+    return environment
+
+
+@pytest.fixture(scope="session")
+def csv_installed(environment: Environment) -> Environment:
+    """Give the environment with `trackyard-csv` in it."""
+    environment.install_wheel_of(Path(__file__).parent / "trackyard-csv")
     return environment

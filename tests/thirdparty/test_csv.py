@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,25 +43,15 @@ except ValueError:
 """
 
 
-@pytest.fixture(scope="module")
-def installed(environment, tmp_path_factory):
-    """Build the wheel and install it, away from this repository."""
-    wheels = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
-    subprocess.run(command, check=True, cwd=PACKAGE, capture_output=True)
-    environment.install(*wheels.glob("*.whl"))
-    return environment
-
-
 @pytest.mark.parametrize("reference", ["csv", "trackyard_csv:CsvTracker"])
-def test_steps_are_tracked_by_it(installed, tmp_path, reference, monkeypatch):
+def test_steps_are_tracked_by_it(csv_installed, tmp_path, reference, monkeypatch):
     (tmp_path / "program.py").write_text(PROGRAM)
-    installed.succeed(
+    csv_installed.succeed(
         "trackyard", "experiment-tracker", "register", "mine", "--flavor", reference,
         "--directory", "runs", folder=tmp_path,
     )  # fmt: skip
 
-    installed.succeed("python", "program.py", folder=tmp_path)
+    csv_installed.succeed("python", "program.py", folder=tmp_path)
 
     monkeypatch.chdir(tmp_path)
     (run,) = Client().list_pipeline_runs()
@@ -80,28 +68,30 @@ def test_steps_are_tracked_by_it(installed, tmp_path, reference, monkeypatch):
     assert kept.read_text() == "notes"
 
 
-def test_it_is_listed_and_described(installed, tmp_path):
+def test_it_is_listed_and_described(csv_installed, tmp_path):
     command = ["trackyard", "experiment-tracker", "flavor"]
-    listed = json.loads(installed.succeed(*command, "list", "--load", "--json", folder=tmp_path))
+    listed = json.loads(
+        csv_installed.succeed(*command, "list", "--load", "--json", folder=tmp_path)
+    )
     (ours,) = [row for row in listed if row["name"] == "csv"]
 
     assert (ours["distribution"], ours["status"]) == ("trackyard-csv", "ready")
-    described = installed.succeed(*command, "describe", "csv", folder=tmp_path)
+    described = csv_installed.succeed(*command, "describe", "csv", folder=tmp_path)
     assert "Write each run to a CSV file." in described
 
 
-def test_its_author_runs_the_suite(installed):
+def test_its_author_runs_the_suite(csv_installed):
     """Both ways: the test file of the package, and the command without one."""
-    suite = installed.succeed("pytest", "-q", "-p", "no:cacheprovider", folder=PACKAGE)
+    suite = csv_installed.succeed("pytest", "-q", "-p", "no:cacheprovider", folder=PACKAGE)
     command = ["trackyard", "experiment-tracker", "flavor", "check", "csv", "--json"]
     only = ["--only", "metrics_are_kept", "--only", "entry_point"]
-    checked = json.loads(installed.succeed(*command, *only, folder=PACKAGE))
+    checked = json.loads(csv_installed.succeed(*command, *only, folder=PACKAGE))
 
     assert int(re.search(r"(\d+) passed", suite)[1]) > 90
     assert [check["outcome"] for check in checked] == ["passed", "passed"]
 
 
-def test_a_run_of_another_flavor_can_be_replayed_into_it(installed, tmp_path):
+def test_a_run_of_another_flavor_can_be_replayed_into_it(csv_installed, tmp_path):
     (tmp_path / "program.py").write_text(
         "from trackyard import start_run\n"
         "with start_run('baseline', experiment_tracker=None) as run:\n"
@@ -111,9 +101,9 @@ def test_a_run_of_another_flavor_can_be_replayed_into_it(installed, tmp_path):
     (tmp_path / "trackyard.toml").write_text(
         '[experiment_trackers.mine]\nflavor = "csv"\ndirectory = "runs"\n'
     )
-    run_id = installed.succeed("python", "program.py", folder=tmp_path).strip()
+    run_id = csv_installed.succeed("python", "program.py", folder=tmp_path).strip()
 
-    installed.succeed("trackyard", "replay", run_id, "--to", "mine", folder=tmp_path)
+    csv_installed.succeed("trackyard", "replay", run_id, "--to", "mine", folder=tmp_path)
 
     text = (tmp_path / f"runs/{run_id}.csv").read_text()
     assert "Metric,loss,0.5,3," in text
