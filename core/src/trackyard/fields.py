@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -62,6 +62,29 @@ def fields_of(cls: type) -> tuple[Field, ...]:
     return tuple(_field(attribute) for attribute in attrs.fields(cls) if attribute.init)
 
 
+def parameters_of(function: Callable[..., Any]) -> tuple[Field, ...]:
+    """List the parameters of a function that take a value by name, as fields.
+
+    Where one has no annotation its default says what it takes; the help comes from the docstring.
+    """
+    try:
+        hints = get_type_hints(function)
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        hints = {}
+    helps = _helps_of(inspect.getdoc(function) or "")
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(
+        _parameter(parameter, hints.get(parameter.name, Any), helps.get(parameter.name, ""))
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in named
+    )
+
+
+def allows_none(annotation: Any) -> bool:
+    """Tell whether an annotation takes None."""
+    return NoneType in _members(annotation)
+
+
 def parse_text(text: str, annotation: Any) -> Any:
     """Give what a text of a command line or a variable means, as TOML would have it.
 
@@ -98,6 +121,34 @@ def _field(attribute: attrs.Attribute[Any]) -> Field:
         is_secret=is_secret(attribute),
         annotation=attribute.type,
     )
+
+
+def _parameter(parameter: inspect.Parameter, annotation: Any, help: str) -> Field:
+    default = parameter.default
+    is_required = default is inspect.Parameter.empty
+    if annotation is Any and type(default) in (bool, int, float, str, list, dict):
+        annotation = type(default)
+    shown = "" if is_required or default is None else str(default)
+    return Field(
+        name=parameter.name,
+        type=_in_words(annotation),
+        default=shown.lower() if isinstance(default, bool) else shown,
+        help=help,
+        is_required=is_required,
+        is_secret=False,
+        annotation=annotation,
+    )
+
+
+def _helps_of(docstring: str) -> dict[str, str]:
+    """Read what the section `Args:` of a docstring says of each parameter."""
+    section = re.search(r"^Args:\n(.*?)(?:^\S|\Z)", docstring, re.MULTILINE | re.DOTALL)
+    if section is None:
+        return {}
+    found = re.findall(
+        r"^ {4}(\w+)[^:\n]*: (.*(?:\n {5,}.*)*)", section[1].expandtabs(4), re.MULTILINE
+    )
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def _in_words(annotation: Any) -> str:

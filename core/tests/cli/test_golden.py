@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 
 import click
@@ -10,6 +11,7 @@ import golden as golden_files
 import pytest
 from checked import Deaf, Deleting
 from pages import Unserving
+from recorder import Recorder
 
 from trackyard.cli.main import cli
 
@@ -212,6 +214,23 @@ def test_stack_import(golden, golden_project):
 
 
 # Everything else
+
+
+def test_run(golden, golden_project, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_PROGRESS", "plain")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setattr("sys.argv", [*sys.argv])
+    golden_project.add_tracker("local", Recorder)
+    (golden_project.root / "golden_train.py").write_text(
+        "from trackyard import log_metric, pipeline, step\n"
+        "@step(experiment_tracker='local')\n"
+        "def train(rate: float): log_metric('loss', 0.25)\n"
+        "@pipeline\n"
+        "def training(rate: float = 0.1): train(rate)\n"
+    )
+    names = {r"training-\d{8}-\d{6}-[0-9a-f]{4}": "training-20260102-030405-0123"}
+    golden("run", "golden_train.py:training", "--rate", "0.5", patterns=names)
+    sys.modules.pop("golden_train")
 
 
 def test_sync(golden, configured):

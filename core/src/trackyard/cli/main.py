@@ -14,6 +14,7 @@ from trackyard.tables import line
 _COMMANDS = {
     "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
     "stack": ("stacks:stack", "Stacks of trackers, orchestrator and artifact store."),
+    "run": ("run_command:run", "Run a pipeline."),
     "runs": ("runs:runs", "Look at runs."),
     "exec": ("exec_command:exec_", "Run a command as a tracked run."),
     "log": ("log_command:log", "Log into the run of `trackyard exec` from a script."),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TextIO
+
+import attrs
 
 from trackyard.delivery.delivery import TrackerReport
 from trackyard.health import health_lines, joined
+from trackyard.pipelines.live import LiveLines
 
 _MARKS = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
 _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "running": "36"}
@@ -17,7 +22,8 @@ _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "
 class Progress:
     """Writes a line when a step starts and one when it ends, to stderr.
 
-    `TRACKYARD_PROGRESS=0` keeps it silent. On a terminal the marks have colours.
+    On a terminal a step has one line, which shows how long it runs and its last metric, and its
+    URLs below. `TRACKYARD_PROGRESS=plain` keeps to plain lines there, and 0 keeps it silent.
 
     Args:
         stream: Where the lines go; stderr by default.
@@ -26,34 +32,67 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         # Without a terminal there may be no stderr, or a closed one.
         self._stream: TextIO | None = stream or sys.stderr
-        self._is_silent = os.environ.get("TRACKYARD_PROGRESS", "") == "0"
+        wish = os.environ.get("TRACKYARD_PROGRESS", "")
+        self._is_silent = wish == "0"
         try:
             is_terminal = self._stream is not None and self._stream.isatty()
         except ValueError:
             is_terminal = False
         self._has_colours = is_terminal and "NO_COLOR" not in os.environ
+        self._running: dict[str, _Running] = {}
+        self._live: LiveLines | None = None
+        can_move = is_terminal and os.environ.get("TERM") != "dumb"
+        if self._stream is not None and can_move and wish not in ("0", "plain"):
+            self._live = LiveLines(self._stream, self._live_lines)
 
     def run_started(self, name: str) -> None:
         """Say which pipeline run this is."""
+        if self._live is not None:
+            self._live.start()
         self._write(f"pipeline run {_plain(name)}")
 
-    def step_started(self, name: str, attempt: int, urls: Mapping[str, str]) -> None:
-        """Say that a step runs, and where it can be watched."""
-        again = f" (attempt {attempt})" if attempt > 1 else ""
-        where = "".join(f"  {_plain(url)}" for url in urls.values())
-        self._step("running", name + again, where)
+    def step_starting(self, name: str, attempt: int = 1) -> None:
+        """Say that a step waits for its trackers, where one can see it wait."""
+        self._running[name] = _Running(_with_attempt(name, attempt), "starting", time.monotonic())
+
+    def step_started(
+        self,
+        name: str,
+        attempt: int,
+        urls: Mapping[str, str],
+        metrics: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Say that a step runs, and where it can be watched.
+
+        Args:
+            name: The step.
+            attempt: Which of its attempts.
+            urls: Its addresses, by tracker.
+            metrics: The last value of each metric, which changes while the step runs.
+        """
+        shown = _with_attempt(name, attempt)
+        began = self._running[name].began if name in self._running else time.monotonic()
+        links = tuple(map(_plain, urls.values()))
+        self._running[name] = _Running(shown, "running", began, metrics, links)
+        if self._live is None:
+            self._step("running", shown, "".join(f"  {link}" for link in links))
 
     def step_ended(
         self, name: str, status: str, seconds: float | None, metrics: Mapping[str, float], note: str
     ) -> None:
         """Say how a step ended, with the metric that was logged last."""
+        running = self._running.pop(name, None)
         took = "" if seconds is None else f"  {seconds:.1f} s"
-        last = list(metrics.items())[-1:]
-        metric = "".join(f"  {_plain(key)}={value:.4g}" for key, value in last)
-        self._step(status, name, f"{took}{metric}{f'  {_plain(note)}' if note else ''}")
+        told = f"  {_plain(note)}" if note else ""
+        self._step(status, name, f"{took}{_last(metrics)}{told}")
+        if self._live is not None and running is not None:
+            for link in running.links:
+                self._write(f"    {link}")
 
     def run_ended(self, name: str, status: str, seconds: float) -> None:
         """Say how the pipeline run ended."""
+        if self._live is not None:
+            self._live.stop()
         self._step(status, _plain(name), f"  {seconds:.1f} s")
 
     def trackers_ended(self, reports: Iterable[TrackerReport]) -> None:
@@ -61,21 +100,56 @@ class Progress:
         for text in health_lines(joined(reports)):
             self._write(f"    {text}")
 
+    def _live_lines(self, width: int) -> list[str]:
+        now, lines = time.monotonic(), []
+        for step in list(self._running.values()):
+            rest = f" {step.name} {step.status}  {now - step.began:.1f} s{_last(step.metrics)}"
+            lines.append("  " + self._mark("running") + rest[: width - 3])
+            lines += [f"    {link}"[:width] for link in step.links]
+        return lines
+
     def _step(self, status: str, name: str, rest: str) -> None:
+        self._write(f"  {self._mark(status)} {_plain(name)} {status}{rest}")
+
+    def _mark(self, status: str) -> str:
         mark = _MARKS.get(status, "·")
-        if self._has_colours:
-            mark = f"\x1b[{_COLOURS.get(status, '0')}m{mark}\x1b[0m"
-        self._write(f"  {mark} {_plain(name)} {status}{rest}")
+        return f"\x1b[{_COLOURS.get(status, '0')}m{mark}\x1b[0m" if self._has_colours else mark
 
     def _write(self, line: str) -> None:
         if self._is_silent or self._stream is None:
             return
         try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            if self._live is not None:
+                self._live.write(line + "\n")
+            else:
+                self._stream.write(line + "\n")
+                self._stream.flush()
         except (OSError, ValueError, UnicodeEncodeError):
             # A closed or narrow terminal must not fail a training run.
             self._is_silent = True
+
+
+@attrs.frozen
+class _Running:
+    """A step that runs: what its line shows."""
+
+    name: str
+    status: str
+    began: float
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    links: tuple[str, ...] = ()
+
+
+def _with_attempt(name: str, attempt: int) -> str:
+    return _plain(f"{name} (attempt {attempt})" if attempt > 1 else name)
+
+
+def _last(metrics: Mapping[str, float]) -> str:
+    """Give the last metric; the step's threads may be at work on them."""
+    try:
+        return "".join(f"  {_plain(key)}={metrics[key]:.4g}" for key in list(metrics)[-1:])
+    except (RuntimeError, KeyError):
+        return ""
 
 
 def _plain(text: str) -> str:

@@ -108,6 +108,10 @@ class PipelineRunner:
             self._end()
         if self._error is not None:
             raise self._error
+        return self.stored()
+
+    def stored(self) -> PipelineRun:
+        """Give the pipeline run as it is stored."""
         row = self._store.find_pipeline_run(self._run.id)
         return PipelineRun(row, self._store, self._artifacts)
 
@@ -138,11 +142,13 @@ class PipelineRunner:
         )
         tracked: TrackedRun | None = None
         error: BaseException | None = None
+        self._progress.step_starting(node.name, attempt)
         try:
             tracked = self._group.start(run, self._trackers[node.name])
             if tracked.urls:
                 self._store.update_step_run(run.id, metadata=_metadata(tracked))
-            self._progress.step_started(node.name, attempt, tracked.urls)
+            metrics = tracked.last_metrics
+            self._progress.step_started(node.name, attempt, tracked.urls, metrics)
             self._call(node, tracked)
         except BaseException as raised:
             error = raised
