@@ -244,3 +244,20 @@ def test_replay(golden, configured):
 def test_ui(golden, golden_project):
     golden_project.add_tracker("local", Unserving)
     golden("ui", as_json=False)
+
+
+def test_exec(golden):
+    golden("exec", "--help", as_json=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("metric", ["loss", "0.5", "--step", "1"]),
+        ("param", ["rate", "0.1"]),
+        ("tag", ["stage", "baseline"]),
+        ("artifact", ["."]),
+    ],
+)
+def test_log_outside_a_run(golden, command, arguments):
+    golden(f"log {command}", *arguments, as_json=False)

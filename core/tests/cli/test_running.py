@@ -315,7 +315,7 @@ def screen(text):
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[(?:\d+)?[A-Za-z]|\x1b\[\d+m|\r|\n|[^\x1b\r\n]+", text):
         if part == "\n":
-            row, column = row + 1, column
+            row += 1
             lines += [""] * (row + 1 - len(lines))
         elif part == "\r":
             column = 0
