@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +31,7 @@ from trackyard import (
 )
 from trackyard.dispatch import TrackerHooks, apply_filters, record_filters, without_credentials
 from trackyard.records import Batch
+from trackyard.redaction import Redactor
 
 RUN = Run(id="0" * 32, name="run", experiment="default", started_at=0, folder=Path("nowhere"))
 FAILURE = Failure("failed", "ValueError")
@@ -149,10 +153,82 @@ def test_error_of_the_check_is_one_of_the_problems(error):
     assert problem.startswith(f"tracker_check: {type(error).__name__}")
 
 
-@pytest.mark.parametrize("hook", CALLS)
+@pytest.mark.parametrize("hook", [hook for hook in CALLS if hook != "tracker_ui_command"])
 def test_interrupt_of_the_user_comes_through(hook):
     with pytest.raises(KeyboardInterrupt):
         CALLS[hook](hooks_of(Raising(hook=hook, error=KeyboardInterrupt())))
+
+
+class Patient(Recorder):
+    """The user presses Ctrl-C while a command waits for it."""
+
+    @hookimpl
+    def tracker_check(self):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        threading.Event().wait(30)
+
+
+def test_interrupt_of_the_user_ends_a_command_that_waits_for_a_hook():
+    with pytest.raises(KeyboardInterrupt):
+        hooks_of(Patient()).check()
+
+
+class Stuck(Recorder):
+    """Hangs in the hooks that commands call."""
+
+    release = threading.Event()
+
+    def stay(self):
+        self.release.wait(30)
+
+    @hookimpl
+    def tracker_check(self):
+        self.stay()
+
+    @hookimpl
+    def tracker_ui_command(self, host, port):
+        self.stay()
+
+    @hookimpl
+    def tracker_read_run(self, run):
+        yield Tag("first", "tag")
+        self.stay()
+
+    @hookimpl
+    def tracker_sync_run(self, run):
+        self.stay()
+
+
+def test_commands_wait_for_a_hook_that_hangs_as_long_as_is_said(monkeypatch):
+    monkeypatch.setattr("trackyard.dispatch._COMMAND_DEADLINE", 0.05)
+    monkeypatch.setattr("trackyard.dispatch._READ_DEADLINE", 0.05)
+    hooks = hooks_of(Stuck())
+    begun = time.monotonic()
+    short = attrs.evolve(RUN, deadline=0.05)
+    try:
+        assert hooks.check() == ["tracker_check: has not returned for 0.05 s"]
+        assert "tracker_ui_command: has not" in hooks.ui_command("host", 1).reason
+        assert "tracker_read_run: has not" in hooks.read_run(RUN).reason
+        assert "tracker_sync_run: has not" in hooks.upload_run(short).reason
+        assert time.monotonic() - begun < 20
+    finally:
+        Stuck.release.set()
+
+
+def test_secrets_of_a_tracker_stay_out_of_its_errors(caplog):
+    error = RuntimeError("401 for key hunter2-hunter2")
+    redactor = Redactor(["hunter2-hunter2"])
+    caplog.set_level("DEBUG", "trackyard")
+    for hook, call in CALLS.items():
+        hooks = TrackerHooks(Raising(hook=hook, error=error), "local", redactor=redactor)
+        assert call(hooks).reason == f"{hook}: RuntimeError: 401 for key ***"
+    for hook in ("tracker_activate_run", "enter", "leave"):
+        hooks = TrackerHooks(Raising(hook=hook, error=error), "local", redactor=redactor)
+        with hooks.activated(RUN):
+            pass
+
+    assert "401 for key ***" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_hooks_give_what_the_tracker_gives():

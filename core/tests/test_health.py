@@ -19,7 +19,7 @@ from trackyard import (
     step,
 )
 from trackyard.config import find_project
-from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import load_description
 from trackyard.health import added_up, health_lines, health_of, joined
 from trackyard.journal.entries import Entry

@@ -8,13 +8,12 @@ import time
 from urllib.parse import quote
 
 import pytest
-from canary import CANARY
 from recorder import Recorder
 
 from trackyard import start_run
 from trackyard.redaction import Redactor
 
-SECRET = CANARY
+SECRET = "s3cret-value-of-ann"
 SHAPE = "AKIA" + "IOSFODNN7EXAMPLE"
 
 

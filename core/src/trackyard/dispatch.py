@@ -6,29 +6,39 @@ cross-cutting plugins. This is the only file that calls hooks, and it alone catc
 
 from __future__ import annotations
 
+import contextvars
 import faulthandler
 import functools
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import current_thread, main_thread
-from typing import Any, Literal
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import pluggy
 
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
-from trackyard.hook_rules import implemented_hooks, marked_functions
+from trackyard.hook_rules import implemented_hooks
+from trackyard.plugin_guards import guarded, is_from_user, reason_of
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
-from trackyard.secret_shapes import without_secrets
 from trackyard.values import to_text
+
+if TYPE_CHECKING:
+    from trackyard.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
 
 NamedPlugins = Sequence[tuple[str, object]]
 RecordFilter = Callable[[Record], Record | None]
+
+# A hook that takes this many times what it is told that it may take is taken to hang.
+_TOLERANCE = 2.0
+# Seconds that a hook may take which a command calls, outside a run's life.
+_COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 
 
 @attrs.frozen
@@ -58,8 +68,13 @@ class TrackerHooks:
         tracker: The flavor's instance.
         name: The tracker's name, for messages.
         plugins: Cross-cutting plugins by name.
-        kill_after: Seconds after which a hook that does not return ends this process; only in a
-            worker process, which serves nothing else.
+        redactor: Keeps the tracker's own secrets out of what its errors say.
+        hook_timeout: Seconds that a hook may take, where its run does not give it more.
+        is_alone: This process serves nothing else, and a hook that hangs ends it.
+
+    Attributes:
+        running: The hook that runs now, or an empty text.
+        overdue_at: Monotonic time from which on that hook is taken to hang, or None.
     """
 
     def __init__(
@@ -67,17 +82,42 @@ class TrackerHooks:
         tracker: object,
         name: str,
         plugins: NamedPlugins = (),
-        kill_after: float | None = None,
+        *,
+        redactor: Redactor | None = None,
+        hook_timeout: float = 30.0,
+        is_alone: bool = False,
     ) -> None:
         self.name = name
-        self._kill_after = kill_after
         self.tracker = tracker
+        self.running = ""
+        self.overdue_at: float | None = None
+        self._redactor = redactor or Redactor()
+        self.hook_timeout = hook_timeout
+        self._is_alone = is_alone
         self._manager = pluggy.PluginManager("trackyard")
         self._manager.add_hookspecs(hookspecs)
         for plugin_name, plugin in plugins:
-            self._manager.register(_guarded(plugin, plugin_name), name=plugin_name)
+            self._manager.register(guarded(plugin, plugin_name), name=plugin_name)
         # Registered last, hence called first, inside the wrappers of all the others.
         self._manager.register(tracker, name=f"experiment tracker {name}")
+
+    @classmethod
+    def of(
+        cls, tracker: Tracker, plugins: NamedPlugins = (), *, is_alone: bool = False
+    ) -> TrackerHooks:
+        """Give the hooks of a new instance of a configured tracker.
+
+        Raises:
+            ConfigError: A field is unknown, missing or of the wrong type.
+        """
+        return cls(
+            tracker.new_instance(),
+            tracker.name,
+            plugins,
+            redactor=tracker.redactor,
+            hook_timeout=tracker.options.hook_timeout,
+            is_alone=is_alone,
+        )
 
     def start_run(self, run: Run) -> Outcome:
         """Start or continue the run; the value is the backend's cursor or None."""
@@ -91,7 +131,7 @@ class TrackerHooks:
         value = self._call("tracker_url", run=run).value
         if not isinstance(value, str) or not value:
             return None
-        return without_secrets(without_credentials(value))
+        return self._redactor.redact(without_credentials(value))
 
     def log(self, run: Run, batch: Batch) -> Outcome:
         """Send a batch."""
@@ -106,18 +146,28 @@ class TrackerHooks:
         return self._call("tracker_fail_run", run=run, failure=failure)
 
     def sync_run(self, run: Run) -> Outcome:
-        """Upload what the SDK kept offline."""
+        """Send what the SDK keeps in files, while the run lives."""
         return self._call("tracker_sync_run", run=run)
 
+    def upload_run(self, run: Run) -> Outcome:
+        """Upload what the SDK kept offline, for a command."""
+        return self._bounded(
+            "tracker_sync_run", run.deadline, lambda: self._call("tracker_sync_run", run=run)
+        )
+
     def read_run(self, run: Run) -> Outcome:
-        """Read the run back from the backend; the value is a list of records."""
-        outcome = self._call("tracker_read_run", run=run)
-        if outcome.kind != "done":
-            return outcome
-        try:
-            return Outcome(value=list(outcome.value or ()))
-        except Exception as error:  # a generator raises when it is read
-            return Outcome("broken", reason=_reason("tracker_read_run", error))
+        """Read the run back from the backend, for a command; the value is a list of records."""
+
+        def read() -> Outcome:
+            outcome = self._call("tracker_read_run", run=run)
+            if outcome.kind != "done":
+                return outcome
+            try:
+                return Outcome(value=list(outcome.value or ()))
+            except Exception as error:  # a generator raises when it is read
+                return Outcome("broken", reason=self._reason("tracker_read_run", error))
+
+        return self._bounded("tracker_read_run", _READ_DEADLINE, read)
 
     @property
     def can_delete(self) -> bool:
@@ -125,20 +175,24 @@ class TrackerHooks:
         return "tracker_delete_run" in implemented_hooks(self.tracker)
 
     def delete_run(self, run: Run) -> Outcome:
-        """Delete the run from the backend."""
-        return self._call("tracker_delete_run", run=run)
+        """Delete the run from the backend, for a command."""
+        hook = "tracker_delete_run"
+        return self._bounded(hook, _COMMAND_DEADLINE, lambda: self._call(hook, run=run))
 
     def check(self) -> list[str]:
-        """Name the tracker's problems; an error is one of them."""
-        outcome = self._call("tracker_check")
+        """Name the tracker's problems, for a command; an error is one of them."""
+        hook = "tracker_check"
+        outcome = self._bounded(hook, _COMMAND_DEADLINE, lambda: self._call(hook))
         if outcome.kind != "done":
             return [outcome.reason]
         answers = (a if isinstance(a, list | tuple) else [a] for a in outcome.value)
-        return [to_text(problem) for answer in answers for problem in answer]
+        return [self._redactor.redact(to_text(problem)) for answer in answers for problem in answer]
 
     def ui_command(self, host: str, port: int | None) -> Outcome:
         """Give the command that serves the tracker's own page; the value is argv or None."""
-        return self._call("tracker_ui_command", host=host, port=port)
+        hook = "tracker_ui_command"
+        call = functools.partial(self._call, hook, host=host, port=port)
+        return self._bounded(hook, _COMMAND_DEADLINE, call)
 
     @contextmanager
     def activated(self, run: Run) -> Iterator[object]:
@@ -147,7 +201,7 @@ class TrackerHooks:
         Neither entering nor leaving raises, and the step's exception never reaches the plugin,
         which could swallow it. Only a real Ctrl-C comes through.
         """
-        outcome = self._call("tracker_activate_run", run=run)
+        outcome = self._call_untimed("tracker_activate_run", run=run)
         manager, entered, native = outcome.value, False, None
         if outcome.reason:
             logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
@@ -167,39 +221,65 @@ class TrackerHooks:
         try:
             yield
         except BaseException as error:  # a plugin's sys.exit() must not end the step either
-            if _is_from_user(error):
+            if is_from_user(error):
                 raise
-            logger.warning("experiment tracker %r: %s", self.name, _reason(hook, error))
+            logger.warning("experiment tracker %r: %s", self.name, self._reason(hook, error))
 
     def _call(self, hook: str, **arguments: Any) -> Outcome:
+        """Call a hook of the worker's, whose clock runs meanwhile."""
+        deadline = arguments["run"].deadline if "run" in arguments else 0.0
+        with self._timed(hook, _TOLERANCE * max(self.hook_timeout, deadline)):
+            return self._call_untimed(hook, **arguments)
+
+    def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:
         try:
-            with _deadly_after(self._kill_after):
-                return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
+            return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
         except RetryLater as error:
-            return Outcome("later", reason=_reason(hook, error), after=_seconds(error))
+            return Outcome("later", reason=self._reason(hook, error), after=_seconds(error))
         except RejectedRecords as error:
             records = getattr(error, "records", ())
-            return Outcome("rejected", reason=_reason(hook, error), records=records)
+            return Outcome("rejected", reason=self._reason(hook, error), records=records)
         except (ConnectionError, TimeoutError) as error:
-            return Outcome("later", reason=_reason(hook, error))
+            return Outcome("later", reason=self._reason(hook, error))
         except BaseException as error:  # sys.exit() in a plugin, too, ends nothing but its call
-            if _is_from_user(error):
+            if is_from_user(error):
                 raise
-            logger.debug("experiment tracker %r: %s failed", self.name, hook, exc_info=True)
-            return Outcome("broken", reason=_reason(hook, error))
+            if logger.isEnabledFor(logging.DEBUG):
+                text = self._redactor.failure(error).traceback
+                logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)
+            return Outcome("broken", reason=self._reason(hook, error))
 
+    @contextmanager
+    def _timed(self, hook: str, seconds: float) -> Iterator[None]:
+        """Let others see since when a hook runs; nothing here ends one that hangs.
 
-@contextmanager
-def _deadly_after(seconds: float | None) -> Iterator[None]:
-    """End the process where a hook takes too long: nothing else stops one that hangs in C."""
-    if seconds is None:
-        yield
-        return
-    faulthandler.dump_traceback_later(seconds, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+        Where this process has no other work it ends itself then, also where the interpreter's
+        lock is never released.
+        """
+        self.running, self.overdue_at = hook, time.monotonic() + seconds
+        if self._is_alone:
+            faulthandler.dump_traceback_later(seconds, exit=True)
+        try:
+            yield
+        finally:
+            if self._is_alone:
+                faulthandler.cancel_dump_traceback_later()
+            self.running, self.overdue_at = "", None
+
+    def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:
+        """Call on a thread of its own, which is left alone if it takes too long."""
+        outcomes: list[Outcome] = []
+        context = contextvars.copy_context()
+        work = functools.partial(context.run, lambda: outcomes.append(call()))
+        thread = Thread(target=work, name=f"trackyard-{self.name}-{hook}", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if outcomes:
+            return outcomes[0]
+        return Outcome("later", reason=f"{hook}: has not returned for {seconds:g} s")
+
+    def _reason(self, hook: str, error: BaseException) -> str:
+        return reason_of(hook, error, self._redactor)
 
 
 def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
@@ -220,7 +300,7 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
             if not callable(given):
                 raise TypeError(f"gave {type(given).__name__}, which is no function")
     except BaseException as error:
-        if _is_from_user(error):
+        if is_from_user(error):
             raise
         names = [name for name, plugin in plugins if _filters(plugin)]
         logger.warning(
@@ -228,7 +308,7 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
             "TRACKYARD_DISABLE_PLUGINS=%s",
             run.name,
             " or ".join(map(repr, names)),
-            _reason("tracker_filter_records", error),
+            reason_of("tracker_filter_records", error),
             ",".join(names),
         )
         return [_drop]
@@ -257,9 +337,9 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
             if not isinstance(filtered, Record):
                 raise TypeError(f"a filter gave {type(filtered).__name__}")
         except BaseException as error:  # a filter runs in the step's thread
-            if _is_from_user(error):
+            if is_from_user(error):
                 raise
-            logger.warning("a record was dropped: %s", _reason("tracker_filter_records", error))
+            logger.warning("a record was dropped: %s", reason_of("tracker_filter_records", error))
             return None
         record = filtered
     return record
@@ -278,104 +358,7 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _reason(hook: str, error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception whose __str__ raises
-        text = "(no message)"
-    return f"{hook}: {type(error).__name__}: {Redactor().redact(text)[:500]}"
-
-
 def _seconds(error: RetryLater) -> float | None:
     """Give `after` where it is a time to wait; a flavor's own subclass may have left it out."""
     after = getattr(error, "after", None)
     return float(after) if isinstance(after, int | float) and after > 0 else None
-
-
-def _is_from_user(error: BaseException) -> bool:
-    """Tell whether this is a real Ctrl-C, which Python raises in the main thread alone."""
-    return isinstance(error, KeyboardInterrupt) and current_thread() is main_thread()
-
-
-def _guarded(plugin: object, name: str) -> object:
-    """Wrap a cross-cutting plugin, so that its errors neither stop nor repeat a delivery."""
-    guarded = type("GuardedPlugin", (), {})()
-    for attribute, function in marked_functions(plugin):
-        method = getattr(plugin, attribute)
-        hook = getattr(hookspecs, function.trackyard_impl.get("specname") or attribute)
-        if function.trackyard_impl.get("wrapper"):
-            guard = _guard_wrapper
-        else:
-            guard = _guard_listener if hook.trackyard_spec["firstresult"] else _guard_call
-        setattr(guarded, attribute, guard(method, name))
-    return guarded
-
-
-def _guard_call(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def call(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return method(*arguments, **keywords)
-        except BaseException as error:
-            _warn_of_plugin(name, method, error)
-            return None
-
-    return call
-
-
-def _guard_listener(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Call a plain function after a hook that has one answer, which is the tracker's to give."""
-    call = _guard_call(method, name)
-
-    @functools.wraps(method)
-    def listen(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
-        result = yield
-        call(*arguments, **keywords)
-        return result
-
-    listen.trackyard_impl = {**call.trackyard_impl, "wrapper": True}  # type: ignore[attr-defined]
-    return listen
-
-
-def _guard_wrapper(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def wrap(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
-        wrapper = method(*arguments, **keywords)
-        try:
-            next(wrapper)
-        except BaseException as error:
-            _warn_of_plugin(name, method, error)
-            return (yield)
-        try:
-            result = yield
-        except BaseException as error:
-            _show_error(wrapper, name, method, error)
-            raise
-        try:
-            wrapper.send(result)
-        except StopIteration as stop:
-            return stop.value
-        except BaseException as error:
-            _warn_of_plugin(name, method, error)
-        return result
-
-    return wrap
-
-
-def _show_error(
-    wrapper: Generator[None, Any, Any], name: str, method: Callable[..., Any], error: BaseException
-) -> None:
-    """Let a wrapper see the hook's error; it cannot hide it."""
-    try:
-        wrapper.throw(error)
-    except StopIteration:
-        return
-    except BaseException as raised:
-        if raised is not error:
-            _warn_of_plugin(name, method, raised)
-
-
-def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException) -> None:
-    if _is_from_user(error):
-        raise error
-    logger.warning("plugin %r: %s", name, _reason(method.__name__, error))

@@ -166,7 +166,7 @@ def _ask(tracker: Tracker, project: Project, answers: dict[str, list[Finding]]) 
     advice = f"type: trackyard experiment-tracker check {tracker.name}"
     try:
         with in_project(project):
-            hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
+            hooks = TrackerHooks.of(tracker, load_plugins()[0])
             problems = hooks.check()
     except TrackyardError as error:
         problems = [str(error)]

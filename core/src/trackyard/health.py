@@ -9,7 +9,7 @@ from typing import Literal
 
 import attrs
 
-from trackyard.delivery.delivery import TrackerReport, report_of
+from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription
 from trackyard.tables import Shown, line

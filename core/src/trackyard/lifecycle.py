@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackyard.config import Project
+from trackyard.delivery.breaker import breaker_of
 from trackyard.delivery.budgets import Budget
-from trackyard.delivery.delivery import TrackerReport
 from trackyard.delivery.remote import worker_process
+from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.worker import Worker
 from trackyard.descriptions import folder_name, is_portable
 from trackyard.errors import RequiredTrackerError
@@ -88,6 +89,7 @@ class RunGroup:
         chosen = _tracked_here(trackers)
         for tracker in chosen:
             worker = self._worker(tracker)
+            worker.look_after()
             self._start_parent(tracker, worker)
             tracked.add_tracker(tracker, worker, self.parent)
         try:
@@ -138,7 +140,8 @@ class RunGroup:
         if self.parent is not None:
             self.parent.finish(failure)
         for worker in self._workers.values():
-            worker.wake()
+            worker.look_after()
+            worker.hurry()
         runs = [*self._runs]
         for tracked in runs:
             for name, delivery in tracked.deliveries.items():
@@ -181,7 +184,7 @@ class RunGroup:
         if not wants_process or not can_move:
             if isolation == "process":
                 logger.warning("experiment tracker %r cannot move to a process", tracker.name)
-            return Worker(tracker.name)
+            return Worker(tracker.name, breaker_of(self._project.root, tracker.name))
         log = self._project.home / "workers" / f"{folder_name(tracker.name)}.log"
         return worker_process(tracker.name, self._project.root, log)
 

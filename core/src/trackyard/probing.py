@@ -153,7 +153,7 @@ class _Probe:
             self._done.set()
 
     def _try_hooks(self) -> None:
-        hooks = TrackerHooks(self._tracker.new_instance(), self._tracker.name, load_plugins()[0])
+        hooks = TrackerHooks.of(self._tracker, load_plugins()[0])
         run = attrs.evolve(new_run(_NAME, _NAME), folder=self._folder, attached=True)
         if not self._stage("check", lambda: _problems(hooks)):
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 
 from trackyard.config import Project
-from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import (
     RunDescription,
     TrackerDescription,

@@ -23,6 +23,11 @@ def _positive(_: Any, __: Any, value: float) -> None:
         raise ValueError(f"must be 0 or more seconds, not {value!r}")
 
 
+def _some_time(_: Any, __: Any, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"must be more than 0 seconds, not {value!r}")
+
+
 def _help(text: str) -> dict[str, str]:
     return {"help": text}
 
@@ -37,6 +42,8 @@ class TrackerOptions:
         isolation: Where its hooks run: `thread`, `process`, or `auto` by the flavor's limits.
         start_timeout, flush_timeout: Seconds that a pipeline run waits at most for its starts
             and for its deliveries on this tracker.
+        hook_timeout: Seconds that one call of a hook may take; one that takes twice as long is
+            taken to hang. Batches with files get a second more for each megabyte.
         rank: `zero` tracks rank 0 of a distributed step alone, `all` tracks every rank.
         labels: What a team sorts its trackers by; backends do not get them.
     """
@@ -53,6 +60,9 @@ class TrackerOptions:
     )
     flush_timeout: float = attrs.field(
         default=10.0, validator=_positive, metadata=_help("Seconds to wait for deliveries at most")
+    )
+    hook_timeout: float = attrs.field(
+        default=30.0, validator=_some_time, metadata=_help("Seconds that one hook may take")
     )
     rank: Literal["zero", "all"] = attrs.field(
         default="zero", metadata=_help("Which ranks of a distributed step are tracked")

@@ -26,8 +26,9 @@ from trackyard.redaction import RedactedKeys, Redactor
 from trackyard.trackers import Tracker
 
 if TYPE_CHECKING:
-    from trackyard.delivery.delivery import Delivery, TrackerReport
+    from trackyard.delivery.delivery import Delivery
     from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+    from trackyard.delivery.reports import TrackerReport
     from trackyard.delivery.worker import Worker
 
     AnyDelivery: TypeAlias = Delivery | RemoteDelivery
@@ -144,7 +145,7 @@ class TrackedRun:
             self.run = attrs.evolve(self.run, parent_id=parent.run.id)
             parent_folder = parent.folder / folder.name
             run = attrs.evolve(run, parent_id=parent.run.id, parent_folder=parent_folder)
-        hooks = TrackerHooks(tracker.new_instance(), tracker.name, self._plugins)
+        hooks = TrackerHooks.of(tracker, self._plugins)
         self._described.append(
             TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 from trackyard.config import Project, in_project
-from trackyard.delivery.delivery import TrackerReport, report_of
+from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, save_state
 from trackyard.descriptions import TrackerDescription, load_description, run_for
 from trackyard.dispatch import TrackerHooks
@@ -80,9 +80,9 @@ def _call(
         tracker = trackers.build(description.name, description.table, description.place)
     except TrackyardError as error:
         return str(error)
-    hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
+    hooks = TrackerHooks.of(tracker, load_plugins()[0])
     with in_project(project):
-        outcome = hooks.sync_run(run)
+        outcome = hooks.upload_run(run)
         if outcome.kind != "done":
             return outcome.reason
         state = load_state(run.folder)

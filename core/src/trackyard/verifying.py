@@ -17,7 +17,8 @@ import attrs
 from trackyard.comparing import Difference, differences
 from trackyard.config import Project, in_project
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.delivery import records_of, report_of
+from trackyard.delivery.intake import records_of
+from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import TrackerDescription, run_for
 from trackyard.dispatch import TrackerHooks
@@ -113,7 +114,7 @@ def _read_back(
         raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
     attached = run_for(run.description, description, run.folder)
     attached = attrs.evolve(attached, attached=True, deadline=_DEADLINE)
-    hooks = TrackerHooks(tracker.new_instance(), tracker.name, load_plugins()[0])
+    hooks = TrackerHooks.of(tracker, load_plugins()[0])
     with in_project(project):
         outcome = hooks.read_run(attached)
     if outcome.kind != "done":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from canary import CANARY
 from checked import Away, Deaf, Deleting, Forgetful, Offline, Stuck, Troubled
 from click.testing import CliRunner
 from recorder import Recorder
@@ -62,7 +61,7 @@ def test_deletion_that_fails_is_said(project):
 
 def test_backend_that_is_away_is_named_without_the_secret(project, monkeypatch):
     project.add_tracker("local", Away, token="env:TOKEN")
-    monkeypatch.setenv("TOKEN", CANARY)
+    monkeypatch.setenv("TOKEN", "very-secret-token")
     result = check()
 
     assert result.exit_code == 1

@@ -25,7 +25,7 @@ def ui(name: str | None, host: str, port: int | None) -> None:
             "the active stack has no experiment tracker; type: pip install trackyard-mlflow"
         )
     tracker = trackers.select(name or names[0])[0]
-    hooks = TrackerHooks(tracker.new_instance(), tracker.name)
+    hooks = TrackerHooks.of(tracker)
     outcome = hooks.ui_command(host, port)
     if outcome.reason:
         raise TrackyardError(f"experiment tracker {tracker.name!r}: {outcome.reason}")

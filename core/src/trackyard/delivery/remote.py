@@ -19,8 +19,8 @@ from typing import Any
 
 import attrs
 
-from trackyard.delivery.delivery import HOOK_DEADLINE, TrackerReport, report_of
 from trackyard.delivery.messages import messages_from, send_message
+from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state
 from trackyard.dispatch import TrackerHooks
 from trackyard.flavors import capabilities_of
@@ -54,6 +54,7 @@ class RemoteDelivery:
         self.retry_failed = Event()
         self.url: str | None = None
         self.problem = ""
+        self.delivered = 0
         self.hurry = hurry
         self._run = run
         self._start_timeout = start_timeout
@@ -61,13 +62,14 @@ class RemoteDelivery:
     @property
     def run(self) -> Run:
         """The run as the next hook gets it."""
-        deadline = HOOK_DEADLINE if self.started.is_set() else self._start_timeout
+        deadline = self.hooks.hook_timeout if self.started.is_set() else self._start_timeout
         return attrs.evolve(self._run, deadline=deadline)
 
     def take(self, event: dict[str, Any]) -> None:
         """Note what the worker says of this run."""
         self.url = event.get("url") or self.url
         self.problem = event.get("problem", "")
+        self.delivered = event.get("delivered", self.delivered)
         for name in event["facts"]:
             getattr(self, name).set()
 
@@ -87,10 +89,16 @@ class WorkerProcess:
         name: The tracker's name.
         project_root: The project's folder.
         log: File for what the SDK writes to its standard output and error.
+        is_attached: It continues runs of other processes.
     """
 
-    def __init__(self, name: str, project_root: Path, log: Path) -> None:
+    def __init__(
+        self, name: str, project_root: Path, log: Path, *, is_attached: bool = False
+    ) -> None:
         self.name = name
+        self.changed = Event()  # set whenever something has come of a run
+        self._is_attached = is_attached
+        self._is_stopping = False
         self._project_root = project_root
         self._log = log
         self._deliveries: dict[str, RemoteDelivery] = {}
@@ -99,6 +107,7 @@ class WorkerProcess:
         self._environment: dict[str, str] = {}  # as the process has it
         self._deaths = 0
         self._lock = Lock()
+        self._listener: Thread | None = None
 
     def carry(
         self,
@@ -119,7 +128,14 @@ class WorkerProcess:
         return delivery
 
     def wake(self) -> None:
-        """Nothing: `hurry` has said it."""
+        """Nothing: `hurry` of each delivery has said it."""
+
+    def hurry(self) -> None:
+        """Try a tracker that fails once more, as soon as the backend allows: someone waits."""
+        self._say({"hurry": None})
+
+    def look_after(self) -> None:
+        """Nothing: a process that hangs ends itself."""
 
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - as `Worker` has it
         """Forget what has ended; the process lives on for the next run."""
@@ -127,6 +143,17 @@ class WorkerProcess:
             ended = [id_ for id_, d in self._deliveries.items() if d.ended.is_set()]
             for id_ in ended:
                 del self._deliveries[id_]
+
+    def stop(self) -> None:
+        """End the process for good, whatever it has not delivered; nobody waits for a hook."""
+        with self._lock:
+            self._is_stopping = True
+            if self._process is None:
+                return
+            self._say({"stop": True})
+        if self._listener is not None:
+            self._listener.join(1.0)
+        self.kill()
 
     def kill(self) -> None:
         """End the process at once; it is started again for what has not ended."""
@@ -147,12 +174,14 @@ class WorkerProcess:
         for delivery in self._deliveries.values():
             if not delivery.ended.is_set():
                 self._say_carry(delivery)
-        Thread(
+        self._listener = Thread(
             target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
-        ).start()
+        )
+        self._listener.start()
 
     def _say_carry(self, delivery: RemoteDelivery) -> None:
         message: dict[str, Any] = {"carry": str(delivery.run.folder)}
+        message["attached"] = self._is_attached
         environment = own_environment()
         if environment != self._environment:
             self._environment = message["environment"] = environment
@@ -178,9 +207,11 @@ class WorkerProcess:
                 delivery.take(event)
                 if delivery.ended.is_set():
                     self._deaths = 0
+                self.changed.set()
         os.close(events)
         with self._lock:
             self._start_again()
+        self.changed.set()
 
     def _start_again(self) -> None:
         if self._commands is not None:
@@ -189,15 +220,21 @@ class WorkerProcess:
         if self._process is not None:
             os.waitpid(self._process, 0)
             self._process = None
+        if self._is_stopping:
+            return
         self._deaths += 1
         if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
             return
+        how = "hung and was killed" if _says_that_it_hung(self._log) else "died"
         if self._deaths > _MOST_DEATHS:
-            self._give_up(f"its worker process died {self._deaths} times; see {self._log}")
+            self._give_up(f"its worker process {how} {self._deaths} times; see {self._log}")
             return
         logger.warning(
-            "experiment tracker %r: its worker process died and is started again", self.name
+            "experiment tracker %r: its worker process %s and is started again", self.name, how
         )
+        for delivery in self._deliveries.values():
+            if not delivery.ended.is_set():
+                delivery.problem = f"its worker process {how}"
         time.sleep(0.1 * self._deaths)
         self._start()
 
@@ -206,6 +243,16 @@ class WorkerProcess:
             delivery.problem = problem
             delivery.start_settled.set()
             delivery.retry_failed.set()
+
+
+def _says_that_it_hung(log: Path) -> bool:
+    """Look for what `faulthandler` writes before it ends a process whose hook takes too long."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
+            return b"Timeout (" in file.read()
+    except OSError:
+        return False
 
 
 # Worker processes live as long as the process that they serve; a forked child has its own.

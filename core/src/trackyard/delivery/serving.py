@@ -2,7 +2,8 @@
 
     python -m trackyard.delivery.serving RUNNER < commands > events
 
-It ends with its runner. What is not delivered then is left to the watchdog or to sync.
+Where its runner dies, the watchdog ends its runs and this process, which has the SDK imported
+already, delivers them; it goes on for a minute at most.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,14 @@ from trackyard.delivery.worker import Worker
 from trackyard.descriptions import load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import TrackyardError
+from trackyard.journal.ending import find_end
 from trackyard.plugins import load_plugins
 from trackyard.trackers import Trackers
 
-# A hook that takes longer than this many seconds is taken to hang: the process ends itself, also
-# when the interpreter's lock is never released, and its runner starts another one.
-KILL_AFTER = 60.0
 # Seconds without a run after which it ends; the runner starts it anew when it needs it again.
 IDLE_AFTER = 60.0
+# Seconds for which it outlives its runner to deliver what is left.
+OUTLIVE = 60.0
 
 
 def main() -> None:
@@ -48,14 +50,17 @@ def main() -> None:
     server = _Server(Path(first["project"]), first["tracker"], events)
     idle.server = server
     for command in lines:
+        if "stop" in command:
+            os._exit(0)  # whatever hook is running
+        if "environment" in command:
+            os.environ.clear()
+            os.environ.update(command["environment"])
         if "carry" in command:
-            if "environment" in command:
-                os.environ.clear()
-                os.environ.update(command["environment"])
-            server.carry(Path(command["carry"]))
+            server.carry(Path(command["carry"]), is_attached=command["attached"])
         else:
             server.hurry(command["hurry"])
-    os._exit(0)  # whatever hook is running: its runner has gone
+    server.outlive_runner()
+    os._exit(0)
 
 
 class _Idleness:
@@ -81,15 +86,15 @@ class _Server:
         self._deliveries: dict[str, Delivery] = {}
         self._said: dict[str, dict[str, Any]] = {}
 
-    def carry(self, folder: Path) -> None:
+    def carry(self, folder: Path, *, is_attached: bool) -> None:
         """Deliver the run whose folder for this tracker is given."""
         run_id = folder.parent.name
         try:
-            delivery = self._new_delivery(folder)
+            delivery = self._new_delivery(folder, is_attached)
         except TrackyardError as error:
             facts = ["start_settled", "retry_failed"]
             message = {"run": run_id, "url": None, "problem": str(error), "facts": facts}
-            send_message(self._events, message)
+            self._send(message)
             return
         self._deliveries[run_id] = delivery
         self._worker.add(delivery)
@@ -98,22 +103,40 @@ class _Server:
         """Tell whether a run has not ended."""
         return bool(self._deliveries)
 
-    def hurry(self, run_id: str) -> None:
-        """Do the next thing of a run at once."""
+    def outlive_runner(self) -> None:
+        """Deliver what is left, where a watchdog is there to end the runs of the dead."""
+        if os.environ.get("TRACKYARD_WATCHDOG") == "0":
+            return
+        give_up_at = time.monotonic() + OUTLIVE
+        told: set[str] = set()
+        while self.has_work() and time.monotonic() < give_up_at:
+            for id_, delivery in list(self._deliveries.items()):
+                if id_ not in told and find_end(delivery.run.folder.parent) is not None:
+                    told.add(id_)
+                    self.hurry(id_)
+            time.sleep(0.1)
+
+    def hurry(self, run_id: str | None) -> None:
+        """Do the next thing of a run at once; without one, try a tracker that fails."""
+        if run_id is None:
+            self._worker.hurry()
         if run_id in self._deliveries:
             self._deliveries[run_id].hurry()
             self._worker.wake()
 
-    def _new_delivery(self, folder: Path) -> Delivery:
+    def _new_delivery(self, folder: Path, is_attached: bool) -> Delivery:
         description = load_description(folder.parent)
         if description is None:
             raise TrackyardError(f"{folder.parent}: the run's description cannot be read")
         tracker = next(t for t in description.trackers if t.name == self._tracker)
         built = self._trackers.build(tracker.name, tracker.table, tracker.place)
-        run = attrs.evolve(run_for(description, tracker, folder.parent), attached=False)
-        hooks = TrackerHooks(built.new_instance(), built.name, self._plugins, KILL_AFTER)
+        run = attrs.evolve(run_for(description, tracker, folder.parent), attached=is_attached)
+        # A hook that hangs ends this process, and its runner starts another one.
+        hooks = TrackerHooks.of(built, self._plugins, is_alone=True)
         all_ranks = built.options.rank == "all"
-        return Delivery(hooks, run, built.options.start_timeout, self._say, all_ranks)
+        timeout = built.options.start_timeout
+        breaker = self._worker.breaker
+        return Delivery(hooks, run, timeout, breaker, on_change=self._say, all_ranks=all_ranks)
 
     def _say(self, delivery: Delivery) -> None:
         """Tell the runner what has changed."""
@@ -122,14 +145,19 @@ class _Server:
             "run": delivery.run.id,
             "url": delivery.url,
             "problem": delivery.problem,
+            "delivered": delivery.state.delivered,
             "facts": [name for name in facts if getattr(delivery, name).is_set()],
         }
         if self._said.get(delivery.run.id) != message:
             self._said[delivery.run.id] = message
-            send_message(self._events, message)
+            self._send(message)
         if delivery.ended.is_set():
             self._deliveries.pop(delivery.run.id, None)
             self._said.pop(delivery.run.id, None)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):  # its runner has gone
+            send_message(self._events, message)
 
 
 class _EventHandler(logging.Handler):
@@ -140,7 +168,8 @@ class _EventHandler(logging.Handler):
         self._events = events
 
     def emit(self, record: logging.LogRecord) -> None:
-        send_message(self._events, {"log": record.getMessage(), "level": record.levelno})
+        with suppress(OSError):
+            send_message(self._events, {"log": record.getMessage(), "level": record.levelno})
 
 
 if __name__ == "__main__":

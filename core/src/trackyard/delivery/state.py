@@ -20,22 +20,31 @@ class DeliveryState:
 
     Attributes:
         cursor: For each writer of the journal the last sequence number that the tracker has.
+        number: How many records that is, as they are counted for the tracker.
+        plan: What is being sent: writers and last sequence numbers, in their order. It is noted
+            for a backend that keeps a cursor, so that the same records get the same numbers again.
         is_ended: The tracker has the run's end, and with it everything.
+        is_end_sent: It has the end, and perhaps not all records.
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
         lost: How many entries of the journal were damaged or never written, up to the cursor.
+        abandoned: Hooks that hung, and whose thread was left alone.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
     """
 
     cursor: dict[str, int] = attrs.field(factory=dict)
+    number: int = 0
+    plan: list[tuple[str, int]] = attrs.field(factory=list)
     is_ended: bool = False
+    is_end_sent: bool = False
     is_kept_offline: bool = False
     url: str | None = None
     delivered: int = 0
     quarantined: int = 0
     lost: int = 0
+    abandoned: int = 0
     changes: dict[str, int] = attrs.field(factory=dict)
     problem: str = ""
 
@@ -48,7 +57,9 @@ def load_state(folder: Path) -> DeliveryState:
     try:
         values: dict[str, Any] = json.loads((folder / "delivery.json").read_text(encoding="utf-8"))
         known = {field.name for field in attrs.fields(DeliveryState)}
-        return DeliveryState(**{key: value for key, value in values.items() if key in known})
+        state = DeliveryState(**{key: value for key, value in values.items() if key in known})
+        state.plan = [(str(writer), int(last)) for writer, last in state.plan]
+        return state
     except (OSError, ValueError, TypeError, AttributeError):
         return DeliveryState()
 

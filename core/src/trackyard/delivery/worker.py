@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 
+from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.delivery import GATHER, Delivery
 from trackyard.dispatch import TrackerHooks
 from trackyard.records import Run
 
 logger = logging.getLogger("trackyard")
+
+# So many threads of a tracker are left alone in hooks that hang; then it gets no more of them.
+_MOST_ABANDONED = 3
 
 
 class Worker:
@@ -18,42 +22,73 @@ class Worker:
 
     Starts go before everything else, so that a step's URL does not wait for another step's
     backlog, except where the flavor can hold one run at a time: there each run waits for the end
-    of the one before it.
+    of the one before it. A thread that hangs in a hook is left alone, and another one goes on
+    with the other runs.
 
     Args:
         name: The tracker's name.
+        breaker: What lets its runs wait together while it fails.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, breaker: Breaker | None = None) -> None:
         self.name = name
+        self.breaker = breaker or Breaker()
         self._deliveries: list[Delivery] = []
         self._changed = Condition()
         self._closing = False
         self._thread: Thread | None = None
+        self._serving: Delivery | None = None
 
     def carry(
         self, hooks: TrackerHooks, run: Run, start_timeout: float, *, all_ranks: bool = False
     ) -> Delivery:
         """Serve one more run."""
-        delivery = Delivery(hooks, run, start_timeout, all_ranks=all_ranks)
+        delivery = Delivery(hooks, run, start_timeout, self.breaker, all_ranks=all_ranks)
         self.add(delivery)
         return delivery
 
     def add(self, delivery: Delivery) -> None:
         """Serve one more run."""
         with self._changed:
+            if self.breaker.abandoned >= _MOST_ABANDONED:
+                delivery.abandon(self.breaker.problem)
+                return
             self._deliveries.append(delivery)
             if self._thread is None:
-                self._thread = Thread(
-                    target=self._serve, name=f"trackyard-{self.name}", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
+                self._start()
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Look for work now."""
         with self._changed:
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """Try a tracker that fails once more, as soon as the backend allows: someone waits."""
+        self.breaker.hurry()
+        self.wake()
+
+    def look_after(self) -> None:
+        """Leave a thread alone that hangs in a hook; the runner calls it every now and then."""
+        with self._changed:
+            stuck = self._serving
+            overdue_at = stuck.hooks.overdue_at if stuck is not None else None
+            if stuck is None or overdue_at is None or time.monotonic() < overdue_at:
+                return
+            problem = f"{stuck.hooks.running} hangs; its thread is left alone"
+            logger.warning("experiment tracker %r: %s", self.name, problem)
+            self.breaker.abandoned += 1
+            self.breaker.failed(problem)
+            self.breaker.has_served()
+            self._serving = None
+            if stuck in self._deliveries:
+                self._deliveries.remove(stuck)
+            stuck.abandon(problem)
+            if self.breaker.abandoned >= _MOST_ABANDONED:
+                for delivery in self._deliveries:
+                    delivery.abandon(problem)
+                self._deliveries.clear()
+            self._start()
 
     def close(self, timeout: float = 0.0) -> None:
         """Stop when the call that is running returns.
@@ -63,12 +98,17 @@ class Worker:
         """
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout)
 
+    def _start(self) -> None:
+        # Assigned first: a thread that is not the worker's any more ends itself.
+        self._thread = Thread(target=self._serve, name=f"trackyard-{self.name}", daemon=True)
+        self._thread.start()
+
     def _serve(self) -> None:
-        while not self._closing:
+        while not self._closing and self._thread is current_thread():
             try:
                 self._serve_one()
             except Exception:
@@ -79,18 +119,33 @@ class Worker:
     def _serve_one(self) -> None:
         now = time.monotonic()
         delivery = self._next(now)
-        if delivery is not None:
-            delivery.advance()
+        if delivery is not None and self.breaker.lets_through():
+            self._serving = delivery
+            try:
+                delivery.advance()
+            finally:
+                if self._thread is current_thread():  # else another one serves by now
+                    self._serving = None
+                    self.breaker.has_served()
             return
+        if delivery is not None:
+            self._postpone()
         with self._changed:
-            if self._closing or self._next(time.monotonic()) is not None:
-                return
-            dues = [due for d in self._deliveries if (due := d.due()) is not None]
-            if dues:
-                # A log call wakes nobody, which keeps it cheap: look again soon.
-                self._changed.wait(min(GATHER, max(0.001, min(dues) - now)))
-            else:
-                self._changed.wait()
+            if not self._closing:
+                self._changed.wait(self._pause(now))
+
+    def _pause(self, now: float) -> float | None:
+        """Give the seconds until there may be work. A log call wakes nobody: look again soon."""
+        dues = [due for d in self._deliveries if (due := d.due()) is not None]
+        if not dues:
+            return None
+        due = max(min(dues), self.breaker.due() if self.breaker.is_open else 0.0)
+        return min(GATHER, max(0.001, due - now))
+
+    def _postpone(self) -> None:
+        problem = self.breaker.problem
+        for delivery in list(self._deliveries):
+            delivery.postpone(problem)
 
     def _next(self, now: float) -> Delivery | None:
         waiting = []

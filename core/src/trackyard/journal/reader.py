@@ -130,15 +130,20 @@ class JournalReader:
         return sorted(number for owner, number in self._files() if owner == writer)
 
     def _files(self) -> list[tuple[str, int]]:
-        try:
-            names = [path.name for path in self._folder.iterdir()]
-        except OSError:
-            return []
-        matches = (_SEGMENT.fullmatch(name) for name in names)
-        return [(match["writer"], int(match["number"])) for match in matches if match]
+        return segments_of(self._folder)
 
     def _path(self, writer: str, segment: int) -> Path:
         return self._folder / f"{writer}.{segment:06d}.tyj"
+
+
+def segments_of(folder: Path) -> list[tuple[str, int]]:
+    """Give the segments in a run's folder: writers and numbers."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+    matches = (_SEGMENT.fullmatch(name) for name in names)
+    return [(match["writer"], int(match["number"])) for match in matches if match]
 
 
 def is_alive(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import attrs
 
-from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.reports import TrackerReport
 from trackyard.health import health_lines, joined
 from trackyard.pipelines.live import LiveLines
 

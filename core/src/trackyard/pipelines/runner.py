@@ -15,7 +15,7 @@ import attrs
 
 from trackyard.artifacts import StoredOutput
 from trackyard.config import Project
-from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.reports import TrackerReport
 from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import termination_as_exit

@@ -22,7 +22,7 @@ import attrs
 from trackyard.blocks import start_run
 from trackyard.config import Project, find_project, in_project
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.delivery import TrackerReport
+from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import TrackerDescription, folder_name, load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.flavors import capabilities_of

@@ -1,0 +1,97 @@
+"""When does a tracker that keeps failing get a rest, for all of its runs together?"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from threading import Lock
+
+from trackyard.delivery.budgets import Backoff
+
+# So many failures in a row, of whichever runs, open it.
+_MOST_FAILURES = 3
+
+
+class Breaker:
+    """A circuit breaker: closed while a tracker works, open after failures in a row.
+
+    While it is open no run of the tracker is served, but for one probe at a time, after growing
+    pauses. A probe that succeeds closes it, and all runs go on at once. A backend that says how
+    long to wait (`Retry-After`) is left alone for so long by every run.
+
+    Source: "Release It!", Michael Nygard, 2007.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.abandoned = 0  # threads that were left alone in a hook of this tracker
+        self._lock = Lock()
+        self._failures = 0
+        self._backoff = Backoff()
+        self._open_until = 0.0
+        self._not_before = 0.0  # what the backend itself asked for
+        self._is_probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether runs have to wait, or one of them is trying."""
+        return self._failures >= _MOST_FAILURES or time.monotonic() < self._not_before
+
+    def due(self) -> float:
+        """Give the monotonic time before which no hook is called."""
+        return max(self._open_until, self._not_before)
+
+    def lets_through(self) -> bool:
+        """Tell whether a run may be served now; where it is open, as the one probe."""
+        with self._lock:
+            if time.monotonic() < self._not_before:
+                return False
+            if self._failures < _MOST_FAILURES:
+                return True
+            if self._is_probing or time.monotonic() < self._open_until:
+                return False
+            self._is_probing = True
+            return True
+
+    def has_served(self) -> None:
+        """Let the next probe through: the one before has come back."""
+        self._is_probing = False
+
+    def failed(self, problem: str, after: float | None = None) -> None:
+        """Count a failure.
+
+        Args:
+            problem: What went wrong, as one line.
+            after: Seconds that the backend asked to be left alone for.
+        """
+        with self._lock:
+            self.problem = problem
+            self._failures += 1
+            now = time.monotonic()
+            delay = self._backoff.delay(after)
+            if after:
+                self._not_before = now + delay
+            if self._failures >= _MOST_FAILURES:
+                self._open_until = now + delay
+
+    def succeeded(self) -> None:
+        """Close it: the tracker works."""
+        with self._lock:
+            self.problem = ""
+            self._failures = 0
+            self._open_until = self._not_before = 0.0
+            self._backoff.reset()
+
+    def hurry(self) -> None:
+        """Let the next probe through as soon as the backend allows: someone waits for it."""
+        self._open_until = self._not_before
+
+
+# Runs of a tracker share one for as long as their process lives; a forked child has its own.
+_breakers: dict[tuple[int, Path, str], Breaker] = {}
+
+
+def breaker_of(project_root: Path, tracker: str) -> Breaker:
+    """Give this process's breaker for a tracker of a project."""
+    return _breakers.setdefault((os.getpid(), project_root, tracker), Breaker())
