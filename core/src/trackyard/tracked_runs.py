@@ -78,14 +78,20 @@ class TrackedRun:
         self.redactor = redactor
         self.deliveries: dict[str, AnyDelivery] = {}
         self.native_runs: dict[str, object] = {}
-        self.last_metrics: dict[str, float] = {}
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
         self._plugins = plugins
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
+        # Stands in training loops, where one more call in between would be felt.
+        self.append_metrics = self._append_metrics if self._filters else self.journal.append_metrics
         self._hidden: set[str] = set()
         self._has_ended = False
+
+    @property
+    def last_metrics(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return self.journal.last_metrics
 
     @property
     def urls(self) -> dict[str, str]:
@@ -111,8 +117,6 @@ class TrackedRun:
             data = dict(self._redacted(key, value) for key, value in entry.data.items())
             entry = entry._replace(data=data)
         self.journal.append(entry)
-        if entry.kind == "metrics":
-            self.last_metrics.update(entry.data)
 
     def _redacted(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
         """Redact a param or tag; say once of each key that it hides its value."""
@@ -122,19 +126,10 @@ class TrackedRun:
             logger.warning("%r looks like a secret: its value is not kept", redacted_key)
         return redacted_key, redacted
 
-    def append_metrics(
-        self,
-        timestamp: int,
-        step: float | None,
-        metrics: dict[str, float],
-        are_finite: bool = False,
+    def _append_metrics(
+        self, timestamp: int, step: float | None, metrics: dict[str, float], _: bool = False
     ) -> None:
-        """Journal numbers of one moment: the call that stands in training loops."""
-        if self._filters:
-            self.append(Entry("metrics", timestamp, step, metrics))
-        else:
-            self.journal.append_metrics(timestamp, step, metrics, are_finite)
-            self.last_metrics |= metrics
+        self.append(Entry("metrics", timestamp, step, metrics))
 
     def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
         """Begin to carry the run to a tracker."""

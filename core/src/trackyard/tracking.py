@@ -26,6 +26,8 @@ from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 
 logger = logging.getLogger("trackyard")
 
+_SAFE = 2**63 - 1  # steps between are kept as they are
+
 # What a disk says that cannot keep a file: this counts as a loss, a wrong call does not.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -88,8 +90,9 @@ class ActiveRun:
         if number is None:
             self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
         elif not self._is_disabled:
-            is_finite = number - number == 0.0
-            self._append_metrics(time_ns(), to_step(step), {text: number}, is_finite)
+            if type(step) is not int or not -_SAFE < step < _SAFE:
+                step = to_step(step)
+            self._append_metrics(time_ns(), step, {text: number}, number - number == 0.0)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log several numbers of the same moment and step."""
@@ -306,7 +309,10 @@ def redactor_of(trackers: list[Tracker]) -> Redactor:
 
 def log_metric(key: str, value: Any, step: Any = None) -> None:
     """Log one number; see `ActiveRun.log_metric`."""
-    current_run().log_metric(key, value, step)
+    run = _current.get()  # as `current_run` does: one call less in a training loop
+    if run is None or run not in _active:
+        run = current_run()
+    run.log_metric(key, value, step)
 
 
 def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:

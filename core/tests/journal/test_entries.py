@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackyard.journal.entries import Entry, decode_entry, encode_entry, encode_metrics
+from trackyard.journal.entries import Entry, decode_entry, encode_entry
 from trackyard.records import Failure
 
 FOLDER = Path("/nowhere/run")
@@ -31,13 +31,6 @@ def test_metrics_come_back_exactly(metrics, step, timestamp):
     entry = Entry("metrics", timestamp, step, metrics)
 
     assert there_and_back(entry) == entry
-    assert (
-        decode_entry(
-            encode_metrics(timestamp, step, metrics, all(map(math.isfinite, metrics.values()))),
-            FOLDER,
-        )
-        == entry
-    )
 
 
 def test_not_a_number_and_infinities_come_back():

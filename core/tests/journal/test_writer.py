@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -9,12 +10,15 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
@@ -440,3 +444,20 @@ def test_too_many_open_files_cost_counted_entries(tmp_path, caplog):
 
     assert writer.dropped == 1
     assert "Too many open files" in caplog.text
+
+
+@given(
+    st.dictionaries(st.text(), st.floats(), min_size=1, max_size=5),
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(0, 2**62),
+)
+def test_the_quick_call_writes_what_the_other_writes(metrics, step, timestamp):
+    with tempfile.TemporaryDirectory() as folder:
+        writer = JournalWriter(Path(folder) / "run")
+        are_finite = all(map(math.isfinite, metrics.values()))
+        writer.append_metrics(timestamp, step, metrics, are_finite)
+        writer.append(Entry("metrics", timestamp, step, metrics))
+        writer.close()
+        quick, other = read_all(Path(folder) / "run")
+
+    assert repr(quick) == repr(other) == repr(Entry("metrics", timestamp, step, metrics))

@@ -16,7 +16,8 @@ from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Reco
 EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
-_encode = msgspec.json.Encoder().encode
+# Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
+encode_plain = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 # JSON has no name for these.
 _ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -53,18 +54,6 @@ class Entry(NamedTuple):
                 return []
 
 
-def encode_metrics(
-    timestamp: int, step: float | None, metrics: dict[str, float], are_finite: bool
-) -> bytes:
-    """Write numbers of one moment, as `encode_entry` does, without the entry in between."""
-    if are_finite:
-        try:
-            return _encode(("metrics", timestamp, step, metrics))
-        except UnicodeEncodeError:
-            pass
-    return encode_entry(Entry("metrics", timestamp, step, metrics))
-
-
 def encode_entry(entry: Entry) -> bytes:
     """Write an entry as one line of JSON, without its line end; it never raises for odd text.
 
@@ -79,7 +68,7 @@ def encode_entry(entry: Entry) -> bytes:
     elif isinstance(data, Failure):
         data = attrs.asdict(data)
     try:
-        return _encode((entry.kind, entry.timestamp, entry.step, data))
+        return encode_plain((entry.kind, entry.timestamp, entry.step, data))
     except (UnicodeEncodeError, msgspec.ValidationError, TypeError, OverflowError, ValueError):
         # Lone surrogates: the standard library writes them as escapes.
         return json.dumps((entry.kind, entry.timestamp, entry.step, data), default=str).encode()
@@ -98,7 +87,7 @@ def encode_artifact(entry: Entry, blob: Blob) -> bytes:
 
 def encode_reference(blob: Blob) -> bytes:
     """Write what stands in the journal for an entry that is stored as a blob."""
-    return _encode(("blob", 0, None, {"sha256": blob.sha256, "size": blob.size}))
+    return encode_plain(("blob", 0, None, {"sha256": blob.sha256, "size": blob.size}))
 
 
 def is_header(payload: bytes) -> bool:

@@ -27,7 +27,7 @@ from trackyard.journal.entries import (
     Entry,
     encode_artifact,
     encode_entry,
-    encode_metrics,
+    encode_plain,
     encode_reference,
     is_header,
 )
@@ -65,6 +65,7 @@ class JournalWriter:
         self, folder: Path, role: str = "r0", options: JournalOptions | None = None
     ) -> None:
         self.dropped = 0
+        self.last_metrics: dict[str, float] = {}
         self._folder = folder
         self._role = role
         self._options = options or JournalOptions()
@@ -109,6 +110,8 @@ class JournalWriter:
 
         The file of an artifact is copied, or moved where it lies in `blobs.staging`.
         """
+        if entry.kind == "metrics":
+            self.last_metrics.update(entry.data)
         if entry.kind != "artifact":
             self._append(encode_entry(entry))
             return
@@ -134,7 +137,15 @@ class JournalWriter:
             metrics: The numbers.
             are_finite: None of them is NaN or infinite, for which JSON has no name.
         """
-        self._append(encode_metrics(timestamp, step, metrics, are_finite))
+        if are_finite:
+            try:
+                payload = encode_plain(("metrics", timestamp, step, metrics))
+            except UnicodeEncodeError:
+                payload = encode_entry(Entry("metrics", timestamp, step, metrics))
+        else:
+            payload = encode_entry(Entry("metrics", timestamp, step, metrics))
+        self._append(payload)
+        self.last_metrics.update(metrics)
 
     def append_end(self, entry: Entry) -> None:
         """Write the run's end, for which space was reserved, and a count of what was dropped."""
@@ -197,7 +208,9 @@ class JournalWriter:
             try:
                 sequence, offset = self._next
                 segment = self._segment
-                end = segment.write(sequence, payload, offset, reserve) if segment else 0
+                end = 0
+                if segment is not None:
+                    end = segment.write(sequence, payload, offset, reserve)
                 if end:
                     # One assignment: a Ctrl-C between two would give the next entry this number.
                     self._next = sequence + 1, end
