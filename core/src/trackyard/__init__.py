@@ -18,11 +18,14 @@ if TYPE_CHECKING:
         RequiredTrackerError,
         RetryLater,
         RunNotFoundError,
+        StepCrashedError,
+        StepError,
         TrackyardError,
     )
     from trackyard.flavors import Secret, flavor, secret
     from trackyard.hookspecs import hookimpl
     from trackyard.import_hooks import after_import
+    from trackyard.interruption import StepTimeoutError
     from trackyard.pipelines import Pipeline, Step, pipeline, step
     from trackyard.process_state import KEEP, process_values
     from trackyard.records import (
@@ -72,11 +75,14 @@ _HOMES = {
         "RequiredTrackerError",
         "RetryLater",
         "RunNotFoundError",
+        "StepCrashedError",
+        "StepError",
         "TrackyardError",
     ),
     "flavors": ("Secret", "flavor", "secret"),
     "hookspecs": ("hookimpl",),
     "import_hooks": ("after_import",),
+    "interruption": ("StepTimeoutError",),
     "pipelines": ("Pipeline", "Step", "pipeline", "step"),
     "process_state": ("KEEP", "process_values"),
     "records": (
@@ -133,6 +139,9 @@ __all__ = [
     "RunNotFoundError",
     "Secret",
     "Step",
+    "StepCrashedError",
+    "StepError",
+    "StepTimeoutError",
     "Tag",
     "TrackyardError",
     "after_import",

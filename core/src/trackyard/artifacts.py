@@ -75,6 +75,17 @@ class ArtifactStore:
             f"{type(problem).__name__}: {problem}"
         ) from problem
 
+    def trust(self, stored: StoredOutput) -> None:
+        """Load this even if it is a pickle: this pipeline run has made it, in another process."""
+        self._own_digests.add(stored.sha256)
+
+    def exists(self, stored: StoredOutput) -> bool:
+        """Tell whether a value is still there."""
+        try:
+            return bool(self._file_system.exists(self._path(stored.uri)))
+        except Exception:  # each file system has errors of its own
+            return False
+
     def load(self, stored: StoredOutput) -> Any:
         """Load a value.
 

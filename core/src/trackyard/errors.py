@@ -25,6 +25,14 @@ class PipelineError(TrackyardError):
     """A pipeline cannot run as it is written; nothing of it was run."""
 
 
+class StepError(TrackyardError):
+    """What a step raised in another process, where the exception itself cannot travel."""
+
+
+class StepCrashedError(TrackyardError):
+    """The process or machine that ran a step has died."""
+
+
 class OutputError(TrackyardError):
     """A step's output could not be stored or loaded."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, get_ident, main_thread
 from types import FrameType
+
+_AGAIN_AFTER = 5.0  # seconds
 
 
 class Terminated(SystemExit):
@@ -14,6 +16,59 @@ class Terminated(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
+
+    def __reduce__(self) -> tuple[type[Terminated], tuple[()]]:
+        return Terminated, ()
+
+
+class StepTimeoutError(TimeoutError):
+    """A step took longer than its `timeout`."""
+
+    def __init__(self) -> None:
+        super().__init__("the step took longer than its timeout")
+
+    def __reduce__(self) -> tuple[type[StepTimeoutError], tuple[()]]:
+        return StepTimeoutError, ()
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise `StepTimeoutError` in a block that takes too long.
+
+    A call that never comes back to Python cannot be interrupted: it is, once it does.
+    """
+    if seconds is None:
+        yield
+        return
+    alarm = signal.SIGALRM
+    if current_thread() is main_thread() and signal.getsignal(alarm) == signal.SIG_DFL:
+        signal.signal(alarm, _raise_timeout)
+        # Again and again: code that catches everything must not swallow it for good.
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_AFTER)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(alarm, signal.SIG_DFL)
+        return
+    timer = Timer(seconds, _raise_in_thread, (get_ident(),))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _raise_timeout(_number: int, _frame: FrameType | None) -> None:
+    raise StepTimeoutError
+
+
+def _raise_in_thread(thread: int) -> None:
+    import ctypes
+
+    error = ctypes.py_object(StepTimeoutError)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
 @contextmanager

@@ -17,11 +17,17 @@ from trackyard.config import Layer, Project, find_project
 from trackyard.config_file import edit_file
 from trackyard.errors import ConfigError
 from trackyard.plugins import ORCHESTRATORS, find_plugins
-from trackyard.stacks import DEFAULT_TRACKER, StackTable, active_stack_name, load_stacks
+from trackyard.stacks import (
+    DEFAULT_TRACKER,
+    StackTable,
+    active_stack_name,
+    load_stacks,
+    split_stack_table,
+)
 from trackyard.structuring import structure
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.toml_text import parsed, remove_table, remove_values, rename_table, set_values
-from trackyard.trackers import Trackers
+from trackyard.trackers import Trackers, build_orchestrator
 
 Section = Literal["experiment_trackers", "stacks"]
 _KINDS: dict[str, str] = {"experiment_trackers": "experiment tracker", "stacks": "stack"}
@@ -257,7 +263,8 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
     if section == "experiment_trackers":
         Trackers(project).check(name, table, place)
         return
-    stack = structure(table, StackTable, place)
+    keys, options = split_stack_table(table)
+    stack = structure(keys, StackTable, place)
     known = Trackers(project).configured
     for tracker in stack.experiment_trackers:
         if tracker not in known:
@@ -268,6 +275,8 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
         hint = did_you_mean(stack.orchestrator, orchestrators)
         hint = hint or f"; installed are {listed(orchestrators)}"
         raise ConfigError(f"{place}: no orchestrator {stack.orchestrator!r} is installed{hint}")
+    if options:
+        build_orchestrator(stack.orchestrator, options, place)
 
 
 def _section(text: str, path: tuple[str, ...]) -> Mapping[str, Any]:

@@ -90,6 +90,7 @@ class Stack:
 
     Attributes:
         artifact_store_is_trusted: Pickles are loaded from it; by default from a folder alone.
+        options: The orchestrator's own, as written.
     """
 
     name: str = "default"
@@ -98,6 +99,7 @@ class Stack:
     artifact_store: str | None = None
     artifact_store_is_trusted: bool | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
     place: str = attrs.field(default="default configuration: stacks.default", eq=False, repr=False)
 
     @property
@@ -123,6 +125,23 @@ class StackTable:
         default=None, metadata=_help("Load pickles from it, which run code; a folder is trusted")
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
+
+
+def stack_keys() -> tuple[str, ...]:
+    """Name what every stack takes, whatever its orchestrator."""
+    return tuple(field.name for field in attrs.fields(StackTable))
+
+
+def split_stack_table(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell a stack's own keys from the options of its orchestrator, which checks them itself.
+
+    The orchestrator `local` has none.
+    """
+    known = stack_keys()
+    if table.get("orchestrator", "local") == "local":
+        return dict(table), {}
+    own = {key: value for key, value in table.items() if key in known}
+    return own, {key: value for key, value in table.items() if key not in known}
 
 
 def load_trackers(project: Project) -> dict[str, ExperimentTracker]:
@@ -152,7 +171,8 @@ def load_stacks(project: Project) -> dict[str, Stack]:
         place = project.place("stacks", name)
         values = overriding_values(overrides.get(name, ()), fields)
         own = {key: value for key, (value, _) in values.items()}
-        read = structure({**table, **own}, StackTable, place)
+        keys, options = split_stack_table({**table, **own})
+        read = structure(keys, StackTable, place)
         for tracker in read.experiment_trackers:
             if tracker not in (trackers or (DEFAULT_TRACKER,)):
                 raise ConfigError(
@@ -161,7 +181,7 @@ def load_stacks(project: Project) -> dict[str, Stack]:
                 )
         values = attrs.asdict(read, recurse=False)
         values["experiment_trackers"] = tuple(dict.fromkeys(read.experiment_trackers))
-        stacks[name] = Stack(name=name, place=place, **values)
+        stacks[name] = Stack(name=name, place=place, options=options, **values)
     return stacks
 
 

@@ -102,6 +102,11 @@ class TrackedRun:
         """Write no more; the run goes on in the process that it belongs to."""
         self.journal.close()
 
+    def set_tag(self, key: str, value: str) -> None:
+        """Journal a tag of core's own, where there are trackers."""
+        if self.deliveries:
+            self._append(Entry("tags", time.time_ns(), None, {key: value}))
+
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
         if not self._filters:
@@ -186,9 +191,11 @@ class TrackedRun:
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
         self._has_ended = True
-        if not self.deliveries and self.journal.has_entries:
+        # Another process may have written there: a child, or a worker that ran the step.
+        has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
+        if not self.deliveries and has_entries:
             save_description(self.folder, self.run, [])
-        if self.deliveries or self.journal.has_entries:
+        if self.deliveries or has_entries:
             self.journal.append_end(Entry("end", time.time_ns(), None, failure))
         self.journal.close()
         for delivery in self.deliveries.values():

@@ -32,6 +32,7 @@ from trackyard.stacks import (
     active_stack,
     load_trackers,
     split_options,
+    stack_keys,
 )
 from trackyard.structuring import resolve_types, structure
 from trackyard.suggestions import did_you_mean, listed
@@ -252,10 +253,8 @@ class Trackers:
         Raises:
             ConfigError: It is unknown, blocked or broken.
         """
-        try:
-            return load_orchestrator(self.stack.orchestrator)()
-        except PluginError as error:
-            raise ConfigError(f"{self.stack.place}.orchestrator: {error}") from error
+        stack = self.stack
+        return build_orchestrator(stack.orchestrator, stack.options, stack.place)
 
     def _folder(self, name: str) -> Path:
         return self._project.folder("experiment_trackers", name)
@@ -279,6 +278,19 @@ class Trackers:
         options = TrackerOptions(flavor=DEFAULT_FLAVOR)
         tracker = ExperimentTracker(name=DEFAULT_TRACKER, options=options, fields={}, place=place)
         return {DEFAULT_TRACKER: tracker}
+
+
+def build_orchestrator(name: str, options: Mapping[str, Any], place: str) -> Any:
+    """Make an orchestrator from the keys of a stack's table that are its own.
+
+    Raises:
+        ConfigError: It is unknown, blocked or broken, or an option is wrong.
+    """
+    try:
+        cls = load_orchestrator(name)
+    except PluginError as error:
+        raise ConfigError(f"{place}.orchestrator: {error}") from error
+    return structure(options, cls, place, also_known=stack_keys()) if attrs.has(cls) else cls()
 
 
 def check_isolation() -> None:

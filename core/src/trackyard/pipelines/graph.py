@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -17,6 +17,8 @@ from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.pipelines.steps import Step
+
+_T = TypeVar("_T")
 
 _building: ContextVar[Graph | None] = ContextVar("trackyard_graph", default=None)
 
@@ -30,12 +32,21 @@ class Node:
         step: The step.
         arguments: Values by parameter name; an `Output` stands for another step's result.
         position: Place in the pipeline, from 0.
+        mapped: The parameter that takes one item at a time of what `arguments` has for it, where
+            the step was called by `map` with the output of another step.
     """
 
     name: str
     step: Step
     arguments: Mapping[str, Any]
     position: int
+    mapped: str | None = None
+
+    def part(self, index: int, item: Any) -> Node:
+        """Give the call for one item of what is mapped."""
+        assert self.mapped is not None
+        arguments = {**self.arguments, self.mapped: item}
+        return Node(f"{self.name}[{index}]", self.step, arguments, self.position)
 
     def inputs(self) -> Iterator[Output]:
         """Give the outputs of other steps that this call needs."""
@@ -56,6 +67,11 @@ class Output:
     name: str | None
 
     def __iter__(self) -> Iterator[Output]:
+        if self.node.mapped is not None:
+            raise PipelineError(
+                f"how many outputs {self.node.name!r} has is not known while the pipeline is "
+                f"built; pass them on as one list, or to the map(...) of another step"
+            )
         names = output_names(self.node.step.function)
         if self.name is not None or len(names) == 1:
             raise PipelineError(
@@ -81,6 +97,7 @@ class Graph:
         self.pipeline = pipeline
         self.nodes: dict[str, Node] = {}
         self.last_unpacked: Node | None = None
+        self._calls: dict[str, int] = {}
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -109,25 +126,66 @@ class Graph:
         Raises:
             PipelineError: The arguments do not fit the step.
         """
+        return self._add(step, args, kwargs, self._free_name(step))
+
+    def add_each(self, step: Step, items: Any, kwargs: dict[str, Any]) -> Any:
+        """Add a call of a step for each of several items, its first argument.
+
+        Args:
+            step: The step.
+            items: The items, or an output of another step, which gives a list of them.
+            kwargs: The other arguments, the same for each.
+
+        Returns:
+            A list of outputs; for an output as items one output, a list when it is loaded.
+
+        Raises:
+            PipelineError: The arguments do not fit the step.
+        """
+        name = self._free_name(step)
+        parameter = next(iter(inspect.signature(step.function).parameters), None)
+        if parameter is None:
+            raise PipelineError(f"step {step.name!r}: map needs a step that takes an argument")
+        if isinstance(items, Output):
+            return self._add(step, (items,), kwargs, name, mapped=parameter)
+        try:
+            each = list(items)
+        except TypeError:
+            raise PipelineError(
+                f"step {step.name!r}: map needs several items, not {items!r}"
+            ) from None
+        return [
+            self._add(step, (item,), kwargs, f"{name}[{index}]") for index, item in enumerate(each)
+        ]
+
+    def _free_name(self, step: Step) -> str:
+        """Give a name for one more call, with a number from the second one on."""
+        same = self._calls.get(step.name, 0) + 1
+        self._calls[step.name] = same
+        return step.name if same == 1 else f"{step.name}_{same}"
+
+    def _add(
+        self,
+        step: Step,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str,
+        *,
+        mapped: str | None = None,
+    ) -> Output:
         where = f"pipeline {self.pipeline!r}, step {step.name!r}"
         arguments = bind_arguments(step.function, args, kwargs, where)
-        same = sum(node.step.name == step.name for node in self.nodes.values())
-        name = step.name if not same else f"{step.name}_{same + 1}"
         if name in self.nodes:
             raise PipelineError(f"{where}: there is another step called {name!r}; rename one")
         for parameter, value in arguments.items():
-            if isinstance(value, Output):
-                given = output_type(value.node.step.function, value.name)
-                problem = type_mismatch(step.function, parameter, given)
-            else:
-                problem = value_mismatch(step.function, parameter, value)
+            problem = None if parameter == mapped else _mismatch(step, parameter, value)
             if problem:
                 raise PipelineError(f"{where}: argument {parameter!r} {problem}")
         names = output_names(step.function)
         for output in names:
             if names.count(output) > 1:
                 raise PipelineError(f"{where}: two outputs are called {output!r}; rename one")
-        node = self.nodes[name] = Node(name, step, arguments, len(self.nodes))
+        node = self.nodes[name] = Node(name, step, arguments, len(self.nodes), mapped)
         return Output(node, names[0] if len(names) == 1 else None)
 
     def dependencies(self) -> dict[str, set[str]]:
@@ -181,15 +239,30 @@ def bind_arguments(
     return dict(bound.arguments)
 
 
-def fill_in(value: Any, load: Callable[[Output], Any]) -> Any:
-    """Replace outputs of other steps by their values, also inside lists, tuples and dicts."""
-    if isinstance(value, Output):
+def fill_in(value: Any, kind: type[_T], load: Callable[[_T], Any]) -> Any:
+    """Replace what stands for something else, also inside lists, tuples and dicts.
+
+    Args:
+        value: An argument.
+        kind: What is replaced.
+        load: Gives what is put in its place.
+    """
+    if isinstance(value, kind):
         return load(value)
     if type(value) in (list, tuple):
-        return type(value)(fill_in(item, load) for item in value)
+        return type(value)(fill_in(item, kind, load) for item in value)
     if type(value) is dict:
-        return {key: fill_in(item, load) for key, item in value.items()}
+        return {key: fill_in(item, kind, load) for key, item in value.items()}
     return value
+
+
+def _mismatch(step: Step, parameter: str, value: Any) -> str | None:
+    if not isinstance(value, Output):
+        return value_mismatch(step.function, parameter, value)
+    if value.node.mapped is not None:
+        return type_mismatch(step.function, parameter, list)
+    given = output_type(value.node.step.function, value.name)
+    return type_mismatch(step.function, parameter, given)
 
 
 def _outputs_in(value: Any) -> Iterator[Output]:

@@ -6,42 +6,44 @@ driver's process alone writes the store.
 
 from __future__ import annotations
 
-import inspect
+import logging
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from threading import Event, RLock
+from typing import Any
 
 import attrs
 
 from trackyard.artifacts import StoredOutput
 from trackyard.config import Project
 from trackyard.delivery.reports import TrackerReport
-from trackyard.errors import ConfigError, OutputError, RequiredTrackerError
+from trackyard.errors import (
+    ConfigError,
+    PipelineError,
+    RequiredTrackerError,
+    StepCrashedError,
+)
 from trackyard.identifiers import new_id, new_name
-from trackyard.interruption import termination_as_exit
+from trackyard.interruption import Terminated, termination_as_exit
 from trackyard.lifecycle import RunGroup
+from trackyard.pipelines.attempts import Attempt, Outcome, perform
+from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
-from trackyard.pipelines.progress import Progress
-from trackyard.pipelines.types import output_names
-from trackyard.records import SEVERITY, Failure, Status
-from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.pipelines.jobs import Job, Orchestrator
+from trackyard.pipelines.parcels import Parcel, pack
+from trackyard.pipelines.recording import Recording
+from trackyard.pipelines.scheduling import Schedule
+from trackyard.records import SEVERITY, Failure, Run, Status
+from trackyard.stacks import Stack
+from trackyard.store import PipelineRunRow
 from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Tracker, Trackers
-from trackyard.tracking import activated, redactor_of
+from trackyard.tracking import redactor_of
 from trackyard.values import to_param
-from trackyard.views import PipelineRun, open_artifact_store
+from trackyard.views import PipelineRun, StepRun, open_artifact_store
 
-
-class Orchestrator(Protocol):
-    """Runs the steps of a pipeline in an order that their dependencies allow."""
-
-    def run(self, dependencies: Mapping[str, set[str]], run_step: Callable[[str], bool]) -> None:
-        """Run every step once all that it waits for has finished; leave out the others.
-
-        Args:
-            dependencies: For each step the names of those that it waits for.
-            run_step: Runs a step by name, all its attempts; True where it finished.
-        """
+logger = logging.getLogger("trackyard")
 
 
 class PipelineRunner:
@@ -65,8 +67,8 @@ class PipelineRunner:
         }
         self._orchestrator: Orchestrator = trackers.orchestrator()
         self._artifacts = open_artifact_store(project, trackers.stack)
-        self._store = Store.of(project)
-        self._progress = Progress()
+        if self._orchestrator.is_elsewhere:
+            _check_what_others_see(trackers.stack, self._artifacts.url, self._trackers.values())
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
         redact = redactor.redact_pair
         self._run = PipelineRunRow(
@@ -85,23 +87,24 @@ class PipelineRunner:
             pipeline=graph.pipeline,
             group=self._run.id,
         )
+        self._recording = Recording(project, self._run)
         self._group = RunGroup(project, redactor, parent)
+        self._project = project
+        self._nodes = dict(graph.nodes)  # with the parts of steps that are mapped
+        self._lock = RLock()  # threads of several steps share the store and the trackers
+        self._stopping = Event()
         self._stored: dict[str, dict[str, StoredOutput]] = {}
-        self._artifact_ids: dict[str, dict[str, str]] = {}
-        self._metadata: dict[str, dict[str, str]] = {}
-        self._ended: dict[str, TrackedRun | None] = {}
         self._error: BaseException | None = None
         self._failure: Failure | None = None
 
     def run(self) -> PipelineRun:
         """Run the steps; then raise what the first failing step raised, if one failed."""
-        self._store.add_pipeline_run(self._run)
-        self._progress.run_started(self._run.name)
+        self._recording.begin()
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
         self._group.log_params(self._run.params)
         try:
             with termination_as_exit(self._group.note_signal):
-                self._orchestrator.run(self._dependencies, self._run_step)
+                self._run_all()
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run
             self._note(error, failure_of(error, self._group.redactor))
         finally:
@@ -112,137 +115,175 @@ class PipelineRunner:
 
     def stored(self) -> PipelineRun:
         """Give the pipeline run as it is stored."""
-        row = self._store.find_pipeline_run(self._run.id)
-        return PipelineRun(row, self._store, self._artifacts)
+        store = self._recording.store
+        return PipelineRun(store.find_pipeline_run(self._run.id), store, self._artifacts)
+
+    def _run_all(self) -> None:
+        schedule = Schedule(self._dependencies, self._run_step, self._expand)
+        try:
+            if self._orchestrator.places == 1 and not self._orchestrator.is_elsewhere:
+                schedule.run_in_order()
+            else:
+                schedule.run_side_by_side(self._orchestrator.places, self._stop)
+        finally:
+            self._orchestrator.close()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._orchestrator.stop()
+
+    def _expand(self, name: str) -> list[str] | None:
+        """Make the parts of a step that is called for each item of an output; None for others."""
+        node = self._graph.nodes[name]
+        if node.mapped is None:
+            return None
+        try:
+            stored = self._stored_arguments(node)[node.mapped]
+            items = fill_in(stored, StoredOutput, self._artifacts.load)
+            if not isinstance(items, list | tuple):
+                kind = type(items).__name__
+                raise PipelineError(f"step {name!r}: map needs a list of items, not {kind}")
+            parts = [node.part(index, item) for index, item in enumerate(items)]
+        except Exception as error:
+            parts = [_failing(node, error)]
+        names = self._recording.parts[name] = [part.name for part in parts]
+        for part in parts:
+            self._nodes[part.name] = part
+            self._trackers[part.name] = self._trackers[name]
+        return names
 
     def _run_step(self, name: str) -> bool:
         """Run a step, once more after each failure as often as it wants; True if it finished."""
-        node = self._graph.nodes[name]
-        error: Exception | None = None
-        for attempt in range(1, node.step.retries + 2):
-            error = self._run_attempt(node, attempt)
-            if error is None:
-                return True
-        assert error is not None
-        self._note(error, failure_of(error, self._group.redactor))
-        return False
+        node = self._nodes[name]
+        attempt, run = 1, self._new_run(node, 1, None)
+        while True:
+            is_last = attempt > node.step.retries
+            following = None if is_last else self._new_run(node, attempt + 1, run.id)
+            error = self._run_attempt(node, run, following)
+            if error is None or following is None or self._stopping.is_set():
+                break
+            self._wait_before_retry(node.step.retry_delay * 2 ** (attempt - 1))
+            attempt, run = attempt + 1, attrs.evolve(following, started_at=time.time_ns())
+        if error is not None:
+            self._note(error, self._failure_of(error))
+        callback = node.step.on_success if error is None else node.step.on_failure
+        if callback is not None:
+            row, _ = self._recording.store.find_step_run(run.id)
+            call_back(callback, StepRun(row, self._artifacts))
+        return error is None
 
-    def _run_attempt(self, node: Node, attempt: int) -> Exception | None:
+    def _new_run(self, node: Node, attempt: int, retry_of: str | None) -> Run:
+        pipeline, group = self._graph.pipeline, self._run.id
+        return new_run(
+            node.name,
+            pipeline,
+            pipeline=pipeline,
+            step=node.name,
+            attempt=attempt,
+            group=group,
+            tags={"trackyard.retry_of": retry_of} if retry_of else None,
+        )
+
+    def _wait_before_retry(self, seconds: float) -> None:
+        """Wait at random up to the given seconds, at most a minute, unless the run is stopped."""
+        self._stopping.wait(random.uniform(0.5, 1.0) * min(seconds, 60.0))
+
+    def _run_attempt(self, node: Node, run: Run, following: Run | None) -> Exception | None:
         """Run a step once, as a tracker run of its own.
 
         The tracker run is started before the inputs are loaded and ended after the outputs are
         stored: whatever goes wrong between, it is marked as failed.
         """
-        pipeline, group = self._graph.pipeline, self._run.id
-        run = new_run(
-            node.name, pipeline, pipeline=pipeline, step=node.name, attempt=attempt, group=group
-        )
-        self._store.add_step_run(
-            StepRunRow(run.id, group, node.name, attempt, node.position, "running", run.started_at)
-        )
         tracked: TrackedRun | None = None
-        error: BaseException | None = None
-        self._progress.step_starting(node.name, attempt)
         try:
-            tracked = self._group.start(run, self._trackers[node.name])
-            if tracked.urls:
-                self._store.update_step_run(run.id, metadata=_metadata(tracked))
-            metrics = tracked.last_metrics
-            self._progress.step_started(node.name, attempt, tracked.urls, metrics)
-            self._call(node, tracked)
-        except BaseException as raised:
-            error = raised
-        return self._end_attempt(node, run.id, tracked, error)
+            with self._lock:
+                self._recording.begin_attempt(node, run)
+                tracked = self._group.start(run, self._trackers[node.name])
+                self._recording.keep_urls(tracked)
+            outcome = self._orchestrator.run(self._job(node, tracked))
+        except BaseException as error:
+            outcome = Outcome(failure=self._failure_of(error), error=error)
+        if self._orchestrator.is_elsewhere:
+            outcome = self._seen_from_here(outcome)
+        with self._lock:
+            return self._end_attempt(node, run, tracked, outcome, following)
 
-    def _call(self, node: Node, tracked: TrackedRun) -> None:
-        """Load the inputs, call the function with the run as the current one, store the outputs."""
-        arguments = fill_in(dict(node.arguments), self._load)
-        with activated(tracked):
-            result = call_with(node.step.function, arguments)
-        self._stored[node.name] = self._save(node, tracked.run.id, result)
+    def _job(self, node: Node, tracked: TrackedRun) -> Job:
+        attempt = Attempt(
+            tracked.run, node.step.function, self._stored_arguments(node), node.step.timeout
+        )
+
+        def pack_attempt() -> bytes:
+            active = frozenset(
+                name for name, d in tracked.deliveries.items() if d.capabilities.shared_runs
+            )
+            store = self._artifacts
+            folder, urls = tracked.folder, tracked.urls
+            return pack(
+                Parcel(attempt, self._project, folder, urls, active, store.url, store.is_trusted)
+            )
+
+        return Job(attempt, lambda: perform(attempt, tracked, self._artifacts), pack_attempt)
+
+    def _stored_arguments(self, node: Node) -> dict[str, Any]:
+        """Give the arguments with what is stored in place of outputs, which are loaded later."""
+        return {
+            name: fill_in(value, Output, self._stored_output)
+            for name, value in node.arguments.items()
+        }
+
+    def _stored_output(self, output: Output) -> Any:
+        name = output.node.name
+        if name in self._recording.parts:
+            parts = (Output(self._nodes[part], output.name) for part in self._recording.parts[name])
+            return [self._stored_output(part) for part in parts]
+        stored = self._stored[name]
+        return tuple(stored.values()) if output.name is None else stored[output.name]
+
+    def _seen_from_here(self, outcome: Outcome) -> Outcome:
+        """Say of an outcome of another process what this one knows of it."""
+        failure, error = outcome.failure, outcome.error
+        if isinstance(error, Terminated) and not self._stopping.is_set():
+            # Who stops one process does not stop the pipeline run.
+            error = StepCrashedError("the step's process was told to stop")
+        if failure is not None:
+            redact = self._group.redactor.redact
+            message, text = redact(failure.message), redact(failure.traceback)
+            failure = attrs.evolve(failure, message=message, traceback=text)
+        return attrs.evolve(outcome, failure=failure, error=error)
+
+    def _failure_of(self, error: BaseException) -> Failure | None:
+        if isinstance(error, StepCrashedError):
+            if self._stopping.is_set():
+                return Failure("killed", "Cancelled", "the pipeline run was stopped")
+            return Failure("crashed", "Crashed", str(error))
+        return failure_of(error, self._group.redactor)
 
     def _end_attempt(
-        self, node: Node, id: str, tracked: TrackedRun | None, error: BaseException | None
+        self,
+        node: Node,
+        run: Run,
+        tracked: TrackedRun | None,
+        outcome: Outcome,
+        following: Run | None,
     ) -> Exception | None:
-        failure = failure_of(error, self._group.redactor) if error else None
+        error, failure = outcome.error, outcome.failure
         if tracked is not None:
+            if failure is not None and following is not None and isinstance(error, Exception):
+                tracked.set_tag("trackyard.retried_as", following.id)
             self._group.finish(tracked, failure)
             if error is None:
                 try:
                     self._group.wait_for_required(tracked, self._trackers[node.name])
                 except RequiredTrackerError as raised:
-                    error, failure = raised, failure_of(raised, self._group.redactor)
-        metadata = self._metadata[id] = _metadata(tracked) if tracked else {}
-        status = failure.status if failure else "finished"
-        stored = self._stored.get(node.name, {})
-        ended_at = time.time_ns()
-        values = {
-            "status": status,
-            "ended_at": ended_at,
-            "error": f"{failure.kind}: {failure.message}" if failure else None,
-            "outputs": {name: attrs.asdict(output) for name, output in stored.items()},
-            "metadata": metadata,
-            "metrics": tracked.last_metrics if tracked else {},
-        }
-        rows = self._artifact_rows(node, id, stored)
-        self._store.end_step_run(id, values, rows, self._read_by(node))
-        self._artifact_ids[node.name] = dict(zip(stored, (row.id for row in rows), strict=True))
-        self._ended[node.name] = tracked
-        self._progress.step_ended(
-            node.name,
-            status,
-            (ended_at - tracked.run.started_at) / 1e9 if tracked else None,
-            tracked.last_metrics if tracked else {},
-            f"{failure.kind}: {failure.message}" if failure else "",
-        )
+                    error, failure = raised, self._failure_of(raised)
+        for stored in outcome.outputs.values():
+            self._artifacts.trust(stored)
+        self._stored[node.name] = dict(outcome.outputs)
+        self._recording.end_attempt(node, run, tracked, outcome, failure)
         if error is not None and not isinstance(error, Exception):
             raise error
         return error
-
-    def _read_by(self, node: Node) -> Iterator[str]:
-        """Give the ids of the outputs that a step reads."""
-        for output in node.inputs():
-            for name, artifact in self._artifact_ids.get(output.node.name, {}).items():
-                if output.name in (None, name):
-                    yield artifact
-
-    def _artifact_rows(
-        self, node: Node, id: str, stored: Mapping[str, StoredOutput]
-    ) -> list[ArtifactRow]:
-        return [
-            ArtifactRow(
-                id=new_id(),
-                name=f"{self._graph.pipeline}.{node.name}.{name}",
-                version=0,
-                step_run_id=id,
-                created_at=time.time_ns(),
-                **attrs.asdict(output),
-            )
-            for name, output in stored.items()
-        ]
-
-    def _load(self, output: Output) -> Any:
-        stored = self._stored[output.node.name]
-        if output.name is not None:
-            return self._artifacts.load(stored[output.name])
-        return tuple(self._artifacts.load(part) for part in stored.values())
-
-    def _save(self, node: Node, run_id: str, result: Any) -> dict[str, StoredOutput]:
-        names = output_names(node.step.function)
-        if len(names) == 1:
-            results = [result]
-        elif isinstance(result, tuple | list) and len(result) == len(names):
-            results = list(result)
-        else:
-            raise OutputError(
-                f"step {node.name!r} is annotated to return {len(names)} outputs and returned "
-                f"{type(result).__name__}"
-                + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
-            )
-        return {
-            name: self._artifacts.save(f"{run_id}/{_file_name(name, index)}", value)
-            for index, (name, value) in enumerate(zip(names, results, strict=True))
-        }
 
     def _note(self, error: BaseException, failure: Failure | None) -> None:
         """Keep the first error, which is raised at the end, and the worst failure."""
@@ -254,43 +295,43 @@ class PipelineRunner:
 
     def _end(self) -> None:
         """Mark what was not run as skipped, end the parent run, wait within the budgets."""
-        for node in self._graph.nodes.values():
-            if node.name not in self._ended:
-                self._store.add_step_run(
-                    StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
-                )
-                self._progress.step_ended(node.name, "skipped", None, {}, "")
         status: Status = self._failure.status if self._failure else "finished"
-        ended_at = time.time_ns()
         # Before the trackers are waited for, which may take long or be interrupted.
-        self._store.update_pipeline_run(self._run.id, status=status, ended_at=ended_at)
+        ended_at = self._recording.end(self._nodes.values(), status)
         reports: tuple[TrackerReport, ...] = ()
         try:
             reports = self._group.close(self._failure)
         finally:
-            self._keep_late_urls()
-            seconds = (ended_at - self._run.started_at) / 1e9
-            self._progress.run_ended(self._run.name, status, seconds)
-            self._progress.trackers_ended(reports)
-
-    def _keep_late_urls(self) -> None:
-        """Store the URLs of trackers that started late."""
-        for tracked in self._ended.values():
-            if tracked is not None and _metadata(tracked) != self._metadata[tracked.run.id]:
-                self._store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
+            self._recording.show_end(status, ended_at, reports)
 
 
-def call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call a function with arguments by parameter name, whatever kinds of parameter it has."""
-    signature = inspect.signature(function)
-    bound = signature.bind_partial()
-    bound.arguments.update(arguments)
-    return function(*bound.args, **bound.kwargs)
+def _failing(node: Node, error: Exception) -> Node:
+    """Make the only part of a step whose items cannot be had: a part that says so."""
+
+    def fail(**_: Any) -> None:
+        raise error
+
+    step = attrs.evolve(node.step, function=fail, retries=0)
+    return Node(f"{node.name}[0]", step, {}, node.position)
 
 
-def _file_name(output: str, index: int) -> str:
-    """Give an output's name where it is one for a file as well, else a number."""
-    return output if output.isidentifier() and len(output) < 60 else f"output_{index}"
+def _check_what_others_see(
+    stack: Stack, artifact_store: str, trackers: Iterable[list[Tracker]]
+) -> None:
+    """Check that other processes reach the outputs; say which native calls they cannot make."""
+    if artifact_store.startswith("memory:"):
+        raise ConfigError(
+            f"{stack.place}.artifact_store: {artifact_store} is seen by this process alone, and "
+            f"orchestrator {stack.orchestrator!r} runs steps in others; name a folder or URL"
+        )
+    alone = {t.name for chosen in trackers for t in chosen if not t.capabilities.shared_runs}
+    for name in sorted(alone):
+        logger.warning(
+            "experiment tracker %r takes a run from one process alone: with orchestrator %r it "
+            "gets what is logged by trackyard's calls, and not what its SDK's own calls log",
+            name,
+            stack.orchestrator,
+        )
 
 
 def _select(trackers: Trackers, pipeline: str, node: Node) -> list[Tracker]:
@@ -300,12 +341,3 @@ def _select(trackers: Trackers, pipeline: str, node: Node) -> list[Tracker]:
         return trackers.select(node.step.experiment_tracker, node.step.settings)
     except ConfigError as error:
         raise ConfigError(f"pipeline {pipeline!r}, step {node.step.name!r}: {error}") from error
-
-
-def _metadata(tracked: TrackedRun) -> dict[str, str]:
-    """Give what `run_metadata` shows: the first tracker's URL, and every tracker's by name."""
-    urls = tracked.urls
-    metadata = {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
-    if urls:
-        metadata["experiment_tracker_url"] = next(iter(urls.values()))
-    return metadata

@@ -13,8 +13,22 @@ from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import graph_being_built
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Selection, Settings
+from trackyard.views import StepRun
 
-_OPTIONS = ("name", "experiment_tracker", "settings", "after", "retries")
+Callback = Callable[[StepRun], object]
+
+_OPTIONS = (
+    "name",
+    "experiment_tracker",
+    "settings",
+    "after",
+    "retries",
+    "retry_delay",
+    "timeout",
+    "on_failure",
+    "on_success",
+    "resources",
+)
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -30,6 +44,11 @@ class Step:
         settings: Fields to lay over the trackers' configuration.
         after: Names of steps that it waits for without taking anything from them.
         retries: How often a failed attempt is tried again, each as a tracker run of its own.
+        retry_delay: Seconds before the first retry, about; twice as long before each later one.
+        timeout: Seconds that an attempt may take, or None.
+        on_failure, on_success: Called in the driver with the `StepRun` when the step has ended for
+            good. What they do or raise changes nothing.
+        resources: What it asks of a cluster, such as `{"num_gpus": 1}`.
     """
 
     function: Callable[..., Any]
@@ -38,6 +57,11 @@ class Step:
     settings: Settings = attrs.field(factory=dict)
     after: tuple[str, ...] = ()
     retries: int = 0
+    retry_delay: float = 0.5
+    timeout: float | None = None
+    on_failure: Callback | None = None
+    on_success: Callback | None = None
+    resources: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         take_after(self, self.function)
@@ -48,6 +72,21 @@ class Step:
         if graph is None:
             return self.function(*args, **kwargs)
         return graph.add(self, args, kwargs)
+
+    def map(self, items: Any, /, **arguments: Any) -> Any:
+        """Call the step once for each item, its first argument; each is a run of its own.
+
+        Args:
+            items: A list, or the output of another step, which must be a list when it is there.
+            arguments: The other arguments, the same for each.
+
+        Returns:
+            A list of outputs; for another step's output one output, which is a list.
+        """
+        graph = graph_being_built()
+        if graph is None:
+            return [self.function(item, **arguments) for item in items]
+        return graph.add_each(self, items, arguments)
 
     def with_options(self, **options: Any) -> Step:
         """Give the same step with other options, such as `name=` or `experiment_tracker=`."""
@@ -91,6 +130,11 @@ def step(
     settings: Settings | None = None,
     after: str | Step | Sequence[str | Step] = (),
     retries: int = 0,
+    retry_delay: float = 0.5,
+    timeout: float | None = None,
+    on_failure: Callback | None = None,
+    on_success: Callback | None = None,
+    resources: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Step]: ...
 
 
@@ -106,6 +150,11 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
         after: Steps, or names of steps, that it waits for without taking anything from them.
         retries: How often a failed attempt is tried again.
+        retry_delay: Seconds before the first retry, about; twice as long before each later one.
+        timeout: Seconds that an attempt may take.
+        on_failure, on_success: Called with the `StepRun` when the step has ended for good. What
+            they do or raise changes nothing.
+        resources: What it asks of a cluster, such as `{"num_gpus": 1}`.
 
     Raises:
         PipelineError: An option is wrong.
@@ -123,15 +172,7 @@ def _check_options(options: Mapping[str, Any], where: str) -> None:
             raise PipelineError(f"{where}: no option {name!r}{hint}")
 
 
-def _make_step(
-    function: Callable[..., Any],
-    *,
-    name: str | None = None,
-    experiment_tracker: Selection = None,
-    settings: Settings | None = None,
-    after: str | Step | Sequence[str | Step] = (),
-    retries: int = 0,
-) -> Step:
+def _make_step(function: Callable[..., Any], *, name: str | None = None, **options: Any) -> Step:
     if not callable(function):
         raise PipelineError(f"@step goes above a function, not above {function!r}")
     name = checked_name(name, function, "step")
@@ -140,10 +181,32 @@ def _make_step(
             f"step {name!r} is async, and steps are called directly; "
             f"write a plain def with asyncio.run(...) inside"
         )
-    if settings is not None and not isinstance(settings, Mapping):
-        raise PipelineError(f"step {name!r}: settings must be a dict, not {settings!r}")
+    _check_values(name, options)
+    after = _names_of(name, options.pop("after", ()))
+    for mapping in ("settings", "resources"):
+        options[mapping] = options.get(mapping) or {}
+    return Step(function, name, after=after, **options)
+
+
+def _check_values(name: str, options: Mapping[str, Any]) -> None:
+    for option in ("settings", "resources"):
+        value = options.get(option)
+        if value is not None and not isinstance(value, Mapping):
+            raise PipelineError(f"step {name!r}: {option} must be a dict, not {value!r}")
+    retries = options.get("retries", 0)
     if type(retries) is not int or retries < 0:
         raise PipelineError(f"step {name!r}: retries must be 0 or more, not {retries!r}")
+    for option in ("retry_delay", "timeout"):
+        value = options.get(option)
+        if value is not None and (not _is_number(value) or value < 0):
+            raise PipelineError(f"step {name!r}: {option} must be seconds, not {value!r}")
+    for option in ("on_failure", "on_success"):
+        value = options.get(option)
+        if value is not None and not callable(value):
+            raise PipelineError(f"step {name!r}: {option} must be a function, not {value!r}")
+
+
+def _names_of(name: str, after: str | Step | Sequence[str | Step]) -> tuple[str, ...]:
     befores = [after] if isinstance(after, str | Step) else after
     if not isinstance(befores, list | tuple | set | frozenset):
         raise PipelineError(f"step {name!r}: after must name steps, not {after!r}")
@@ -151,4 +214,8 @@ def _make_step(
     for before in names:
         if not isinstance(before, str):
             raise PipelineError(f"step {name!r}: after must name steps, not {before!r}")
-    return Step(function, name, experiment_tracker, settings or {}, names, retries)
+    return names
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,113 @@
+"""What is one attempt of a step, in whichever process it runs?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.errors import OutputError
+from trackyard.interruption import time_limit
+from trackyard.pipelines.graph import fill_in
+from trackyard.pipelines.types import output_names
+from trackyard.records import Failure, Run
+from trackyard.tracked_runs import TrackedRun, failure_of
+from trackyard.tracking import activated
+
+
+@attrs.frozen(eq=False)
+class Attempt:
+    """One try of a step. It can be pickled and is small: inputs are named, not held.
+
+    Attributes:
+        run: The attempt as trackers know it.
+        function: The user's function.
+        arguments: By parameter name; a `StoredOutput` stands for what it names.
+        timeout: Seconds that the function may take, or None.
+        resources: What the step asks of a cluster, such as `{"num_gpus": 1}`.
+    """
+
+    run: Run
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    timeout: float | None = None
+    resources: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What came of an attempt.
+
+    Attributes:
+        outputs: Where the outputs lie, by name.
+        metrics: The last value of each metric that was logged portably.
+        failure: How it ended, or None where it finished.
+        error: What it raised, or None.
+    """
+
+    outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    failure: Failure | None = None
+    error: BaseException | None = None
+
+
+def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> Outcome:
+    """Load the inputs, call the function with the run as the current one, store the outputs.
+
+    Whatever goes wrong is the outcome; nothing is raised.
+    """
+    try:
+        arguments = fill_in(attempt.arguments, StoredOutput, artifacts.load)
+        with activated(tracked), time_limit(attempt.timeout):
+            result = _call(attempt.function, arguments)
+        outputs = _save(attempt, result, artifacts)
+    except BaseException as error:
+        failure = failure_of(error, tracked.redactor)
+        return Outcome({}, tracked.last_metrics, failure, error)
+    return Outcome(outputs, tracked.last_metrics)
+
+
+def stored_in(value: Any) -> Iterator[StoredOutput]:
+    """Give the outputs that stand in an argument, also inside lists, tuples and dicts."""
+    if isinstance(value, StoredOutput):
+        yield value
+    elif type(value) in (list, tuple):
+        for item in value:
+            yield from stored_in(item)
+    elif type(value) is dict:
+        for item in value.values():
+            yield from stored_in(item)
+
+
+def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function with arguments by parameter name, whatever kinds of parameter it has."""
+    signature = inspect.signature(function)
+    bound = signature.bind_partial()
+    bound.arguments.update(arguments)
+    return function(*bound.args, **bound.kwargs)
+
+
+def _save(attempt: Attempt, result: Any, artifacts: ArtifactStore) -> dict[str, StoredOutput]:
+    names = output_names(attempt.function)
+    if len(names) == 1:
+        results = [result]
+    elif isinstance(result, tuple | list) and len(result) == len(names):
+        results = list(result)
+    else:
+        raise OutputError(
+            f"step {attempt.run.name!r} is annotated to return {len(names)} outputs and returned "
+            f"{type(result).__name__}"
+            + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
+        )
+    return {
+        name: artifacts.save(f"{attempt.run.id}/{_file_name(name, index)}", value)
+        for index, (name, value) in enumerate(zip(names, results, strict=True))
+    }
+
+
+def _file_name(output: str, index: int) -> str:
+    """Give an output's name where it is one for a file as well, else a number."""
+    return output if output.isidentifier() and len(output) < 60 else f"output_{index}"

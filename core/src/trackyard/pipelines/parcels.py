@@ -1,0 +1,215 @@
+"""How does an attempt get to another process, and its outcome back?
+
+A parcel is bytes. The run's folder is shared: the driver holds the run, carries it to its trackers
+and writes its end; the other process adds journal files of its own, as children do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import attrs
+
+from trackyard.artifacts import ArtifactStore
+from trackyard.config import Project
+from trackyard.descriptions import load_description, run_for
+from trackyard.dispatch import NamedPlugins, TrackerHooks
+from trackyard.errors import PipelineError, StepError
+from trackyard.journal.durability import load_journal_options
+from trackyard.materializers import Materializers
+from trackyard.pipelines.attempts import Attempt, Outcome, perform, stored_in
+from trackyard.plugins import load_materializers, load_plugins
+from trackyard.records import Run
+from trackyard.redaction import Redactor
+from trackyard.tracked_runs import TrackedRun
+from trackyard.trackers import Trackers
+
+
+@attrs.frozen(eq=False)
+class Parcel:
+    """An attempt and what another process needs to know beside it.
+
+    Attributes:
+        attempt: The attempt.
+        project: The project of the pipeline run.
+        folder: The run's folder.
+        urls: The run's addresses as they are known by now, by tracker name.
+        active: Names of the trackers whose SDKs may write the run from that process.
+        artifact_store: URL of the artifact store.
+        is_trusted: Whether its pickles are loaded.
+    """
+
+    attempt: Attempt
+    project: Project
+    folder: Path
+    urls: Mapping[str, str]
+    active: frozenset[str]
+    artifact_store: str
+    is_trusted: bool
+
+
+def pack(parcel: Parcel) -> bytes:
+    """Make bytes of a parcel; functions of a script or notebook travel by value.
+
+    Raises:
+        PipelineError: Something in it cannot be moved to another process.
+    """
+    import cloudpickle
+
+    module = sys.modules.get(getattr(parcel.attempt.function, "__module__", None) or "")
+    by_value = module if module is not None and not _is_importable(module) else None
+    if by_value is not None:
+        cloudpickle.register_pickle_by_value(by_value)
+    try:
+        return cast("bytes", cloudpickle.dumps(parcel))
+    except Exception as error:  # objects decide for themselves how they fail
+        raise PipelineError(
+            f"step {parcel.attempt.run.name!r} cannot be moved to another process: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        if by_value is not None:
+            cloudpickle.unregister_pickle_by_value(by_value)
+
+
+def run_packed(packed: bytes) -> bytes:
+    """Run a packed attempt in this process; give its packed outcome. Nothing is raised."""
+    import cloudpickle
+
+    try:
+        parcel: Parcel = cloudpickle.loads(packed)
+        outcome = _run(parcel)
+    except Exception as error:  # the function's module may be missing here, or broken
+        outcome = Outcome(failure=Redactor().failure(error), error=error)
+    try:
+        return cast("bytes", cloudpickle.dumps(_portable(outcome)))
+    except Exception:  # an exception that cannot be pickled, which this can
+        return cast("bytes", cloudpickle.dumps(attrs.evolve(outcome, error=_stand_in(outcome))))
+
+
+def unpack_outcome(packed: bytes) -> Outcome:
+    """Give the outcome that `run_packed` packed."""
+    import cloudpickle
+
+    try:
+        outcome: Outcome = cloudpickle.loads(packed)
+    except Exception as error:  # an exception's own class may refuse to be made again
+        return Outcome(failure=Redactor().failure(error), error=error)
+    return outcome
+
+
+def _run(parcel: Parcel) -> Outcome:
+    project = parcel.project
+    artifacts = ArtifactStore(
+        parcel.artifact_store,
+        is_trusted=parcel.is_trusted,
+        materializers=Materializers(load_materializers),
+    )
+    for stored in stored_in(dict(parcel.attempt.arguments)):
+        artifacts.trust(stored)
+    tracked = _joined(parcel, project)
+    try:
+        return perform(parcel.attempt, tracked, artifacts)
+    finally:
+        tracked.leave()
+
+
+class _Activation:
+    """A delivery that the driver carries out, as far as activating it here goes."""
+
+    def __init__(self, hooks: TrackerHooks, run: Run, url: str | None) -> None:
+        self.hooks = hooks
+        self.run = run
+        self.url = url
+
+
+def _joined(parcel: Parcel, project: Project) -> TrackedRun:
+    """Open the driver's run in this process: its journal, and its activation."""
+    description = load_description(parcel.folder)
+    plugins: NamedPlugins = load_plugins()[0]
+    trackers = Trackers(project)
+    redactors, deliveries = [], {}
+    for known in description.trackers if description else ():
+        tracker = trackers.build(known.name, known.table, known.place)
+        redactors.append(tracker.redactor)
+        if known.name in parcel.active and description is not None:
+            hooks = TrackerHooks(tracker.new_instance(), known.name, plugins)
+            run = attrs.evolve(run_for(description, known, parcel.folder), attached=False)
+            deliveries[known.name] = _Activation(hooks, run, parcel.urls.get(known.name))
+    tracked = TrackedRun(
+        parcel.attempt.run,
+        parcel.folder,
+        plugins,
+        Redactor.joined(redactors),
+        load_journal_options(project),
+        role="worker",
+    )
+    tracked.deliveries.update(cast("Any", deliveries))
+    return tracked
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    """Let the error carry its traceback as text: frames cannot travel."""
+    error = outcome.error
+    if error is None:
+        return outcome
+    text = "".join(traceback.format_exception(error))
+    error.__cause__ = error.__context__ = None
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made a moment ago
+    except Exception:  # its class cannot be made again from its arguments, say
+        error = _stand_in(outcome)
+    rebuild: Callable[..., BaseException] = _with_remote_traceback
+    return attrs.evolve(outcome, error=cast("Any", _Travelling(error, text, rebuild)))
+
+
+def _stand_in(outcome: Outcome) -> StepError:
+    assert outcome.failure is not None
+    return StepError(f"{outcome.failure.kind}: {outcome.failure.message}")
+
+
+class _Travelling:
+    """An exception on its way: it arrives as itself, with where it was raised as its cause."""
+
+    def __init__(
+        self, error: BaseException, text: str, rebuild: Callable[..., BaseException]
+    ) -> None:
+        self._parts = (error.with_traceback(None), text)
+        self._rebuild = rebuild
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[BaseException, str]]:
+        return self._rebuild, self._parts
+
+
+class RemoteTraceback(Exception):
+    """Where another process raised an exception, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _with_remote_traceback(error: BaseException, text: str) -> BaseException:
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def _is_importable(module: ModuleType) -> bool:
+    """Tell whether a fresh process finds a module by its name."""
+    if module.__name__ == "__main__":
+        return True  # cloudpickle knows
+    try:
+        spec = importlib.util.find_spec(module.__name__.partition(".")[0])
+    except (ImportError, ValueError):
+        return False
+    file = getattr(module, "__file__", None)
+    if spec is None or file is None:
+        return spec is not None
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    return any(Path(file).resolve().is_relative_to(Path(place).resolve()) for place in places)
