@@ -40,7 +40,7 @@ def tracker_start_run(run: Run) -> int | None:
         run: The run; `run.deadline` says how many seconds are left for this call.
 
     Returns:
-        The sequence number up to which the backend already holds the run's records, or None.
+        The `last_sequence` of the last batch that the backend holds, or None.
 
     Raises:
         RetryLater: The backend cannot be reached now. Connection errors say the same.

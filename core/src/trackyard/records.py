@@ -160,8 +160,9 @@ class Batch:
 
     Attributes:
         metrics, params, tags, artifacts: The records by kind.
-        first_sequence, last_sequence: The range of journal entries that they come from. A
-            delivery that is repeated has the same range and the same records.
+        first_sequence, last_sequence: The numbers of the first and the last record, counted from
+            1 in the order in which the run's records are sent. A record that is sent again has
+            the same number.
     """
 
     metrics: tuple[Metric, ...] = ()

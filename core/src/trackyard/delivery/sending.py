@@ -55,6 +55,7 @@ class Sender:
         self._held = held
         self._refused_in_a_row = 0
         self._allowance = _REFUSED_IN_A_ROW
+        self._taken_at_once = 0  # the most records of a call while a batch is halved
         self._suspected = 0  # number of the first record of a batch that was refused once
 
     def take_batch(self, pending: deque[Numbered]) -> list[Numbered]:
@@ -80,10 +81,11 @@ class Sender:
         if outcome.kind == "broken" and self._suspected != records[0][0]:
             self._suspected = records[0][0]
             return self._without_held(records, attrs.evolve(outcome, kind="later"))
-        refused = self.state.quarantined
+        refused, self._taken_at_once = self.state.quarantined, 0
         left, result = self._settle(run, records, outcome)
         if outcome.kind == "broken" and not left and self.state.quarantined == refused:
-            self.largest = max(1, len(records) // 2)  # no record is at fault: it was too large
+            # No record is at fault: it was too large.
+            self.largest = max(1, self._taken_at_once)
         return left, result
 
     def _call(self, run: Run, records: list[Numbered]) -> Outcome:
@@ -97,6 +99,7 @@ class Sender:
         """Do what the outcome of sending these records asks for."""
         if outcome.kind == "done":
             self.state.delivered += len(records)
+            self._taken_at_once = max(self._taken_at_once, len(records))
             self._refused_in_a_row, self._allowance = 0, _REFUSED_IN_A_ROW
             return [], outcome
         if outcome.kind == "later":
