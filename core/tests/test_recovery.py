@@ -13,8 +13,9 @@ import pytest
 from recorder import Recorder
 from shared_recorder import SharedRecorder
 
-from trackyard import Client, start_run
+from trackyard import Client, pipeline, start_run, step
 from trackyard.config import find_project
+from trackyard.drivers import find_dead_drivers
 from trackyard.pending import pending_folders
 from trackyard.recovery import find_pending_runs, sync_all
 
@@ -161,6 +162,97 @@ def test_a_killed_pipeline_is_crashed_in_the_store(project):
     assert before.name == after.name
     assert (after.status, after.steps["fatal"].status) == ("crashed", "crashed")
     assert after.ended_at is not None
+
+
+PIPELINE = """
+import os, signal, sys, time
+from trackyard import log_metric, pipeline, step
+tracker = "local" if {tracked} else None
+@step
+def first() -> int:
+    return 1
+@step(experiment_tracker=tracker)
+def fatal(number: int) -> int:
+    {end}
+    return 2
+@step(experiment_tracker=tracker)
+def never(number: int) -> int:
+    return 3
+@pipeline
+def doomed():
+    never(fatal(first()))
+doomed()
+"""
+
+
+def statuses_in_store():
+    (run,) = Client().list_pipeline_runs()
+    return run.status, {name: step.status for name, step in run.steps.items()}
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_store_is_true_after_the_death_of_a_driver(project, tracked):
+    project.add_tracker("local", Recorder)
+    project.python(PIPELINE.format(tracked=tracked, end=KILL))
+    assert statuses_in_store() == ("running", {"first": "finished", "fatal": "running"})
+    project.trackyard("sync")
+
+    expected = {"first": "finished", "fatal": "crashed", "never": "skipped"}
+    assert statuses_in_store() == ("crashed", expected)
+    (run,) = Client().list_pipeline_runs()
+    assert run.ended_at >= run.steps["first"].ended_at
+    assert [*(project.root / ".trackyard" / "drivers").glob("*.json")] == []
+
+
+def test_store_says_killed_of_an_untracked_step_that_was_told_to_stop_and_did_not(project):
+    end = f"""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        {KILL}"""
+    project.python(PIPELINE.format(tracked=False, end=end.strip()))
+    project.trackyard("sync")
+
+    assert statuses_in_store()[0] == "killed"
+    assert statuses_in_store()[1]["fatal"] == "killed"
+
+
+def test_client_has_a_dead_driver_noted_where_nothing_is_tracked(project, monkeypatch):
+    project.python(PIPELINE.format(tracked=False, end=KILL))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+
+    wait_until(lambda: statuses_in_store()[0] == "crashed")
+
+
+def test_watchdog_notes_a_dead_driver_where_nothing_is_tracked(project):
+    begun = time.time_ns()
+    project.python(PIPELINE.format(tracked=False, end=KILL), TRACKYARD_WATCHDOG="1")
+
+    wait_until(lambda: not [*(project.root / ".trackyard" / "drivers").glob("*.json")])
+    assert statuses_in_store()[0] == "crashed"
+    (run,) = Client().list_pipeline_runs()
+    assert begun < run.ended_at.timestamp() * 1e9 < time.time_ns()
+
+
+def test_a_driver_that_lives_is_never_taken_for_dead(project):
+    @step
+    def look() -> str:
+        assert find_dead_drivers(find_project().home) == []
+        if os.fork() == 0:  # and neither is it by the death of a child
+            os._exit(0)
+        os.wait()
+        assert project.trackyard("sync").returncode == 0
+        return statuses_in_store()[0]
+
+    @pipeline
+    def line():
+        look()
+
+    run = line()
+
+    assert run.steps["look"].outputs["output"].load() == "running"
+    assert run.status == "finished"
+    assert [*(project.root / ".trackyard" / "drivers").iterdir()] == []
 
 
 @pytest.mark.parametrize("ending", ["pipeline", "start_run"])

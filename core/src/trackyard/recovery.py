@@ -14,15 +14,17 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.autopsy import find_or_write_end
+from trackyard.autopsy import cause_of_death, find_or_write_end
 from trackyard.catching_up import Owed, catch_up
 from trackyard.config import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription, load_description
+from trackyard.drivers import find_dead_drivers, forget_driver
 from trackyard.guarding import finish_in_background
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import is_alive, is_attended
+from trackyard.locks import exclusively
 from trackyard.pending import mark_as_complete, pending_folders
 from trackyard.plugins import load_plugins
 from trackyard.records import Run
@@ -71,7 +73,8 @@ def recover_in_background(project: Project) -> None:
 
     It is asked at most once a minute: a tracker that is away will be away the next second, too.
     """
-    if all(is_attended(folder) for folder in pending_folders(project.home)):
+    is_whole = all(is_attended(folder) for folder in pending_folders(project.home))
+    if is_whole and not find_dead_drivers(project.home):
         return
     stamp = project.home / "recovery.stamp"
     try:
@@ -83,9 +86,42 @@ def recover_in_background(project: Project) -> None:
     finish_in_background(project.root)
 
 
-def sync_all(project: Project, *, patience: float) -> None:
-    """Finish every run of a project whose process does not live."""
-    sync_runs(find_pending_runs(project), project, patience=patience, isolates=True)
+def sync_all(project: Project, *, patience: float, just_died: int | None = None) -> None:
+    """Finish every run of a project whose process does not live.
+
+    Args:
+        project: The project.
+        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        just_died: A process that died at this moment.
+    """
+    pending = end_the_dead(project, just_died)
+    sync_runs(pending, project, patience=patience, isolates=True)
+
+
+def end_the_dead(project: Project, just_died: int | None = None) -> list[PendingRun]:
+    """Note the ends of runs and pipeline runs whose process died; give what is to be delivered.
+
+    It reads files and writes them and the store, and waits for no tracker.
+    """
+    pending = find_pending_runs(project)
+    for run in pending:
+        _has_ended(run, project)  # first: what killed a step is known there
+    if find_dead_drivers(project.home):
+        with exclusively(project.home / "drivers" / "recovery"):
+            _end_pipeline_runs(project, just_died)
+    return pending
+
+
+def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    for driver in find_dead_drivers(project.home):
+        status = cause_of_death(driver.told).status
+        ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
+        store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
+        forget_driver(project.home, driver.run_id)
+    store.close()
 
 
 def sync_run(

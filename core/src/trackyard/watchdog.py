@@ -21,12 +21,13 @@ PATIENCE = 60.0
 def main() -> None:
     """Wait, then finish what is pending in the projects that were named."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    projects = wait_for_death(int(sys.argv[1]))
+    process = int(sys.argv[1])
+    projects = wait_for_death(process)
     from trackyard.config import find_project
     from trackyard.recovery import sync_all
 
     for project in projects:
-        sync_all(find_project(project), patience=PATIENCE)
+        sync_all(find_project(project), patience=PATIENCE, just_died=process)
 
 
 def wait_for_death(process: int) -> list[Path]:

@@ -10,7 +10,7 @@ import click
 
 from trackyard.cli.output import json_option, show_table
 from trackyard.config import find_project
-from trackyard.recovery import find_pending_runs, sync_run
+from trackyard.recovery import end_the_dead, sync_run
 from trackyard.uploading import find_kept_offline, upload_run
 
 _COLUMNS = {
@@ -36,7 +36,7 @@ def sync(patience: float, as_json: bool) -> None:
     """Deliver what trackers do not have yet, end dead runs, upload what SDKs keep offline."""
     project = find_project()
     rows: list[dict[str, Any]] = []
-    for pending in find_pending_runs(project):
+    for pending in end_the_dead(project):
         name = pending.description.run.name
         if pending.is_alive:
             row = {"run": name, "id": pending.folder.name, "state": "running"}

@@ -13,6 +13,7 @@ import attrs
 from trackyard.artifacts import StoredOutput
 from trackyard.config import Project
 from trackyard.delivery.reports import TrackerReport
+from trackyard.drivers import DriverMark
 from trackyard.identifiers import new_id
 from trackyard.pipelines.attempts import Outcome
 from trackyard.pipelines.graph import Node
@@ -33,6 +34,7 @@ class Recording:
     def __init__(self, project: Project, run: PipelineRunRow) -> None:
         self.store = Store.of(project)
         self.progress = Progress()
+        self.mark = DriverMark(project.home, run.id)
         self._run = run
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
@@ -40,14 +42,16 @@ class Recording:
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
 
-    def begin(self) -> None:
-        """Write that the pipeline run runs."""
+    def begin(self, nodes: Iterable[Node]) -> None:
+        """Write that the pipeline run runs, and what has to be told of it if this process dies."""
+        self.mark.make((node.name, node.position) for node in nodes)
         self.store.add_pipeline_run(self._run)
         self.progress.run_started(self._run.name)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
         """Write that an attempt begins; its trackers may not know it yet."""
         self.progress.step_starting(node.name, run.attempt)
+        self.mark.touch()
         self.store.add_step_run(
             StepRunRow(
                 run.id,
@@ -89,6 +93,7 @@ class Recording:
             "metrics": outcome.metrics,
         }
         rows = self._artifact_rows(node, run.id, outcome.outputs)
+        self.mark.touch()
         self.store.end_step_run(run.id, values, rows, self._read_by(node))
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
         self._artifact_ids[node.name] = ids
@@ -106,6 +111,7 @@ class Recording:
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         ended_at = time.time_ns()
         self.store.update_pipeline_run(self._run.id, status=status, ended_at=ended_at)
+        self.mark.remove()
         return ended_at
 
     def show_end(self, status: str, ended_at: int, reports: tuple[TrackerReport, ...]) -> None:

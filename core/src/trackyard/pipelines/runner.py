@@ -24,6 +24,7 @@ from trackyard.errors import (
     RequiredTrackerError,
     StepCrashedError,
 )
+from trackyard.guarding import watch_over
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import Terminated, termination_as_exit
 from trackyard.lifecycle import RunGroup
@@ -99,11 +100,12 @@ class PipelineRunner:
 
     def run(self) -> PipelineRun:
         """Run the steps; then raise what the first failing step raised, if one failed."""
-        self._recording.begin()
+        watch_over(self._project.root)
+        self._recording.begin(self._graph.nodes.values())
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
         self._group.log_params(self._run.params)
         try:
-            with termination_as_exit(self._group.note_signal):
+            with termination_as_exit(self._note_signal):
                 self._run_all()
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run
             self._note(error, failure_of(error, self._group.redactor))
@@ -117,6 +119,10 @@ class PipelineRunner:
         """Give the pipeline run as it is stored."""
         store = self._recording.store
         return PipelineRun(store.find_pipeline_run(self._run.id), store, self._artifacts)
+
+    def _note_signal(self, number: int) -> None:
+        self._recording.mark.note_signal(number)
+        self._group.note_signal(number)
 
     def _run_all(self) -> None:
         schedule = Schedule(self._dependencies, self._run_step, self._expand)

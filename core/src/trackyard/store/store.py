@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trackyard.config import Project
 from trackyard.errors import ArtifactNotFoundError, ConfigError, RunNotFoundError, TrackyardError
 from trackyard.flavors import Secret
+from trackyard.identifiers import new_id
 from trackyard.store.engines import engine_of, sqlite_engine
 from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import (
@@ -106,6 +107,37 @@ class Store:
             with self._writing() as connection:
                 statement = update(table).where(is_open)
                 connection.execute(statement.values(status=status, ended_at=ended_at))
+
+    def end_dead_pipeline_run(
+        self, id: str, steps: Iterable[tuple[str, int]], status: str, ended_at: int
+    ) -> None:
+        """Record that a pipeline run's driver has died, in one transaction.
+
+        Attempts that ran have died with it, and steps that it never reached are skipped.
+
+        Args:
+            id: The pipeline run's.
+            steps: The names and positions of all its steps.
+            status: What became of it.
+            ended_at: When, in nanoseconds since the epoch.
+        """
+        attempts, runs = STEP_RUNS.c, PIPELINE_RUNS.c
+        values = {"status": status, "ended_at": ended_at}
+        with self._writing() as connection:
+            if connection.execute(select(runs.id).where(runs.id == id)).first() is None:
+                return
+            of_run = attempts.pipeline_run_id == id
+            running = of_run & (attempts.status == "running")
+            connection.execute(update(STEP_RUNS).where(running).values(values))
+            found = connection.execute(select(attempts.name, attempts.status).where(of_run)).all()
+            # A step that is called for each of several items is there under its parts' names.
+            names = {name.partition("[")[0] for name, _ in found} | {name for name, _ in found}
+            for name, position in steps:
+                if name not in names:
+                    row = StepRunRow(new_id(), id, name, 1, position, "skipped")
+                    connection.execute(insert(STEP_RUNS).values(**_to_columns(attrs.asdict(row))))
+            is_open = (runs.id == id) & (runs.status == "running")
+            connection.execute(update(PIPELINE_RUNS).where(is_open).values(values))
 
     def end_step_run(
         self,

@@ -1,0 +1,126 @@
+"""Which pipeline runs have a driver that lives, and which one has died without a word?
+
+The driver of a pipeline run holds a lock in `.trackyard/drivers/` for as long as it lives, beside a
+file that says which steps there are. Both are gone when the run has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from trackyard.locks import FileLock, is_locked
+
+logger = logging.getLogger("trackyard")
+
+
+class DriverMark:
+    """What a driver leaves behind if it dies. No method raises: a full disk must not stop it.
+
+    Args:
+        home: The project's `.trackyard`.
+        run_id: The pipeline run's id.
+    """
+
+    def __init__(self, home: Path, run_id: str) -> None:
+        self._folder = home / "drivers"
+        self._files = {kind: self._folder / f"{run_id}.{kind}" for kind in _KINDS}
+        self._lock = FileLock(self._files["lock"])
+
+    def make(self, steps: Iterable[tuple[str, int]]) -> None:
+        """Say that this process drives the run.
+
+        Args:
+            steps: The names and positions of its steps.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire()
+            # Written last: who finds it without a lock may take the driver for dead.
+            _write(self._files["json"], json.dumps({"pid": os.getpid(), "steps": [*steps]}))
+        except OSError as error:
+            logger.debug("%s cannot be written: %s", self._folder, error)
+
+    def touch(self) -> None:
+        """Note that the driver has just done something."""
+        with suppress(OSError):
+            os.utime(self._files["json"])
+
+    def note_signal(self, number: int) -> None:
+        """Note that the driver is told to stop: it may be killed before it has."""
+        with suppress(OSError):
+            _write(self._files["signal"], str(number))
+
+    def remove(self) -> None:
+        """Say that the run has ended as it should."""
+        for kind in _KINDS:
+            with suppress(OSError):
+                self._files[kind].unlink(missing_ok=True)
+        self._lock.release()
+
+
+@attrs.frozen
+class DeadDriver:
+    """A pipeline run whose driver has died.
+
+    Attributes:
+        run_id: The pipeline run's id.
+        steps: The names and positions of its steps.
+        told: The signal that told it to stop before, if one did.
+        seen_alive: When it was last seen to do something, in nanoseconds since the epoch.
+        process: Its process id.
+    """
+
+    run_id: str
+    steps: tuple[tuple[str, int], ...]
+    told: int | None
+    seen_alive: int
+    process: int
+
+
+def find_dead_drivers(home: Path) -> list[DeadDriver]:
+    """List pipeline runs whose driver has died, by files and locks alone."""
+    dead = []
+    for path in sorted((home / "drivers").glob("*.json")):
+        if is_locked(path.with_suffix(".lock")):
+            continue
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            steps = tuple((str(name), int(position)) for name, position in values["steps"])
+            pid = int(values["pid"])
+            seen = path.stat().st_mtime_ns
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it ends just now, or the file is damaged
+        dead.append(DeadDriver(path.stem, steps, _told(path), seen, pid))
+    return dead
+
+
+def forget_driver(home: Path, run_id: str) -> None:
+    """Remove what a dead driver has left."""
+    for kind in _KINDS:
+        with suppress(OSError):
+            (home / "drivers" / f"{run_id}.{kind}").unlink(missing_ok=True)
+
+
+# In the order in which they are removed.
+_KINDS = ("json", "signal", "lock")
+
+
+def _told(path: Path) -> int | None:
+    try:
+        return int(path.with_suffix(".signal").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole; a signal handler may do so while another one is written."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
