@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy
@@ -17,6 +19,7 @@ import pytest
 from recorder import Recorder
 
 from trackyard import (
+    ArtifactNotFoundError,
     Capabilities,
     Client,
     ConfigError,
@@ -1026,3 +1029,121 @@ def test_what_is_no_list_is_not_mapped(project):
         pipeline(lambda: load.map(3))()
     with pytest.raises(PipelineError, match="pass them on as one list"):
         pipeline(lambda: list(load.map(single())))()
+
+
+# Cached steps
+
+
+def caching_module(install, body):
+    """Write a module with a cached step; a file counts its calls."""
+    install(
+        "cached",
+        {
+            "cached_steps": f"""
+from pathlib import Path
+from trackyard import log_metric, pipeline, step
+FACTOR = 2
+def helper(number):
+    return number * FACTOR
+@step(experiment_tracker="local", cache=True)
+def double(number: int) -> int:
+    with Path("calls.txt").open("a") as file:
+        file.write("x")
+    log_metric("m", number)
+    return {body}
+@step
+def echo(number: int) -> int:
+    return number
+@pipeline
+def doubling(number=1):
+    echo(double(echo(number)))
+"""
+        },
+    )
+    sys.modules.pop("cached_steps", None)
+    return importlib.import_module("cached_steps")
+
+
+def calls_of(project):
+    return len((project.root / "calls.txt").read_text())
+
+
+def test_cached_step_has_the_original_url_and_says_so(local, install):
+    module = caching_module(install, "helper(number)")
+    first, second = module.doubling(), module.doubling()
+
+    assert calls_of(local) == 1
+    original, cached = first.steps["double"], second.steps["double"]
+    assert (original.status, cached.status) == ("finished", "cached")
+    assert cached.run_metadata["experiment_tracker_url"].value == original.url
+    assert cached.run_metadata["cached_from"] == original.id
+    assert cached.outputs["output"].load() == 2
+    assert cached.metrics == {"m": 1}
+    assert second.status == "finished"
+    assert second.steps["echo_2"].outputs["output"].load() == 2
+    assert [call["step"] for call in local.calls("start")] == ["double"]
+    readers = Client().get_artifact("doubling.double.output").read_by
+    assert [reader.id for reader in readers] == [
+        first.steps["echo_2"].id,
+        second.steps["echo_2"].id,
+    ]
+
+
+def test_other_inputs_or_other_code_are_run(local, install, monkeypatch):
+    module = caching_module(install, "helper(number)")
+    module.doubling()
+    module.doubling(2)
+    assert calls_of(local) == 2
+    monkeypatch.setattr(module, "FACTOR", 3)
+    assert module.doubling().steps["double"].outputs["output"].load() == 3
+    assert calls_of(local) == 3
+    other = caching_module(install, "helper(number) + 1")
+    assert other.doubling().steps["double"].status == "finished"
+    assert calls_of(local) == 4
+
+
+def test_failed_step_and_lost_output_are_run_again(local, install):
+    failing_module = caching_module(install, "1 / 0")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            failing_module.doubling()
+    assert calls_of(local) == 2
+
+    module = caching_module(install, "helper(number)")
+    first = module.doubling()
+    Path(first.steps["double"].outputs["output"].uri).unlink()
+    assert module.doubling().steps["double"].status == "finished"
+
+
+def test_what_cannot_be_compared_is_not_cached(project, caplog):
+    @step(cache=True)
+    def locked(lock):
+        pass
+
+    pipeline(lambda: locked(threading.Lock()))()
+
+    assert "cannot be compared" in caplog.text
+
+
+# Outputs by name
+
+
+def test_artifact_is_found_by_name_and_version(project):
+    @pipeline
+    def adding(rows=2):
+        total(load(rows))
+
+    first, second = adding(), adding(3)
+    client = Client()
+    latest, earlier = client.get_artifact("total.output"), client.get_artifact("total.output", 1)
+
+    assert (latest.version, latest.load()) == (2, 3)
+    assert (earlier.version, earlier.load()) == (1, 1)
+    assert latest.made_by.id == second.steps["total"].id
+    (reader,) = client.get_artifact("adding.load.output", 1).read_by
+    assert reader.id == first.steps["total"].id
+    assert [found.version for found in client.list_artifacts("total.output")] == [2, 1]
+    assert len(client.list_artifacts()) == 2
+    assert "version 2" in repr(latest)
+    with pytest.raises(ArtifactNotFoundError, match="has no version 9; the latest is 2"):
+        client.get_artifact("total.output", 9)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trackyard.client import Client
     from trackyard.config import home
     from trackyard.errors import (
+        ArtifactNotFoundError,
         ConfigError,
         NoActiveRunError,
         OutputError,
@@ -66,6 +67,7 @@ _HOMES = {
     "client": ("Client",),
     "config": ("home",),
     "errors": (
+        "ArtifactNotFoundError",
         "ConfigError",
         "NoActiveRunError",
         "OutputError",
@@ -119,6 +121,7 @@ __all__ = [
     "KEEP",
     "ActiveRun",
     "Artifact",
+    "ArtifactNotFoundError",
     "Batch",
     "Capabilities",
     "Client",

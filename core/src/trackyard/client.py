@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trackyard.probing import StageView, TrackerCheck
     from trackyard.registry import Section
     from trackyard.store import PipelineRunRow, Store
-    from trackyard.views import PipelineRun
+    from trackyard.views import ArtifactVersion, PipelineRun
 
 _TRACKERS: Section = "experiment_trackers"
 _STACKS: Section = "stacks"
@@ -280,6 +280,30 @@ class Client:
             ConfigError: A name is taken, or a value is wrong.
         """
         return self.get_stack(self._registry.import_stack(toml, name))
+
+    # Outputs
+
+    def get_artifact(self, name: str, version: int | None = None) -> ArtifactVersion:
+        """Find a version of a step's output, the latest by default.
+
+        Args:
+            name: `<pipeline>.<step>.<output>`, or its last parts where they fit one name alone.
+            version: From 1.
+
+        Raises:
+            ArtifactNotFoundError: There is no such output or version, or several names fit.
+        """
+        from trackyard.views import ArtifactVersion
+
+        row = self._store.find_artifact(name, version)
+        return ArtifactVersion(row, self._store, self._artifact_store)
+
+    def list_artifacts(self, name: str | None = None) -> list[ArtifactVersion]:
+        """List all versions of an output, the latest first; or the latest version of each."""
+        from trackyard.views import ArtifactVersion
+
+        rows = self._store.list_artifacts(name)
+        return [ArtifactVersion(row, self._store, self._artifact_store) for row in rows]
 
     # Runs
 

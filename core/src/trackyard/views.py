@@ -18,7 +18,7 @@ from trackyard.tables import html_table
 if TYPE_CHECKING:
     from trackyard.config import Project
     from trackyard.stacks import Stack
-    from trackyard.store import PipelineRunRow, StepRunRow, Store
+    from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
 
 _T = TypeVar("_T")
 
@@ -75,6 +75,42 @@ class OutputView:
 
     def __repr__(self) -> str:
         return f"<Output {self.name} ({self.materializer}) {self.uri}>"
+
+
+class ArtifactVersion(OutputView):
+    """A version of a named output.
+
+    Attributes:
+        name: `<pipeline>.<step>.<output>`.
+        version: From 1, counted for each name.
+        uri, materializer, size, sha256: Where it lies, its format, its bytes.
+        created_at: When it was stored.
+    """
+
+    def __init__(self, row: ArtifactRow, store: Store, artifact_store: ArtifactStore) -> None:
+        stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
+        super().__init__(row.name, stored, artifact_store)
+        self.version = row.version
+        self.size = row.size
+        self.sha256 = row.sha256
+        self.created_at = _moment(row.created_at)
+        self._row = row
+        self._store = store
+
+    @property
+    def made_by(self) -> StepRun:
+        """The step run that made it."""
+        row, _ = self._store.find_step_run(self._row.step_run_id)
+        return StepRun(row, self._artifact_store)
+
+    @property
+    def read_by(self) -> list[StepRun]:
+        """The step runs that have read it, the first reader first."""
+        rows = self._store.list_artifact_readers(self._row.id)
+        return [StepRun(row, self._artifact_store) for row in rows]
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.name} version {self.version} ({self.materializer}) {self.uri}>"
 
 
 class StepRun:

@@ -78,6 +78,8 @@ class Recording:
         tracked: TrackedRun | None,
         outcome: Outcome,
         failure: Failure | None,
+        *,
+        cache_key: str | None,
     ) -> None:
         """Write how an attempt ended, its outputs, and what it has read."""
         metadata = self._metadata[run.id] = _metadata(tracked) if tracked else {}
@@ -91,6 +93,7 @@ class Recording:
             "outputs": {name: attrs.asdict(output) for name, output in outcome.outputs.items()},
             "metadata": metadata,
             "metrics": outcome.metrics,
+            "cache_key": cache_key,
         }
         rows = self._artifact_rows(node, run.id, outcome.outputs)
         self.mark.touch()
@@ -100,6 +103,38 @@ class Recording:
         self._ended[node.name] = tracked
         seconds = (ended_at - run.started_at) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
+
+    def find_cached(self, key: str) -> StepRunRow | None:
+        """Find an earlier result of the same code, inputs and params."""
+        return self.store.find_cached(key)
+
+    def keep_cached(self, node: Node, found: StepRunRow) -> None:
+        """Write that a step was not run, since an earlier run has its result, and which."""
+        now = time.time_ns()
+        metadata = {**found.metadata, "cached_from": found.id}
+        row = StepRunRow(
+            new_id(),
+            self._run.id,
+            node.name,
+            1,
+            node.position,
+            "cached",
+            now,
+            now,
+            outputs=found.outputs,
+            metadata=metadata,
+            metrics=found.metrics,
+        )
+        self.store.add_step_run(row)
+        made = {row.uri: row.id for row in self.store.list_outputs(found.id)}
+        self._artifact_ids[node.name] = {
+            name: made[stored["uri"]]
+            for name, stored in found.outputs.items()
+            if stored["uri"] in made
+        }
+        self._ended[node.name] = None
+        url = found.metadata.get("experiment_tracker_url", "")
+        self.progress.step_ended(node.name, "cached", None, {}, url)
 
     def end(self, nodes: Iterable[Node], status: str) -> int:
         """Mark what was not run as skipped, and the pipeline run as ended; give the time."""

@@ -29,6 +29,7 @@ from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import Terminated, termination_as_exit
 from trackyard.lifecycle import RunGroup
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
+from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.jobs import Job, Orchestrator
@@ -94,6 +95,7 @@ class PipelineRunner:
         self._nodes = dict(graph.nodes)  # with the parts of steps that are mapped
         self._lock = RLock()  # threads of several steps share the store and the trackers
         self._stopping = Event()
+        self._cache_keys: dict[str, str | None] = {}
         self._stored: dict[str, dict[str, StoredOutput]] = {}
         self._error: BaseException | None = None
         self._failure: Failure | None = None
@@ -161,6 +163,8 @@ class PipelineRunner:
     def _run_step(self, name: str) -> bool:
         """Run a step, once more after each failure as often as it wants; True if it finished."""
         node = self._nodes[name]
+        if node.step.cache and self._take_cached(node):
+            return True
         attempt, run = 1, self._new_run(node, 1, None)
         while True:
             is_last = attempt > node.step.retries
@@ -177,6 +181,25 @@ class PipelineRunner:
             row, _ = self._recording.store.find_step_run(run.id)
             call_back(callback, StepRun(row, self._artifacts))
         return error is None
+
+    def _take_cached(self, node: Node) -> bool:
+        """Take an earlier result of the same code, inputs and params, if there is one."""
+        key = self._cache_keys[node.name] = cache_key(
+            node.step.function, self._stored_arguments(node)
+        )
+        if key is None:
+            logger.warning("step %r is not cached: its arguments cannot be compared", node.name)
+            return False
+        with self._lock:
+            found = self._recording.find_cached(key)
+            if found is None:
+                return False
+            outputs = {name: StoredOutput(**stored) for name, stored in found.outputs.items()}
+            if not all(self._artifacts.exists(stored) for stored in outputs.values()):
+                return False
+            self._stored[node.name] = outputs
+            self._recording.keep_cached(node, found)
+        return True
 
     def _new_run(self, node: Node, attempt: int, retry_of: str | None) -> Run:
         pipeline, group = self._graph.pipeline, self._run.id
@@ -286,7 +309,8 @@ class PipelineRunner:
         for stored in outcome.outputs.values():
             self._artifacts.trust(stored)
         self._stored[node.name] = dict(outcome.outputs)
-        self._recording.end_attempt(node, run, tracked, outcome, failure)
+        key = self._cache_keys.get(node.name)
+        self._recording.end_attempt(node, run, tracked, outcome, failure, cache_key=key)
         if error is not None and not isinstance(error, Exception):
             raise error
         return error

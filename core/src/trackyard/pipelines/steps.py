@@ -27,6 +27,7 @@ _OPTIONS = (
     "timeout",
     "on_failure",
     "on_success",
+    "cache",
     "resources",
 )
 
@@ -48,6 +49,7 @@ class Step:
         timeout: Seconds that an attempt may take, or None.
         on_failure, on_success: Called in the driver with the `StepRun` when the step has ended for
             good. What they do or raise changes nothing.
+        cache: An earlier result of equal code, inputs and params is taken in place of a new one.
         resources: What it asks of a cluster, such as `{"num_gpus": 1}`.
     """
 
@@ -61,6 +63,7 @@ class Step:
     timeout: float | None = None
     on_failure: Callback | None = None
     on_success: Callback | None = None
+    cache: bool = False
     resources: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -134,6 +137,7 @@ def step(
     timeout: float | None = None,
     on_failure: Callback | None = None,
     on_success: Callback | None = None,
+    cache: bool = False,
     resources: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Step]: ...
 
@@ -154,6 +158,7 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         timeout: Seconds that an attempt may take.
         on_failure, on_success: Called with the `StepRun` when the step has ended for good. What
             they do or raise changes nothing.
+        cache: Take an earlier result of equal code, inputs and params in place of a new one.
         resources: What it asks of a cluster, such as `{"num_gpus": 1}`.
 
     Raises:
@@ -193,6 +198,8 @@ def _check_values(name: str, options: Mapping[str, Any]) -> None:
         value = options.get(option)
         if value is not None and not isinstance(value, Mapping):
             raise PipelineError(f"step {name!r}: {option} must be a dict, not {value!r}")
+    if not isinstance(cache := options.get("cache", False), bool):
+        raise PipelineError(f"step {name!r}: cache must be True or False, not {cache!r}")
     retries = options.get("retries", 0)
     if type(retries) is not int or retries < 0:
         raise PipelineError(f"step {name!r}: retries must be 0 or more, not {retries!r}")

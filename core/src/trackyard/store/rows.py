@@ -32,6 +32,7 @@ class StepRunRow:
         outputs: By output name what `StoredOutput` holds.
         metadata: Such as `experiment_tracker_url`.
         metrics: The last value of each metric that was logged portably.
+        cache_key: Equal for equal code, inputs and params, where the step may be cached.
     """
 
     id: str
@@ -46,6 +47,7 @@ class StepRunRow:
     outputs: Mapping[str, Any] = attrs.field(factory=dict)
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
     metrics: Mapping[str, float] = attrs.field(factory=dict)
+    cache_key: str | None = None
 
 
 @attrs.frozen

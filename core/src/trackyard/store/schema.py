@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _metadata = MetaData()
 
@@ -59,7 +59,9 @@ STEP_RUNS = Table(
     Column("outputs", Text, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("metrics", Text, nullable=False),
+    Column("cache_key", String(64)),
     Index("step_runs_by_run", "pipeline_run_id", "name", "attempt", unique=True),
+    Index("step_runs_by_cache_key", "cache_key"),
 )
 
 ARTIFACTS = Table(
@@ -92,8 +94,16 @@ def _to_2(connection: Connection) -> None:
         table.create(connection)
 
 
+def _to_3(connection: Connection) -> None:
+    """Steps whose results may be taken again."""
+    connection.execute(text("ALTER TABLE step_runs ADD COLUMN cache_key VARCHAR(64)"))
+    for index in STEP_RUNS.indexes:
+        if index.name == "step_runs_by_cache_key":
+            index.create(connection)
+
+
 # What makes each version out of the one before it.
-_MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_2}
+_MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
 
 
 def read_version(engine: Engine) -> int | None:

@@ -228,6 +228,22 @@ class Store:
         row = StepRunRow(**_from_columns(found))
         return row, self.find_pipeline_run(row.pipeline_run_id)
 
+    def find_cached(self, key: str) -> StepRunRow | None:
+        """Find the latest step run of a cache key that finished, if there is one."""
+        step_runs = STEP_RUNS.c
+        query = select(STEP_RUNS).where(
+            (step_runs.cache_key == key) & (step_runs.status == "finished")
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(query.order_by(step_runs.ended_at.desc())).first()
+        return None if found is None else StepRunRow(**_from_columns(found))
+
+    def list_outputs(self, step_run_id: str) -> list[ArtifactRow]:
+        """List what a step run made."""
+        query = select(ARTIFACTS).where(ARTIFACTS.c.step_run_id == step_run_id)
+        with self._engine.connect() as connection:
+            return [ArtifactRow(**_from_columns(row)) for row in connection.execute(query)]
+
     def _artifact_name(self, name: str) -> str:
         query = select(ARTIFACTS.c.name).distinct()
         with self._engine.connect() as connection:
