@@ -12,6 +12,7 @@ from trackyard.errors import TrackyardError
 from trackyard.tables import line
 
 _COMMANDS = {
+    "init": ("init:init", "Write a project's configuration."),
     "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
     "stack": ("stacks:stack", "Stacks of trackers, orchestrator and artifact store."),
     "run": ("run_command:run", "Run a pipeline."),

@@ -1,0 +1,89 @@
+"""`trackyard init`: how does a project get its configuration?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
+from trackyard.config import find_project
+from trackyard.dispatch import without_credentials
+from trackyard.errors import ConfigError
+from trackyard.starting import Found, look_around, start_project, suggested_flavors
+from trackyard.suggestions import did_you_mean, listed
+
+
+@click.command()
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing; take what was found.")
+@json_option
+def init(yes: bool, as_json: bool) -> None:
+    """Write a commented trackyard.toml into this folder.
+
+    It looks at the installed flavors and at the variables of their SDKs, such as
+    MLFLOW_TRACKING_URI and WANDB_API_KEY. Secrets become references to those variables. On a
+    terminal it asks two questions at most.
+    """
+    folder = Path.cwd()
+    _check_that_there_is_none(folder)
+    found = look_around()
+    flavors = suggested_flavors(found)
+    given: dict[str, Any] = {}
+    if not yes and not as_json and is_terminal() and sys.stdin.isatty():
+        flavors = _ask_for_flavors(found, flavors)
+        given = _ask_for_server(found, flavors)
+    start = start_project(folder, flavors, found, given)
+    if as_json:
+        show_json(start)
+        return
+    say(f"wrote {start.file}")
+    for one in found:
+        if one.variables and not one.is_installed:
+            names = ", ".join(one.variables)
+            remark(f"Note: {names} is set; to use it, type: pip install trackyard-{one.flavor}")
+    if start.experiment_trackers:
+        for name in start.experiment_trackers:
+            say(f"try it, type: trackyard experiment-tracker check {name}")
+    else:
+        remark("Note: no flavor is installed; type: pip install trackyard-mlflow")
+
+
+def _check_that_there_is_none(folder: Path) -> None:
+    """Say what there is already: of two files one would be ignored."""
+    project = find_project()
+    if project.config_file is None:
+        return
+    if project.root == folder:
+        raise ConfigError(f"{project.config_file} is there already; type: trackyard config show")
+    remark(f"Note: {project.config_file} holds no longer in this folder and below.")
+
+
+def _ask_for_flavors(found: Sequence[Found], suggested: Sequence[str]) -> tuple[str, ...]:
+    installed = [one.flavor for one in found if one.is_installed]
+    if len(installed) < 2:
+        return tuple(suggested)
+
+    def read(text: str) -> tuple[str, ...]:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        for name in names:
+            if name not in installed:
+                hint = did_you_mean(name, installed) or f"; there are {listed(installed)}"
+                raise click.BadParameter(f"no flavor {name!r} is installed{hint}")
+        return tuple(dict.fromkeys(names))
+
+    question = f"Experiment trackers, of {', '.join(installed)}"
+    default = ", ".join(suggested)
+    chosen: tuple[str, ...] = click.prompt(question, default=default, value_proc=read)
+    return chosen
+
+
+def _ask_for_server(found: Sequence[Found], flavors: Sequence[str]) -> dict[str, Any]:
+    known = {one.flavor: one.variables for one in found}
+    if flavors[:1] != ("mlflow",) or "MLFLOW_TRACKING_URI" in known.get("mlflow", ()):
+        return {}
+    question = "MLflow server, such as http://localhost:5000 (empty: a file in .trackyard)"
+    answer = click.prompt(question, default="", show_default=False).strip()
+    return {"tracking_uri": without_credentials(answer)} if answer else {}
