@@ -23,6 +23,10 @@ COMMANDS = {
         ["-m", "trackyard", "experiment-tracker", "flavor", "list"],
         300,
     ),
+    "trackyard experiment-tracker list": (
+        ["-m", "trackyard", "experiment-tracker", "list"],
+        300,
+    ),
     "import pluggy, attrs (for comparison)": (["-c", "import pluggy, attrs"], None),
 }
 

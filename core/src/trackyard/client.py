@@ -18,6 +18,7 @@ from trackyard.trackers import Trackers
 if TYPE_CHECKING:
     from trackyard.artifacts import ArtifactStore
     from trackyard.components import FlavorDescription, FlavorView, StackView, TrackerView
+    from trackyard.origins import ConfigValue
     from trackyard.probing import StageView, TrackerCheck
     from trackyard.registry import Section
     from trackyard.store import PipelineRunRow, Store
@@ -46,6 +47,21 @@ class Client:
         self._home = self._project.home
         _ = self.active_stack  # a wrong configuration is said at once
         recover_in_background(self._project)
+
+    # Configuration
+
+    def show_config(self, stack: str | None = None) -> list[ConfigValue]:
+        """List the values of the configuration that count, and where each comes from.
+
+        Args:
+            stack: The stack that counts as the active one.
+
+        Raises:
+            ConfigError: The configuration is wrong, or there is no such stack.
+        """
+        from trackyard.origins import config_values
+
+        return ShownList(config_values(self._project, stack))
 
     # Flavors
 

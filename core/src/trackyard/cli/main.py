@@ -23,6 +23,8 @@ _COMMANDS = {
     "replay": ("replay:replay", "Send runs to another tracker."),
     "doctor": ("doctor:doctor", "Look for what is wrong, and say what helps."),
     "gc": ("gc:gc", "Delete journals that every tracker has acknowledged."),
+    "config": ("config:config", "What the configuration says, and from where."),
+    "completion": ("completion:completion", "Completion by your shell."),
     "sync": ("sync:sync", "Deliver what trackers do not have yet."),
     "ui": ("ui:ui", "Serve a tracker's own page on this machine."),
 }
