@@ -25,7 +25,7 @@ from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import TrackerDescription, folder_name, load_description, run_for
 from trackyard.dispatch import TrackerHooks
-from trackyard.flavors import capabilities_of
+from trackyard.flavors import Secret, capabilities_of
 from trackyard.hook_rules import implemented_hooks
 from trackyard.identifiers import new_id
 from trackyard.journal.entries import Entry
@@ -261,8 +261,9 @@ def _toml_value(value: Any) -> str:
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     if isinstance(value, bool | int | float):
         return json.dumps(value)
+    text = value.reference if isinstance(value, Secret) else str(value)
     # JSON escapes as TOML does, but for the pairs of what lies beyond 16 bits.
-    return re.sub(r"\x7f", r"\\u007F", json.dumps(str(value), ensure_ascii=False))
+    return re.sub(r"\x7f", r"\\u007F", json.dumps(text, ensure_ascii=False))
 
 
 def artifact_names(records: Iterable[Record]) -> list[str]:

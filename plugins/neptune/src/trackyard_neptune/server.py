@@ -1,0 +1,286 @@
+"""How is a run sent to a server of Neptune's kind, and read from it?
+
+By the backend of Neptune's SDK, which finds out from the server where it takes what. Left alone, it
+waits for minutes, and for a server that says nothing for ever: here it has seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trackyard import Record, RetryLater, process_values
+from trackyard_neptune.native import quiet
+from trackyard_neptune.operations import Operation, records_of
+from trackyard_neptune.reaching import is_reachable
+from trackyard_neptune.settings import server_url
+
+logger = logging.getLogger("trackyard")
+
+# Seconds for one request, and for all tries of one.
+_REQUEST, _TRIES = 4.0, 1
+# Most operations in one request, and points that are read at once.
+_LARGEST, _PAGE = 500, 1000
+_TYPES = {
+    "float": "AssignFloat",
+    "int": "AssignInt",
+    "bool": "AssignBool",
+    "string": "AssignString",
+}
+
+
+class NeptuneServer:
+    """A server, for one run.
+
+    Args:
+        token: The user's API token, which names the server.
+        project: `workspace/project`.
+        run_id: The run's id.
+        facts: What the start gave before, where it was kept.
+
+    Raises:
+        ValueError: There is no token, or no project.
+    """
+
+    def __init__(
+        self, token: str | None, project: str | None, run_id: str, facts: Mapping[str, Any]
+    ) -> None:
+        if not token:
+            raise ValueError("Neptune needs an API token; set `api_token`, or NEPTUNE_API_TOKEN")
+        if not project or project.count("/") != 1:
+            raise ValueError('Neptune needs a project; set `project`, as in "workspace/name"')
+        self._token = token
+        self._url = server_url(token)
+        self._project = project
+        self._run_id = run_id
+        self._container = facts.get("container")
+        self._told: set[str] = set()
+        self._has_answered = False
+
+    def start(self) -> dict[str, Any]:
+        """Find the run or create it; gives what is to be kept of the answer."""
+        with self._backend() as backend:
+            project = backend.get_project(self._project)
+            found = self._find(backend, project.id) or backend.create_run(
+                project_id=project.id, custom_run_id=self._run_id
+            )
+            url = backend.get_run_url(found.id, found.workspace, found.project_name, found.sys_id)
+            self._container = str(found.id)
+            return {"container": self._container, "url": url, "sys_id": str(found.sys_id)}
+
+    def send(self, operations: Sequence[Operation], folder: Path) -> None:
+        """Send operations; a point that the server has already it refuses, as it should.
+
+        Args:
+            operations: The operations, in their order.
+            folder: Where files are that belong to them.
+        """
+        if not operations:
+            return
+        with self._backend() as backend:
+            for first in range(0, len(operations), _LARGEST):
+                self._send(backend, operations[first : first + _LARGEST], folder)
+            with suppress(Exception):  # it shows that the run lives; a server may not know it
+                backend.ping(self._container, _run_type())
+
+    def read(self, folder: Path) -> Iterator[Record]:
+        """Read the run back; files are downloaded to a folder."""
+        with self._backend() as backend:
+            yield from records_of(list(self._operations(backend, folder)))
+
+    def delete(self) -> None:
+        """Put the run into the project's trash, as Neptune's own page does."""
+        with self._backend() as backend:
+            project = backend.get_project(self._project)
+            found = self._find(backend, project.id)
+            if found is not None:
+                from neptune.internal.backends.hosted_client import DEFAULT_REQUEST_KWARGS
+
+                backend.leaderboard_client.api.trashExperiments(
+                    projectIdentifier=self._project,
+                    experimentIdentifiers=[f"{self._project}/{found.sys_id}"],
+                    **DEFAULT_REQUEST_KWARGS,
+                ).response()
+
+    def check(self) -> None:
+        """Ask for the project, to see that server, token and project are right."""
+        with self._backend() as backend:
+            backend.get_project(self._project)
+
+    def _find(self, backend: Any, project_id: str) -> Any:
+        """Find the run by its field: Neptune's own `neptune sync` forgets the id."""
+        from neptune.internal.backends import nql
+
+        query = nql.NQLQueryAttribute(
+            name="trackyard/run_id",
+            type=nql.NQLAttributeType.STRING,
+            operator=nql.NQLAttributeOperator.EQUALS,
+            value=self._run_id,
+        )
+        found = backend.search_leaderboard_entries(
+            project_id=project_id, types=[_run_type()], query=query, limit=1, sort_by="sys/id"
+        )
+        for entry in found:
+            return backend.get_metadata_container(entry.id, _run_type())
+        return None
+
+    def _send(self, backend: Any, operations: Sequence[Operation], folder: Path) -> None:
+        from neptune.core.components.operation_storage import OperationStorage
+        from neptune.exceptions import ClientHttpError
+        from neptune.internal.operation import Operation as SdkOperation
+
+        left = [SdkOperation.from_dict(operation) for operation in operations]
+        try:
+            while left:
+                count, errors = backend.execute_operations(
+                    container_id=self._container,
+                    container_type=_run_type(),
+                    operations=left,
+                    operation_storage=OperationStorage(folder),
+                )
+                self._tell(errors)
+                left = left[max(count, 1) :]
+        except ClientHttpError as error:
+            if error.status in (401, 403, 408, 429):
+                raise
+            if len(operations) == 1:
+                self._tell([error])
+                return
+            middle = len(operations) // 2
+            self._send(backend, operations[:middle], folder)
+            self._send(backend, operations[middle:], folder)
+
+    def _tell(self, errors: Sequence[Any]) -> None:
+        """Say once what the server refuses; but for points that came twice that is a loss."""
+        for error in errors:
+            text = _plain(error)
+            if "strictly increasing" not in text and text not in self._told:
+                self._told.add(text)
+                logger.warning("Neptune refuses a part of run %s: %s", self._run_id, text)
+
+    def _operations(self, backend: Any, folder: Path) -> Iterator[Operation]:
+        """Read every field as the operation that has made it."""
+        container, kind = self._container, _run_type()
+        for name, type_, value in backend.fetch_atom_attribute_values(container, kind, []):
+            path, what = name.split("/"), getattr(type_, "value", type_)
+            if what in _TYPES:
+                yield {"type": _TYPES[what], "path": path, "value": value}
+            elif what == "floatSeries":
+                yield {"type": "LogFloats", "path": path, "values": self._series(backend, path)}
+            elif what == "file":
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                backend.download_file(container, kind, path, str(target), progress_bar=False)
+                yield {"type": "UploadFile", "path": path, "file_path": str(target)}
+
+    def _series(self, backend: Any, path: list[str]) -> list[dict[str, Any]]:
+        points: list[dict[str, Any]] = []
+        while True:
+            page = backend.get_float_series_values(
+                self._container, _run_type(), path, offset=len(points), limit=_PAGE
+            )
+            points += [
+                {"value": p.value, "step": p.step, "ts": p.timestampMillis / 1000}
+                for p in page.values
+            ]
+            if len(points) >= page.totalItemCount or not page.values:
+                return points
+
+    @contextmanager
+    def _backend(self) -> Iterator[Any]:
+        """Have the SDK's backend inside a block, impatient and quiet."""
+        if not self._has_answered and not is_reachable(self._url):
+            raise RetryLater(f"{self._url} does not answer within a second")
+        with ExitStack() as held:
+            held.enter_context(_impatient(self._url))
+            try:
+                from neptune.internal.backends.hosted_neptune_backend import HostedNeptuneBackend
+                from neptune.internal.credentials import Credentials
+
+                yield HostedNeptuneBackend(Credentials.from_token(self._token))
+                self._has_answered = True
+            except Exception as error:
+                self._has_answered = False
+                _raise(error)
+
+
+def _raise(error: Exception) -> NoReturn:
+    """Tell what waiting may help from what it does not."""
+    from neptune.common.exceptions import NeptuneException
+    from neptune.exceptions import (
+        Forbidden,
+        NeptuneConnectionLostException,
+        NeptuneInvalidApiTokenException,
+        Unauthorized,
+    )
+
+    waiting = (NeptuneConnectionLostException, NeptuneInvalidApiTokenException)
+    if isinstance(error, RetryLater):
+        raise error
+    is_known = isinstance(error, NeptuneException)
+    if not is_known or isinstance(error, (*waiting, Unauthorized, Forbidden)):
+        cause = error.__cause__ or error
+        raise RetryLater(f"Neptune: {type(cause).__name__}: {_plain(cause)}") from error
+    raise ValueError(_plain(error)) from error
+
+
+def _plain(error: BaseException) -> str:
+    """Say in one line what the SDK says in many, with colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m|-{2,}", " ", str(error).partition("Need help?")[0])
+    return " ".join(text.split())[:400]
+
+
+def _run_type() -> Any:
+    from neptune.internal.container_type import ContainerType
+
+    return ContainerType.RUN
+
+
+@contextmanager
+def _impatient(url: str) -> Iterator[None]:
+    """Let the SDK try for seconds only, and say nothing."""
+    from neptune.common.backends import utils
+    from neptune.internal.backends import hosted_client
+
+    # Without it the SDK's library for tokens refuses a server without TLS.
+    environment = {"OAUTHLIB_INSECURE_TRANSPORT": "1"} if url.startswith("http://") else {}
+    attributes: list[tuple[object, str, Any]] = [
+        (utils, "retries_timeout", _TRIES),
+        (utils, "get_retry_from_headers_or_default", _retry_after),
+    ]
+    original = vars(hosted_client).get("_trackyard_client", hosted_client.create_http_client)
+    attributes += [
+        (hosted_client, "_trackyard_client", original),
+        (hosted_client, "create_http_client", _client),
+    ]
+    options = hosted_client.DEFAULT_REQUEST_KWARGS["_request_options"]
+    with process_values(environment, attributes, patience=1.0), quiet():
+        options.update(timeout=_REQUEST, connect_timeout=_REQUEST)
+        yield
+
+
+def _retry_after(headers: Mapping[str, str], _: int) -> NoReturn:
+    """Leave the waiting to core where the server asks for it."""
+    value = headers.get("Retry-After") or headers.get("retry-after-seconds")
+    after = float(value) if value and value.isdigit() else None
+    raise RetryLater("Neptune's server asks to wait (429)", after=after)
+
+
+def _client(*arguments: Any, **options: Any) -> Any:
+    """Make the SDK's HTTP client, with a time-out where the SDK sets none."""
+    from neptune.internal.backends import hosted_client
+    from requests.adapters import HTTPAdapter
+
+    class Impatient(HTTPAdapter):  # type: ignore[misc]  # it is Any here
+        def send(self, request: Any, **options: Any) -> Any:
+            options["timeout"] = options.get("timeout") or _REQUEST
+            return super().send(request, **options)
+
+    client = vars(hosted_client)["_trackyard_client"](*arguments, **options)
+    for scheme in ("http://", "https://"):
+        client.session.mount(scheme, Impatient())
+    return client

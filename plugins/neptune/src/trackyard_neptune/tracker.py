@@ -1,0 +1,194 @@
+"""Which fields does the Neptune flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from trackyard import (
+    Batch,
+    Capabilities,
+    Failure,
+    Record,
+    RejectedRecords,
+    RetryLater,
+    Run,
+    Secret,
+    flavor,
+    hookimpl,
+    secret,
+)
+from trackyard_neptune import settings
+from trackyard_neptune.folder import OperationFolder, load_state, save_state
+from trackyard_neptune.native import NativeRun, active_run
+from trackyard_neptune.operations import (
+    Operation,
+    batch_operations,
+    first_operations,
+    identities,
+    last_operations,
+    records_of,
+    without,
+)
+from trackyard_neptune.reaching import has_no_server
+from trackyard_neptune.server import NeptuneServer
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+@flavor
+class NeptuneTracker:
+    """Track runs in Neptune: in its offline folders, or on a compatible server."""
+
+    notice: ClassVar[str] = (
+        "Neptune's hosted service closed on 2026-03-05, and its data was deleted: without a "
+        "compatible server of your own runs stay on this machine; to move them into another "
+        "tracker, type: trackyard replay RUN --to NAME"
+    )
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=frozenset({"file", "image", "html", "text"}),
+        key_pattern=r"(?s)[^/\0]+(/[^/\0]+)*",
+        key_length=250,
+        param_length=16384,
+        tag_length=16384,
+        not_a_number="drop",
+        shared_runs=True,
+        forwards_native=True,
+    )
+
+    project: str | None = _option("Project, workspace/name, else NEPTUNE_PROJECT", default=None)
+    api_token: Secret | None = secret(help="Token, which names its server, else NEPTUNE_API_TOKEN")
+    mode: Literal["auto", "online", "offline"] = _option(
+        "Where runs go; 'auto' is offline where no server answers within a second",
+        default="auto",
+        validator=attrs.validators.in_(("auto", "online", "offline")),
+    )
+    tags: list[str] = _option("Neptune's tags, for every run", factory=list)
+    is_offline: bool = attrs.field(init=False, default=False)
+    _folder: OperationFolder | None = attrs.field(init=False, default=None)
+    _server: NeptuneServer | None = attrs.field(init=False, default=None)
+    _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
+    _last: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        self.is_offline = self._goes_offline(run)
+        with _later_where_the_disk_fails():
+            self._folder = folder = OperationFolder(run)
+            # What a process before this one has written, and may be about to send once more.
+            self._known = set().union(*map(identities, folder.all()))
+            if not load_state(run.folder):
+                folder.append(first_operations(run, self.tags))
+            save_state(run.folder, mode="offline" if self.is_offline else "online")
+        if not self.is_offline:
+            self._begin_online(run)
+
+    @hookimpl
+    def tracker_url(self, run: Run) -> str:
+        return load_state(run.folder).get("url") or self._started().path.as_uri()
+
+    @hookimpl
+    def tracker_log(self, batch: Batch) -> None:
+        missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
+        if missing:
+            raise RejectedRecords(missing, "the file is no longer there")
+        operations = list(batch_operations(batch))
+        known = self._known | self._last
+        self._write(filter(None, (without(operation, known) for operation in operations)))
+        self._last = set().union(*map(identities, operations))
+        self._ship()
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, "finished", "")
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        self._end(run, failure.status, f"{failure.kind}: {failure.message}"[:16384])
+
+    def _end(self, run: Run, status: str, failure: str) -> None:
+        with _later_where_the_disk_fails():
+            self._started().copy_native(run.folder)
+            self._write(last_operations(status, failure))
+        self._ship()
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[NativeRun]:
+        return active_run(run.folder)
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        if self._folder is None:  # the run has ended, and was kept offline
+            self._folder = OperationFolder(run)
+            self._begin_online(run)
+        with _later_where_the_disk_fails():
+            self._folder.copy_native(run.folder)
+        self._ship()
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        state = load_state(run.folder)
+        if state.get("mode") == "offline":
+            return records_of(OperationFolder(run).all())
+        return self._new_server(run).read(run.folder / "downloads")
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        if load_state(run.folder).get("container"):
+            self._new_server(run).delete()
+        shutil.rmtree(run.folder / ".neptune", ignore_errors=True)
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        if self.mode == "offline":
+            return []
+        try:
+            NeptuneServer(self._token(), settings.project_of(self.project), "", {}).check()
+        except (RetryLater, ValueError) as error:
+            return [str(error)]
+        return []
+
+    def _goes_offline(self, run: Run) -> bool:
+        """Decide it once for a run: another process goes on as the first one began."""
+        decided = load_state(run.folder).get("mode", self.mode)
+        return decided == "offline" or (decided == "auto" and has_no_server(self._token()))
+
+    def _begin_online(self, run: Run) -> None:
+        self._server = self._new_server(run)
+        save_state(run.folder, **self._server.start())
+
+    def _write(self, operations: Iterable[Operation]) -> None:
+        with _later_where_the_disk_fails():
+            self._started().append(operations)
+
+    def _ship(self) -> None:
+        """Send what no server has yet."""
+        if self._server is not None:
+            operations, end = self._started().unsent()
+            self._server.send(operations, self._started().path)
+            self._started().acknowledge(end)
+
+    def _new_server(self, run: Run) -> NeptuneServer:
+        project = settings.project_of(self.project)
+        return NeptuneServer(self._token(), project, run.id, load_state(run.folder))
+
+    def _token(self) -> str | None:
+        return settings.api_token(self.api_token)
+
+    def _started(self) -> OperationFolder:
+        assert self._folder is not None, "core calls tracker_start_run first"
+        return self._folder
+
+
+@contextmanager
+def _later_where_the_disk_fails() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RetryLater(str(error)) from error

@@ -1,0 +1,47 @@
+"""Does the Neptune flavor keep the contract, offline and on a compatible server?"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from trackyard.testing import FlavorSuite
+
+
+class TestNeptuneOffline(FlavorSuite):
+    @pytest.fixture
+    def config(self):
+        return {"flavor": "neptune", "mode": "offline"}
+
+    @pytest.fixture
+    def log_natively(self):
+        import neptune
+
+        return lambda key, value: neptune.init_run()[key].append(value)
+
+
+class TestNeptuneOnline(FlavorSuite):
+    @pytest.fixture
+    def config(self, server, monkeypatch):
+        return table(monkeypatch, server.url)
+
+    @pytest.fixture
+    def config_for_server(self, monkeypatch):
+        return lambda url: table(monkeypatch, url)
+
+    @pytest.fixture
+    def log_natively(self):
+        import neptune
+
+        return lambda key, value: neptune.init_run()[key].append(value)
+
+
+def table(monkeypatch, url):
+    """A token names its server."""
+    content = {"api_address": url, "api_url": url, "api_key": "key"}
+    token = base64.b64encode(json.dumps(content).encode()).decode()
+    monkeypatch.setenv("TOKEN_OF_NEPTUNE", token)
+    fields = {"project": "acme/fraud", "api_token": "env:TOKEN_OF_NEPTUNE", "mode": "online"}
+    return {"flavor": "neptune", **fields}
