@@ -41,7 +41,7 @@ _KINDS = {
 }
 
 # What `pip install` would bring; listed where it is not installed.
-KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio")
+KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio", "wandb")
 
 
 @attrs.frozen

@@ -1,0 +1,125 @@
+"""How are records laid out in a `.wandb` file, and what may a killed process leave at its end?
+
+W&B writes a log as LevelDB does: a header, then blocks of 32 KiB with chunks of records. The
+records are messages of protobuf, which `records` reads and makes; here they are bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+HEADER = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
+_BLOCK = 32 * 1024
+_CHUNK = struct.Struct("<IHB")  # CRC of what follows it, length of the data, place in the record
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+def read_log(path: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Give the whole records of a log and where each of them ends; it stops where one is torn.
+
+    Args:
+        path: The file; one that is not there has no records.
+        start: The end of the last record that is known, or 0.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
+    except OSError:
+        return
+    position = start
+    if not start:
+        if not data.startswith(HEADER):
+            return
+        position = len(HEADER)
+    record = b""
+    while chunk := _chunk_at(data, position - start, position % _BLOCK):
+        place, content, length = chunk
+        position += length
+        record = content if place in (_FULL, _FIRST) else record + content
+        if place in (_FULL, _LAST):
+            yield record, position
+
+
+def _chunk_at(data: bytes, index: int, offset: int) -> tuple[int, bytes, int] | None:
+    """Give the chunk at an index: its place in its record, its data, and the bytes it takes."""
+    skipped = 0
+    if _BLOCK - offset < _CHUNK.size:  # the rest of a block has no room for a chunk's head
+        skipped = _BLOCK - offset
+        index += skipped
+    if index + _CHUNK.size > len(data):
+        return None
+    crc, length, place = _CHUNK.unpack_from(data, index)
+    end = index + _CHUNK.size + length
+    if end > len(data) or zlib.crc32(data[index + _CHUNK.size - 1 : end]) != crc:
+        return None
+    return place, data[index + _CHUNK.size : end], skipped + _CHUNK.size + length
+
+
+class LogWriter:
+    """Appends records to a log; what `append` returned from has reached the operating system.
+
+    Args:
+        path: The file; it is made where it is not there.
+        end: Where its last whole record ends; what follows there was torn, and is cut off.
+    """
+
+    def __init__(self, path: Path, end: int = 0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+        self._end = end
+        os.ftruncate(self._descriptor, end)
+        if not end:
+            self._write(HEADER)
+
+    def append(self, records: Iterable[bytes]) -> None:
+        """Append records, in one write.
+
+        Raises:
+            OSError: They could not be written, and none of them is there.
+        """
+        framed = bytearray()
+        for record in records:
+            _frame(record, framed, self._end)
+        if framed:
+            self._write(bytes(framed))
+
+    def close(self) -> None:
+        """Close the file; a second time changes nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        try:
+            while written < len(data):
+                place = self._end + written
+                written += os.pwrite(self._descriptor, data[written:], place)
+        except OSError:
+            os.ftruncate(self._descriptor, self._end)
+            raise
+        self._end += written
+
+
+def _frame(record: bytes, framed: bytearray, start: int) -> None:
+    """Add a record to what is written at a place of the file."""
+    view, is_first = memoryview(record), True
+    while True:
+        room = _BLOCK - (start + len(framed)) % _BLOCK
+        if room < _CHUNK.size:
+            framed += bytes(room)
+            room = _BLOCK
+        part, view = view[: room - _CHUNK.size], view[room - _CHUNK.size :]
+        is_last = not view
+        place = (_FULL if is_last else _FIRST) if is_first else (_LAST if is_last else _MIDDLE)
+        content = bytes([place]) + bytes(part)
+        framed += _CHUNK.pack(zlib.crc32(content), len(part), place) + content[1:]
+        is_first = False
+        if is_last:
+            return

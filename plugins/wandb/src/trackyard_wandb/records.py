@@ -1,0 +1,181 @@
+"""Which of W&B's records does a batch become, and which of ours does one of W&B's hold?
+
+Metrics are rows of the history. W&B numbers rows upwards and drops what goes backwards, so that
+a training step is a column of its own, `trackyard_step`, which charts take as their axis.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trackyard import Artifact, Metric, Param, Record, Tag
+from trackyard_wandb.logfile import read_log
+from trackyard_wandb.media import KINDS
+
+STEP = "trackyard_step"
+# Columns of W&B's own; the history has no room for a metric of such a name.
+_OWN = ("_step", "_timestamp", "_runtime", "_wandb", STEP)
+# Files that the SDK adds of its own accord.
+_OWN_FILES = {"requirements.txt", "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
+Row = dict[str, str]  # JSON by column
+
+
+def column_of(key: str) -> str:
+    """Give the column of a metric or artifact."""
+    return f"{key}_" if key.rstrip("_") in {own.rstrip("_") for own in _OWN} else key
+
+
+def new_record() -> Any:
+    """Give an empty record of W&B's."""
+    from wandb.proto import wandb_internal_pb2
+
+    return wandb_internal_pb2.Record()
+
+
+def config_record(values: Mapping[tuple[str, ...], Any]) -> Any:
+    """Give the record of entries of the config, by their path."""
+    record = new_record()
+    for path, value in values.items():
+        _fill(record.config.update.add(), path, json.dumps(value))
+    return record
+
+
+def history_record(row: Row, number: int) -> Any:
+    """Give the record of a row of the history."""
+    record = new_record()
+    for column, text in row.items():
+        _fill(record.history.item.add(), (column,), text)
+    record.history.step.num = number
+    return record
+
+
+def summary_record(row: Row) -> Any:
+    """Give the record of last values, which W&B shows beside a run's name."""
+    record = new_record()
+    for column, text in row.items():
+        _fill(record.summary.update.add(), (column,), text)
+    return record
+
+
+def metric_record(name: str) -> Any:
+    """Give the record that makes the training step a metric's axis."""
+    record = new_record()
+    record.metric.name = name
+    record.metric.options.defined = True
+    if name == STEP:
+        record.metric.options.hidden = True
+    else:
+        record.metric.step_metric = STEP
+    return record
+
+
+def files_record(path: str) -> Any:
+    """Give the record of a file of the run's folder `files`."""
+    record = new_record()
+    record.files.files.add().path = path
+    return record
+
+
+def exit_record(code: int, seconds: int) -> Any:
+    """Give the record of a run's end."""
+    record = new_record()
+    record.exit.exit_code = code
+    record.exit.runtime = seconds
+    return record
+
+
+def _fill(item: Any, path: tuple[str, ...], text: str) -> None:
+    if len(path) == 1:
+        item.key = path[0]
+    else:
+        item.nested_key.extend(path)
+    item.value_json = text
+
+
+def parse(data: bytes) -> Any:
+    """Give the record that bytes of a log are."""
+    record = new_record()
+    record.ParseFromString(data)
+    return record
+
+
+def items_of(items: Iterable[Any]) -> dict[str, Any]:
+    """Give the values of a record's items by column; what is nested is a dict again."""
+    values: dict[str, Any] = {}
+    for item in items:
+        path = tuple(item.nested_key) or (item.key,)
+        place = values
+        for part in path[:-1]:
+            inner = place.get(part)
+            if not isinstance(inner, dict):
+                inner = place[part] = {}
+            place = inner
+        place[path[-1]] = json.loads(item.value_json)
+    return values
+
+
+def read_run(path: Path) -> Iterator[Record]:
+    """Give the records that a run's `.wandb` file holds."""
+    files = path.parent / "files"
+    for data, _ in read_log(path):
+        record = parse(data)
+        match record.WhichOneof("record_type"):
+            case "run":
+                yield from _labels(items_of(record.run.config.update))
+            case "config":
+                yield from _labels(items_of(record.config.update))
+            case "history":
+                yield from _points(items_of(record.history.item), files)
+            case "files":
+                names = [file.path for file in record.files.files]
+                yield from (_file(n, files) for n in names if _is_plain(n, files))
+
+
+def _labels(config: Mapping[str, Any]) -> Iterator[Record]:
+    for key, value in config.items():
+        if key == "trackyard" and isinstance(value, dict):
+            yield from (Tag(f"trackyard.{name}", str(text)) for name, text in value.items())
+        elif key == "tags" and isinstance(value, dict):
+            yield from (Tag(name, str(text)) for name, text in value.items())
+        elif key != "_wandb":
+            yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
+
+
+def _points(row: dict[str, Any], files: Path) -> Iterator[Record]:
+    timestamp = round(row["_timestamp"] * 1e9)
+    step = row.get(STEP, row.get("_step"))
+    for column, value in row.items():
+        if column in _OWN:
+            continue
+        key = column if column_of(column[:-1]) != column else column[:-1]
+        if isinstance(value, dict):
+            yield from _nested(key, value, step, timestamp, files)
+        elif isinstance(value, int | float):
+            yield Metric(key, float(value), step, timestamp)
+
+
+def _nested(
+    key: str, value: dict[str, Any], step: float | None, timestamp: int, files: Path
+) -> Iterator[Record]:
+    """Give what a column holds that is no number: a file that is shown, or numbers below it."""
+    kind = next((k for k, (type_, _) in KINDS.items() if value.get("_type") == type_), None)
+    if kind is not None:
+        yield Artifact(key, files / value["path"], kind, None, step, timestamp)
+        return
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _nested(f"{key}.{name}", inner, step, timestamp, files)
+        elif isinstance(inner, int | float):
+            yield Metric(f"{key}.{name}", float(inner), step, timestamp)
+
+
+def _is_plain(name: str, files: Path) -> bool:
+    is_shown = name.startswith("media/")
+    return not is_shown and name not in _OWN_FILES and (files / name).is_file()
+
+
+def _file(name: str, files: Path) -> Artifact:
+    return Artifact(name, files / name, "file")

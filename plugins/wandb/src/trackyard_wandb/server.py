@@ -1,0 +1,129 @@
+"""What does the flavor ask of a W&B server itself: is it there, and what is the run's place?
+
+One request starts a run, so that its page is there from the first moment; W&B's own SDK uploads
+all the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from trackyard import RetryLater, Run
+from trackyard_wandb.places import Place
+
+# Seconds for the answer to `mode = "auto"`.
+PROBE = 1.0
+_UPSERT = """
+mutation UpsertBucket($name: String!, $project: String, $entity: String, $groupName: String,
+    $displayName: String, $jobType: String, $tags: [String!], $config: JSONString) {
+  upsertBucket(input: {name: $name, modelName: $project, entityName: $entity,
+      groupName: $groupName, displayName: $displayName, jobType: $jobType, tags: $tags,
+      config: $config}) {
+    bucket { id name project { name entity { name } } }
+    inserted
+  }
+}
+"""
+_VIEWER = "query Viewer { viewer { entity username } }"
+
+
+class WandbServer:
+    """A W&B server.
+
+    Args:
+        url: Its address, without a path.
+        api_key: The user's key; None asks as nobody.
+        timeout: Seconds that an answer may take.
+    """
+
+    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._timeout = timeout
+
+    def is_there(self) -> bool:
+        """Tell whether it answers in time; a refusal is an answer, too."""
+        try:
+            self._ask(_VIEWER)
+        except RetryLater:
+            return False
+        except ValueError:
+            return True
+        return True
+
+    def check(self) -> None:
+        """Ask whose the key is.
+
+        Raises:
+            RetryLater: The server does not answer.
+            ValueError: It does not know the key.
+        """
+        if not self._ask(_VIEWER).get("viewer"):
+            raise ValueError(f"{self._url} does not know the API key")
+
+    def start(self, run: Run, place: Place) -> dict[str, str]:
+        """Create a run, or find it; give the names of its entity and project.
+
+        Raises:
+            RetryLater: The server cannot be reached now.
+            ValueError: It refuses.
+        """
+        said = {key.removeprefix("trackyard."): text for key, text in run.identity_tags.items()}
+        variables = {
+            "name": place.id,
+            "project": place.project,
+            "entity": place.entity,
+            "groupName": place.group,
+            "displayName": place.name,
+            "jobType": place.job_type,
+            "tags": list(place.tags),
+            "config": json.dumps({"trackyard": {"value": said}}),
+        }
+        answer = self._ask(_UPSERT, variables)
+        try:
+            project = answer["upsertBucket"]["bucket"]["project"]
+            return {"project": str(project["name"]), "entity": str(project["entity"]["name"])}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{self._url} answers otherwise than W&B does") from error
+
+    def _ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables or {}}).encode()
+        headers = {"Content-Type": "application/json"}
+        if self._api_key:
+            shown = base64.b64encode(f"api:{self._api_key}".encode()).decode()
+            headers["Authorization"] = f"Basic {shown}"
+        request = urllib.request.Request(f"{self._url}/graphql", body, headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+                content = json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(self._url, error) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RetryLater(f"{self._url} does not answer: {error}") from error
+        if not isinstance(content, dict) or content.get("errors"):
+            raise ValueError(f"{self._url} refuses: {_message(content)}")
+        return dict(content.get("data") or {})
+
+
+def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
+    """Give what a status says: wait, or that it will never do."""
+    text = f"{url} answers {error.code} {error.reason}"
+    if error.code in (408, 425, 429) or error.code >= 500:
+        after = error.headers.get("Retry-After", "")
+        return RetryLater(text, after=float(after) if after.isdigit() else None)
+    if error.code in (401, 403):
+        text += "; check the API key, or type: wandb login"
+    return ValueError(text)
+
+
+def _message(content: Any) -> str:
+    try:
+        return str(content["errors"][0]["message"])
+    except (KeyError, TypeError, IndexError):
+        return str(content)[:200]

@@ -1,0 +1,197 @@
+"""Which fields does the W&B flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from trackyard import (
+    Batch,
+    Capabilities,
+    Failure,
+    Record,
+    RetryLater,
+    Run,
+    Secret,
+    flavor,
+    hookimpl,
+    secret,
+)
+from trackyard_wandb import settings
+from trackyard_wandb.attempts import joined, note_attempt
+from trackyard_wandb.native import active_run
+from trackyard_wandb.places import Place, place_of
+from trackyard_wandb.reaching import is_out_of_reach
+from trackyard_wandb.records import read_run
+from trackyard_wandb.server import WandbServer
+from trackyard_wandb.state import load_state, save_state
+from trackyard_wandb.uploading import Upload
+from trackyard_wandb.writing import End, RunFile, log_path
+
+# Seconds after which a run that goes on is uploaded while it grows.
+_LIVE_AFTER = 4.0
+_EXIT_CODES = {"failed": 1, "killed": 130, "crashed": 137}
+
+
+def _option(help: str, **options: Any) -> Any:
+    return attrs.field(metadata={"help": help}, **options)
+
+
+def _one_of(*values: str) -> Any:
+    return attrs.validators.in_(values)
+
+
+@flavor
+class WandbTracker:
+    """Track runs in Weights & Biases: its service, a server of your own, or files for later."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=frozenset({"file", "image", "table", "html"}), shared_runs=True, forwards_native=True
+    )
+
+    api_key: Secret | None = secret(help="Key, else what WANDB_API_KEY or `wandb login` says")
+    entity: str | None = _option("User or team, else the key's default one", default=None)
+    project: str | None = _option("Project, else the pipeline's name", default=None)
+    base_url: str | None = _option("Server of your own, such as https://wandb.acme", default=None)
+    mode: Literal["auto", "online", "offline"] = _option(
+        "Where runs go; 'auto' is offline where no server answers within a second",
+        default="auto",
+        validator=_one_of("auto", "online", "offline"),
+    )
+    group: str | None = _option("Group of the runs, else the pipeline run's id", default=None)
+    job_type: str | None = _option("Kind of job, else the step's name", default=None)
+    tags: list[str] = _option(
+        "W&B's tags, for every run", factory=list, validator=settings.check_tags
+    )
+    run_id_strategy: Literal["new_on_retry", "reuse_on_retry"] = _option(
+        "A retry of a step is a run of its own, or goes on with the run of the attempt before",
+        default="new_on_retry",
+        validator=_one_of("new_on_retry", "reuse_on_retry"),
+    )
+    settings: dict[str, Any] = _option(
+        "Fields of `wandb.Settings` for W&B's own calls in a step",
+        factory=dict,
+        validator=settings.check_settings,
+    )
+    is_offline: bool = attrs.field(init=False, default=False)
+    _file: RunFile | None = attrs.field(init=False, default=None)
+    _upload: Upload | None = attrs.field(init=False, default=None)
+    _page: str | None = attrs.field(init=False, default=None)
+    _started_at: float = attrs.field(init=False, factory=time.monotonic)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        self.is_offline = self._goes_offline(run)
+        save_state(run.folder, mode="offline" if self.is_offline else "online")
+        if not self.is_offline:
+            self._start_online(run, run.deadline / 2)
+        place = self._place(run)
+        self._file = self._file or RunFile(run, place)
+        self._page = place.page(self._url())
+        if self._shares_id():
+            note_attempt(place.id, self._file.path)
+
+    @hookimpl
+    def tracker_url(self) -> str | None:
+        return self._page
+
+    @hookimpl
+    def tracker_log(self, batch: Batch) -> None:
+        self._started().send(batch)
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, End("finished"))
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        text = f"{failure.kind}: {failure.message}"[:5000]
+        code = 128 + failure.signal if failure.signal else _EXIT_CODES[failure.status]
+        self._end(run, End(failure.status, code, text))
+
+    @hookimpl
+    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+        options = attrs.asdict(self._place(run))
+        return active_run(run, {**options, "settings": self.settings})
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        if self._file is None:  # the run has ended
+            self._start_online(run, 10.0)
+            self._uploaded(run)
+            self._page = self._place(run).page(self._url())
+            return
+        self._file.forward_native()
+        is_short = time.monotonic() - self._started_at < _LIVE_AFTER
+        if not (self.is_offline or is_short or self._shares_id()):
+            self._upload = self._upload or self._new_upload(run)
+            self._upload.start(is_live=True)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        return read_run(log_path(run.folder, self._place(run).id))
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        if self.mode == "offline":
+            return []
+        try:
+            WandbServer(self._url(), self._checked_key(), 5.0).check()
+        except (RetryLater, ValueError) as error:
+            return [str(error)]
+        return []
+
+    def _goes_offline(self, run: Run) -> bool:
+        """Decide it once for a run: another process goes on as the first one began."""
+        decided = load_state(run.folder).get("mode")
+        if decided or self.mode != "auto":
+            return bool((decided or self.mode) == "offline")
+        return is_out_of_reach(self._url(), self._key())
+
+    def _start_online(self, run: Run, timeout: float) -> None:
+        server = WandbServer(self._url(), self._checked_key(), timeout)
+        save_state(run.folder, **server.start(run, self._place(run)))
+
+    def _started(self) -> RunFile:
+        assert self._file is not None, "core calls tracker_start_run first"
+        return self._file
+
+    def _end(self, run: Run, end: End) -> None:
+        self._started().finish(end, run.ended_at)
+        if not self.is_offline:
+            self._uploaded(run)
+        self._started().close()
+
+    def _uploaded(self, run: Run) -> None:
+        """Wait until the server has the whole run."""
+        self._upload = self._upload or self._new_upload(run)
+        self._upload.wait(max(1.0, run.deadline - 1.0))
+
+    def _new_upload(self, run: Run) -> Upload:
+        place = self._place(run)
+        path = log_path(run.folder, place.id)
+        if self._shares_id():
+            path = joined(run, place, path)
+        return Upload(path, self._url(), self._checked_key())
+
+    def _place(self, run: Run) -> Place:
+        names = {name: getattr(self, name) for name in ("entity", "project", "group", "job_type")}
+        return place_of(run, **names, tags=self.tags, shares_id=self._shares_id())
+
+    def _shares_id(self) -> bool:
+        return self.run_id_strategy == "reuse_on_retry"
+
+    def _url(self) -> str:
+        return self.base_url.rstrip("/") if self.base_url else settings.configured_url()
+
+    def _key(self) -> str | None:
+        return self.api_key.reveal() if self.api_key else settings.configured_api_key(self._url())
+
+    def _checked_key(self) -> str:
+        if key := self._key():
+            return key
+        raise ValueError("there is no API key; set `api_key`, or type: wandb login")

@@ -1,0 +1,145 @@
+"""What do the flavor's tests share: a project, a server, and a look into W&B's own files?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_server import WandbServer
+
+from trackyard import Run
+from trackyard_wandb.logfile import read_log
+from trackyard_wandb.records import items_of, parse
+
+
+class StoredFile:
+    """A `.wandb` file, read without the flavor's reader of runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records = [parse(data) for data, _ in read_log(path)]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the history."""
+        found = [record for record in self.records if record.HasField("history")]
+        return [items_of(record.history.item) for record in found]
+
+    def values(self, key: str, step: str = "trackyard_step") -> list[tuple[Any, Any]]:
+        return [(row.get(step), row[key]) for row in self.rows if key in row]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {}
+        for record in self.records:
+            for key, value in items_of(record.config.update).items():
+                old = config.get(key)
+                config[key] = {**old, **value} if isinstance(old, dict) else value
+        return config
+
+    @property
+    def axes(self) -> dict[str, str]:
+        found = [record.metric for record in self.records if record.HasField("metric")]
+        return {metric.name: metric.step_metric for metric in found}
+
+    @property
+    def run(self) -> Any:
+        return next(record.run for record in self.records if record.HasField("run"))
+
+    @property
+    def exit_codes(self) -> list[int]:
+        return [record.exit.exit_code for record in self.records if record.HasField("exit")]
+
+    def file(self, name: str) -> bytes:
+        return (self.path.parent / "files" / name).read_bytes()
+
+
+class WandbProject:
+    """A project folder, which is the working directory, with one tracker of W&B's."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def configure(self, **fields: object) -> None:
+        fields = {"entity": "acme", "project": "fraud", **fields}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+        text = "\n".join(["[experiment_trackers.team]", 'flavor = "wandb"', *lines])
+        # W&B lists what is installed for each run, which takes a fifth of a second.
+        text += "\n[experiment_trackers.team.settings]\nx_save_requirements = false\n"
+        text += '[stacks.default]\nexperiment_trackers = ["team"]\n'
+        (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
+
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        return self._run("-c", code)
+
+    def sync(self) -> subprocess.CompletedProcess[str]:
+        return self._run("-m", "trackyard", "sync")
+
+    def file(self, run_id: str = "*") -> StoredFile:
+        """The file of a run, by default that of the only one."""
+        (path,) = self.root.glob(f".trackyard/runs/{run_id}/team/offline-run-*/*.wandb")
+        return StoredFile(path)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            check=False,
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WandbProject:
+    for name in [name for name in os.environ if name.startswith(("TRACKYARD_", "WANDB_"))]:
+        monkeypatch.delenv(name)
+    for name in ("PROGRESS", "WATCHDOG"):
+        monkeypatch.setenv(f"TRACKYARD_{name}", "0")
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_API_KEY", WandbServer.API_KEY)
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    return WandbProject(root)
+
+
+@pytest.fixture
+def offline(project: WandbProject) -> WandbProject:
+    project.configure(mode="offline", base_url="http://127.0.0.1:9")
+    return project
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as server:
+        yield server
+
+
+@pytest.fixture
+def online(project: WandbProject, server: WandbServer) -> WandbServer:
+    """A server to which the project's tracker sends its runs."""
+    project.configure(base_url=server.url)
+    return server
+
+
+@pytest.fixture
+def make_run(project: WandbProject) -> Callable[..., Run]:
+    """Give a function that makes a run as core gives it to a tracker."""
+
+    def make(id: str = "0" * 31 + "1", **fields: Any) -> Run:
+        folder = project.root / ".trackyard" / "runs" / id / "team"
+        folder.mkdir(parents=True, exist_ok=True)
+        known = {"name": "made", "experiment": "made", "started_at": 10**18}
+        return Run(id=id, folder=folder, **{**known, **fields})
+
+    return make

@@ -1,0 +1,160 @@
+"""Does a W&B server have the run, from its start to its end, whatever goes wrong on the way?"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import wandb
+
+from trackyard import Batch, Failure, Metric, Param, start_run
+from trackyard_wandb import WandbTracker, tracker
+
+
+def test_a_run_is_there_from_its_start_and_whole_at_its_end(online):
+    with start_run("baseline", tags={"team": "a"}) as run:
+        assert online.only.state == "running"
+        assert online.only.config["trackyard"]["run_id"] == run.id
+        assert run.url == f"{online.url}/acme/fraud/runs/{run.id}"
+        run.log_metric("loss", 0.5, step=2)
+        run.log_metric("loss", 0.25, step=1)
+        run.log_param("rate", 0.1)
+        run.log_text("<b>x</b>", "page.html")
+        run.log_text("plain", "deep/plain.txt")
+        wandb.log({"native": 1, "rows": wandb.Table(["x"], [[1]])})
+
+    found = online.only
+    assert list(online.runs) == [run.id]
+    assert (found.entity, found.project, found.display_name) == ("acme", "fraud", "baseline")
+    assert found.values("loss") == [(2, 0.5), (1, 0.25)]
+    assert [value for _, value in found.values("native")] == [1]
+    assert found.summary["loss"] == 0.25
+    assert found.config["rate"] == 0.1
+    assert found.config["tags"] == {"team": "a"}
+    assert found.files["deep/plain.txt"] == b"plain"
+    ((_, page),) = found.values("page.html")
+    assert found.files[page["path"]] == b"<b>x</b>"
+    (artifact,) = online.artifacts.values()
+    assert (artifact["type"], artifact["state"]) == ("run_table", "COMMITTED")
+    assert (found.state, found.exit_code) == ("finished", 0)
+    assert found.config["trackyard"]["status"] == "finished"
+
+
+def test_a_run_that_raised_has_failed(online):
+    with pytest.raises(ValueError), start_run("bad"):
+        raise ValueError("no good")
+
+    assert (online.only.state, online.only.exit_code) == ("failed", 1)
+    assert online.only.config["trackyard"]["status"] == "failed"
+    assert online.only.config["trackyard"]["failure"] == "ValueError: no good"
+
+
+def test_a_server_that_fails_now_and_then_has_each_point_once(online):
+    online.fault("status", "upsertBucket", times=1, status=429, headers={"Retry-After": "1"})
+    online.fault("drop", "file_stream", times=1)
+    online.fault("status", "file_stream", times=1, status=500)
+    with start_run("a") as run:
+        for number in range(50):
+            run.log_metric("a", number, step=number)
+
+    assert online.only.values("a") == [(n, n) for n in range(50)]
+    assert online.only.state == "finished"
+    assert [fault.met for fault in online.faults] == [1, 1, 1]
+
+
+def test_a_server_that_dies_in_the_run_gets_everything_later(project, online):
+    project.configure(base_url=online.url, flush_timeout=1)
+    with start_run("a") as run:
+        run.log_metric("a", 1, step=1)
+        online.stop()
+        run.log_metric("a", 2, step=2)
+    online.start()
+
+    done = project.sync()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert online.only.values("a") == [(1, 1), (2, 2)]
+    assert online.only.state == "finished"
+
+
+def test_a_run_is_uploaded_while_it_lives(online, make_run, monkeypatch):
+    monkeypatch.setattr(tracker, "_LIVE_AFTER", 0.0)
+    run, team = make_run(), WandbTracker(base_url=online.url, mode="online")
+    team.tracker_start_run(run)
+    team.tracker_log(Batch.of((Metric("a", 1.0, 1, 10**18),), 1, 1))
+    team.tracker_sync_run(run)
+    end = time.monotonic() + 30
+    while not online.only.values("a"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert online.only.state == "running"
+
+    team.tracker_log(Batch.of((Metric("a", 2.0, 2, 10**18 + 1), Param("rate", 1)), 2, 3))
+    team.tracker_fail_run(run, Failure("killed", "SIGTERM", signal=15))
+    team.tracker_fail_run(run, Failure("killed", "SIGTERM", signal=15))
+    assert online.only.values("a") == [(1, 1), (2, 2)]
+    assert online.only.config["rate"] == 1
+    assert (online.only.state, online.only.exit_code) == ("failed", 143)
+    assert len(online.seen("file_stream")) < 20
+
+
+def test_attempts_go_on_with_one_run_where_it_is_said_so(online, make_run):
+    known = {"pipeline": "training", "step": "train", "group": "1" * 32}
+    for attempt in (1, 2):
+        run = make_run(str(attempt) * 32, attempt=attempt, **known)
+        team = WandbTracker(base_url=online.url, mode="online", run_id_strategy="reuse_on_retry")
+        team.tracker_start_run(run)
+        points = [Metric("a", attempt * 10.0 + n, n, 10**18 + n) for n in range(3)]
+        team.tracker_log(Batch.of(tuple(points), 1, 3))
+        if attempt == 1:
+            team.tracker_fail_run(run, Failure("failed", "ValueError"))
+            assert online.only.state == "failed"
+        else:
+            team.tracker_end_run(run)
+
+    found = online.only
+    assert [value for _, value in found.values("a")] == [10, 11, 12, 20, 21, 22]
+    assert [row["_step"] for row in found.history] == list(range(6))
+    assert found.state == "finished"
+    assert found.config["trackyard"]["attempt"] == "2"
+    assert found.config["trackyard"]["status"] == "finished"
+
+
+def test_a_check_names_what_is_wrong(project, server, monkeypatch):
+    assert WandbTracker(base_url=server.url).tracker_check() == []
+    monkeypatch.setenv("WANDB_API_KEY", "wrong")
+    (problem,) = WandbTracker(base_url=server.url).tracker_check()
+    assert "401" in problem
+    assert "wandb login" in problem
+    monkeypatch.delenv("WANDB_API_KEY")
+    (problem,) = WandbTracker(base_url=server.url).tracker_check()
+    assert "no API key" in problem
+    server.stop()
+    monkeypatch.setenv("WANDB_API_KEY", server.API_KEY)
+    (problem,) = WandbTracker(base_url=server.url).tracker_check()
+    assert "does not answer" in problem
+
+
+def test_key_and_names_come_from_wandbs_own_configuration(
+    project, server, make_run, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("WANDB_API_KEY")
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine 127.0.0.1 login user password {server.API_KEY}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    folder = tmp_path / "config"
+    folder.mkdir()
+    text = f"[default]\nbase_url = {server.url}\nproject = named\n"
+    (folder / "settings").write_text(text)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(folder))
+
+    team = WandbTracker(mode="online")
+    team.tracker_start_run(make_run())
+    assert (server.only.project, server.only.entity) == ("named", "acme")
+    assert team.tracker_url().startswith(f"{server.url}/acme/named/runs/")
+
+
+def test_the_page_of_the_service_is_not_its_api(make_run):
+    team = WandbTracker(mode="offline", entity="a b", project="p")
+    team.tracker_start_run(make_run())
+    assert team.tracker_url() == f"https://wandb.ai/a%20b/p/runs/{make_run().id}"
