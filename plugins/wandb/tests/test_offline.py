@@ -15,7 +15,7 @@ import pytest
 from trackyard import Artifact, Batch, Metric, Param, Tag, start_run
 from trackyard_wandb import WandbTracker
 from trackyard_wandb.places import place_of
-from trackyard_wandb.writing import End, RunFile
+from trackyard_wandb.writing import End, RunFile, marker_of
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000004000000030802000000")
 
@@ -187,6 +187,25 @@ def test_a_batch_that_comes_again_with_more_is_there_once(project, make_run):
     assert project.file().values("a") == [(n, n) for n in range(20)]
 
 
+def test_records_that_come_after_the_end_are_before_it_in_the_file(project, make_run):
+    """Core sends the end first where records keep failing, and then both again."""
+    run, team = make_run(), WandbTracker(mode="offline")
+    team.tracker_start_run(run)
+    team.tracker_log(run, points(0, 3))
+    team.tracker_end_run(run)
+    marker_of(project.file().path).touch()  # as if it were uploaded
+    team.tracker_end_run(run)
+    assert marker_of(project.file().path).exists()
+
+    team.tracker_start_run(run)
+    team.tracker_log(run, points(3, 6))
+    team.tracker_end_run(run)
+    assert project.file().values("a") == [(n, n) for n in range(6)]
+    assert project.file().records[-1].HasField("exit")
+    assert project.file().exit_codes == [0]
+    assert not marker_of(project.file().path).exists()
+
+
 def test_points_of_one_moment_are_all_kept(project, make_run):
     file = new_file(make_run())
     same = tuple(Metric(key, value, 1, 10**18) for key in "ab" for value in (1.0, 2.0))
@@ -273,7 +292,10 @@ def test_twenty_steps_leave_the_process_as_it_was(offline):
     def settle():
         """Wait for the worker of the last run, which ends by itself."""
         end = time.monotonic() + 10
-        while any("trackyard" in t.name for t in threading.enumerate()) and time.monotonic() < end:
+        while (
+            any(t.name == "trackyard-team" for t in threading.enumerate())
+            and time.monotonic() < end
+        ):
             time.sleep(0.02)
 
     steps(2)  # W&B starts its service

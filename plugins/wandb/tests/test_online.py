@@ -80,7 +80,7 @@ def test_a_run_is_uploaded_while_it_lives(online, make_run, monkeypatch):
     monkeypatch.setattr(tracker, "_LIVE_AFTER", 0.0)
     run, team = make_run(), WandbTracker(base_url=online.url, mode="online")
     team.tracker_start_run(run)
-    team.tracker_log(Batch.of((Metric("a", 1.0, 1, 10**18),), 1, 1))
+    team.tracker_log(run, Batch.of((Metric("a", 1.0, 1, 10**18),), 1, 1))
     team.tracker_sync_run(run)
     end = time.monotonic() + 30
     while not online.only.values("a"):
@@ -88,7 +88,7 @@ def test_a_run_is_uploaded_while_it_lives(online, make_run, monkeypatch):
         time.sleep(0.05)
     assert online.only.state == "running"
 
-    team.tracker_log(Batch.of((Metric("a", 2.0, 2, 10**18 + 1), Param("rate", 1)), 2, 3))
+    team.tracker_log(run, Batch.of((Metric("a", 2.0, 2, 10**18 + 1), Param("rate", 1)), 2, 3))
     team.tracker_fail_run(run, Failure("killed", "SIGTERM", signal=15))
     team.tracker_fail_run(run, Failure("killed", "SIGTERM", signal=15))
     assert online.only.values("a") == [(1, 1), (2, 2)]
@@ -104,7 +104,7 @@ def test_attempts_go_on_with_one_run_where_it_is_said_so(online, make_run):
         team = WandbTracker(base_url=online.url, mode="online", run_id_strategy="reuse_on_retry")
         team.tracker_start_run(run)
         points = [Metric("a", attempt * 10.0 + n, n, 10**18 + n) for n in range(3)]
-        team.tracker_log(Batch.of(tuple(points), 1, 3))
+        team.tracker_log(run, Batch.of(tuple(points), 1, 3))
         if attempt == 1:
             team.tracker_fail_run(run, Failure("failed", "ValueError"))
             assert online.only.state == "failed"

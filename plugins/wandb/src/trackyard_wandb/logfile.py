@@ -89,6 +89,16 @@ class LogWriter:
         if framed:
             self._write(bytes(framed))
 
+    @property
+    def end(self) -> int:
+        """Where the last record ends."""
+        return self._end
+
+    def cut(self, end: int) -> None:
+        """Take away what is behind the end of a record."""
+        os.ftruncate(self._descriptor, end)
+        self._end = end
+
     def close(self) -> None:
         """Close the file; a second time changes nothing."""
         if self._descriptor >= 0:

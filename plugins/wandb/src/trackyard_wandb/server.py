@@ -56,15 +56,14 @@ class WandbServer:
             return True
         return True
 
-    def check(self) -> None:
-        """Ask whose the key is.
+    def knows_key(self) -> bool:
+        """Tell whether the server knows whose the key is.
 
         Raises:
             RetryLater: The server does not answer.
-            ValueError: It does not know the key.
+            ValueError: It refuses.
         """
-        if not self._ask(_VIEWER).get("viewer"):
-            raise ValueError(f"{self._url} does not know the API key")
+        return bool(self._ask(_VIEWER).get("viewer"))
 
     def start(self, run: Run, place: Place) -> dict[str, str]:
         """Create a run, or find it; give the names of its entity and project.
@@ -109,6 +108,17 @@ class WandbServer:
         if not isinstance(content, dict) or content.get("errors"):
             raise ValueError(f"{self._url} refuses: {_message(content)}")
         return dict(content.get("data") or {})
+
+
+def problems_of(url: str, api_key: str | None) -> list[str]:
+    """Name what keeps runs from a server, in a line each."""
+    if api_key is None:
+        return ["no API key; set `api_key`, or type: wandb login"]
+    try:
+        is_known = WandbServer(url, api_key, 5.0).knows_key()
+    except (RetryLater, ValueError) as error:
+        return [str(error)]
+    return [] if is_known else [f"{url} does not know the API key"]
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:

@@ -14,7 +14,6 @@ from trackyard import (
     Capabilities,
     Failure,
     Record,
-    RetryLater,
     Run,
     Secret,
     flavor,
@@ -27,7 +26,7 @@ from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
 from trackyard_wandb.reaching import is_out_of_reach
 from trackyard_wandb.records import read_run
-from trackyard_wandb.server import WandbServer
+from trackyard_wandb.server import WandbServer, problems_of
 from trackyard_wandb.state import load_state, save_state
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import End, RunFile, log_path
@@ -89,19 +88,18 @@ class WandbTracker:
         save_state(run.folder, mode="offline" if self.is_offline else "online")
         if not self.is_offline:
             self._start_online(run, run.deadline / 2)
-        place = self._place(run)
-        self._file = self._file or RunFile(run, place)
+        place, path = self._place(run), self._opened(run).path
         self._page = place.page(self._url())
         if self._shares_id():
-            note_attempt(place.id, self._file.path)
+            note_attempt(place.id, path)
 
     @hookimpl
     def tracker_url(self) -> str | None:
         return self._page
 
     @hookimpl
-    def tracker_log(self, batch: Batch) -> None:
-        self._started().send(batch)
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        self._opened(run).send(batch)
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -139,11 +137,7 @@ class WandbTracker:
     def tracker_check(self) -> list[str]:
         if self.mode == "offline":
             return []
-        try:
-            WandbServer(self._url(), self._checked_key(), 5.0).check()
-        except (RetryLater, ValueError) as error:
-            return [str(error)]
-        return []
+        return problems_of(self._url(), self._key())
 
     def _goes_offline(self, run: Run) -> bool:
         """Decide it once for a run: another process goes on as the first one began."""
@@ -156,15 +150,17 @@ class WandbTracker:
         server = WandbServer(self._url(), self._checked_key(), timeout)
         save_state(run.folder, **server.start(run, self._place(run)))
 
-    def _started(self) -> RunFile:
-        assert self._file is not None, "core calls tracker_start_run first"
+    def _opened(self, run: Run) -> RunFile:
+        self._file = self._file or RunFile(run, self._place(run))
         return self._file
 
     def _end(self, run: Run, end: End) -> None:
-        self._started().finish(end, run.ended_at)
+        file = self._opened(run)
+        file.finish(end, run.ended_at)
         if not self.is_offline:
             self._uploaded(run)
-        self._started().close()
+        file.close()
+        self._file = None
 
     def _uploaded(self, run: Run) -> None:
         """Wait until the server has the whole run."""

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from trackyard import RetryLater
+from trackyard_wandb.writing import marker_of
 
 # What a user's environment says of runs is not said of this one.
 _OF_RUNS = ("MODE", "SERVICE", "RUN_", "RESUME", "SWEEP", "LAUNCH", "ENTITY", "PROJECT", "DIR",
@@ -35,7 +36,7 @@ class Upload:
     @property
     def is_done(self) -> bool:
         """Whether the server has the whole file, which W&B notes beside it."""
-        return self.path.with_name(f"{self.path.name}.synced").exists()
+        return marker_of(self.path).exists()
 
     def start(self, *, is_live: bool) -> None:
         """Begin, unless it has begun; a live one follows a file that grows."""

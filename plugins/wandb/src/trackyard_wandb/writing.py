@@ -48,6 +48,11 @@ def log_path(folder: Path, id: str) -> Path:
     return folder / f"offline-run-{id}" / f"run-{id}.wandb"
 
 
+def marker_of(path: Path) -> Path:
+    """Give the file by which W&B notes that the server has all of a run's file."""
+    return path.with_name(f"{path.name}.synced")
+
+
 class RunFile:
     """One run's file, made or continued.
 
@@ -68,16 +73,20 @@ class RunFile:
         self._known: dict[str, int] = {}  # how many of the native records are here
         self._points: set[tuple[Any, ...]] | None = None
         self._last_sequence = -1
-        self._end = 0
-        self._note_all()
-        self._is_continued = self._end > 0
-        self._writer = LogWriter(self.path, self._end)
+        self._before_exit = 0
+        end = self._note_all()
+        self._is_continued = end > 0
+        self._writer = LogWriter(self.path, end)
         self._native = NativeCalls(run.folder, self._known)
         if not self._is_continued:
             self._begin(place)
 
     def send(self, batch: Batch) -> None:
         """Write a batch; points that are here already are left out."""
+        if self.has_ended:  # records that could not be written before the end was
+            self._writer.cut(self._before_exit)
+            self.has_ended = False
+            marker_of(self.path).unlink(missing_ok=True)
         if self._is_continued or batch.first_sequence <= self._last_sequence:
             self._note_points()  # it may be here, in part
         else:
@@ -122,8 +131,9 @@ class RunFile:
         if end.failure:
             said["trackyard", "failure"] = end.failure
         seconds = self._seconds(ended_at or self._run.started_at)
-        self._append([config_record(said), exit_record(end.exit_code, int(seconds))])
-        self.has_ended = True
+        self._append([config_record(said)])
+        self._before_exit = self._writer.end
+        self._append([exit_record(end.exit_code, int(seconds))])
 
     def close(self) -> None:
         """Close the file."""
@@ -226,10 +236,15 @@ class RunFile:
                 if file.is_file() and not _is_copy(file, target):
                     place_file(file, target)
 
-    def _note_all(self) -> None:
+    def _note_all(self) -> int:
+        """Take account of all records that are in the file; give where they end."""
+        last = 0
         for data, end in read_log(self.path):
-            self._end = end
             self._note(parse(data))
+            if not self.has_ended:
+                self._before_exit = end
+            last = end
+        return last
 
     def _note(self, record: Any) -> None:
         """Take account of a record that is in the file."""
