@@ -36,6 +36,21 @@ _MOST_RUNS = 20
 _LOOK_EVERY = 0.05
 
 
+@attrs.frozen
+class Limits:
+    """How long it may take, and where hooks run.
+
+    Attributes:
+        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        timeout: Seconds for each tracker at most, or None.
+        isolates: Have a process for each tracker unless the configuration says otherwise.
+    """
+
+    patience: float = 10.0
+    timeout: float | None = None
+    isolates: bool = False
+
+
 @attrs.define(eq=False)
 class Owed:
     """What one tracker lacks of one run.
@@ -87,8 +102,7 @@ class CatchingUp:
         project: The project.
         trackers: Its trackers.
         plugins: Cross-cutting plugins.
-        patience: Seconds to go on after the tracker has failed, with nothing delivered since.
-        isolates: Have a process for the hooks unless the configuration says otherwise.
+        limits: How long it may take.
     """
 
     def __init__(
@@ -97,17 +111,15 @@ class CatchingUp:
         project: Project,
         trackers: Trackers,
         plugins: NamedPlugins,
-        *,
-        patience: float,
-        isolates: bool,
+        limits: Limits,
     ) -> None:
         self.name = name
         self.owed: list[Owed] = []
         self._project = project
         self._trackers = trackers
         self._plugins = plugins
-        self._patience = patience
-        self._isolates = isolates
+        self._limits = limits
+        self._begun = time.monotonic()
         self._worker: Worker | WorkerProcess | None = None
         self._waiting: deque[Owed] = deque()
         self._open: list[Owed] = []
@@ -168,7 +180,7 @@ class CatchingUp:
         isolation: str = tracker.options.isolation
         if isolation == "auto":
             isolation = os.environ.get("TRACKYARD_ISOLATION") or "auto"
-        wants_process = self._isolates or tracker.capabilities.shared_runs
+        wants_process = self._limits.isolates or tracker.capabilities.shared_runs
         if isolation == "thread" or (isolation == "auto" and not wants_process):
             return Worker(self.name)
         log = self._project.home / "workers" / f"{folder_name(self.name)}.sync.log"
@@ -176,6 +188,9 @@ class CatchingUp:
 
     def _is_enough(self) -> bool:
         """Tell whether the tracker has failed for too long, with nothing delivered since."""
+        limits, now = self._limits, time.monotonic()
+        if limits.timeout is not None and now >= self._begun + limits.timeout:
+            return True
         deliveries = [owed.delivery for owed in self._open if owed.delivery is not None]
         progress = sum(owed.now().delivered for owed in self.owed)
         progress += sum(owed.report is not None for owed in self.owed)
@@ -184,12 +199,12 @@ class CatchingUp:
             self._progress, self._failing_since = progress, None
         if not problem:
             return False
-        now = time.monotonic()
         self._failing_since = self._failing_since or now
-        return now >= self._failing_since + self._patience
+        return now >= self._failing_since + limits.patience
 
     def _give_up(self) -> None:
-        problem = next(o.delivery.problem for o in self._open if o.delivery and o.delivery.problem)
+        problems = (o.delivery.problem for o in self._open if o.delivery and o.delivery.problem)
+        problem = next(problems, "out of time")
         self.close()
         for owed in list(self._open):
             assert owed.delivery is not None
@@ -209,9 +224,7 @@ def catch_up(
     all_owed: list[Owed],
     project: Project,
     plugins: NamedPlugins,
-    *,
-    patience: float,
-    isolates: bool,
+    limits: Limits,
     progress: Callable[[list[Owed]], None] | None = None,
 ) -> None:
     """Deliver what trackers are owed, to all of them side by side; reports are kept in it.
@@ -220,8 +233,7 @@ def catch_up(
         all_owed: What is owed, the oldest run first.
         project: The project.
         plugins: Cross-cutting plugins.
-        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
-        isolates: Have a process for each tracker unless the configuration says otherwise.
+        limits: How long it may take.
         progress: Called a few times a second.
     """
     trackers = Trackers(project)
@@ -229,9 +241,7 @@ def catch_up(
     for owed in all_owed:
         name = owed.tracker.name
         if name not in workers:
-            workers[name] = CatchingUp(
-                name, project, trackers, plugins, patience=patience, isolates=isolates
-            )
+            workers[name] = CatchingUp(name, project, trackers, plugins, limits)
         workers[name].add(owed)
     pause = Event()
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from trackyard.autopsy import cause_of_death, find_or_write_end
-from trackyard.catching_up import Owed, catch_up
+from trackyard.catching_up import Limits, Owed, catch_up
 from trackyard.config import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
@@ -156,6 +156,7 @@ def sync_runs(
     project: Project,
     *,
     patience: float = 10.0,
+    timeout: float | None = None,
     isolates: bool = False,
     progress: Callable[[list[Owed]], None] | None = None,
 ) -> list[tuple[PendingRun, TrackerReport]]:
@@ -168,6 +169,7 @@ def sync_runs(
         pending: The runs, the oldest first.
         project: Where they were made; its configuration is not read, but that of their starts.
         patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        timeout: Seconds for each tracker at most, or None.
         isolates: Have a process for each tracker unless the configuration says otherwise.
         progress: Called a few times a second with what is owed.
 
@@ -181,7 +183,8 @@ def sync_runs(
         for tracker in run.description.trackers
     ]
     all_owed, plugins = [one for _, one in owed], load_plugins()[0]
-    catch_up(all_owed, project, plugins, patience=patience, isolates=isolates, progress=progress)
+    limits = Limits(patience, timeout, isolates)
+    catch_up(all_owed, project, plugins, limits, progress)
     for run in dead:
         if all(one.now().is_complete for of, one in owed if of is run):
             mark_as_complete(run.folder)

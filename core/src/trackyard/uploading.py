@@ -5,6 +5,8 @@ Core has done its part: the run is whole, in the SDK's own files. `tracker_sync_
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from trackyard.config import Project, in_project
@@ -37,15 +39,30 @@ def find_kept_offline(project: Project) -> list[PendingRun]:
     return kept
 
 
-def upload_run(kept: PendingRun, project: Project) -> list[TrackerReport]:
+def upload_run(
+    kept: PendingRun,
+    project: Project,
+    *,
+    timeout: float | None = None,
+    leave_out: Collection[str] = (),
+) -> list[TrackerReport]:
     """Upload a run wherever an SDK keeps it; uploaded twice it would change nothing.
+
+    Args:
+        kept: The run.
+        project: Where it was made.
+        timeout: Seconds for each tracker at most; ten minutes by default.
+        leave_out: Trackers that are not asked: they have hung with another run.
 
     Returns:
         How the run stands on each of those trackers; one that could not be uploaded is incomplete.
     """
     trackers = Trackers(project)
+    deadline = _DEADLINE if timeout is None else timeout
     reports = [
-        _upload(kept, description, trackers, project)
+        _hung_before(kept, description)
+        if description.name in leave_out
+        else _upload(kept, description, trackers, project, deadline)
         for description in kept.description.trackers
         if load_state(kept.folder / description.folder).is_kept_offline
     ]
@@ -54,8 +71,18 @@ def upload_run(kept: PendingRun, project: Project) -> list[TrackerReport]:
     return reports
 
 
+def _hung_before(kept: PendingRun, description: TrackerDescription) -> TrackerReport:
+    folder = kept.folder / description.folder
+    report = report_of(description.name, load_state(folder), folder)
+    return attrs.evolve(report, is_complete=False, problem="it hangs with another run")
+
+
 def _upload(
-    kept: PendingRun, description: TrackerDescription, trackers: Trackers, project: Project
+    kept: PendingRun,
+    description: TrackerDescription,
+    trackers: Trackers,
+    project: Project,
+    deadline: float,
 ) -> TrackerReport:
     folder = kept.folder / description.folder
     lock = FileLock(folder / "delivery.lock")
@@ -63,7 +90,7 @@ def _upload(
         problem = "another process is uploading it"
     else:
         try:
-            problem = _call(kept, description, trackers, project)
+            problem = _call(kept, description, trackers, project, deadline)
         finally:
             lock.release()
     report = report_of(description.name, load_state(folder), folder)
@@ -71,11 +98,15 @@ def _upload(
 
 
 def _call(
-    kept: PendingRun, description: TrackerDescription, trackers: Trackers, project: Project
+    kept: PendingRun,
+    description: TrackerDescription,
+    trackers: Trackers,
+    project: Project,
+    deadline: float,
 ) -> str:
     """Call the hook; give what went wrong, or an empty text."""
     run = run_for(kept.description, description, kept.folder)
-    run = attrs.evolve(run, attached=True, deadline=_DEADLINE)
+    run = attrs.evolve(run, attached=True, deadline=deadline)
     try:
         tracker = trackers.build(description.name, description.table, description.place)
     except TrackyardError as error:

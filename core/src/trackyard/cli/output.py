@@ -20,9 +20,10 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def show_json(value: Any) -> None:
+def show_json(value: Any, *, on_one_line: bool = False) -> None:
     """Write a value, or a list of values, as JSON; odd numbers become null."""
-    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+    indent = None if on_one_line else 2
+    click.echo(json.dumps(_plain(value), indent=indent, allow_nan=False))
 
 
 def show_table(
