@@ -44,6 +44,8 @@ from trackyard.tracking import ActiveRun
 TRACKER = "under_test"
 # Seconds that a backend which answers at all may take for everything that it is owed.
 PATIENCE = 60.0
+# Seconds to go on after its first error: a few retries. A flavor that is broken fails most checks.
+PERSISTENCE = 4.0
 
 ReadBack = Callable[[Run], Iterable[Record]]
 Logging = Callable[[ActiveRun], None]
@@ -155,7 +157,7 @@ class Workbench:
 
     def replay(self, run_id: str) -> TrackerReport:
         """Send a run's journal to the tracker, as `trackyard replay` does."""
-        return replay_run(self.pending(run_id), self.project, TRACKER, patience=PATIENCE)
+        return replay_run(self.pending(run_id), self.project, TRACKER, patience=PERSISTENCE)
 
     def pending(self, run_id: str) -> PendingRun:
         """Find a run for recovery or replay."""
@@ -167,7 +169,7 @@ class Workbench:
 
     def finish(self, run_id: str) -> None:
         """Deliver what is left of a run, as `trackyard sync` does; at once where nothing is."""
-        for report in sync_run(self.pending(run_id), self.project, patience=PATIENCE):
+        for report in sync_run(self.pending(run_id), self.project, patience=PERSISTENCE):
             if not report.is_complete:
                 raise BrokenContract(f"the run could not be delivered: {report.problem}")
 
