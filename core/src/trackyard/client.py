@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackyard.client_runs import RunsClient
 from trackyard.config import Project
 from trackyard.stacks import Stack
 from trackyard.tables import ShownList
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from trackyard.origins import ConfigValue
     from trackyard.probing import StageView, TrackerCheck
     from trackyard.registry import Section
-    from trackyard.store import PipelineRunRow, Store
+    from trackyard.store import PipelineRunRow
     from trackyard.views import ArtifactVersion, PipelineRun
 
 _TRACKERS: Section = "experiment_trackers"
 _STACKS: Section = "stacks"
 
 
-class Client:
+class Client(RunsClient):
     """A project: its runs, experiment trackers and stacks.
 
     Args:
@@ -348,14 +349,8 @@ class Client:
         return PipelineRun(row, self._store, self._artifact_store)
 
     @property
-    def _project(self) -> Project:
+    def _project(self) -> Project:  # type: ignore[override]  # read anew after each change
         return self._registry.project
-
-    @cached_property
-    def _store(self) -> Store:
-        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
-
-        return Store.of(self._project)
 
     @cached_property
     def _artifact_store(self) -> ArtifactStore:

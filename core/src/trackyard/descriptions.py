@@ -19,6 +19,8 @@ from trackyard.values import to_text
 logger = logging.getLogger("trackyard")
 
 FORMAT = 1
+# The tag that names where a run was replayed from; the trackers that had it before lack it.
+REPLAYED_FROM = "trackyard.replayed_from"
 _FILE = "run.json"
 
 

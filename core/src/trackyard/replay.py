@@ -13,6 +13,7 @@ import attrs
 from trackyard.config import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import (
+    REPLAYED_FROM,
     RunDescription,
     TrackerDescription,
     folder_name,
@@ -52,7 +53,7 @@ def replay_run(
     if tracker not in described:
         new = TrackerDescription(tracker, folder_name(tracker), chosen.table, chosen.place)
         (run.folder / new.folder).mkdir(mode=0o700, exist_ok=True)
-        source = {"trackyard.replayed_from": ", ".join(described) or "journal"}
+        source = {REPLAYED_FROM: ", ".join(described) or "journal"}
         tagged = attrs.evolve(run.description.run, tags={**run.description.run.tags, **source})
         # Noted first: what is interrupted here is finished by sync.
         save_description(run.folder, tagged, [*described.values(), new])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trackyard.config import Project
-from trackyard.descriptions import RunDescription, load_description
 from trackyard.errors import RunNotFoundError
-from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader, Position, is_attended
-from trackyard.recovery import PendingRun
+from trackyard.store.listing import has_store
+
+if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
+    from trackyard.descriptions import RunDescription
+    from trackyard.journal.entries import Entry
+    from trackyard.journal.reader import Position
+    from trackyard.recovery import PendingRun
 
 
 def folders_of_runs(project: Project) -> list[Path]:
@@ -28,7 +32,7 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
     Raises:
         RunNotFoundError: There is none.
     """
-    every = list(_described(project))
+    every = list(described_runs(project))
     found = [item for item in every if _answers_to(item[1], name_or_id)]
     groups = {described.run.group for _, described in found if described.run.step is None}
     if not found:
@@ -40,24 +44,36 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
         raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
     # The pipeline run's own first: the others are nested below it.
     found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
-    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+    return _with_life(found)
 
 
 def runs_of_group(project: Project, group: str) -> list[PendingRun]:
     """Give the runs of one pipeline run, its own first."""
-    found = [item for item in _described(project) if item[1].run.group == group]
+    found = [item for item in described_runs(project) if item[1].run.group == group]
     found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
-    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+    return _with_life(found)
 
 
 def read_entries(folder: Path) -> Iterator[tuple[Position, Entry]]:
     """Read a journal from its beginning."""
+    from trackyard.journal.reader import JournalReader
+
     reader = JournalReader(folder)
     while entries := reader.read(1000):
         yield from entries
 
 
-def _described(project: Project) -> Iterator[tuple[Path, RunDescription]]:
+def _with_life(found: Iterable[tuple[Path, RunDescription]]) -> list[PendingRun]:
+    from trackyard.journal.reader import is_attended
+    from trackyard.recovery import PendingRun
+
+    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+
+
+def described_runs(project: Project) -> Iterator[tuple[Path, RunDescription]]:
+    """Give the folders whose description can be read, with it, the oldest first."""
+    from trackyard.descriptions import load_description
+
     for folder in folders_of_runs(project):
         description = load_description(folder)
         if description is not None:
@@ -71,7 +87,7 @@ def _answers_to(description: RunDescription, text: str) -> bool:
 
 def _pipeline_run_of_that_name(project: Project, name: str) -> str | None:
     """Give its id from the store: it has no run of its own where no tracker can nest."""
-    if not name or not ("store" in project.table or (project.home / "store.db").exists()):
+    if not name or not has_store(project):
         return None
     from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
@@ -36,8 +37,13 @@ class ShownList(list[_T]):
 
 
 def _values(shown: Any, *, recurse: bool = True) -> Mapping[str, Any]:
-    values: Mapping[str, Any] = attrs.asdict(shown, recurse=recurse)
+    values: Mapping[str, Any] = attrs.asdict(shown, recurse=recurse, filter=is_shown)
     return values
+
+
+def is_shown(field: attrs.Attribute[Any], _: Any) -> bool:
+    """Tell whether a field is for people and programs outside; large ones are for Python alone."""
+    return bool(field.metadata.get("json", True))
 
 
 def in_a_cell(value: Any) -> str:
@@ -46,6 +52,8 @@ def in_a_cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={in_a_cell(item)}" for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
@@ -69,3 +77,18 @@ def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
     lines = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in rows)
     return f"<table><tr>{heads}</tr>{lines}</table>"
+
+
+def plain(value: Any) -> Any:
+    """Make what JSON can hold: objects of attrs values, and no NaN, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    if attrs.has(type(value)):
+        return plain(attrs.asdict(value, recurse=False, filter=is_shown))
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -107,6 +107,11 @@ class TrackedRun:
         if self.deliveries:
             self._append(Entry("tags", time.time_ns(), None, {key: value}))
 
+    @property
+    def flavors(self) -> dict[str, str]:
+        """The flavor of each tracker, by the tracker's name."""
+        return {tracker.name: str(tracker.table["flavor"]) for tracker in self._described}
+
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
         if not self._filters:

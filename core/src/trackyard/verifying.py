@@ -20,7 +20,7 @@ from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.intake import records_of
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import TrackerDescription, run_for
+from trackyard.descriptions import REPLAYED_FROM, TrackerDescription, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.hook_rules import implemented_hooks
@@ -28,7 +28,7 @@ from trackyard.journal.entries import Entry
 from trackyard.plugins import load_plugins
 from trackyard.records import Record, Tag
 from trackyard.recovery import PendingRun
-from trackyard.run_folders import read_entries
+from trackyard.run_folders import find_runs, read_entries
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.tables import Shown
 from trackyard.trackers import Tracker, Trackers
@@ -62,6 +62,23 @@ class Verification(Shown):
         default=(), metadata=_help("What is missing or different")
     )
     problem: str = attrs.field(default="", metadata=_help("Why it could not be read"))
+
+
+def verify_runs(project: Project, name: str, tracker: str | None = None) -> list[Verification]:
+    """Compare the runs of a name, or of a pipeline run, with their journals.
+
+    Args:
+        project: Their project.
+        name: A name, an id or a prefix of an id.
+        tracker: One of their trackers; those that are not on it are left out.
+
+    Raises:
+        RunNotFoundError: There is none.
+        ConfigError: None is on that tracker.
+    """
+    found = find_runs(project, name)
+    on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
+    return [row for run in on_it or found for row in verify_run(run, project, tracker)]
 
 
 def verify_run(run: PendingRun, project: Project, tracker: str | None = None) -> list[Verification]:
@@ -127,7 +144,7 @@ def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) 
     """Give what the tracker should hold: tags of the start, records as sent, the status."""
     refused = _refused(folder)
     for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
-        if adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
+        if key != REPLAYED_FROM and adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
             yield Tag(key, value)
     end: Entry | None = None
     for position, entry in read_entries(run.folder):

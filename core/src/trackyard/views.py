@@ -120,8 +120,8 @@ class StepRun:
         id, name, status, attempt: As recorded.
         error: The exception's class and message, where the step failed.
         attempts: All attempts, this one included.
-        run_metadata: Such as `experiment_tracker_url` (of the first tracker) and
-            `experiment_tracker_url.NAME`.
+        run_metadata: Such as `experiment_tracker_url` (of the first tracker),
+            `experiment_tracker_url.NAME`, and `experiment_tracker.NAME` for its flavor.
         metrics: The last value of each metric that was logged portably.
         outputs: What the step gave, by name.
     """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from filing import Filing
 
 from trackyard import start_run
+from trackyard.config import find_project
+from trackyard.store import PipelineRunRow, StepRunRow, Store
 
 # Sizes on the disk depend on the file system.
 SIZES = {r"\b\d{4,6}(?=\s+filed refused)": "45056", r'(?<="size": )\d+': "45056"}
@@ -53,3 +56,90 @@ def test_doctor(golden_project, golden):
     own = {r"\d+\.\d GB": "9.9 GB", r"(?s)python 3.*?(?=\n\d problem)": "VERSIONS"}
     own[r'(?s)(?<="versions": \{).*?\}'] = "}"
     golden("doctor", patterns=own)
+
+
+SECOND = 10**9
+SECONDS_IN_PIPES = {r"(?<=\t)\d+\.\d(?=\t)": "0.1", r"(?<=seconds\t)\d+\.\d": "0.1"}
+
+
+@pytest.fixture
+def three_runs(tracked):
+    """Two runs of a pipeline, of which one failed, and the run of a block."""
+    store = Store.in_folder(find_project().home)
+    began = time.time_ns() - 3600 * SECOND
+    for index, status in enumerate(["finished", "failed"]):
+        ids = [f"{index}{number}" * 16 for number in range(3)]
+        start = began + index * 60 * SECOND
+        end = start + 30 * SECOND
+        row = PipelineRunRow(ids[0], f"training-{index}", "training", "default", status, start, end)
+        params = {"rate": 0.1 + index, "size": 3}
+        store.add_pipeline_run(PipelineRunRow(**{**as_dict(row), "params": params}))
+        more = {"metadata": {"experiment_tracker.filed": "filing:Filing"}}
+        more["metadata"]["experiment_tracker_url.filed"] = f"https://filed.test/{index}"
+        more["metrics"] = {"loss": 0.5 - index / 10}
+        first = StepRunRow(ids[1], ids[0], "load", 1, 0, "finished", start, end - 20 * SECOND)
+        error = "ValueError: the shapes of two arrays differ" if index else None
+        rows = (ids[2], ids[0], "train", 1, 1, status, end - 20 * SECOND, end, error)
+        store.add_step_run(first)
+        store.add_step_run(StepRunRow(*rows, **more))
+    store.close()
+    return tracked
+
+
+def as_dict(row):
+    names = ("id", "name", "pipeline", "stack", "status", "started_at", "ended_at")
+    return {name: getattr(row, name) for name in names}
+
+
+def test_runs_list(three_runs, golden):
+    golden("runs list", patterns={r"(?<=finished  )\d+\.\d ": "0.1 ", **SECONDS_IN_PIPES})
+    golden("runs list", "--limit", "1", "--pipeline", "training", name="runs-list-pages")
+    golden("runs list", "--status", "killed", name="runs-list-none")
+    golden("runs list", "--sort", "size", name="runs-list-wrong")
+
+
+def test_runs_show(three_runs, golden):
+    golden("runs show", "training-1")
+    patterns = {r"(?<=seconds     )\d+\.\d": "0.1", **SECONDS_IN_PIPES}
+    patterns[r"(?<=finished  )\d+\.\d "] = "0.1 "
+    patterns[r'(?<="timestamp": )\d+'] = "1"
+    golden("runs show", "first", name="runs-show-block", patterns=patterns)
+
+
+def test_runs_compare(three_runs, golden):
+    golden("runs compare", "training-0", "training-1")
+
+
+def test_runs_url_and_open(three_runs, golden):
+    golden("runs url", "training-0")
+    golden("runs open", "training-0", "--tracker", "new")
+
+
+def test_runs_export(three_runs, golden):
+    golden("runs export", "training-0", "--format", "csv", as_json=False)
+
+
+def test_runs_delete(three_runs, golden):
+    golden("runs delete", "training-0")
+    store = Store.in_folder(find_project().home)
+    row = store.find_pipeline_run("training-0")
+
+    def put_back():
+        store.delete_pipeline_run(row.id)
+        store.add_pipeline_run(row)
+
+    golden("runs delete", "training-0", "--yes", name="runs-delete-yes", reset=put_back)
+    store.close()
+
+
+def test_every_command_of_runs_has_a_golden_file():
+    from golden import FOLDER
+
+    from trackyard.cli.runs import _COMMANDS
+
+    missing = [name for name in _COMMANDS if not (FOLDER / f"runs-{name}.txt").exists()]
+    assert missing == []
+
+
+def test_help_of_runs(golden):
+    golden("runs", "--help", name="runs-help", as_json=False)

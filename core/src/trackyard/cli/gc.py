@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
+from trackyard.cli.options import Duration
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.config import find_project
 from trackyard.garbage import collect_garbage
 
 _COLUMNS = {"run": "RUN", "state": "STATE", "size": "BYTES", "reason": "REASON"}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-class Duration(click.ParamType[float]):
-    """A time such as 90s, 12h, 30d or 4w; seconds where there is no unit."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Give seconds."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no time such as 12h, 30d or 4w", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 @click.command()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,3 +37,53 @@ labels_option = click.option(
 def as_mapping(pairs: Iterable[str]) -> dict[str, Any]:
     """Give `KEY=VALUE` texts as a mapping."""
     return {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def seconds_in(text: str) -> float | None:
+    """Give the seconds in a text such as 90s, 12h, 30d or 4w; None where it is no such text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
+    return float(found[1]) * _UNITS[found[2] or "s"] if found else None
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90s, 12h, 30d or 4w; seconds where there is no unit."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Give seconds."""
+        seconds = seconds_in(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is no time such as 12h, 30d or 4w", param, ctx)
+        return seconds
+
+
+class Moment(click.ParamType[datetime]):
+    """A date, a date and time, or how long ago; local time where no zone is given."""
+
+    name = "moment"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Give the moment with its zone."""
+        text = str(value).strip()
+        seconds = seconds_in(text) if text[-1:] in _UNITS else None
+        if seconds is not None:
+            return datetime.now().astimezone() - timedelta(seconds=seconds)
+        try:
+            return datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no date such as 2026-01-31, and no time such as 7d", param, ctx
+            )
+
+
+def moment_option(name: str, help: str) -> Callable[[_Command], _Command]:
+    """Make an option that takes a moment."""
+    return click.option(name, type=Moment(), metavar="TIME", help=help)

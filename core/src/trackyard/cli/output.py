@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from trackyard.tables import in_a_cell, line
+from trackyard.tables import in_a_cell, line, plain
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
@@ -23,7 +23,7 @@ def is_terminal() -> bool:
 def show_json(value: Any, *, on_one_line: bool = False) -> None:
     """Write a value, or a list of values, as JSON; odd numbers become null."""
     indent = None if on_one_line else 2
-    click.echo(json.dumps(_plain(value), indent=indent, allow_nan=False))
+    click.echo(json.dumps(plain(value), indent=indent, allow_nan=False))
 
 
 def show_table(
@@ -104,16 +104,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else attrs.asdict(value, recurse=False)
 
 
-def _plain(value: Any) -> Any:
-    """Make what JSON can hold: objects of attrs values, and no NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0.0 else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    return _plain(attrs.asdict(value, recurse=False)) if attrs.has(type(value)) else str(value)
+def bars(values: Sequence[float]) -> str:
+    """Draw a curve on a line, in ASCII where stdout can hold nothing else."""
+    from trackyard.curves import sparkline
+
+    text = sparkline(values)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return sparkline(values, is_plain=True)
+    return text
+
+
+def in_seconds(seconds: float | None) -> str:
+    """Write how long something took."""
+    return "" if seconds is None else f"{seconds:.1f}"

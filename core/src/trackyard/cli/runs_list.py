@@ -1,30 +1,96 @@
-"""`trackyard runs list`: which pipeline runs are there?"""
+"""`trackyard runs list`: which runs are there?"""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 
+import attrs
 import click
 
-from trackyard.cli.output import json_option, show_table
+from trackyard.cli.options import moment_option
+from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
+from trackyard.config import find_project
+from trackyard.pending import pending_folders
+from trackyard.run_lists import RunSummary, nanoseconds
+from trackyard.run_lists import list_runs as list_of_runs
+from trackyard.store.listing import SORT_KEYS, RunFilter, SortKey
 
-_COLUMNS = {"name": "NAME", "pipeline": "PIPELINE", "status": "STATUS", "seconds": "SECONDS"}
+_COLUMNS = {
+    "name": "NAME",
+    "pipeline": "PIPELINE",
+    "status": "STATUS",
+    "seconds": "SECONDS",
+    "started_at": "STARTED",
+}
+_TEXTS = ("name", "pipeline", "status")
+_STATUSES = ("running", "finished", "failed", "killed", "crashed")
 
 
 @click.command("list")
+@click.option("--pipeline", help="Only runs of this pipeline, or of this experiment without one.")
+@click.option(
+    "--status", multiple=True, type=click.Choice(_STATUSES), help="Only these; may be repeated."
+)
+@click.option("--experiment-tracker", "tracker", help="Only runs that use this tracker.")
+@moment_option("--since", help="Only runs that started then or later: 2026-01-31, or 7d ago.")
+@moment_option("--until", help="Only runs that started before then.")
+@click.option(
+    "--sort",
+    type=click.Choice(SORT_KEYS),
+    default="started",
+    show_default=True,
+    help="What the list is sorted by.",
+)
+@click.option("--reverse", is_flag=True, help="Turn the order round.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many."
+)
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which page.")
 @json_option
-def list_runs(as_json: bool) -> None:
-    """List pipeline runs, the latest first."""
-    from trackyard.client import Client
+def list_runs(
+    *,
+    status: tuple[str, ...],
+    sort: SortKey,
+    reverse: bool,
+    limit: int,
+    page: int,
+    as_json: bool,
+    pipeline: str | None,
+    tracker: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """List runs of pipelines and of `start_run` blocks, the latest first."""
+    project = find_project()
+    if pending_folders(project.home):
+        from trackyard.recovery import recover_in_background  # it costs, and is seldom needed
 
-    rows: list[dict[str, Any]] = [
-        {
-            "name": run.name,
-            "id": run.id,
-            "pipeline": run.pipeline,
-            "status": run.status,
-            "seconds": run.duration,
-        }
-        for run in Client().list_pipeline_runs()
+        recover_in_background(project)
+    wanted = RunFilter(
+        pipeline=pipeline,
+        statuses=status,
+        tracker=tracker,
+        since=nanoseconds(since),
+        until=nanoseconds(until),
+        sort=sort,
+        is_ascending=(sort in _TEXTS) != reverse,
+        most=limit + 1,
+        skip=(page - 1) * limit,
+    )
+    found = list_of_runs(project, wanted)
+    rows = found[:limit]
+    if as_json:
+        show_json(rows)
+        return
+    cells = [
+        {**attrs.asdict(row), "seconds": in_seconds(row.seconds), "started_at": started(row)}
+        for row in rows
     ]
-    show_table(rows, _COLUMNS, as_json=as_json, empty="no pipeline run is stored")
+    show_table(cells, _COLUMNS, as_json=False, empty="no run is stored")
+    if len(found) > limit:
+        remark(f"there are more; add: --page {page + 1}")
+
+
+def started(row: RunSummary) -> str:
+    """Write when a run started, to the minute."""
+    return f"{row.started_at:%Y-%m-%d %H:%M}"

@@ -8,8 +8,7 @@ import click
 
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.config import find_project
-from trackyard.run_folders import find_runs
-from trackyard.verifying import Verification, verify_run
+from trackyard.verifying import Verification, verify_runs
 
 _COLUMNS = {
     "run": "RUN",
@@ -32,10 +31,7 @@ def verify(run: str, tracker: str | None, as_json: bool) -> None:
     RUN is a name, an id or a prefix of an id; a pipeline run stands for all of its steps' runs.
     What is missing or different is listed, and the exit code is 1 then.
     """
-    project = find_project()
-    found = find_runs(project, run)
-    on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
-    rows = [row for known in on_it or found for row in verify_run(known, project, tracker)]
+    rows = verify_runs(find_project(), run, tracker)
     if as_json:
         show_json(rows)
     else:

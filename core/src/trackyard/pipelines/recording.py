@@ -66,7 +66,7 @@ class Recording:
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
-        if tracked.urls:
+        if tracked.deliveries:
             self.store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
@@ -182,9 +182,10 @@ class Recording:
 
 
 def _metadata(tracked: TrackedRun) -> dict[str, str]:
-    """Give what `run_metadata` shows: the first tracker's URL, and every tracker's by name."""
+    """Give what `run_metadata` shows: the trackers with their flavors, and URLs by name."""
     urls = tracked.urls
-    metadata = {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
+    metadata = {f"experiment_tracker.{name}": of for name, of in tracked.flavors.items()}
+    metadata |= {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
     if urls:
         metadata["experiment_tracker_url"] = next(iter(urls.values()))
     return metadata

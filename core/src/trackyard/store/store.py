@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from trackyard.config import Project
@@ -305,6 +305,16 @@ class Store:
         )
         with self._engine.connect() as connection:
             return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
+
+    def execute(self, query: str, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Read rows with a query of SQL that both databases know."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(text(query), dict(values)).mappings()]
+
+    def delete_pipeline_run(self, id: str) -> None:
+        """Delete a pipeline run with its steps and the versions of their outputs."""
+        with self._writing() as connection:
+            connection.execute(delete(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id))
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,117 @@
+"""`trackyard runs show`: what is known of one run?"""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from trackyard.cli.output import (
+    bars,
+    in_seconds,
+    json_option,
+    say,
+    show_json,
+    show_table,
+    show_values,
+)
+from trackyard.client import Client
+from trackyard.health import health_lines
+from trackyard.run_views import RunView, StepView
+
+_HEAD = ("steps", "params", "health", "urls", "kind", "url")
+_STEP_COLUMNS = {
+    "name": "STEP",
+    "status": "STATUS",
+    "seconds": "SECONDS",
+    "attempt": "ATTEMPT",
+    "error": "ERROR",
+}
+_METRIC_COLUMNS = {
+    "name": "METRIC",
+    "last": "LAST",
+    "best": "BEST",
+    "best_step": "AT STEP",
+    "points": "POINTS",
+    "curve": "CURVE",
+}
+
+
+@click.command()
+@click.argument("run")
+@json_option
+def show(run: str, as_json: bool) -> None:
+    """Show RUN: its steps, params, metrics with their curves, addresses and health.
+
+    RUN is a name, an id or a prefix that fits one run alone. Best is the lowest value of what is
+    called loss, error, time or the like, and the highest of everything else. Times are UTC.
+    """
+    view = Client().get_run(run)
+    if as_json:
+        show_json(view)
+        return
+    head = {**attrs.asdict(view, recurse=False), "seconds": in_seconds(view.seconds)}
+    show_values(head, as_json=False, leave_out=_HEAD)
+    say("")
+    columns = _STEP_COLUMNS if any(step.error for step in view.steps) else _without("error")
+    steps = [
+        {**attrs.asdict(step, recurse=False), "seconds": in_seconds(step.seconds)}
+        for step in view.steps
+    ]
+    show_table(steps, columns, as_json=False, empty="it has no steps")
+    _show_params(view)
+    _show_metrics(view)
+    _show_lists(view)
+
+
+def _without(key: str) -> dict[str, str]:
+    return {name: head for name, head in _STEP_COLUMNS.items() if name != key}
+
+
+def _show_params(view: RunView) -> None:
+    params = view.all_params
+    if params:
+        say("")
+        rows = [{"key": key, "value": value} for key, value in params.items()]
+        show_table(rows, {"key": "PARAM", "value": "VALUE"}, as_json=False, empty="")
+
+
+def _show_metrics(view: RunView) -> None:
+    rows = [
+        {
+            "name": name,
+            "last": metric.last,
+            "best": metric.best,
+            "best_step": metric.best_step,
+            "points": metric.points or "",
+            "curve": bars(metric.curve),
+        }
+        for name, metric in view.metrics.items()
+    ]
+    if rows:
+        say("")
+        show_table(rows, _METRIC_COLUMNS, as_json=False, empty="")
+
+
+def _show_lists(view: RunView) -> None:
+    """Show what comes in numbers that no table knows before."""
+    for title, lines in (
+        ("artifacts", [name for step in view.steps for name in step.artifacts]),
+        ("outputs", [f"{s.name}.{n}  {uri}" for s in view.steps for n, uri in s.outputs.items()]),
+        ("URLs", [text for step in view.steps for text in _urls(step)]),
+        ("trackers", health_lines(view.health)),
+    ):
+        if lines:
+            say("")
+            say(title)
+            for text in lines:
+                say(f"  {text}")
+    lost = sum(step.lost for step in view.steps)
+    if lost:
+        say(f"  {lost} log call(s) were lost to a full or damaged disk")
+    if view.steps and not any(step.has_journal or step.status == "skipped" for step in view.steps):
+        say("")
+        say("its journals are not on this machine: only the last values of its metrics are known")
+
+
+def _urls(step: StepView) -> list[str]:
+    return [f"{step.name} on {tracker}  {url}" for tracker, url in step.urls.items()]

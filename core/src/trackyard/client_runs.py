@@ -1,0 +1,226 @@
+"""What does a program do with runs: list, show, compare, export, verify, replay, delete?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackyard.config import Project
+from trackyard.errors import RunNotFoundError, TrackyardError
+from trackyard.tables import ShownList
+
+if TYPE_CHECKING:
+    from trackyard.comparisons import Comparison
+    from trackyard.delivery.reports import TrackerReport
+    from trackyard.doctor import Diagnosis
+    from trackyard.exporting import ExportFormat
+    from trackyard.garbage import CollectedRun
+    from trackyard.replay_plans import ReplayPlan
+    from trackyard.run_finding import FoundRun
+    from trackyard.run_lists import RunSummary
+    from trackyard.run_views import RunView
+    from trackyard.store import Store
+    from trackyard.store.listing import SortKey
+    from trackyard.verifying import Verification
+
+
+class RunsClient:
+    """The part of `Client` that looks at runs; `NAME` is a name, an id or a prefix of an id."""
+
+    _project: Project
+
+    @cached_property
+    def _store(self) -> Store:
+        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+        return Store.of(self._project)
+
+    def list_runs(
+        self,
+        pipeline: str | None = None,
+        *,
+        statuses: Iterable[str] = (),
+        tracker: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: SortKey = "started",
+        is_ascending: bool = False,
+        most: int = 100,
+        skip: int = 0,
+    ) -> list[RunSummary]:
+        """List runs of pipelines and of `start_run` blocks, the latest first.
+
+        Args:
+            pipeline: Only runs of this pipeline, or of this experiment without one.
+            statuses: Only runs with one of these.
+            tracker: Only runs that use this experiment tracker.
+            since: Only runs that started then or later.
+            until: Only runs that started before then.
+            sort: `started`, `ended`, `duration`, `name`, `pipeline` or `status`.
+            is_ascending: Turn the order round, which begins with the greatest.
+            most: How many at most.
+            skip: How many to pass over.
+        """
+        from trackyard.run_lists import list_runs, nanoseconds
+        from trackyard.store.listing import RunFilter
+
+        wanted = RunFilter(
+            pipeline=pipeline,
+            statuses=tuple(statuses),
+            tracker=tracker,
+            since=nanoseconds(since),
+            until=nanoseconds(until),
+            sort=sort,
+            is_ascending=is_ascending,
+            most=most,
+            skip=skip,
+        )
+        return ShownList(list_runs(self._project, wanted))
+
+    def get_run(self, name: str) -> RunView:
+        """Show a run: its steps, params, metrics, curves, addresses and health.
+
+        Of several runs of one name the latest is shown.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+        """
+        from trackyard.run_finding import view_of
+
+        return view_of(self._project, self._store_if_any, self._find(name))
+
+    def compare_runs(self, *names: str) -> Comparison:
+        """Compare runs: params that differ, metrics and curves side by side.
+
+        Raises:
+            RunNotFoundError: One is not there.
+        """
+        from trackyard.comparisons import compare
+
+        return compare([self.get_run(name) for name in names])
+
+    def get_run_url(self, name: str, tracker: str | None = None) -> str:
+        """Give the address of a run on its first tracker that has one, or on one of them.
+
+        Raises:
+            RunNotFoundError: The run, or its address, is not there.
+        """
+        urls = self.get_run(name).urls
+        url = next(iter(urls.values()), None) if tracker is None else urls.get(tracker)
+        if url is None:
+            from trackyard.suggestions import listed
+
+            where = f"on experiment tracker {tracker!r}" if tracker else "on any experiment tracker"
+            raise RunNotFoundError(f"run {name!r} has no address {where}; it has {listed(urls)}")
+        return url
+
+    def export_runs(
+        self, *names: str, file: str | Path, format: ExportFormat | None = None
+    ) -> None:
+        """Write runs with all points to a file, for other programs.
+
+        Args:
+            names: The runs.
+            file: The file.
+            format: `json`, `csv` or `parquet`; by the file's name where it is not given.
+
+        Raises:
+            RunNotFoundError: One is not there.
+            TrackyardError: The format is unknown, or needs a package that is not installed.
+        """
+        from trackyard.exporting import EXPORT_FORMATS, export_file, format_of
+        from trackyard.suggestions import listed
+
+        chosen = format or format_of(Path(file))
+        if chosen not in EXPORT_FORMATS:
+            raise TrackyardError(f"{file}: give a format: {listed(EXPORT_FORMATS)}")
+        export_file([self.get_run(name) for name in names], Path(file), chosen)
+
+    def delete_run(self, name: str, *, is_forced: bool = False) -> None:
+        """Delete a run here; what trackers hold stays there, and outputs stay where they are.
+
+        Args:
+            name: The run.
+            is_forced: Delete also what some tracker does not have.
+
+        Raises:
+            RunNotFoundError: None fits, or several do.
+            TrackyardError: It is running, or some tracker does not have all of it.
+        """
+        from trackyard.run_deletion import delete_run
+
+        delete_run(self._project, self._store_if_any, self._find(name), is_forced=is_forced)
+
+    def verify_run(self, name: str, tracker: str | None = None) -> list[Verification]:
+        """Compare a run on its trackers, or on one, with its journal.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: It is not on that tracker.
+        """
+        from trackyard.verifying import verify_runs
+
+        return ShownList(verify_runs(self._project, name, tracker))
+
+    def replay_run(self, name: str, to: str) -> list[TrackerReport]:
+        """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: The tracker is not configured, or wrongly.
+            TrackyardError: The run is still running.
+        """
+        from trackyard.replay import replay_run
+        from trackyard.run_folders import find_runs
+
+        found = find_runs(self._project, name)
+        return ShownList(replay_run(run, self._project, to) for run in found)
+
+    def plan_replay(self, name: str, to: str) -> list[ReplayPlan]:
+        """Say what would be lost or changed by `replay_run`; nothing is sent.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: The tracker is not configured, or wrongly.
+        """
+        from trackyard.replay_plans import plan_replay
+        from trackyard.run_folders import find_runs
+
+        found = find_runs(self._project, name)
+        return ShownList(plan_replay(run, self._project, to) for run in found)
+
+    def collect_garbage(
+        self, *, older_than: float = 30 * 24 * 3600.0, is_dry_run: bool = False
+    ) -> list[CollectedRun]:
+        """Delete the journals of runs that every tracker has acknowledged.
+
+        Args:
+            older_than: Seconds since they were last written to, at least.
+            is_dry_run: Only say what would be deleted.
+        """
+        from trackyard.garbage import collect_garbage
+
+        return ShownList(
+            collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
+        )
+
+    def doctor(self) -> Diagnosis:
+        """Look for what is wrong with the project, its trackers and its runs."""
+        from trackyard.doctor import examine
+
+        return examine(self._project.root)
+
+    def _find(self, name: str) -> FoundRun:
+        from trackyard.run_finding import find_run
+
+        return find_run(self._project, self._store_if_any, name)
+
+    @property
+    def _store_if_any(self) -> Any:
+        """The store, where it has been made: looking at runs makes none."""
+        from trackyard.store.listing import has_store
+
+        return self._store if has_store(self._project) else None

@@ -1,0 +1,183 @@
+"""How does a metric go over time: its last and best value, and its curve on a line?"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import attrs
+
+from trackyard.tables import Shown
+
+Goal = Literal["lowest", "highest"]
+
+# Parts of the names of metrics that one wants to be low; every other one is best where highest.
+_LOW = (
+    *("loss", "err", "rmse", "mse", "mae", "mape", "perplexity", "ppl", "nll", "entropy"),
+    *("latency", "seconds", "time", "cost", "regret", "distance", "divergence", "wer", "cer"),
+)
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "._-~=*%#"
+# As many points as a summary shows of a curve.
+SHOWN = 24
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class MetricSummary(Shown):
+    """A metric of a run, as short as it gets."""
+
+    key: str = attrs.field(metadata=_help("The metric's key"))
+    last: float = attrs.field(metadata=_help("Its last value"))
+    best: float = attrs.field(metadata=_help("Its best value"))
+    best_step: float | None = attrs.field(metadata=_help("The training step of that"))
+    goal: Goal = attrs.field(metadata=_help("What counts as best, guessed from the key"))
+    lowest: float = attrs.field(metadata=_help("Its lowest value"))
+    highest: float = attrs.field(metadata=_help("Its highest value"))
+    points: int = attrs.field(metadata=_help("How often it was logged; 0 where that is unknown"))
+    curve: tuple[float, ...] = attrs.field(
+        metadata=_help(f"Its values in at most {SHOWN} parts of the run, the mean of each")
+    )
+
+    @property
+    def sparkline(self) -> str:
+        """The curve as a few characters."""
+        return sparkline(self.curve)
+
+
+class Curve:
+    """All points of one metric, in the order of their training steps, else of their times."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.steps: list[int | float | None] = []
+        self.values: list[float] = []
+        self.timestamps: list[int] = []
+
+    def append(self, step: float | None, value: float, timestamp: int) -> None:
+        """Add a point."""
+        self.steps.append(step)
+        self.values.append(value)
+        self.timestamps.append(timestamp)
+
+    def in_order(self) -> Curve:
+        """Give the points in order: several processes may have logged them."""
+        has_steps = all(step is not None for step in self.steps)
+        keys: Sequence[float] = self.steps if has_steps else self.timestamps  # type: ignore[assignment]
+        if all(keys[i] <= keys[i + 1] for i in range(len(keys) - 1)):
+            return self
+        ordered = Curve(self.key)
+        for index in sorted(range(len(keys)), key=keys.__getitem__):
+            ordered.append(self.steps[index], self.values[index], self.timestamps[index])
+        return ordered
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def summary(self) -> MetricSummary:
+        """Give last, best and a small curve."""
+        goal = goal_of(self.key)
+        finite = [(v, -i) for i, v in enumerate(self.values) if math.isfinite(v)]
+        low, high = min(finite, default=None), max(finite, default=None)
+        # Of several best values the first one counts.
+        first_low = min(finite, key=lambda item: (item[0], -item[1]), default=None)
+        best = first_low if goal == "lowest" else high
+        return MetricSummary(
+            key=self.key,
+            last=self.values[-1],
+            best=best[0] if best else math.nan,
+            best_step=self.steps[-best[1]] if best else None,
+            goal=goal,
+            lowest=low[0] if low else math.nan,
+            highest=high[0] if high else math.nan,
+            points=len(self.values),
+            curve=tuple(sampled(self.values, SHOWN)),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Curve {self.key} {sparkline(sampled(self.values, SHOWN))}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.key)} {svg([self.values])}</p>"
+
+
+def summary_of_last(key: str, value: float) -> MetricSummary:
+    """Give what is known of a metric where its journal is gone."""
+    return MetricSummary(key, value, value, None, goal_of(key), value, value, 0, ())
+
+
+def goal_of(key: str) -> Goal:
+    """Guess from a metric's name whether it should be low or high."""
+    return "lowest" if any(part in key.lower() for part in _LOW) else "highest"
+
+
+def sampled(values: Sequence[float], most: int) -> list[float]:
+    """Give the mean of each of at most so many parts; NaN for a part without a finite value."""
+    if len(values) <= most:
+        return list(values)
+    bounds = [len(values) * part // most for part in range(most + 1)]
+    return [_mean(values[a:b]) for a, b in pairwise(bounds)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return math.fsum(value / len(finite) for value in finite) if finite else math.nan
+
+
+def sparkline(values: Sequence[float], *, is_plain: bool = False) -> str:
+    """Draw values in a line of characters, a space where there is none.
+
+    Args:
+        values: The values.
+        is_plain: Use ASCII.
+    """
+    bars = _PLAIN_BARS if is_plain else _BARS
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    return "".join(_bar(value, low, high, bars) for value in values)
+
+
+def _bar(value: float, low: float, high: float, bars: str) -> str:
+    if not math.isfinite(value):
+        return " "
+    if low == high:
+        return bars[3]
+    share = (value / 2 - low / 2) / (high / 2 - low / 2)  # halved: a range may be infinite
+    return bars[min(len(bars) - 1, int(share * len(bars)))]
+
+
+_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
+
+
+def svg(curves: Sequence[Sequence[float]], width: int = 160, height: int = 32) -> str:
+    """Draw curves for notebooks, on one scale, each in a colour of its own."""
+    drawn = [sampled(values, width) for values in curves]
+    finite = [value for values in drawn for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    lines = "".join(
+        f'<polyline fill="none" stroke="{_COLOURS[index % len(_COLOURS)]}" '
+        f'points="{_points(values, low, high, width, height)}"/>'
+        for index, values in enumerate(drawn)
+        if any(math.isfinite(value) for value in values)
+    )
+    return f'<svg width="{width}" height="{height}" role="img">{lines}</svg>'
+
+
+def _points(values: Sequence[float], low: float, high: float, width: int, height: int) -> str:
+    last = max(len(values) - 1, 1)
+    spread = (high / 2 - low / 2) or 1.0
+    return " ".join(
+        f"{index * width / last:.1f},{(height - 2) * (1 - (v / 2 - low / 2) / spread) + 1:.1f}"
+        for index, v in enumerate(values)
+        if math.isfinite(v)
+    )

@@ -1,0 +1,97 @@
+"""Is a metric told in short as it is, whatever its numbers are?"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackyard.curves import Curve, goal_of, sampled, sparkline, svg
+
+
+def curve(key, values, steps=None, timestamps=None):
+    made = Curve(key)
+    for index, value in enumerate(values):
+        step = steps[index] if steps else None
+        made.append(step, value, timestamps[index] if timestamps else index)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("key", "goal"),
+    [
+        ("val/loss", "lowest"),
+        ("RMSE", "lowest"),
+        ("error_rate", "lowest"),
+        ("accuracy", "highest"),
+        ("auc", "highest"),
+        ("reward", "highest"),
+    ],
+)
+def test_best_is_what_one_wants_of_such_a_metric(key, goal):
+    assert goal_of(key) == goal
+
+
+def test_summary_holds_last_and_best_and_where():
+    loss = curve("loss", [3.0, 1.0, 1.0, 2.0], [0, 5, 6, 7]).summary()
+    assert (loss.last, loss.best, loss.best_step, loss.points) == (2.0, 1.0, 5, 4)
+    assert (loss.lowest, loss.highest) == (1.0, 3.0)
+
+    accuracy = curve("acc", [0.1, 0.9, 0.9, 0.2], [0, 5, 6, 7]).summary()
+    assert (accuracy.last, accuracy.best, accuracy.best_step) == (0.2, 0.9, 5)
+    assert accuracy.sparkline == "▁██▂"
+
+
+def test_odd_numbers_are_never_best():
+    summary = curve("acc", [math.nan, 0.5, math.inf, -math.inf], [0, 1, 2, 3]).summary()
+
+    assert (summary.best, summary.best_step, summary.lowest) == (0.5, 1, 0.5)
+    assert math.isinf(summary.last)
+    assert math.isnan(curve("acc", [math.nan]).summary().best)
+
+
+def test_points_come_in_the_order_of_steps_and_else_of_times():
+    by_step = curve("loss", [3.0, 1.0, 2.0], [3, 1, 2]).in_order()
+    assert by_step.values == [1.0, 2.0, 3.0]
+
+    by_time = curve("loss", [3.0, 1.0, 2.0], [None, 1, 2], [30, 10, 20]).in_order()
+    assert (by_time.values, by_time.steps) == ([1.0, 2.0, 3.0], [1, 2, None])
+
+
+def test_long_curve_is_shown_by_the_means_of_its_parts():
+    assert sampled([1.0, 3.0, 5.0, 7.0], 2) == [2.0, 6.0]
+    assert sampled([1.0, 2.0], 5) == [1.0, 2.0]
+    shown = sampled([math.nan, math.nan, 1.0, math.inf], 2)
+    assert math.isnan(shown[0])
+    assert shown[1] == 1.0
+
+
+def test_curve_is_drawn_on_a_line():
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([5, 5]) == "▄▄"
+    assert sparkline([0, math.nan, 1]) == "▁ █"
+    assert sparkline([]) == sparkline([math.nan]) == ""
+    assert sparkline([0, 1], is_plain=True) == ".#"
+
+
+@given(st.lists(st.floats(), max_size=200))
+def test_any_numbers_can_be_told(values):
+    made = curve("x", values)
+    drawn = sparkline(values)
+    assert len(drawn) in (0, len(values))
+    assert drawn.strip("▁▂▃▄▅▆▇█ ") == ""
+    assert "nan" not in svg([values])
+    assert "inf" not in svg([values])
+    if values:
+        assert len(made.summary().curve) <= 24
+        assert made.summary().key == "x"
+
+
+def test_curve_is_shown_on_a_line_and_as_a_picture():
+    made = curve("<b>", [1.0, 2.0])
+
+    assert repr(made) == "<Curve <b> ▁█>"
+    assert made._repr_html_().startswith("<p>&lt;b&gt; <svg")
+    assert "<script" not in made._repr_html_()
