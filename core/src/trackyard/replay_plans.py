@@ -15,7 +15,7 @@ from trackyard.delivery.state import load_state
 from trackyard.descriptions import folder_name
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader
-from trackyard.records import Artifact, Metric, Param, Record
+from trackyard.records import Artifact, Metric, Param
 from trackyard.recovery import PendingRun
 from trackyard.tables import Shown
 from trackyard.trackers import Trackers
@@ -61,8 +61,8 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
                 losses["log calls that the disk refused"] += dropped_in(entry)
                 for record in entry.records():
                     counts[type(record)] += 1
-                    losses.update(_losses(record, adapter))
-    losses["log calls that the journal lost"] += reader.lost
+                    adapter.adapt(record)
+    losses["log calls that are damaged, or whose file is gone"] += reader.lost
     changes = adapter.changes
     for what in list(changes):
         if what.endswith("were left out"):
@@ -81,14 +81,6 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
         losses={what: count for what, count in losses.items() if count},
         changes=dict(changes),
     )
-
-
-def _losses(record: Record, adapter: Adapter) -> list[str]:
-    """Fit a record; give why it would not arrive, where the adapter does not count that."""
-    if isinstance(record, Artifact) and not record.path.is_file():
-        return ["artifacts whose file is gone"]
-    adapter.adapt(record)
-    return []
 
 
 def _state(run: PendingRun, tracker: str) -> Literal["new", "partial", "complete"]:
