@@ -9,7 +9,7 @@ import click
 
 from trackyard.cli.options import moment_option
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
-from trackyard.config import find_project
+from trackyard.config import Project, find_project
 from trackyard.pending import pending_folders
 from trackyard.run_lists import RunSummary, nanoseconds
 from trackyard.run_lists import list_runs as list_of_runs
@@ -62,10 +62,7 @@ def list_runs(
 ) -> None:
     """List runs of pipelines and of `start_run` blocks, the latest first."""
     project = find_project()
-    if pending_folders(project.home):
-        from trackyard.recovery import recover_in_background  # it costs, and is seldom needed
-
-        recover_in_background(project)
+    _look_after_dead_runs(project)
     wanted = RunFilter(
         pipeline=pipeline,
         statuses=status,
@@ -94,3 +91,11 @@ def list_runs(
 def started(row: RunSummary) -> str:
     """Write when a run started, to the minute."""
     return f"{row.started_at:%Y-%m-%d %H:%M}"
+
+
+def _look_after_dead_runs(project: Project) -> None:
+    """Do as every command does; here it is imported only where something is pending."""
+    if pending_folders(project.home):
+        from trackyard.recovery import recover_in_background
+
+        recover_in_background(project)
