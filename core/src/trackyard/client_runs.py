@@ -68,9 +68,9 @@ class RunsClient:
         from trackyard.store.listing import RunFilter
 
         wanted = RunFilter(
-            pipeline=pipeline,
-            statuses=tuple(statuses),
-            tracker=tracker,
+            pipeline,
+            tuple(statuses),
+            tracker,
             since=nanoseconds(since),
             until=nanoseconds(until),
             sort=sort,
