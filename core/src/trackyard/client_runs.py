@@ -60,7 +60,7 @@ class RunsClient:
             since: Only runs that started then or later.
             until: Only runs that started before then.
             sort: `started`, `ended`, `duration`, `name`, `pipeline` or `status`.
-            is_ascending: Turn the order round, which begins with the greatest.
+            is_ascending: Begin with the least.
             most: How many at most.
             skip: How many to pass over.
         """
@@ -71,12 +71,12 @@ class RunsClient:
             pipeline,
             tuple(statuses),
             tracker,
-            since=nanoseconds(since),
-            until=nanoseconds(until),
-            sort=sort,
-            is_ascending=is_ascending,
-            most=most,
-            skip=skip,
+            nanoseconds(since),
+            nanoseconds(until),
+            sort,
+            is_ascending,
+            most,
+            skip,
         )
         return ShownList(list_runs(self._project, wanted))
 
