@@ -67,17 +67,9 @@ class RunsClient:
         from trackyard.run_lists import list_runs, nanoseconds
         from trackyard.store.listing import RunFilter
 
-        wanted = RunFilter(
-            pipeline,
-            tuple(statuses),
-            tracker,
-            nanoseconds(since),
-            nanoseconds(until),
-            sort,
-            is_ascending,
-            most,
-            skip,
-        )
+        times = nanoseconds(since), nanoseconds(until)
+        page = sort, is_ascending, most, skip
+        wanted = RunFilter(pipeline, tuple(statuses), tracker, *times, *page)
         return ShownList(list_runs(self._project, wanted))
 
     def get_run(self, name: str) -> RunView:
