@@ -67,9 +67,8 @@ class RunsClient:
         from trackyard.run_lists import list_runs, nanoseconds
         from trackyard.store.listing import RunFilter
 
-        times = nanoseconds(since), nanoseconds(until)
-        page = sort, is_ascending, most, skip
-        wanted = RunFilter(pipeline, tuple(statuses), tracker, *times, *page)
+        start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
+        wanted = RunFilter(pipeline, some, tracker, start, end, sort, is_ascending, most, skip)
         return ShownList(list_runs(self._project, wanted))
 
     def get_run(self, name: str) -> RunView:

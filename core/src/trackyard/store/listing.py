@@ -31,7 +31,7 @@ _EXPRESSIONS: dict[SortKey, str] = {
     "status": "r.status",
 }
 # As this file knows the tables; an older or newer store is left to `Store`.
-_VERSIONS = (2,)
+_VERSIONS = (2, 3)
 
 
 @attrs.frozen
