@@ -1,0 +1,102 @@
+"""Write what each flavor holds into plugins/README.md, as its class declares it.
+
+Run it with `uv run docs/write_capabilities.py` after a change; a test says when that is due.
+"""
+
+import re
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+from trackyard.records import Capabilities
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+PAGE = PLUGINS / "README.md"
+TABLE = re.compile(r"(<!-- capabilities; .*? -->\n).*?(<!-- end of capabilities -->)", re.DOTALL)
+KINDS = ("file", "image", "figure", "table", "text", "html")
+
+
+def flavors() -> dict[str, type]:
+    """Give the flavors of this repository by name, as their distributions declare them."""
+    found = {}
+    for path in sorted(PLUGINS.glob("*/pyproject.toml")):
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        for name, place in project["entry-points"].get("trackyard.flavors", {}).items():
+            module, _, attribute = place.partition(":")
+            found[name] = getattr(import_module(module), attribute)
+    return found
+
+
+def table() -> str:
+    """Describe each flavor in a column, by rows that a user asks for."""
+    known = {
+        name: getattr(flavor, "capabilities", Capabilities()) for name, flavor in flavors().items()
+    }
+    lines = [f"| | {' | '.join(f'`{name}`' for name in known)} |", "|---" * (len(known) + 1) + "|"]
+    for what, cell in ROWS.items():
+        lines.append(f"| {what} | {' | '.join(cell(each) for each in known.values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def kind(wanted: str):
+    def cell(found: Capabilities) -> str:
+        if wanted in found.kinds:
+            return "yes"
+        return "as image" if wanted == "figure" and "image" in found.kinds else "as file"
+
+    return cell
+
+
+def length(name: str, longer: str):
+    def cell(found: Capabilities) -> str:
+        limit = getattr(found, name)
+        return "any" if limit is None else f"{limit:,}; {longer}"
+
+    return cell
+
+
+STEPS = {
+    "any": "any",
+    "integer": "whole; others are rounded",
+    "increasing": "increasing; others are sent without",
+}
+ROWS = {
+    **{f"artifact: {name}": kind(name) for name in KINDS},
+    "characters of a key": length("key_length", "longer ones get a digest"),
+    "keys": lambda found: (
+        "any" if found.key_pattern == Capabilities().key_pattern else "some are escaped, reversibly"
+    ),
+    "characters of a param": length("param_length", "longer ones as file, too"),
+    "characters of a tag": length("tag_length", "longer ones as file, too"),
+    "steps": lambda found: STEPS[found.step_rule],
+    "NaN and infinities": lambda found: "yes" if found.not_a_number == "keep" else "left out",
+    "failed runs are shown by": lambda found: (
+        "status and tag" if found.shows_failure_as == "status" else "tag"
+    ),
+    "pipeline run as parent": lambda found: "yes" if found.nests else "group tag",
+    "several runs at once": lambda found: "yes" if found.concurrent_runs else "one after another",
+    "worker process": lambda found: "yes" if found.shared_runs else "thread of the step's process",
+    "after a lost answer": lambda found: (
+        "the run is sent again from its first record"
+        if found.idempotence == "rebuild"
+        else "the batch is sent again, and is there once"
+    ),
+}
+
+
+def written(page: str) -> str:
+    """Give the page with its table as it is now."""
+    return TABLE.sub(lambda found: f"{found[1]}\n{table()}\n{found[2]}", page)
+
+
+def main() -> None:
+    before = PAGE.read_text(encoding="utf-8")
+    after = written(before)
+    if after != before:
+        PAGE.write_text(after, encoding="utf-8")
+        sys.stdout.write(f"{PAGE} has changed\n")
+
+
+if __name__ == "__main__":
+    main()
