@@ -87,6 +87,12 @@ def log_by_trackio():
     trackio.log({"native": 1.0})
 
 
+def log_by_wandb():
+    import wandb
+
+    wandb.log({"native": 1.0})
+
+
 def log_by_neptune():
     native_run("neptune")["native"].append(1.0)
 
@@ -124,6 +130,9 @@ FLAVORS = {
     "mlflow": Flavor(mlflow_table, log_by_mlflow, active_in_mlflow),
     "comet": Flavor(comet_table, log_by_comet, active_in_comet),
     "neptune": Flavor(neptune_table, log_by_neptune, lambda: sys.modules["neptune"].init_run),
+    "wandb": Flavor(
+        lambda place: {"mode": "offline"}, log_by_wandb, lambda: sys.modules["wandb"].run
+    ),
     "trackio": Flavor(log=log_by_trackio, active=active_in_trackio),
     "tensorboard": Flavor(
         log=log_by_tensorboard, active=lambda: sys.modules["tensorboardX"].SummaryWriter.__init__
@@ -141,7 +150,7 @@ def servers():
 def place(tmp_path, monkeypatch, empty_store, servers):
     """A project with a tracker of each flavor, named like it."""
     for name in list(os.environ):
-        if name.startswith(("TRACKYARD_", "COMET_", "NEPTUNE_", "TRACKIO_")):
+        if name.startswith(("TRACKYARD_", "COMET_", "NEPTUNE_", "TRACKIO_", "WANDB_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COMET_API_KEY", "")
     monkeypatch.setenv("NEPTUNE_API_TOKEN", "")
