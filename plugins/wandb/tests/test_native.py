@@ -175,6 +175,36 @@ def test_the_file_of_the_sdk_will_do_where_calls_are_not_written_down(make_run):
     assert len(list(NativeCalls(run.folder, {source: 2}).new(is_all=True))) == len(names) - 2
 
 
+WHOLE = """
+import os, sys
+import trackyard
+hooks = (sys.excepthook, sys.exit)
+with trackyard.start_run("native") as run:
+    run.log_metric("b", 1, step=2)
+    assert "wandb" not in sys.modules
+    import wandb
+    wandb.log({"a": 1}, step=7)
+    wandb.config.update({"rate": 0.5})
+assert "WANDB_SERVICE" not in os.environ
+assert (sys.excepthook, sys.exit) == hooks
+assert wandb.run is None
+"""
+
+
+def test_a_step_that_imports_wandb_itself_logs_beside_a_worker_process(
+    project, online, monkeypatch
+):
+    monkeypatch.delenv("TRACKYARD_ISOLATION")
+    done = project.python(WHOLE)
+    assert done.returncode == 0, done.stderr
+
+    found = online.only
+    assert (found.values("a"), found.values("b")) == ([(7, 1)], [(2, 1)])
+    assert found.config["rate"] == 0.5
+    assert found.state == "finished"
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 KILLED = """
 import os, signal, time
 import trackyard
@@ -189,7 +219,10 @@ with trackyard.start_run("native") as run:
 """
 
 
-def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(project, online):
+def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(
+    project, online, monkeypatch
+):
+    monkeypatch.delenv("TRACKYARD_ISOLATION")  # its worker is another process
     assert project.python(KILLED).returncode == -signal.SIGKILL
     synced = project.sync()
     assert synced.returncode == 0, synced.stdout + synced.stderr
