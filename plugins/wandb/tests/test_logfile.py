@@ -90,6 +90,7 @@ def test_a_write_that_fails_leaves_the_file_whole(path):
             writer.append([bytes(100_000)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.stat().st_size == [end for _, end in read_log(path)][-1]
     assert records(path) == [b"first"]
     writer.append([b"second"])
     writer.close()

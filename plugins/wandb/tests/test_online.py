@@ -62,13 +62,22 @@ def test_a_server_that_fails_now_and_then_has_each_point_once(online):
     assert [fault.met for fault in online.faults] == [1, 1, 1]
 
 
-def test_a_server_that_dies_in_the_run_gets_everything_later(project, online):
+@pytest.mark.parametrize("kind", ["is down", "hangs"])
+def test_a_server_that_is_lost_in_the_run_gets_everything_later(project, online, kind):
     project.configure(base_url=online.url, flush_timeout=1)
+    begun = time.monotonic()
     with start_run("a") as run:
         run.log_metric("a", 1, step=1)
-        online.stop()
+        if kind == "is down":
+            online.stop()
+        else:
+            online.fault("hang")
         run.log_metric("a", 2, step=2)
-    online.start()
+    assert time.monotonic() - begun < 20
+    if kind == "is down":
+        online.start()
+    else:
+        online.mend()
 
     done = project.sync()
     assert done.returncode == 0, done.stdout + done.stderr
