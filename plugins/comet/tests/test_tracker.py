@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -217,10 +218,14 @@ def test_several_runs_at_once_are_all_whole(offline):
 
 
 def test_twenty_steps_leave_the_process_as_it_was(offline):
+    import comet_ml
+
     def state():
         environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
         names = sorted(thread.name for thread in threading.enumerate())
-        return Path.cwd(), environment, sys.excepthook, names, sys.stdout
+        handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        process = (Path.cwd(), environment, sys.excepthook, names, sys.stdout, handlers)
+        return process, comet_ml.get_global_experiment(), logging.getLogger("comet_ml").level
 
     def descriptors():
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -230,20 +235,31 @@ def test_twenty_steps_leave_the_process_as_it_was(offline):
             try:
                 with start_run("a") as run:
                     run.log_metric("a", index)
+                    comet_ml.get_global_experiment().log_metric("native", index, step=0)
                     if index % 2:
                         raise ValueError("odd")
             except ValueError:
                 pass
 
+    def settled(before):
+        end = time.monotonic() + 10
+        while state() != before and time.monotonic() < end:
+            time.sleep(0.05)
+        return state()
+
     before = state()
     steps(2)
+    assert settled(before) == before
     count = descriptors()
     steps(20)
-    end = time.monotonic() + 10
-    while state() != before and time.monotonic() < end:
-        time.sleep(0.05)
-    assert state() == before
+    assert settled(before) == before
     assert descriptors() <= count
+    assert len(offline.archives()) == 22
+    for path in offline.archives():
+        with zipfile.ZipFile(path) as archive:
+            lines = [json.loads(line) for line in archive.read("messages.json").splitlines()]
+        found = [line["payload"]["metric"] for line in lines if line["type"] == "metric_msg"]
+        assert {metric["metricName"] for metric in found} == {"a", "native"}
 
 
 def test_a_check_names_what_is_wrong(project, server, monkeypatch):

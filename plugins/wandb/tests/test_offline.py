@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -269,7 +270,8 @@ def test_twenty_steps_leave_the_process_as_it_was(offline):
         environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
         names = sorted(thread.name for thread in threading.enumerate())
         hooks = (sys.excepthook, sys.exit, sys.stdout, sys.stderr)
-        return Path.cwd(), environment, hooks, names, wandb.run
+        handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        return Path.cwd(), environment, hooks, names, handlers, wandb.run
 
     def descriptors():
         return len(list(Path("/proc/self/fd").iterdir()))
