@@ -470,3 +470,19 @@ def test_odd_time_is_wrong_usage(project, since):
 
     assert result.returncode == 2
     assert "is no date such as 2026-01-31, and no time such as 7d" in result.stderr
+
+
+def test_pipeline_run_has_params_curves_and_health_of_its_steps(local):
+    run = training(0.2)
+    for seen in (run, Client().get_pipeline_run(run.name)):
+        first = seen.steps["train"]
+        assert first.params["layers"] == 2
+        assert first.curves["loss"].values[3] == 0.2 / 4
+        assert [(h.tracker, h.state) for h in first.health] == [("local", "complete")]
+        assert seen.steps["untracked"].health == ()
+        assert seen._repr_html_().count("<svg") == 3
+        assert first._repr_html_().count("<svg") == 2
+    shutil.rmtree(find_project().home / "runs")
+    gone = Client().get_pipeline_run(run.name).steps["train"]
+    assert (gone.curves, gone.params, gone.health) == ({}, {}, ())
+    assert gone.metrics["loss"] == 0.2 / 50

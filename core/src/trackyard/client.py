@@ -346,7 +346,7 @@ class Client(RunsClient):
     def _view(self, row: PipelineRunRow) -> PipelineRun:
         from trackyard.views import PipelineRun
 
-        return PipelineRun(row, self._store, self._artifact_store)
+        return PipelineRun(row, self._store, self._artifact_store, self._home / "runs")
 
     @property
     def _project(self) -> Project:  # type: ignore[override]  # read anew after each change

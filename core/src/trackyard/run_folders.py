@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ def folders_of_runs(project: Project) -> list[Path]:
     """Give the folders of all runs, the oldest first."""
     runs = project.home / "runs"
     try:
-        return sorted(path for path in runs.iterdir() if path.is_dir())
+        with os.scandir(runs) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError:
         return []
+    return [runs / name for name in names]
 
 
 def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:

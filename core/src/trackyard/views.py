@@ -6,17 +6,22 @@ import html
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.curves import svg
 from trackyard.materializers import Materializers
 from trackyard.plugins import load_materializers
 from trackyard.stacks import artifact_store_url
 from trackyard.suggestions import did_you_mean, listed
-from trackyard.tables import html_table
+from trackyard.tables import html_table, line
 
 if TYPE_CHECKING:
     from trackyard.config import Project
+    from trackyard.curves import Curve
+    from trackyard.health import TrackerHealth
+    from trackyard.histories import History
     from trackyard.stacks import Stack
     from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
 
@@ -127,8 +132,13 @@ class StepRun:
     """
 
     def __init__(
-        self, row: StepRunRow, artifact_store: ArtifactStore, attempts: tuple[StepRun, ...] = ()
+        self,
+        row: StepRunRow,
+        artifact_store: ArtifactStore,
+        attempts: tuple[StepRun, ...] = (),
+        runs_folder: Path | None = None,
     ) -> None:
+        self._folder = runs_folder / row.id if runs_folder is not None else None
         self.id = row.id
         self.name = row.name
         self.status = row.status
@@ -159,11 +169,37 @@ class StepRun:
         """The address of the run on its first tracker, or None."""
         return self.run_metadata.get("experiment_tracker_url")
 
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """What was logged as params, where the journal is on this machine."""
+        return Named("param", self._history.params if self._history else {})
+
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """All points of each metric, where the journal is on this machine."""
+        return Named("metric", self._history.curves if self._history else {})
+
+    @property
+    def health(self) -> tuple[TrackerHealth, ...]:
+        """How the run stands on each of its trackers now, by what is on this machine."""
+        from trackyard.descriptions import load_description
+        from trackyard.health import health_of
+
+        description = load_description(self._folder) if self._folder else None
+        return health_of(self._folder, description) if self._folder and description else ()
+
+    @cached_property
+    def _history(self) -> History | None:
+        from trackyard.histories import has_journal, read_history
+
+        has_one = self._folder is not None and has_journal(self._folder)
+        return read_history(self._folder) if self._folder and has_one else None
+
     def __repr__(self) -> str:
-        return f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>"
+        return line(f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>")
 
     def _repr_html_(self) -> str:
-        return html_table(("step", "status", "seconds", "URL"), [_row(self)])
+        return html_table(("step", "status", "seconds", "URL"), [_row(self)]) + _curves([self])
 
 
 class PipelineRun:
@@ -174,7 +210,14 @@ class PipelineRun:
         params: The arguments of the call.
     """
 
-    def __init__(self, row: PipelineRunRow, store: Store, artifact_store: ArtifactStore) -> None:
+    def __init__(
+        self,
+        row: PipelineRunRow,
+        store: Store,
+        artifact_store: ArtifactStore,
+        runs_folder: Path | None = None,
+    ) -> None:
+        self._runs_folder = runs_folder
         self.id = row.id
         self.name = row.name
         self.pipeline = row.pipeline
@@ -192,7 +235,7 @@ class PipelineRun:
         steps: dict[str, StepRun] = {}
         for row in self._store.list_step_runs(self.id):
             earlier = steps[row.name].attempts if row.name in steps else ()
-            steps[row.name] = StepRun(row, self._artifact_store, earlier)
+            steps[row.name] = StepRun(row, self._artifact_store, earlier, self._runs_folder)
         return Named("step", steps)
 
     @property
@@ -201,12 +244,25 @@ class PipelineRun:
         return _seconds(self.started_at, self.ended_at)
 
     def __repr__(self) -> str:
-        return f"<PipelineRun {self.name} {self.status}>"
+        return line(f"<PipelineRun {self.name} {self.status}>")
 
     def _repr_html_(self) -> str:
         rows = [_row(step) for step in self.steps.values()]
         title = html.escape(f"{self.name}: {self.status}")
-        return f"<p>{title}</p>" + html_table(("step", "status", "seconds", "URL"), rows)
+        table = html_table(("step", "status", "seconds", "URL"), rows)
+        return f"<p>{title}</p>{table}{_curves(list(self.steps.values()))}"
+
+
+def _curves(steps: list[StepRun]) -> str:
+    """Draw the metrics of steps for notebooks."""
+    curves = [(step.name, curve) for step in steps for curve in step.curves.values()]
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(curve.key)}</td>"
+        f"<td>{curve.values[-1]:.6g}</td><td>{svg([curve.values])}</td></tr>"
+        for name, curve in curves
+    )
+    heads = "<tr><th>step</th><th>metric</th><th>last</th><th>curve</th></tr>"
+    return f"<table>{heads}{cells}</table>" if curves else ""
 
 
 def _row(step: StepRun) -> tuple[str, ...]:

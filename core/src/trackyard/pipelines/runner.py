@@ -120,7 +120,8 @@ class PipelineRunner:
     def stored(self) -> PipelineRun:
         """Give the pipeline run as it is stored."""
         store = self._recording.store
-        return PipelineRun(store.find_pipeline_run(self._run.id), store, self._artifacts)
+        row = store.find_pipeline_run(self._run.id)
+        return PipelineRun(row, store, self._artifacts, self._project.home / "runs")
 
     def _note_signal(self, number: int) -> None:
         self._recording.mark.note_signal(number)
