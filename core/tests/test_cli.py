@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pages import Missing, Serving, Unserving
-from recorder import Recorder
 
 from trackyard.cli import output
 from trackyard.cli.main import _COMMANDS, cli
@@ -173,52 +171,6 @@ def test_flavor_that_cannot_be_used_says_why(install, modules, requires, status,
 
 def test_unknown_command_of_a_group_exits_with_2():
     assert invoke("experiment-tracker", "flavour").exit_code == 2
-
-
-# The tracker's own page
-
-
-def test_page_is_served_by_the_trackers_own_command(project):
-    project.add_tracker("local", Serving)
-    result = project.trackyard("ui", "--host", "0.0.0.0", "--port", "5001")
-
-    assert result.stdout == "serving 0.0.0.0 5001\n"
-    assert result.returncode == 7
-
-
-def test_page_of_a_tracker_is_chosen_by_its_name(project):
-    project.add_tracker("first", Recorder)
-    project.add_tracker("second", Serving)
-    result = project.trackyard("ui", "second")
-
-    assert result.stdout == "serving 127.0.0.1 None\n"
-
-
-@pytest.mark.parametrize(
-    ("flavor", "message"),
-    [
-        (Recorder, "Error: experiment tracker 'local' has no page of its own to serve; open its"),
-        (
-            Unserving,
-            "Error: experiment tracker 'local': tracker_ui_command: OSError: no page today",
-        ),
-        (Missing, "Error: /not/there cannot be run: No such file or directory"),
-    ],
-)
-def test_page_that_cannot_be_served_is_one_line(project, flavor, message):
-    project.add_tracker("local", flavor)
-    result = project.trackyard("ui")
-
-    assert result.returncode == 1
-    assert result.stderr.startswith(message)
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_page_of_no_tracker_is_answered_with_what_to_type(project):
-    result = project.trackyard("ui")
-
-    assert result.returncode == 1
-    assert "has no experiment tracker; type: pip install trackyard-mlflow" in result.stderr
 
 
 # Tables

@@ -243,7 +243,7 @@ def test_replay(golden, configured):
 
 def test_ui(golden, golden_project):
     golden_project.add_tracker("local", Unserving)
-    golden("ui", as_json=False)
+    golden("ui")
 
 
 def test_exec(golden):

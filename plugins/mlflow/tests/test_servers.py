@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -472,3 +473,27 @@ def test_deleting_a_run_that_is_not_there_is_no_error(mlflow_project, mlflow_ser
     (run.folder / "mlflow.json").write_text(json.dumps({"run_id": "0" * 32}))
 
     tracker.tracker_delete_run(run)
+
+
+def test_ui_serves_the_embedded_runs_and_gives_the_address_of_the_latest(mlflow_project):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mlflow_project.configure(f'[experiment_trackers.local]\nflavor = "mlflow"\nui_port = {port}\n')
+    with start_run("baseline") as run:
+        run.log_metric("loss", 0.5)
+    command = [sys.executable, "-m", "trackyard", "ui", "--no-open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            url = serving.stdout.readline().strip()
+            assert opened(url)["run_name"] == "baseline"
+            busy = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        finally:
+            serving.terminate()
+    assert busy.returncode == 1
+    assert busy.stderr.startswith(
+        f"Error: port {port} of 127.0.0.1 cannot be used: address already"
+    )
+    assert len(busy.stderr.splitlines()) == 1
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url.partition("/#")[0], timeout=5)
