@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["canary"]
+
 
 class MlflowProject:
     """A project folder, which is the working directory, and MLflow's own view of its runs.

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
 import pytest
+from canary import CANARY
 
 from trackyard import Client, OutputError, log_metric, log_param, pipeline, start_run, step
 
@@ -553,7 +554,7 @@ def test_f16_everything_in_the_process_is_given_back(
     }
     for key, value in own.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setenv("TEAM_TOKEN", "team-token")
+    monkeypatch.setenv("TEAM_TOKEN", CANARY)
     mlflow_project.configure(f"""
         [experiment_trackers.local]
         flavor = "mlflow"

@@ -9,6 +9,7 @@ import time
 from typing import ClassVar
 
 import pytest
+from canary import CANARY
 from keeper import Keeper
 from recorder import Recorder
 
@@ -511,14 +512,14 @@ def test_run_without_a_folder_still_ends_in_its_tracker(project, monkeypatch, ho
 
 
 def test_secrets_are_redacted_from_what_is_logged(project, monkeypatch):
-    monkeypatch.setenv("ANNS_TOKEN", "s3cret-value-of-ann")
+    monkeypatch.setenv("ANNS_TOKEN", CANARY)
     project.add_tracker("local", Recorder, token="env:ANNS_TOKEN")
     with start_run() as run:
-        run.log_param("p", "s3cret-value-of-ann")
+        run.log_param("p", CANARY)
         run.set_tag("t", "https://ann:pass@host")
-        run.log_text("s3cret-value-of-ann", "a.txt")
+        run.log_text(CANARY, "a.txt")
     text = json.dumps(project.calls("log"))
-    assert "s3cret" not in text
+    assert CANARY not in text
     assert "ann:pass" not in text
 
 

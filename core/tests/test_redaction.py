@@ -8,12 +8,13 @@ import time
 from urllib.parse import quote
 
 import pytest
+from canary import CANARY
 from recorder import Recorder
 
 from trackyard import start_run
 from trackyard.redaction import Redactor
 
-SECRET = "s3cret-value-of-ann"
+SECRET = CANARY
 SHAPE = "AKIA" + "IOSFODNN7EXAMPLE"
 
 

@@ -8,6 +8,7 @@ import types
 
 import attrs
 import pytest
+from canary import CANARY
 from recorder import Recorder
 
 from trackyard import Capabilities, ConfigError, Secret, flavor, hookimpl, start_run
@@ -15,7 +16,7 @@ from trackyard.config import find_project
 from trackyard.stacks import active_stack, artifact_store_url
 from trackyard.trackers import Trackers
 
-VALUE = "s3cret-value-of-ann"
+VALUE = CANARY
 
 
 def select(selection=True, settings=None):
@@ -241,9 +242,9 @@ def test_secret_shows_its_reference():
 
 
 def test_secret_of_a_file_is_read_without_the_line_end(project, tmp_path):
-    (tmp_path / "token").write_text(f"{VALUE}\n")
+    (tmp_path / "canary-token").write_text(f"{VALUE}\n")
 
-    assert Secret(f"file:{tmp_path / 'token'}").reveal() == VALUE
+    assert Secret(f"file:{tmp_path / 'canary-token'}").reveal() == VALUE
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,9 @@ def test_secret_of_a_keyring_is_read(monkeypatch):
         Secret("keyring:locked/ann").reveal()
 
 
-@pytest.mark.parametrize("literal", [VALUE, "env:", "ENV:A", "https://a:b@c", 5, ["env:A"]])
+@pytest.mark.parametrize(
+    "literal", ["in plain text", "env:", "ENV:A", "https://a:b@c", 5, ["env:A"]]
+)
 def test_secret_in_plain_text_is_refused_and_not_shown(project, literal):
     project.add_tracker("local", Recorder, token=literal)
 
@@ -356,3 +359,23 @@ def test_capabilities_that_are_none_count_as_the_widest(project, monkeypatch, de
     project.add_tracker("local", Tracker)
 
     assert select("local")[0].capabilities == Capabilities()
+
+
+def test_a_password_in_the_projects_file_stands_nowhere_else(project):
+    """What is written of a run has none, and the run goes on with the one that is in the file."""
+    project.add_tracker("local", Recorder, label=f"https://ann:{VALUE}@host/")
+    (tracker,) = Trackers(find_project()).select("local")
+
+    assert tracker.new_instance().label == f"https://ann:{VALUE}@host/"
+    assert tracker.table["label"] == "https://***@host/"
+    again = Trackers(find_project()).build("local", tracker.table, tracker.place)
+    assert again.new_instance().label == f"https://ann:{VALUE}@host/"
+    project.file.unlink()
+
+
+def test_a_password_that_only_a_program_has_is_kept_for_recovery(project):
+    project.add_tracker("local", Recorder)
+    label = "https://ann:pass@host/"
+    (tracker,) = Trackers(find_project()).select("local", {"local": {"label": label}})
+
+    assert tracker.table["label"] == label

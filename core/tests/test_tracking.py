@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from canary import CANARY
 from odd_values import ODD
 from recorder import Recorder
 
@@ -255,14 +256,14 @@ def test_error_whose_text_raises_fails_the_run(local):
 
 
 def test_secrets_are_kept_out_of_a_failure(local, monkeypatch):
-    monkeypatch.setenv("ANNS_TOKEN", "s3cret-value-of-ann")
+    monkeypatch.setenv("ANNS_TOKEN", CANARY)
     settings = {"local": {"token": "env:ANNS_TOKEN"}}
     with pytest.raises(ValueError), start_run(settings=settings):
-        raise ValueError("s3cret-value-of-ann and https://ann:pass@host/path")
+        raise ValueError(f"{CANARY} and https://ann:pass@host/path")
     failure = local.calls("fail")[0]["failure"]
 
     assert failure["message"] == "*** and https://***@host/path"
-    assert "s3cret" not in failure["traceback"]
+    assert CANARY not in failure["traceback"]
     assert "ann:pass" not in failure["traceback"]
 
 

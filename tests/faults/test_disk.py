@@ -237,6 +237,31 @@ def test_d6_the_system_writes_less_than_it_was_given(faults, monkeypatch):
     assert faults.values("loss") == list(range(50))
 
 
+def test_d7_the_disk_fails_to_hold_what_was_written(faults, monkeypatch, caplog):
+    """What it failed to hold is written once more, into a new file, and keeps its numbers."""
+    faults.add_tracker(isolation="thread")
+    with (faults.root / "trackyard.toml").open("a") as file:
+        file.write('[journal]\ndurability = "record"\n')
+    asked, fdatasync = [], os.fdatasync
+
+    def fail(file):
+        asked.append(file)
+        if len(asked) == 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fdatasync(file)
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with start_run("failing") as run:
+        for number in range(10):
+            run.log_metric("loss", number)
+    (folder,) = faults.run_folders()
+
+    assert faults.journaled("loss") == faults.values("loss") == list(range(10))
+    assert len(list(folder.glob("*.tyj"))) == 2
+    assert "the disk failed" in caplog.text
+    assert faults.statuses() == ["finished"]
+
+
 def test_d8_the_disk_is_full_and_then_has_room(faults, home):
     faults.add_tracker(isolation="thread")
     place = home("size=512k")

@@ -48,7 +48,8 @@ def start_run(
     trackers = _select(project, experiment_tracker, settings)
     redactor = redactor_of(trackers)
     labels = _redacted(tags, redactor)
-    run = new_run(name or new_name(experiment), experiment, tags=labels)
+    title = redactor.redact(name or new_name(experiment))
+    run = new_run(title, redactor.redact(experiment), tags=labels)
     with tracked_block(RunGroup(project, redactor), run, trackers) as active:
         yield active
 

@@ -24,6 +24,7 @@ from trackyard.plugins import (
     load_orchestrator,
 )
 from trackyard.redaction import Redactor
+from trackyard.secret_shapes import without_secrets
 from trackyard.stacks import (
     DEFAULT_TRACKER,
     ExperimentTracker,
@@ -201,7 +202,9 @@ class Trackers:
         Raises:
             ConfigError: The flavor is unknown, a field is wrong, or a secret cannot be read.
         """
-        options, flavor, fields, instance = self._structured(name, table, place)
+        own = self._own_texts(name)
+        revealed = {key: _revealed(value, own.get(key)) for key, value in table.items()}
+        options, flavor, fields, instance = self._structured(name, revealed, place)
         check_isolation()
         return Tracker(
             project=self._project,
@@ -209,11 +212,19 @@ class Trackers:
             options=options,
             flavor=flavor,
             fields=fields,
-            table={**table, **fields},
+            table={
+                key: without_secrets(value) if own.get(key) == value else value
+                for key, value in {**revealed, **fields}.items()
+            },
             place=place,
             capabilities=capabilities_of(instance),
             redactor=Redactor(_read_secrets(instance, place)),
         )
+
+    def _own_texts(self, name: str) -> dict[str, str]:
+        """Give the texts among a tracker's fields as they stand in the project's file."""
+        own = self._project.table.get("experiment_trackers", {}).get(name, {})
+        return {key: value for key, value in own.items() if isinstance(value, str)}
 
     def check(self, name: str, table: Mapping[str, Any], place: str) -> None:
         """Check a tracker's options and fields; secrets need not be there yet.
@@ -352,3 +363,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+def _revealed(value: Any, own: str | None) -> Any:
+    """Put a password back that was hidden in what is written of a run.
+
+    It stands in the project's file, where its owner has put it, and need be nowhere else.
+    """
+    is_hidden = isinstance(value, str) and "***" in value
+    return own if is_hidden and own is not None and without_secrets(own) == value else value

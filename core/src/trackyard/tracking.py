@@ -170,7 +170,7 @@ class ActiveRun:
     ) -> None:
         if is_disabled():
             return
-        name = to_text(name)
+        name = self._tracked.redactor.redact(to_text(name))
         if suffix and not PurePosixPath(name).suffix:
             name += suffix
         journal = self._tracked.journal
@@ -210,7 +210,7 @@ class ActiveRun:
 
     def _warn(self, message: str) -> None:
         """Warn once of each thing: a log call may stand in a loop."""
-        message = " ".join(message.split())[:500]
+        message = self._tracked.redactor.redact(" ".join(message.split())[:500])
         if message not in self._warned and len(self._warned) < 100:
             self._warned.add(message)
             logger.warning("%s", message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from canary import CANARY
 from checked import Away, Deaf, Deleting, Forgetful, Offline, Stuck, Troubled
 from click.testing import CliRunner
 from recorder import Recorder
@@ -61,7 +62,7 @@ def test_deletion_that_fails_is_said(project):
 
 def test_backend_that_is_away_is_named_without_the_secret(project, monkeypatch):
     project.add_tracker("local", Away, token="env:TOKEN")
-    monkeypatch.setenv("TOKEN", "very-secret-token")
+    monkeypatch.setenv("TOKEN", CANARY)
     result = check()
 
     assert result.exit_code == 1

@@ -114,8 +114,11 @@ class Adapter:
     def _adapt_key(self, key: str) -> str:
         allowed = self._key_pattern.fullmatch
         adapted = key
-        if not allowed(key) or key == "_empty_" or re.search(r"_u[0-9a-f]+_", key):
-            adapted = _escaped(key, lambda character: bool(allowed(f"a{character}a")))
+        is_plain = allowed(key) and _encodable(key) == key
+        if not is_plain or key == "_empty_" or re.search(r"_u[0-9a-f]+_", key):
+            adapted = _escaped(
+                key, lambda c: bool(allowed(f"a{c}a")) and not "\ud800" <= c <= "\udfff"
+            )
         if not allowed(adapted):  # such as "a//b", where each character alone would do
             adapted = _escaped(key, lambda character: character.isalnum() and character.isascii())
         limit = self._capabilities.key_length

@@ -97,7 +97,7 @@ class JournalReader:
             return None
         try:
             return decode_entry(frame.payload, self._folder)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.lost += 1  # the checksum is right and the content is not: a foreign hand
             return None
 
