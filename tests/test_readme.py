@@ -22,7 +22,12 @@ from trackyard.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "core/README.md", *sorted(ROOT.glob("plugins/*/README.md"))]
+PAGES = [
+    README,
+    ROOT / "core/README.md",
+    ROOT / "plugins/README.md",
+    *sorted(ROOT.glob("plugins/*/README.md")),
+]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
