@@ -1,6 +1,6 @@
 """What does a log call cost the step, beside the same call of the SDKs?
 
-    uv run --group benchmarks benchmarks/log_call.py
+    uv run benchmarks/log_call.py
 
 Every candidate lives in a process of its own, in the same folder; rounds of them take turns, so
 that all meet the same machine. Trackyard delivers to MLflow on sqlite meanwhile. Shown are medians

@@ -66,7 +66,7 @@ def main() -> int:
         try:
             databases = {f"sqlite:///{store}": store, url: folder / "server.db"}
             seed = time.time_ns()
-            results = killed(folder / "killed", list(databases), kills, seed)
+            results = killed(folder / "killed", list(databases), kills, seed, at_once=2)
             problems = [text for one in results for text in problems_of(one, databases[one["uri"]])]
         finally:
             os.killpg(server.pid, signal.SIGKILL)

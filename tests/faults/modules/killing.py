@@ -64,8 +64,9 @@ def problems_of(result: Any, database: Path) -> list[str]:
         query = "select run_uuid from tags where key = 'trackyard.run_id' and value = ?"
         found = connection.execute(query, (folder.name,)).fetchall()
         if len(found) != 1:
-            if not (folder / "run.json").exists() and not any(noted):
-                return []  # killed before it was a run
+            pending = folder.parents[1] / "pending" / folder.name
+            if not found and not any(noted) and not pending.exists():
+                return []  # killed before any tracker was asked
             return [f"{name}: MLflow has it {len(found)} times"]
         status = connection.execute("select status from runs where run_uuid = ?", found[0])
         if (word := status.fetchone()[0]) != "FAILED":
