@@ -24,7 +24,7 @@ from pathlib import Path
 os.environ["TRACKYARD_PROGRESS"] = "0"
 os.environ["TRACKYARD_WATCHDOG"] = "0"
 
-METRICS, LOOPED, ROUNDS = 100_000, 1_000, 3
+METRICS, LOOPED, ROUNDS = 100_000, 500, 3
 BATCH = 1000
 # At most this many times what `log_batch` takes, and at least that many times fewer than the loop.
 MOST, LEAST = 1.1, 30.0

@@ -22,6 +22,7 @@ import pluggy
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
 from trackyard.hook_rules import implemented_hooks
+from trackyard.inside_hooks import inside_hook
 from trackyard.plugin_guards import guarded, is_from_user, reason_of
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
@@ -228,7 +229,7 @@ class TrackerHooks:
     def _call(self, hook: str, **arguments: Any) -> Outcome:
         """Call a hook of the worker's, whose clock runs meanwhile."""
         deadline = arguments["run"].deadline if "run" in arguments else 0.0
-        with self._timed(hook, _TOLERANCE * max(self.hook_timeout, deadline)):
+        with inside_hook(), self._timed(hook, _TOLERANCE * max(self.hook_timeout, deadline)):
             return self._call_untimed(hook, **arguments)
 
     def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:

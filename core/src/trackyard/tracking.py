@@ -15,6 +15,7 @@ from typing import Any
 
 from trackyard import media
 from trackyard.errors import NoActiveRunError
+from trackyard.inside_hooks import is_inside_hook
 from trackyard.journal.entries import Entry
 from trackyard.media import SavedFile
 from trackyard.named_run import NamedRun, named_run_id
@@ -237,6 +238,8 @@ def current_run() -> ActiveRun:
     run = _current.get()
     if run is not None and run in _active:
         return run
+    if is_inside_hook():
+        raise NoActiveRunError("a tracker's hook cannot log into the run that it serves")
     active = list(_active)
     if len(active) == 1:
         return active[0]

@@ -197,6 +197,9 @@ class Delivery:
         else:
             self._forward_native()
             self._intake.read(self._sender.largest)
+            if self._run.attached and self._intake.has_read_all:
+                # A cursor of an earlier version may be behind it.
+                self._intake.end = self._intake.end or find_end(self._run.folder.parent)
             if self._intake.pending:
                 self._send_next()
             elif self._intake.end is not None and self._intake.has_read_all:

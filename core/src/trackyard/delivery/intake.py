@@ -90,12 +90,14 @@ class Intake:
         self._read.clear()
 
     def _take(self, position: Position, entry: Entry) -> None:
+        if entry.kind == "end":
+            # The cursor never passes it: who goes on after a failure has to find it again.
+            self.end = self.end or entry
+            return
         if self._read and self._read[-1][0] == position.writer:
             self._read[-1] = position.writer, position.sequence
         else:
             self._read.append((position.writer, position.sequence))
-        if entry.kind == "end":
-            self.end = self.end or entry
         self._lost += dropped_in(entry)
         for record in records_of(entry, position.writer, all_ranks=self._all_ranks):
             self._adapt(record)
