@@ -42,6 +42,10 @@ _TOLERANCE = 2.0
 _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 
 
+# No browser opens a longer one, and to search it for secrets would take long.
+_LONGEST_URL = 8000
+
+
 @attrs.frozen
 class Outcome:
     """What came of one hook call.
@@ -130,7 +134,7 @@ class TrackerHooks:
     def url(self, run: Run) -> str | None:
         """Give the run's address, without the credentials that it may carry."""
         value = self._call("tracker_url", run=run).value
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_URL:
             return None
         return self._redactor.redact(without_credentials(value))
 

@@ -102,7 +102,7 @@ def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException)
 def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None) -> str:
     """Give what a hook raised as one line, without secrets."""
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error)[:10_000].split())  # the search for secrets takes its time
     except Exception:  # an exception whose __str__ raises
         text = "(no message)"
     return f"{hook}: {type(error).__name__}: {(redactor or Redactor()).redact(text)[:500]}"
