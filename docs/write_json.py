@@ -139,6 +139,11 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         "script": "The script that was written",
         "file": "The file that reads it, if one was changed",
     },
+    "ui": {
+        "name": "The tracker's name",
+        "url": "The address that it opens",
+        "process": "The server's process id",
+    },
     "plugins": [
         {
             "name": "Name of the entry point",

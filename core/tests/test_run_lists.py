@@ -92,6 +92,17 @@ def test_runs_come_in_pages(stored):
     assert names(stored, most=3, skip=6) == []
 
 
+def test_runs_of_either_store_are_shown_compared_and_deleted(stored):
+    client = Client()
+    view = client.get_run("run 1")
+    assert (view.status, view.pipeline, view.seconds) == ("failed", "b", 1.0)
+    assert [(s.name, s.status, s.has_journal) for s in view.steps] == [("t", "failed", False)]
+    assert client.compare_runs("run 0", "run 1").statuses == ("finished", "failed")
+
+    client.delete_run("run 1")
+    assert names(stored) == ["3", "2", "0"]
+
+
 def test_every_way_of_sorting_is_known():
     assert set(SORT_KEYS) == set(listing._EXPRESSIONS)
     assert listing._VERSIONS[-1] == SCHEMA_VERSION, "else the list is slow; see `_VERSIONS`"

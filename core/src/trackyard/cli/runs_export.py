@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from trackyard.cli.output import json_option, say, show_json
+from trackyard.cli.output import is_terminal, json_option, say, show_json
 from trackyard.client import Client
 from trackyard.exporting import EXPORT_FORMATS, ExportFormat, export_text, format_of
+from trackyard.tables import line
 
 
 @click.command()
@@ -38,7 +39,10 @@ def export(
         if chosen == "parquet":
             raise click.UsageError("Parquet is no text; type: --output FILE.parquet")
         views = [client.get_run(run) for run in runs]
-        click.echo(export_text(views, "json" if as_json else chosen), nl=False)
+        text = export_text(views, "json" if as_json else chosen)
+        if is_terminal():  # what was logged must not move the cursor
+            text = "".join(f"{line(part)}\n" for part in text.splitlines())
+        click.echo(text, nl=False)
         return
     client.export_runs(*runs, file=file, format=chosen)
     if as_json:
