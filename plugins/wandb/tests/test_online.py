@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import wandb
 
-from trackyard import Batch, Failure, Metric, Param, start_run
-from trackyard_wandb import WandbTracker, tracker
+from trackyard import Batch, Failure, Metric, Param, RetryLater, start_run
+from trackyard_wandb import WandbTracker, tracker, uploading
+from trackyard_wandb.uploading import Upload
+from trackyard_wandb.writing import log_path
 
 
 def test_a_run_is_there_from_its_start_and_whole_at_its_end(online):
@@ -83,6 +88,57 @@ def test_a_server_that_is_lost_in_the_run_gets_everything_later(project, online,
     assert done.returncode == 0, done.stdout + done.stderr
     assert online.only.values("a") == [(1, 1), (2, 2)]
     assert online.only.state == "finished"
+
+
+def ended_file(make_run):
+    run, team = make_run(), WandbTracker(mode="offline", entity="acme")
+    team.tracker_start_run(run)
+    team.tracker_end_run(run)
+    return log_path(run.folder, run.id)
+
+
+def test_an_upload_whose_process_dies_is_done_by_another(server, make_run):
+    server.fault("hang", "upsertBucket")
+    upload = Upload(ended_file(make_run), server.url, server.API_KEY)
+    upload.start(is_live=False)
+    server.wait_for("graphql")
+    with pytest.raises(RetryLater, match="has not taken"):
+        upload.wait(0)
+    (process,) = [p for p in uploading._processes if p.owner[1] == server.url]
+    process._process.kill()
+    with pytest.raises(RetryLater, match="process has ended"):
+        upload.wait(30)
+
+    server.mend()
+    upload.wait(60)
+    assert server.only.state == "finished"
+
+
+ABANDONED = """
+import os, sys
+from pathlib import Path
+from trackyard_wandb import uploading
+upload = uploading.Upload(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+upload.start(is_live=False)
+print(upload._process._process.pid, flush=True)
+input()
+os._exit(0)
+"""
+
+
+def test_an_upload_ends_with_the_process_that_began_it(server, make_run):
+    server.fault("hang", "upsertBucket")
+    command = [sys.executable, "-c", ABANDONED, str(ended_file(make_run)), server.url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, server.API_KEY], **pipes) as parent:
+        pid = int(parent.stdout.readline())
+        server.wait_for("graphql")
+        assert Path(f"/proc/{pid}").exists()
+        parent.stdin.write("\n")
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_run_is_uploaded_while_it_lives(online, make_run, monkeypatch):

@@ -50,12 +50,37 @@ def active_run(run: Run, options: Mapping[str, Any]) -> Iterator[wandb.Run | Non
         run: The run.
         options: Arguments of `wandb.init`.
     """
-    with ExitStack() as held:
+    activation = _Activation(run, options)
+    try:
         if "wandb" in sys.modules:
-            yield _enter(held, run, options)
+            yield activation.enter()
         else:
-            held.enter_context(after_import("wandb", lambda: _enter(held, run, options)))
-            yield None
+            with after_import("wandb", activation.enter):
+                yield None
+    finally:
+        activation.leave()
+
+
+class _Activation:
+    """The SDK's run of a block. Another thread may import W&B, also when the block ends."""
+
+    def __init__(self, run: Run, options: Mapping[str, Any]) -> None:
+        self._run = run
+        self._options = options
+        self._held = ExitStack()
+        self._is_over = False
+        self._lock = Lock()
+
+    def enter(self) -> wandb.Run | None:
+        """Make the run, unless the block is over."""
+        with self._lock:
+            return None if self._is_over else _enter(self._held, self._run, self._options)
+
+    def leave(self) -> None:
+        """Finish the run."""
+        with self._lock:
+            self._is_over = True
+            self._held.close()
 
 
 def _enter(held: ExitStack, run: Run, options: Mapping[str, Any]) -> wandb.Run:

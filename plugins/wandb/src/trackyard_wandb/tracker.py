@@ -80,18 +80,19 @@ class WandbTracker:
     _file: RunFile | None = attrs.field(init=False, default=None)
     _upload: Upload | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
-    _started_at: float = attrs.field(init=False, factory=time.monotonic)
+    _started_at: float | None = attrs.field(init=False, default=None)
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
+        self._started_at = time.monotonic()
         self.is_offline = self._goes_offline(run)
         save_state(run.folder, mode="offline" if self.is_offline else "online")
         if not self.is_offline:
             self._start_online(run, run.deadline / 2)
-        place, path = self._place(run), self._opened(run).path
+        place = self._place(run)
         self._page = place.page(self._url())
         if self._shares_id():
-            note_attempt(place.id, path)
+            note_attempt(place.id, log_path(run.folder, place.id))
 
     @hookimpl
     def tracker_url(self) -> str | None:
@@ -118,12 +119,12 @@ class WandbTracker:
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
-        if self._file is None:  # the run has ended
+        if self._started_at is None:  # the run has ended
             self._start_online(run, 10.0)
             self._uploaded(run)
             self._page = self._place(run).page(self._url())
             return
-        self._file.forward_native()
+        self._opened(run).forward_native()
         is_short = time.monotonic() - self._started_at < _LIVE_AFTER
         if not (self.is_offline or is_short or self._shares_id()):
             self._upload = self._upload or self._new_upload(run)
