@@ -305,7 +305,7 @@ class Elsewhere(Recorder):
     ("address", "message"),
     [
         ("file:///etc/passwd", "file:///etc/passwd is no address of a page"),
-        ("http://127.0.0.1:9/#/a", "nothing serves 127.0.0.1:9 yet; in another terminal, type: "),
+        ("http://127.0.0.1:9/#/a", "nothing serves 127.0.0.1:9 yet; type: trackyard ui --run a"),
     ],
 )
 def test_address_that_is_no_page_is_not_opened(project, monkeypatch, address, message):

@@ -27,8 +27,8 @@ def gc(older_than: float, dry_run: bool, as_json: bool) -> None:
     """Delete the journals of runs that every tracker has acknowledged.
 
     What some tracker does not have, refused or keeps offline is kept, and so is what no tracker
-    got. A run whose journal is gone stays on its trackers and in `runs list`; it has no curves
-    here any more, and cannot be replayed.
+    got. A run whose journal is gone stays on its trackers, and one of a pipeline stays in `runs
+    list`, without curves; it cannot be replayed or verified any more.
     """
     rows = collect_garbage(find_project(), older_than=older_than, is_dry_run=dry_run)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import webbrowser
 from urllib.parse import urlsplit
@@ -42,10 +43,9 @@ def open_run(run: str, tracker: str | None, as_json: bool) -> None:
     if parts.scheme not in ("http", "https"):
         raise TrackyardError(f"{address} is no address of a page")
     if parts.hostname in ("127.0.0.1", "localhost") and not _answers(parts.port or 80):
-        name = f" {tracker}" if tracker else ""
-        raise TrackyardError(
-            f"nothing serves {parts.netloc} yet; in another terminal, type: trackyard ui{name}"
-        )
+        name = f"{tracker} " if tracker else ""
+        command = f"trackyard ui {name}--run {shlex.quote(run)}"
+        raise TrackyardError(f"nothing serves {parts.netloc} yet; type: {command}")
     is_open = webbrowser.open(address)
     if as_json:
         show_json({"url": address, "is_open": is_open})
