@@ -67,7 +67,8 @@ class WandbProject:
         self.root = root
 
     def configure(self, **fields: object) -> None:
-        fields = {"entity": "acme", "project": "fraud", **fields}
+        patience = {"start_timeout": 60, "flush_timeout": 60}  # the machine may be busy
+        fields = {"entity": "acme", "project": "fraud", **patience, **fields}
         lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
         text = "\n".join(["[experiment_trackers.team]", 'flavor = "wandb"', *lines])
         # W&B lists what is installed for each run, which takes a fifth of a second.
