@@ -78,7 +78,7 @@ def check_tracker(
     trackers = Trackers(project)
     began = time.monotonic()
     try:
-        (tracker,) = trackers.select(name)
+        (tracker,) = trackers.select([name])
     except ConfigError as error:
         if name not in trackers.configured:
             raise

@@ -123,6 +123,8 @@ def run(
     annotations say; `trackyard run train.py:training --help` shows them. Its progress goes to
     stderr, its name to stdout. Exit code 1 says that a step failed.
     """
+    if _PIPELINE not in ctx.meta:  # such as `-`, which is no option
+        raise click.UsageError("name a file and a pipeline, such as train.py:training", ctx)
     pipeline: Pipeline = ctx.meta[_PIPELINE]
     arguments = _arguments(ctx, given, pairs)
     if stack is not None:

@@ -102,7 +102,7 @@ def _choose(project: Project, name: str | None) -> Tracker:
         raise ConfigError(
             "the active stack has no experiment tracker; type: pip install trackyard-mlflow"
         )
-    return trackers.select(name or names[0])[0]
+    return trackers.select([names[0] if name is None else name])[0]
 
 
 def _command(hooks: TrackerHooks, host: str, port: int | None) -> list[str]:
