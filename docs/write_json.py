@@ -60,20 +60,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         }
     ],
     "replay --plan": ["trackyard.replay_plans:ReplayPlan"],
-    "sync": [
-        {
-            "run": "The run's name",
-            "id": "Its id",
-            "tracker": "The tracker's name; empty for a run that is running",
-            "state": "`complete`, `incomplete`, `uploaded` or `running`",
-            "url": "The run's address there",
-            "delivered": "Records that it has",
-            "pending": "Records that are sent later",
-            "quarantined": "Records that it refused for good",
-            "lost": "Log calls lost to a full or damaged disk",
-            "problem": "The last error as one line",
-        }
-    ],
+    "sync": ["trackyard.syncing:SyncRow"],
     "gc": ["trackyard.garbage:CollectedRun"],
     "doctor": "trackyard.doctor:Diagnosis",
     "experiment-tracker list": [_TRACKER],

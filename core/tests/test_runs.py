@@ -452,6 +452,19 @@ def test_client_verifies_replays_and_collects(project):
     assert client.list_runs() == []
 
 
+def test_client_syncs_what_a_tracker_lacks(project):
+    project.add_tracker("away", Away, start_timeout=0.1, flush_timeout=0.1)
+    with start_run("left", experiment_tracker="away") as run:
+        run.log_metric("loss", 1)
+    client = Client()
+    (row,) = client.sync(patience=0.1)
+
+    assert (row.run, row.tracker, row.state, row.pending) == ("left", "away", "incomplete", 1)
+    assert repr(row) == f"<SyncRow left {run.id} away>"
+    with start_run("alive", experiment_tracker="away"):
+        assert [r.state for r in client.sync(patience=0.1) if r.run == "alive"] == ["running"]
+
+
 def test_terminal_escapes_in_names_reach_no_terminal(local):
     with start_run("\x1b[2Ja", "\x1b[2Jb", experiment_tracker="local") as run:
         run.log_param("\x1b[2J", "\x1b[2J")

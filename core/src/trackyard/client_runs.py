@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trackyard.run_views import RunView
     from trackyard.store import Store
     from trackyard.store.listing import SortKey
+    from trackyard.syncing import SyncRow
     from trackyard.verifying import Verification
 
 
@@ -155,6 +156,17 @@ class RunsClient:
         from trackyard.verifying import verify_runs
 
         return ShownList(verify_runs(self._project, name, tracker))
+
+    def sync(self, *, patience: float = 10.0, timeout: float | None = None) -> list[SyncRow]:
+        """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
+
+        Args:
+            patience: Seconds to go on with a tracker that fails.
+            timeout: Seconds for each tracker at most, or None.
+        """
+        from trackyard.syncing import synchronise
+
+        return ShownList(synchronise(self._project, patience=patience, timeout=timeout))
 
     def replay_run(self, name: str, to: str) -> list[TrackerReport]:
         """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.

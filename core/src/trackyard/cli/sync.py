@@ -7,15 +7,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from trackyard.catching_up import Owed
 from trackyard.cli.output import json_option, show_json, show_table
 from trackyard.config import Project, find_project
-from trackyard.delivery.reports import TrackerReport
-from trackyard.recovery import PendingRun, end_the_dead, sync_runs
-from trackyard.uploading import find_kept_offline, upload_run
+from trackyard.syncing import SyncRow, synchronise
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,47 +27,6 @@ _COLUMNS = {
     "lost": "LOST",
     "problem": "PROBLEM",
 }
-
-
-@attrs.frozen(kw_only=True)
-class SyncRow:
-    """How a run stands on a tracker after a pass; the keys of a row in JSON.
-
-    Attributes:
-        run, id: The run's name and id.
-        tracker: The tracker's name, or an empty text for a run that lives.
-        state: `complete`, `incomplete`, `uploaded`, or `running`: the run lives.
-        url: Its address, or None.
-        delivered, pending, quarantined, lost: Numbers of records.
-        problem: The last error as one line, or an empty text.
-    """
-
-    run: str
-    id: str
-    tracker: str = ""
-    state: str
-    url: str | None = None
-    delivered: int = 0
-    pending: int = 0
-    quarantined: int = 0
-    lost: int = 0
-    problem: str = ""
-
-    @classmethod
-    def of(cls, pending: PendingRun, report: TrackerReport, state: str) -> SyncRow:
-        """Make the row of a report."""
-        return cls(
-            run=pending.description.run.name,
-            id=pending.folder.name,
-            tracker=report.tracker,
-            state=state if report.is_complete else "incomplete",
-            url=report.url,
-            delivered=report.delivered,
-            pending=report.pending,
-            quarantined=report.quarantined,
-            lost=report.lost,
-            problem=report.problem,
-        )
 
 
 @click.command()
@@ -117,29 +73,8 @@ def _show_pass(rows: list[SyncRow], *, as_json: bool) -> None:
 
 
 def _one_pass(project: Project, patience: float, timeout: float | None) -> list[SyncRow]:
-    pending = end_the_dead(project)
-    rows = [
-        SyncRow(run=run.description.run.name, id=run.folder.name, state="running")
-        for run in pending
-        if run.is_alive
-    ]
     with closing(_Bars()) as bars:
-        delivered = sync_runs(
-            pending,
-            project,
-            patience=patience,
-            timeout=timeout,
-            isolates=True,
-            progress=bars.show,
-        )
-    rows += [SyncRow.of(run, report, "complete") for run, report in delivered]
-    hanging: set[str] = set()
-    for kept in find_kept_offline(project):
-        for report in upload_run(kept, project, timeout=timeout, leave_out=hanging):
-            rows.append(SyncRow.of(kept, report, "uploaded"))
-            if "has not returned" in report.problem:
-                hanging.add(report.tracker)
-    return rows
+        return synchronise(project, patience=patience, timeout=timeout, progress=bars.show)
 
 
 class _Bars:
