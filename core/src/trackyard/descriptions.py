@@ -101,9 +101,23 @@ def load_description(folder: Path) -> RunDescription | None:
             )
         run = Run(**values["run"], folder=folder, attached=True)
         trackers = tuple(TrackerDescription(**tracker) for tracker in values["trackers"])
+        _check_names(folder, run, trackers)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return RunDescription(run, trackers)
+
+
+def _check_names(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
+    """Refuse what would lead out of the folder; the file may come from elsewhere.
+
+    Raises:
+        ValueError: It does.
+    """
+    names = [tracker.folder for tracker in trackers]
+    names += [run.parent_id] if run.parent_id is not None else []
+    is_own = run.id == folder.name
+    if not is_own or any(not name or "/" in name or name.startswith(".") for name in names):
+        raise ValueError(f"{folder / _FILE}: names something outside")
 
 
 def folder_name(tracker: str) -> str:
