@@ -22,7 +22,7 @@ def flavors() -> dict[str, type]:
     found = {}
     for path in sorted(PLUGINS.glob("*/pyproject.toml")):
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        for name, place in project["entry-points"].get("trackyard.flavors", {}).items():
+        for name, place in project.get("entry-points", {}).get("trackyard.flavors", {}).items():
             module, _, attribute = place.partition(":")
             found[name] = getattr(import_module(module), attribute)
     return found

@@ -23,6 +23,10 @@ class TestNeptuneOffline(FlavorSuite):
 
 
 class TestNeptuneOnline(FlavorSuite):
+    # The server lives in this process. Other ones would import the SDK for seconds, for each check:
+    # they write offline above, and test_tracker.py has one that is killed, and uploaded.
+    backend_outlives_process = False
+
     @pytest.fixture
     def config(self, server, monkeypatch):
         return table(monkeypatch, server.url)
