@@ -166,15 +166,16 @@ class PipelineRunner:
         node = self._nodes[name]
         if node.step.cache and self._take_cached(node):
             return True
-        attempt, run = 1, self._new_run(node, 1, None)
+        tries = _Tries(node.step.retries, getattr(self._orchestrator, "max_retries", 0))
+        run = self._new_run(node, 1, None)
         while True:
-            is_last = attempt > node.step.retries
-            following = None if is_last else self._new_run(node, attempt + 1, run.id)
-            error = self._run_attempt(node, run, following)
-            if error is None or following is None or self._stopping.is_set():
+            following = self._new_run(node, run.attempt + 1, run.id)
+            error = self._run_attempt(node, run, following, tries)
+            if error is None or not tries.is_allowed(error) or self._stopping.is_set():
                 break
-            self._wait_before_retry(node.step.retry_delay * 2 ** (attempt - 1))
-            attempt, run = attempt + 1, attrs.evolve(following, started_at=time.time_ns())
+            tries.count(error)
+            self._wait_before_retry(node.step.retry_delay * 2 ** (run.attempt - 1))
+            run = attrs.evolve(following, started_at=time.time_ns())
         if error is not None:
             self._note(error, self._failure_of(error))
         callback = node.step.on_success if error is None else node.step.on_failure
@@ -218,7 +219,7 @@ class PipelineRunner:
         """Wait at random up to the given seconds, at most a minute, unless the run is stopped."""
         self._stopping.wait(random.uniform(0.5, 1.0) * min(seconds, 60.0))
 
-    def _run_attempt(self, node: Node, run: Run, following: Run | None) -> Exception | None:
+    def _run_attempt(self, node: Node, run: Run, following: Run, tries: _Tries) -> Exception | None:
         """Run a step once, as a tracker run of its own.
 
         The tracker run is started before the inputs are loaded and ended after the outputs are
@@ -236,11 +237,14 @@ class PipelineRunner:
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
         with self._lock:
-            return self._end_attempt(node, run, tracked, outcome, following)
+            if tracked is not None and tries.is_allowed(outcome.error):
+                tracked.set_tag("trackyard.retried_as", following.id)
+            return self._end_attempt(node, run, tracked, outcome)
 
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
+        step = node.step
         attempt = Attempt(
-            tracked.run, node.step.function, self._stored_arguments(node), node.step.timeout
+            tracked.run, step.function, self._stored_arguments(node), step.timeout, step.resources
         )
 
         def pack_attempt() -> bytes:
@@ -295,12 +299,9 @@ class PipelineRunner:
         run: Run,
         tracked: TrackedRun | None,
         outcome: Outcome,
-        following: Run | None,
     ) -> Exception | None:
         error, failure = outcome.error, outcome.failure
         if tracked is not None:
-            if failure is not None and following is not None and isinstance(error, Exception):
-                tracked.set_tag("trackyard.retried_as", following.id)
             self._group.finish(tracked, failure)
             if error is None:
                 try:
@@ -334,6 +335,26 @@ class PipelineRunner:
             reports = self._group.close(self._failure)
         finally:
             self._recording.show_end(status, ended_at, reports)
+
+
+@attrs.define
+class _Tries:
+    """How often a step may be tried again: after anything, and after a worker's death besides."""
+
+    retries: int
+    crashes: int
+
+    def is_allowed(self, error: BaseException | None) -> bool:
+        """Tell whether a step that raised this may be tried again."""
+        crashed = isinstance(error, StepCrashedError) and self.crashes > 0
+        return crashed or (isinstance(error, Exception) and self.retries > 0)
+
+    def count(self, error: BaseException) -> None:
+        """Count one more try."""
+        if isinstance(error, StepCrashedError) and self.crashes > 0:
+            self.crashes -= 1
+        else:
+            self.retries -= 1
 
 
 def _failing(node: Node, error: Exception) -> Node:

@@ -1,0 +1,178 @@
+"""Do steps that run on a real Ray cluster keep every promise?"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"
+sys.path.append(str(MODULES))
+
+from isolated import Shared  # noqa: E402
+
+import trackyard  # noqa: E402
+from trackyard import Client, log_metric, pipeline, step  # noqa: E402
+
+CONFIGURATION = """
+[experiment_trackers.local]
+flavor = "isolated:Shared"
+directory = "{calls}"
+{secret}
+[stacks.default]
+experiment_trackers = ["local"]
+orchestrator = "{orchestrator}"
+{options}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Start a cluster of three workers for all tests of this module."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:  # workers find what this process finds
+        patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(MODULES)]))
+        ray.init(
+            address="local",
+            num_cpus=3,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+    yield
+    started = [found for found in gc.get_objects() if type(found) is subprocess.Popen]
+    ray.shutdown()
+    for process in started:  # Ray leaves its own to be found by the garbage collector
+        if process.args and "ray" in str(process.args):
+            process.wait(30)
+
+
+@pytest.fixture
+def ray_project(tmp_path, monkeypatch, cluster):
+    for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    monkeypatch.chdir(tmp_path)
+    configure()
+
+
+def configure(options="", orchestrator="ray", secret=""):
+    text = CONFIGURATION.format(
+        calls=Path("calls").absolute(), options=options, orchestrator=orchestrator, secret=secret
+    )
+    Path("trackyard.toml").write_text(text)
+
+
+def calls(hook):
+    lines = Path("calls/calls.jsonl").read_text().splitlines()
+    return [call for call in map(json.loads, lines) if call["hook"] == hook]
+
+
+@step(experiment_tracker=True)
+def work(number: int, victim: str = "") -> int:
+    log_metric("number", number, step=number)
+    if victim and number == 40 and not Path(victim).exists():
+        Path(victim).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@step
+def total(values: list) -> int:
+    return sum(values)
+
+
+@pytest.mark.parametrize("orchestrator", ["ray", "local"])
+def test_results_are_those_of_local(ray_project, orchestrator):
+    configure(orchestrator=orchestrator)
+
+    @pipeline
+    def adding():
+        total(work.map(range(5)))
+
+    run = adding()
+
+    assert run.steps["total"].outputs["output"].load() == 10
+    assert {found.status for found in run.steps.values()} == {"finished"}
+    logged = sorted(metric for call in calls("log") for metric in call["metrics"])
+    assert logged == [["number", number, number] for number in range(5)]
+    assert len(calls("end")) == 5
+
+
+def test_one_worker_that_dies_among_a_hundred_steps_is_one_crashed_step(ray_project):
+    victim = str(Path("victim").absolute())
+
+    @pipeline
+    def deadly():
+        work.map(range(100), victim=victim)
+
+    with pytest.raises(trackyard.StepCrashedError, match="WorkerCrashedError"):
+        deadly()
+
+    run = Client().list_pipeline_runs()[0]
+    assert run.status == "crashed"
+    assert run.steps["work[40]"].status == "crashed"
+    assert Counter(found.status for found in run.steps.values()) == {"finished": 99, "crashed": 1}
+    (failed,) = calls("fail")
+    assert (failed["step"], failed["failure"]["status"]) == ("work[40]", "crashed")
+    logged = {metric[1] for call in calls("log") for metric in call["metrics"]}
+    assert logged == set(range(100))
+
+
+def test_crashed_step_is_tried_again_as_often_as_max_retries_says(ray_project):
+    configure("max_retries = 1")
+    victim = str(Path("victim").absolute())
+
+    @pipeline
+    def lucky():
+        total(work.map([39, 40, 41], victim=victim))
+
+    run = lucky()
+
+    assert run.status == "finished"
+    assert run.steps["total"].outputs["output"].load() == 120
+    assert [a.status for a in run.steps["work[1]"].attempts] == ["crashed", "finished"]
+
+
+def test_error_of_a_step_is_raised_and_tried_no_more(ray_project):
+    configure("max_retries = 3")
+
+    @step(experiment_tracker=True)
+    def failing():
+        raise ValueError("odd")
+
+    with pytest.raises(ValueError, match="odd"):
+        pipeline(failing)()
+
+    assert len(Client().list_pipeline_runs()[0].steps["failing"].attempts) == 1
+
+
+def test_secret_that_the_worker_cannot_read_is_named(ray_project, monkeypatch):
+    monkeypatch.setenv("ONLY_HERE", "a-secret-value")
+    configure(secret='token = "env:ONLY_HERE"')
+
+    with pytest.raises(trackyard.ConfigError, match="ONLY_HERE"):
+        pipeline(lambda: work(1))()
+
+    assert calls("fail")[0]["failure"]["kind"] == "ConfigError"
+
+
+def test_resources_that_a_step_asks_for_are_its_own(ray_project):
+    @step(resources={"num_cpus": 2})
+    def greedy() -> int:
+        import ray
+
+        return int(ray.get_runtime_context().get_assigned_resources()["CPU"])
+
+    assert pipeline(greedy)().steps["greedy"].outputs["output"].load() == 2
+
+
+assert Shared
