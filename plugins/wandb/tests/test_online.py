@@ -182,6 +182,7 @@ def test_attempts_go_on_with_one_run_where_it_is_said_so(online, make_run):
     assert [row["_step"] for row in found.history] == list(range(6))
     assert found.state == "finished"
     assert found.config["trackyard"]["attempt"] == "2"
+    assert "failure" not in found.config["trackyard"]
     assert found.config["trackyard"]["status"] == "finished"
 
 

@@ -41,7 +41,7 @@ def joined(run: Run, place: Place, own: Path) -> Path:
     path = log_path(run.folder / "joined", place.id)
     if any(record.HasField("exit") for record in map(parse, _records(path))):
         return path
-    kept = [parse(data) for data in _records(before)]
+    kept = [_without_failure(parse(data)) for data in _records(before)]
     if not any(record.HasField("exit") for record in kept):
         raise RetryLater("the attempt before this one has not ended yet")
     path.unlink(missing_ok=True)
@@ -62,6 +62,14 @@ def joined(run: Run, place: Place, own: Path) -> Path:
     writer.append([record.SerializeToString() for record in records])
     writer.close()
     return path
+
+
+def _without_failure(record: Any) -> Any:
+    """Leave out why an attempt failed; the last one says how the run ended."""
+    for item in [*record.config.update]:
+        if tuple(item.nested_key) == ("trackyard", "failure"):
+            record.config.update.remove(item)
+    return record
 
 
 def _numbered(record: Any, least: int) -> tuple[Any, int]:
