@@ -52,12 +52,17 @@ class Adapter:
         if self._capabilities.not_a_number == "drop" and not math.isfinite(value):
             self.changes["values that are not a number were left out"] += 1
             return []
-        return [attrs.evolve(metric, key=self._key(metric.key), step=self._step(metric.step))]
+        key, step = self._key(metric.key), self._step(metric.step)
+        if key == metric.key and step is metric.step:
+            return [metric]
+        return [Metric(key, value, step, metric.timestamp)]
 
     def _step(self, step: float | None) -> float | None:
         if step is None or self._capabilities.step_rule == "any":
             return step
         if self._capabilities.step_rule == "integer":
+            if type(step) is int and -_LARGEST_STEP <= step <= _LARGEST_STEP:
+                return step
             whole = max(-_LARGEST_STEP - 1, min(int(step), _LARGEST_STEP))
             if whole != step:
                 self.changes["steps were rounded to whole numbers of 64 bits"] += 1

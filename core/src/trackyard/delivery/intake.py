@@ -14,6 +14,9 @@ from trackyard.journal.reader import JournalReader, Position
 from trackyard.ranks import rank_of_child
 from trackyard.records import Artifact, Record, Run
 
+# Entries that are read at a time: each read costs a look at the file, and each entry memory.
+_ENTRIES = 500
+
 
 class Intake:
     """Reads the journal from the tracker's cursor, and keeps what is not delivered yet.
@@ -59,7 +62,7 @@ class Intake:
         """Read entries until there are enough records for a batch; entries are never divided."""
         self.has_read_all = False
         while len(self.pending) < most:
-            entries = [self._ahead.popleft()] if self._ahead else self._reader.read(100)
+            entries = [self._ahead.popleft()] if self._ahead else self._reader.read(_ENTRIES)
             for position, entry in entries:
                 self._take(position, entry)
             if not entries:

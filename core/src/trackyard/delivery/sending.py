@@ -12,7 +12,7 @@ import attrs
 
 from trackyard.delivery.state import DeliveryState, quarantine
 from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.records import Artifact, Batch, Record, Run
+from trackyard.records import Artifact, Batch, Metric, Record, Run
 
 logger = logging.getLogger("trackyard")
 
@@ -64,10 +64,11 @@ class Sender:
         files = characters = 0
         while pending and len(batch) < self.largest:
             record = pending[0][1]
-            files += isinstance(record, Artifact)
-            characters += _length(record)
-            if batch and (files > MOST_FILES or characters > MOST_CHARACTERS):
-                break
+            if not isinstance(record, Metric):  # which is small, and often there
+                files += isinstance(record, Artifact)
+                characters += _length(record)
+                if batch and (files > MOST_FILES or characters > MOST_CHARACTERS):
+                    break
             batch.append(pending.popleft())
         return batch
 
