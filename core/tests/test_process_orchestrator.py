@@ -197,6 +197,7 @@ def test_stopping_the_driver_kills_its_steps(side_by_side, number):
         time.sleep(0.05)
     driver.send_signal(number)
     driver.communicate(timeout=30)
+    assert driver.returncode == (143 if number == signal.SIGTERM else -number)
 
     assert Client().list_pipeline_runs()[0].status == "killed"
     assert statuses() == {"wait[0]": "killed", "wait[1]": "killed", "wait[2]": "skipped"}

@@ -319,7 +319,9 @@ class PipelineRunner:
 
     def _note(self, error: BaseException, failure: Failure | None) -> None:
         """Keep the first error, which is raised at the end, and the worst failure."""
-        if self._error is None:
+        # What stopped the run counts more than what its steps say of being stopped.
+        stops = self._stopping.is_set() and not isinstance(error, Exception)
+        if self._error is None or stops:
             self._error = error
         worst = SEVERITY.index(self._failure.status) if self._failure else 0
         if failure is not None and SEVERITY.index(failure.status) > worst:
