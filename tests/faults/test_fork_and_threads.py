@@ -106,23 +106,21 @@ with start_run("parent", experiment_tracker=None) as run:
     (folder,) = faults.run_folders()
 
     assert process.returncode == -signal.SIGKILL
-    assert not is_alive(folder)
+    # A child that the system has not let run yet lets go of the lock as its first thing.
+    wait_until(lambda: not is_alive(folder), 10)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_p20_children_of_multiprocessing(faults, method):
-    """A child that has the run's object logs to it; one that has not says so, and loses nothing."""
+    """A child finds its parent's run, by the run's object or by what the environment says."""
     faults.add_tracker(isolation="thread")
     program = faults.root / "program.py"
     program.write_text("""
 import multiprocessing, sys
-from trackyard import NoActiveRunError, current_run, log_metric, start_run
+from trackyard import log_metric, start_run
 
 def work(number):
-    try:
-        log_metric("child", number)
-    except NoActiveRunError:
-        sys.exit(7)
+    log_metric("child", number)
 
 if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
@@ -138,8 +136,8 @@ if __name__ == "__main__":
     process = faults.command(sys.executable, str(program), method)
 
     assert process.returncode == 0, process.stderr
-    assert process.stdout == ("{0}\n" if method == "fork" else "{7}\n")
-    assert sorted(faults.values("child")) == ([0, 1, 2] if method == "fork" else [])
+    assert process.stdout == "{0}\n"
+    assert sorted(faults.values("child")) == [0, 1, 2]
     assert faults.values("parent") == [1]
 
 
