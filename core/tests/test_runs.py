@@ -477,12 +477,20 @@ def test_terminal_escapes_in_names_reach_no_terminal(local):
     assert "\x1b" not in local.trackyard("runs", "export", run.id).stdout
 
 
-@pytest.mark.parametrize("since", ["soon", "2026-13-45", "7x"])
+@pytest.mark.parametrize("since", ["soon", "2026-13-45", "7x", "9999-12-31", "9999999999999d"])
 def test_odd_time_is_wrong_usage(project, since):
     result = project.trackyard("runs", "list", "--since", since)
 
     assert result.returncode == 2
     assert "is no date such as 2026-01-31, and no time such as 7d" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--limit", "--page"])
+def test_number_that_no_database_takes_is_wrong_usage(project, option):
+    result = project.trackyard("runs", "list", option, str(10**20))
+
+    assert result.returncode == 2
+    assert "is not in the range 1<=x<=1000000" in result.stderr
 
 
 def test_pipeline_run_has_params_curves_and_health_of_its_steps(local):

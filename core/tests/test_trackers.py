@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import types
 
@@ -269,6 +271,19 @@ def test_secret_that_is_not_there_is_one_message(project, monkeypatch, reference
     assert "\n" not in message
 
 
+RING = """
+from keyring.backend import KeyringBackend
+
+class Ring(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        return f"of {username} at {service}"
+
+    set_password = get_password
+"""
+
+
 class Keyring(types.ModuleType):
     """A keyring with one entry; of another service it says that it is locked."""
 
@@ -290,6 +305,28 @@ def test_secret_of_a_keyring_is_read(monkeypatch):
         Secret("keyring:service/bob").reveal()
     with pytest.raises(ConfigError, match=r"the keyring cannot be read \(locked\)"):
         Secret("keyring:locked/ann").reveal()
+
+
+def test_secret_of_a_real_keyring_is_read(monkeypatch, tmp_path):
+    """One whose backend cannot be loaded is one line, too."""
+    (tmp_path / "ring.py").write_text(RING)
+    code = "import sys; from trackyard.flavors import Secret; print(Secret(sys.argv[1]).reveal())"
+
+    def revealed(reference, backend):
+        environment = {"PYTHON_KEYRING_BACKEND": backend, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", code, reference],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert revealed("keyring:wandb/ann", "ring.Ring").stdout == "of ann at wandb\n"
+    last = revealed("keyring:wandb/ann", "nothing.Ring").stderr.splitlines()[-1]
+    assert last.endswith(
+        "keyring:wandb/ann: the keyring cannot be read (No module named 'nothing')"
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Secret:
             ) from error
         try:
             value = keyring.get_password(service, user)
-        except keyring.errors.KeyringError as error:
+        except Exception as error:  # backends are strangers', and so is the choice among them
             raise ConfigError(f"{self.reference}: the keyring cannot be read ({error})") from error
         if not value:
             raise ConfigError(

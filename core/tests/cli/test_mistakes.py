@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -114,6 +116,23 @@ def test_file_that_cannot_be_read_is_named(project, name):
     project.file.chmod(0)
 
     assert is_a_mistake_of_the_users(run(*name.split()))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["experiment-tracker", "list"]], ids=" ".join)
+def test_full_disk_below_stdout_is_a_line(project, arguments):
+    project.add_tracker("local", Recorder)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "trackyard", *arguments],
+            cwd=project.root,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
 
 
 def test_page_of_the_commands_is_as_the_code_says():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import Any
 
 import click
@@ -31,6 +32,14 @@ _COMMANDS = {
 
 
 class _Root(LazyGroup):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; a full disk below stdout is a line on stderr, too."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            click.echo(f"Error: {_shown(error.strerror or str(error))}", err=True)
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a mistake of the user's is a line on stderr and exit code 1."""
         try:

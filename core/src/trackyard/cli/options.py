@@ -74,10 +74,13 @@ class Moment(click.ParamType[datetime]):
         """Give the moment with its zone."""
         text = str(value).strip()
         seconds = seconds_in(text) if text[-1:] in _UNITS else None
-        if seconds is not None:
-            return datetime.now().astimezone() - timedelta(seconds=seconds)
         try:
-            return datetime.fromisoformat(text).astimezone()
+            if seconds is not None:
+                return datetime.now().astimezone() - timedelta(seconds=seconds)
+            moment = datetime.fromisoformat(text).astimezone()
+            if not 1700 < moment.year < 2262:  # what 64 bits of nanoseconds hold
+                raise OverflowError
+            return moment
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no date such as 2026-01-31, and no time such as 7d", param, ctx

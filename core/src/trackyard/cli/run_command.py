@@ -231,9 +231,12 @@ def _arguments(ctx: click.Context, given: dict[str, Any], pairs: tuple[str, ...]
     for pair in pairs:
         name, equals, text = pair.partition("=")
         name = name.replace("-", "_")
-        if not equals or name not in fields:
-            hint = did_you_mean(name, fields) or f"; parameters are {listed(fields)}"
+        hint = did_you_mean(name, fields) or f"; parameters are {listed(fields)}"
+        if not equals:
+            hint = f"; type: --param {name}=VALUE" if name in fields else hint
             raise click.UsageError(f"--param {pair}: must be NAME=VALUE{hint}", ctx)
+        if name not in fields:
+            raise click.UsageError(f"--param {pair}: no parameter {name!r}{hint}", ctx)
         texts.setdefault(name, []).append(text)
     missing = [name for name, field in fields.items() if field.is_required and name not in texts]
     if missing:

@@ -23,6 +23,7 @@ _COLUMNS = {
     "started_at": "STARTED",
 }
 _TEXTS = ("name", "pipeline", "status")
+_COUNT = click.IntRange(1, 1_000_000)  # their product must be a number that databases take
 _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 
 
@@ -42,10 +43,8 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
     help="What the list is sorted by.",
 )
 @click.option("--reverse", is_flag=True, help="Turn the order round.")
-@click.option(
-    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many."
-)
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which page.")
+@click.option("-n", "--limit", type=_COUNT, default=20, show_default=True, help="How many.")
+@click.option("--page", type=_COUNT, default=1, show_default=True, help="Which page.")
 @json_option
 def list_runs(
     *,
