@@ -23,5 +23,5 @@ def child_role() -> str:
 
 def rank_of_child(writer: str) -> int:
     """Give the rank of the child that wrote a journal; 0 for the run's own process, too."""
-    match = _CHILD.match(writer)
+    match = _CHILD.match(writer) if writer.startswith("child") else None
     return int(match[1]) if match else 0

@@ -175,11 +175,14 @@ class Batch:
     @classmethod
     def of(cls, records: tuple[Record, ...], first_sequence: int, last_sequence: int) -> Batch:
         """Sort records by kind; within a kind they keep their order."""
+        metrics = tuple([record for record in records if isinstance(record, Metric)])
+        # Often there is nothing else.
+        others = records if len(metrics) < len(records) else ()
         return cls(
-            metrics=tuple(record for record in records if isinstance(record, Metric)),
-            params=tuple(record for record in records if isinstance(record, Param)),
-            tags=tuple(record for record in records if isinstance(record, Tag)),
-            artifacts=tuple(record for record in records if isinstance(record, Artifact)),
+            metrics=metrics,
+            params=tuple(record for record in others if isinstance(record, Param)),
+            tags=tuple(record for record in others if isinstance(record, Tag)),
+            artifacts=tuple(record for record in others if isinstance(record, Artifact)),
             first_sequence=first_sequence,
             last_sequence=last_sequence,
         )

@@ -35,9 +35,9 @@ class Adapter:
 
     def adapt(self, record: Record) -> list[Record]:
         """Give what the backend gets for a record: usually one record, none if it has no place."""
+        if isinstance(record, Metric):
+            return self._metric(record)
         match record:
-            case Metric():
-                return self._metric(record)
             case Param():
                 return self._param(record)
             case Tag():

@@ -105,7 +105,10 @@ def decode_entry(payload: bytes, folder: Path) -> Entry | None:
     Raises:
         ValueError: It is no entry, or what it refers to is missing or damaged.
     """
-    kind, timestamp, step, data = _parts(payload)
+    try:
+        kind, timestamp, step, data = _decode(payload)
+    except (msgspec.DecodeError, TypeError, ValueError):
+        kind, timestamp, step, data = _parts(payload)
     if kind == "blob":
         kind, timestamp, step, data = _parts(value_of(folder, data["sha256"], data["size"]))
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -127,6 +130,11 @@ def _parts(payload: bytes) -> tuple[Any, Any, Any, Any]:
 
 def _decode_data(kind: str, data: Any, folder: Path) -> Any:
     if kind == "metrics":
+        for value in data.values():
+            if type(value) is not float:
+                break
+        else:
+            return data
         return {
             key: float(_ODD_NUMBERS[value] if isinstance(value, str) else value)
             for key, value in data.items()

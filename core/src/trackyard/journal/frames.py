@@ -23,6 +23,7 @@ _MARK = b"~1 "
 _PRIME = 2**32 - 5  # by a prime each of the 64 bits of a number counts
 _NUMBERS = struct.Struct(">QII")
 _pack = _NUMBERS.pack
+_unpack = _NUMBERS.unpack
 
 
 class JournalFormatError(TrackyardError):
@@ -63,13 +64,13 @@ def check_format(data: bytes) -> None:
 
 def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
     """Find the first valid frame at an offset or after damage there."""
-    frame = _frame_at(data, offset, salt)
+    frame = frame_at(data, offset, salt)
     while frame is None:
         newline = data.find(b"\n~", offset)
         if newline < 0:
             return None
         offset = newline + 1
-        frame = _frame_at(data, offset, salt)
+        frame = frame_at(data, offset, salt)
     return frame
 
 
@@ -81,18 +82,19 @@ def frames_of(data: bytes, salt: int) -> list[Frame]:
     return frames
 
 
-def _frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
-    head = data[offset : offset + HEAD]
-    if len(head) < HEAD or head[:3] != _MARK:
+def frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
+    """Give the frame that begins at an offset, or None where none does that is valid."""
+    if not data.startswith(_MARK, offset):
         return None
+    begin = offset + HEAD
     try:
-        sequence, length, crc = _NUMBERS.unpack(unhexlify(head[3:38].replace(b" ", b"")))
+        sequence, length, crc = _unpack(unhexlify(data[offset + 3 : begin - 1].replace(b" ", b"")))
     except (ValueError, struct.error):
         return None
-    end = offset + HEAD + length
+    end = begin + length
     if length > LARGEST or end > len(data):
         return None
-    payload = data[offset + HEAD : end]
+    payload = data[begin:end]
     if crc32(payload, (salt + sequence) % _PRIME) != crc:
         return None
     # A damaged newline costs nothing: the checksum has vouched for the rest.

@@ -10,11 +10,21 @@ from typing import NamedTuple
 import attrs
 
 from trackyard.journal.entries import Entry, decode_entry
-from trackyard.journal.frames import HEAD, LARGEST, Frame, check_format, next_frame, salt_of
+from trackyard.journal.frames import (
+    HEAD,
+    LARGEST,
+    Frame,
+    check_format,
+    frame_at,
+    next_frame,
+    salt_of,
+)
 from trackyard.locks import is_locked
 
 _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
 _CHUNK = 1024 * 1024
+# What is read where no damage is expected, and where much more would be read again the next time.
+_GLANCE = 64 * 1024
 
 
 class Position(NamedTuple):
@@ -73,27 +83,48 @@ class JournalReader:
             # Listed before the data is read: an entry that comes between them belongs to this
             # segment, and would be passed over where the next one is made just then.
             later = [number for number in self._segments(writer) if number > place.segment]
-            start, data = place.offset, self._data(writer, place)
+            start, data = place.offset, self._data(writer, place, _GLANCE)
             salt = salt_of(self._folder.name, writer, place.segment)
-            while count < most and (frame := next_frame(data, place.offset - start, salt)):
+            frame = frame_at(data, 0, salt)
+            if frame is None:
+                frame, data = self._search(writer, place, salt)
+            while frame is not None:
                 place.offset = start + frame.end
                 entry = self._accept(frame, writer, place)
                 if entry is not None:
                     count += 1
                     yield Position(writer, frame.sequence), entry
+                    if count >= most:
+                        return
+                frame = frame_at(data, frame.end, salt)
             if place.offset == 0:
                 check_format(data)
             if place.offset == start and not self._go_on(place, data, later):
                 return
 
+    def _search(self, writer: str, place: _Place, salt: int) -> tuple[Frame | None, bytes]:
+        """Find the next frame, also behind damage; give what was read, too.
+
+        What is being written while it is read looks like damage where what follows it is written
+        by the time that the reader gets there. A second look tells the two apart.
+        """
+        data = self._data(writer, place, _CHUNK)
+        frame = next_frame(data, 0, salt)
+        if frame is not None and frame_at(data, 0, salt) is None:
+            data = self._data(writer, place, _CHUNK)
+            frame = next_frame(data, 0, salt)
+        return frame, data
+
     def _accept(self, frame: Frame, writer: str, place: _Place) -> Entry | None:
         """Give the entry of a frame, unless it was seen before, and count what is missing."""
-        if frame.sequence < place.sequence:
+        sequence, expected = frame.sequence, place.sequence
+        if sequence < expected:
             return None  # a block that stands there twice
         seen = self._cursor.get(writer, -1)
-        self.lost += max(0, frame.sequence - max(place.sequence, seen + 1))
-        place.sequence = frame.sequence + 1
-        if frame.sequence <= seen:
+        if sequence > expected:
+            self.lost += max(0, sequence - max(expected, seen + 1))
+        place.sequence = sequence + 1
+        if sequence <= seen:
             return None
         try:
             return decode_entry(frame.payload, self._folder)
@@ -101,13 +132,13 @@ class JournalReader:
             self.lost += 1  # the checksum is right and the content is not: a foreign hand
             return None
 
-    def _data(self, writer: str, place: _Place) -> bytes:
-        """Read a chunk from the place on, longer where one frame is longer."""
+    def _data(self, writer: str, place: _Place, size: int) -> bytes:
+        """Read so many bytes from the place on; a chunk is longer where one frame is longer."""
         try:
             with self._path(writer, place.segment).open("rb") as file:
                 file.seek(place.offset)
-                data = file.read(_CHUNK)
-                if len(data) == _CHUNK and b"\n" not in data and data.strip(b"\0"):
+                data = file.read(size)
+                if len(data) == size == _CHUNK and b"\n" not in data and data.strip(b"\0"):
                     data += file.read(LARGEST + HEAD)
         except OSError:
             return b""
