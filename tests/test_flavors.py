@@ -11,6 +11,7 @@ import os
 import runpy
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -264,6 +265,42 @@ def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name)
     assert descriptors() < count + 10  # a pool of connections may have grown; nothing at each step
     changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
     assert changed == {}
+
+
+NOWHERE = "http://nowhere.invalid"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("wandb", {"base_url": NOWHERE, "entity": "acme"}),
+        ("comet", {"url": NOWHERE, "workspace": "acme"}),
+        ("neptune", {"project": NeptuneServer.PROJECT}),
+    ],
+)
+def test_a_look_up_of_a_name_that_hangs_holds_no_step(place, name, options, monkeypatch, caplog):
+    released, look_up = threading.Event(), socket.getaddrinfo
+
+    def hang(host, *arguments, **more):
+        if host == "nowhere.invalid":
+            released.wait(300)
+        return look_up(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("NEPTUNE_API_TOKEN", neptune_token(NOWHERE))
+    table = {"flavor": name, "start_timeout": 60.0, "flush_timeout": 60.0, **options}
+    (place / "trackyard.toml").write_text(to_toml({name: table}), encoding="utf-8")
+
+    begun = time.monotonic()
+    with start_run("a", experiment_tracker=name) as run:
+        run.log_metric("loss", 1.0)
+    seconds = time.monotonic() - begun
+    released.set()
+
+    assert seconds < 30
+    assert f"{NOWHERE} does not answer; runs are kept offline now" in caplog.text
+    assert stored(run.id, name).values("loss") == [1.0]
 
 
 def wait_until(holds):

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
+    from trackyard.waiting import is_true_within
 
 __version__ = "0.1.0"
 
@@ -115,6 +116,7 @@ _HOMES = {
         "set_tag",
         "set_tags",
     ),
+    "waiting": ("is_true_within",),
 }
 
 __all__ = [
@@ -152,6 +154,7 @@ __all__ = [
     "flavor",
     "home",
     "hookimpl",
+    "is_true_within",
     "log_artifact",
     "log_dict",
     "log_figure",

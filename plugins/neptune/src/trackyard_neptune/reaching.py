@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from trackyard import home
+from trackyard import home, is_true_within
 from trackyard_neptune.settings import server_url
 
 logger = logging.getLogger("trackyard")
@@ -53,14 +53,14 @@ def is_away(url: str) -> tuple[bool, bool]:
 
 def is_reachable(url: str) -> bool:
     """Tell whether a server answers within a second, and is one of Neptune's."""
-    import requests
+    import requests  # not part of the second
 
-    try:
+    def answers() -> bool:
         answer = requests.get(f"{url}/api/backend/swagger.json", timeout=PROBE, stream=True)
         with answer:
             return bool(answer.ok)
-    except requests.RequestException:
-        return False
+
+    return is_true_within(PROBE, answers)
 
 
 def _read(path: Path) -> dict[str, float]:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from trackyard import home
+from trackyard import home, is_true_within
 from trackyard_wandb.server import PROBE, WandbServer
 
 logger = logging.getLogger("trackyard")
@@ -41,7 +41,7 @@ def _is_away(url: str) -> tuple[bool, bool]:
     age = time.time() - away.get(url, 0.0)
     if 0 <= age < _REMEMBERED:
         return True, False
-    if WandbServer(url, None, PROBE).is_there():
+    if is_true_within(PROBE, WandbServer(url, None, PROBE).is_there):
         return False, False
     with suppress(OSError):  # where it cannot be written each step asks
         path.write_text(json.dumps({**away, url: time.time()}), encoding="utf-8")
