@@ -114,6 +114,17 @@ def test_a_worker_has_the_environment_and_the_settings_of_the_moment(project, mo
     assert project.hooks() == ["start", "end"] * 2
 
 
+def test_the_garbage_collector_of_a_worker_passes_over_what_the_sdk_made_at_the_start(project):
+    project.add_tracker("local", SharedRecorder)
+    for name in ("first", "second"):
+        with start_run(name):
+            pass
+
+    counts = [call["frozen"] for call in project.calls()]
+    # Once, after the first start: what is freed later makes the count smaller.
+    assert counts[0] < counts[3] <= counts[2] <= counts[1]
+
+
 def test_what_a_tracker_refuses_there_is_shown_here(project, caplog):
     project.add_tracker("local", SharedRecorder, fault="refuse", flush_timeout=5.0)
     with start_run("warned") as run:

@@ -105,6 +105,32 @@ def test_a_damaged_block_longer_than_a_chunk_is_skipped(tmp_path, monkeypatch):
     assert COUNT - len(found) <= 3000 / 80
 
 
+def test_an_entry_that_is_written_while_it_is_read_is_not_taken_for_damage(tmp_path):
+    segment = written(tmp_path / "run", 10)
+    data = segment.read_bytes()
+    begin = data.index(b"~1 ", 1)  # of the first entry behind the header
+    unfinished = data[:begin] + bytes(50) + data[begin + 50 :]  # and yet the next ones are there
+
+    class Overtaken(JournalReader):
+        """Sees the entry unfinished until it has seen, in one look, what was written after it."""
+
+        def _data(self, writer, place, size):
+            is_unfinished = not overtaken
+            segment.write_bytes(unfinished if is_unfinished else data)
+            seen = super()._data(writer, place, size)
+            if is_unfinished and size == reader_module._CHUNK:
+                overtaken.append(seen)
+            return seen
+
+    overtaken: list[bytes] = []
+    reader = Overtaken(tmp_path / "run")
+
+    found = [entry.step for _, entry in reader.read(100) if entry.kind == "metrics"]
+
+    assert len(overtaken) == 1
+    assert (found, reader.lost) == (list(range(10)), 0)
+
+
 def test_a_journal_that_was_logged_as_a_value_is_not_taken_for_entries(tmp_path):
     frame = encode_frame(3, b'["metrics",1,99,{"forged":1.0}]', salt_of("other", "r0", 1))
     segment = written(tmp_path / "run", 3)

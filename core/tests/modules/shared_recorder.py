@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import time
 from pathlib import Path
@@ -43,3 +44,6 @@ class SharedRecorder(Recorder):
         if self.waits_for is not None and not self.waits_for.exists():
             raise ConnectionError("not yet")
         super().tracker_log(run, batch)
+
+    def note(self, hook, run, **more):
+        super().note(hook, run, frozen=gc.get_freeze_count(), **more)

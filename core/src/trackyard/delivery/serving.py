@@ -8,6 +8,7 @@ already, delivers them; it goes on for a minute at most.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -85,6 +86,7 @@ class _Server:
         self._worker = Worker(tracker)
         self._deliveries: dict[str, Delivery] = {}
         self._said: dict[str, dict[str, Any]] = {}
+        self._is_frozen = False
 
     def carry(self, folder: Path, *, is_attached: bool) -> None:
         """Deliver the run whose folder for this tracker is given."""
@@ -140,6 +142,7 @@ class _Server:
 
     def _say(self, delivery: Delivery) -> None:
         """Tell the runner what has changed."""
+        self._spare_sdk(delivery)
         facts = ("started", "start_settled", "ended", "retry_failed")
         message = {
             "run": delivery.run.id,
@@ -154,6 +157,16 @@ class _Server:
         if delivery.ended.is_set():
             self._deliveries.pop(delivery.run.id, None)
             self._said.pop(delivery.run.id, None)
+
+    def _spare_sdk(self, delivery: Delivery) -> None:
+        """Have the garbage collector pass over what the SDK has made once its first run is started.
+
+        That is hundreds of thousands of objects which live as long as this process. To look at
+        all of them again and again took a quarter of the time of a delivery to MLflow.
+        """
+        if delivery.started.is_set() and not self._is_frozen:
+            self._is_frozen = True
+            gc.freeze()
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(OSError):  # its runner has gone
