@@ -30,6 +30,7 @@ from trackyard import (
     step,
 )
 from trackyard.dispatch import TrackerHooks, apply_filters, record_filters, without_credentials
+from trackyard.interruption import Terminated
 from trackyard.records import Batch
 from trackyard.redaction import Redactor
 
@@ -151,6 +152,45 @@ def test_error_of_the_check_is_one_of_the_problems(error):
     (problem,) = hooks_of(Raising(hook="tracker_check", error=error)).check()
 
     assert problem.startswith(f"tracker_check: {type(error).__name__}")
+
+
+class Hanging(Raising):
+    """Hang in one place until an exception ends it."""
+
+    def call(self, hook, value=None):
+        if hook == self.hook:
+            while True:
+                time.sleep(0.01)
+        return value
+
+
+@pytest.mark.parametrize("in_main_thread", [True, False])
+@pytest.mark.parametrize("hook", ["tracker_activate_run", "enter", "leave"])
+def test_activation_that_hangs_is_interrupted(hook, in_main_thread, caplog):
+    done = []
+    hooks = TrackerHooks(Hanging(hook=hook, error=None), "local", hook_timeout=0.1)
+
+    def work():
+        with hooks.activated(RUN):
+            done.append("step")
+
+    if in_main_thread:
+        work()
+    else:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(30)
+
+    assert done == ["step"]
+    assert "tracker_activate_run: it took too long and was interrupted" in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["tracker_activate_run", "enter", "leave"])
+def test_termination_comes_through_an_activation(hook):
+    hooks = hooks_of(Raising(hook=hook, error=Terminated()))
+
+    with pytest.raises(Terminated), hooks.activated(RUN):
+        pass
 
 
 @pytest.mark.parametrize("hook", [hook for hook in CALLS if hook != "tracker_ui_command"])

@@ -23,6 +23,7 @@ from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
 from trackyard.hook_rules import implemented_hooks
 from trackyard.inside_hooks import inside_hook
+from trackyard.interruption import StepTimeoutError, time_limit
 from trackyard.plugin_guards import guarded, is_from_user, reason_of
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
@@ -204,22 +205,31 @@ class TrackerHooks:
         """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
 
         Neither entering nor leaving raises, and the step's exception never reaches the plugin,
-        which could swallow it. Only a real Ctrl-C comes through.
+        which could swallow it. Only a real Ctrl-C or SIGTERM comes through. A hook that hangs is
+        interrupted after `hook_timeout`, or as soon as it is back in Python.
         """
-        outcome = self._call_untimed("tracker_activate_run", run=run)
+        outcome = self._activation(run)
         manager, entered, native = outcome.value, False, None
         if outcome.reason:
             logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
         if manager is not None:
-            with self._contained("tracker_activate_run"):
+            with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
                 native = manager.__enter__()
                 entered = True
         try:
             yield native
         finally:
             if entered:
-                with self._contained("tracker_activate_run"):
+                with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
                     manager.__exit__(None, None, None)
+
+    def _activation(self, run: Run) -> Outcome:
+        hook = "tracker_activate_run"
+        try:
+            with time_limit(self.hook_timeout):
+                return self._call_untimed(hook, run=run)
+        except StepTimeoutError as error:  # between the hook's return and the end of the limit
+            return Outcome("later", reason=self._reason(hook, error))
 
     @contextmanager
     def _contained(self, hook: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from trackyard import hookspecs
 from trackyard.hook_rules import marked_functions
+from trackyard.interruption import StepTimeoutError, Terminated
 from trackyard.redaction import Redactor
 
 logger = logging.getLogger("trackyard")
@@ -101,6 +102,8 @@ def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException)
 
 def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None) -> str:
     """Give what a hook raised as one line, without secrets."""
+    if isinstance(error, StepTimeoutError):
+        return f"{hook}: it took too long and was interrupted"
     try:
         text = " ".join(str(error)[:10_000].split())  # the search for secrets takes its time
     except Exception:  # an exception whose __str__ raises
@@ -109,5 +112,6 @@ def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None)
 
 
 def is_from_user(error: BaseException) -> bool:
-    """Tell whether this is a real Ctrl-C, which Python raises in the main thread alone."""
-    return isinstance(error, KeyboardInterrupt) and current_thread() is main_thread()
+    """Tell whether this is a real Ctrl-C or SIGTERM, which come in the main thread alone."""
+    is_signal = isinstance(error, (KeyboardInterrupt, Terminated))
+    return is_signal and current_thread() is main_thread()
