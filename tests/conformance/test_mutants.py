@@ -46,7 +46,7 @@ def _modules():
     return [
         importlib.import_module(f"mutants.{info.name}")
         for info in pkgutil.iter_modules(mutants.__path__)
-        if info.name not in ("ledger", "works_at_import", "imports_sdk_at_top")
+        if info.name not in ("ledger", "counting", "works_at_import", "imports_sdk_at_top")
     ]
 
 
@@ -80,6 +80,22 @@ class TestLedger(FlavorSuite):
     @pytest.fixture
     def log_natively(self):
         return ledger.log_natively
+
+
+class TestCursorLedger(TestLedger):
+    """So does the one whose backend keeps a cursor, and cannot hold NaN."""
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {"flavor": "mutants.counting:CursorLedger", "directory": str(tmp_path / "ledger")}
+
+
+class TestRebuiltLedger(TestLedger):
+    """So does the one whose runs are sent again from their first record."""
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {"flavor": "mutants.counting:RebuiltLedger", "directory": str(tmp_path / "ledger")}
 
 
 def test_there_are_mutants_of_many_checks():

@@ -89,7 +89,12 @@ class DataChecks:
         can_be_read,
     )
     def test_not_a_number_takes_nothing_with_it(self, workbench: Workbench) -> None:
-        _compare(workbench, lambda run: run.log_metrics({"nan": math.nan, "fine": 1.5}, step=1))
+        def log(run: ActiveRun) -> None:
+            for step, value in enumerate((0.5, math.nan, math.inf, -math.inf, 2.5)):
+                run.log_metrics({"odd": value, "fine": step / 2}, step=step)
+            run.log_metric("never", math.nan)
+
+        _compare(workbench, log)
 
     @check("Metrics keep their steps, in the order of logging.", can_be_read)
     def test_steps_keep_their_order(self, workbench: Workbench) -> None:

@@ -140,11 +140,13 @@ class DeliveryChecks:
     )
     def test_start_returns_the_cursor(self, workbench: Workbench) -> None:
         run_id = workbench.log(_log_some)
-        run, hooks = workbench.run_of(run_id), workbench.tracker_hooks()
+        last, new = len(workbench.sent(run_id)), workbench.new_run()
         with in_project(workbench.project):
-            outcome = hooks.start_run(run)
-        expect(isinstance(outcome.value, int), f"the start returns {outcome.value!r}, no cursor")
-        expect(outcome.value > 0, f"the cursor is {outcome.value} after a run was delivered")
+            held = workbench.tracker_hooks().start_run(workbench.run_of(run_id)).value
+            held_of_new = workbench.tracker_hooks().start_run(new).value
+        expect(isinstance(held, int), f"the start returns {held!r}, no cursor")
+        expect(held == last, f"the cursor is {held} after a run of {last} records was delivered")
+        expect(not held_of_new, f"the start of a new run returns {held_of_new}, another's cursor")
 
     @check(
         "Several processes write one run: a worker process delivers for the step's process.",

@@ -67,6 +67,7 @@ class LifeCycleChecks:
         "recovery rest on that.",
         can_be_read,
         declares("acknowledges", "batch"),
+        declares("idempotence", "natural", "cursor"),
     )
     def test_start_in_another_process_resumes_the_run(self, workbench: Workbench) -> None:
         run = workbench.new_run()
