@@ -304,3 +304,15 @@ class CannotBeActivatedLate(Ledger):
                 yield
         else:
             yield
+
+
+@flavor
+class MovesTheProcess(Ledger):
+    """It changes into the folder of its files, and the step's relative paths lie elsewhere."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        super().tracker_start_run(run)
+        os.chdir(self.directory)

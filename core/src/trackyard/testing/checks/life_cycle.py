@@ -239,7 +239,9 @@ class LifeCycleChecks:
 
     @check("Leave what the SDK's global state was: nothing changes that is not changed back.")
     def test_process_is_as_it_was_before(self, workbench: Workbench) -> None:
+        place = Path.cwd()
         workbench.log(lambda run: run.log_metric("loss", 1))  # the SDK's import is not judged
+        expect(Path.cwd() == place, f"a run moves the process to {Path.cwd()}")
         before = _process_state()
         with suppress(ValueError), workbench.track() as run:
             run.log_metric("loss", 1)
