@@ -42,7 +42,29 @@ def test_secrets_and_credentials_are_replaced(text, redacted):
     assert Redactor([SECRET]).redact(text) == redacted
 
 
-@pytest.mark.parametrize("text", ["x", "x:", "://", "a://b", "a@", "://x@", "/"], ids=ascii)
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("train.py --password hunter22 --rate 0.1", "train.py --password *** --rate 0.1"),
+        ("['train.py', '--api-key', 'hunter22']", "['train.py', '--api-key', '***']"),
+        ('["--db-password", "hunter22", "x"]', '["--db-password", "***", "x"]'),
+        ("--num-tokens 10000 --pad-token <pad>", "--num-tokens 10000 --pad-token <pad>"),
+        ("--use-secret --verbose", "--use-secret --verbose"),
+    ],
+)
+def test_what_follows_an_option_that_says_secret(text, redacted):
+    assert Redactor().redact(text) == redacted
+
+
+def test_what_follows_an_option_in_a_list_of_arguments():
+    arguments = ["train.py", "--api-key", "hunter22", "--rate", "0.1"]
+
+    assert Redactor().redact_nested(arguments) == ["train.py", "--api-key", "***", "--rate", "0.1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "x:", "://", "a://b", "a@", "://x@", "/", "-", "--key ", "--a"], ids=ascii
+)
 def test_long_text_is_redacted_in_no_time(text):
     begun = time.monotonic()
     Redactor([SECRET]).redact(text * 300_000)

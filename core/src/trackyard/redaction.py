@@ -85,7 +85,12 @@ class Redactor:
                 )
                 for key, inner in dict(value).items()
             }
-        return [self._nested(inner, is_secret=is_secret, above=above) for inner in list(value)]
+        # What follows `--password` in a list of arguments is one.
+        after_option, items = False, []
+        for inner in list(value):
+            items.append(self._nested(inner, is_secret=is_secret or after_option, above=above))
+            after_option = type(inner) is str and inner[:2] == "--" and is_secret_name(inner)
+        return items
 
     def failure(
         self, error: BaseException, status: Literal["failed", "killed", "crashed"] = "failed"

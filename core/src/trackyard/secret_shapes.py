@@ -68,6 +68,11 @@ _assignment = re.compile(
     r"(\\?[\"']?\s{0,4}(?:=>|[:=])\s{0,4})"
     r"(?:[bru]{0,2}(\\?[\"'])((?:(?!\3)[^\n])+)|([^\s\"'\\,;&<>()\[\]{}]{4,}+)(?![(\[]))"
 )
+# `--name value` in a command, and `'--name', 'value'` in a list of arguments.
+_option = re.compile(
+    r"(?<![\w-])--([A-Za-z][A-Za-z0-9_.-]{0,64})"
+    r"((?:\\?[\"'])?(?:\s{1,4}|\s{0,4},\s{0,4})(?:\\?[\"'])?)([^\s\"'\\,;&<>()\[\]{}-][^\s\"'\\]{3,})"
+)
 _before = re.compile(r"[A-Za-z0-9_.-]{0,64}\Z")
 _NOTHING = re.compile(r"(?i)none|null|true|false|bearer|basic|\*+|[0-9.]{1,6}")
 
@@ -140,7 +145,13 @@ def without_secrets(text: str) -> str:
         text = _header.sub(r"\1\2***", text)
     if any(word in lowered for word in _TRIGGERS):
         text = _assignment.sub(_without_value, text)
+        if "--" in text:
+            text = _option.sub(_without_option, text)
     return text
+
+
+def _without_option(match: re.Match[str]) -> str:
+    return f"--{match[1]}{match[2]}***" if is_secret_name(match[1]) else match[0]
 
 
 def _without_argument(match: re.Match[str]) -> str:
