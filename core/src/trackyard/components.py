@@ -90,6 +90,7 @@ class StackView(Shown):
     experiment_trackers: tuple[str, ...] = attrs.field(metadata=_help("Its experiment trackers"))
     orchestrator: str = attrs.field(metadata=_help("Its orchestrator"))
     artifact_store: str | None = attrs.field(metadata=_help("Its artifact store, if it names one"))
+    options: Mapping[str, Any] = attrs.field(metadata=_help("What its orchestrator takes, as set"))
     labels: Mapping[str, str] = attrs.field(metadata=_help("Its labels"))
     place: str = attrs.field(metadata=_help("Where it is configured: file and key path"))
 
@@ -196,7 +197,7 @@ def _tracker_view(tracker: ExperimentTracker, active: Stack, stacks: list[str]) 
 
 
 def _stack_view(stack: Stack, *, is_active: bool) -> StackView:
-    names = ("name", "experiment_trackers", "orchestrator", "artifact_store", "labels", "place")
+    names = [field.name for field in attrs.fields(StackView) if field.name != "is_active"]
     return StackView(**{name: getattr(stack, name) for name in names}, is_active=is_active)
 
 

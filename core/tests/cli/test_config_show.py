@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from recorder import Recorder
 
+import trackyard
 from trackyard import Client
 from trackyard.cli.main import cli
 
@@ -158,6 +159,54 @@ def test_bash_completes_commands(shell_home):
     )
 
     assert result.stdout.split() == ["register", "rename", "remove-attribute"], result.stderr
+
+
+def completed(line):
+    """Give what bash offers for the last word of a line."""
+    words = line.split(" ")
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    result = CliRunner().invoke(
+        cli, prog_name="trackyard", env={**variables, "_TRACKYARD_COMPLETE": "bash_complete"}
+    )
+    assert result.stderr == ""
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return [offer.partition(",")[2] for offer in result.stdout.split()]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("experiment-tracker describe ", ["team", "mine"]),
+        ("experiment-tracker update team --labe", ["--label", "--label"]),
+        ("experiment-tracker register x -f zebra --js", ["--json"]),
+        ("stack set ", ["prod"]),
+        ("stack update prod --max-", ["--max-workers"]),
+        ("stack register other -e te", ["team"]),
+        ("stack register other -o pro", ["process"]),
+        ("run there_is_no.py:training --stack p", ["prod"]),
+        ("runs show ", ["baseline"]),
+        ("replay baseline --to m", ["mine"]),
+        ("ui ", ["team", "mine"]),
+    ],
+)
+def test_shell_is_offered_names(project, line, names):
+    project.configure(
+        f'[experiment_trackers.team]\nflavor = "{FLAVOR}"\n'
+        f'[experiment_trackers.mine]\nflavor = "{FLAVOR}"\n'
+        f'[experiment_trackers."a\\nb"]\nflavor = "{FLAVOR}"\n'
+        '[stacks.prod]\norchestrator = "process"\n'
+    )
+    with trackyard.start_run("baseline", experiment_tracker=None):
+        trackyard.log_metric("loss", 1)
+
+    assert completed(f"trackyard {line}") == names
+
+
+@pytest.mark.parametrize("line", ["stack set ", "runs show ", "stack update a --max", "ui "])
+def test_shell_is_shown_no_error(project, line):
+    project.file.write_text("[")
+
+    assert completed(f"trackyard {line}") == []
 
 
 @pytest.mark.parametrize(

@@ -213,19 +213,41 @@ def test_stack_is_changed(project):
     assert "active_stack" not in written(project)
 
 
+@pytest.mark.parametrize("spelling", ["--max-workers", "--max_workers"])
+def test_orchestrator_of_a_stack_is_set_up(project, spelling):
+    stack("register", "one", "-o", "process", spelling, "3")
+    assert written(project)["stacks"]["one"]["max_workers"] == 3
+
+    shown = stack("update", "one", "--help").stdout
+    assert "Fields of ProcessOrchestrator:\n  --max-workers INTEGER" in shown
+    assert "--hook-timeout" not in shown
+    stack("update", "one", spelling, "4")
+    assert json.loads(stack("describe", "one", "--json").stdout)["options"] == {"max_workers": 4}
+
+    refused = stack("update", "one", "-o", "local")
+    typed = "trackyard stack remove-attribute one max_workers"
+    assert refused.exit_code == 2
+    assert f"'local' does not take 'max_workers'; type first: {typed}\n" in refused.stderr
+    assert invoke(*typed.split()[1:]).exit_code == 0
+    assert stack("update", "one", "-o", "local").exit_code == 0
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "code"),
     [
-        (["-e", "zebra"], "no experiment tracker 'zebra' is configured; configured are 'team'"),
-        (["-o", "locl"], "no orchestrator 'locl' is installed; did you mean 'local'?"),
+        (["-e", "zebra"], "no experiment tracker 'zebra' is configured; configured are 'team'", 1),
+        (["-o", "process", "--max-workers", "x"], "must be a whole number, not 'x'", 2),
+        (["-o", "process", "--max-workers", "0"], "max_workers: must be 1 or more, not 0", 1),
+        (["--max-workers", "2"], "No such option '--max-workers'", 2),
+        (["-o", "locl"], "no orchestrator 'locl' is installed; did you mean 'local'?", 2),
     ],
 )
-def test_stack_of_what_is_not_there_is_refused(project, arguments, message):
+def test_stack_of_what_is_not_there_is_refused(project, arguments, message, code):
     project.add_tracker("team", Recorder)
     before = project.file.read_text()
     result = stack("register", "one", *arguments)
 
-    assert result.exit_code == 1
+    assert result.exit_code == code
     assert message in result.stderr
     assert project.file.read_text() == before
 

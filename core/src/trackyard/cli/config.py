@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trackyard.cli.completing import stack_names
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import is_terminal, json_option, say, show_table
 from trackyard.client import Client
@@ -22,7 +23,9 @@ def config() -> None:
 
 @click.command()
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
-@click.option("--stack", help="Show it as for a command with this --stack.")
+@click.option(
+    "--stack", shell_complete=stack_names, help="Show it as for a command with this --stack."
+)
 @json_option
 def show(origin: bool, stack: str | None, as_json: bool) -> None:
     """Show the values that count.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from trackyard.blocks import group_id
+from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import as_mapping, pairs
 from trackyard.commands import run_command
 from trackyard.config import find_project
@@ -29,6 +30,7 @@ from trackyard.tracking import redactor_of
     "names",
     multiple=True,
     metavar="NAME",
+    shell_complete=tracker_names,
     help="An experiment tracker; several. All of the active stack by default.",
 )
 @click.option("--name", help="Name of the run; the command's by default.")

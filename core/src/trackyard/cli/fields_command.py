@@ -23,6 +23,7 @@ class FieldsCommand(click.Command):
     Args:
         find_flavor: Finds the flavor class in the arguments; None where they name none.
         are_needed: Fields without a default must be given.
+        options: The class of what core takes beside them, if it takes anything.
     """
 
     def __init__(
@@ -30,19 +31,24 @@ class FieldsCommand(click.Command):
         *args: Any,
         find_flavor: Callable[[list[str]], type | None],
         are_needed: bool = False,
+        options: type | None = TrackerOptions,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._find_flavor = find_flavor
         self._are_needed = are_needed
+        self._options = options
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the flavor before anything else, so that its fields are options."""
         try:
             flavor = self._find_flavor(args)
         except TrackyardError as error:
-            raise click.UsageError(str(error), ctx) from error
-        core = [f for f in fields_of(TrackerOptions) if f.name not in ("flavor", "labels")]
+            if not ctx.resilient_parsing:  # a shell that completes a line shows no errors
+                raise click.UsageError(str(error), ctx) from error
+            flavor = None
+        options = fields_of(self._options) if self._options else ()
+        core = [f for f in options if f.name not in ("flavor", "labels")]
         own = list(fields_of(flavor)) if flavor else []
         ctx.meta[_META] = [
             *(_option(field, own_title(flavor), self._are_needed) for field in own),

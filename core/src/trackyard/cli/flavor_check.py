@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from trackyard.cli.completing import flavor_names
 from trackyard.cli.output import json_option, show_table
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.fields import fields_of, parse_text
@@ -25,7 +26,7 @@ _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=flavor_names)
 @click.option(
     "--set",
     "settings",

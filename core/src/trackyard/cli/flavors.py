@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from trackyard.cli.completing import flavor_names
 from trackyard.cli.output import (
     is_terminal,
     json_option,
@@ -55,7 +56,7 @@ def _cells(row: FlavorView) -> list[str]:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=flavor_names)
 @json_option
 def describe(name: str, as_json: bool) -> None:
     """Show the flavor NAME, or module:Class, with the fields that its trackers take."""

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import click
 
+from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.config import Project, find_project
 from trackyard.recovery import PendingRun
@@ -37,8 +38,14 @@ _PLAN_COLUMNS = {
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
-@click.option("--to", "tracker", required=True, help="Name of the experiment tracker.")
+@click.argument("runs", nargs=-1, required=True, shell_complete=run_names)
+@click.option(
+    "--to",
+    "tracker",
+    required=True,
+    shell_complete=tracker_names,
+    help="Name of the experiment tracker.",
+)
 @click.option("--plan", is_flag=True, help="Send nothing; show what would be lost or changed.")
 @json_option
 def replay(runs: tuple[str, ...], tracker: str, plan: bool, as_json: bool) -> None:

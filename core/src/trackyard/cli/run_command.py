@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from trackyard.cli.completing import stack_names, tracker_names
 from trackyard.cli.fields_command import FieldOption, FieldType
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.config import find_project
@@ -39,7 +40,7 @@ class RunCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Import the pipeline first, so that its parameters are options."""
         reference = _reference(args)
-        if reference is not None:
+        if reference is not None and not ctx.resilient_parsing:  # a shell runs no code of the user
             try:
                 with _stdout_on_stderr("--json" in args):
                     ctx.meta[_PIPELINE] = load_pipeline(reference)
@@ -93,12 +94,15 @@ class _ParameterType(FieldType):
 
 @click.command(cls=RunCommand)
 @click.argument("reference", metavar="FILE:PIPELINE")
-@click.option("--stack", help="Run on this stack instead of the active one.")
+@click.option(
+    "--stack", shell_complete=stack_names, help="Run on this stack instead of the active one."
+)
 @click.option(
     "-e",
     "--experiment-tracker",
     "experiment_trackers",
     multiple=True,
+    shell_complete=tracker_names,
     help="Track every step here, whatever the steps say; several.",
 )
 @click.option(

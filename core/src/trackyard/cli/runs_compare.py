@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import (
     bars,
     in_seconds,
@@ -23,7 +24,7 @@ from trackyard.tables import in_a_cell
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=run_names)
 @json_option
 @click.pass_context
 def compare(ctx: click.Context, /, runs: tuple[str, ...], as_json: bool) -> None:

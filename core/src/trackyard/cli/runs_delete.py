@@ -6,13 +6,14 @@ import sys
 
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.client import Client
 from trackyard.errors import TrackyardError
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=run_names)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Delete also what some tracker does not have.")
 @json_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import is_terminal, json_option, say, show_json
 from trackyard.client import Client
 from trackyard.exporting import EXPORT_FORMATS, ExportFormat, export_text, format_of
@@ -13,7 +14,7 @@ from trackyard.tables import line
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=run_names)
 @click.option(
     "--format",
     type=click.Choice(EXPORT_FORMATS),

@@ -7,6 +7,7 @@ from datetime import datetime
 import attrs
 import click
 
+from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import moment_option
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
 from trackyard.config import Project, find_project
@@ -32,7 +33,12 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 @click.option(
     "--status", multiple=True, type=click.Choice(_STATUSES), help="Only these; may be repeated."
 )
-@click.option("--experiment-tracker", "tracker", help="Only runs that use this tracker.")
+@click.option(
+    "--experiment-tracker",
+    "tracker",
+    shell_complete=tracker_names,
+    help="Only runs that use this tracker.",
+)
 @moment_option("--since", help="Only runs that started then or later: 2026-01-31, or 7d ago.")
 @moment_option("--until", help="Only runs that started before then.")
 @click.option(

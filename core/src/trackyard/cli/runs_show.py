@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import (
     bars,
     in_seconds,
@@ -37,7 +38,7 @@ _METRIC_COLUMNS = {
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @json_option
 def show(run: str, as_json: bool) -> None:
     """Show RUN: its steps, params, metrics with their curves, addresses and health.

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.client import Client
 from trackyard.errors import TrackyardError
@@ -20,7 +21,7 @@ tracker_option = click.option(
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @tracker_option
 @json_option
 def url(run: str, tracker: str | None, as_json: bool) -> None:
@@ -33,7 +34,7 @@ def url(run: str, tracker: str | None, as_json: bool) -> None:
 
 
 @click.command("open")
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @tracker_option
 @json_option
 def open_run(run: str, tracker: str | None, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.config import find_project
 from trackyard.verifying import Verification, verify_runs
@@ -22,8 +23,12 @@ _MOST = 20
 
 
 @click.command()
-@click.argument("run")
-@click.option("--tracker", help="Name of one of its experiment trackers; all by default.")
+@click.argument("run", shell_complete=run_names)
+@click.option(
+    "--tracker",
+    shell_complete=tracker_names,
+    help="Name of one of its experiment trackers; all by default.",
+)
 @json_option
 def verify(run: str, tracker: str | None, as_json: bool) -> None:
     """Read RUN back from its trackers and compare it with its journal.

@@ -6,11 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
+from trackyard.cli.completing import orchestrator_names, stack_names, tracker_names
+from trackyard.cli.fields_command import FieldsCommand, given_fields, option_value
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
+from trackyard.components import StackView
+from trackyard.config import find_project
+from trackyard.fields import fields_of
+from trackyard.plugins import load_orchestrator
+from trackyard.suggestions import listed
 
 _COLUMNS = {
     "name": "NAME",
@@ -20,18 +28,36 @@ _COLUMNS = {
     "artifact_store": "ARTIFACT STORE",
 }
 
-_orchestrator = click.option("-o", "--orchestrator", help="What runs the steps.")
+_orchestrator = click.option(
+    "-o", "--orchestrator", shell_complete=orchestrator_names, help="What runs the steps."
+)
 _artifact_store = click.option("-a", "--artifact-store", help="Folder or URL for outputs of steps.")
 _trackers = click.option(
     "-e",
     "--experiment-tracker",
     "experiment_trackers",
     multiple=True,
+    shell_complete=tracker_names,
     help="Its experiment trackers, in order; several.",
 )
 
 
-@click.command()
+def _named_orchestrator(args: list[str]) -> type | None:
+    name = option_value(args, "--orchestrator", "-o")
+    cls = load_orchestrator(name) if name else None
+    return cls if cls is not None and attrs.has(cls) else None
+
+
+def _orchestrator_of_stack(args: list[str]) -> type | None:
+    if option_value(args, "--orchestrator", "-o"):
+        return _named_orchestrator(args)
+    tables = find_project().table.get("stacks", {})
+    name = next((argument for argument in args if argument in tables), None)
+    reference = tables[name].get("orchestrator") if name is not None else None
+    return _named_orchestrator(["-o", reference]) if isinstance(reference, str) else None
+
+
+@click.command(cls=FieldsCommand, find_flavor=_named_orchestrator, are_needed=True, options=None)
 @click.argument("name")
 @_trackers
 @_orchestrator
@@ -39,7 +65,10 @@ _trackers = click.option(
 @label_option
 @click.option("--set", "is_set", is_flag=True, help="Make it the active stack.")
 @json_option
+@click.pass_context
 def register(
+    ctx: click.Context,
+    /,
     *,
     name: str,
     experiment_trackers: tuple[str, ...],
@@ -48,10 +77,14 @@ def register(
     label: tuple[str, ...],
     is_set: bool,
     as_json: bool,
+    **fields: Any,
 ) -> None:
-    """Register the stack NAME; the first one becomes active."""
-    values = {"orchestrator": orchestrator, "artifact_store": artifact_store}
-    values = {key: value for key, value in values.items() if value}
+    """Register the stack NAME; the first one becomes active.
+
+    What an orchestrator takes are options, too; `register NAME -o process --help` shows them.
+    """
+    values: dict[str, Any] = {"orchestrator": orchestrator, "artifact_store": artifact_store}
+    values = {key: value for key, value in values.items() if value} | given_fields(ctx, fields)
     labels: dict[str, Any] = {"labels": as_mapping(label)} if label else {}
     client = Client()
     view = client.register_stack(name, experiment_trackers, **values, **labels)
@@ -75,7 +108,7 @@ def list_stacks(label: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=stack_names)
 @json_option
 def describe(name: str | None, as_json: bool) -> None:
     """Show the stack NAME, or the active one."""
@@ -83,7 +116,7 @@ def describe(name: str | None, as_json: bool) -> None:
 
 
 @click.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=stack_names)
 @json_option
 def set_stack(name: str, as_json: bool) -> None:
     """Make the stack NAME the active one."""
@@ -94,16 +127,31 @@ def set_stack(name: str, as_json: bool) -> None:
     say(f"the active stack is {name!r}")
 
 
-@click.command()
-@click.argument("name")
+@click.command(cls=FieldsCommand, find_flavor=_orchestrator_of_stack, options=None)
+@click.argument("name", shell_complete=stack_names)
 @_trackers
-@click.option("--add-experiment-tracker", "added", multiple=True, help="One more; several.")
-@click.option("--remove-experiment-tracker", "removed", multiple=True, help="One less; several.")
+@click.option(
+    "--add-experiment-tracker",
+    "added",
+    multiple=True,
+    shell_complete=tracker_names,
+    help="One more; several.",
+)
+@click.option(
+    "--remove-experiment-tracker",
+    "removed",
+    multiple=True,
+    shell_complete=tracker_names,
+    help="One less; several.",
+)
 @_orchestrator
 @_artifact_store
 @label_option
 @json_option
+@click.pass_context
 def update(
+    ctx: click.Context,
+    /,
     *,
     name: str,
     experiment_trackers: tuple[str, ...],
@@ -113,12 +161,17 @@ def update(
     artifact_store: str | None,
     label: tuple[str, ...],
     as_json: bool,
+    **fields: Any,
 ) -> None:
-    """Change the stack NAME. What is given replaces what is there; labels are joined."""
+    """Change the stack NAME. What is given replaces what is there; labels are joined.
+
+    `update NAME --help` shows what its orchestrator takes.
+    """
     client = Client()
     before = client.get_stack(name)
+    _check_left_over(before, orchestrator)
     values: dict[str, Any] = {"orchestrator": orchestrator, "artifact_store": artifact_store}
-    values = {key: value for key, value in values.items() if value}
+    values = {key: value for key, value in values.items() if value} | given_fields(ctx, fields)
     if experiment_trackers or added or removed:
         kept = [*(experiment_trackers or before.experiment_trackers), *added]
         missing = [tracker for tracker in removed if tracker not in kept]
@@ -137,8 +190,22 @@ def update(
     say(f"updated stack {name!r}: {', '.join(values)}")
 
 
+def _check_left_over(stack: StackView, orchestrator: str | None) -> None:
+    """Say what to type first where another orchestrator does not take what is set."""
+    if orchestrator in (None, stack.orchestrator):
+        return
+    cls = _named_orchestrator(["-o", orchestrator])
+    taken = [field.name for field in fields_of(cls)] if cls else []
+    left = [key for key in stack.options if key not in taken]
+    if left:
+        raise click.UsageError(
+            f"orchestrator {orchestrator!r} does not take {listed(left)}; type first: "
+            f"trackyard stack remove-attribute {stack.name} {' '.join(left)}"
+        )
+
+
 @click.command("remove-attribute")
-@click.argument("name")
+@click.argument("name", shell_complete=stack_names)
 @click.argument("attributes", nargs=-1, required=True)
 @json_option
 def remove_attribute(name: str, attributes: tuple[str, ...], as_json: bool) -> None:
@@ -152,7 +219,7 @@ def remove_attribute(name: str, attributes: tuple[str, ...], as_json: bool) -> N
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=stack_names)
 @click.argument("new_name")
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
@@ -165,7 +232,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=stack_names)
 @click.argument("new_name")
 @json_option
 def copy(name: str, new_name: str, as_json: bool) -> None:
@@ -178,7 +245,7 @@ def copy(name: str, new_name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=stack_names)
 @json_option
 def delete(name: str, as_json: bool) -> None:
     """Take the stack NAME out of the configuration; its experiment trackers stay."""
@@ -190,7 +257,7 @@ def delete(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=stack_names)
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def export(name: str | None, file: Path | None, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.client import Client
 from trackyard.probing import PATIENCE, StageView, TrackerCheck
@@ -15,7 +16,7 @@ _MARKS = {"done": "✓", "failed": "✗", "left out": "–"}
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import click
 
+from trackyard.cli.completing import flavor_names, tracker_names
 from trackyard.cli.fields_command import FieldsCommand, given_fields, option_value
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
@@ -41,7 +42,13 @@ def _flavor_of_tracker(args: list[str]) -> type | None:
 
 @click.command(cls=FieldsCommand, find_flavor=_named_flavor, are_needed=True)
 @click.argument("name")
-@click.option("-f", "--flavor", required=True, help="Its flavor, or module:Class of your own.")
+@click.option(
+    "-f",
+    "--flavor",
+    required=True,
+    shell_complete=flavor_names,
+    help="Its flavor, or module:Class of your own.",
+)
 @label_option
 @json_option
 @click.pass_context
@@ -74,7 +81,7 @@ def register(
 
 
 @click.command(cls=FieldsCommand, find_flavor=_flavor_of_tracker)
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @label_option
 @json_option
 @click.pass_context
@@ -111,7 +118,7 @@ def list_trackers(label: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @json_option
 def describe(name: str, as_json: bool) -> None:
     """Show the experiment tracker NAME with all that is set; secrets are shown as references."""
@@ -128,7 +135,7 @@ def describe(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @click.argument("new_name")
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
@@ -141,7 +148,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @click.argument("new_name")
 @json_option
 def copy(name: str, new_name: str, as_json: bool) -> None:
@@ -154,7 +161,7 @@ def copy(name: str, new_name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @json_option
 def delete(name: str, as_json: bool) -> None:
     """Take the experiment tracker NAME out of the configuration; its runs stay where they are."""
@@ -166,7 +173,7 @@ def delete(name: str, as_json: bool) -> None:
 
 
 @click.command("remove-attribute")
-@click.argument("name")
+@click.argument("name", shell_complete=tracker_names)
 @click.argument("attributes", nargs=-1, required=True)
 @json_option
 def remove_attribute(name: str, attributes: tuple[str, ...], as_json: bool) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.config import Project, find_project
 from trackyard.delivery.state import load_state
@@ -32,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=tracker_names)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; the tracker's own by default.")
 @click.option("--run", "run_name", help="Open this run, instead of the latest one.")
