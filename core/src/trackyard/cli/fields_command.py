@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from trackyard.config import find_project
 from trackyard.errors import TrackyardError
 from trackyard.fields import Field, fields_of, parse_text, parse_texts
 from trackyard.flavors import SCHEMES
@@ -125,6 +126,15 @@ def given_fields(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any
             texts: Sequence[str] = text if isinstance(text, tuple) else [text]
             fields[field.name] = parse_texts(texts, field.annotation)
     return fields
+
+
+def configured_value(section: str, names: Sequence[str], key: str) -> str | None:
+    """Find what the first configured thing among names says, also where the rest is wrong."""
+    tables = find_project().table.get(section)
+    found = tables if isinstance(tables, Mapping) else {}
+    table = next((found[name] for name in names if name in found), None)
+    value = table.get(key) if isinstance(table, Mapping) else None
+    return value if isinstance(value, str) else None
 
 
 def option_value(args: Sequence[str], *names: str) -> str | None:

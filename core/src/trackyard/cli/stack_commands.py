@@ -10,12 +10,11 @@ import attrs
 import click
 
 from trackyard.cli.completing import orchestrator_names, stack_names, tracker_names
-from trackyard.cli.fields_command import FieldsCommand, given_fields, option_value
+from trackyard.cli.fields_command import FieldsCommand, configured_value, given_fields, option_value
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
 from trackyard.components import StackView
-from trackyard.config import find_project
 from trackyard.fields import fields_of
 from trackyard.plugins import load_orchestrator
 from trackyard.suggestions import listed
@@ -51,10 +50,8 @@ def _named_orchestrator(args: list[str]) -> type | None:
 def _orchestrator_of_stack(args: list[str]) -> type | None:
     if option_value(args, "--orchestrator", "-o"):
         return _named_orchestrator(args)
-    tables = find_project().table.get("stacks", {})
-    name = next((argument for argument in args if argument in tables), None)
-    reference = tables[name].get("orchestrator") if name is not None else None
-    return _named_orchestrator(["-o", reference]) if isinstance(reference, str) else None
+    name = configured_value("stacks", args, "orchestrator")
+    return _named_orchestrator(["-o", name]) if name else None
 
 
 @click.command(cls=FieldsCommand, find_flavor=_named_orchestrator, are_needed=True, options=None)

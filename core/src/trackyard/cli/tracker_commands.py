@@ -9,12 +9,11 @@ import attrs
 import click
 
 from trackyard.cli.completing import flavor_names, tracker_names
-from trackyard.cli.fields_command import FieldsCommand, given_fields, option_value
+from trackyard.cli.fields_command import FieldsCommand, configured_value, given_fields, option_value
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
 from trackyard.components import TrackerView
-from trackyard.config import find_project
 from trackyard.flavors import notice_of
 from trackyard.plugins import load_flavor
 from trackyard.redaction import Redactor
@@ -34,10 +33,8 @@ def _named_flavor(args: list[str]) -> type | None:
 
 
 def _flavor_of_tracker(args: list[str]) -> type | None:
-    tables = find_project().table.get("experiment_trackers", {})
-    name = next((argument for argument in args if argument in tables), None)
-    reference = tables[name].get("flavor") if name is not None else None
-    return load_flavor(reference) if isinstance(reference, str) else None
+    name = configured_value("experiment_trackers", args, "flavor")
+    return load_flavor(name) if name else None
 
 
 @click.command(cls=FieldsCommand, find_flavor=_named_flavor, are_needed=True)
