@@ -13,6 +13,7 @@ from recorder import Recorder
 from trackyard import ConfigError, home
 from trackyard.config import find_project
 from trackyard.structuring import structure
+from trackyard.suggestions import did_you_mean
 from trackyard.trackers import Trackers
 
 
@@ -583,3 +584,10 @@ def test_unknown_flavor_names_the_installed_ones(project, install):
         f"{project.file}: experiment_trackers.local.flavor: no flavor 'acne' is installed; "
         "did you mean 'acme'?"
     )
+
+
+def test_the_end_of_a_name_leads_to_the_whole_name():
+    known = ["tracking_uri", "tracking_token", "tags"]
+
+    assert did_you_mean("token", known) == "; did you mean 'tracking_token'?"
+    assert did_you_mean("colour", known) == did_you_mean("", known) == ""

@@ -262,9 +262,10 @@ def test_wrong_configuration_stops_before_anything_runs(local):
     def last():
         ran.append(1)
 
-    with pytest.raises(ConfigError, match="no experiment tracker 'zebra'"):
+    with pytest.raises(ConfigError, match="no experiment tracker 'zebra'") as caught:
         pipeline(last)()
     assert ran == []
+    assert caught.value.__cause__ is None  # one error is shown, not two
     assert local.hooks() == []
 
 

@@ -25,6 +25,18 @@ class Tracker:
     def helper(self): ...
 """
 
+RARER = f"""import contextlib
+{GOOD}
+    @hookimpl
+    @contextlib.contextmanager
+    def tracker_activate_run(self, run): yield
+    @hookimpl
+    def tracker_read_run(self, run): yield
+    @staticmethod
+    @hookimpl
+    def tracker_url(run): ...
+"""
+
 UNMARKED = "    def tracker_log(self, run, batch): ...\n"
 UNKNOWN = "    @hookimpl\n    def tracker_lgo(self, run, batch): ...\n"
 FOREIGN = "    @hookimpl\n    def completely_different(self): ...\n"
@@ -38,6 +50,9 @@ NO_ARGUMENT = "    @hookimpl\n    def tracker_check(self, run): ...\n"
 SPECNAME = "    @hookimpl(specname='tracker_lgo')\n    def send(self, run, batch): ...\n"
 OLD_WRAPPER = "    @hookimpl(hookwrapper=True)\n    def tracker_log(self, run):\n        yield\n"
 NO_GENERATOR = "    @hookimpl(wrapper=True)\n    def tracker_log(self, run): ...\n"
+NO_SELF = "    @hookimpl\n    def tracker_log(run, batch): ...\n"
+YIELD = "    @hookimpl\n    def tracker_log(self, run, batch):\n        yield\n"
+BARE_CONTEXT = "    @hookimpl\n    def tracker_activate_run(self, run):\n        yield\n"
 
 REJECTIONS = {
     "unmarked": (UNMARKED, "tracker_log() looks like a hook but is not marked", "write @trackyard"),
@@ -56,6 +71,13 @@ REJECTIONS = {
     "no argument": (NO_ARGUMENT, "takes 'run', which this hook does not", "offers no argument"),
     "specname": (SPECNAME, "tracker_lgo() is not a hook", "did you mean 'tracker_log'?"),
     "old wrapper": (OLD_WRAPPER, "tracker_log() is a hookwrapper", "write wrapper=True"),
+    "no self": (NO_SELF, "tracker_log() has no self", "write self as its first argument"),
+    "yield": (YIELD, "tracker_log() has a yield", "remove the yield"),
+    "bare context": (
+        BARE_CONTEXT,
+        "tracker_activate_run() is no context manager",
+        "write @contextlib.contextmanager below @hookimpl",
+    ),
     "no generator": (NO_GENERATOR, "tracker_log() is a wrapper without a yield", "write yield"),
 }
 
@@ -114,6 +136,14 @@ def test_flavor_that_keeps_the_rules_is_loaded(install):
 
     assert flavor.__name__ == "Tracker"
     assert implemented_hooks(flavor) == ("tracker_start_run", "tracker_log")
+
+
+def test_iterators_context_managers_and_static_methods_are_hooks(install):
+    install("acme-tracker", {"acme": RARER}, flavors={"acme": "acme:Tracker"})
+
+    assert {"tracker_activate_run", "tracker_read_run", "tracker_url"} < {
+        *implemented_hooks(load_flavor("acme"))
+    }
 
 
 def test_module_is_a_cross_cutting_plugin(install):

@@ -57,6 +57,9 @@ def check_hooks(plugin: object, who: str) -> None:
                 f"{did_you_mean(hook, signatures) or f'; hooks are {listed(signatures)}'}"
             )
         _check_kind(function, f"{who}: {name}()")
+        _check_body(function, f"{who}: {name}()", hook)
+        if _lacks_self(plugin, name, signatures[hook]):
+            raise PluginError(f"{who}: {name}() has no self; write self as its first argument")
         _check_signature(function, f"{who}: {name}()", signatures[hook])
 
 
@@ -69,6 +72,27 @@ def _check_kind(function: Any, where: str) -> None:
         )
     if function.trackyard_impl.get("wrapper") and not inspect.isgeneratorfunction(function):
         raise PluginError(f"{where} is a wrapper without a yield; write yield where the hook runs")
+
+
+def _check_body(function: Any, where: str, hook: str) -> None:
+    """Reject a hook with a yield, of which nothing would run, where no iterator is wanted."""
+    if function.trackyard_impl.get("wrapper") or not inspect.isgeneratorfunction(function):
+        return
+    if hook == "tracker_activate_run":
+        raise PluginError(
+            f"{where} is no context manager; write @contextlib.contextmanager below @hookimpl"
+        )
+    if hook != "tracker_read_run":
+        raise PluginError(f"{where} has a yield, so that nothing of it would run; remove the yield")
+
+
+def _lacks_self(plugin: object, name: str, allowed: tuple[str, ...]) -> bool:
+    """Say whether a method's first argument, which gets the plugin, has a hook argument's name."""
+    owner = plugin if inspect.isclass(plugin) else type(plugin)
+    method = inspect.getattr_static(owner, name, None)
+    if not inspect.isfunction(method):  # a function of a module, a static method
+        return False
+    return next(iter(inspect.signature(method).parameters), None) in allowed
 
 
 def _check_signature(function: Any, where: str, allowed: tuple[str, ...]) -> None:

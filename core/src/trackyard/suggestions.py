@@ -9,7 +9,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Give `; did you mean 'x'?` for the nearest known word, else an empty text."""
     import difflib  # costs 5 ms and is needed for mistakes only
 
-    nearest = difflib.get_close_matches(word, list(known), n=1)
+    known = list(known)
+    nearest = difflib.get_close_matches(word, known, n=1) or [
+        name for name in known if word and name.endswith(f"_{word}")
+    ]
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 

@@ -394,4 +394,5 @@ def _select(trackers: Trackers, pipeline: str, node: Node) -> list[Tracker]:
     try:
         return trackers.select(node.step.experiment_tracker, node.step.settings)
     except ConfigError as error:
-        raise ConfigError(f"pipeline {pipeline!r}, step {node.step.name!r}: {error}") from error
+        message = f"pipeline {pipeline!r}, step {node.step.name!r}: {error}"
+        raise ConfigError(message) from error.__cause__  # one error, not two
