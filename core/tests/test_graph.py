@@ -357,7 +357,7 @@ def test_error_of_the_pipeline_function_itself_is_its_own():
     [
         (lambda: step(retry=1), "@step: no option 'retry'; did you mean 'retries'?"),
         (lambda: load.with_options(nme="a"), "step 'load': with_options: no option 'nme'; did"),
-        (lambda: load.with_options(zebra=1), "no option 'zebra'; options are 'after', 'exp"),
+        (lambda: load.with_options(zebra=1), "no option 'zebra'; options are 'after', 'cac"),
         (lambda: step(name="")(len), "@step(name=''): a name must be a text that is not empty"),
         (lambda: load.with_options(name=" "), "a name must be a text that is not empty"),
         (lambda: step(name=5)(len), "@step(name=5): a name must be a text that is not empty"),

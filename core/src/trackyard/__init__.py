@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trackyard.interruption import StepTimeoutError
     from trackyard.pipelines import Pipeline, Step, pipeline, step
     from trackyard.process_state import KEEP, process_values
+    from trackyard.reaching import is_out_of_reach
     from trackyard.records import (
         Artifact,
         Batch,
@@ -88,6 +89,7 @@ _HOMES = {
     "interruption": ("StepTimeoutError",),
     "pipelines": ("Pipeline", "Step", "pipeline", "step"),
     "process_state": ("KEEP", "process_values"),
+    "reaching": ("is_out_of_reach",),
     "records": (
         "Artifact",
         "Batch",
@@ -154,6 +156,7 @@ __all__ = [
     "flavor",
     "home",
     "hookimpl",
+    "is_out_of_reach",
     "is_true_within",
     "log_artifact",
     "log_dict",

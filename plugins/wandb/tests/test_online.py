@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_an_upload_whose_process_dies_is_done_by_another(server, make_run):
     with pytest.raises(RetryLater, match="has not taken"):
         upload.wait(0)
     (process,) = [p for p in uploading._processes if p.owner[1] == server.url]
-    process._process.kill()
+    threading.Timer(0.3, process._process.kill).start()  # while it is waited for
     with pytest.raises(RetryLater, match="process has ended"):
         upload.wait(30)
 

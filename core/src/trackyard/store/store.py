@@ -122,11 +122,13 @@ class Store:
             ended_at: When, in nanoseconds since the epoch.
         """
         attempts, runs = STEP_RUNS.c, PIPELINE_RUNS.c
-        values = {"status": status, "ended_at": ended_at}
+        of_run = attempts.pipeline_run_id == id
         with self._writing() as connection:
             if connection.execute(select(runs.id).where(runs.id == id)).first() is None:
                 return
-            of_run = attempts.pipeline_run_id == id
+            last = connection.execute(select(func.max(attempts.ended_at)).where(of_run)).scalar()
+            # A file's time, by which it was seen alive, may lie milliseconds behind.
+            values = {"status": status, "ended_at": max(ended_at, last or 0)}
             running = of_run & (attempts.status == "running")
             connection.execute(update(STEP_RUNS).where(running).values(values))
             found = connection.execute(select(attempts.name, attempts.status).where(of_run)).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from typing import Any, ClassVar, Literal
@@ -19,17 +18,15 @@ from trackyard import (
     Secret,
     flavor,
     hookimpl,
+    is_out_of_reach,
     secret,
 )
 from trackyard_comet import settings
 from trackyard_comet.archive import load_state, read_archive
 from trackyard_comet.messages import messages_of
 from trackyard_comet.native import active_experiment
-from trackyard_comet.reaching import is_away
-from trackyard_comet.server import CometServer, page_of
+from trackyard_comet.server import CometServer, is_reachable, page_of
 from trackyard_comet.writing import End, OfflineRun, OnlineRun, Place, Writing
-
-logger = logging.getLogger("trackyard")
 
 
 def _option(help: str, **options: Any) -> Any:
@@ -139,17 +136,8 @@ class CometTracker:
         decided = load_state(run.folder).get("mode")
         if decided or self.mode != "auto":
             return bool((decided or self.mode) == "offline")
-        url = self._url()
-        if self._key() is None:
-            problem, is_news = "no API key is configured", True
-        else:
-            is_offline, is_news = is_away(url)
-            if not is_offline:
-                return False
-            problem = f"{url} does not answer"
-        if is_news:
-            logger.warning("Comet: %s; runs are kept offline now, upload: trackyard sync", problem)
-        return True
+        url, problem = self._url(), "" if self._key() else "no API key is configured"
+        return is_out_of_reach("Comet", url, lambda: is_reachable(url), problem)
 
     def _new_writing(self, run: Run) -> Writing:
         place = self._place(run)

@@ -13,16 +13,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trackyard import Record, RetryLater, process_values
+from trackyard import Record, RetryLater, is_true_within, process_values
 from trackyard_neptune.native import quiet
 from trackyard_neptune.operations import Operation, records_of
-from trackyard_neptune.reaching import is_reachable
 from trackyard_neptune.settings import server_url
 
 logger = logging.getLogger("trackyard")
 
 # Seconds for one request, and for all tries of one.
 _REQUEST, _TRIES = 4.0, 1
+# Seconds that the server may take to say that it is there.
+PROBE = 1.0
 # Most operations in one request, and points that are read at once.
 _LARGEST, _PAGE = 500, 1000
 _TYPES = {
@@ -31,6 +32,18 @@ _TYPES = {
     "bool": "AssignBool",
     "string": "AssignString",
 }
+
+
+def is_reachable(url: str) -> bool:
+    """Tell whether a server answers within a second, and is one of Neptune's."""
+    import requests  # not part of the second
+
+    def answers() -> bool:
+        answer = requests.get(f"{url}/api/backend/swagger.json", timeout=PROBE, stream=True)
+        with answer:
+            return bool(answer.ok)
+
+    return is_true_within(PROBE, answers)
 
 
 class NeptuneServer:

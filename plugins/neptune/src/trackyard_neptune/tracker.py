@@ -20,6 +20,7 @@ from trackyard import (
     Secret,
     flavor,
     hookimpl,
+    is_out_of_reach,
     secret,
 )
 from trackyard_neptune import settings
@@ -34,8 +35,7 @@ from trackyard_neptune.operations import (
     records_of,
     without,
 )
-from trackyard_neptune.reaching import has_no_server
-from trackyard_neptune.server import NeptuneServer
+from trackyard_neptune.server import NeptuneServer, is_reachable
 
 
 def _option(help: str, **options: Any) -> Any:
@@ -157,7 +157,13 @@ class NeptuneTracker:
     def _goes_offline(self, run: Run) -> bool:
         """Decide it once for a run: another process goes on as the first one began."""
         decided = load_state(run.folder).get("mode", self.mode)
-        return decided == "offline" or (decided == "auto" and has_no_server(self._token()))
+        if decided != "auto":
+            return bool(decided == "offline")
+        token = self._token()
+        url, problem = (
+            (settings.server_url(token), "") if token else ("", "no API token is configured")
+        )
+        return is_out_of_reach("Neptune", url, lambda: is_reachable(url), problem)
 
     def _begin_online(self, run: Run) -> None:
         self._server = self._new_server(run)

@@ -18,15 +18,15 @@ from trackyard import (
     Secret,
     flavor,
     hookimpl,
+    is_out_of_reach,
     secret,
 )
 from trackyard_wandb import settings
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
-from trackyard_wandb.reaching import is_out_of_reach
 from trackyard_wandb.records import read_run
-from trackyard_wandb.server import WandbServer, problems_of
+from trackyard_wandb.server import PROBE, WandbServer, problems_of
 from trackyard_wandb.state import load_state, save_state
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import End, RunFile, log_path
@@ -145,7 +145,9 @@ class WandbTracker:
         decided = load_state(run.folder).get("mode")
         if decided or self.mode != "auto":
             return bool((decided or self.mode) == "offline")
-        return is_out_of_reach(self._url(), self._key())
+        url, key = self._url(), self._key()
+        problem = "" if key else "no API key is configured"
+        return is_out_of_reach("W&B", url, WandbServer(url, None, PROBE).is_there, problem)
 
     def _start_online(self, run: Run, timeout: float) -> None:
         server = WandbServer(self._url(), self._checked_key(), timeout)
