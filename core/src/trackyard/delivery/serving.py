@@ -99,7 +99,10 @@ class _Server:
             self._send(message)
             return
         self._deliveries[run_id] = delivery
-        self._worker.add(delivery)
+        if delivery.ended.is_set():  # another process has delivered it meanwhile
+            self._say(delivery)
+        else:
+            self._worker.add(delivery)
 
     def has_work(self) -> bool:
         """Tell whether a run has not ended."""
