@@ -16,12 +16,14 @@ from evidence import FaultProject
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("TRACKYARD_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
-    monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
+def _nothing_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:  # `mlflow_project` undoes the one of the test
+        for name in list(os.environ):
+            if name.startswith("TRACKYARD_"):
+                patch.delenv(name)
+        patch.setenv("TRACKYARD_WATCHDOG", "0")
+        patch.setenv("TRACKYARD_PROGRESS", "0")
+        yield
 
 
 @pytest.fixture
