@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import attrs
 
@@ -13,9 +13,11 @@ from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import graph_being_built
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Selection, Settings
-from trackyard.views import StepRun
 
-Callback = Callable[[StepRun], object]
+if TYPE_CHECKING:
+    from trackyard.views import StepRun
+
+Callback: TypeAlias = "Callable[[StepRun], object]"
 
 _OPTIONS = (
     "name",
