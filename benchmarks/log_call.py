@@ -184,9 +184,8 @@ def serve(name: str) -> None:
     answers.close()
 
 
-def measured(folder: Path) -> dict[str, list[float]]:
-    """Give the medians of each candidate."""
-    environment = {
+def _environment(folder: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "WANDB_SILENT": "true",
         "WANDB_ERROR_REPORTING": "false",
@@ -196,6 +195,11 @@ def measured(folder: Path) -> dict[str, list[float]]:
         "NEPTUNE_PROJECT": "a/b",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+
+
+def measured(folder: Path) -> dict[str, list[float]]:
+    """Give the medians of each candidate."""
+    environment = _environment(folder)
     processes = {
         name: subprocess.Popen(
             [sys.executable, __file__, name],
