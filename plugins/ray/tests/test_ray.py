@@ -36,9 +36,10 @@ orchestrator = "{orchestrator}"
 @pytest.fixture(scope="module")
 def cluster():
     """Start a cluster of three workers for all tests of this module."""
-    import ray
-
     with pytest.MonkeyPatch.context() as patch:  # workers find what this process finds
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
+        import ray
+
         patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(MODULES)]))
         ray.init(
             address="local",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, ClassVar
 
 import attrs
 
-from trackyard import StepCrashedError
+from trackyard import StepCrashedError, process_values
 from trackyard.pipelines.attempts import Attempt, Outcome
 from trackyard.pipelines.jobs import Job
 from trackyard.pipelines.parcels import run_packed, unpack_outcome
@@ -130,16 +132,31 @@ class RayOrchestrator:
                 # Its workers find what this script finds.
                 path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
                 environment["env_vars"] = {**path, **environment.get("env_vars", {})}
-            ray.init(
-                address=self.address or "local",
-                num_cpus=self.num_cpus,
-                runtime_env=environment,
-                include_dashboard=False if self.address is None else None,
-                configure_logging=False,
-            )
+            with _same_interpreter(self.address is None):
+                ray.init(
+                    address=self.address or "local",
+                    num_cpus=self.num_cpus,
+                    runtime_env=environment,
+                    include_dashboard=False if self.address is None else None,
+                    configure_logging=False,
+                )
             self._is_own_cluster = True
         # Retries are the driver's: each attempt is a run of its own.
         return ray.remote(max_retries=0)(run_packed)
+
+
+@contextmanager
+def _same_interpreter(is_own_cluster: bool) -> Iterator[None]:
+    """Have the workers of a cluster on this machine run in this script's own environment.
+
+    Below `uv run` Ray would pack the working directory and start each of them by `uv run` there.
+    Source: `RAY_ENABLE_UV_RUN_RUNTIME_ENV` in Ray's `ray.init`.
+    """
+    from ray._private import ray_constants
+
+    off = [(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", False)]
+    with process_values({}, off if is_own_cluster else []):
+        yield
 
 
 def _asked_for(attempt: Attempt) -> dict[str, Any]:
