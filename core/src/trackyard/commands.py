@@ -56,7 +56,7 @@ def run_command(
             if failure is not None:
                 raise EndsRun(failure)
     except EndsRun:
-        pass
+        pass  # it has told the run how the command ended, which the exit code says to the caller
     return 128 - code if code < 0 else code  # as shells give it
 
 

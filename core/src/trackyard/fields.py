@@ -253,7 +253,7 @@ def _toml(text: str, otherwise: Callable[[], Any]) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        pass
+        pass  # then it may be JSON
     try:
         return json.loads(text)
     except ValueError:

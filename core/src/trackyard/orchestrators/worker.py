@@ -35,7 +35,7 @@ def main() -> None:
         while True:
             connection.send_bytes(run_packed(connection.recv_bytes()))
     except (EOFError, OSError, Terminated):
-        pass
+        pass  # the driver has gone, or has told it to stop: that is how it ends
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

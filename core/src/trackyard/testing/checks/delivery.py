@@ -180,7 +180,7 @@ def _log_and_end(workbench: Workbench, *, fails: bool) -> str:
             if fails:
                 raise ValueError("deliberate")
     except ValueError:
-        pass
+        pass  # it was raised above
     return run.id
 
 
