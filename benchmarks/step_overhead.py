@@ -7,15 +7,20 @@ pipeline of 20 steps and, for MLflow, 20 times the raw calls that do the same wo
 with the same tags, log 3 params and 10 metrics, set the status tag, end the run. Shown are
 milliseconds a step, the median of the rounds, and the ratio of tracked to raw, the median of the
 rounds' own ratios. The first round warms up and does not count.
+
+The flavor has its own store in sqlite's mode WAL, which MLflow does not use by itself. So the raw
+calls are shown both ways: as MLflow makes its store, to which the bar of 1.5 refers, and in WAL.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 os.environ["TRACKYARD_PROGRESS"] = "0"
@@ -54,13 +59,15 @@ def pipelines() -> tuple[Callable[[], object], Callable[[], object]]:
     return untracked_steps, tracked_steps
 
 
-def raw_mlflow(folder: Path) -> Callable[[], None]:
-    """Make the raw calls, on a store of the same kind."""
+def raw_mlflow(folder: Path, name: str = "raw", mode: str = "DELETE") -> Callable[[], None]:
+    """Make the raw calls, on an sqlite store in a mode."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 
-    client = MlflowClient(f"sqlite:///{folder / 'raw.db'}")
-    experiment = client.create_experiment("raw", (folder / "raw-artifacts").as_uri())
+    client = MlflowClient(f"sqlite:///{folder / name}.db")
+    experiment = client.create_experiment("raw", (folder / f"{name}-artifacts").as_uri())
+    with closing(sqlite3.connect(folder / f"{name}.db")) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
     keys = ("run_id", "pipeline", "step", "attempt", "group")
     tags = {f"trackyard.{key}": "0123456789abcdef" for key in keys} | {"mlflow.parentRunId": "x"}
 
@@ -93,6 +100,7 @@ def main() -> None:
             "untracked": untracked,
             "tracked": tracked,
             "raw MLflow": raw_mlflow(Path(name)),
+            "raw, WAL": raw_mlflow(Path(name), "raw-wal", "WAL"),
         }
         times: dict[str, list[float]] = {label: [] for label in variants}
         for _ in range(ROUNDS + 1):
@@ -100,8 +108,9 @@ def main() -> None:
                 times[label].append(timed(work))
     for label, values in times.items():
         print(f"{label:12} {statistics.median(values[1:]):8.2f} ms a step")
-    pairs = zip(times["tracked"][1:], times["raw MLflow"][1:], strict=True)
-    print(f"{'ratio':12} {statistics.median(a / b for a, b in pairs):8.2f} tracked to raw")
+    for raw in ("raw MLflow", "raw, WAL"):
+        pairs = zip(times["tracked"][1:], times[raw][1:], strict=True)
+        print(f"{'ratio':12} {statistics.median(a / b for a, b in pairs):8.2f} tracked to {raw}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ cross-cutting plugins. This is the only file that calls hooks, and it alone catc
 from __future__ import annotations
 
 import contextvars
-import faulthandler
 import functools
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -268,17 +268,17 @@ class TrackerHooks:
     def _timed(self, hook: str, seconds: float) -> Iterator[None]:
         """Let others see since when a hook runs; nothing here ends one that hangs.
 
-        Where this process has no other work it ends itself then, also where the interpreter's
-        lock is never released.
+        Where this process has no other work an alarm ends it then, also where the interpreter's
+        lock is never released (see `serving`).
         """
         self.running, self.overdue_at = hook, time.monotonic() + seconds
         if self._is_alone:
-            faulthandler.dump_traceback_later(seconds, exit=True)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             yield
         finally:
             if self._is_alone:
-                faulthandler.cancel_dump_traceback_later()
+                signal.setitimer(signal.ITIMER_REAL, 0)
             self.running, self.overdue_at = "", None
 
     def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:

@@ -217,15 +217,17 @@ class WorkerProcess:
         if self._commands is not None:
             os.close(self._commands)
             self._commands = None
+        has_hung = False
         if self._process is not None:
-            os.waitpid(self._process, 0)
+            _, status = os.waitpid(self._process, 0)
+            has_hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
             self._process = None
         if self._is_stopping:
             return
         self._deaths += 1
         if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
             return
-        how = "hung and was killed" if _says_that_it_hung(self._log) else "died"
+        how = "hung and was killed" if has_hung else "died"
         if self._deaths > _MOST_DEATHS:
             self._give_up(f"its worker process {how} {self._deaths} times; see {self._log}")
             return
@@ -243,16 +245,6 @@ class WorkerProcess:
             delivery.problem = problem
             delivery.start_settled.set()
             delivery.retry_failed.set()
-
-
-def _says_that_it_hung(log: Path) -> bool:
-    """Look for what `faulthandler` writes before it ends a process whose hook takes too long."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-            return b"Timeout (" in file.read()
-    except OSError:
-        return False
 
 
 # Worker processes live as long as the process that they serve; a forked child has its own.

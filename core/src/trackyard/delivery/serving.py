@@ -8,6 +8,7 @@ already, delivers them; it goes on for a minute at most.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -40,6 +41,8 @@ OUTLIVE = 60.0
 def main() -> None:
     """Serve until the runner has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The alarm of a hook that hangs: the log says where each thread stands, and the process ends.
+    faulthandler.register(signal.SIGALRM, chain=True)
     events = os.dup(1)
     os.dup2(2, 1)  # what an SDK prints goes to the log, not among the events
     runner = int(sys.argv[1])
