@@ -9,10 +9,10 @@ import threading
 import time
 
 import pytest
-from hanging import Hanging, HangingUpload
+from hanging import Hanging, HangingAround, HangingUpload
 from recorder import Recorder
 
-from trackyard import Client, pipeline, start_run, step
+from trackyard import Client, log_metric, pipeline, start_run, step
 from trackyard.config import find_project
 from trackyard.delivery import breaker
 from trackyard.recovery import find_pending_runs, sync_all, sync_run
@@ -26,6 +26,7 @@ SHORT = {"start_timeout": 0.3, "flush_timeout": 0.3, "hook_timeout": 0.2}
 def _processes_find_the_modules(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setattr(breaker, "_breakers", {})
+    monkeypatch.setattr(breaker, "_rests", {})
 
 
 @pytest.fixture
@@ -53,16 +54,12 @@ def test_thread_that_hangs_is_left_alone_and_another_one_serves_the_next_step(st
 
     @step(experiment_tracker="local")
     def stuck_step():
-        from trackyard import log_metric
-
         log_metric("loss", 1)
         wait_until(lambda: hangs(stuck))
         time.sleep(0.6)  # until the hook is overdue
 
     @step(experiment_tracker="local")
     def sound_step(before):
-        from trackyard import log_metric
-
         log_metric("loss", 2)
 
     @pipeline
@@ -95,6 +92,44 @@ def _locked():
     from trackyard.journal.reader import is_attended
 
     return any(is_attended(pending.folder) for pending in find_pending_runs(find_project()))
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("hook", ["enter", "leave"])
+def test_activation_that_hangs_costs_a_pipeline_its_time_once(project, caplog, hook, isolation):
+    project.add_tracker("local", HangingAround, hook=hook, isolation=isolation, hook_timeout=1)
+
+    @step(experiment_tracker="local")
+    def number(before: int) -> int:
+        log_metric("loss", before)
+        return before + 1
+
+    @pipeline
+    def line():
+        before = 0
+        for _ in range(4):
+            before = number(before)
+
+    begun = time.monotonic()
+    run = line()
+
+    assert run.status == "finished"
+    assert time.monotonic() - begun < 1 + 10  # four would hang for 4 s, as would each later one
+    assert len(project.calls(hook)) == 1
+    (said,) = [text for text in caplog.messages if "tracker_activate_run hung for 1" in text]
+    assert "native calls do not land in its runs for the next 20 s" in said
+    assert [value for _, value, _ in project.logged("metrics")] == [0, 1, 2, 3]
+
+
+def test_activation_that_hung_is_tried_again_later(project):
+    project.add_tracker("local", HangingAround, isolation="thread", hook_timeout=0.02)
+
+    def tries():
+        with start_run("tried", experiment_tracker="local"):
+            return len(project.calls("enter"))
+
+    assert (tries(), tries()) == (1, 1)
+    wait_until(lambda: tries() == 2)
 
 
 def test_tracker_that_hangs_again_and_again_gets_no_more_threads(stuck):

@@ -23,7 +23,7 @@ from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
 from trackyard.hook_rules import implemented_hooks
 from trackyard.inside_hooks import inside_hook
-from trackyard.interruption import StepTimeoutError, time_limit
+from trackyard.interruption import time_limit
 from trackyard.plugin_guards import guarded, is_from_user, reason_of
 from trackyard.records import Batch, Failure, Record, Run
 from trackyard.redaction import Redactor
@@ -201,35 +201,45 @@ class TrackerHooks:
         return self._bounded(hook, _COMMAND_DEADLINE, call)
 
     @contextmanager
-    def activated(self, run: Run) -> Iterator[object]:
+    def activated(
+        self, run: Run, has_hung: Callable[[float], None] | None = None
+    ) -> Iterator[object]:
         """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
 
         Neither entering nor leaving raises, and the step's exception never reaches the plugin,
         which could swallow it. Only a real Ctrl-C or SIGTERM comes through. A hook that hangs is
         interrupted after `hook_timeout`, or as soon as it is back in Python.
+
+        Args:
+            run: The run.
+            has_hung: Called with the seconds that entering or leaving took, where it hung.
         """
-        outcome = self._activation(run)
-        manager, entered, native = outcome.value, False, None
-        if outcome.reason:
-            logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
+        manager, entered, native = None, False, None
+        with self._in_step(has_hung):
+            outcome = self._call_untimed("tracker_activate_run", run=run)
+            manager = outcome.value
+            if outcome.reason:
+                logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
         if manager is not None:
-            with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
+            with self._in_step(has_hung):
                 native = manager.__enter__()
                 entered = True
         try:
             yield native
         finally:
             if entered:
-                with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
+                with self._in_step(has_hung):
                     manager.__exit__(None, None, None)
 
-    def _activation(self, run: Run) -> Outcome:
-        hook = "tracker_activate_run"
-        try:
-            with time_limit(self.hook_timeout):
-                return self._call_untimed(hook, run=run)
-        except StepTimeoutError as error:  # between the hook's return and the end of the limit
-            return Outcome("later", reason=self._reason(hook, error))
+    @contextmanager
+    def _in_step(self, has_hung: Callable[[float], None] | None) -> Iterator[None]:
+        """Limit and contain a part of the activation, which runs in the step's thread."""
+        begun = time.monotonic()
+        with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
+            yield
+        spent = time.monotonic() - begun
+        if has_hung is not None and spent >= self.hook_timeout:
+            has_hung(spent)
 
     @contextmanager
     def _contained(self, hook: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from trackyard.delivery.breaker import rest_of
 from trackyard.descriptions import TrackerDescription, folder_name, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
@@ -183,10 +184,29 @@ class TrackedRun:
                     )
                     continue
                 flavors[flavor] = name
-                native = stack.enter_context(delivery.hooks.activated(delivery.run))
-                self.native_runs[name] = native
+                self._activate(name, delivery, stack)
             yield
         self.native_runs.clear()
+
+    def _activate(self, name: str, delivery: AnyDelivery, stack: ExitStack) -> None:
+        """Enter a tracker's activation, unless it hung a while ago: it would cost time again."""
+        rest = rest_of(self.folder.parent, name)
+        if not rest.is_over:
+            logger.debug("experiment tracker %r: its activation is left out, as it hung", name)
+            return
+
+        def has_hung(spent: float) -> None:
+            logger.warning(
+                "experiment tracker %r: tracker_activate_run hung for %.1f s; native calls do not "
+                "land in its runs for the next %.0f s, portable calls do",
+                name,
+                spent,
+                rest.begin(spent),
+            )
+
+        self.native_runs[name] = stack.enter_context(
+            delivery.hooks.activated(delivery.run, has_hung)
+        )
 
     def note_signal(self, number: int) -> None:
         """Note that the process is told to stop: it may be killed before the run has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import ClassVar
 
 from recorder import Recorder
@@ -42,3 +43,25 @@ class HangingUpload(Recorder):
     @hookimpl
     def tracker_sync_run(self, run):
         time.sleep(600)
+
+
+@flavor
+class HangingAround(Recorder):
+    """Hang around the step, where its activation is entered or left."""
+
+    hook: str = "enter"
+
+    @hookimpl
+    def tracker_activate_run(self, run):
+        return self.active(run)
+
+    @contextmanager
+    def active(self, run):
+        self.hang("enter", run)
+        yield
+        self.hang("leave", run)
+
+    def hang(self, hook, run):
+        self.note(hook, run)
+        if hook == self.hook:
+            time.sleep(600)

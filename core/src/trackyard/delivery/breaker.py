@@ -11,6 +11,8 @@ from trackyard.delivery.budgets import Backoff
 
 # So many failures in a row, of whichever runs, open it.
 _MOST_FAILURES = 3
+# So many times as long as it hung a hook of the step's thread is left out.
+_RESTS = 20
 
 
 class Breaker:
@@ -88,6 +90,32 @@ class Breaker:
         self._open_until = self._not_before
 
 
+class Rest:
+    """How long a hook of the step's own thread is left out after it hung.
+
+    That thread has nothing else to do meanwhile, so that each hang costs the step time: after one
+    the hook rests for twenty times as long, and then it is tried once more.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the hook may be called."""
+        return time.monotonic() >= self._until
+
+    def begin(self, spent: float) -> float:
+        """Leave the hook out; give for how many seconds.
+
+        Args:
+            spent: Seconds that the hang has cost.
+        """
+        seconds = _RESTS * spent
+        self._until = time.monotonic() + seconds
+        return seconds
+
+
 # Runs of a tracker share one for as long as their process lives; a forked child has its own.
 _breakers: dict[tuple[int, Path, str], Breaker] = {}
 
@@ -95,3 +123,11 @@ _breakers: dict[tuple[int, Path, str], Breaker] = {}
 def breaker_of(project_root: Path, tracker: str) -> Breaker:
     """Give this process's breaker for a tracker of a project."""
     return _breakers.setdefault((os.getpid(), project_root, tracker), Breaker())
+
+
+_rests: dict[tuple[int, Path, str], Rest] = {}
+
+
+def rest_of(runs_folder: Path, tracker: str) -> Rest:
+    """Give the rest that this process's activations of a tracker take, by where its runs are."""
+    return _rests.setdefault((os.getpid(), runs_folder, tracker), Rest())
