@@ -104,12 +104,25 @@ class WandbServer(RecordingServer):
         elif "commitArtifact" in query:
             self.artifacts[variables["artifactID"]]["state"] = "COMMITTED"
             data = {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+        elif "deleteRun(" in query:
+            del self.runs[variables["id"].removeprefix("id-of-")]
+            data = {"deleteRun": {"clientMutationId": None}}
+        elif "run(name: $name)" in query:
+            data = {"project": self._find(**variables)}
         elif "serverInfo" in query:
             data = {"serverInfo": {"features": []}}
         elif "viewer" in query:
             who = {"id": "1", "entity": "acme", "username": "me", "email": "me@example.com"}
             data = {"viewer": {**who, "flags": "{}", "teams": {"edges": []}}}
         return Answer.of_json({"data": data})
+
+    def _find(self, name: str, project: str, entity: str | None) -> dict[str, Any] | None:
+        place = project, entity or "acme"
+        if place not in {(run.project, run.entity) for run in self.runs.values()}:
+            return None
+        found = self.runs.get(name)
+        is_here = found is not None and place == (found.project, found.entity)
+        return {"run": {"id": f"id-of-{name}"} if is_here else None}
 
     def _upsert(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables["name"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from trackyard import Batch, Failure, Metric, Param, RetryLater, start_run
+from trackyard import Batch, Client, Failure, Metric, Param, RetryLater, start_run
 from trackyard_wandb import WandbTracker, tracker, uploading
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import log_path
@@ -200,6 +200,44 @@ def test_a_check_names_what_is_wrong(project, server, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", server.API_KEY)
     (problem,) = WandbTracker(base_url=server.url).tracker_check()
     assert "does not answer" in problem
+
+
+def test_a_check_makes_a_run_and_deletes_it(online):
+    came = Client().check_experiment_tracker("team", patience=60.0)
+
+    assert came.is_working, came.problem
+    assert came.url.startswith(f"{online.url}/acme/fraud/runs/")
+    assert [stage.stage for stage in came.stages][-2:] == ["end", "delete"]
+    assert online.seen("file_stream")
+    assert online.runs == {}
+
+
+def test_a_deleted_run_is_gone_and_no_other(online, make_run):
+    with start_run("kept") as kept, start_run("gone") as gone:
+        pass
+    team = WandbTracker(base_url=online.url, project="fraud", entity="acme")
+    for _ in range(2):
+        team.tracker_delete_run(make_run(gone.id))
+
+    assert list(online.runs) == [kept.id]
+    team.tracker_delete_run(make_run(kept.id))
+    team.tracker_delete_run(make_run(kept.id))  # now the project is gone with its last run
+    assert online.runs == {}
+
+
+def test_a_run_that_no_server_has_seen_is_deleted_without_one(project, server, make_run):
+    project.configure(base_url=server.url, mode="offline")
+    with start_run("a") as run:
+        pass
+    team = WandbTracker(base_url=server.url, project="fraud", entity="acme", mode="offline")
+    team.tracker_delete_run(make_run(run.id))
+    assert server.requests == []
+
+    done = project.sync()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(server.runs) == [run.id]
+    team.tracker_delete_run(make_run(run.id))
+    assert server.runs == {}
 
 
 def test_key_and_names_come_from_wandbs_own_configuration(

@@ -29,6 +29,14 @@ mutation UpsertBucket($name: String!, $project: String, $entity: String, $groupN
   }
 }
 """
+_FIND = """
+query Run($name: String!, $project: String!, $entity: String) {
+  project(name: $project, entityName: $entity) { run(name: $name) { id } }
+}
+"""
+_DELETE = """
+mutation DeleteRun($id: ID!) { deleteRun(input: {id: $id}) { clientMutationId } }
+"""
 _VIEWER = "query Viewer { viewer { entity username } }"
 
 
@@ -89,6 +97,18 @@ class WandbServer:
             return {"project": str(project["name"]), "entity": str(project["entity"]["name"])}
         except (KeyError, TypeError) as error:
             raise ValueError(f"{self._url} answers otherwise than W&B does") from error
+
+    def delete(self, place: Place) -> None:
+        """Delete a run; one that is not there is no error.
+
+        Raises:
+            RetryLater: The server cannot be reached now.
+            ValueError: It refuses.
+        """
+        names = {"name": place.id, "project": place.project, "entity": place.entity}
+        project = self._ask(_FIND, names).get("project") or {}
+        if found := project.get("run"):
+            self._ask(_DELETE, {"id": found["id"]})
 
     def _ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables or {}}).encode()

@@ -50,6 +50,13 @@ def configured_api_key(url: str) -> str | None:
     return None
 
 
+def checked_key(key: str | None) -> str:
+    """Refuse to go on without a key."""
+    if not key:
+        raise ValueError("there is no API key; set `api_key`, or type: wandb login")
+    return key
+
+
 def configured_name(name: str) -> str | None:
     """Give the entity or project of `WANDB_ENTITY`, `WANDB_PROJECT` or W&B's settings file."""
     return os.environ.get(f"WANDB_{name.upper()}") or _from_file(name)

@@ -33,7 +33,6 @@ from trackyard_wandb.writing import End, RunFile, log_path
 
 # Seconds after which a run that goes on is uploaded while it grows.
 _LIVE_AFTER = 4.0
-_EXIT_CODES = {"failed": 1, "killed": 130, "crashed": 137}
 
 
 def _option(help: str, **options: Any) -> Any:
@@ -108,9 +107,7 @@ class WandbTracker:
 
     @hookimpl
     def tracker_fail_run(self, run: Run, failure: Failure) -> None:
-        text = f"{failure.kind}: {failure.message}"[:5000]
-        code = 128 + failure.signal if failure.signal else _EXIT_CODES[failure.status]
-        self._end(run, End(failure.status, code, text))
+        self._end(run, End.of(failure))
 
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
@@ -135,6 +132,11 @@ class WandbTracker:
         return read_run(log_path(run.folder, self._place(run).id))
 
     @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        if load_state(run.folder).get("entity"):  # a server has it
+            self._server(run.deadline / 2).delete(self._place(run))
+
+    @hookimpl
     def tracker_check(self) -> list[str]:
         if self.mode == "offline":
             return []
@@ -150,8 +152,7 @@ class WandbTracker:
         return is_out_of_reach("W&B", url, WandbServer(url, None, PROBE).is_there, problem)
 
     def _start_online(self, run: Run, timeout: float) -> None:
-        server = WandbServer(self._url(), self._checked_key(), timeout)
-        save_state(run.folder, **server.start(run, self._place(run)))
+        save_state(run.folder, **self._server(timeout).start(run, self._place(run)))
 
     def _opened(self, run: Run) -> RunFile:
         self._file = self._file or RunFile(run, self._place(run))
@@ -175,7 +176,7 @@ class WandbTracker:
         path = log_path(run.folder, place.id)
         if self._shares_id():
             path = joined(run, place, path)
-        return Upload(path, self._url(), self._checked_key())
+        return Upload(path, self._url(), settings.checked_key(self._key()))
 
     def _place(self, run: Run) -> Place:
         names = {name: getattr(self, name) for name in ("entity", "project", "group", "job_type")}
@@ -190,7 +191,5 @@ class WandbTracker:
     def _key(self) -> str | None:
         return self.api_key.reveal() if self.api_key else settings.configured_api_key(self._url())
 
-    def _checked_key(self) -> str:
-        if key := self._key():
-            return key
-        raise ValueError("there is no API key; set `api_key`, or type: wandb login")
+    def _server(self, timeout: float) -> WandbServer:
+        return WandbServer(self._url(), settings.checked_key(self._key()), timeout)

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from trackyard import Artifact, Batch, Metric, Run
+from trackyard import Artifact, Batch, Failure, Metric, Run
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.media import KINDS, place_file, place_media
 from trackyard_wandb.native import NativeCalls
@@ -33,6 +33,8 @@ from trackyard_wandb.records import (
     summary_record,
 )
 
+_EXIT_CODES = {"failed": 1, "killed": 130, "crashed": 137}
+
 
 @attrs.frozen
 class End:
@@ -41,6 +43,12 @@ class End:
     status: str
     exit_code: int = 0
     failure: str = ""
+
+    @classmethod
+    def of(cls, failure: Failure) -> End:
+        """Give the end of a run that did not finish: its exit code is that of its process."""
+        code = 128 + failure.signal if failure.signal else _EXIT_CODES[failure.status]
+        return cls(failure.status, code, f"{failure.kind}: {failure.message}"[:5000])
 
 
 def log_path(folder: Path, id: str) -> Path:
