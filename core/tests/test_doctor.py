@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from importlib.metadata import version
 
 import pytest
+import sqlalchemy
 from filing import Filing
 from keeper import Keeper
 from recorder import Recorder
@@ -224,3 +227,45 @@ def test_command_shows_findings_and_exits_with_1(project):
     assert "\x1b" not in result.stdout
     assert "problem\texperiment tracker\tfil?[2Jed\tit ?[2J is odd\ttype: " in result.stdout
     assert project.trackyard("doctor", "--patience", "-1").returncode == 2
+
+
+@flavor
+class Database(Recorder):
+    """Ask a database for a table that it does not have."""
+
+    def note(self, hook, run, **more):
+        if hook != "start":
+            return
+        engine = sqlalchemy.create_engine("sqlite://")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("select a, b from runs"))
+
+    @hookimpl
+    def tracker_check(self):
+        self.note("start", None)
+
+
+def test_error_of_a_database_is_cut_down_to_its_cause(project):
+    project.add_tracker("local", Database, start_timeout=0.2, flush_timeout=0.2)
+    with start_run("a", experiment_tracker="local") as run:
+        run.log_metric("loss", 1.0)
+    cause = "OperationalError: (sqlite3.OperationalError) no such table: runs"
+    diagnosis = examine()
+    texts = [finding.text for finding in diagnosis.problems]
+
+    assert f"tracker_check: {cause}" in texts
+    assert f"1 record(s) are pending: tracker_start_run: {cause}" in texts
+    assert diagnosis.trackers[0].problem == f"tracker_start_run: {cause}"
+
+
+def test_error_of_the_store_is_cut_down_to_its_cause(project):
+    @pipeline
+    def line():
+        pass
+
+    line()
+    with closing(sqlite3.connect(find_project().home / "store.db")) as connection:
+        connection.execute("alter table pipeline_runs rename to gone")
+    (text,) = [finding.text for finding in examine().problems if finding.area == "store"]
+
+    assert text.endswith("no such table: pipeline_runs")

@@ -15,6 +15,7 @@ from recorder import Recorder
 from trackyard import Client, log_metric, pipeline, start_run, step
 from trackyard.config import find_project
 from trackyard.delivery import breaker
+from trackyard.health import health_lines, health_of
 from trackyard.recovery import find_pending_runs, sync_all, sync_run
 from trackyard.replay import replay_run
 from trackyard.run_folders import find_runs
@@ -86,6 +87,25 @@ def _reports():
     for pending in find_pending_runs(find_project()):
         folder = pending.folder / "local"
         yield report_of("local", load_state(folder), folder)
+
+
+def test_hook_that_hangs_in_a_process_is_counted_for_its_run_alone(stuck):
+    stuck.add_tracker("local", Hanging, isolation="process", only_stuck=True, **SHORT)
+    with start_run("sound") as sound, start_run("stuck") as run:
+        sound.log_metric("loss", 1)
+        wait_until(lambda: stuck.logged("metrics"))
+        run.log_metric("loss", 2)
+        wait_until(lambda: hangs(stuck) == 2)  # its process was killed, and started again
+    (stuck_health,), (sound_health,) = _health("stuck"), _health("sound")
+
+    assert stuck_health.hung >= 1
+    assert sound_health.hung == 0
+    assert f", {stuck_health.hung} hung" in health_lines([stuck_health])[0]
+
+
+def _health(name):
+    (found,) = find_runs(find_project(), name)
+    return health_of(found.folder, found.description)
 
 
 def _locked():

@@ -142,3 +142,22 @@ def test_health_is_shown_on_a_line_and_as_a_table():
 
     assert repr(health) == "<TrackerHealth local complete>"
     assert "<td>delivered</td><td>1</td>" in health._repr_html_()
+
+
+def test_block_ends_with_a_line_for_a_tracker_that_has_not_everything(project, caplog):
+    project.add_tracker("narrow", Narrow)
+    with start_run("refused", experiment_tracker="narrow") as run:
+        run.log_metrics({"loss": 1.0, "bad": 2.0})
+
+    assert caplog.messages[-1] == (
+        "experiment tracker 'narrow' has 1 record(s); 1 were refused and are quarantined"
+    )
+
+
+def test_block_says_nothing_where_all_is_well(project, caplog, capfd):
+    project.add_tracker("local", Recorder)
+    with start_run("well", experiment_tracker="local") as run:
+        run.log_metric("loss", 1.0)
+
+    assert caplog.messages == []
+    assert capfd.readouterr() == ("", "")

@@ -18,7 +18,7 @@ from trackyard.components import list_flavors
 from trackyard.config import Project, find_project, in_project
 from trackyard.descriptions import load_description
 from trackyard.dispatch import TrackerHooks
-from trackyard.errors import ConfigError, PluginError, TrackyardError
+from trackyard.errors import ConfigError, PluginError, TrackyardError, without_statement
 from trackyard.health import TrackerHealth, added_up, health_of
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
@@ -178,7 +178,7 @@ def _ask(tracker: Tracker, project: Project, answers: dict[str, list[Finding]]) 
 
 
 def _tracker_problem(name: str, text: str, advice: str) -> Finding:
-    return Finding("problem", "experiment tracker", name, text, advice)
+    return Finding("problem", "experiment tracker", name, without_statement(text), advice)
 
 
 def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
@@ -290,7 +290,7 @@ def _store(project: Project) -> Iterator[Finding]:
         advice = "" if "type: " in str(error) else "see whether the database is there"
         yield Finding("problem", "store", subject, str(error), advice)
     except Exception as error:  # whatever a database's driver raises
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        text = f"{type(error).__name__}: {without_statement(' '.join(str(error).split()))[:300]}"
         yield Finding("problem", "store", subject, text, "see whether the database is there")
     else:
         yield Finding("ok", "store", subject, "it can be read")

@@ -79,3 +79,11 @@ class RejectedRecords(Exception):
     def __init__(self, records: Iterable[Record], message: str = "") -> None:
         super().__init__(message)
         self.records = tuple(records)
+
+
+def without_statement(text: str) -> str:
+    """Cut an error of a database down to its cause.
+
+    SQLAlchemy writes the whole statement behind it, its parameters, and an address of its manual.
+    """
+    return text.partition("[SQL: ")[0].partition("(Background on this error at: ")[0].strip()

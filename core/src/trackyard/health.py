@@ -33,6 +33,7 @@ class TrackerHealth(Shown):
     pending: int = attrs.field(metadata=_help("Records that are sent later"))
     quarantined: int = attrs.field(metadata=_help("Records that it refused for good"))
     lost: int = attrs.field(metadata=_help("Log calls lost to a full or damaged disk"))
+    hung: int = attrs.field(metadata=_help("Hooks that hung, and were left alone or killed"))
     changed: int = attrs.field(metadata=_help("How often something was changed to fit it"))
     changes: dict[str, int] = attrs.field(metadata=_help("What was changed, with how often"))
     url: str | None = attrs.field(metadata=_help("The run's address there"))
@@ -70,7 +71,7 @@ def health_lines(healths: Iterable[TrackerHealth]) -> list[str]:
     lines = []
     for health in healths:
         counts = f"{health.delivered} delivered"
-        for name in ("pending", "quarantined", "lost", "changed"):
+        for name in ("pending", "quarantined", "lost", "hung", "changed"):
             if getattr(health, name):
                 counts += f", {getattr(health, name)} {name}"
         counts += ", kept offline until: trackyard sync" if health.state == "offline" else ""
@@ -89,6 +90,7 @@ def _health(report: TrackerReport) -> TrackerHealth:
         pending=report.pending,
         quarantined=report.quarantined,
         lost=report.lost,
+        hung=report.abandoned,
         changed=sum(report.changes.values()),
         changes=dict(report.changes),
         url=report.url,
@@ -111,6 +113,6 @@ def _sum(healths: list[TrackerHealth]) -> TrackerHealth:
         problem=next((health.problem for health in healths if health.problem), ""),
         **{
             name: sum(getattr(health, name) for health in healths)
-            for name in ("delivered", "pending", "quarantined", "lost")
+            for name in ("delivered", "pending", "quarantined", "lost", "hung")
         },
     )

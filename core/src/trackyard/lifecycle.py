@@ -262,19 +262,33 @@ def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
 
 
 def _say_what_is_left(reports: Iterable[TrackerReport]) -> None:
-    """Say in one line per tracker what it does not have."""
+    """Say in one line per tracker what it does not have, and nothing where it has everything."""
     by_tracker: dict[str, list[TrackerReport]] = {}
     for report in reports:
-        if not report.is_complete:
-            by_tracker.setdefault(report.tracker, []).append(report)
-    for name, left in by_tracker.items():
-        pending = sum(report.pending for report in left)
-        problem = next((report.problem for report in left if report.problem), "out of time")
-        logger.warning(
-            "experiment tracker %r has not taken %d record(s) and the end of %d run(s): %s; "
-            "it is tried again in the background, or type: trackyard sync",
-            name,
-            pending,
-            len(left),
-            problem,
-        )
+        by_tracker.setdefault(report.tracker, []).append(report)
+    for name, of_tracker in by_tracker.items():
+        gone = _what_is_gone(of_tracker)
+        left = [report for report in of_tracker if not report.is_complete]
+        if left:
+            problem = next((report.problem for report in left if report.problem), "out of time")
+            logger.warning(
+                "experiment tracker %r has not taken %d record(s) and the end of %d run(s): %s; "
+                "it is tried again in the background, or type: trackyard sync%s",
+                name,
+                sum(report.pending for report in left),
+                len(left),
+                problem,
+                f"; {gone}" if gone else "",
+            )
+        elif gone:
+            delivered = sum(report.delivered for report in of_tracker)
+            logger.warning("experiment tracker %r has %d record(s); %s", name, delivered, gone)
+
+
+def _what_is_gone(reports: list[TrackerReport]) -> str:
+    """Say what one tracker will not get by itself."""
+    refused = sum(report.quarantined for report in reports)
+    lost = sum(report.lost for report in reports)
+    texts = [f"{refused} were refused and are quarantined"] if refused else []
+    texts += [f"{lost} log call(s) are lost"] if lost else []
+    return ", ".join(texts)

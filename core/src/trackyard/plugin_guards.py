@@ -9,6 +9,7 @@ from threading import current_thread, main_thread
 from typing import Any
 
 from trackyard import hookspecs
+from trackyard.errors import without_statement
 from trackyard.hook_rules import marked_functions
 from trackyard.interruption import StepTimeoutError, Terminated
 from trackyard.redaction import Redactor
@@ -105,7 +106,9 @@ def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None)
     if isinstance(error, StepTimeoutError):
         return f"{hook}: it took too long and was interrupted"
     try:
-        text = " ".join(str(error)[:10_000].split())  # the search for secrets takes its time
+        text = without_statement(
+            " ".join(str(error)[:10_000].split())
+        )  # secrets are searched in it
     except Exception:  # an exception whose __str__ raises
         text = "(no message)"
     return f"{hook}: {type(error).__name__}: {(redactor or Redactor()).redact(text)[:500]}"

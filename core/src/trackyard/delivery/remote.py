@@ -21,9 +21,10 @@ import attrs
 
 from trackyard.delivery.messages import messages_from, send_message
 from trackyard.delivery.reports import TrackerReport, report_of
-from trackyard.delivery.state import load_state
+from trackyard.delivery.state import load_state, note_hang
 from trackyard.dispatch import TrackerHooks
 from trackyard.flavors import capabilities_of
+from trackyard.locks import FileLock
 from trackyard.process_state import own_environment
 from trackyard.records import Run
 
@@ -73,6 +74,13 @@ class RemoteDelivery:
         for name in event["facts"]:
             getattr(self, name).set()
 
+    def count_as_hung(self) -> None:
+        """Note that a hook of this run hung: the worker that noted things of it was killed then."""
+        lock = FileLock(self._run.folder / "delivery.lock")
+        if lock.acquire():
+            note_hang(self._run.folder)
+            lock.release()
+
     def close(self) -> None:
         """Nothing: the worker goes on with it."""
 
@@ -106,6 +114,7 @@ class WorkerProcess:
         self._commands: int | None = None
         self._environment: dict[str, str] = {}  # as the process has it
         self._deaths = 0
+        self._serving = ""  # the run whose hook was called last
         self._lock = Lock()
         self._listener: Thread | None = None
 
@@ -202,6 +211,9 @@ class WorkerProcess:
             if "log" in event:
                 logger.log(event["level"], "%s", event["log"])
                 continue
+            if "serving" in event:
+                self._serving = event["serving"]
+                continue
             delivery = self._deliveries.get(event["run"])
             if delivery is not None:
                 delivery.take(event)
@@ -225,6 +237,8 @@ class WorkerProcess:
         if self._is_stopping:
             return
         self._deaths += 1
+        if has_hung and self._serving in self._deliveries:
+            self._deliveries[self._serving].count_as_hung()
         if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
             return
         how = "hung and was killed" if has_hung else "died"

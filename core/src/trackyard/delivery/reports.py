@@ -24,7 +24,7 @@ class TrackerReport:
         problem: The last error as one line, or an empty text.
         lost: How many log calls the journal lost to a full or damaged disk, so far as known.
         is_kept_offline: Its SDK keeps the run on this machine until `trackyard sync`.
-        abandoned: Hooks that hung, and whose thread was left alone.
+        abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
     """
 
     tracker: str

@@ -86,7 +86,8 @@ class _Server:
         self._plugins = load_plugins()[0]
         self._tracker = tracker
         self._events = events
-        self._worker = Worker(tracker)
+        self._worker = Worker(tracker, on_serve=self._say_whom_it_serves)
+        self._serving: Delivery | None = None
         self._deliveries: dict[str, Delivery] = {}
         self._said: dict[str, dict[str, Any]] = {}
         self._is_frozen = False
@@ -163,6 +164,12 @@ class _Server:
         if delivery.ended.is_set():
             self._deliveries.pop(delivery.run.id, None)
             self._said.pop(delivery.run.id, None)
+
+    def _say_whom_it_serves(self, delivery: Delivery) -> None:
+        """Tell the runner which run's hook is called next: one that hangs says nothing any more."""
+        if delivery is not self._serving:
+            self._serving = delivery
+            self._send({"serving": delivery.run.id})
 
     def _spare_sdk(self, delivery: Delivery) -> None:
         """Have the garbage collector pass over what the SDK has made once its first run is started.

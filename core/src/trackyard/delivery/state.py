@@ -29,7 +29,7 @@ class DeliveryState:
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
         lost: How many entries of the journal were damaged or never written, up to the cursor.
-        abandoned: Hooks that hung, and whose thread was left alone.
+        abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
     """
@@ -71,6 +71,13 @@ def save_state(folder: Path, state: DeliveryState) -> None:
         write_private(target, json.dumps(attrs.asdict(state)))
     except OSError as error:
         logger.debug("%s cannot be written: %s", target, error)
+
+
+def note_hang(folder: Path) -> None:
+    """Count one more hook that hung, for the process that was killed with it."""
+    state = load_state(folder)
+    state.abandoned += 1
+    save_state(folder, state)
 
 
 def quarantine(folder: Path, record: Any, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from threading import Condition, Thread, current_thread
 
 from trackyard.delivery.breaker import Breaker
@@ -28,10 +29,17 @@ class Worker:
     Args:
         name: The tracker's name.
         breaker: What lets its runs wait together while it fails.
+        on_serve: Called on the thread before something is done for a run.
     """
 
-    def __init__(self, name: str, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        breaker: Breaker | None = None,
+        on_serve: Callable[[Delivery], None] | None = None,
+    ) -> None:
         self.name = name
+        self._on_serve = on_serve
         self.breaker = breaker or Breaker()
         self._deliveries: list[Delivery] = []
         self._changed = Condition()
@@ -121,6 +129,8 @@ class Worker:
         delivery = self._next(now)
         if delivery is not None and self.breaker.lets_through():
             self._serving = delivery
+            if self._on_serve is not None:
+                self._on_serve(delivery)
             try:
                 delivery.advance()
             finally:

@@ -14,7 +14,13 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, te
 from sqlalchemy.exc import SQLAlchemyError
 
 from trackyard.config import Project
-from trackyard.errors import ArtifactNotFoundError, ConfigError, RunNotFoundError, TrackyardError
+from trackyard.errors import (
+    ArtifactNotFoundError,
+    ConfigError,
+    RunNotFoundError,
+    TrackyardError,
+    without_statement,
+)
 from trackyard.flavors import Secret
 from trackyard.identifiers import new_id
 from trackyard.store.engines import engine_of, sqlite_engine
@@ -335,7 +341,8 @@ class Store:
                     bring_up_to_date(connection)
                 version = SCHEMA_VERSION
         except SQLAlchemyError as error:
-            raise TrackyardError(f"{self._place}: cannot be opened: {error}") from error
+            cause = without_statement(str(error))
+            raise TrackyardError(f"{self._place}: cannot be opened: {cause}") from error
         if version > SCHEMA_VERSION:
             raise TrackyardError(
                 f"{self._place}: was written by a newer Trackyard (schema {version}, known is "
