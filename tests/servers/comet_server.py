@@ -118,7 +118,8 @@ class CometServer(RecordingServer):
         elif what == "set-start-end-time":
             experiment.times = content
         elif what == "html":
-            experiment.html += content["html"]
+            before = "" if content["override"] else experiment.html
+            experiment.html = before + content["html"]
         elif what == "update-status":
             experiment.error = content["error"]
             ended = "crashed" if content["hasCrashed"] else "finished"

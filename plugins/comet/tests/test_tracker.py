@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from trackyard import Artifact, Client, Metric, Param, Run, Tag, start_run
+from trackyard import (
+    Artifact,
+    Batch,
+    Client,
+    Metric,
+    Param,
+    RejectedRecords,
+    Run,
+    Tag,
+    start_run,
+)
 from trackyard.config import find_project
 from trackyard_comet import CometTracker
 
@@ -156,12 +166,14 @@ print("hook", sys.excepthook is sys.__excepthook__, comet_ml.get_global_experime
 
 
 def test_native_calls_land_in_the_same_run(project, online):
-    code = NATIVE.format(portable="run.log_metric('b', 1)", last="experiment.log_html('<b>x</b>')")
+    last = "experiment.log_html('<b>x</b>'); experiment.log_html('y')"
+    last += "; experiment.set_model_graph('a graph')"
+    code = NATIVE.format(portable="run.log_metric('b', 1)", last=last)
     done = project.python(code)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "hook True None\n"
-    project.sync()  # `comet upload`, for the HTML, takes seconds
+    project.sync()  # `comet upload`, for the graph, takes seconds
     found = online.only
     assert found.values("a") == [(n, n / 2) for n in range(20)]
     assert found.values("b") == [(None, 1)]
@@ -169,7 +181,8 @@ def test_native_calls_land_in_the_same_run(project, online):
     assert found.params == {"rate": 0.5}
     assert found.tags == ["mine"]
     assert [file["content"] for file in found.files.values()] == [b"native file"]
-    assert found.html == "<b>x</b>"
+    assert found.html == "<b>x</b>y"
+    assert any(b"a graph" in request.body for request in online.requests)
     assert found.state == "finished"
 
 
@@ -189,6 +202,36 @@ def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(project,
     assert found.values("a") == [(n, n / 2) for n in range(20)]
     assert found.values("b") == [(2, 1.0)]
     assert found.tags == ["mine", "crashed"]
+
+
+def test_html_whose_answer_was_lost_is_there_once(online):
+    import comet_ml
+
+    online.fault("drop", "POST .*/html", times=1)
+    with start_run("a"):
+        experiment = comet_ml.get_global_experiment()
+        experiment.log_html("old")
+        experiment.log_html("<b>x</b>", clear=True)
+        experiment.log_html("y")
+
+    assert len(online.seen("POST .*/html")) == 2
+    assert online.only.html == "<b>x</b>y"
+    assert "sys.already_imported_modules" not in online.only.others
+    assert online.only.state == "finished"
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_file_that_is_gone_is_refused_alone(project, server, mode, tmp_path):
+    project.configure(url=server.url, mode=mode)
+    gone = Artifact("gone.bin", tmp_path / "gone.bin", "file")
+    run = Run(id="a" * 32, name="a", experiment="a", started_at=0, folder=tmp_path)
+    tracker = CometTracker(url=server.url, mode=mode)
+    tracker.tracker_start_run(run)
+
+    with pytest.raises(RejectedRecords) as caught:
+        tracker.tracker_log(run, Batch.of((Metric("loss", 1.0, 1, 1), gone), 0, 1))
+
+    assert caught.value.records == (gone,)
 
 
 def test_a_server_that_dies_in_the_run_gets_everything_later(project, online):

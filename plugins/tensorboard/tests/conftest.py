@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tracked_project import TrackedProject, new_project
 
 from trackyard import Run
 
 
-class Board:
-    """A project folder, and TensorBoard's own view of its runs."""
+class Board(TrackedProject):
+    """A project, and TensorBoard's own view of its runs."""
 
-    def __init__(self, root: Path, home: Path) -> None:
-        self.root = root
-        self.log_dir = home / "tensorboard"
+    flavor = "tensorboard"
+    name = "board"
 
-    def configure(self, **fields: str) -> None:
-        lines = [f"{key} = {value}" for key, value in fields.items()]
-        text = "\n".join(["[experiment_trackers.board]", 'flavor = "tensorboard"', *lines, ""])
-        (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.log_dir = root.parent / "home" / "tensorboard"
 
     def runs(self) -> list[str]:
         """Name the runs as TensorBoard does, by the folders that hold event files."""
@@ -58,40 +54,12 @@ class Board:
         content = self.reader(name).SummaryMetadata(f"_hparams_/{part}").plugin_data.content
         return getattr(HParamsPluginData.FromString(content), part)
 
-    def python(self, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run code in a fresh interpreter."""
-        return self._run(["-c", code], env)
-
-    def trackyard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command line."""
-        return self._run(["-m", "trackyard", *arguments], {})
-
-    def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            check=False,
-            cwd=self.root,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     """Make a project with the tracker `board` the working directory."""
-    for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
-    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
-    # A worker process would import TensorBoard anew for each test.
-    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    board = new_project(Board, tmp_path, monkeypatch)
     monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    board = Board(root, tmp_path / "home")
     board.configure()
     return board
 

@@ -131,7 +131,7 @@ print([name for name in ("tensorboardX", "tensorboard", "numpy") if name in sys.
 def test_where_the_folder_is_away_native_calls_are_kept_and_moved_there_later(board, tmp_path):
     drive = tmp_path / "drive"
     drive.write_text("no folder")
-    board.configure(log_dir=f'"{drive}/logs"', start_timeout="0.2", flush_timeout="0.2")
+    board.configure(log_dir=f"{drive}/logs", start_timeout=0.2, flush_timeout=0.2)
     board.log_dir = drive / "logs"
     with start_run("made", experiment_tracker="board"):
         native_run("board").add_scalar("native", 0.5, 3)

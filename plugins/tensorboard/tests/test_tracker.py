@@ -143,7 +143,7 @@ def test_odd_names_give_folders_below_log_dir(board, name):
 
 
 def test_fields_and_settings_say_where_a_run_goes(board, tmp_path):
-    board.configure(tags='{team = "fraud"}', ui_port="7007")
+    board.configure(tags={"team": "fraud"}, ui_port=7007)
     fields = {
         "log_dir": str(tmp_path / "elsewhere"),
         "experiment_name": "other",

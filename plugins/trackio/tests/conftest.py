@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracked_project import TrackedProject, new_project
 
 SERVER = """
 import os, sys
@@ -25,18 +25,15 @@ trackio.show(host="127.0.0.1", server_port=int(sys.argv[2]), open_browser=False,
 """
 
 
-class Board:
-    """A project folder, and what is in Trackio's sqlite files."""
+class Board(TrackedProject):
+    """A project, and what is in Trackio's sqlite files."""
 
-    def __init__(self, root: Path, home: Path) -> None:
-        self.root = root
-        self.folder = home / "trackio"
+    flavor = "trackio"
+    name = "board"
 
-    def configure(self, **fields: Any) -> None:
-        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
-        text = "\n".join(["[experiment_trackers.board]", 'flavor = "trackio"', *lines])
-        text += '\n[stacks.default]\nexperiment_trackers = ["board"]\n'
-        (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
+    def __init__(self, root: Path, home: Path | None = None) -> None:
+        super().__init__(root)
+        self.folder = (home or root.parent / "home") / "trackio"
 
     def query(self, sql: str, project: str = "default") -> list[Any]:
         with closing(sqlite3.connect(self.folder / f"{project}.db")) as connection:
@@ -55,38 +52,12 @@ class Board:
         ((text,),) = self.query(f"SELECT config FROM configs WHERE run_id = '{run_id}'", project)
         return json.loads(text)
 
-    def python(self, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return self._run(["-c", code], env)
-
-    def trackyard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(["-m", "trackyard", *arguments], {})
-
-    def _run(self, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            check=False,
-            cwd=self.root,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     """Make a project with the tracker `board` the working directory."""
-    for name in [name for name in os.environ if name.startswith(("TRACKYARD_", "TRACKIO_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRACKYARD_PROGRESS", "0")
-    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
-    # A worker process would import Trackio anew for each test.
-    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    board = new_project(Board, tmp_path, monkeypatch, "TRACKIO_")
     monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    board = Board(root, tmp_path / "home")
     board.configure()
     return board
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tracked_project import TrackedProject, new_project
 from wandb_server import WandbServer
 
 from trackyard import Run
@@ -60,58 +57,31 @@ class StoredFile:
         return (self.path.parent / "files" / name).read_bytes()
 
 
-class WandbProject:
-    """A project folder, which is the working directory, with one tracker of W&B's."""
+class WandbProject(TrackedProject):
+    """A project with one tracker of W&B's."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    flavor = "wandb"
 
-    def configure(self, **fields: object) -> None:
+    def configure(self, **fields: Any) -> None:
         patience = {"start_timeout": 60, "flush_timeout": 60}  # the machine may be busy
-        fields = {"entity": "acme", "project": "fraud", **patience, **fields}
-        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
-        text = "\n".join(["[experiment_trackers.team]", 'flavor = "wandb"', *lines])
         # W&B lists what is installed for each run, which takes a fifth of a second.
-        text += "\n[experiment_trackers.team.settings]\nx_save_requirements = false\n"
-        text += '[stacks.default]\nexperiment_trackers = ["team"]\n'
-        (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
-
-    def python(self, code: str) -> subprocess.CompletedProcess[str]:
-        return self._run("-c", code)
-
-    def sync(self) -> subprocess.CompletedProcess[str]:
-        return self._run("-m", "trackyard", "sync")
+        quick = {"x_save_requirements": False}
+        names = {"entity": "acme", "project": "fraud"}
+        super().configure(**{**names, **patience, "settings": quick, **fields})
 
     def file(self, run_id: str = "*") -> StoredFile:
         """The file of a run, by default that of the only one."""
         (path,) = self.root.glob(f".trackyard/runs/{run_id}/team/offline-run-*/*.wandb")
         return StoredFile(path)
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            check=False,
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WandbProject:
-    for name in [name for name in os.environ if name.startswith(("TRACKYARD_", "WANDB_"))]:
-        monkeypatch.delenv(name)
-    for name in ("PROGRESS", "WATCHDOG"):
-        monkeypatch.setenv(f"TRACKYARD_{name}", "0")
-    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    project = new_project(WandbProject, tmp_path, monkeypatch, "WANDB_")
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.setenv("WANDB_API_KEY", WandbServer.API_KEY)
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    return WandbProject(root)
+    return project
 
 
 @pytest.fixture

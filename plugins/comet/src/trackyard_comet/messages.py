@@ -20,7 +20,10 @@ ArtifactKind = Literal["file", "image"]
 
 # What the SDK logs of its own accord; a step that uses Trackyard's calls alone has none of it.
 _OWN_METRICS = {"process duration"}
-_OWN_OTHERS = {"offline_experiment", "hasNestedParams", "Created from"}
+_OWN_OTHERS = {
+    "offline_experiment", "hasNestedParams", "Created from", "sys.already_imported_modules",
+}  # fmt: skip
+HTML = {"html", "htmlOverride"}
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -120,6 +123,17 @@ def number(value: Any) -> float:
         return float(_SPECIAL.get(value, value))
     except (TypeError, ValueError):
         return math.nan
+
+
+def html_of(messages: Iterable[Message]) -> str:
+    """Give the HTML that messages leave in the end: they add to it, or write it anew."""
+    html = ""
+    for message in messages:
+        if message["type"] == "htmlOverride":
+            html = message["payload"]["htmlOverride"]
+        elif message["type"] == "html":
+            html += message["payload"]["html"]
+    return html
 
 
 def _message(kind: str, **payload: Any) -> Message:

@@ -165,7 +165,7 @@ def _own_excepthook() -> Iterator[None]:
 def upload_rest(
     run: Run, messages: list[Message], experiment: Mapping[str, Any], server: CometServer
 ) -> None:
-    """Send, by the SDK's own `comet upload`, what only the SDK can send: HTML, graphs, models.
+    """Send, by the SDK's own `comet upload`, what only the SDK can send: graphs, models.
 
     Args:
         run: The run.

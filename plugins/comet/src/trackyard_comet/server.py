@@ -129,6 +129,10 @@ class CometServer:
         if tags := list(dict.fromkeys(tags)):
             self._write("tags", addedTags=tags)
 
+    def set_html(self, html: str) -> None:
+        """Set the HTML that Comet shows beside the experiment, in place of what is there."""
+        self._write("html", html=html, override=True)
+
     def send(self, messages: Sequence[Message], *, is_unsure: bool) -> None:
         """Send messages, except those of kinds that only the SDK can send.
 

@@ -13,6 +13,7 @@ from trackyard import (
     Capabilities,
     Failure,
     Record,
+    RejectedRecords,
     RetryLater,
     Run,
     Secret,
@@ -74,6 +75,9 @@ class CometTracker:
 
     @hookimpl
     def tracker_log(self, run: Run, batch: Batch) -> None:
+        missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
+        if missing:
+            raise RejectedRecords(missing, "the file is no longer there")
         self._started().send(list(messages_of(run, batch)))
 
     @hookimpl

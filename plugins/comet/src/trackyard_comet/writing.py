@@ -21,13 +21,20 @@ from trackyard_comet.archive import (
     save_state,
     write_archive,
 )
-from trackyard_comet.messages import Message, identities_of, other_message, without_own
+from trackyard_comet.messages import (
+    HTML,
+    Message,
+    html_of,
+    identities_of,
+    other_message,
+    without_own,
+)
 from trackyard_comet.native import upload_rest
 from trackyard_comet.server import CometServer
 
 # Points that are recognised when their batch comes again: more than a batch holds.
 _RECENT = 5000
-# Messages of other kinds (HTML, graphs, models) go by `comet upload`.
+# HTML goes as one; messages of other kinds (graphs, models) go by `comet upload`.
 _SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload"}
 
 
@@ -170,8 +177,10 @@ class OnlineRun:
         """Send what is left of Comet's own calls, and the end."""
         self.forward_native()
         run, place = attrs.evolve(self._run, ended_at=end.ended_at), self._place
-        rest = [m for m in without_own(native_messages(run.folder)) if m["type"] not in _SENT]
-        if rest:
+        native = without_own(native_messages(run.folder))
+        if html := html_of(native):
+            self._server.set_html(html)
+        if rest := [m for m in native if m["type"] not in _SENT | HTML]:
             experiment = {"project_name": place.project, "workspace": place.workspace}
             upload_rest(run, rest, experiment, self._server)
         self._server.add_tags((*native_tags(run.folder), *end.tags()))
