@@ -263,7 +263,7 @@ def test_poison_is_found_and_its_neighbours_arrive_in_order(project, caplog):
     assert [metric[1] for metric in project.logged("metrics")] == expected
     assert project.logged("tags") == [["good tag", "1"]]
     assert project.hooks()[-1] == "end"
-    assert caplog.text.count("refused") == 4
+    assert caplog.text.count("refused metric 'bad'") == 4
 
 
 def test_nothing_but_poison_still_ends_the_run(project):

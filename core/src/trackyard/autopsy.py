@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from trackyard.journal.ending import has_entry_of, last_timestamp
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.journal.writer import JournalWriter
@@ -65,7 +66,15 @@ def cause_of_death(told: int | None) -> Failure:
 
 
 def _find_end(folder: Path) -> tuple[End | None, int, int | None]:
-    """Give the end, the time of the last entry, and the last signal that told the run to stop."""
+    """Give the end, the time of the last entry, and the last signal that told the run to stop.
+
+    A process that was killed has mostly left neither an end nor a signal. Then its journal is not
+    decoded, which takes seconds for each million of entries.
+    """
+    if not has_entry_of(folder, ("end", "signal", "blob")):
+        last = last_timestamp(folder)
+        if last:
+            return None, last, None
     end, last, told = None, 0, None
     reader = JournalReader(folder)
     while entries := reader.read(1000):

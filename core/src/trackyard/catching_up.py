@@ -25,6 +25,7 @@ from trackyard.delivery.worker import Worker
 from trackyard.descriptions import RunDescription, TrackerDescription, folder_name, run_for
 from trackyard.dispatch import NamedPlugins, TrackerHooks
 from trackyard.errors import TrackyardError
+from trackyard.journal.ending import last_sequences
 from trackyard.journal.reader import JournalReader
 from trackyard.records import Run
 from trackyard.trackers import Tracker, Trackers
@@ -258,7 +259,9 @@ def catch_up(
 
 def _forget_what_is_gone(state: DeliveryState, folder: Path) -> None:
     """Take a cursor back that is ahead of a journal that was cut: the end would never be read."""
-    written: dict[str, int] = {}
+    written = last_sequences(folder.parent)
+    if all(last <= written.get(name, -1) for name, last in state.cursor.items()):
+        return
     reader = JournalReader(folder.parent)
     while entries := reader.read(1000):
         written.update(position for position, _ in entries)

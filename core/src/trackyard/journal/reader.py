@@ -25,6 +25,7 @@ _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
 _CHUNK = 1024 * 1024
 # What is read where no damage is expected, and where much more would be read again the next time.
 _GLANCE = 64 * 1024
+_HEADER = 1024
 
 
 class Position(NamedTuple):
@@ -41,6 +42,7 @@ class _Place:
     segment: int = 1
     offset: int = 0
     sequence: int = 0
+    headers: int = 0  # of segments that are gone: they were no log calls
 
 
 class JournalReader:
@@ -77,7 +79,9 @@ class JournalReader:
         return sorted({writer for writer, _ in self._files()})
 
     def _read_writer(self, writer: str, most: int) -> Iterator[tuple[Position, Entry]]:
-        place = self._places.setdefault(writer, _Place())
+        if writer not in self._places:
+            self._places[writer] = self._first_place(writer)
+        place = self._places[writer]
         count = 0
         while count < most:
             # Listed before the data is read: an entry that comes between them belongs to this
@@ -102,6 +106,17 @@ class JournalReader:
             if place.offset == start and not self._go_on(place, data, later):
                 return
 
+    def _first_place(self, writer: str) -> _Place:
+        """Give where to begin: what lies in whole segments before the cursor is not read."""
+        seen = self._cursor.get(writer, -1)
+        for number in reversed(self._segments(writer)[1:] if seen >= 0 else []):
+            place = _Place(number)
+            data = self._data(writer, place, _HEADER)
+            first = frame_at(data, 0, salt_of(self._folder.name, writer, number))
+            if first is not None and first.sequence <= seen + 1:
+                return _Place(number, sequence=first.sequence)
+        return _Place()
+
     def _search(self, writer: str, place: _Place, salt: int) -> tuple[Frame | None, bytes]:
         """Find the next frame, also behind damage; give what was read, too.
 
@@ -122,7 +137,9 @@ class JournalReader:
             return None  # a block that stands there twice
         seen = self._cursor.get(writer, -1)
         if sequence > expected:
-            self.lost += max(0, sequence - max(expected, seen + 1))
+            gone = sequence - max(expected, seen + 1)
+            self.lost += max(0, gone - (place.headers if expected > seen else 0))
+        place.headers = 0
         place.sequence = sequence + 1
         if sequence <= seen:
             return None
@@ -154,6 +171,7 @@ class JournalReader:
             return True
         if not later:
             return False
+        place.headers += later[0] - place.segment - 1 + (not data and place.offset == 0)
         place.segment, place.offset = later[0], 0
         return True
 
