@@ -1,17 +1,13 @@
-"""Does what holds for one flavor hold for all of them, apart and together?
-
-A new flavor joins by a line in `FLAVORS`.
-"""
+"""Does what holds for one flavor hold for all of them, apart and together?"""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
+import re
 import runpy
-import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -22,167 +18,26 @@ from types import SimpleNamespace
 
 import attrs
 import pytest
-from comet_server import CometServer
+from all_flavors import FLAVORS, neptune_token, stored
 from neptune_server import NeptuneServer
 
-from trackyard import log_metrics, log_params, native_run, pipeline, set_tag, start_run, step
-from trackyard.config import find_project, in_project
-from trackyard.descriptions import load_description, run_for
-from trackyard.dispatch import TrackerHooks
-from trackyard.testing.stored import StoredRun
+from trackyard import (
+    Client,
+    Secret,
+    log_metrics,
+    log_params,
+    pipeline,
+    set_tag,
+    start_run,
+    step,
+)
+from trackyard.config import find_project
+from trackyard.plugins import load_flavor
+from trackyard.recovery import sync_all
 from trackyard.testing.workbench import to_toml
-from trackyard.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]
 page = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/write_capabilities.py")))
-
-
-def mlflow_table(place):
-    shutil.copyfile(place.empty_store, place.folder / "mlflow.db")
-    return {"tracking_uri": f"sqlite:///{place.folder / 'mlflow.db'}"}
-
-
-def neptune_token(url):
-    content = {"api_address": url, "api_url": url, "api_key": "key"}
-    return base64.b64encode(json.dumps(content).encode()).decode()
-
-
-def comet_table(place):
-    os.environ["COMET_API_KEY"] = CometServer.API_KEY
-    return {"url": place.comet.url, "workspace": "acme", "project": "p", "mode": "online"}
-
-
-def neptune_table(place):
-    os.environ["NEPTUNE_API_TOKEN"] = neptune_token(place.neptune.url)
-    return {"project": NeptuneServer.PROJECT, "mode": "online"}
-
-
-def log_by_mlflow():
-    import mlflow
-
-    mlflow.log_metric("native", 1.0)
-
-
-def active_in_mlflow():
-    import mlflow
-    from mlflow.tracking._tracking_service import utils
-
-    return mlflow.active_run(), utils._tracking_uri
-
-
-def log_by_comet():
-    import comet_ml
-
-    comet_ml.get_global_experiment().log_metric("native", 1.0)
-
-
-def log_by_tensorboard():
-    from tensorboardX import SummaryWriter
-
-    SummaryWriter().add_scalar("native", 1.0)
-
-
-def log_by_trackio():
-    import trackio
-
-    trackio.log({"native": 1.0})
-
-
-def log_by_wandb():
-    import wandb
-
-    wandb.log({"native": 1.0})
-
-
-def log_by_neptune():
-    native_run("neptune")["native"].append(1.0)
-
-
-def active_in_comet():
-    from comet_ml.config import config_api
-
-    return config_api.get_global_experiment(), config_api.experiment
-
-
-def active_in_trackio():
-    import trackio
-    from trackio import sqlite_storage
-    from trackio.context_vars import current_run
-
-    return current_run.get(), trackio.init, trackio.config, sqlite_storage.TRACKIO_DIR
-
-
-@attrs.frozen
-class Flavor:
-    """How one flavor takes part.
-
-    Attributes:
-        table: Gives its fields, for a backend of the test's own.
-        log: Logs `native` = 1 by the SDK's own call.
-        active: Gives what the SDK holds as its current run, and the like.
-    """
-
-    table: object = lambda place: {}
-    log: object = lambda: None
-    active: object = lambda: None
-
-
-FLAVORS = {
-    "mlflow": Flavor(mlflow_table, log_by_mlflow, active_in_mlflow),
-    "comet": Flavor(comet_table, log_by_comet, active_in_comet),
-    "neptune": Flavor(neptune_table, log_by_neptune, lambda: sys.modules["neptune"].init_run),
-    "wandb": Flavor(
-        lambda place: {"mode": "offline"}, log_by_wandb, lambda: sys.modules["wandb"].run
-    ),
-    "trackio": Flavor(log=log_by_trackio, active=active_in_trackio),
-    "tensorboard": Flavor(
-        log=log_by_tensorboard, active=lambda: sys.modules["tensorboardX"].SummaryWriter.__init__
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def servers():
-    with CometServer() as comet, NeptuneServer() as neptune:
-        yield comet, neptune
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, empty_store, servers):
-    """A project with a tracker of each flavor, named like it."""
-    for name in list(os.environ):
-        if name.startswith(("TRACKYARD_", "COMET_", "NEPTUNE_", "TRACKIO_", "WANDB_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("COMET_API_KEY", "")
-    monkeypatch.setenv("NEPTUNE_API_TOKEN", "")
-    monkeypatch.setenv("COMET_CONFIG", str(tmp_path / "none"))
-    for name in ("PROGRESS", "WATCHDOG"):
-        monkeypatch.setenv(f"TRACKYARD_{name}", "0")
-    # Worker processes would import each SDK anew for each test.
-    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    known = {"folder": tmp_path, "empty_store": empty_store}
-    place = SimpleNamespace(**known, comet=servers[0], neptune=servers[1])
-    waiting = {"start_timeout": 60.0, "flush_timeout": 60.0}
-    tables = {n: {"flavor": n, **waiting, **f.table(place)} for n, f in FLAVORS.items()}
-    (root / "trackyard.toml").write_text(to_toml(tables), encoding="utf-8")
-    return root
-
-
-def stored(run_id, name):
-    """Read a run from a backend, on an instance that has not written it."""
-    project = find_project()
-    folder = project.home / "runs" / run_id
-    description = load_description(folder)
-    (tracker,) = [known for known in description.trackers if known.name == name]
-    hooks = TrackerHooks(Trackers(project).select(name)[0].new_instance(), name)
-    run = attrs.evolve(run_for(description, tracker, folder), attached=True)
-    with in_project(project):
-        outcome = hooks.read_run(run)
-    assert outcome.kind == "done", outcome.reason
-    return StoredRun(tuple(outcome.value))
 
 
 @step(experiment_tracker=list(FLAVORS))
@@ -215,30 +70,131 @@ def test_one_call_gives_the_same_numbers_on_all_trackers_of_a_step(place):
         assert (run.params["name"], run.label("stage")) == ("base", "draft"), name
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(None, "finished"), (ValueError, "failed"), (KeyboardInterrupt, "killed")]
-)
-def test_identity_and_status_are_mirrored_on_all_trackers(place, error, status):
-    ending = suppress(ValueError, KeyboardInterrupt)
-    with ending, start_run("a", experiment_tracker=list(FLAVORS)) as run:
-        if error:
-            raise error("deliberate")
+@step(experiment_tracker=list(FLAVORS), retries=1, retry_delay=0.0)
+def try_twice():
+    if not Path("tried").exists():
+        Path("tried").touch()
+        raise ValueError("deliberate")
 
-    for name in FLAVORS:
+
+@step(experiment_tracker=list(FLAVORS))
+def interrupt():
+    raise KeyboardInterrupt("deliberate")
+
+
+@pipeline
+def trying():
+    try_twice()
+
+
+@pipeline
+def interrupting():
+    interrupt()
+
+
+KILLED = """
+import os, signal
+from all_flavors import FLAVORS
+from trackyard import log_metric, pipeline, step
+
+@step(experiment_tracker=list(FLAVORS))
+def die():
+    log_metric("loss", 0.5, step=3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@pipeline
+def dying():
+    die()
+
+dying()
+"""
+
+
+def assert_told_everywhere(place, run, pipeline_run, status):
+    """Each backend shows who a run is and how it ended, by its own state and by mirrored tags."""
+    wanted = {
+        "run_id": run.id,
+        "pipeline": pipeline_run.pipeline,
+        "step": run.name,
+        "attempt": str(run.attempt),
+        "group": pipeline_run.id,
+        "status": status,
+    }
+    for name, flavor in FLAVORS.items():
         found = stored(run.id, name)
-        assert found.label("trackyard.status") == status, name
-        assert found.label("trackyard.run_id") == run.id, name
-        assert found.label("trackyard.attempt") == "1", name
+        assert {key: found.label(f"trackyard.{key}") for key in wanted} == wanted, name
+        failure = found.label("trackyard.failure")
+        assert bool(failure) == (status != "finished"), name
+        assert status in ("finished", "crashed") or "deliberate" in failure, name
+        assert flavor.state(place, run.id) == flavor.states[status], name
+
+
+def test_an_attempt_that_raised_and_one_that_finished_are_told_as_such_everywhere(place):
+    run = trying()
+
+    first, second = run.steps["try_twice"].attempts
+    assert_told_everywhere(place, first, run, "failed")
+    assert_told_everywhere(place, second, run, "finished")
+
+
+def test_a_step_that_was_interrupted_is_told_as_killed_everywhere(place):
+    with pytest.raises(KeyboardInterrupt):
+        interrupting()
+
+    (run,) = Client().list_pipeline_runs()
+    assert_told_everywhere(place, run.steps["interrupt"], run, "killed")
+
+
+def test_a_step_that_was_killed_is_told_as_crashed_everywhere_with_what_it_logged(place):
+    place.configure(start_timeout=0.1)  # it is killed while its trackers start
+    done = run_program(place.root, KILLED)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    place.configure()
+    sync_all(find_project(), patience=60.0)
+
+    (run,) = Client().list_pipeline_runs()
+    assert_told_everywhere(place, run.steps["die"], run, "crashed")
+    for name in FLAVORS:
+        points = [(m.step, m.value) for m in stored(run.steps["die"].id, name).metrics["loss"]]
+        assert points == [(3, 0.5)], name
+
+
+def run_program(folder, text):
+    """Run a program that may import what tests share."""
+    paths = os.pathsep.join([*sys.path, str(ROOT / "tests/plugins"), str(ROOT / "tests/servers")])
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.mark.parametrize("name", FLAVORS)
-def test_native_and_portable_calls_give_the_same_metric(place, name):
-    with start_run("a", experiment_tracker=name) as run:
-        run.log_metric("portable", 1.0)
-        FLAVORS[name].log()
+def test_native_and_portable_calls_give_the_same_metrics(place, name):
+    points = [(number, number / 4) for number in range(10)]
+    with start_run("portable", experiment_tracker=name) as portable:
+        for number, value in points:
+            portable.log_metric("loss", value, step=number)
+    with start_run("native", experiment_tracker=name) as native:
+        for number, value in points:
+            FLAVORS[name].log("loss", value, number)
 
-    found = stored(run.id, name)
-    assert found.values("native") == found.values("portable") == [1.0]
+    for run in (portable, native):
+        found = stored(run.id, name).metrics["loss"]
+        assert [(m.step, m.value) for m in found] == points, run.name
+
+
+@pytest.mark.parametrize("name", FLAVORS)
+def test_a_check_deletes_its_run(place, name):
+    came = Client().check_experiment_tracker(name, patience=60.0)
+
+    assert came.is_working, came.problem
+    last = came.stages[-1]
+    assert (last.stage, last.status) == ("delete", "done")
 
 
 @pytest.mark.parametrize("name", FLAVORS)
@@ -249,7 +205,7 @@ def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name)
         for index in range(number):
             with suppress(ValueError), start_run("a", experiment_tracker=name) as run:
                 run.log_metric("portable", index)
-                flavor.log()
+                flavor.log("native", 1.0, index)
                 if index % 2:
                     raise ValueError("odd")
 
@@ -265,6 +221,131 @@ def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name)
     assert descriptors() < count + 10  # a pool of connections may have grown; nothing at each step
     changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
     assert changed == {}
+
+
+WATCHED = """
+from contextlib import nullcontext
+from trackyard import hookimpl
+from {module} import {name} as Base
+
+seen = {{}}
+
+class Watched(Base):
+    \"\"\"It shows its fields, and sends nothing.\"\"\"
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        seen[run.step] = self
+
+    @hookimpl
+    def tracker_url(self): ...
+
+    @hookimpl
+    def tracker_log(self): ...
+
+    @hookimpl
+    def tracker_end_run(self): ...
+
+    @hookimpl
+    def tracker_sync_run(self): ...
+
+    @hookimpl
+    def tracker_activate_run(self):
+        return nullcontext()
+"""
+# What a step sets, by the field's name, where its type does not say what it takes.
+CHOSEN = {
+    "mode": "online",
+    "run_id_strategy": "reuse_on_retry",
+    "server_url": "http://127.0.0.1:9",
+    "tracking_uri": "http://127.0.0.1:9",
+    "settings": {"console": "off"},
+    "nested": False,
+    "tracking_insecure_tls": True,
+    "ui_port": 7007,
+}
+
+
+@pytest.mark.parametrize("name", FLAVORS)
+def test_settings_of_a_step_reach_every_field_and_tags_are_merged(place, name, monkeypatch):
+    monkeypatch.setenv("OF_THE_STEP", "the step's secret")
+    flavor = load_flavor(name)
+    text = WATCHED.format(module=flavor.__module__, name=flavor.__name__)
+    (place.root / "watched.py").write_text(text)
+    monkeypatch.syspath_prepend(place.root)
+    monkeypatch.delitem(sys.modules, "watched", raising=False)
+    takes_words = "list" in str(attrs.fields(flavor).tags.type)
+    always, once = (["always"], ["once"]) if takes_words else ({"a": "always"}, {"b": "once"})
+    table = {"flavor": "watched:Watched", "tags": always}
+    (place.root / "trackyard.toml").write_text(to_toml({name: table}))
+    given = {"tags": once}
+    for field in (f for f in attrs.fields(flavor) if f.init and f.name != "tags"):
+        of_its_type = "env:OF_THE_STEP" if "Secret" in str(field.type) else "of/the-step"
+        given[field.name] = CHOSEN.get(field.name, of_its_type)
+
+    @step(experiment_tracker=name, settings={name: given})
+    def set_up(): ...
+
+    @step(experiment_tracker=name)
+    def left_alone(): ...
+
+    @pipeline
+    def setting():
+        set_up()
+        left_alone()
+
+    setting()
+    seen = sys.modules["watched"].seen
+    found, other = seen["set_up"], seen["left_alone"]
+    for key, value in given.items():
+        reached = getattr(found, key)
+        if isinstance(reached, Secret):
+            assert reached.reveal() == "the step's secret", key
+        elif isinstance(reached, Path):
+            assert reached == place.root / value, key
+        elif key != "tags":
+            assert reached == value, key
+        assert reached != getattr(other, key), key
+    assert found.tags == (always + once if takes_words else {**always, **once})
+    assert other.tags == always
+
+
+@pytest.mark.parametrize("name", ["wandb", "comet", "neptune"])
+def test_a_server_that_says_nothing_is_waited_for_a_second(place, name, monkeypatch, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+        monkeypatch.setenv("NEPTUNE_API_TOKEN", neptune_token(url))
+        fields = {
+            "wandb": {"base_url": url, "entity": "acme"},
+            "comet": {"url": url, "workspace": "acme"},
+            "neptune": {"project": NeptuneServer.PROJECT},
+        }
+        table = {"flavor": name, "start_timeout": 60.0, "flush_timeout": 60.0, **fields[name]}
+        (place.root / "trackyard.toml").write_text(to_toml({name: table}))
+        waited = []
+        thread = threading.Thread(target=time_of_connection, args=(listening, waited))
+        thread.start()
+        for _ in range(2):
+            with start_run("a", experiment_tracker=name) as run:
+                run.log_metric("loss", 1.0)
+        thread.join(30)
+
+    assert 0.5 < waited[0] < 5  # and no SDK's minutes
+    lines = [r.getMessage() for r in caplog.records if r.name == "trackyard"]
+    assert len(lines) == 1
+    assert re.search(rf"{url} does not answer; .* upload: trackyard sync$", lines[0])
+    assert stored(run.id, name).values("loss") == [1.0]
+
+
+def time_of_connection(listening, waited):
+    """Take a connection, say nothing, and note when the other side has had enough."""
+    connection, _ = listening.accept()
+    begun = time.monotonic()
+    with connection:
+        while connection.recv(65536):
+            pass
+    waited.append(time.monotonic() - begun)
 
 
 NOWHERE = "http://nowhere.invalid"
@@ -290,7 +371,7 @@ def test_a_look_up_of_a_name_that_hangs_holds_no_step(place, name, options, monk
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setenv("NEPTUNE_API_TOKEN", neptune_token(NOWHERE))
     table = {"flavor": name, "start_timeout": 60.0, "flush_timeout": 60.0, **options}
-    (place / "trackyard.toml").write_text(to_toml({name: table}), encoding="utf-8")
+    (place.root / "trackyard.toml").write_text(to_toml({name: table}), encoding="utf-8")
 
     begun = time.monotonic()
     with start_run("a", experiment_tracker=name) as run:
@@ -339,3 +420,17 @@ def test_table_of_what_flavors_hold_is_as_their_classes_declare_it():
 
     assert page.written(text) == text
     assert all(f"`{name}`" in text for name in FLAVORS)
+
+
+@pytest.mark.parametrize("name", FLAVORS)
+def test_page_of_a_flavor_has_everything_that_a_user_looks_for(name):
+    text = (ROOT / f"docs/flavors/{name}.md").read_text(encoding="utf-8")
+
+    parts = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+    wanted = ["Install", "Configure", "Fields", "Log", "What failure looks like", "Limits"]
+    assert [part for part in parts if part in wanted] == wanted
+    assert {"Offline", "When the server is away"} & set(parts)
+    assert re.search(r"^Use (it|this flavor) ", text, re.MULTILINE)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert re.search(r"# native\b", code)
+    assert re.search(r"# portable\b", code)
