@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import attrs
 import pytest
 from all_flavors import FLAVORS, neptune_token, stored
+from left_behind import assert_left_as_it_was
 from neptune_server import NeptuneServer
 
 from trackyard import (
@@ -173,6 +174,41 @@ def run_program(folder, text):
     )
 
 
+BESIDE_COMET = """
+import sys
+{before}
+from trackyard import start_run
+
+with start_run("a", experiment_tracker=["comet", "mlflow"]) as run:
+    import comet_ml
+    import mlflow
+
+    own = comet_ml.get_global_experiment()
+    with mlflow.start_run():
+        mlflow.log_metric("mlflow", 1.0, step=1)
+    assert comet_ml.get_global_experiment() is own
+    own.log_metric("comet", 1.0, step=1)
+    sentry = sys.modules.get("sentry_sdk")
+    print(run.id, sentry is not None and sentry.is_initialized())
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import comet_ml"])
+def test_comet_logs_nothing_of_other_sdks(place, before):
+    others = set(place.comet.experiments)
+    done = run_program(place.root, BESIDE_COMET.format(before=before))
+
+    assert done.returncode == 0, done.stderr
+    run_id, has_sentry = done.stdout.split()
+    if not before:  # how it is imported is the user's own affair
+        assert has_sentry == "False"
+        assert "COMET" not in done.stderr
+    assert set(place.comet.experiments) - others == {run_id}
+    found = place.comet.experiments[run_id]
+    assert {point["metricName"] for point in found.metrics} == {"comet"}
+    assert stored(run_id, "mlflow").values("mlflow") == [1.0]
+
+
 @pytest.mark.parametrize("name", FLAVORS)
 def test_native_and_portable_calls_give_the_same_metrics(place, name):
     points = [(number, number / 4) for number in range(10)]
@@ -211,16 +247,7 @@ def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        run_steps(2)  # the SDK's import, and what is made once, is not judged
-        wait_until(lambda: not [t for t in threading.enumerate() if "trackyard" in t.name])
-        before, count = process_state(flavor), descriptors()
-        run_steps(20)
-        wait_until(lambda: process_state(flavor) == before and descriptors() < count + 10)
-
-    after = process_state(flavor)
-    assert descriptors() < count + 10  # a pool of connections may have grown; nothing at each step
-    changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
-    assert changed == {}
+        assert_left_as_it_was(run_steps, flavor.active, spare_descriptors=9)
 
 
 WATCHED = """
@@ -382,36 +409,6 @@ def test_a_look_up_of_a_name_that_hangs_holds_no_step(place, name, options, monk
     assert seconds < 30
     assert f"{NOWHERE} does not answer; runs are kept offline now" in caplog.text
     assert stored(run.id, name).values("loss") == [1.0]
-
-
-def wait_until(holds):
-    """Wait for threads and connections that end by themselves."""
-    end = time.monotonic() + 30
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.05)
-
-
-def process_state(flavor):
-    """Give what belongs to the process, and hence to the user."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-    return {
-        "environment": environment,
-        "working directory": Path.cwd(),
-        "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
-        "output": (sys.stdout, sys.stderr),
-        "signals": {each: signal.getsignal(each) for each in signal.valid_signals()},
-        "threads": sorted(thread.name for thread in threading.enumerate() if is_new(thread)),
-        "active run": flavor.active(),
-    }
-
-
-def descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def is_new(thread):
-    """Tell whether a thread is none of the test's own servers."""
-    return "process_request_thread" not in thread.name
 
 
 def test_table_of_what_flavors_hold_is_as_their_classes_declare_it():

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import sys
-import threading
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
+from left_behind import assert_left_as_it_was
 
 from trackyard import (
     Artifact,
@@ -65,10 +61,13 @@ def test_a_run_that_does_not_finish_is_crashed(online, error, status):
     assert "no good" in online.only.error
 
 
-def test_settings_of_a_step_are_laid_over_and_tags_joined(project, server):
-    project.configure(url=server.url, tags=["always"])
+def test_settings_of_a_step_are_laid_over_and_tags_joined(project, server, monkeypatch):
+    monkeypatch.setenv("COMET_API_KEY", "another server's")
+    monkeypatch.setenv("OWN_KEY", server.API_KEY)
+    project.configure(url="http://127.0.0.1:9", mode="offline", tags=["always"])
 
-    with start_run("a", settings={"team": {"tags": ["once"], "project": "p", "workspace": "w"}}):
+    own = {"url": server.url, "mode": "online", "api_key": "env:OWN_KEY", "tags": ["once"]}
+    with start_run("a", settings={"team": {**own, "project": "p", "workspace": "w"}}):
         pass
 
     assert (server.only.project, server.only.workspace) == ("p", "w")
@@ -263,16 +262,6 @@ def test_several_runs_at_once_are_all_whole(offline):
 def test_twenty_steps_leave_the_process_as_it_was(offline):
     import comet_ml
 
-    def state():
-        environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-        names = sorted(thread.name for thread in threading.enumerate())
-        handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-        process = (Path.cwd(), environment, sys.excepthook, names, sys.stdout, handlers)
-        return process, comet_ml.get_global_experiment(), logging.getLogger("comet_ml").level
-
-    def descriptors():
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     def steps(number):
         for index in range(number):
             try:
@@ -284,19 +273,10 @@ def test_twenty_steps_leave_the_process_as_it_was(offline):
             except ValueError:
                 pass
 
-    def settled(before):
-        end = time.monotonic() + 10
-        while state() != before and time.monotonic() < end:
-            time.sleep(0.05)
-        return state()
+    def active():
+        return comet_ml.get_global_experiment(), logging.getLogger("comet_ml").level
 
-    before = state()
-    steps(2)
-    assert settled(before) == before
-    count = descriptors()
-    steps(20)
-    assert settled(before) == before
-    assert descriptors() <= count
+    assert_left_as_it_was(steps, active)
     assert len(offline.archives()) == 22
     for path in offline.archives():
         with zipfile.ZipFile(path) as archive:

@@ -57,6 +57,18 @@ def test_an_offline_run_is_in_neptunes_own_folder_when_a_batch_is_delivered(proj
     assert int((folder / "last_put_version").read_text()) == len(operations)
 
 
+def test_settings_of_a_step_are_laid_over_and_tags_joined(project, server, monkeypatch):
+    monkeypatch.delenv("NEPTUNE_API_TOKEN")
+    monkeypatch.setenv("OWN_TOKEN", server.token)
+    project.configure(mode="offline", project="acme/none", tags=["always"])
+    own = {"mode": "online", "project": server.PROJECT, "api_token": "env:OWN_TOKEN"}
+    with start_run("a", settings={"team": {**own, "tags": ["once"]}}) as run:
+        pass
+
+    assert server.only.fields["trackyard/run_id"] == run.id
+    assert sorted(server.only.fields["sys/tags"]) == ["always", "once"]
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "failed"), (KeyboardInterrupt, "killed")]
 )

@@ -51,6 +51,19 @@ def test_a_step_is_a_run_with_a_url_that_names_it(board):
     assert config["trackyard.status"] == config["tags"]["trackyard.status"] == "finished"
 
 
+def test_settings_of_a_step_are_laid_over_and_tags_joined(board, tmp_path):
+    board.configure(tags={"team": "fraud"}, ui_port=7007, project="one")
+    own = {"folder": str(tmp_path / "elsewhere"), "project": "other", "ui_port": 7008}
+    with start_run("a", settings={"board": {**own, "tags": {"stage": "draft"}}}) as run:
+        pass
+
+    assert run.url == f"http://127.0.0.1:7008/run?project=other&selected_run_id={run.id}"
+    assert not board.folder.exists()
+    board.folder = tmp_path / "elsewhere"
+    tags = board.config(run.id, "other")["tags"]
+    assert (tags["team"], tags["stage"]) == ("fraud", "draft")
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "failed"), (KeyboardInterrupt, "killed")]
 )
@@ -240,6 +253,18 @@ def test_a_run_on_a_server_has_everything(server, on_server, board):
     (first, *_) = [r for r in read if isinstance(r, Metric)]
     assert (first.key, first.step) == ("loss", 3)
     assert first.timestamp > 1.7e18  # the original time, though the server keeps another
+
+
+def test_settings_of_a_step_say_which_server(server, on_server, board, monkeypatch):
+    board.configure(server_url="http://127.0.0.1:9", token="env:NONE", tags={"team": "fraud"})
+    monkeypatch.setenv("NONE", "wrong")
+    own = {"server_url": server.url, "token": "env:SERVER_TOKEN", "tags": {"stage": "draft"}}
+    with start_run("a", settings={"board": own}) as run:
+        run.log_metric("loss", 0.5, step=3)
+
+    assert on_server.values(run.id, "loss") == [(3, 0.5)]
+    tags = on_server.config(run.id)["tags"]
+    assert (tags["team"], tags["stage"]) == ("fraud", "draft")
 
 
 def test_a_deleted_run_is_gone_and_no_other(board, server):

@@ -55,6 +55,21 @@ def test_a_run_that_raised_has_failed(online):
     assert online.only.config["trackyard"]["failure"] == "ValueError: no good"
 
 
+def test_settings_of_a_step_say_which_server_and_how(project, server, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "another server's")
+    monkeypatch.setenv("OWN_KEY", server.API_KEY)
+    project.configure(base_url="http://127.0.0.1:9", mode="offline", tags=["always"])
+    own = {"base_url": server.url, "mode": "online", "api_key": "env:OWN_KEY", "tags": ["once"]}
+    names = {"project": "p", "group": "g", "job_type": "eval"}
+    with start_run("a", settings={"team": {**own, **names, "settings": {"run_notes": "hello"}}}):
+        assert wandb.run.notes == "hello"
+
+    found = server.only
+    assert (found.project, found.group, found.job_type) == ("p", "g", "eval")
+    assert found.tags == ["always", "once"]
+    assert found.state == "finished"
+
+
 def test_a_server_that_fails_now_and_then_has_each_point_once(project, online):
     online.fault("status", "upsertBucket", times=1, status=429, headers={"Retry-After": "1"})
     online.fault("drop", "file_stream", times=1)
