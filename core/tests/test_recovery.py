@@ -14,6 +14,7 @@ from recorder import Recorder
 from shared_recorder import SharedRecorder
 
 from trackyard import Client, pipeline, start_run, step
+from trackyard.autopsy import find_or_write_end
 from trackyard.config import find_project
 from trackyard.drivers import find_dead_drivers
 from trackyard.pending import pending_folders
@@ -104,6 +105,42 @@ def test_a_live_run_is_left_alone(project):
 
     assert project.hooks() == ["start", "log", "end"]
     assert pending_folders(find_project().home) == []
+
+
+STOPPED = """
+import time
+from trackyard import start_run
+with start_run("stopped") as run:
+    run.log_metric("loss", 1)
+    print("ready", flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_process_that_is_stopped_is_not_taken_for_dead(project, isolation):
+    project.add_tracker("local", Recorder, isolation=isolation)
+    environment = {**project.environment(), "TRACKYARD_WATCHDOG": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdin=-1, stdout=-1, env=environment, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        wait_until(lambda: project.calls("log"))
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        sync_all(find_project(), patience=1)
+        Client()
+        assert project.trackyard("sync").stdout.split("\t")[2] == "running"
+        (folder,) = (find_project().home / "runs").iterdir()
+        assert find_or_write_end(folder) is None
+        assert project.hooks() == ["start", "log"]
+
+        os.kill(process.pid, signal.SIGCONT)
+        process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+    assert project.hooks() == ["start", "log", "end"]
+    sync_all(find_project(), patience=1)
+    assert project.hooks() == ["start", "log", "end"]  # a final status is written once
 
 
 def test_eight_recoveries_at_once_write_one_end(project):

@@ -9,6 +9,7 @@ import time
 import pytest
 from evidence import wait_until
 
+from trackyard import Client
 from trackyard.recovery import sync_all
 
 PROGRAM = """
@@ -94,6 +95,116 @@ def test_p11_control_c_twice_while_the_end_is_waited_for(faults, isolation):
     assert time.monotonic() - begun < 5  # of the 10 s that `flush_timeout` allows
     (end,) = [entry for entry in faults.journal() if entry.kind == "end"]
     assert end.data.status == "killed"
+
+
+def ends_of(faults):
+    return [entry.data.status for entry in faults.journal() if entry.kind == "end"]
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_p11_control_c_twice_while_the_step_tidies_up(faults, isolation):
+    faults.add_tracker(isolation=isolation)
+    process = faults.start(PROGRAM.format(wait=TIDYING), TRACKYARD_WATCHDOG="1")
+    for said in ("ready\n", "waiting\n"):
+        assert process.stdout.readline() == said
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "tidying\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert process.returncode == -signal.SIGINT
+    wait_until(lambda: faults.statuses() == ["killed"])
+    assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_p11_what_is_left_after_the_second_control_c_the_watchdog_delivers(faults, isolation):
+    # The first call hangs: in the step's process until that dies, in a process until its alarm.
+    faults.add_tracker(
+        flavor="misbehaving:Misbehaving",
+        hook="log",
+        way="sleep",
+        times=1,
+        isolation=isolation,
+        hook_timeout=3,
+    )
+    process = faults.start(PROGRAM.format(wait=SLEEP), TRACKYARD_WATCHDOG="1")
+    process.stdout.readline()
+    wait_until((faults.root / "backends/local/harm-log").exists)
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: ends_of(faults))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    took = wait_until(lambda: faults.statuses() == ["killed"])
+
+    assert took < 10 + 5  # of which the alarm takes 6; and what a busy machine takes
+    assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
+    assert faults.rows("select failure from runs") == [("KeyboardInterrupt: ",)]
+
+
+PIPELINE = """
+import time
+from trackyard import log_metric, pipeline, step
+
+@step(experiment_tracker="local")
+def train():
+    log_metric("loss", 0.5)
+    print("ready", flush=True)
+    {wait}
+
+@pipeline
+def training():
+    train()
+
+training()
+"""
+
+
+def test_p11_control_c_twice_in_a_pipeline(faults):
+    faults.add_tracker()
+    process = faults.start(PIPELINE.format(wait=TIDYING), TRACKYARD_WATCHDOG="1")
+    for said in ("ready\n", "waiting\n"):
+        assert process.stdout.readline() == said
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "tidying\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    wait_until(lambda: faults.statuses() == ["killed"])
+    (run,) = Client().list_pipeline_runs()
+
+    assert (faults.ends(), faults.values("loss")) == ([1], [0.5])
+    assert (run.status, run.steps["train"].status) == ("killed", "killed")
+
+
+# The failure's traceback is made of source that takes long to read.
+SLOW = """class Slow:
+        is_slow = True
+        def get_source(self, name):
+            if Slow.is_slow:
+                Slow.is_slow = False
+                print("formatting", flush=True)
+                time.sleep(60)
+    names = {"time": time, "__name__": "slow", "__loader__": Slow()}
+    code = "print('waiting', flush=True); time.sleep(60)"
+    exec(compile(code, "slow.py", "exec"), names)"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, PIPELINE], ids=["block", "pipeline"])
+def test_p11_control_c_twice_before_the_end_is_written(faults, program):
+    faults.add_tracker()
+    process = faults.start(program.format(wait=SLOW), TRACKYARD_WATCHDOG="1")
+    for said in ("ready\n", "waiting\n"):
+        assert process.stdout.readline() == said
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "formatting\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    wait_until(lambda: faults.statuses() == ["killed"])
+
+    assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
+    if program is PIPELINE:
+        wait_until(lambda: Client().list_pipeline_runs()[0].status == "killed")
 
 
 def test_p12_a_handler_that_logs_while_the_step_logs(faults):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ def tracked_block(group: RunGroup, run: Run, trackers: list[Tracker]) -> Iterato
             with termination_as_exit(group.note_signal), activated(tracked) as active:
                 yield active
         except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                group.note_signal(signal.SIGINT)  # a second one may come before the run has ended
             group.finish(tracked, failure_of(error, group.redactor))
             raise
         group.finish(tracked, None)

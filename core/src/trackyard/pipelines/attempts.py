@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -65,6 +66,8 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
             result = _call(attempt.function, arguments)
         outputs = _save(attempt, result, artifacts)
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            tracked.note_signal(signal.SIGINT)  # a second one may come before the run has ended
         failure = failure_of(error, tracked.redactor)
         return Outcome({}, tracked.last_metrics, failure, error)
     return Outcome(outputs, tracked.last_metrics)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from threading import Event, RLock
@@ -110,7 +111,7 @@ class PipelineRunner:
             with termination_as_exit(self._note_signal):
                 self._run_all()
         except BaseException as error:  # Ctrl-C and sys.exit() end the whole run
-            self._note(error, failure_of(error, self._group.redactor))
+            self._note(error, self._failure_of(error))
         finally:
             self._end()
         if self._error is not None:
@@ -291,14 +292,12 @@ class PipelineRunner:
             if self._stopping.is_set():
                 return Failure("killed", "Cancelled", "the pipeline run was stopped")
             return Failure("crashed", "Crashed", str(error))
+        if isinstance(error, KeyboardInterrupt):  # before a second one comes
+            self._note_signal(signal.SIGINT)
         return failure_of(error, self._group.redactor)
 
     def _end_attempt(
-        self,
-        node: Node,
-        run: Run,
-        tracked: TrackedRun | None,
-        outcome: Outcome,
+        self, node: Node, run: Run, tracked: TrackedRun | None, outcome: Outcome
     ) -> Exception | None:
         error, failure = outcome.error, outcome.failure
         if tracked is not None:
