@@ -1,0 +1,22 @@
+"""Do the recipes for Prefect and Dagster track the steps that these engines run?"""
+
+from __future__ import annotations
+
+from recipes import Recipe
+
+
+def test_prefect_flow_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
+    recipe = Recipe(tmp_path, prefect_and_dagster)
+    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+    recipe.run("python", "prefect_flow.py", **home)
+
+    recipe.check()
+
+
+def test_dagster_job_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
+    recipe = Recipe(tmp_path, prefect_and_dagster)
+
+    recipe.run("python", "-c", "import jobs; assert jobs.training.execute_in_process().success")
+
+    recipe.check()
