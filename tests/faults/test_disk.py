@@ -13,6 +13,7 @@ import pytest
 
 from trackyard import start_run
 from trackyard.journal.reader import is_alive
+from trackyard.recovery import sync_all
 
 END_KINDS = ["end"]
 
@@ -203,6 +204,44 @@ def test_d4_the_runs_folder_is_deleted_meanwhile(faults):
 
     assert kept == list(range(3000 - len(kept), 3000))
     assert [entry.kind for entry in faults.journal(folder)][-1:] == END_KINDS
+
+
+@pytest.mark.parametrize("deleted", ["run", "runs", "home"])
+def test_d4_what_was_written_after_the_deletion_is_delivered_and_the_rest_is_counted(
+    faults, deleted, caplog
+):
+    settings = {"start_timeout": 0.2, "flush_timeout": 0.2}
+    backend = faults.add_tracker(isolation="thread", **settings)
+    (backend / "down").touch()
+    with start_run("deleted") as run:
+        run.log_metric("loss", 1)
+        folder = faults.home / "runs" / run.id
+        shutil.rmtree({"run": folder, "runs": folder.parent, "home": faults.home}[deleted])
+        for number in range(2, 3000):
+            run.log_metric("loss", number)
+    kept = faults.journaled("loss")
+    lost = 2999 - len(kept)
+
+    assert lost > 0
+    assert f"has not taken {len(kept)} record(s) and the end of 1 run(s)" in caplog.messages[-1]
+    assert caplog.messages[-1].endswith(f"trackyard sync; {lost} log call(s) are lost")
+    (backend / "down").unlink()
+    sync_all(faults.project, patience=10)
+    assert faults.values("loss") == kept
+    assert faults.statuses() == ["finished"]
+
+
+def test_d4_no_later_sync_is_promised_where_nothing_can_be_written_again(faults, caplog):
+    backend = faults.add_tracker(isolation="thread", start_timeout=0.2, flush_timeout=0.2)
+    (backend / "down").touch()
+    with start_run("deleted") as run:
+        run.log_metric("loss", 1)
+        shutil.rmtree(faults.home)
+        faults.home.touch()  # a file in the place of the folder
+        run.log_metric("loss", 2)
+
+    assert "what it lacks is lost, since the run's folder was deleted" in caplog.messages[-1]
+    assert "trackyard sync" not in caplog.messages[-1]
 
 
 def test_d5_a_file_system_without_locks(faults, monkeypatch):

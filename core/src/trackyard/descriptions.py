@@ -86,6 +86,11 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
         logger.warning("%s cannot be written: %s", folder / _FILE, error.strerror)
 
 
+def is_described(folder: Path) -> bool:
+    """Tell whether a run's description is there, without which no other process can deliver it."""
+    return (folder / _FILE).exists()
+
+
 def load_description(folder: Path) -> RunDescription | None:
     """Read a run's description; None where there is none, or none that can be read.
 

@@ -16,7 +16,7 @@ from trackyard.delivery.budgets import Budget
 from trackyard.delivery.remote import worker_process
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import folder_name, is_portable
+from trackyard.descriptions import folder_name, is_described, is_portable
 from trackyard.errors import RequiredTrackerError
 from trackyard.guarding import watch_over
 from trackyard.journal.durability import load_journal_options
@@ -36,6 +36,9 @@ logger = logging.getLogger("trackyard")
 
 # What a file system must have left for a run to be kept there.
 _LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
+# What becomes of the rest, in the closing line.
+_LATER = "it is tried again in the background, or type: trackyard sync"
+_NEVER = "what it lacks is lost, since the run's folder was deleted and cannot be made again"
 
 
 class RunGroup:
@@ -154,7 +157,8 @@ class RunGroup:
             if all(delivery.ended.is_set() for delivery in tracked.deliveries.values()):
                 mark_as_complete(tracked.folder)
         reports = tuple(report for tracked in runs for report in tracked.reports())
-        _say_what_is_left(reports)
+        is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
+        _say_what_is_left(reports, _LATER if is_kept else _NEVER)
         return reports
 
     def _new_run(self, run: Run) -> TrackedRun:
@@ -261,7 +265,7 @@ def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
     return [t for t in trackers if t.options.rank == "all" or process_rank() == 0]
 
 
-def _say_what_is_left(reports: Iterable[TrackerReport]) -> None:
+def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:
     """Say in one line per tracker what it does not have, and nothing where it has everything."""
     by_tracker: dict[str, list[TrackerReport]] = {}
     for report in reports:
@@ -272,12 +276,13 @@ def _say_what_is_left(reports: Iterable[TrackerReport]) -> None:
         if left:
             problem = next((report.problem for report in left if report.problem), "out of time")
             logger.warning(
-                "experiment tracker %r has not taken %d record(s) and the end of %d run(s): %s; "
-                "it is tried again in the background, or type: trackyard sync%s",
+                "experiment tracker %r has not taken %d record(s) and the end of %d run(s): "
+                "%s; %s%s",
                 name,
                 sum(report.pending for report in left),
                 len(left),
                 problem,
+                what_now,
                 f"; {gone}" if gone else "",
             )
         elif gone:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from trackyard.delivery.breaker import rest_of
-from trackyard.descriptions import TrackerDescription, folder_name, save_description
+from trackyard.descriptions import TrackerDescription, folder_name, is_described, save_description
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
 from trackyard.interruption import Terminated
@@ -223,8 +223,17 @@ class TrackedRun:
         if self.deliveries or has_entries:
             self.journal.append_end(Entry("end", time.time_ns(), None, failure))
         self.journal.close()
+        if self.deliveries and not is_described(self.folder):
+            self._describe_again()
         for delivery in self.deliveries.values():
             delivery.hurry()
+
+    def _describe_again(self) -> None:
+        """Write anew what another process needs to deliver the rest: the folder was deleted."""
+        for tracker in self._described:
+            _private_folder(self.folder / tracker.folder)
+        save_description(self.folder, self.run, self._described)
+        mark_as_pending(self.folder)
 
     def reports(self) -> tuple[TrackerReport, ...]:
         """Say how the run stands on each tracker."""
