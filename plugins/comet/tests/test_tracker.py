@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import zipfile
+from contextlib import suppress
 
 import pytest
 from left_behind import assert_left_as_it_was
@@ -144,6 +145,30 @@ def test_an_offline_run_that_failed_says_so_in_the_archive_and_after_sync(projec
     assert project.sync().returncode == 0
     assert server.only.state == "crashed"
     assert server.only.others["trackyard.status"] == "failed"
+
+
+def test_comets_own_upload_takes_the_archive_and_ours_adds_nothing_to_it(project, server):
+    project.configure(mode="offline", url=server.url, workspace="acme", project="fraud")
+    with suppress(ValueError), start_run("bad", tags={"team": "a"}) as run:
+        run.log_metric("loss", 0.5, step=1)
+        run.log_metric("loss", float("nan"), step=2)
+        run.log_param("rate", 0.1)
+        run.log_text("hello", "deep/hello.txt")
+        raise ValueError("no good")
+
+    (archive,) = project.archives()
+    command = ["-m", "comet_ml.scripts.comet_upload", "--force-upload", str(archive)]
+    done = project.run(*command, COMET_URL_OVERRIDE=f"{server.url}/clientlib/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for _ in range(2):
+        found = server.only
+        assert found.values("loss") == [(1, 0.5), (2, "NaN")]
+        assert found.params["rate"] == 0.1
+        assert (found.others["team"], found.others["trackyard.status"]) == ("a", "failed")
+        assert [file["content"] for file in found.files.values()] == [b"hello"]
+        synced = project.sync()
+        assert synced.returncode == 0, synced.stdout + synced.stderr
+    assert found.state == "crashed"
 
 
 NATIVE = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -228,6 +229,38 @@ def test_a_call_is_made_again_after_a_moment_of_trouble(mlflow_project, mlflow_s
     client = mlflow_project.client(mlflow_server.url)
     history = client.get_metric_history(found.info.run_id, "loss")
     assert [metric.step for metric in history] == list(range(100))
+
+
+KILLED = """
+import os, signal
+import mlflow
+from trackyard import start_run
+
+with start_run("killed", experiment="killed") as run:
+    run.log_metric("portable", 1, step=3)
+    mlflow.log_metric("native", 2, step=4)
+    mlflow.log_text("hello", "hello.txt")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_step_that_is_killed_while_the_server_is_away_is_there_later(
+    mlflow_project, mlflow_server, door
+):
+    """Also what native calls wrote into the run's folder meanwhile."""
+    is_away = [True]
+    url = door(refuse=lambda *_: 503 if is_away else None).url
+    configure(mlflow_project, f'tracking_uri = "{url}"', "start_timeout = 0.5")
+    done = subprocess.run([sys.executable, "-c", KILLED], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    is_away.clear()
+    synced = subprocess.run([sys.executable, "-m", "trackyard", "sync"], check=False, timeout=120)
+    assert synced.returncode == 0
+
+    found = mlflow_project.run("killed", mlflow_server.url)
+    assert (found.info.status, found.data.tags["trackyard.status"]) == ("FAILED", "crashed")
+    assert found.data.metrics == {"portable": 1, "native": 2}
+    assert mlflow_project.artifact(found, "hello.txt", mlflow_server.url) == b"hello"
 
 
 @pytest.mark.parametrize(
