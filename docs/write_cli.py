@@ -30,6 +30,8 @@ On a terminal there are tables, in a pipe lines with tabs between the cells and 
 `--json` writes what [its own page](json.md) says.
 The exit code is 0, 1 where something failed, or 2 where the command was typed wrongly.
 Errors go to stderr and say what to type.
+Ctrl-C ends a command without a word and with exit code 130.
+`ui` and `sync --watch`, which run until Ctrl-C, end with 0 then.
 
 This page is written by `docs/write_cli.py`.
 """

@@ -15,7 +15,9 @@ PAGE = Path(__file__).parent / "reference" / "json.md"
 HEAD = """\
 # What `--json` gives
 
-Each command that takes `--json` writes one document to stdout: an object, or a list of objects.
+Every command takes `--json` and writes one document to stdout: an object, or a list of objects.
+But `exec` writes it on one line, the last of stderr: stdout belongs to the command that it runs.
+`sync --watch` writes a list on one line whenever something has changed.
 Keys may be added, never renamed or removed, until the next major version.
 Numbers that JSON does not have (NaN, infinities) are null, and times are ISO 8601 in UTC.
 What is not known is null or an empty text.
@@ -28,6 +30,13 @@ _HEADS = "| key | what it says |\n|---|---|\n"
 _TRACKER = "trackyard.components:TrackerView"
 _STACK = "trackyard.components:StackView"
 _DELETED = {"name": "Its name", "is_deleted": "`true`"}
+_LOGGED = {
+    "run": "The id of the run that it was logged into",
+    "kind": "`metric`, `param`, `tag` or `artifact`",
+    "key": "Its key; of an artifact its name in the run",
+    "value": "What was logged; of an artifact the path",
+    "step": "The training step of a metric, if one was given",
+}
 
 # For each command a class (in brackets: a list of them), or its keys where no class stands behind.
 COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
@@ -107,6 +116,14 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         "steps": "For each step `name`, `id`, `status`, `attempt`, `seconds`, `error`, the last "
         "value of each of its `metrics`, and its `url`",
     },
+    "exec": {
+        "id": "The run's id",
+        "name": "Its name",
+        "exit_code": "The command's exit code, or 128 and the number of the signal that ended it",
+        "status": "How the run ended; empty where it is kept elsewhere, as on a full disk",
+        "urls": "Its address by tracker",
+    },
+    **{f"log {kind}": _LOGGED for kind in ("metric", "param", "tag", "artifact")},
     "init": {
         "file": "The file that was written",
         "experiment_trackers": "Names of the trackers in it",
@@ -121,6 +138,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
             "place": "The file and key path, or the variable",
         }
     ],
+    "completion show": {"shell": "The shell", "script": "The script to be sourced"},
     "completion install": {
         "shell": "The shell",
         "script": "The script that was written",

@@ -185,6 +185,16 @@ def test_table_in_a_pipe_is_lines_with_tabs(capsys):
     assert capsys.readouterr().out == "a?[2J\tb, c\nd?e\t\n"
 
 
+def test_table_on_a_terminal_has_no_blanks_at_the_end_of_a_line(capsys):
+    rows = [{"name": "a", "hooks": ["b"]}, {"name": "long name", "hooks": []}]
+    output.show_on_terminal(["NAME", "HOOKS"], [[r["name"], "".join(r["hooks"])] for r in rows])
+    output.show_on_terminal([], [["a", "b" * 90], ["long", "c"]])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["NAME       HOOKS", "a          b", "long name"]
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_table_as_json_holds_every_key(capsys):
     output.show_table(ROWS, COLUMNS, as_json=True, empty="nothing")
 

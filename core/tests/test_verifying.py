@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
-from filing import Filing
+from filing import Filing, HangingReader
 from recorder import Recorder
 
-from trackyard import ConfigError, start_run
+from trackyard import ConfigError, start_run, tracked_step
+from trackyard.blocks import group_id
 from trackyard.config import find_project
 from trackyard.run_folders import find_runs
-from trackyard.verifying import verify_run
+from trackyard.verifying import verify_run, verify_runs
 
 
 @pytest.fixture
@@ -168,3 +170,23 @@ def test_names_cannot_move_the_cursor(project):
 
     assert result.returncode == 1
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_tracker_that_hangs_holds_nobody_and_is_asked_once(project):
+    project.add_tracker("stuck", HangingReader, directory=str(project.root / "filed"))
+    for _ in range(2):
+        with tracked_step(pipeline="training", step="train", run="first") as run:
+            run.log_metric("loss", 1.0)
+    begun = time.monotonic()
+    done = project.trackyard("runs", "verify", run.id, "--timeout", "0.1", "--json")
+    (row,) = json.loads(done.stdout)
+
+    assert (done.returncode, row["state"]) == (1, "unreadable")
+    assert row["problem"] == (
+        f"no answer within 0.1 s; give it more time, "
+        f"type: trackyard runs verify {run.id} --timeout 0.4"
+    )
+    first, second = verify_runs(find_project(), group_id("training", "first"), timeout=0.1)
+    assert first.problem.startswith("no answer within 0.1 s")
+    assert second.problem == "not asked, since it has not answered for another run"
+    assert time.monotonic() - begun < 60

@@ -146,8 +146,15 @@ class RunsClient:
 
         delete_run(self._project, self._store_if_any, self._find(name), is_forced=is_forced)
 
-    def verify_run(self, name: str, tracker: str | None = None) -> list[Verification]:
+    def verify_run(
+        self, name: str, tracker: str | None = None, *, timeout: float = 120.0
+    ) -> list[Verification]:
         """Compare a run on its trackers, or on one, with its journal.
+
+        Args:
+            name: The run.
+            tracker: One of its trackers; all by default.
+            timeout: Seconds that a tracker may take for each run.
 
         Raises:
             RunNotFoundError: None fits.
@@ -155,7 +162,7 @@ class RunsClient:
         """
         from trackyard.verifying import verify_runs
 
-        return ShownList(verify_runs(self._project, name, tracker))
+        return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
 
     def sync(self, *, patience: float = 10.0, timeout: float | None = None) -> list[SyncRow]:
         """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.

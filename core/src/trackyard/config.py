@@ -147,12 +147,12 @@ def users_file() -> Path:
 
 def _users_layer() -> tuple[Layer, ...]:
     file = users_file()
-    return (Layer("user file", file, "", _read_toml(file)),) if file.is_file() else ()
+    return (Layer("user file", file, "", _read_toml(file)),) if os.path.lexists(file) else ()
 
 
 def _project_layer(folder: Path) -> Layer | None:
     own, shared = folder / "trackyard.toml", folder / "pyproject.toml"
-    if own.is_file():
+    if os.path.lexists(own):  # a folder of that name is a mistake to tell, not no configuration
         if _mentions_trackyard(shared, b"[tool.trackyard"):
             _say_that_it_is_ignored(shared)
         return Layer("project file", own, "", _read_toml(own))
@@ -176,7 +176,22 @@ def _say_that_it_is_ignored(pyproject: Path) -> None:
 
 
 def _home(root: Path) -> Path:
-    return (root / Path(os.environ.get("TRACKYARD_HOME") or ".trackyard").expanduser()).absolute()
+    try:
+        return (root / expanded(os.environ.get("TRACKYARD_HOME") or ".trackyard")).absolute()
+    except ConfigError as error:
+        raise ConfigError(f"TRACKYARD_HOME: {error}") from error
+
+
+def expanded(path: str | Path) -> Path:
+    """Put a user's home folder in the place of `~` and `~name`.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: there is no such home folder; write the whole path") from None
 
 
 def _section(pyproject: Path) -> Mapping[str, Any] | None:
@@ -199,5 +214,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is a link that leads nowhere") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

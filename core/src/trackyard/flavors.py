@@ -54,7 +54,7 @@ class Secret:
         if scheme == "env":
             return self._read_environment(rest)
         if scheme == "file":
-            return self._read_file(Path(rest).expanduser())
+            return self._read_file(rest)
         return self._read_keyring(*rest.partition("/")[::2])
 
     def __repr__(self) -> str:
@@ -68,10 +68,10 @@ class Secret:
             raise ConfigError(f"{self.reference}: the environment variable {name} is not set")
         return value
 
-    def _read_file(self, path: Path) -> str:
+    def _read_file(self, path: str) -> str:
         try:
-            value = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            value = Path(path).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:
             raise ConfigError(f"{self.reference}: the file cannot be read ({error})") from error
         if not value:
             raise ConfigError(f"{self.reference}: the file is empty")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
-from trackyard.config import Project, in_project
+from trackyard.config import Project, expanded, in_project
 from trackyard.errors import ConfigError, PluginError
 from trackyard.fields import fields_of
 from trackyard.flavors import Secret, capabilities_of, is_secret, secrets_of
@@ -223,8 +223,11 @@ class Trackers:
 
     def _own_texts(self, name: str) -> dict[str, str]:
         """Give the texts among a tracker's fields as they stand in the project's file."""
-        own = self._project.table.get("experiment_trackers", {}).get(name, {})
-        return {key: value for key, value in own.items() if isinstance(value, str)}
+        own: Any = self._project.table
+        for key in ("experiment_trackers", name):  # what is no table is told where it is asked for
+            own = own.get(key) if isinstance(own, Mapping) else None
+        found = own if isinstance(own, Mapping) else {}
+        return {key: value for key, value in found.items() if isinstance(value, str)}
 
     def check(self, name: str, table: Mapping[str, Any], place: str) -> None:
         """Check a tracker's options and fields; secrets need not be there yet.
@@ -330,14 +333,14 @@ def _with_absolute_paths(fields: Mapping[str, Any], flavor: type, folder: Path) 
         if is_secret(field) and isinstance(value, Secret | str):
             absolute[field.name] = _from_folder(value, folder)
         elif Path in (field.type, *get_args(field.type)) and isinstance(value, str | Path):
-            absolute[field.name] = str(folder / Path(value).expanduser())
+            absolute[field.name] = str(folder / expanded(value))
     return absolute
 
 
 def _from_folder(secret: Secret | str, folder: Path) -> str:
     reference = secret.reference if isinstance(secret, Secret) else secret
     scheme, _, rest = reference.partition(":")
-    return f"file:{folder / Path(rest).expanduser()}" if scheme == "file" and rest else reference
+    return f"file:{folder / expanded(rest)}" if scheme == "file" and rest else reference
 
 
 def _read_secrets(instance: Any, place: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from trackyard.delivery.intake import records_of
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import REPLAYED_FROM, TrackerDescription, run_for
-from trackyard.dispatch import TrackerHooks
+from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.hook_rules import implemented_hooks
 from trackyard.journal.entries import Entry
@@ -32,9 +32,10 @@ from trackyard.run_folders import find_runs, read_entries
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.tables import Shown
 from trackyard.trackers import Tracker, Trackers
+from trackyard.waiting import result_within
 
-# No reading back may take longer than this, in seconds: it is one call for a whole run.
-_DEADLINE = 600.0
+# Seconds that reading a run back may take on a tracker: it is one call for a whole run.
+TIMEOUT = 120.0
 
 VerificationState = Literal["same", "different", "unreadable"]
 
@@ -64,13 +65,18 @@ class Verification(Shown):
     problem: str = attrs.field(default="", metadata=_help("Why it could not be read"))
 
 
-def verify_runs(project: Project, name: str, tracker: str | None = None) -> list[Verification]:
+def verify_runs(
+    project: Project, name: str, tracker: str | None = None, *, timeout: float = TIMEOUT
+) -> list[Verification]:
     """Compare the runs of a name, or of a pipeline run, with their journals.
+
+    A tracker that has not answered in time is not asked again.
 
     Args:
         project: Their project.
         name: A name, an id or a prefix of an id.
         tracker: One of their trackers; those that are not on it are left out.
+        timeout: Seconds that a tracker may take for each run.
 
     Raises:
         RunNotFoundError: There is none.
@@ -78,28 +84,38 @@ def verify_runs(project: Project, name: str, tracker: str | None = None) -> list
     """
     found = find_runs(project, name)
     on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
-    return [row for run in on_it or found for row in verify_run(run, project, tracker)]
+    reading = _Reading(project, timeout)
+    return [row for run in on_it or found for row in _verify_run(run, reading, tracker)]
 
 
-def verify_run(run: PendingRun, project: Project, tracker: str | None = None) -> list[Verification]:
+def verify_run(
+    run: PendingRun, project: Project, tracker: str | None = None, *, timeout: float = TIMEOUT
+) -> list[Verification]:
     """Compare a run on its trackers, or on one of them, with its journal.
+
+    Args:
+        run: The run.
+        project: Its project.
+        tracker: One of its trackers; all by default.
+        timeout: Seconds that a tracker may take.
 
     Raises:
         ConfigError: The run is not on that tracker.
     """
+    return _verify_run(run, _Reading(project, timeout), tracker)
+
+
+def _verify_run(run: PendingRun, reading: _Reading, tracker: str | None) -> list[Verification]:
     described = {known.name: known for known in run.description.trackers}
     if tracker is not None and tracker not in described:
         hint = did_you_mean(tracker, described) or f"; it is on {listed(described)}"
         name = run.description.run.name
         raise ConfigError(f"run {name!r} is not on experiment tracker {tracker!r}{hint}")
-    trackers = Trackers(project)
     chosen = [described[tracker]] if tracker else described.values()
-    return [_verify(run, description, trackers, project) for description in chosen]
+    return [_verify(run, description, reading) for description in chosen]
 
 
-def _verify(
-    run: PendingRun, description: TrackerDescription, trackers: Trackers, project: Project
-) -> Verification:
+def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading) -> Verification:
     folder = run.folder / description.folder
     report = report_of(description.name, load_state(folder), folder)
     verification = Verification(
@@ -112,8 +128,8 @@ def _verify(
         quarantined=report.quarantined,
     )
     try:
-        tracker = trackers.build(description.name, description.table, description.place)
-        stored = _read_back(run, description, tracker, project)
+        tracker = reading.trackers.build(description.name, description.table, description.place)
+        stored = reading.read_back(run, description, tracker)
     except TrackyardError as error:
         return attrs.evolve(verification, problem=str(error))
     with tempfile.TemporaryDirectory() as long_texts:
@@ -124,20 +140,48 @@ def _verify(
     return attrs.evolve(verification, state=state, records=len(expected), differences=found)
 
 
-def _read_back(
-    run: PendingRun, description: TrackerDescription, tracker: Tracker, project: Project
-) -> list[Record]:
-    if "tracker_read_run" not in implemented_hooks(tracker.flavor):
-        raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
-    attached = run_for(run.description, description, run.folder)
-    attached = attrs.evolve(attached, attached=True, deadline=_DEADLINE)
-    hooks = TrackerHooks.of(tracker, load_plugins()[0])
-    with in_project(project):
-        outcome = hooks.read_run(attached)
-    if outcome.kind != "done":
-        raise TrackyardError(outcome.reason)
-    records: list[Record] = outcome.value
-    return records
+class _Reading:
+    """Reads runs back from trackers, and remembers which one does not answer.
+
+    Args:
+        project: The project of the runs.
+        timeout: Seconds that a tracker may take for each.
+    """
+
+    def __init__(self, project: Project, timeout: float) -> None:
+        self.trackers = Trackers(project)
+        self._project = project
+        self._timeout = timeout
+        self._silent: set[str] = set()
+
+    def read_back(
+        self, run: PendingRun, description: TrackerDescription, tracker: Tracker
+    ) -> list[Record]:
+        """Give a run's records as a tracker holds them; raises where they cannot be read."""
+        if "tracker_read_run" not in implemented_hooks(tracker.flavor):
+            raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
+        if tracker.name in self._silent:
+            raise TrackyardError("not asked, since it has not answered for another run")
+        attached = run_for(run.description, description, run.folder)
+        attached = attrs.evolve(attached, attached=True, deadline=self._timeout)
+        hooks = TrackerHooks.of(tracker, load_plugins()[0])
+
+        def read() -> Outcome:
+            with in_project(self._project):
+                return hooks.read_run(attached)
+
+        try:
+            outcome = result_within(self._timeout, read)
+        except TimeoutError:
+            self._silent.add(tracker.name)
+            again = f"trackyard runs verify {run.folder.name} --timeout {self._timeout * 4:g}"
+            raise TrackyardError(
+                f"no answer within {self._timeout:g} s; give it more time, type: {again}"
+            ) from None
+        if outcome.kind != "done":
+            raise TrackyardError(outcome.reason)
+        records: list[Record] = outcome.value
+        return records
 
 
 def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:

@@ -1,30 +1,55 @@
-"""Is the answer to a question yes within some seconds, whatever it hangs on?"""
+"""What comes of a call within some seconds, whatever it hangs on?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Thread
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def result_within(seconds: float, call: Callable[[], _T]) -> _T:
+    """Give what a call gives, or raise what it raises.
+
+    It is made on a thread, which is left behind where it hangs.
+
+    Args:
+        seconds: How long to wait.
+        call: What is called.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # it is raised where it is waited for
+            errors.append(error)
+
+    thread = Thread(target=work, name="trackyard-call", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return results[0]
 
 
 def is_true_within(seconds: float, question: Callable[[], bool]) -> bool:
     """Ask a question, and take no answer in time, or an error, for a no.
 
-    The time-outs of sockets bound neither the look-up of a name nor an answer that drips: the
-    question is asked on a thread, which is left behind where it hangs.
+    The time-outs of sockets bound neither the look-up of a name nor an answer that drips.
 
     Args:
         seconds: How long to wait.
         question: What is asked, of a server say.
     """
-    answers: list[bool] = []
-
-    def ask() -> None:
-        try:
-            answers.append(question())
-        except Exception:  # what cannot be asked is not there
-            answers.append(False)
-
-    thread = Thread(target=ask, name="trackyard-question", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answers == [True]
+    try:
+        return result_within(seconds, question)
+    except Exception:  # what cannot be asked is not there
+        return False

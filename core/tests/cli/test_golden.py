@@ -259,4 +259,4 @@ def test_exec(golden):
     ],
 )
 def test_log_outside_a_run(golden, command, arguments):
-    golden(f"log {command}", *arguments, as_json=False)
+    golden(f"log {command}", *arguments)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import click
 import golden
 import pytest
+from recorder import Recorder
 
 from trackyard.cli.main import cli
 
@@ -18,14 +20,14 @@ PAGE = runpy.run_path(str(ROOT / "docs/write_json.py"))
 COMMANDS = PAGE["COMMANDS"]
 
 
-def with_json(group, path=""):
+def leaves(group, path=""):
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
-            yield from with_json(command, f"{path}{name} ")
-        elif any("--json" in option.opts for option in command.params):
-            yield f"{path}{name}"
+            yield from leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
 
 
 def documents():
@@ -52,8 +54,50 @@ def test_page_is_as_the_classes_say():
     assert PAGE["PAGE"].read_text(encoding="utf-8") == PAGE["page"]()
 
 
-def test_every_command_with_json_is_on_the_page():
-    assert {*with_json(cli), "replay --plan"} == set(COMMANDS)
+@pytest.mark.parametrize(("name", "command"), list(leaves(cli)))
+def test_every_command_takes_json_and_is_on_the_page(name, command):
+    assert any("--json" in option.opts for option in command.params)
+    assert name in COMMANDS
+    assert f"`trackyard {name}`" in PAGE["PAGE"].read_text(encoding="utf-8")
+
+
+def test_page_has_no_command_that_is_not_there():
+    assert set(COMMANDS) - {"replay --plan"} == {name for name, _ in leaves(cli)}
+
+
+def test_exec_leaves_stdout_to_the_command_and_says_last_how_it_ended(project):
+    project.add_tracker("local", Recorder)
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    done = project.trackyard("exec", "-e", "local", "--json", "--", sys.executable, "-c", code)
+    *before, last = done.stderr.splitlines()
+    end = json.loads(last)
+
+    assert (done.returncode, done.stdout, before[-1]) == (3, "out\n", "err")
+    assert sorted(end) == sorted(PAGE["keys_of"]("exec"))
+    assert (end["status"], end["exit_code"]) == ("failed", 3)
+    assert end["urls"] == {"local": f"https://tracker.test/default/{end['id']}"}
+
+
+def test_log_says_what_was_logged_and_into_which_run(project):
+    project.configure("[stacks.default]\nexperiment_trackers = []\n")
+    script = (
+        f"set -e; t='{sys.executable} -m trackyard log'; echo hi > note.txt\n"
+        "$t metric loss 0.5 --step 2 --json; $t param rate 0.1 --json\n"
+        "$t tag stage base --json; $t artifact note.txt --json; $t tag quiet yes\n"
+    )
+    done = project.trackyard("exec", "--json", "--", "sh", "-c", script)
+    texts = re.findall(r"^\{.*?^\}", done.stdout, re.M | re.S)
+    written = [json.loads(text) for text in texts]
+
+    assert done.returncode == 0
+    assert {w.pop("run") for w in written} == {json.loads(done.stderr.splitlines()[-1])["id"]}
+    assert written == [
+        {"kind": "metric", "key": "loss", "value": 0.5, "step": 2},
+        {"kind": "param", "key": "rate", "value": "0.1", "step": None},
+        {"kind": "tag", "key": "stage", "value": "base", "step": None},
+        {"kind": "artifact", "key": "note.txt", "value": "note.txt", "step": None},
+    ]
+    assert done.stdout.rstrip().endswith("}")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from recorder import Recorder
 
+from trackyard import start_run
 from trackyard.cli.main import cli
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +97,15 @@ def test_odd_values_end_without_a_traceback(project, monkeypatch, name, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["[", "x = 1", "stacks = 1", "[experiment_trackers]\na = 1", "[stacks.a]\nb = 1\n", "\ud800"],
+    [
+        "[",
+        "x = 1",
+        "stacks = 1",
+        "experiment_trackers = [1]",
+        "[experiment_trackers]\na = 1",
+        "[stacks.a]\nb = 1\n",
+        "\ud800",
+    ],
     ids=ascii,
 )
 @pytest.mark.parametrize("name", [n for n in LEAVES if n not in ("exec", "run")])
@@ -107,6 +116,111 @@ def test_broken_configuration_is_named(project, monkeypatch, name, text):
     result = run(*name.split(), *arguments_of(LEAVES[name], "name"))
 
     assert is_a_mistake_of_the_users(result)
+
+
+def _folder(project):
+    project.file.mkdir()
+    return f"{project.file}: cannot be read: Is a directory"
+
+
+def _lost_link(project):
+    project.file.symlink_to("nowhere")
+    return f"{project.file}: is a link that leads nowhere"
+
+
+def _users_folder(project):
+    file = Path(os.environ["XDG_CONFIG_HOME"]) / "trackyard" / "trackyard.toml"
+    file.mkdir(parents=True)
+    return f"{file}: cannot be read: Is a directory"
+
+
+def _no_home(project):
+    os.environ["TRACKYARD_HOME"] = "~nobody-here/data"
+    return "TRACKYARD_HOME: ~nobody-here/data: there is no such home folder; write the whole path"
+
+
+# What stands in no project, or looks at nothing of it.
+ALOOF = ["completion install", "completion show", "experiment-tracker flavor list"]
+ALOOF += ["experiment-tracker flavor describe", "experiment-tracker flavor check"]
+ALOOF += ["experiment-tracker flavor new", "plugins", "run", "exec", "doctor"]
+ALOOF += [n for n in LEAVES if n.startswith("log ")]
+
+# What some need beside their arguments.
+MORE = {"experiment-tracker register": ["-f", "recorder:Recorder"], "runs compare": ["name"]}
+
+
+@pytest.mark.parametrize("spoil", [_folder, _lost_link, _users_folder, _no_home])
+@pytest.mark.parametrize("name", [n for n in LEAVES if n not in ALOOF])
+def test_configuration_that_is_no_file_is_not_taken_for_none(project, monkeypatch, name, spoil):
+    monkeypatch.setenv("TRACKYARD_HOME", "")
+    message = spoil(project)
+    Path("name").write_text("")  # for `stack import`
+    result = run(*name.split(), *MORE.get(name, []), *arguments_of(LEAVES[name], "name"))
+
+    assert is_a_mistake_of_the_users(result)
+    assert result.exit_code in (1, 2)
+    assert f"Error: {message}\n" in result.stderr
+
+
+@pytest.mark.parametrize("name", [n for n in LEAVES if n.startswith("runs ")])
+def test_store_that_is_none_is_named(project, name):
+    (project.root / ".trackyard").mkdir()
+    (project.root / ".trackyard" / "store.db").write_bytes(b"garbage" * 100)
+    result = run(*name.split(), *MORE.get(name, []), *arguments_of(LEAVES[name], "name"))
+
+    assert is_a_mistake_of_the_users(result)
+    assert result.exit_code == 1
+    assert re.search(
+        r"^Error: sqlite:.*store.db: cannot be opened: .*not a database$", result.stderr
+    )
+
+
+def test_deleting_asks_for_yes_where_nobody_can_be_asked(project):
+    project.add_tracker("local", Recorder)
+    with start_run("one"), start_run("a b"):
+        pass
+    result = run("runs", "delete", "one", "a b")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "type: trackyard runs delete --yes one 'a b'\n" in result.stderr
+
+
+ROUGH = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "COLUMNS": "20"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["runs list", "runs show one", "experiment-tracker describe local", "config show", "plugins"],
+)
+def test_narrow_ascii_terminal_without_a_home_gets_an_answer(project, arguments):
+    project.add_tracker("local", Recorder, label="\u2192 \u6f22")
+    with start_run("one") as tracked:
+        tracked.log_param("na\u00efve", "\u00fc")
+    environment = {k: v for k, v in project.environment(**ROUGH).items() if k != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-m", "trackyard", *arguments.split()],
+        cwd=project.root,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout
+
+
+def test_reader_that_has_gone_is_no_error(project):
+    project.add_tracker("local", Recorder)
+    line = f"{sys.executable} -m trackyard config show --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == (b"[", b"")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

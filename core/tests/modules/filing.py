@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Event
 from typing import ClassVar
 
 import attrs
@@ -93,3 +94,13 @@ class Filing:
     def keep(self, run, kept):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.file(run).write_text(json.dumps(kept))
+
+
+@flavor
+class HangingReader(Filing):
+    """Never comes back from reading a run."""
+
+    @hookimpl
+    def tracker_read_run(self, run):
+        (self.directory / "reading").touch()
+        Event().wait(600)

@@ -56,9 +56,14 @@ def install(shell: str | None, as_json: bool) -> None:
 
 @click.command()
 @_shell
-def show(shell: str | None) -> None:
+@json_option
+def show(shell: str | None, as_json: bool) -> None:
     """Write the script for a shell to stdout, to be sourced."""
-    click.echo(_script(shell or _own_shell()))
+    shell = shell or _own_shell()
+    if as_json:
+        show_json({"shell": shell, "script": _script(shell)})
+    else:
+        click.echo(_script(shell))
 
 
 def _own_shell() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import click
 from trackyard.blocks import group_id
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import as_mapping, pairs
+from trackyard.cli.output import show_json
 from trackyard.commands import run_command
 from trackyard.config import find_project
+from trackyard.errors import TrackyardError
 from trackyard.lifecycle import RunGroup
+from trackyard.records import Run
 from trackyard.tracked_runs import is_disabled, new_run
 from trackyard.trackers import Trackers
 from trackyard.tracking import redactor_of
@@ -40,8 +44,14 @@ from trackyard.tracking import redactor_of
 @click.option("--run", help="Name of the pipeline's run: its steps become one group.")
 @click.option("--param", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A param.")
 @click.option("--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A tag.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Write JSON, for programs, as the last line of stderr: stdout is COMMAND's.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_(command: tuple[str, ...], **options: Any) -> None:
+def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Run COMMAND as a tracked run, such as: trackyard exec -e team -- python train.py.
 
     The run ends as the command does: finished with exit code 0, failed with any other, killed or
@@ -67,4 +77,18 @@ def exec_(command: tuple[str, ...], **options: Any) -> None:
         tags={"trackyard.command": line, **tags},
     )
     params = as_mapping(options["param"])
-    sys.exit(run_command(command, RunGroup(project, redactor), tracked, trackers, params))
+    code = run_command(command, RunGroup(project, redactor), tracked, trackers, params)
+    if as_json:
+        show_json(_end_of(tracked, code), on_one_line=True, on_stderr=True)
+    sys.exit(code)
+
+
+def _end_of(run: Run, code: int) -> dict[str, Any]:
+    """Say which run it was, and how it ended."""
+    from trackyard.client import Client  # what it needs costs 190 ms
+
+    end = {"id": run.id, "name": run.name, "exit_code": code, "status": "", "urls": {}}
+    with suppress(TrackyardError):  # on a full disk the run is kept elsewhere
+        view = Client().get_run(run.id)
+        end |= {"status": view.status, "urls": view.urls}
+    return end

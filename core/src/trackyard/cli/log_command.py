@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from trackyard.cli.groups import LazyGroup
+from trackyard.cli.output import json_option, show_json
 from trackyard.tracking import current_run
 
 _COMMANDS = {
@@ -24,31 +28,47 @@ def log() -> None:
 @click.argument("key")
 @click.argument("value", type=float)
 @click.option("--step", type=float, help="The training step.")
-def metric(key: str, value: float, step: float | None) -> None:
+@json_option
+def metric(key: str, value: float, step: float | None, as_json: bool) -> None:
     """Log the number VALUE, such as: trackyard log metric loss 0.25 --step 3."""
     whole = step is not None and step.is_integer()
-    current_run().log_metric(key, value, int(step or 0) if whole else step)
+    step = int(step or 0) if whole else step
+    current_run().log_metric(key, value, step)
+    _show("metric", key, value, step, as_json=as_json)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("key")
 @click.argument("value")
-def param(key: str, value: str) -> None:
+@json_option
+def param(key: str, value: str, as_json: bool) -> None:
     """Log the input VALUE, such as: trackyard log param rate 0.1."""
     current_run().log_param(key, value)
+    _show("param", key, value, as_json=as_json)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("key")
 @click.argument("value")
-def tag(key: str, value: str) -> None:
+@json_option
+def tag(key: str, value: str, as_json: bool) -> None:
     """Set the label VALUE, such as: trackyard log tag stage baseline."""
     current_run().set_tag(key, value)
+    _show("tag", key, value, as_json=as_json)
 
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True))
 @click.option("--name", help="Where it belongs in the run; its own name by default.")
-def artifact(path: str, name: str | None) -> None:
+@json_option
+def artifact(path: str, name: str | None, as_json: bool) -> None:
     """Log the file or folder PATH as it is now."""
     current_run().log_artifact(path, name)
+    _show("artifact", name or Path(path).name, path, as_json=as_json)
+
+
+def _show(kind: str, key: str, value: Any, step: float | None = None, *, as_json: bool) -> None:
+    """Say what was logged, to a program; people asked for nothing to read."""
+    if as_json:
+        run = current_run().id
+        show_json({"run": run, "kind": kind, "key": key, "value": value, "step": step})

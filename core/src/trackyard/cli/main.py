@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from typing import Any
 
@@ -31,6 +32,9 @@ _COMMANDS = {
 }
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+
+
 class _Root(LazyGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; a full disk below stdout is a line on stderr, too."""
@@ -39,13 +43,21 @@ class _Root(LazyGroup):
         except OSError as error:
             click.echo(f"Error: {_shown(error.strerror or str(error))}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:  # while the command line itself is read
+            sys.exit(_INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a mistake of the user's is a line on stderr and exit code 1."""
+        """Run a command; a mistake of the user's is a line on stderr and exit code 1.
+
+        Ctrl-C ends it without a word, with the exit code that shells give it.
+        """
         try:
             return super().invoke(ctx)
         except TrackyardError as error:
             raise click.ClickException(_shown(str(error))) from error
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(err=True)  # the terminal has written ^C onto the line
+            ctx.exit(_INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE or error.filename is None:
                 raise

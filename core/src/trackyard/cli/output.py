@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from trackyard.tables import in_a_cell, line, plain
+
+if TYPE_CHECKING:
+    from rich.segment import Segment
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
@@ -20,10 +23,10 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def show_json(value: Any, *, on_one_line: bool = False) -> None:
+def show_json(value: Any, *, on_one_line: bool = False, on_stderr: bool = False) -> None:
     """Write a value, or a list of values, as JSON; odd numbers become null."""
     indent = None if on_one_line else 2
-    click.echo(json.dumps(plain(value), indent=indent, allow_nan=False))
+    click.echo(json.dumps(plain(value), indent=indent, allow_nan=False), err=on_stderr)
 
 
 def show_table(
@@ -75,6 +78,7 @@ def show_values(value: Any, *, as_json: bool, leave_out: Sequence[str] = ()) -> 
 def show_on_terminal(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     """Write a table that fits the terminal; long cells go on in the next line."""
     from rich.console import Console
+    from rich.segment import Segment, Segments
     from rich.table import Table
     from rich.text import Text
 
@@ -87,7 +91,17 @@ def show_on_terminal(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> No
         table.add_column(head, overflow="fold", min_width=width)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    lines = [[*_without_blanks(line), Segment.line()] for line in console.render_lines(table)]
+    console.print(Segments([part for line in lines for part in line]), end="")
+
+
+def _without_blanks(line: Sequence[Segment]) -> list[Segment]:
+    """Leave out the blanks at the end of a line, which whoever copies it would get, too."""
+    parts = list(line)
+    while parts and not parts[-1].text.rstrip():
+        parts.pop()
+    return [*parts[:-1], *(part._replace(text=part.text.rstrip()) for part in parts[-1:])]
 
 
 def say(text: str) -> None:

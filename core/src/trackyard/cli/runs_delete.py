@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -27,11 +28,11 @@ def delete(runs: tuple[str, ...], yes: bool, force: bool, as_json: bool) -> None
     names = {client.get_run(run).id: client.get_run(run).name for run in runs}
     if not yes and not as_json and sys.stdin.isatty():
         shown = ", ".join(repr(name) for name in names.values())
-        click.confirm(f"delete {shown}?", abort=True)
+        if not click.confirm(f"delete {shown}?"):
+            raise TrackyardError("nothing is deleted")
     elif not yes:
-        raise TrackyardError(
-            f"nobody can be asked here; type: trackyard runs delete --yes {runs[0]}"
-        )
+        again = f"trackyard runs delete --yes {shlex.join(runs)}"
+        raise click.UsageError(f"nobody can be asked here; type: {again}")
     for run_id in names:
         client.delete_run(run_id, is_forced=force)
     if as_json:

@@ -9,7 +9,7 @@ import click
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.config import find_project
-from trackyard.verifying import Verification, verify_runs
+from trackyard.verifying import TIMEOUT, Verification, verify_runs
 
 _COLUMNS = {
     "run": "RUN",
@@ -29,14 +29,21 @@ _MOST = 20
     shell_complete=tracker_names,
     help="Name of one of its experiment trackers; all by default.",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT,
+    show_default=True,
+    help="Seconds that a tracker may take for each run.",
+)
 @json_option
-def verify(run: str, tracker: str | None, as_json: bool) -> None:
+def verify(run: str, tracker: str | None, timeout: float, as_json: bool) -> None:
     """Read RUN back from its trackers and compare it with its journal.
 
     RUN is a name, an id or a prefix of an id; a pipeline run stands for all of its steps' runs.
     What is missing or different is listed, and the exit code is 1 then.
     """
-    rows = verify_runs(find_project(), run, tracker)
+    rows = verify_runs(find_project(), run, tracker, timeout=timeout)
     if as_json:
         show_json(rows)
     else:

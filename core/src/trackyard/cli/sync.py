@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -54,13 +54,14 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
     if not watch:
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
         sys.exit(any(row.state == "incomplete" for row in rows))
-    shown: list[SyncRow] = []
-    while True:
-        if rows != shown:
-            _show_pass(rows, as_json=as_json)
-        shown = rows
-        time.sleep(every)
-        rows = _one_pass(project, patience, timeout)
+    shown: list[SyncRow] | None = None
+    with suppress(KeyboardInterrupt):  # which is how one ends it
+        while True:
+            if rows != shown:
+                _show_pass(rows, as_json=as_json)
+            shown = rows
+            time.sleep(every)
+            rows = _one_pass(project, patience, timeout)
 
 
 def _show_pass(rows: list[SyncRow], *, as_json: bool) -> None:
