@@ -11,11 +11,12 @@ from email.utils import formatdate
 
 import pytest
 from evidence import wait_until
-from recording_server import Answer
+from recording_server import Answer, RecordingServer
 from web import WebServer
 
 from trackyard import start_run
 from trackyard.delivery import breaker
+from trackyard.delivery.state import load_state
 from trackyard.recovery import find_pending_runs, sync_all
 
 RECORDS = 30
@@ -147,6 +148,25 @@ def test_n4_answers_that_come_late_cost_no_more_than_the_budgets(web, server):
         track()
     server.answer = answer
     sync(faults)
+
+    assert is_whole(server)
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize(
+    "where", ["/runs/[^/]+\n", "/log\n", "/end\n"], ids=["start", "log", "end"]
+)
+def test_n4_answers_that_drip_cost_no_more_than_the_budgets(web, server, isolation, where):
+    """Each byte comes before the client's time-out, and all of them would take minutes."""
+    faults = web(timeout=1.0, hook_timeout=0.3, isolation=isolation)
+    server.start()
+    fault = server.fault("drip", where)
+    with within(0.6):
+        track()
+    wait_until(lambda: fault.met)
+    server.mend()
+    sync(faults)
+    wait_until(lambda: find_pending_runs(faults.project) == [])
 
     assert is_whole(server)
 
@@ -287,6 +307,54 @@ def test_n11_a_server_that_cannot_show_who_it_is_gets_nothing(faults, tmp_path):
 
         assert server.requests == []
         assert "CERTIFICATE_VERIFY_FAILED" in (pending.folder / "local/delivery.json").read_text()
+
+
+class Portal(RecordingServer):
+    """Show a page to log in, whatever is asked for, as networks of hotels do."""
+
+    def answer(self, request):
+        return Answer(b"<html>Please log in</html>", 200, "text/html")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_n11_a_redirect_to_a_page_to_log_in_is_no_acknowledgement(web, server, status):
+    faults = web(timeout=0.3)
+    server.start()
+    with Portal() as portal:
+        away = portal.url.replace("127.0.0.1", "localhost")  # another host
+        server.fault("status", status=status, headers={"Location": f"{away}/login"})
+        with within(0.6):
+            track()
+        (pending,) = find_pending_runs(faults.project)
+        assert load_state(pending.folder / "local").delivered == 0
+    server.mend()
+    sync(faults)
+
+    assert is_whole(server)
+
+
+def test_n11_mlflow_shows_no_token_to_the_host_that_it_is_redirected_to(faults, server):
+    server.start()
+    with Portal() as portal:
+        away = portal.url.replace("127.0.0.1", "localhost")
+        server.fault("status", status=302, headers={"Location": f"{away}/login"})
+        faults.add_tracker(
+            flavor="mlflow",
+            tracking_uri=server.url,
+            tracking_token="env:TEAM_TOKEN",
+            isolation="thread",
+            flush_timeout=0.3,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TEAM_TOKEN", "a-token-of-the-team")
+            track()
+
+        assert any("authorization" in request.headers for request in server.requests)
+        assert portal.requests != []
+        assert not any("authorization" in request.headers for request in portal.requests)
+    (pending,) = find_pending_runs(faults.project)
+    state = load_state(pending.folder / "local")
+    assert (state.delivered, state.is_ended) == (0, False)
 
 
 @pytest.mark.parametrize("lost", ["", "/log", "/end"])

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -280,6 +281,52 @@ def test_s8_a_home_that_others_may_write(faults, tmp_path, monkeypatch):
     }
     assert modes == {(True, 0o700), (False, 0o600)}
     assert stat.S_IMODE((home / "runs").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("trap", ["folder for all", "link"])
+def test_s8_a_home_that_another_user_has_prepared_gets_nothing(
+    faults, tmp_path, monkeypatch, caplog, trap
+):
+    if os.geteuid():
+        pytest.skip("only root can make what belongs to another user")
+    home, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
+    monkeypatch.setenv("TRACKYARD_HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for folder in (home, elsewhere):
+        folder.mkdir()
+        folder.chmod(0o777)
+    if trap == "link":
+        (home / "runs").symlink_to(elsewhere)
+    else:
+        (home / "runs").mkdir()
+        (home / "runs").chmod(0o777)
+    other_user = 12345
+    os.chown(home / "runs", other_user, other_user, follow_symlinks=False)
+    with start_run("kept", experiment_tracker=None) as run:
+        run.log_metric("loss", 1)
+
+    assert "another user made it" in caplog.text
+    assert list(elsewhere.iterdir()) == []
+    assert list((home / "runs").iterdir()) == []
+    (kept,) = tmp_path.glob("trackyard-*")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert [path.name for path in (kept / "runs").iterdir()] == [run.id]
+
+
+def test_s8_a_home_that_is_shared_on_purpose_is_used(faults, tmp_path, monkeypatch, caplog):
+    """Root in a container writes into a folder of the host's user."""
+    if os.geteuid():
+        pytest.skip("only root can make what belongs to another user")
+    home = tmp_path / "shared"
+    (home / "runs").mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("TRACKYARD_HOME", str(home))
+    for folder in (home, home / "runs"):
+        os.chown(folder, 12345, 12345)
+    with start_run("kept", experiment_tracker=None) as run:
+        run.log_metric("loss", 1)
+
+    assert caplog.messages == []
+    assert [path.name for path in (home / "runs").iterdir()] == [run.id]
 
 
 def test_s9_escapes_of_terminals_in_names_are_not_shown(faults):

@@ -58,6 +58,7 @@ class Answer:
     status: int = 200
     media_type: str = "application/json"
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    pace: float = 0.0  # seconds between two bytes of the body
 
     @classmethod
     def of_json(cls, value: Any, status: int = 200) -> Answer:
@@ -71,7 +72,8 @@ class Fault:
 
     Attributes:
         kind: `status` answers with it and does nothing else; `hang` does nothing and never
-            answers; `drop` does what was asked and closes the connection without an answer.
+            answers; `drop` does what was asked and closes the connection without an answer;
+            `drip` does what was asked and answers a byte at a time, for minutes.
         where: Regular expression; found in `METHOD /path`, or in the body.
         status: For the kind `status`.
         headers: Likewise, such as `Retry-After`.
@@ -79,7 +81,7 @@ class Fault:
         met: How many it has met.
     """
 
-    kind: Literal["status", "hang", "drop"]
+    kind: Literal["status", "hang", "drop", "drip"]
     where: str = ""
     status: int = 500
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -191,11 +193,21 @@ class RecordingServer(ThreadingHTTPServer):
             return self.answer(request)
         if fault.kind == "status":
             return Answer(b"not now", fault.status, "text/plain", fault.headers)
+        if fault.kind == "drip":
+            answer = self.answer(request)
+            return attrs.evolve(answer, body=answer.body + b" " * 1000, pace=0.2)
         if fault.kind == "hang":
             released.wait()
         else:
             self.answer(request)
         return None
+
+    def drip(self, body: bytes, pace: float) -> Iterator[bytes]:
+        """Give a body a byte at a time, until requests are treated well again."""
+        released = self._released
+        for index in range(len(body)):
+            yield body[index : index + 1]
+            released.wait(pace)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection while it lasts."""
@@ -233,7 +245,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", answer.media_type)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and answer.pace:
+            for byte in self.server.drip(answer.body, answer.pace):
+                self.wfile.write(byte)
+        elif self.command != "HEAD":
             self.wfile.write(answer.body)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any

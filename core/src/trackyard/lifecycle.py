@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -240,6 +241,8 @@ def _writable(home: Path) -> Path:
         (home / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(home / "runs", os.W_OK):
             problem = "it is read-only"
+        elif _is_a_trap(home / "runs"):
+            problem = "another user made it, for anyone to write"
         elif not _has_room(home):
             problem = "no space left on device"
         else:
@@ -249,6 +252,16 @@ def _writable(home: Path) -> Path:
     other = Path(tempfile.mkdtemp(prefix="trackyard-"))
     logger.warning("%s cannot be written (%s); the runs are kept in %s", home, problem, other)
     return other
+
+
+def _is_a_trap(folder: Path) -> bool:
+    """Tell whether another user made a link, or a folder that all may write, where ours goes.
+
+    Trackyard makes it for its owner alone; in a folder such as /tmp anyone can be there first.
+    """
+    status = folder.lstat()
+    is_open = stat.S_ISLNK(status.st_mode) or bool(status.st_mode & stat.S_IWOTH)
+    return is_open and status.st_uid not in (os.getuid(), 0)
 
 
 def _has_room(folder: Path) -> bool:
