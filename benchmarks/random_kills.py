@@ -54,10 +54,10 @@ def started_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def distribution(seconds: list[float]) -> str:
-    """Say how long after the deaths the ends came."""
+    """Say how long after the deaths something was so."""
     parts = statistics.quantiles(seconds, n=100, method="inclusive")
     shown = {"median": parts[49], "90 %": parts[89], "99 %": parts[98], "latest": max(seconds)}
-    return "ended " + ", ".join(f"{value:.1f} s ({name})" for name, value in shown.items())
+    return "after " + ", ".join(f"{value:.1f} s ({name})" for name, value in shown.items())
 
 
 def main() -> int:
@@ -81,7 +81,9 @@ def main() -> int:
     records = sum(sum(one["noted"]) for one in results)
     print(f"{kills} kills, seed {seed}; {records} calls returned before them")
     for name, uri in (("sqlite", next(iter(databases))), ("server", url)):
-        print(f"{name}: {distribution([one['seconds'] for one in results if one['uri'] == uri])}")
+        of_it = [one for one in results if one["uri"] == uri]
+        print(f"{name}: ended {distribution([one['seconds'] for one in of_it])}")
+        print(f"{name}: whole {distribution([one['whole'] for one in of_it])}")
     print("\n".join(problems) or "nothing is lost, doubled or late")
     return int(bool(problems))
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -23,6 +24,7 @@ from trackyard import (
     start_run,
     step,
 )
+from trackyard.delivery import delivery
 from trackyard.delivery.budgets import Backoff, Budget
 
 ERRORS = {
@@ -226,6 +228,33 @@ def test_native_calls_are_forwarded_by_those_alone_who_keep_them(project):
     assert project.hooks() == ["start", "log", "end"]
 
 
+@flavor
+class Slow(Recorder):
+    """Take one record at a time, and each for a while."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(largest_batch=1)
+
+    @hookimpl
+    def tracker_log(self, run, batch):
+        time.sleep(0.02)
+        super().tracker_log(run, batch)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_status_of_a_run_that_failed_does_not_wait_for_a_long_backlog(project, monkeypatch, fails):
+    monkeypatch.setattr(delivery, "END_AFTER", 0.3)
+    project.add_tracker("local", Slow, flush_timeout=60)
+    with suppress(ValueError), start_run() as run:
+        for number in range(100):
+            run.log_metric("loss", number)
+        if fails:
+            raise ValueError
+    hooks = project.hooks()
+
+    assert [value for _, value, _ in project.logged("metrics")] == list(range(100))
+    assert hooks == (["start", "log", "fail"] * 2 if fails else ["start", "log", "end"])
+
+
 def test_end_comes_once(project):
     project.add_tracker("local", Recorder)
     with start_run():
@@ -263,7 +292,7 @@ def test_poison_is_found_and_its_neighbours_arrive_in_order(project, caplog):
     assert [metric[1] for metric in project.logged("metrics")] == expected
     assert project.logged("tags") == [["good tag", "1"]]
     assert project.hooks()[-1] == "end"
-    assert caplog.text.count("refused metric 'bad'") == 4
+    assert caplog.text.count("'local' refused ") == 4
 
 
 def test_nothing_but_poison_still_ends_the_run(project):

@@ -28,8 +28,10 @@ from trackyard.records import Failure, Run
 GATHER = 0.1
 # How often native calls that a flavor keeps in files are forwarded, in seconds.
 FORWARD_EVERY = 5.0
-# After so many failures in a row with a run's records its end is sent before them.
+# After so many failures in a row with a run's records its end is sent before them. So is that of a
+# run that failed or died where they take so many seconds: it must not be shown as running.
 _MOST_DATA_FAILURES = 2
+END_AFTER = 3.0
 
 
 class Delivery:
@@ -77,6 +79,7 @@ class Delivery:
         self._due = 0.0
         self._forward_at = 0.0
         self._is_hurried = False
+        self._hurried_at = 0.0
         self._is_open = False  # the SDK has the run open
         self._data_failures = 0
         self._begin(load_state(run.folder))
@@ -127,6 +130,7 @@ class Delivery:
 
     def hurry(self) -> None:
         """Do the next thing as soon as the backend allows: the run has ended, someone waits."""
+        self._hurried_at = self._hurried_at or time.monotonic()
         self._is_hurried = True  # also where `advance` is about to set the time
         self._due = 0.0
 
@@ -274,20 +278,20 @@ class Delivery:
         return 0.002 if self._is_hurried else GATHER
 
     def _is_end_due(self) -> bool:
-        return (
-            self._is_hurried
-            and self._data_failures >= _MOST_DATA_FAILURES
-            and not self.state.is_end_sent
-        )
+        if not self._is_hurried or self.state.is_end_sent:
+            return False
+        is_slow = self._keeps_cursor and time.monotonic() >= self._hurried_at + END_AFTER
+        return is_slow or self._data_failures >= _MOST_DATA_FAILURES
 
     def _send_end_first(self) -> None:
-        """Send the end of a run whose records keep failing, so that its status is true.
+        """Send the end of a run whose records keep failing or take long: its status is true then.
 
         The records are tried again afterwards, in the run as it is continued, and so is the end.
         """
-        self._data_failures = 0
+        fails = self._data_failures >= _MOST_DATA_FAILURES
+        self._data_failures, self._hurried_at = 0, time.monotonic()
         end = find_end(self._run.folder.parent)
-        if end is None:
+        if end is None or (end.data is None and not fails):  # a run that finished can wait
             return
         outcome = self._call_end(end)
         if outcome.kind != "done":
