@@ -71,6 +71,16 @@ def test_one_call_gives_the_same_numbers_on_all_trackers_of_a_step(place):
         assert (run.params["name"], run.label("stage")) == ("base", "draft"), name
 
 
+# MLflow's own store has one point of a key, step, value and millisecond.
+@pytest.mark.parametrize("name", [name for name in FLAVORS if name != "mlflow"])
+def test_points_of_one_value_that_follow_fast_are_all_kept(place, name):
+    with start_run("a", experiment_tracker=name) as run:
+        for _ in range(2500):
+            run.log_metric("same", 1.0)
+
+    assert stored(run.id, name).values("same") == [1.0] * 2500
+
+
 @step(experiment_tracker=list(FLAVORS), retries=1, retry_delay=0.0)
 def try_twice():
     if not Path("tried").exists():

@@ -18,6 +18,7 @@ from trackyard import (
     Metric,
     Param,
     RejectedRecords,
+    RetryLater,
     Run,
     Tag,
     start_run,
@@ -84,6 +85,39 @@ def test_a_batch_whose_answer_was_lost_is_not_there_twice(online, fault):
 
     assert online.only.values("a") == [(n, float(n)) for n in range(50)]
     assert online.only.state == "finished"
+
+
+@pytest.mark.parametrize("fault", ["status", "drop"])
+def test_points_that_look_alike_to_comet_are_all_there_once(project, server, fault, tmp_path):
+    """Comet has milliseconds; what comes again is told by nanoseconds, in the next process, too."""
+    run = Run(id="a" * 32, name="a", experiment="a", started_at=0, folder=tmp_path)
+    batches = [
+        Batch.of(tuple(Metric("a", 1.0, None, 10**18 + n) for n in range(first, first + 3)), 0, 2)
+        for first in (0, 3, 6)
+    ]
+
+    def started():
+        tracker = CometTracker(url=server.url, mode="online")
+        tracker.tracker_start_run(run)
+        return tracker
+
+    def count():
+        return len(server.only.values("a"))
+
+    first = started()
+    first.tracker_log(run, batches[0])
+    first.tracker_log(run, batches[0])
+    assert count() == 3
+    server.fault(fault, "experiment/metric", times=1)
+    with pytest.raises(RetryLater):
+        first.tracker_log(run, batches[1])
+    first.tracker_log(run, batches[1])
+    assert count() == 6
+    second = started()
+    second.tracker_log(run, batches[1])
+    assert count() == 6
+    second.tracker_log(run, batches[2])
+    assert count() == 9
 
 
 def test_a_server_that_asks_to_wait_is_waited_for(online):

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
 
 Message = dict[str, Any]
+Identity = tuple[Any, ...]
 ArtifactKind = Literal["file", "image"]
 
 # What the SDK logs of its own accord; a step that uses Trackyard's calls alone has none of it.
@@ -103,18 +104,22 @@ def records_of(messages: Iterable[Message]) -> Iterator[Record]:
                 yield _artifact(message)
 
 
-def metric_identity(metric: dict[str, Any], timestamp: int) -> tuple[Any, ...]:
-    """Give what makes two points of a metric the same point; the server may lose a step of None."""
+def metric_identity(metric: dict[str, Any], timestamp: int) -> Identity:
+    """Give what a server tells points by; it may lose a step of None."""
     value = repr(number(metric["metricValue"]))
     return metric["metricName"], float(metric.get("step") or 0), int(timestamp), value
 
 
-def identities_of(messages: Iterable[Message]) -> Iterator[tuple[Any, ...]]:
-    """Give what tells the points among messages from all others."""
+def identities_of(messages: Iterable[Message]) -> Iterator[tuple[Identity, Identity]]:
+    """Give what tells the points among messages from all others, and what a server tells them by.
+
+    A server has milliseconds, so that points of one value and step may be the same to it.
+    """
     for message in messages:
         if message["type"] == "metric_msg":
             payload = message["payload"]
-            yield metric_identity(payload["metric"], payload["local_timestamp"])
+            shown = metric_identity(payload["metric"], payload["local_timestamp"])
+            yield (*shown, message.get("time") or payload.get("message_id")), shown
 
 
 def number(value: Any) -> float:

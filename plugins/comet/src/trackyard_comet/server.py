@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from trackyard import Artifact, Metric, Param, Record, RetryLater, Tag, is_true_within
-from trackyard_comet.messages import ArtifactKind, Message, metric_identity, number
+from trackyard_comet.messages import ArtifactKind, Identity, Message, metric_identity, number
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -133,24 +133,24 @@ class CometServer:
         """Set the HTML that Comet shows beside the experiment, in place of what is there."""
         self._write("html", html=html, override=True)
 
-    def send(self, messages: Sequence[Message], *, is_unsure: bool) -> None:
+    def send(self, messages: Sequence[Message], *, others: Counter[Identity] | None = None) -> None:
         """Send messages, except those of kinds that only the SDK can send.
 
         Args:
             messages: The messages.
-            is_unsure: The server may have some of the metrics already: they are looked up first.
+            others: Given where the server may have some of the points already, which are looked
+                up then: how many it has that look like them, and are others.
         """
         by_kind: dict[str, list[Message]] = {}
         for message in messages:
             by_kind.setdefault(message["type"], []).append(message["payload"])
         metrics = by_kind.get("metric_msg", [])
-        if metrics and is_unsure:
-            metrics = self._missing(metrics)
+        if metrics and others is not None:
+            metrics = self._missing(metrics, others)
         self._send_batch("metric", [_metric_value(metric) for metric in metrics])
         params = by_kind.get("parameter_msg", [])
         self._send_batch("parameter", [_param_value(param) for param in params])
-        others = {other["key"]: other["value"] for other in by_kind.get("log_other", [])}
-        for key, value in others.items():
+        for key, value in {m["key"]: m["value"] for m in by_kind.get("log_other", [])}.items():
             self._write("log-other", key=key, value=value)
         for message in messages:
             if message["type"] == "file_upload":
@@ -183,12 +183,13 @@ class CometServer:
         """Ask who the key belongs to, to see that server and key are right."""
         self._request("GET", "api/rest/v2/account-details")
 
-    def _missing(self, metrics: list[Message]) -> list[Message]:
+    def _missing(self, metrics: list[Message], others: Counter[Identity]) -> list[Message]:
         """Leave out the points that the server has; each of it counts for one."""
-        there: Counter[tuple[Any, ...]] = Counter()
+        there: Counter[Identity] = Counter()
         for name in {metric["metric"]["metricName"] for metric in metrics}:
             points = self._points(name)
             there.update(metric_identity(point, point["timestamp"]) for point in points)
+        there.subtract(others)
         missing = []
         for metric in metrics:
             identity = metric_identity(metric["metric"], metric["local_timestamp"])

@@ -5,7 +5,8 @@ Both ways take the same messages. What was kept offline goes to a server later b
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from trackyard_comet.archive import (
 )
 from trackyard_comet.messages import (
     HTML,
+    Identity,
     Message,
     html_of,
     identities_of,
@@ -34,6 +36,8 @@ from trackyard_comet.server import CometServer
 
 # Points that are recognised when their batch comes again: more than a batch holds.
 _RECENT = 5000
+# Points of the last millisecond that are kept in the run's folder.
+_LATEST = 1000
 # HTML goes as one; messages of other kinds (graphs, models) go by `comet upload`.
 _SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload"}
 
@@ -134,30 +138,43 @@ class OnlineRun:
         self._server = server
         self._is_continued = "run_id" in load_state(run.folder) or run.attached
         self._is_unsure = self._is_continued
-        self._recent: dict[Hashable, None] = {}
+        latest = load_state(run.folder).get("latest", [])
+        self._recent: dict[Identity, Identity] = {tuple(e): tuple(e[:-1]) for e in latest}
 
     def start(self) -> None:
         """Create the experiment, or continue it."""
         facts = self._server.start(self._place.project, self._place.workspace)
         self._server.set_state(is_alive=True)
         self._server.set_times(self._run.started_at, None)
-        self._server.send(_first_messages(self._run), is_unsure=False)
+        self._server.send(_first_messages(self._run))
         self._server.add_tags(self._place.tags)
         save_state(self._run.folder, mode="online", **facts)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages."""
-        metrics = dict.fromkeys(identities_of(messages))
-        comes_again = not self._recent.keys().isdisjoint(metrics)
+        points = dict(identities_of(messages))
+        comes_again = not self._recent.keys().isdisjoint(points)
+        others = None
+        if self._is_unsure or comes_again:
+            others = Counter(shown for exact, shown in self._recent.items() if exact not in points)
         try:
-            self._server.send(messages, is_unsure=self._is_unsure or comes_again)
+            self._server.send(messages, others=others)
         except Exception:
             self._is_unsure = True
             raise
         self._is_unsure = self._is_continued
-        self._recent.update(metrics)
+        self._remember(points)
+
+    def _remember(self, points: Mapping[Identity, Identity]) -> None:
+        """Note what the server has; of the last moment also for a process after this one."""
+        if not points:
+            return
+        self._recent.update(points)
         for oldest in list(islice(self._recent, max(0, len(self._recent) - _RECENT))):
             del self._recent[oldest]
+        moment = max(shown[2] for shown in points.values())
+        latest = [exact for exact, shown in self._recent.items() if shown[2] == moment]
+        save_state(self._run.folder, latest=latest[-_LATEST:])
 
     def forward_native(self) -> None:
         """Send what Comet's own calls have written since the last time; show that the run lives."""
@@ -184,7 +201,7 @@ class OnlineRun:
             experiment = {"project_name": place.project, "workspace": place.workspace}
             upload_rest(run, rest, experiment, self._server)
         self._server.add_tags((*native_tags(run.folder), *end.tags()))
-        self._server.send(end.messages(), is_unsure=False)
+        self._server.send(end.messages())
         self._server.set_times(run.started_at, end.ended_at)
         self._server.show_as_alive(False)
         has_failed = end.status != "finished"
