@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
 import pytest
 from recorder import Recorder
 
-from trackyard import Client, ConfigError, RunNotFoundError, pipeline, step
+from trackyard import Client, ConfigError, RunNotFoundError, log_metric, log_param, pipeline, step
 
 
 @step
@@ -82,3 +84,77 @@ def test_client_of_a_wrong_configuration_says_so(project):
 
     with pytest.raises(ConfigError, match="unknown key; did you mean 'stacks'"):
         Client()
+
+
+class Markup(HTMLParser):
+    """Reads what a notebook shows: which elements there are, and whether each is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.found, self.texts = [], set(), []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.add(tag)
+        self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.found.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+EVIL = "</td><script>alert('1')</script>&amp;"
+SHOWN = {
+    "run": lambda client, run: run,
+    "step of a run": lambda client, run: run.steps["train"],
+    "list_runs": lambda client, run: client.list_runs(),
+    "get_run": lambda client, run: client.get_run(run.name),
+    "step": lambda client, run: client.get_run(run.name).steps[0],
+    "compare_runs": lambda client, run: client.compare_runs(run.name, run.name),
+    "verify_run": lambda client, run: client.verify_run(run.name),
+    "list_experiment_trackers": lambda client, run: client.list_experiment_trackers(),
+    "get_experiment_tracker": lambda client, run: client.get_experiment_tracker("local"),
+    "list_stacks": lambda client, run: client.list_stacks(),
+    "active_stack": lambda client, run: client.active_stack,
+    "list_flavors": lambda client, run: client.list_flavors(),
+    "show_config": lambda client, run: client.show_config(),
+}
+
+
+@step(experiment_tracker="local")
+def train() -> None:
+    log_param(EVIL, EVIL)
+    for number in range(3):
+        log_metric(EVIL, number, step=number)
+
+
+@pipeline
+def evil():
+    train()
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_notebook_gets_whole_html_and_a_line_whatever_things_are_called(project, name):
+    project.add_tracker("local", Recorder, label=EVIL)
+    with project.file.open("a") as file:
+        file.write(f'[stacks."{EVIL}"]\nexperiment_trackers = ["local"]\n')
+        file.write(
+            f'[stacks.default]\nexperiment_trackers = ["local"]\nlabels = {{a = "{EVIL}"}}\n'
+        )
+    shown = SHOWN[name](Client(), evil())
+    markup = Markup(shown._repr_html_())
+
+    assert markup.open == []
+    assert "table" in markup.found
+    assert markup.found <= {"table", "tr", "th", "td", "p", "a", "svg", "polyline"}
+    for one in shown if isinstance(shown, list) else [shown]:
+        assert len(repr(one).splitlines()) == 1
+        assert len(repr(one)) < 250
+    if name not in ("list_runs", "verify_run", "list_flavors", "step of a run", "run"):
+        assert EVIL in "".join(markup.texts)

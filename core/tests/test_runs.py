@@ -180,6 +180,13 @@ def test_run_whose_journal_is_gone_shows_what_the_store_knows(local):
     assert not any(s.has_journal for s in view.steps)
     text = local.trackyard("runs", "show", run.name).stdout
     assert "its journals are not on this machine" in text
+    for command in (["runs", "verify", run.name], ["replay", run.name, "--to", "local"]):
+        done = local.trackyard(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"Error: the journals of run {run.name!r} are not on this machine; "
+            f"type this where it ran, unless trackyard gc has deleted them\n"
+        )
 
 
 def test_run_that_a_tracker_lacks_says_so(project):

@@ -42,6 +42,11 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
         groups = {_pipeline_run_of_that_name(project, name_or_id)}
     if groups - {None}:  # a pipeline run was named: its steps' runs belong to it
         found = [item for item in every if item[1].run.group in groups - {None}]
+    if not found and groups - {None}:
+        raise RunNotFoundError(
+            f"the journals of run {name_or_id!r} are not on this machine; "
+            f"type this where it ran, unless trackyard gc has deleted them"
+        )
     if not found:
         latest = f"; the latest run is {every[-1][1].run.name!r}" if every else ""
         raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")

@@ -13,6 +13,7 @@ from trackyard.fields import fields_of
 from trackyard.overrides import active_stack_override, find_overrides, overriding_values
 from trackyard.structuring import structure
 from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import Shown
 
 DEFAULT_TRACKER = "local"
 _SECTIONS = ("active_stack", "experiment_trackers", "journal", "stacks", "store")
@@ -84,8 +85,8 @@ class ExperimentTracker:
     place: str
 
 
-@attrs.frozen(kw_only=True)
-class Stack:
+@attrs.frozen(kw_only=True, repr=False)
+class Stack(Shown):
     """A named choice of experiment trackers, orchestrator and artifact store.
 
     Attributes:

@@ -35,6 +35,7 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 )
 @click.option(
     "--experiment-tracker",
+    "--tracker",
     "tracker",
     shell_complete=tracker_names,
     help="Only runs that use this tracker.",

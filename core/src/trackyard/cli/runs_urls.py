@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from trackyard.cli.completing import run_names
+from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.client import Client
 from trackyard.errors import TrackyardError
 
 tracker_option = click.option(
+    "--experiment-tracker",
     "--tracker",
+    "tracker",
+    shell_complete=tracker_names,
     help="Name of one of its experiment trackers; the first with an address by default.",
 )
 

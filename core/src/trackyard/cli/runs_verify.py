@@ -25,7 +25,9 @@ _MOST = 20
 @click.command()
 @click.argument("run", shell_complete=run_names)
 @click.option(
+    "--experiment-tracker",
     "--tracker",
+    "tracker",
     shell_complete=tracker_names,
     help="Name of one of its experiment trackers; all by default.",
 )
