@@ -85,7 +85,9 @@ class TrackedRun:
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
         # Stands in training loops, where one more call in between would be felt.
-        self.append_metrics = self._append_metrics if self._filters else self.journal.append_metrics
+        journal, is_direct = self.journal, not self._filters
+        self.append_metric = journal.append_metric if is_direct else self._append_metric
+        self.append_metrics = journal.append_metrics if is_direct else self._append_metrics
         self._hidden: set[str] = set()
         self._has_ended = False
 
@@ -136,6 +138,9 @@ class TrackedRun:
             self._hidden.add(key)
             logger.warning("%r looks like a secret: its value is not kept", redacted_key)
         return redacted_key, redacted
+
+    def _append_metric(self, timestamp: int, step: float | None, key: str, number: float) -> None:
+        self.append(Entry("metrics", timestamp, step, {key: number}))
 
     def _append_metrics(
         self, timestamp: int, step: float | None, metrics: dict[str, float], _: bool = False

@@ -27,7 +27,8 @@ from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 
 logger = logging.getLogger("trackyard")
 
-_SAFE = 2**63 - 1  # steps between are kept as they are
+# Steps from 0 to here are kept as they are; CPython compares such integers in one instruction.
+_SMALL = 2**30 - 1
 
 # What a disk says that cannot keep a file: this counts as a loss, a wrong call does not.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
@@ -42,6 +43,7 @@ class ActiveRun:
 
     def __init__(self, tracked: TrackedRun) -> None:
         self._tracked = tracked
+        self._append_metric = tracked.append_metric
         self._append_metrics = tracked.append_metrics
         self._keys = tracked.keys
         self._is_disabled = is_disabled()
@@ -91,9 +93,9 @@ class ActiveRun:
         if number is None:
             self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
         elif not self._is_disabled:
-            if type(step) is not int or not -_SAFE < step < _SAFE:
+            if type(step) is not int or step < 0 or step > _SMALL:
                 step = to_step(step)
-            self._append_metrics(time_ns(), step, {text: number}, number - number == 0.0)
+            self._append_metric(time_ns(), step, text, number)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log several numbers of the same moment and step."""
