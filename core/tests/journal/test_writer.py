@@ -459,7 +459,12 @@ def test_the_quick_call_writes_what_the_other_writes(metrics, step, timestamp):
         are_finite = all(map(math.isfinite, metrics.values()))
         writer.append_metrics(timestamp, step, metrics, are_finite)
         writer.append(Entry("metrics", timestamp, step, metrics))
+        for key, number in metrics.items():
+            writer.append_metric(timestamp, step, key, number)
         writer.close()
-        quick, other = read_all(Path(folder) / "run")
+        quick, other, *single = read_all(Path(folder) / "run")
 
     assert repr(quick) == repr(other) == repr(Entry("metrics", timestamp, step, metrics))
+    assert repr(single) == repr(
+        [Entry("metrics", timestamp, step, {key: number}) for key, number in metrics.items()]
+    )

@@ -239,7 +239,7 @@ class JournalWriter:
             finally:
                 self._is_writing = False
         finally:
-            try:
+            try:  # noqa: SIM105 - `suppress` would cost more than the rest of this
                 lock.release()
             except RuntimeError:  # a Ctrl-C came while another thread held it
                 pass
