@@ -27,8 +27,8 @@ Errors are lines on stderr, and the exit code is 1, or 2 for wrong usage.
 This page is written by `docs/write_json.py`.
 """
 _HEADS = "| key | what it says |\n|---|---|\n"
-_TRACKER = "trackyard.components:TrackerView"
-_STACK = "trackyard.components:StackView"
+_TRACKER = "trackyard.registry.components:TrackerView"
+_STACK = "trackyard.registry.components:StackView"
 _DELETED = {"name": "Its name", "is_deleted": "`true`"}
 _LOGGED = {
     "run": "The id of the run that it was logged into",
@@ -40,9 +40,9 @@ _LOGGED = {
 
 # For each command a class (in brackets: a list of them), or its keys where no class stands behind.
 COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
-    "runs list": ["trackyard.run_lists:RunSummary"],
-    "runs show": "trackyard.run_views:RunView",
-    "runs compare": "trackyard.comparisons:Comparison",
+    "runs list": ["trackyard.runs.lists:RunSummary"],
+    "runs show": "trackyard.runs.views:RunView",
+    "runs compare": "trackyard.runs.comparisons:Comparison",
     "runs url": {"url": "The address", "urls": "Its address by tracker"},
     "runs open": {"url": "The address", "is_open": "A browser took it"},
     "runs export": {
@@ -50,7 +50,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         "format": "`json`, `csv` or `parquet`",
         "runs": "How many runs it holds",
     },
-    "runs verify": ["trackyard.verifying:Verification"],
+    "runs verify": ["trackyard.runs.verifying:Verification"],
     "runs delete": [{"id": "The run's id", **_DELETED}],
     "replay": [
         {
@@ -68,19 +68,19 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
             "is_kept_offline": "Its SDK keeps the run until `trackyard sync`",
         }
     ],
-    "replay --plan": ["trackyard.replay_plans:ReplayPlan"],
-    "sync": ["trackyard.syncing:SyncRow"],
-    "gc": ["trackyard.garbage:CollectedRun"],
-    "doctor": "trackyard.doctor:Diagnosis",
+    "replay --plan": ["trackyard.recovery.replay_plans:ReplayPlan"],
+    "sync": ["trackyard.recovery.syncing:SyncRow"],
+    "gc": ["trackyard.runs.garbage:CollectedRun"],
+    "doctor": "trackyard.runs.doctor:Diagnosis",
     "experiment-tracker list": [_TRACKER],
     **{
         f"experiment-tracker {name}": _TRACKER
         for name in ("describe", "register", "update", "rename", "copy", "remove-attribute")
     },
     "experiment-tracker delete": _DELETED,
-    "experiment-tracker check": "trackyard.probing:TrackerCheck",
-    "experiment-tracker flavor list": ["trackyard.components:FlavorView"],
-    "experiment-tracker flavor describe": "trackyard.components:FlavorDescription",
+    "experiment-tracker check": "trackyard.registry.probing:TrackerCheck",
+    "experiment-tracker flavor list": ["trackyard.registry.components:FlavorView"],
+    "experiment-tracker flavor describe": "trackyard.registry.components:FlavorDescription",
     "experiment-tracker flavor new": {
         "name": "The flavor's name",
         "distribution": "Its distribution",

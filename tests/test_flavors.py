@@ -32,9 +32,9 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config import find_project
-from trackyard.plugins import load_flavor
-from trackyard.recovery import sync_all
+from trackyard.config.project import find_project
+from trackyard.plugins.discovery import load_flavor
+from trackyard.recovery.finishing import sync_all
 from trackyard.testing.workbench import to_toml
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from trackyard.cli.main import cli
-from trackyard.config import find_project
-from trackyard.stacks import TrackerOptions, active_stack, load_trackers
+from trackyard.config.project import find_project
+from trackyard.config.stacks import TrackerOptions, active_stack, load_trackers
 from trackyard.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]

@@ -25,7 +25,7 @@ from PIL import Image
 from trackyard import OutputError, pipeline, step
 from trackyard.artifacts import ArtifactStore
 from trackyard.materializers import Materializers
-from trackyard.plugins import load_materializers
+from trackyard.plugins.discovery import load_materializers
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

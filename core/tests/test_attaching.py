@@ -13,7 +13,7 @@ from ranked import log_from
 from recorder import Recorder
 
 from trackyard import NoActiveRunError, log_metric, pipeline, start_run, step
-from trackyard.named_run import RUN_ID
+from trackyard.tracking.named_run import RUN_ID
 
 CHILD = "import os, trackyard; trackyard.log_metric('child', 1.0); "
 

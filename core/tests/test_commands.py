@@ -11,7 +11,7 @@ import time
 import pytest
 from recorder import Recorder
 
-from trackyard.commands import failure_of_code
+from trackyard.tracking.commands import failure_of_code
 
 WAITING = """
 import pathlib, signal, sys, time

@@ -11,8 +11,8 @@ import pytest
 from recorder import Recorder
 
 from trackyard import ConfigError, home
-from trackyard.config import find_project
-from trackyard.structuring import structure
+from trackyard.config.project import find_project
+from trackyard.config.structuring import structure
 from trackyard.suggestions import did_you_mean
 from trackyard.trackers import Trackers
 

@@ -11,11 +11,11 @@ import tomllib
 import pytest
 
 from trackyard import ConfigError
-from trackyard.config_file import edit_file
+from trackyard.config.editing import edit_file
 
 REGISTER_FIFTY = """
 import sys
-from trackyard.registry import Registry
+from trackyard.registry.registering import Registry
 from pathlib import Path
 registry = Registry(Path.cwd())
 for number in range(50):

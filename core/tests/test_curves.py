@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackyard.curves import Curve, goal_of, sampled, sparkline, svg
+from trackyard.runs.curves import Curve, goal_of, sampled, sparkline, svg
 
 
 def curve(key, values, steps=None, timestamps=None):

@@ -32,7 +32,7 @@ from trackyard import (
 from trackyard.dispatch import TrackerHooks, apply_filters, record_filters, without_credentials
 from trackyard.interruption import Terminated
 from trackyard.records import Batch
-from trackyard.redaction import Redactor
+from trackyard.redaction.redactor import Redactor
 
 RUN = Run(id="0" * 32, name="run", experiment="default", started_at=0, folder=Path("nowhere"))
 FAILURE = Failure("failed", "ValueError")

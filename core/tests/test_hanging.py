@@ -13,12 +13,12 @@ from hanging import Hanging, HangingAround, HangingUpload
 from recorder import Recorder
 
 from trackyard import Client, log_metric, pipeline, start_run, step
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.delivery import breaker
-from trackyard.health import health_lines, health_of
-from trackyard.recovery import find_pending_runs, sync_all, sync_run
-from trackyard.replay import replay_run
-from trackyard.run_folders import find_runs
+from trackyard.recovery.finishing import find_pending_runs, sync_all, sync_run
+from trackyard.recovery.replay import replay_run
+from trackyard.runs.folders import find_runs
+from trackyard.runs.health import health_lines, health_of
 
 SHORT = {"start_timeout": 0.3, "flush_timeout": 0.3, "hook_timeout": 0.2}
 
@@ -274,12 +274,12 @@ def test_replay_gives_up_a_tracker_that_hangs(stuck):
 
 
 def test_upload_that_hangs_is_given_up(project, monkeypatch):
-    from trackyard.uploading import find_kept_offline, upload_run
+    from trackyard.recovery.uploading import find_kept_offline, upload_run
 
     project.add_tracker("local", HangingUpload)
     with start_run("offline"):
         pass
-    monkeypatch.setattr("trackyard.uploading._DEADLINE", 0.2)
+    monkeypatch.setattr("trackyard.recovery.uploading._DEADLINE", 0.2)
     (kept,) = find_kept_offline(find_project())
     (report,) = upload_run(kept, find_project())
 

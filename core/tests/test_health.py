@@ -18,13 +18,13 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import load_description
-from trackyard.health import added_up, health_lines, health_of, joined
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
-from trackyard.recovery import find_pending_runs, sync_run
+from trackyard.recovery.finishing import find_pending_runs, sync_run
+from trackyard.runs.health import added_up, health_lines, health_of, joined
 
 
 @flavor

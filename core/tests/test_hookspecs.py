@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from trackyard import hookspecs
-from trackyard.hook_rules import hook_signatures
+from trackyard.plugins.rules import hook_signatures
 
 # Hook: (names of its arguments, whether the first result that is not None counts).
 CONTRACT = {

@@ -26,7 +26,7 @@ def modules_after(project, code, **env):
 def test_core_imports_no_sdk_at_all(project):
     modules = modules_after(project, IMPORT_ALL)
 
-    assert "trackyard.tracking" in modules
+    assert "trackyard.tracking.calls" in modules
     assert "trackyard.cli.plugins" in modules
     assert not modules & set(SDKS)
 
@@ -47,7 +47,7 @@ def test_finding_plugins_imports_none(project, install):
     install("seen", FLAVOR, flavors={"seen": "flavor_seen:Seen"}, plugins={"seen": "flavor_seen"})
     modules = modules_after(
         project,
-        "from trackyard.plugins import GROUPS, find_plugins\n"
+        "from trackyard.plugins.discovery import GROUPS, find_plugins\n"
         "found = [info.name for group in GROUPS for info in find_plugins(group)]\n"
         "assert found.count('seen') == 2, found",
     )

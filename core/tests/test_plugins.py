@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from trackyard import PluginError, plugins
-from trackyard.hook_rules import implemented_hooks
-from trackyard.plugins import FLAVORS, GROUPS, PLUGINS, find_plugins, load_flavor, load_plugins
+from trackyard import PluginError
+from trackyard.plugins import discovery
+from trackyard.plugins.discovery import (
+    FLAVORS,
+    GROUPS,
+    PLUGINS,
+    find_plugins,
+    load_flavor,
+    load_plugins,
+)
+from trackyard.plugins.rules import implemented_hooks
 
 HEAD = "from trackyard import flavor, hookimpl\nraise_at_import = None\n"
 
@@ -259,7 +267,8 @@ def test_other_plugins_are_not_blocked(install, monkeypatch):
 def test_dotted_path_is_a_flavor_without_packaging(project):
     (project.root / "my_trackers.py").write_text(GOOD)
     result = project.python(
-        "from trackyard.plugins import load_flavor\nprint(load_flavor('my_trackers:Tracker'))"
+        "from trackyard.plugins.discovery import load_flavor\n"
+        "print(load_flavor('my_trackers:Tracker'))"
     )
 
     assert result.stdout == "<class 'my_trackers.Tracker'>\n"
@@ -307,7 +316,7 @@ def test_unknown_flavor_is_answered_with_the_nearest_name(install):
         load_flavor("acmee")
 
 
-@pytest.mark.parametrize("name", plugins.KNOWN_FLAVORS)
+@pytest.mark.parametrize("name", discovery.KNOWN_FLAVORS)
 def test_known_flavor_that_is_missing_is_answered_with_what_to_type(project, monkeypatch, name):
     monkeypatch.setattr("sys.path", [])  # nothing is installed
 
@@ -327,7 +336,7 @@ def test_known_flavor_that_resembles_an_installed_one_is_answered_with_what_to_t
 
 def test_unknown_orchestrator_is_refused():
     with pytest.raises(PluginError, match=r"no orchestrator 'locl' .* did you mean 'local'"):
-        plugins.load_orchestrator("locl")
+        discovery.load_orchestrator("locl")
 
 
 # The command `trackyard plugins`

@@ -14,11 +14,11 @@ from recorder import Recorder
 from shared_recorder import SharedRecorder
 
 from trackyard import Client, pipeline, start_run, step
-from trackyard.autopsy import find_or_write_end
-from trackyard.config import find_project
-from trackyard.drivers import find_dead_drivers
-from trackyard.pending import pending_folders
-from trackyard.recovery import find_pending_runs, sync_all
+from trackyard.config.project import find_project
+from trackyard.journal.pending import pending_folders
+from trackyard.recovery.autopsy import find_or_write_end
+from trackyard.recovery.drivers import find_dead_drivers
+from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 VICTIM = """
 import os, signal, sys

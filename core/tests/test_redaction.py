@@ -12,7 +12,7 @@ from canary import CANARY
 from recorder import Recorder
 
 from trackyard import start_run
-from trackyard.redaction import Redactor
+from trackyard.redaction.redactor import Redactor
 
 SECRET = CANARY
 SHAPE = "AKIA" + "IOSFODNN7EXAMPLE"

@@ -10,7 +10,7 @@ from recorder import Recorder
 from shared_recorder import SharedRecorder
 
 from trackyard import log_metric, pipeline, start_run, step
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.delivery.remote import worker_process
 
 

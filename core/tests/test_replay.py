@@ -12,11 +12,11 @@ from recorder import Recorder
 
 from trackyard import Capabilities, flavor, log_metric, log_text, pipeline, start_run, step
 from trackyard.cli.main import cli
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.errors import RunNotFoundError, TrackyardError
-from trackyard.replay import replay_run
-from trackyard.replay_plans import plan_replay
-from trackyard.run_folders import find_runs
+from trackyard.recovery.replay import replay_run
+from trackyard.recovery.replay_plans import plan_replay
+from trackyard.runs.folders import find_runs
 
 
 @flavor

@@ -14,9 +14,9 @@ from filing import Filing
 from recorder import Recorder
 
 from trackyard import Client, log_metric, pipeline, start_run, step
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.identifiers import new_id
-from trackyard.run_lists import list_runs
+from trackyard.runs.lists import list_runs
 from trackyard.store import SCHEMA_VERSION, PipelineRunRow, StepRunRow, Store, listing
 from trackyard.store.listing import SORT_KEYS, RunFilter
 

@@ -28,8 +28,8 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config import find_project
-from trackyard.exporting import COLUMNS, export_text
+from trackyard.config.project import find_project
+from trackyard.runs.exporting import COLUMNS, export_text
 
 
 @flavor

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from trackyard.secret_shapes import is_secret_name, without_secrets
+from trackyard.redaction.secret_shapes import is_secret_name, without_secrets
 
 # Put together here, so that no scanner of repositories takes them for real ones.
 A20, A36, HEX32, HEX40 = "A1b2" * 5, "a1B2c3" * 6, "0f" * 16, "0a1b2c3d" * 5

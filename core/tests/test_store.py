@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from trackyard import ConfigError, RunNotFoundError, TrackyardError
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.errors import ArtifactNotFoundError
 from trackyard.identifiers import new_id
 from trackyard.store import SCHEMA_VERSION, ArtifactRow, PipelineRunRow, StepRunRow, Store

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackyard.toml_text import remove_table, remove_values, rename_table, set_values
+from trackyard.config.toml_text import remove_table, remove_values, rename_table, set_values
 
 FILE = """\
 # The team's file

@@ -14,8 +14,8 @@ from canary import CANARY
 from recorder import Recorder
 
 from trackyard import Capabilities, ConfigError, Secret, flavor, hookimpl, start_run
-from trackyard.config import find_project
-from trackyard.stacks import active_stack, artifact_store_url
+from trackyard.config.project import find_project
+from trackyard.config.stacks import active_stack, artifact_store_url
 from trackyard.trackers import Trackers
 
 VALUE = CANARY
@@ -95,7 +95,7 @@ def test_without_configuration_the_default_flavor_is_the_tracker_local(project, 
         "import sys, importlib.metadata\n"
         "keep = importlib.metadata.Distribution.discover\n"
         "importlib.metadata.distributions = lambda **_: keep(path=[sys.argv[1]])\n"
-        "from trackyard.config import find_project\n"
+        "from trackyard.config.project import find_project\n"
         "from trackyard.trackers import Trackers\n"
         "(tracker,) = Trackers(find_project()).select(True)\n"
         "print(tracker.name, tracker.flavor.__name__)\n"

@@ -8,9 +8,9 @@ import pytest
 from keeper import Keeper
 
 from trackyard import start_run
-from trackyard.config import find_project
-from trackyard.recovery import find_pending_runs
-from trackyard.uploading import find_kept_offline
+from trackyard.config.project import find_project
+from trackyard.recovery.finishing import find_pending_runs
+from trackyard.recovery.uploading import find_kept_offline
 
 
 @pytest.fixture

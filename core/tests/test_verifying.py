@@ -11,10 +11,10 @@ from filing import Filing, HangingReader
 from recorder import Recorder
 
 from trackyard import ConfigError, start_run, tracked_step
-from trackyard.blocks import group_id
-from trackyard.config import find_project
-from trackyard.run_folders import find_runs
-from trackyard.verifying import verify_run, verify_runs
+from trackyard.config.project import find_project
+from trackyard.runs.folders import find_runs
+from trackyard.runs.verifying import verify_run, verify_runs
+from trackyard.tracking.blocks import group_id
 
 
 @pytest.fixture

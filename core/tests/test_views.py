@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from trackyard.artifacts import ArtifactStore
+from trackyard.runs.pipeline_views import MetadataValue, Named, PipelineRun
 from trackyard.store import PipelineRunRow, StepRunRow, Store
-from trackyard.views import MetadataValue, Named, PipelineRun
 
 SECOND = 10**9
 

@@ -13,7 +13,7 @@ import pytest
 
 from trackyard import start_run
 from trackyard.journal.reader import is_alive
-from trackyard.recovery import sync_all
+from trackyard.recovery.finishing import sync_all
 
 END_KINDS = ["end"]
 

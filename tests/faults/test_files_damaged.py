@@ -18,7 +18,7 @@ from trackyard.journal.entries import Entry
 from trackyard.journal.frames import JournalFormatError, encode_frame
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
-from trackyard.recovery import sync_all
+from trackyard.recovery.finishing import sync_all
 
 COUNT = 40
 

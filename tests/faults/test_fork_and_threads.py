@@ -11,7 +11,7 @@ from evidence import wait_until
 
 from trackyard import log_metric, start_run
 from trackyard.journal.reader import is_alive
-from trackyard.recovery import sync_all
+from trackyard.recovery.finishing import sync_all
 
 
 def test_p17_a_forked_child_logs_while_threads_of_its_parent_do(faults):

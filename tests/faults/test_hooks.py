@@ -14,7 +14,7 @@ from evidence import wait_until
 
 from trackyard import NoActiveRunError, current_run, start_run
 from trackyard.delivery import breaker
-from trackyard.recovery import sync_all
+from trackyard.recovery.finishing import sync_all
 
 HOOKS = ["start", "url", "activate", "log", "end"]
 SHORT = {"start_timeout": 0.4, "flush_timeout": 0.4}

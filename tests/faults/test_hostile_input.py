@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trackyard import start_run
-from trackyard.recovery import find_pending_runs, sync_all
+from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 NAMES = ["../../x", "/etc/x", "C:\\x", "%2e%2e/x", "a\0b", "CON", "x.", "..", "~root", "a/../../b"]
 CANARY = "canary-5f3759df-secret"
@@ -117,8 +117,8 @@ import os, sys
 read = []
 sys.addaudithook(lambda event, _: read.append(event) if event.startswith("pickle.") else None)
 from trackyard import start_run
-from trackyard.config import find_project
-from trackyard.recovery import sync_all
+from trackyard.config.project import find_project
+from trackyard.recovery.finishing import sync_all
 with start_run() as run:
     run.log_metric("loss", 1)
     run.log_dict({"a": 1}, "a.json")

@@ -17,7 +17,7 @@ from web import WebServer
 from trackyard import start_run
 from trackyard.delivery import breaker
 from trackyard.delivery.state import load_state
-from trackyard.recovery import find_pending_runs, sync_all
+from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 RECORDS = 30
 # What a step may take longer than its budgets on a machine that is busy.

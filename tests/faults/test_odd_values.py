@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trackyard import start_run
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.calls import ActiveRun
 
 NUMBERS = {
     "nan": float("nan"),

@@ -15,7 +15,7 @@ from trackyard import Client
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import is_alive
 from trackyard.journal.writer import JournalWriter
-from trackyard.recovery import find_pending_runs, sync_all
+from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 VICTIM = """
@@ -253,7 +253,10 @@ writer.close()
 def test_p22_eight_recoveries_at_once(faults):
     faults.add_tracker(isolation="thread")
     faults.python(VICTIM.format(end=KILL))
-    recover = "from trackyard.config import find_project; from trackyard.recovery import sync_all\n"
+    recover = (
+        "from trackyard.config.project import find_project\n"
+        "from trackyard.recovery.finishing import sync_all\n"
+    )
     recover += "sync_all(find_project(), patience=10)"
     processes = [faults.start(recover) for _ in range(8)]
     for process in processes:

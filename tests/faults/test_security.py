@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from trackyard import start_run
 from trackyard.journal.reader import JournalReader
-from trackyard.recovery import sync_all
-from trackyard.replay import replay_run
-from trackyard.run_folders import find_runs
+from trackyard.recovery.finishing import sync_all
+from trackyard.recovery.replay import replay_run
+from trackyard.runs.folders import find_runs
 
 NASTY = ["../../x", "/etc/x", "C:\\x", "%2e%2e/x", "a\0b", "CON", "x.", "..", ".", "", "a/../../b"]
 
@@ -185,8 +185,8 @@ def test_s4_nothing_is_unpickled_but_outputs_of_steps(faults):
 import os, sys
 from pathlib import Path
 from trackyard import start_run
-from trackyard.config import find_project
-from trackyard.recovery import sync_all
+from trackyard.config.project import find_project
+from trackyard.recovery.finishing import sync_all
 sys.addaudithook(lambda event, _: os._exit(9) if event == "pickle.find_class" else None)
 with start_run("pickles") as run:
     run.log_artifact("model.pkl")

@@ -10,7 +10,7 @@ import pytest
 from evidence import wait_until
 
 from trackyard import Client
-from trackyard.recovery import sync_all
+from trackyard.recovery.finishing import sync_all
 
 PROGRAM = """
 import os, signal, sys, time

@@ -28,7 +28,7 @@ from trackyard.delivery.state import load_state
 from trackyard.journal.blobs import LARGEST_ENTRY
 from trackyard.journal.entries import decode_entry
 from trackyard.journal.frames import frames_of, salt_of
-from trackyard.recovery import find_pending_runs, sync_all
+from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 TRACKERS = {"natural": "ledger:Ledger", "cursor": "ledger:CursorLedger"}
 TABLES = {"natural": "natural_records", "cursor": "records"}

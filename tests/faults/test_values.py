@@ -209,7 +209,7 @@ def test_v10_the_clock_is_set_back_meanwhile(faults, monkeypatch):
     day, now = 86_400 * 10**9, time.time_ns()
     moments = iter([now, now - day, now + day, now - 2 * day])
     with start_run("clock") as run, monkeypatch.context() as patch:
-        patch.setattr("trackyard.tracking.time_ns", lambda: next(moments))
+        patch.setattr("trackyard.tracking.calls.time_ns", lambda: next(moments))
         for number in range(4):
             run.log_metric("loss", number, number)
 

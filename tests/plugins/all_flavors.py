@@ -22,7 +22,7 @@ from comet_server import CometServer
 from neptune_server import NeptuneServer
 
 from trackyard import native_run
-from trackyard.config import find_project, in_project
+from trackyard.config.project import find_project, in_project
 from trackyard.descriptions import load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.testing.stored import StoredRun

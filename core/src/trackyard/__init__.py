@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackyard.blocks import start_run, tracked_step
     from trackyard.client import Client
-    from trackyard.config import home
+    from trackyard.config.project import home
     from trackyard.errors import (
         ArtifactNotFoundError,
         ConfigError,
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
         Run,
         Tag,
     )
-    from trackyard.tracking import (
+    from trackyard.tracking.blocks import start_run, tracked_step
+    from trackyard.tracking.calls import (
         ActiveRun,
         current_run,
         log_artifact,
@@ -65,9 +65,9 @@ __version__ = "0.1.0"
 # Where each public name lives. A module is imported when one of its names is first used, so that
 # `import trackyard` costs next to nothing.
 _HOMES = {
-    "blocks": ("start_run", "tracked_step"),
+    "tracking.blocks": ("start_run", "tracked_step"),
     "client": ("Client",),
-    "config": ("home",),
+    "config.project": ("home",),
     "errors": (
         "ArtifactNotFoundError",
         "ConfigError",
@@ -101,7 +101,7 @@ _HOMES = {
         "Run",
         "Tag",
     ),
-    "tracking": (
+    "tracking.calls": (
         "ActiveRun",
         "current_run",
         "log_artifact",

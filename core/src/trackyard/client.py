@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.client_runs import RunsClient
-from trackyard.config import Project
-from trackyard.stacks import Stack
+from trackyard.config.project import Project
+from trackyard.config.stacks import Stack
 from trackyard.tables import ShownList
 from trackyard.trackers import Trackers
 
 if TYPE_CHECKING:
     from trackyard.artifacts import ArtifactStore
-    from trackyard.components import FlavorDescription, FlavorView, StackView, TrackerView
-    from trackyard.origins import ConfigValue
-    from trackyard.probing import StageView, TrackerCheck
-    from trackyard.registry import Section
+    from trackyard.registry.components import (
+        FlavorDescription,
+        FlavorView,
+        StackView,
+        TrackerView,
+    )
+    from trackyard.registry.origins import ConfigValue
+    from trackyard.registry.probing import StageView, TrackerCheck
+    from trackyard.registry.registering import Section
+    from trackyard.runs.pipeline_views import ArtifactVersion, PipelineRun
     from trackyard.store import PipelineRunRow
-    from trackyard.views import ArtifactVersion, PipelineRun
 
 _TRACKERS: Section = "experiment_trackers"
 _STACKS: Section = "stacks"
@@ -40,8 +45,8 @@ class Client(RunsClient):
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        from trackyard.recovery import recover_in_background
-        from trackyard.registry import Registry
+        from trackyard.recovery.finishing import recover_in_background
+        from trackyard.registry.registering import Registry
 
         self._start = Path(path or Path.cwd()).absolute()
         self._registry = Registry(self._start)
@@ -60,7 +65,7 @@ class Client(RunsClient):
         Raises:
             ConfigError: The configuration is wrong, or there is no such stack.
         """
-        from trackyard.origins import config_values
+        from trackyard.registry.origins import config_values
 
         return ShownList(config_values(self._project, stack))
 
@@ -72,7 +77,7 @@ class Client(RunsClient):
         Args:
             load: Import each one to see whether it is broken; without it none is imported.
         """
-        from trackyard.components import list_flavors
+        from trackyard.registry.components import list_flavors
 
         return ShownList(list_flavors(load=load))
 
@@ -82,7 +87,7 @@ class Client(RunsClient):
         Raises:
             PluginError: It is not installed, blocked or broken.
         """
-        from trackyard.components import describe_flavor
+        from trackyard.registry.components import describe_flavor
 
         return describe_flavor(name)
 
@@ -92,7 +97,7 @@ class Client(RunsClient):
         self, labels: Mapping[str, str] | None = None
     ) -> list[TrackerView]:
         """List the configured experiment trackers, those with all of some labels."""
-        from trackyard.components import list_trackers
+        from trackyard.registry.components import list_trackers
 
         return ShownList(list_trackers(self._project, labels))
 
@@ -102,7 +107,7 @@ class Client(RunsClient):
         Raises:
             ConfigError: There is none of that name.
         """
-        from trackyard.components import find_tracker
+        from trackyard.registry.components import find_tracker
 
         return find_tracker(self._project, name)
 
@@ -181,7 +186,7 @@ class Client(RunsClient):
         Raises:
             ConfigError: There is no tracker of that name.
         """
-        from trackyard.probing import check_tracker
+        from trackyard.registry.probing import check_tracker
 
         return check_tracker(self._project, name, patience=patience, progress=progress)
 
@@ -194,7 +199,7 @@ class Client(RunsClient):
 
     def list_stacks(self, labels: Mapping[str, str] | None = None) -> list[StackView]:
         """List the stacks, those with all of some labels."""
-        from trackyard.components import list_stacks
+        from trackyard.registry.components import list_stacks
 
         return ShownList(list_stacks(self._project, labels))
 
@@ -204,7 +209,7 @@ class Client(RunsClient):
         Raises:
             ConfigError: There is none of that name.
         """
-        from trackyard.components import find_stack
+        from trackyard.registry.components import find_stack
 
         return find_stack(self._project, name or self.active_stack.name)
 
@@ -310,14 +315,14 @@ class Client(RunsClient):
         Raises:
             ArtifactNotFoundError: There is no such output or version, or several names fit.
         """
-        from trackyard.views import ArtifactVersion
+        from trackyard.runs.pipeline_views import ArtifactVersion
 
         row = self._store.find_artifact(name, version)
         return ArtifactVersion(row, self._store, self._artifact_store)
 
     def list_artifacts(self, name: str | None = None) -> list[ArtifactVersion]:
         """List all versions of an output, the latest first; or the latest version of each."""
-        from trackyard.views import ArtifactVersion
+        from trackyard.runs.pipeline_views import ArtifactVersion
 
         rows = self._store.list_artifacts(name)
         return [ArtifactVersion(row, self._store, self._artifact_store) for row in rows]
@@ -344,7 +349,7 @@ class Client(RunsClient):
         return [self._view(row) for row in rows]
 
     def _view(self, row: PipelineRunRow) -> PipelineRun:
-        from trackyard.views import PipelineRun
+        from trackyard.runs.pipeline_views import PipelineRun
 
         return PipelineRun(row, self._store, self._artifact_store, self._home / "runs")
 
@@ -354,7 +359,7 @@ class Client(RunsClient):
 
     @cached_property
     def _artifact_store(self) -> ArtifactStore:
-        from trackyard.views import open_artifact_store
+        from trackyard.runs.pipeline_views import open_artifact_store
 
         return open_artifact_store(self._project, self.active_stack)
 

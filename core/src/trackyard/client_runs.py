@@ -8,24 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard.config import Project
+from trackyard.config.project import Project
 from trackyard.errors import RunNotFoundError, TrackyardError
 from trackyard.tables import ShownList
 
 if TYPE_CHECKING:
-    from trackyard.comparisons import Comparison
     from trackyard.delivery.reports import TrackerReport
-    from trackyard.doctor import Diagnosis
-    from trackyard.exporting import ExportFormat
-    from trackyard.garbage import CollectedRun
-    from trackyard.replay_plans import ReplayPlan
-    from trackyard.run_finding import FoundRun
-    from trackyard.run_lists import RunSummary
-    from trackyard.run_views import RunView
+    from trackyard.recovery.replay_plans import ReplayPlan
+    from trackyard.recovery.syncing import SyncRow
+    from trackyard.runs.comparisons import Comparison
+    from trackyard.runs.doctor import Diagnosis
+    from trackyard.runs.exporting import ExportFormat
+    from trackyard.runs.finding import FoundRun
+    from trackyard.runs.garbage import CollectedRun
+    from trackyard.runs.lists import RunSummary
+    from trackyard.runs.verifying import Verification
+    from trackyard.runs.views import RunView
     from trackyard.store import Store
     from trackyard.store.listing import SortKey
-    from trackyard.syncing import SyncRow
-    from trackyard.verifying import Verification
 
 
 class RunsClient:
@@ -65,7 +65,7 @@ class RunsClient:
             most: How many at most.
             skip: How many to pass over.
         """
-        from trackyard.run_lists import list_runs, nanoseconds
+        from trackyard.runs.lists import list_runs, nanoseconds
         from trackyard.store.listing import RunFilter
 
         start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
@@ -80,7 +80,7 @@ class RunsClient:
         Raises:
             RunNotFoundError: None fits, or a prefix fits several.
         """
-        from trackyard.run_finding import view_of
+        from trackyard.runs.finding import view_of
 
         return view_of(self._project, self._store_if_any, self._find(name))
 
@@ -90,7 +90,7 @@ class RunsClient:
         Raises:
             RunNotFoundError: One is not there.
         """
-        from trackyard.comparisons import compare
+        from trackyard.runs.comparisons import compare
 
         return compare([self.get_run(name) for name in names])
 
@@ -123,7 +123,7 @@ class RunsClient:
             RunNotFoundError: One is not there.
             TrackyardError: The format is unknown, or needs a package that is not installed.
         """
-        from trackyard.exporting import EXPORT_FORMATS, export_file, format_of
+        from trackyard.runs.exporting import EXPORT_FORMATS, export_file, format_of
         from trackyard.suggestions import listed
 
         chosen = format or format_of(Path(file))
@@ -142,7 +142,7 @@ class RunsClient:
             RunNotFoundError: None fits, or several do.
             TrackyardError: It is running, or some tracker does not have all of it.
         """
-        from trackyard.run_deletion import delete_run
+        from trackyard.runs.deletion import delete_run
 
         delete_run(self._project, self._store_if_any, self._find(name), is_forced=is_forced)
 
@@ -160,7 +160,7 @@ class RunsClient:
             RunNotFoundError: None fits.
             ConfigError: It is not on that tracker.
         """
-        from trackyard.verifying import verify_runs
+        from trackyard.runs.verifying import verify_runs
 
         return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
 
@@ -171,7 +171,7 @@ class RunsClient:
             patience: Seconds to go on with a tracker that fails.
             timeout: Seconds for each tracker at most, or None.
         """
-        from trackyard.syncing import synchronise
+        from trackyard.recovery.syncing import synchronise
 
         return ShownList(synchronise(self._project, patience=patience, timeout=timeout))
 
@@ -183,8 +183,8 @@ class RunsClient:
             ConfigError: The tracker is not configured, or wrongly.
             TrackyardError: The run is still running.
         """
-        from trackyard.replay import replay_run
-        from trackyard.run_folders import find_runs
+        from trackyard.recovery.replay import replay_run
+        from trackyard.runs.folders import find_runs
 
         found = find_runs(self._project, name)
         return ShownList(replay_run(run, self._project, to) for run in found)
@@ -196,8 +196,8 @@ class RunsClient:
             RunNotFoundError: None fits.
             ConfigError: The tracker is not configured, or wrongly.
         """
-        from trackyard.replay_plans import plan_replay
-        from trackyard.run_folders import find_runs
+        from trackyard.recovery.replay_plans import plan_replay
+        from trackyard.runs.folders import find_runs
 
         found = find_runs(self._project, name)
         return ShownList(plan_replay(run, self._project, to) for run in found)
@@ -211,7 +211,7 @@ class RunsClient:
             older_than: Seconds since they were last written to, at least.
             is_dry_run: Only say what would be deleted.
         """
-        from trackyard.garbage import collect_garbage
+        from trackyard.runs.garbage import collect_garbage
 
         return ShownList(
             collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
@@ -219,12 +219,12 @@ class RunsClient:
 
     def doctor(self) -> Diagnosis:
         """Look for what is wrong with the project, its trackers and its runs."""
-        from trackyard.doctor import examine
+        from trackyard.runs.doctor import examine
 
         return examine(self._project.root)
 
     def _find(self, name: str) -> FoundRun:
-        from trackyard.run_finding import find_run
+        from trackyard.runs.finding import find_run
 
         return find_run(self._project, self._store_if_any, name)
 

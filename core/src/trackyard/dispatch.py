@@ -21,12 +21,12 @@ import pluggy
 
 from trackyard import hookspecs
 from trackyard.errors import RejectedRecords, RetryLater
-from trackyard.hook_rules import implemented_hooks
 from trackyard.inside_hooks import inside_hook
 from trackyard.interruption import time_limit
-from trackyard.plugin_guards import guarded, is_from_user, reason_of
+from trackyard.plugins.guards import guarded, is_from_user, reason_of
+from trackyard.plugins.rules import implemented_hooks
 from trackyard.records import Batch, Failure, Record, Run
-from trackyard.redaction import Redactor
+from trackyard.redaction.redactor import Redactor
 from trackyard.values import to_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trackyard.config import home
+from trackyard.config.project import home
 from trackyard.waiting import is_true_within
 
 logger = logging.getLogger("trackyard")

@@ -11,21 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
-from trackyard.config import Project, expanded, in_project
-from trackyard.errors import ConfigError, PluginError
-from trackyard.fields import fields_of
-from trackyard.flavors import Secret, capabilities_of, is_secret, secrets_of
-from trackyard.overrides import Override, find_overrides, overriding_values
-from trackyard.plugins import (
-    FLAVORS,
-    check_blocked_names,
-    find_plugins,
-    load_flavor,
-    load_orchestrator,
-)
-from trackyard.redaction import Redactor
-from trackyard.secret_shapes import without_secrets
-from trackyard.stacks import (
+from trackyard.config.fields import fields_of
+from trackyard.config.overrides import Override, find_overrides, overriding_values
+from trackyard.config.project import Project, expanded, in_project
+from trackyard.config.stacks import (
     DEFAULT_TRACKER,
     ExperimentTracker,
     Stack,
@@ -35,7 +24,18 @@ from trackyard.stacks import (
     split_options,
     stack_keys,
 )
-from trackyard.structuring import resolve_types, structure
+from trackyard.config.structuring import resolve_types, structure
+from trackyard.errors import ConfigError, PluginError
+from trackyard.flavors import Secret, capabilities_of, is_secret, secrets_of
+from trackyard.plugins.discovery import (
+    FLAVORS,
+    check_blocked_names,
+    find_plugins,
+    load_flavor,
+    load_orchestrator,
+)
+from trackyard.redaction.redactor import Redactor
+from trackyard.redaction.secret_shapes import without_secrets
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:

@@ -90,7 +90,7 @@ def test_flavor_list(golden, install, monkeypatch):
         metadata="Name: acme-tracker\nVersion: 2\nSummary: Acme's own\nRequires-Dist: nothing-x\n",
     )
     site = install("long-tracker", {}, flavors={"a-rather-long-name": "acme:Tracker"})
-    monkeypatch.setattr("trackyard.components.KNOWN_FLAVORS", ("mlflow",))
+    monkeypatch.setattr("trackyard.registry.components.KNOWN_FLAVORS", ("mlflow",))
     golden_files.run_command("experiment-tracker", "flavor", "list", on_terminal=True)
     monkeypatch.setattr("sys.path", [str(site.parent / "0"), str(site)])
     golden("experiment-tracker flavor list")

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from trackyard import Client
 from trackyard.cli.main import cli
-from trackyard.starting import SIGNS
+from trackyard.registry.starting import SIGNS
 
 FLAVOR = """
 import attrs
@@ -48,7 +48,7 @@ def flavors(install, monkeypatch):
 
     def install_flavors(*names):
         CliRunner().invoke(cli, ["init", "--help"])  # what it imports is imported before
-        for module in ("tomlkit", "trackyard.recovery", "difflib"):
+        for module in ("tomlkit", "trackyard.recovery.finishing", "difflib"):
             importlib.import_module(module)
         paths = []
         for name in names:

@@ -23,7 +23,7 @@ from trackyard import (
     Tag,
     start_run,
 )
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard_comet import CometTracker
 
 

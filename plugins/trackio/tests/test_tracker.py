@@ -21,7 +21,7 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.records import Run
 from trackyard_trackio import TrackioTracker
 from trackyard_trackio.rows import project_name

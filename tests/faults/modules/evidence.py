@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from trackyard.config import Project, find_project
+from trackyard.config.project import Project, find_project
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 

@@ -90,9 +90,6 @@ def main() -> None:
     import mlflow  # noqa: F401 - before the first fork, like all that follows
     from mlflow.store.tracking import rest_store, sqlalchemy_store  # noqa: F401
 
-    import trackyard.blocks
-    import trackyard.lifecycle
-    import trackyard.recovery  # noqa: F401
     import trackyard_mlflow.backend
     import trackyard_mlflow.tracker  # noqa: F401
 
@@ -188,9 +185,9 @@ def log_until_killed(name: str, shared: mmap.mmap, own: int | None, pace: float)
 
 def watch(process: int, project: Path) -> None:
     """Do what a watchdog does, in a process that has imported everything."""
-    from trackyard import watchdog
-    from trackyard.config import find_project
-    from trackyard.recovery import sync_all
+    from trackyard.config.project import find_project
+    from trackyard.recovery import watchdog
+    from trackyard.recovery.finishing import sync_all
 
     reading, writing = os.pipe()
     os.dup2(reading, 0)

@@ -54,8 +54,8 @@ def play(name: str, trackers: list[str]) -> None:
 def main() -> None:
     import ledger  # noqa: F401 - before the first fork
 
-    import trackyard.blocks
-    import trackyard.lifecycle  # noqa: F401
+    import trackyard.tracking.blocks
+    import trackyard.tracking.lifecycle  # noqa: F401
 
     answer()
     while True:

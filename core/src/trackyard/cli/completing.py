@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 
 _MOST_RUNS = 200
 
@@ -35,25 +35,25 @@ def _configured(section: str) -> list[str]:
 
 
 def _installed(group: str) -> list[str]:
-    from trackyard.plugins import find_plugins
+    from trackyard.plugins.discovery import find_plugins
 
     return [info.name for info in find_plugins(group)]
 
 
 def _flavors() -> list[str]:
-    from trackyard.plugins import FLAVORS
+    from trackyard.plugins.discovery import FLAVORS
 
     return _installed(FLAVORS)
 
 
 def _orchestrators() -> list[str]:
-    from trackyard.plugins import ORCHESTRATORS
+    from trackyard.plugins.discovery import ORCHESTRATORS
 
     return _installed(ORCHESTRATORS)
 
 
 def _runs() -> list[str]:
-    from trackyard.run_lists import list_runs
+    from trackyard.runs.lists import list_runs
     from trackyard.store.listing import RunFilter
 
     runs = list_runs(find_project(), RunFilter(most=_MOST_RUNS))

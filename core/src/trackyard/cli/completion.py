@@ -11,8 +11,8 @@ from click.shell_completion import get_completion_class
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import json_option, say, show_json
-from trackyard.config import users_file
-from trackyard.config_file import edit_file
+from trackyard.config.editing import edit_file
+from trackyard.config.project import users_file
 from trackyard.errors import TrackyardError
 
 _COMMANDS = {

@@ -8,7 +8,7 @@ from trackyard.cli.completing import stack_names
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import is_terminal, json_option, say, show_table
 from trackyard.client import Client
-from trackyard.origins import ConfigValue
+from trackyard.registry.origins import ConfigValue
 from trackyard.tables import in_a_cell
 
 _COMMANDS = {"show": ("config:show", "Show what counts, and where it comes from.")}

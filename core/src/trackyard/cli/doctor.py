@@ -7,8 +7,8 @@ import sys
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json, show_table
-from trackyard.doctor import PATIENCE, Finding, examine
-from trackyard.health import health_lines
+from trackyard.runs.doctor import PATIENCE, Finding, examine
+from trackyard.runs.health import health_lines
 from trackyard.tables import line
 
 _MARKS = {"ok": "✓", "note": "·", "problem": "✗"}

@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from trackyard.blocks import group_id
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import as_mapping, pairs
 from trackyard.cli.output import show_json
-from trackyard.commands import run_command
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.errors import TrackyardError
-from trackyard.lifecycle import RunGroup
 from trackyard.records import Run
-from trackyard.tracked_runs import is_disabled, new_run
 from trackyard.trackers import Trackers
-from trackyard.tracking import redactor_of
+from trackyard.tracking.blocks import group_id
+from trackyard.tracking.calls import redactor_of
+from trackyard.tracking.commands import run_command
+from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.tracked_runs import is_disabled, new_run
 
 
 @click.command(

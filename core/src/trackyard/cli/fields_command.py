@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from trackyard.config import find_project
+from trackyard.config.fields import Field, fields_of, parse_text, parse_texts
+from trackyard.config.project import find_project
+from trackyard.config.stacks import TrackerOptions
 from trackyard.errors import TrackyardError
-from trackyard.fields import Field, fields_of, parse_text, parse_texts
 from trackyard.flavors import SCHEMES
-from trackyard.stacks import TrackerOptions
 
 _PREFIX = "field_"
 _META = "trackyard.fields"

@@ -14,9 +14,9 @@ import click
 
 from trackyard.cli.completing import flavor_names
 from trackyard.cli.output import json_option, show_table
+from trackyard.config.fields import fields_of, parse_text
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.fields import fields_of, parse_text
-from trackyard.plugins import load_flavor
+from trackyard.plugins.discovery import load_flavor
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from trackyard.cli.output import (
     show_table,
     show_values,
 )
-from trackyard.components import FlavorView, describe_flavor
-from trackyard.components import list_flavors as find_flavors
+from trackyard.registry.components import FlavorView, describe_flavor
+from trackyard.registry.components import list_flavors as find_flavors
 from trackyard.tables import line
 
 _COLUMNS = {

@@ -10,10 +10,15 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.dispatch import without_credentials
 from trackyard.errors import ConfigError
-from trackyard.starting import Found, look_around, start_project, suggested_flavors
+from trackyard.registry.starting import (
+    Found,
+    look_around,
+    start_project,
+    suggested_flavors,
+)
 from trackyard.suggestions import did_you_mean, listed
 
 

@@ -9,7 +9,7 @@ import click
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import json_option, show_json
-from trackyard.tracking import current_run
+from trackyard.tracking.calls import current_run
 
 _COMMANDS = {
     "metric": ("log_command:metric", "Log a number."),

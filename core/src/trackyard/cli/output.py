@@ -120,7 +120,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def bars(values: Sequence[float]) -> str:
     """Draw a curve on a line, in ASCII where stdout can hold nothing else."""
-    from trackyard.curves import sparkline
+    from trackyard.runs.curves import sparkline
 
     text = sparkline(values)
     try:

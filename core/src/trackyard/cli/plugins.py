@@ -10,7 +10,7 @@ import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_table
 from trackyard.errors import PluginError
-from trackyard.plugins import GROUPS, PluginInfo, find_plugins, inspect_plugin
+from trackyard.plugins.discovery import GROUPS, PluginInfo, find_plugins, inspect_plugin
 
 _COLUMNS = {
     "name": "NAME",

@@ -10,11 +10,11 @@ import click
 
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
-from trackyard.config import Project, find_project
-from trackyard.recovery import PendingRun
-from trackyard.replay import replay_run
-from trackyard.replay_plans import plan_replay
-from trackyard.run_folders import find_runs
+from trackyard.config.project import Project, find_project
+from trackyard.recovery.finishing import PendingRun
+from trackyard.recovery.replay import replay_run
+from trackyard.recovery.replay_plans import plan_replay
+from trackyard.runs.folders import find_runs
 
 _COLUMNS = {
     "run": "RUN",

@@ -18,17 +18,23 @@ import click
 from trackyard.cli.completing import stack_names, tracker_names
 from trackyard.cli.fields_command import FieldOption, FieldType
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config import find_project
+from trackyard.config.fields import (
+    Field,
+    allows_none,
+    parameters_of,
+    parse_text,
+    parse_texts,
+)
+from trackyard.config.project import find_project
+from trackyard.config.stacks import active_stack, load_stacks
 from trackyard.errors import ConfigError, TrackyardError
-from trackyard.fields import Field, allows_none, parameters_of, parse_text, parse_texts
 from trackyard.pipelines.loading import load_pipeline
-from trackyard.stacks import active_stack, load_stacks
 from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Trackers
 
 if TYPE_CHECKING:
     from trackyard.pipelines import Pipeline
-    from trackyard.views import PipelineRun
+    from trackyard.runs.pipeline_views import PipelineRun
 
 _PIPELINE = "trackyard.pipeline"
 _TITLE = "Parameters of the pipeline"

@@ -18,8 +18,8 @@ from trackyard.cli.output import (
     show_table,
 )
 from trackyard.client import Client
-from trackyard.comparisons import Comparison
-from trackyard.curves import MetricSummary, sampled
+from trackyard.runs.comparisons import Comparison
+from trackyard.runs.curves import MetricSummary, sampled
 from trackyard.tables import in_a_cell
 
 

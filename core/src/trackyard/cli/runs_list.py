@@ -10,10 +10,10 @@ import click
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import moment_option
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
-from trackyard.config import Project, find_project
-from trackyard.pending import pending_folders
-from trackyard.run_lists import RunSummary, nanoseconds
-from trackyard.run_lists import list_runs as list_of_runs
+from trackyard.config.project import Project, find_project
+from trackyard.journal.pending import pending_folders
+from trackyard.runs.lists import RunSummary, nanoseconds
+from trackyard.runs.lists import list_runs as list_of_runs
 from trackyard.store.listing import SORT_KEYS, RunFilter, SortKey
 
 _COLUMNS = {
@@ -102,6 +102,6 @@ def started(row: RunSummary) -> str:
 def _look_after_dead_runs(project: Project) -> None:
     """Do as every command does; here it is imported only where something is pending."""
     if pending_folders(project.home):
-        from trackyard.recovery import recover_in_background
+        from trackyard.recovery.finishing import recover_in_background
 
         recover_in_background(project)

@@ -16,8 +16,8 @@ from trackyard.cli.output import (
     show_values,
 )
 from trackyard.client import Client
-from trackyard.health import health_lines
-from trackyard.run_views import RunView, StepView
+from trackyard.runs.health import health_lines
+from trackyard.runs.views import RunView, StepView
 
 _HEAD = ("steps", "params", "health", "urls", "kind", "url")
 _STEP_COLUMNS = {

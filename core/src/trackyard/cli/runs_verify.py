@@ -8,8 +8,8 @@ import click
 
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
-from trackyard.config import find_project
-from trackyard.verifying import TIMEOUT, Verification, verify_runs
+from trackyard.config.project import find_project
+from trackyard.runs.verifying import TIMEOUT, Verification, verify_runs
 
 _COLUMNS = {
     "run": "RUN",

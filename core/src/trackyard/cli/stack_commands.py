@@ -14,9 +14,9 @@ from trackyard.cli.fields_command import FieldsCommand, configured_value, given_
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
-from trackyard.components import StackView
-from trackyard.fields import fields_of
-from trackyard.plugins import load_orchestrator
+from trackyard.config.fields import fields_of
+from trackyard.plugins.discovery import load_orchestrator
+from trackyard.registry.components import StackView
 from trackyard.suggestions import listed
 
 _COLUMNS = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trackyard.catching_up import Owed
 from trackyard.cli.output import json_option, show_json, show_table
-from trackyard.config import Project, find_project
-from trackyard.syncing import SyncRow, synchronise
+from trackyard.config.project import Project, find_project
+from trackyard.recovery.catching_up import Owed
+from trackyard.recovery.syncing import SyncRow, synchronise
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

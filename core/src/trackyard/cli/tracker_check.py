@@ -9,7 +9,7 @@ import click
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.client import Client
-from trackyard.probing import PATIENCE, StageView, TrackerCheck
+from trackyard.registry.probing import PATIENCE, StageView, TrackerCheck
 from trackyard.tables import line
 
 _MARKS = {"done": "✓", "failed": "✗", "left out": "–"}

@@ -13,10 +13,10 @@ from trackyard.cli.fields_command import FieldsCommand, configured_value, given_
 from trackyard.cli.options import as_mapping, label_option, labels_option
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
-from trackyard.components import TrackerView
 from trackyard.flavors import notice_of
-from trackyard.plugins import load_flavor
-from trackyard.redaction import Redactor
+from trackyard.plugins.discovery import load_flavor
+from trackyard.redaction.redactor import Redactor
+from trackyard.registry.components import TrackerView
 
 _COLUMNS = {
     "name": "NAME",

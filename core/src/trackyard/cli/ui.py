@@ -20,13 +20,13 @@ import click
 
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config import Project, find_project
+from trackyard.config.project import Project, find_project
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import folder_name, load_description
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.interruption import termination_as_exit
-from trackyard.run_folders import find_runs, folders_of_runs
+from trackyard.runs.folders import find_runs, folders_of_runs
 from trackyard.trackers import Tracker, Trackers
 
 _PR_SET_PDEATHSIG = 1

@@ -19,8 +19,8 @@ from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.flavors import capabilities_of, is_offline
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
+from trackyard.journal.pending import mark_as_kept_offline
 from trackyard.locks import FileLock
-from trackyard.pending import mark_as_kept_offline
 from trackyard.records import Failure, Run
 
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred

@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.delivery.delivery import Delivery
 from trackyard.delivery.messages import messages_from, send_message
 from trackyard.delivery.worker import Worker
@@ -29,7 +29,7 @@ from trackyard.descriptions import load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import TrackyardError
 from trackyard.journal.ending import find_end
-from trackyard.plugins import load_plugins
+from trackyard.plugins.discovery import load_plugins
 from trackyard.trackers import Trackers
 
 # Seconds without a run after which it ends; the runner starts it anew when it needs it again.

@@ -15,8 +15,8 @@ from trackyard.interruption import time_limit
 from trackyard.pipelines.graph import fill_in
 from trackyard.pipelines.types import output_names
 from trackyard.records import Failure, Run
-from trackyard.tracked_runs import TrackedRun, failure_of
-from trackyard.tracking import activated
+from trackyard.tracking.calls import activated
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of
 
 
 @attrs.frozen(eq=False)

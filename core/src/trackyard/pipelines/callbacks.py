@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from threading import Thread
 
-from trackyard.views import StepRun
+from trackyard.runs.pipeline_views import StepRun
 
 logger = logging.getLogger("trackyard")
 

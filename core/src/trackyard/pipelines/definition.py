@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from trackyard.config import find_project
+from trackyard.config.project import find_project
 from trackyard.errors import PipelineError
 from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
 from trackyard.pipelines.steps import checked_name, take_after
 
 if TYPE_CHECKING:
-    from trackyard.views import PipelineRun
+    from trackyard.runs.pipeline_views import PipelineRun
 
 
 @attrs.frozen(eq=False, slots=False)

@@ -18,18 +18,18 @@ from typing import Any, cast
 import attrs
 
 from trackyard.artifacts import ArtifactStore
-from trackyard.config import Project
+from trackyard.config.project import Project
 from trackyard.descriptions import load_description, run_for
 from trackyard.dispatch import NamedPlugins, TrackerHooks
 from trackyard.errors import PipelineError, StepError
 from trackyard.journal.durability import load_journal_options
 from trackyard.materializers import Materializers
 from trackyard.pipelines.attempts import Attempt, Outcome, perform, stored_in
-from trackyard.plugins import load_materializers, load_plugins
+from trackyard.plugins.discovery import load_materializers, load_plugins
 from trackyard.records import Run
-from trackyard.redaction import Redactor
-from trackyard.tracked_runs import TrackedRun
+from trackyard.redaction.redactor import Redactor
 from trackyard.trackers import Trackers
+from trackyard.tracking.tracked_runs import TrackedRun
 
 
 @attrs.frozen(eq=False)

@@ -12,8 +12,8 @@ from typing import TextIO
 import attrs
 
 from trackyard.delivery.reports import TrackerReport
-from trackyard.health import health_lines, joined
 from trackyard.pipelines.live import LiveLines
+from trackyard.runs.health import health_lines, joined
 
 _MARKS = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
 _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "running": "36"}

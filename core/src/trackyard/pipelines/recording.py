@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from trackyard.artifacts import StoredOutput
-from trackyard.config import Project
+from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
-from trackyard.drivers import DriverMark
 from trackyard.identifiers import new_id
 from trackyard.pipelines.attempts import Outcome
 from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
 from trackyard.records import Failure, Run
+from trackyard.recovery.drivers import DriverMark
 from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
-from trackyard.tracked_runs import TrackedRun
+from trackyard.tracking.tracked_runs import TrackedRun
 
 
 class Recording:

@@ -17,7 +17,8 @@ from typing import Any
 import attrs
 
 from trackyard.artifacts import StoredOutput
-from trackyard.config import Project
+from trackyard.config.project import Project
+from trackyard.config.stacks import Stack
 from trackyard.delivery.reports import TrackerReport
 from trackyard.errors import (
     ConfigError,
@@ -25,10 +26,8 @@ from trackyard.errors import (
     RequiredTrackerError,
     StepCrashedError,
 )
-from trackyard.guarding import watch_over
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import Terminated, termination_as_exit
-from trackyard.lifecycle import RunGroup
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
 from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
@@ -38,13 +37,14 @@ from trackyard.pipelines.parcels import Parcel, pack
 from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.records import SEVERITY, Failure, Run, Status
-from trackyard.stacks import Stack
+from trackyard.recovery.guarding import watch_over
+from trackyard.runs.pipeline_views import PipelineRun, StepRun, open_artifact_store
 from trackyard.store import PipelineRunRow
-from trackyard.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.trackers import Tracker, Trackers
-from trackyard.tracking import redactor_of
+from trackyard.tracking.calls import redactor_of
+from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.values import to_param
-from trackyard.views import PipelineRun, StepRun, open_artifact_store
 
 logger = logging.getLogger("trackyard")
 

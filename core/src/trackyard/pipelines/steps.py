@@ -15,7 +15,7 @@ from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Selection, Settings
 
 if TYPE_CHECKING:
-    from trackyard.views import StepRun
+    from trackyard.runs.pipeline_views import StepRun
 
 Callback: TypeAlias = "Callable[[StepRun], object]"
 

@@ -13,7 +13,7 @@ import attrs
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.config import Project
+from trackyard.config.project import Project
 from trackyard.errors import (
     ArtifactNotFoundError,
     ConfigError,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from trackyard.errors import RetryLater
-from trackyard.plugins import load_flavor
+from trackyard.plugins.discovery import load_flavor
 
 _ERRORS: dict[str, Callable[[], BaseException]] = {
     "raise": lambda: RuntimeError("the SDK has a bug"),

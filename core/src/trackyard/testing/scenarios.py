@@ -13,9 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from trackyard.blocks import start_run
 from trackyard.testing.workbench import TRACKER
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.blocks import start_run
+from trackyard.tracking.calls import ActiveRun
 
 
 def main() -> None:

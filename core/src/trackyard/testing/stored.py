@@ -10,8 +10,8 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.comparing import same_number, same_value
 from trackyard.records import Artifact, Metric, Param, Record, Tag
+from trackyard.runs.differences import same_number, same_value
 
 _SHOWN = 5
 

@@ -19,27 +19,27 @@ from typing import Any
 
 import attrs
 
-from trackyard.blocks import start_run
-from trackyard.config import Project, find_project, in_project
+from trackyard.config.project import Project, find_project, in_project
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport
 from trackyard.descriptions import TrackerDescription, folder_name, load_description, run_for
 from trackyard.dispatch import TrackerHooks
 from trackyard.flavors import Secret, capabilities_of
-from trackyard.hook_rules import implemented_hooks
 from trackyard.identifiers import new_id
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
-from trackyard.lifecycle import RunGroup
-from trackyard.plugins import FLAVORS, find_plugins, load_flavor
+from trackyard.plugins.discovery import FLAVORS, find_plugins, load_flavor
+from trackyard.plugins.rules import implemented_hooks
 from trackyard.records import Artifact, Capabilities, Record, Run
-from trackyard.recovery import PendingRun, sync_run
-from trackyard.replay import replay_run
+from trackyard.recovery.finishing import PendingRun, sync_run
+from trackyard.recovery.replay import replay_run
 from trackyard.testing.contract import BrokenContract
 from trackyard.testing.faulty import Fault, write_faulty_flavor
 from trackyard.testing.stored import StoredRun, difference
 from trackyard.trackers import Tracker, Trackers
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.blocks import start_run
+from trackyard.tracking.calls import ActiveRun
+from trackyard.tracking.lifecycle import RunGroup
 
 TRACKER = "under_test"
 # Seconds that a backend which answers at all may take for everything that it is owed.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.comparing import same_number
 from trackyard.delivery.adapting import original_key
 from trackyard.journal.entries import Entry
 from trackyard.records import Batch, Metric
+from trackyard.runs.differences import same_number
 from trackyard.testing.contract import can_be_read, check, declares, expect, limits
 from trackyard.testing.stored import StoredRun
 from trackyard.testing.workbench import Logging, Workbench, append
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.calls import ActiveRun
 
 _HOUR = 3_600 * 10**9
 _SECOND = 10**9

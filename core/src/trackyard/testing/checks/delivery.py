@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.config import in_project
+from trackyard.config.project import in_project
 from trackyard.journal.entries import Entry
 from trackyard.records import Artifact, Record
 from trackyard.testing.contract import (
@@ -21,7 +21,7 @@ from trackyard.testing.contract import (
 from trackyard.testing.faulty import Fault
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench, append
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.calls import ActiveRun
 
 _AGAIN = "Delivered at least once, and re-delivery changes nothing"
 

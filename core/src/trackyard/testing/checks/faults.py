@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from trackyard.config import in_project
+from trackyard.config.project import in_project
 from trackyard.dispatch import Outcome
 from trackyard.testing.contract import (
     can_be_read,
@@ -21,7 +21,7 @@ from trackyard.testing.contract import (
 from trackyard.testing.faulty import Fault
 from trackyard.testing.servers import ANSWERS, broken_server, refusing_server
 from trackyard.testing.workbench import Workbench
-from trackyard.tracking import ActiveRun
+from trackyard.tracking.calls import ActiveRun
 
 # Seconds of CPU that a start may take on a backend that is there, the SDK's import aside.
 START_BUDGET = 5.0

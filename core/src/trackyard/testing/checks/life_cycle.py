@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from trackyard.config import in_project
+from trackyard.config.project import in_project
 from trackyard.records import Batch, Failure, Metric
 from trackyard.testing.contract import (
     can_be_read,
@@ -28,7 +28,7 @@ from trackyard.testing.contract import (
 )
 from trackyard.testing.faulty import Fault
 from trackyard.testing.workbench import TRACKER, Workbench
-from trackyard.tracked_runs import new_run
+from trackyard.tracking.tracked_runs import new_run
 
 _STATUS = "At the end, every flavor mirrors trackyard.status, which says how the run ended."
 

@@ -1,0 +1,1 @@
+"""Which plugins are there, and do they keep the rules?"""

@@ -1,0 +1,211 @@
+"""How is a run finished that its own process did not finish: by sync, or after a crash?
+
+A run is pending while a tracker does not have its end. It is alive while a process holds the lock
+of its journal; a run that is pending, not alive and without an end has crashed. Sync reads the
+same journal with the same engine that the run's own process uses.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import RunDescription, load_description
+from trackyard.journal.entries import Entry
+from trackyard.journal.pending import mark_as_complete, pending_folders
+from trackyard.journal.reader import is_alive, is_attended
+from trackyard.locks import exclusively
+from trackyard.plugins.discovery import load_plugins
+from trackyard.records import Run
+from trackyard.recovery.autopsy import cause_of_death, find_or_write_end
+from trackyard.recovery.catching_up import Limits, Owed, catch_up
+from trackyard.recovery.drivers import find_dead_drivers, forget_driver
+from trackyard.recovery.guarding import finish_in_background
+
+logger = logging.getLogger("trackyard")
+
+# Seconds between two recoveries that commands start by themselves.
+_AT_MOST_EVERY = 60.0
+
+
+@attrs.frozen
+class PendingRun:
+    """A run that some tracker does not have whole.
+
+    Attributes:
+        folder: The run's folder.
+        description: The run and its trackers.
+        is_alive: A process is still writing it.
+    """
+
+    folder: Path
+    description: RunDescription
+    is_alive: bool
+
+
+def find_pending_runs(project: Project) -> list[PendingRun]:
+    """List the runs that some tracker does not have whole, the oldest first.
+
+    It looks at files and locks alone, and imports no flavor.
+    """
+    pending = []
+    for folder in pending_folders(project.home):
+        description = load_description(folder)
+        if description is None or all(
+            load_state(folder / tracker.folder).is_ended for tracker in description.trackers
+        ):
+            if not is_alive(folder):
+                mark_as_complete(folder)
+            continue
+        pending.append(PendingRun(folder, description, is_alive(folder)))
+    return pending
+
+
+def recover_in_background(project: Project) -> None:
+    """Where a run's process has died, have a detached process finish it; this one only looks.
+
+    It is asked at most once a minute: a tracker that is away will be away the next second, too.
+    """
+    is_whole = all(is_attended(folder) for folder in pending_folders(project.home))
+    if is_whole and not find_dead_drivers(project.home):
+        return
+    stamp = project.home / "recovery.stamp"
+    try:
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _AT_MOST_EVERY:
+            return
+        stamp.touch()
+    except OSError as error:
+        logger.debug("%s cannot be touched: %s", stamp, error)
+    finish_in_background(project.root)
+
+
+def sync_all(project: Project, *, patience: float, just_died: int | None = None) -> None:
+    """Finish every run of a project whose process does not live.
+
+    Args:
+        project: The project.
+        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        just_died: A process that died at this moment.
+    """
+    pending = end_the_dead(project, just_died)
+    sync_runs(pending, project, patience=patience, isolates=True)
+
+
+def end_the_dead(project: Project, just_died: int | None = None) -> list[PendingRun]:
+    """Note the ends of runs and pipeline runs whose process died; give what is to be delivered.
+
+    It reads files and writes them and the store, and waits for no tracker.
+    """
+    pending = find_pending_runs(project)
+    for run in pending:
+        _has_ended(run, project)  # first: what killed a step is known there
+    if find_dead_drivers(project.home):
+        with exclusively(project.home / "drivers" / "recovery"):
+            _end_pipeline_runs(project, just_died)
+    return pending
+
+
+def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    for driver in find_dead_drivers(project.home):
+        status = cause_of_death(driver.told).status
+        ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
+        store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
+        forget_driver(project.home, driver.run_id)
+    store.close()
+
+
+def sync_run(
+    pending: PendingRun,
+    project: Project,
+    *,
+    patience: float = 10.0,
+    progress: Callable[[TrackerReport], None] | None = None,
+) -> list[TrackerReport]:
+    """Deliver what is left of one run, see `sync_runs`; its hooks run where those of a step do.
+
+    Args:
+        pending: The run.
+        project: Where it was made.
+        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        progress: Called a few times a second, with how the run stands on each tracker.
+
+    Returns:
+        How the run stands on each tracker.
+    """
+
+    def tell(owed: list[Owed]) -> None:
+        for one in owed:
+            if progress is not None:
+                progress(one.now())
+
+    return [report for _, report in sync_runs([pending], project, patience=patience, progress=tell)]
+
+
+def sync_runs(
+    pending: Iterable[PendingRun],
+    project: Project,
+    *,
+    patience: float = 10.0,
+    timeout: float | None = None,
+    isolates: bool = False,
+    progress: Callable[[list[Owed]], None] | None = None,
+) -> list[tuple[PendingRun, TrackerReport]]:
+    """Deliver what is left of runs to each of their trackers, and their ends.
+
+    A run whose process died without a word gets an end first: it has crashed. A run that is alive
+    is left alone. All trackers are served side by side.
+
+    Args:
+        pending: The runs, the oldest first.
+        project: Where they were made; its configuration is not read, but that of their starts.
+        patience: Seconds to go on after a tracker has failed, with nothing delivered since.
+        timeout: Seconds for each tracker at most, or None.
+        isolates: Have a process for each tracker unless the configuration says otherwise.
+        progress: Called a few times a second with what is owed.
+
+    Returns:
+        How each run stands on each tracker.
+    """
+    dead = [run for run in pending if _has_ended(run, project)]
+    owed = [
+        (run, Owed.of(run.description, tracker, run.folder))
+        for run in dead
+        for tracker in run.description.trackers
+    ]
+    all_owed, plugins = [one for _, one in owed], load_plugins()[0]
+    limits = Limits(patience, timeout, isolates)
+    catch_up(all_owed, project, plugins, limits, progress)
+    for run in dead:
+        if all(one.now().is_complete for of, one in owed if of is run):
+            mark_as_complete(run.folder)
+    return [(run, one.now()) for run, one in owed]
+
+
+def _has_ended(pending: PendingRun, project: Project) -> bool:
+    """Tell whether a run has ended; where its process died without a word that is noted first."""
+    end = None if pending.is_alive else find_or_write_end(pending.folder)
+    if end is not None and end.was_found_dead:
+        _mark_in_store(pending.description.run, project, end.entry)
+    return end is not None
+
+
+def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
+    """The driver is dead, so that nobody else writes its runs."""
+    is_stored = "store" in project.table or (project.home / "store.db").exists()
+    if run.group is None or not is_stored:
+        return
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
+    store.close()

@@ -1,0 +1,76 @@
+"""How does a run end well when its process dies: who watches over it?
+
+A watchdog process per runner (`trackyard.recovery.watchdog`) outlives it. This file starts it;
+nothing of the watchdog is imported here, which keeps the runner light.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from threading import Lock
+
+logger = logging.getLogger("trackyard")
+
+# One watchdog serves all runs of a process. A forked child starts its own.
+_started: dict[int, int] = {}  # process id -> write end of the watchdog's pipe
+_told: set[tuple[int, Path]] = set()
+_lock = Lock()
+
+
+def watch_over(project_root: Path) -> None:
+    """Have the runs of a project finished if this process dies. It never raises.
+
+    `TRACKYARD_WATCHDOG=0` switches it off: then the next Trackyard command does the work.
+
+    Args:
+        project_root: The project's folder.
+    """
+    if os.environ.get("TRACKYARD_WATCHDOG") == "0":
+        return
+    process = os.getpid()
+    with _lock:
+        if (process, project_root) in _told:
+            return
+        try:
+            if process not in _started:
+                _started[process] = _start(process)
+            os.write(_started[process], f"{project_root}\n".encode())
+            _told.add((process, project_root))
+        except (OSError, NotImplementedError) as error:
+            logger.debug("no watchdog: %s", error)
+
+
+def finish_in_background(project_root: Path) -> None:
+    """Have a process of its own finish what is pending in a project, now. It never raises."""
+    try:
+        pipe = _start(0)
+        os.write(pipe, f"{project_root}\n".encode())
+        os.close(pipe)
+    except (OSError, NotImplementedError) as error:
+        logger.debug("no recovery: %s", error)
+
+
+def _start(process: int) -> int:
+    """Start a watchdog of a process, or of none where it is 0; give its pipe."""
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)
+    null = ("/dev/null", os.O_RDWR, 0)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, reading, 0),
+        (os.POSIX_SPAWN_OPEN, 1, *null),
+        (os.POSIX_SPAWN_OPEN, 2, *null),
+        (os.POSIX_SPAWN_CLOSE, reading),
+    ]
+    command = [sys.executable, "-m", "trackyard.recovery.watchdog", str(process)]
+    try:
+        # A session of its own: Ctrl-C on a terminal goes to the whole group of the runner.
+        os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    return writing

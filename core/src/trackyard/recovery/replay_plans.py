@@ -1,0 +1,90 @@
+"""What would be lost or changed if a run moved to another tracker?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import folder_name
+from trackyard.journal.entries import dropped_in
+from trackyard.journal.reader import JournalReader
+from trackyard.records import Artifact, Metric, Param
+from trackyard.recovery.finishing import PendingRun
+from trackyard.tables import Shown
+from trackyard.trackers import Trackers
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class ReplayPlan(Shown):
+    """What a tracker would get of a run, by what its flavor says that it can hold."""
+
+    run: str = attrs.field(metadata=_help("The run's name"))
+    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    state: Literal["new", "partial", "complete", "running"] = attrs.field(
+        metadata=_help("What it has already; `running` runs are not replayed")
+    )
+    id: str = attrs.field(metadata=_help("The run's id"))
+    metrics: int = attrs.field(metadata=_help("Points of metrics that the journal holds"))
+    params: int = attrs.field(metadata=_help("Params that it holds"))
+    tags: int = attrs.field(metadata=_help("Tags that it holds"))
+    artifacts: int = attrs.field(metadata=_help("Artifacts that it holds"))
+    lost: int = attrs.field(metadata=_help("How many of them would not arrive"))
+    changed: int = attrs.field(metadata=_help("How often something would be changed"))
+    losses: dict[str, int] = attrs.field(metadata=_help("What would not arrive, with how often"))
+    changes: dict[str, int] = attrs.field(metadata=_help("What would be changed, with how often"))
+
+
+def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
+    """Say what a tracker would get of a run; nothing is sent or written for this.
+
+    Raises:
+        ConfigError: The tracker is not configured, or wrongly.
+    """
+    (chosen,) = Trackers(project).select(tracker)
+    losses, counts = Counter[str](), Counter[type]()
+    reader = JournalReader(run.folder)
+    with tempfile.TemporaryDirectory() as long_texts:
+        adapter = Adapter(chosen.capabilities, Path(long_texts))
+        while entries := reader.read(1000):
+            for _, entry in entries:
+                losses["log calls that the disk refused"] += dropped_in(entry)
+                for record in entry.records():
+                    counts[type(record)] += 1
+                    adapter.adapt(record)
+    losses["log calls that are damaged, or whose file is gone"] += reader.lost
+    changes = adapter.changes
+    for what in list(changes):
+        if what.endswith("were left out"):
+            losses[what] += changes.pop(what)
+    return ReplayPlan(
+        run=run.description.run.name,
+        tracker=tracker,
+        state="running" if run.is_alive else _state(run, tracker),
+        id=run.description.run.id,
+        metrics=counts[Metric],
+        params=counts[Param],
+        artifacts=counts[Artifact],
+        tags=counts.total() - counts[Metric] - counts[Param] - counts[Artifact],
+        lost=losses.total(),
+        changed=changes.total(),
+        losses={what: count for what, count in losses.items() if count},
+        changes=dict(changes),
+    )
+
+
+def _state(run: PendingRun, tracker: str) -> Literal["new", "partial", "complete"]:
+    if tracker not in (known.name for known in run.description.trackers):
+        return "new"
+    is_ended = load_state(run.folder / folder_name(tracker)).is_ended
+    return "complete" if is_ended else "partial"

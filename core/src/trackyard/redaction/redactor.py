@@ -1,0 +1,134 @@
+"""How are secrets kept out of what is written down?"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+from trackyard.records import Failure, ParamValue
+from trackyard.redaction.secret_shapes import is_secret_name, without_secrets
+
+_DEEPEST = 200
+
+
+class Redactor:
+    """Removes from texts the values of known secrets, and what looks like one.
+
+    Args:
+        secrets: Values of secrets; those under 8 characters are no use as a search text.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.secrets = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
+        self._forms = [form for secret in self.secrets for form in _forms_of(secret)]
+
+    @classmethod
+    def joined(cls, redactors: Iterable[Redactor]) -> Redactor:
+        """Make one that knows what all of these know."""
+        return cls(secret for redactor in redactors for secret in redactor.secrets)
+
+    def redact(self, text: str) -> str:
+        """Give the text with `***` in place of each secret."""
+        for form in self._forms:
+            text = text.replace(form, "***")
+        return without_secrets(text)
+
+    def redact_value(self, value: ParamValue) -> ParamValue:
+        """Redact a param or tag where it is a text."""
+        return self.redact(value) if isinstance(value, str) else value
+
+    def redact_pair(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
+        """Redact a param or tag and its key, which may say that the value is a secret."""
+        if isinstance(value, str) and value and is_secret_name(key):
+            return self.redact(key), "***"
+        return self.redact(key), self.redact_value(value)
+
+    def redact_nested(self, value: Any) -> Any:
+        """Redact every text in dicts and lists of dicts and lists; what is none stays as it is."""
+        return self._nested(value, is_secret=False, above=())
+
+    def redact_table(
+        self, columns: list[str], rows: list[list[Any]]
+    ) -> tuple[list[str], list[list[Any]]]:
+        """Redact the cells of a table, whose columns have names as well."""
+        secret = [is_secret_name(column) for column in columns]
+        names = [self.redact(column) for column in columns]
+        return names, [
+            [
+                self._nested(cell, is_secret=index < len(secret) and secret[index], above=())
+                for index, cell in enumerate(row)
+            ]
+            for row in rows
+        ]
+
+    def _nested(self, value: Any, *, is_secret: bool, above: tuple[int, ...]) -> Any:
+        kind = type(value)  # isinstance asks the value, which may raise
+        if issubclass(kind, str):
+            return "***" if is_secret else self.redact(str.__str__(value))
+        if not issubclass(kind, Mapping | list | tuple | set | frozenset):
+            return value
+        if id(value) in above:
+            return "<cycle>"
+        if len(above) > _DEEPEST:
+            return "<too deep>"
+        above = (*above, id(value))
+        if issubclass(kind, Mapping):
+            return {
+                self.redact(key) if type(key) is str else key: self._nested(
+                    inner,
+                    is_secret=is_secret or (type(key) is str and is_secret_name(key)),
+                    above=above,
+                )
+                for key, inner in dict(value).items()
+            }
+        # What follows `--password` in a list of arguments is one.
+        after_option, items = False, []
+        for inner in list(value):
+            items.append(self._nested(inner, is_secret=is_secret or after_option, above=above))
+            after_option = type(inner) is str and inner[:2] == "--" and is_secret_name(inner)
+        return items
+
+    def failure(
+        self, error: BaseException, status: Literal["failed", "killed", "crashed"] = "failed"
+    ) -> Failure:
+        """Describe an exception; frames and messages, never the values of variables."""
+        try:
+            message = str(error)
+        except Exception:  # an exception whose __str__ raises
+            message = "(the exception's message cannot be shown)"
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # such as a SyntaxError with odd fields
+            text = "".join(traceback.format_tb(error.__traceback__))
+        return Failure(status, type(error).__name__, self.redact(message), self.redact(text))
+
+
+class RedactedKeys(dict[str, str]):
+    """Keys of metrics and what is written for them: each is searched for secrets once.
+
+    Args:
+        redactor: What searches them.
+    """
+
+    _MOST = 10_000  # keys that are made anew for each call must not fill the memory
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def __missing__(self, key: str) -> str:
+        redacted = self._redactor.redact(key)
+        if len(self) < self._MOST:
+            self[key] = redacted
+        return redacted
+
+
+def _forms_of(secret: str) -> list[str]:
+    """Give how a secret may stand in a text: as it is, in a URL, in JSON, in a header."""
+    encoded = secret.encode("utf-8", "backslashreplace")
+    forms = [secret, quote(secret, safe="", errors="replace"), json.dumps(secret)[1:-1]]
+    return list(dict.fromkeys([*forms, b64encode(encoded).decode().rstrip("=")]))

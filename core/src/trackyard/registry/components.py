@@ -1,0 +1,261 @@
+"""What does one see of flavors, experiment trackers and stacks?
+
+These are what `Client` returns and what the command line writes as JSON: keys may be added, never
+renamed or removed, until the next major version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import attrs
+
+from trackyard.config.fields import fields_of
+from trackyard.config.project import Project
+from trackyard.config.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
+from trackyard.errors import ConfigError, PluginError
+from trackyard.flavors import notice_of
+from trackyard.plugins.discovery import (
+    FLAVORS,
+    KNOWN_FLAVORS,
+    PluginInfo,
+    find_plugins,
+    load_flavor,
+)
+from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import Shown
+from trackyard.trackers import Trackers
+
+_View = TypeVar("_View", "TrackerView", "StackView")
+
+FlavorStatus = Literal["ready", "SDK missing", "blocked", "broken", "not installed"]
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class FieldView(Shown):
+    """A field that a flavor's trackers take."""
+
+    name: str = attrs.field(metadata=_help("Its key in the configuration"))
+    type: str = attrs.field(metadata=_help("What it takes, in words"))
+    default: str = attrs.field(metadata=_help("Its default, in words"))
+    help: str = attrs.field(metadata=_help("What it says"))
+    is_required: bool = attrs.field(metadata=_help("It has no default"))
+    is_secret: bool = attrs.field(metadata=_help("It takes a reference to a secret"))
+
+
+@attrs.frozen(repr=False)
+class FlavorView(Shown):
+    """A flavor, installed or known."""
+
+    name: str = attrs.field(metadata=_help("What `--flavor` takes"))
+    status: FlavorStatus = attrs.field(metadata=_help("Whether it can be used"))
+    distribution: str = attrs.field(metadata=_help("The distribution that brings it"))
+    version: str = attrs.field(metadata=_help("The distribution's version, if installed"))
+    sdk: str = attrs.field(metadata=_help("The tracker's own distribution"))
+    sdk_version: str = attrs.field(metadata=_help("Its version, if installed"))
+    summary: str = attrs.field(metadata=_help("The distribution's summary"))
+    problem: str = attrs.field(metadata=_help("What is wrong, and what to type"))
+
+
+@attrs.frozen(repr=False)
+class FlavorDescription(FlavorView):
+    """A flavor with what its class says: it was imported for this, its SDK was not."""
+
+    description: str = attrs.field(metadata=_help("The first paragraph about it"))
+    notice: str = attrs.field(metadata=_help("What one should know before using it"))
+    fields: tuple[FieldView, ...] = attrs.field(metadata=_help("What its trackers take"))
+    options: tuple[FieldView, ...] = attrs.field(metadata=_help("What every tracker takes"))
+
+
+@attrs.frozen(repr=False)
+class TrackerView(Shown):
+    """A configured experiment tracker; secrets are shown as references."""
+
+    name: str = attrs.field(metadata=_help("Its name"))
+    flavor: str = attrs.field(metadata=_help("Its flavor"))
+    is_active: bool = attrs.field(metadata=_help("It is in the active stack"))
+    stacks: tuple[str, ...] = attrs.field(metadata=_help("The stacks that name it"))
+    labels: Mapping[str, str] = attrs.field(metadata=_help("Its labels"))
+    options: Mapping[str, Any] = attrs.field(metadata=_help("What core takes, with defaults"))
+    fields: Mapping[str, Any] = attrs.field(metadata=_help("What its flavor takes, as written"))
+    place: str = attrs.field(metadata=_help("Where it is configured: file and key path"))
+
+
+@attrs.frozen(repr=False)
+class StackView(Shown):
+    """A stack."""
+
+    name: str = attrs.field(metadata=_help("Its name"))
+    is_active: bool = attrs.field(metadata=_help("It is the active one"))
+    experiment_trackers: tuple[str, ...] = attrs.field(metadata=_help("Its experiment trackers"))
+    orchestrator: str = attrs.field(metadata=_help("Its orchestrator"))
+    artifact_store: str | None = attrs.field(metadata=_help("Its artifact store, if it names one"))
+    options: Mapping[str, Any] = attrs.field(metadata=_help("What its orchestrator takes, as set"))
+    labels: Mapping[str, str] = attrs.field(metadata=_help("Its labels"))
+    place: str = attrs.field(metadata=_help("Where it is configured: file and key path"))
+
+
+def list_flavors(*, load: bool = False) -> list[FlavorView]:
+    """List the flavors that are installed, and known ones that are not.
+
+    Args:
+        load: Import each flavor to see whether it is broken; without it none is imported.
+    """
+    installed = [_flavor_view(info, load) for info in find_plugins(FLAVORS)]
+    missing = sorted(set(KNOWN_FLAVORS) - {view.name for view in installed})
+    return [*installed, *(_missing_flavor(name) for name in missing)]
+
+
+def describe_flavor(name: str) -> FlavorDescription:
+    """Import a flavor, by its name or dotted path, and describe it.
+
+    Raises:
+        PluginError: It is not installed, blocked or broken.
+    """
+    flavor = load_flavor(name)
+    found = [info for info in find_plugins(FLAVORS) if info.name == name]
+    info = found[0] if found else PluginInfo(name, FLAVORS, name)
+    view = _flavor_view(info, load=False)
+    text = (flavor.__doc__ or "").strip().split("\n\n")[0]
+    return FlavorDescription(
+        **{field.name: getattr(view, field.name) for field in attrs.fields(FlavorView)},
+        description=" ".join(text.split()),
+        notice=notice_of(flavor),
+        fields=field_views(flavor),
+        options=tuple(view for view in field_views(TrackerOptions) if view.name != "flavor"),
+    )
+
+
+def field_views(cls: type) -> tuple[FieldView, ...]:
+    """Describe the fields of a class of configuration."""
+    names = [field.name for field in attrs.fields(FieldView)]
+    return tuple(
+        FieldView(**{name: getattr(field, name) for name in names}) for field in fields_of(cls)
+    )
+
+
+def list_trackers(project: Project, label: Mapping[str, str] | None = None) -> list[TrackerView]:
+    """List the configured experiment trackers, those with all of some labels."""
+    trackers = Trackers(project)
+    active, stacks = trackers.stack, load_stacks(project).values()
+    return [
+        _tracker_view(tracker, active, [s.name for s in stacks if name in s.experiment_trackers])
+        for name, tracker in trackers.configured.items()
+        if (label or {}).items() <= tracker.options.labels.items()
+    ]
+
+
+def list_stacks(project: Project, label: Mapping[str, str] | None = None) -> list[StackView]:
+    """List the stacks, those with all of some labels; without any there is the default one."""
+    active = Trackers(project).stack
+    stacks = load_stacks(project) or {active.name: active}
+    return [
+        _stack_view(stack, is_active=stack.name == active.name)
+        for stack in stacks.values()
+        if (label or {}).items() <= stack.labels.items()
+    ]
+
+
+def find_tracker(project: Project, name: str) -> TrackerView:
+    """Give one experiment tracker.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    return _named(list_trackers(project), name, "experiment tracker")
+
+
+def find_stack(project: Project, name: str) -> StackView:
+    """Give one stack.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    return _named(list_stacks(project), name, "stack")
+
+
+def _named(views: list[_View], name: str, kind: str) -> _View:
+    by_name = {view.name: view for view in views}
+    if name not in by_name:
+        hint = did_you_mean(name, by_name) or f"; configured are {listed(by_name)}"
+        raise ConfigError(f"no {kind} {name!r} is configured{hint}")
+    return by_name[name]
+
+
+def _tracker_view(tracker: ExperimentTracker, active: Stack, stacks: list[str]) -> TrackerView:
+    options = attrs.asdict(tracker.options)
+    return TrackerView(
+        name=tracker.name,
+        flavor=options.pop("flavor"),
+        is_active=tracker.name in active.experiment_trackers,
+        stacks=tuple(stacks),
+        labels=options.pop("labels"),
+        options=options,
+        fields=dict(tracker.fields),
+        place=tracker.place,
+    )
+
+
+def _stack_view(stack: Stack, *, is_active: bool) -> StackView:
+    names = [field.name for field in attrs.fields(StackView) if field.name != "is_active"]
+    return StackView(**{name: getattr(stack, name) for name in names}, is_active=is_active)
+
+
+def _flavor_view(info: PluginInfo, load: bool) -> FlavorView:
+    sdk, sdk_version = _sdk_of(info)
+    status: FlavorStatus = "ready"
+    problem = ""
+    if info.is_blocked:
+        status, problem = "blocked", "take it out of TRACKYARD_DISABLE_PLUGINS to use it"
+    elif sdk and not sdk_version:
+        status, problem = "SDK missing", f"type: pip install {sdk}"
+    if load and not info.is_blocked:
+        try:
+            load_flavor(info.name)
+        except PluginError as error:
+            status, problem = "broken", str(error)
+    return FlavorView(
+        name=info.name,
+        status=status,
+        distribution=info.distribution,
+        version=info.version,
+        sdk=sdk,
+        sdk_version=sdk_version,
+        summary=info.summary,
+        problem=problem,
+    )
+
+
+def _missing_flavor(name: str) -> FlavorView:
+    wanted = f"trackyard-{name}"
+    problem = f"type: pip install {wanted}"
+    return FlavorView(name, "not installed", wanted, "", "", "", "", problem)
+
+
+def _sdk_of(info: PluginInfo) -> tuple[str, str]:
+    """Give the distribution of a flavor's SDK and its version, from metadata alone.
+
+    Of what the flavor's distribution requires it is what bears the flavor's name, or else the
+    first that is not for Trackyard itself.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution, version
+
+    try:
+        requires = distribution(info.distribution).requires or [] if info.distribution else []
+    except PackageNotFoundError:
+        requires = []
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requires if ";" not in line]
+    names = [name for name in names if name.lower() not in ("attrs", "trackyard")]
+    names.sort(key=lambda name: (name.lower() != info.name, not name.lower().startswith(info.name)))
+    if not names:
+        return "", ""
+    try:
+        return names[0], version(names[0])
+    except PackageNotFoundError:
+        return names[0], ""

@@ -1,0 +1,129 @@
+"""How do runs differ: which params, and which metrics, side by side?"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from trackyard.runs.curves import MetricSummary, svg
+from trackyard.runs.views import RunView
+from trackyard.tables import Shown, html_table, in_a_cell
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class ParamDifference(Shown):
+    """A param that differs; a run that lacks it has None, and is not among `present`."""
+
+    key: str = attrs.field(metadata=_help("Its key"))
+    values: tuple[Any, ...] = attrs.field(metadata=_help("Its value in each run"))
+    present: tuple[bool, ...] = attrs.field(metadata=_help("Whether each run has it"))
+
+
+@attrs.frozen(repr=False)
+class MetricComparison(Shown):
+    """A metric of several runs."""
+
+    key: str = attrs.field(metadata=_help("Its key"))
+    goal: str = attrs.field(metadata=_help("What counts as best, guessed from the key"))
+    best_run: str | None = attrs.field(metadata=_help("The run that has the best value"))
+    runs: tuple[MetricSummary | None, ...] = attrs.field(
+        metadata=_help("The metric in each run; null where a run lacks it")
+    )
+
+
+@attrs.frozen(repr=False)
+class Comparison(Shown):
+    """Several runs side by side."""
+
+    runs: tuple[str, ...] = attrs.field(metadata=_help("Their names, in order"))
+    ids: tuple[str, ...] = attrs.field(metadata=_help("Their ids"))
+    statuses: tuple[str, ...] = attrs.field(metadata=_help("Their statuses"))
+    seconds: tuple[float | None, ...] = attrs.field(metadata=_help("How long each took"))
+    params: tuple[ParamDifference, ...] = attrs.field(metadata=_help("Params that differ"))
+    same_params: Mapping[str, Any] = attrs.field(metadata=_help("Params that all have alike"))
+    metrics: tuple[MetricComparison, ...] = attrs.field(metadata=_help("Metrics side by side"))
+    views: tuple[RunView, ...] = attrs.field(
+        factory=tuple, repr=False, eq=False, metadata={"help": "The runs", "json": False}
+    )
+
+    def __repr__(self) -> str:
+        differ = f"{len(self.params)} params differ, {len(self.metrics)} metrics"
+        return f"<Comparison of {len(self.runs)} runs: {differ}>"
+
+    def _repr_html_(self) -> str:
+        params = [(p.key, *_shown_values(p)) for p in self.params]
+        parts = [html_table(("param", *self.runs), params)] if params else []
+        heads = "".join(
+            f"<th>{html.escape(text)}</th>" for text in ("metric", *self.runs, "curves")
+        )
+        rows = "".join(self._metric_row(metric) for metric in self.metrics)
+        parts += [f"<table><tr>{heads}</tr>{rows}</table>"] if rows else []
+        return "".join(parts)
+
+    def _metric_row(self, metric: MetricComparison) -> str:
+        cells = "".join(f"<td>{m.last:.6g}</td>" if m else "<td></td>" for m in metric.runs)
+        curves = [view.curves.get(metric.key) for view in self.views]
+        drawn = svg([curve.values if curve else [] for curve in curves])
+        return f"<tr><td>{html.escape(metric.key)}</td>{cells}<td>{drawn}</td></tr>"
+
+
+def compare(views: Sequence[RunView]) -> Comparison:
+    """Compare runs, in the order in which they are given."""
+    params = [view.all_params for view in views]
+    differing, same = [], {}
+    for key in _keys(params):
+        values = tuple(of.get(key) for of in params)
+        present = tuple(key in of for of in params)
+        if all(present) and all(_same(value, values[0]) for value in values):
+            same[key] = values[0]
+        else:
+            differing.append(ParamDifference(key, values, present))
+    metrics = [view.metrics for view in views]
+    return Comparison(
+        runs=tuple(view.name for view in views),
+        ids=tuple(view.id for view in views),
+        statuses=tuple(view.status for view in views),
+        seconds=tuple(view.seconds for view in views),
+        params=tuple(differing),
+        same_params=same,
+        metrics=tuple(
+            _metric(key, [of.get(key) for of in metrics], views) for key in _keys(metrics)
+        ),
+        views=tuple(views),
+    )
+
+
+def _shown_values(difference: ParamDifference) -> list[str]:
+    return [
+        in_a_cell(value) if is_there else "–"
+        for value, is_there in zip(difference.values, difference.present, strict=True)
+    ]
+
+
+def _keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and (one == other or repr(one) == repr(other))
+
+
+def _metric(
+    key: str, summaries: list[MetricSummary | None], views: Sequence[RunView]
+) -> MetricComparison:
+    goal = next(summary.goal for summary in summaries if summary)
+    # NaN is never best.
+    ranked = [
+        (summary.best if goal == "lowest" else -summary.best, index)
+        for index, summary in enumerate(summaries)
+        if summary and summary.best == summary.best
+    ]
+    best = views[min(ranked)[1]].name if len(ranked) > 1 else None
+    return MetricComparison(key, goal, best, tuple(summaries))

@@ -1,0 +1,51 @@
+"""How is a run deleted here, with its steps and journals?"""
+
+from __future__ import annotations
+
+from trackyard.config.project import Project
+from trackyard.descriptions import load_description
+from trackyard.errors import TrackyardError
+from trackyard.journal.reader import is_attended
+from trackyard.runs.finding import FoundRun
+from trackyard.runs.folders import runs_of_group
+from trackyard.runs.garbage import delete_folder, unacknowledged
+from trackyard.store import Store
+
+
+def delete_run(
+    project: Project, store: Store | None, found: FoundRun, *, is_forced: bool = False
+) -> None:
+    """Delete a run from the store, and the journals of all of its runs.
+
+    What trackers hold of it stays there, and its outputs stay in the artifact store: other runs
+    may have read them.
+
+    Args:
+        project: Its project.
+        store: The project's store.
+        found: The run.
+        is_forced: Delete also what some tracker does not have.
+
+    Raises:
+        TrackyardError: It is running, or some tracker does not have all of it.
+    """
+    if found.row is not None:
+        folders = [run.folder for run in runs_of_group(project, found.id)]
+    else:
+        folders = [found.folder] if found.folder is not None else []
+    for folder in folders:
+        if is_attended(folder):
+            raise TrackyardError(f"run {found.name!r} is running, or being delivered; wait for it")
+        description = load_description(folder)
+        reason = unacknowledged(folder, description) if description else ""
+        if reason and description and description.trackers and not is_forced:
+            raise TrackyardError(
+                f"run {found.name!r} is not deleted: {reason}; "
+                f"to delete it all the same, type: trackyard runs delete {found.id} --force"
+            )
+    for folder in folders:
+        problem = delete_folder(folder)
+        if problem:
+            raise TrackyardError(f"{folder}: {problem}")
+    if found.row is not None and store is not None:
+        store.delete_pipeline_run(found.id)

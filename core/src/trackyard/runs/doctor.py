@@ -1,0 +1,306 @@
+"""What is wrong with a project, its trackers and its runs, and what helps?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+from typing import Literal
+
+import attrs
+
+from trackyard.config.project import Project, find_project, in_project
+from trackyard.descriptions import load_description
+from trackyard.dispatch import TrackerHooks
+from trackyard.errors import ConfigError, PluginError, TrackyardError, without_statement
+from trackyard.journal.durability import load_journal_options
+from trackyard.journal.entries import dropped_in
+from trackyard.journal.reader import JournalReader, is_attended
+from trackyard.plugins.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
+from trackyard.recovery.finishing import find_pending_runs
+from trackyard.registry.components import list_flavors
+from trackyard.runs.folders import folders_of_runs
+from trackyard.runs.health import TrackerHealth, added_up, health_of
+from trackyard.tables import Shown
+from trackyard.trackers import Tracker, Trackers
+from trackyard.tracking.tracked_runs import is_disabled
+
+# How long trackers may take to say whether they work, in seconds: all are asked side by side.
+PATIENCE = 15.0
+_LEAST_BYTES, _LEAST_FILES = 200_000_000, 1000
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class Finding(Shown):
+    """One thing that was looked at."""
+
+    status: Literal["ok", "note", "problem"] = attrs.field(metadata=_help("Whether it is well"))
+    area: str = attrs.field(metadata=_help("What was looked at, such as `experiment tracker`"))
+    subject: str = attrs.field(metadata=_help("Which one"))
+    text: str = attrs.field(metadata=_help("What was found"))
+    advice: str = attrs.field(default="", metadata=_help("What to type, or to do"))
+
+
+@attrs.frozen(repr=False)
+class Diagnosis(Shown):
+    """What was found, and the versions of what is installed."""
+
+    is_well: bool = attrs.field(metadata=_help("There is no problem"))
+    project: str = attrs.field(metadata=_help("The project's folder"))
+    home: str = attrs.field(metadata=_help("Where its runs are kept"))
+    findings: tuple[Finding, ...] = attrs.field(metadata=_help("What was found, in order"))
+    trackers: tuple[TrackerHealth, ...] = attrs.field(
+        metadata=_help("How all runs together stand on each tracker")
+    )
+    versions: dict[str, str] = attrs.field(metadata=_help("Version by distribution"))
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is wrong."""
+        return tuple(finding for finding in self.findings if finding.status == "problem")
+
+
+def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnosis:
+    """Look at everything that may be wrong; nothing is changed, and nothing raises.
+
+    Args:
+        start: A folder of the project; the working directory by default.
+        patience: Seconds that trackers may take to answer, all together.
+    """
+    try:
+        project = find_project(start)
+    except ConfigError as error:
+        place = str(Path(start or Path.cwd()).absolute())
+        finding = Finding("problem", "configuration", place, str(error), "edit the file")
+        return Diagnosis(False, place, "", (finding,), (), _versions())
+    findings = [*_configuration(project), *_plugins(), *_trackers(project, patience)]
+    healths, of_runs = _runs(project)
+    findings += [*of_runs, *_disk(project.home), *_store(project)]
+    return Diagnosis(
+        is_well=all(finding.status != "problem" for finding in findings),
+        project=str(project.root),
+        home=str(project.home),
+        findings=tuple(findings),
+        trackers=healths,
+        versions=_versions(),
+    )
+
+
+def _configuration(project: Project) -> Iterator[Finding]:
+    subject = str(project.config_file or "default configuration")
+    if is_disabled():
+        text = "TRACKYARD_DISABLE is set: nothing is tracked"
+        yield Finding("note", "configuration", subject, text, "type: unset TRACKYARD_DISABLE")
+    try:
+        trackers = Trackers(project)
+        stack = trackers.stack
+        load_journal_options(project)
+        trackers.orchestrator()
+    except TrackyardError as error:
+        yield Finding("problem", "configuration", subject, str(error), "edit the file")
+        return
+    yield Finding("ok", "configuration", subject, f"active stack {stack.name!r}")
+    if not stack.experiment_trackers:
+        text = f"stack {stack.name!r} has no experiment tracker: runs stay in their journals"
+        advice = "type: trackyard experiment-tracker register --help"
+        yield Finding("note", "configuration", subject, text, advice)
+
+
+def _plugins() -> Iterator[Finding]:
+    for flavor in list_flavors(load=True):
+        if flavor.status in ("SDK missing", "broken"):
+            subject = f"{flavor.name} of {flavor.distribution} {flavor.version}"
+            advice = flavor.problem if flavor.problem.startswith("type: ") else ""
+            text = flavor.status if advice else flavor.problem
+            advice = advice or f"type: pip install --upgrade {flavor.distribution}"
+            yield Finding("problem", "flavor", subject, text, advice)
+    for group in GROUPS:
+        for info in find_plugins(group) if group != FLAVORS else ():
+            try:
+                inspect_plugin(info)
+            except PluginError as error:
+                advice = f"type: TRACKYARD_DISABLE_PLUGINS={info.name} to do without it"
+                yield Finding("problem", "plugin", info.origin, str(error), advice)
+
+
+def _trackers(project: Project, patience: float) -> list[Finding]:
+    """Ask each configured tracker, all side by side, for what keeps it from working."""
+    try:
+        trackers = Trackers(project)
+        names = list(trackers.configured)
+    except TrackyardError:
+        return []  # said of the configuration
+    answers: dict[str, list[Finding]] = {}
+    threads = []
+    for name in names:
+        try:
+            (tracker,) = trackers.select(name)
+        except TrackyardError as error:
+            advice = f"type: trackyard experiment-tracker update {name} --help"
+            answers[name] = [_tracker_problem(name, str(error), advice)]
+            continue
+        threads.append(Thread(target=_ask, args=(tracker, project, answers), daemon=True))
+        threads[-1].start()
+    until = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    advice = "type: trackyard experiment-tracker check"
+    late = f"no answer within {patience:g} s"
+    given = {name: answers.get(name) for name in names}
+    findings: list[Finding] = []
+    for name, found in given.items():
+        findings += found or [_tracker_problem(name, late, f"{advice} {name}")]
+    return findings
+
+
+def _ask(tracker: Tracker, project: Project, answers: dict[str, list[Finding]]) -> None:
+    advice = f"type: trackyard experiment-tracker check {tracker.name}"
+    try:
+        with in_project(project):
+            hooks = TrackerHooks.of(tracker, load_plugins()[0])
+            problems = hooks.check()
+    except TrackyardError as error:
+        problems = [str(error)]
+    text = f"flavor {tracker.options.flavor}"
+    answers[tracker.name] = [
+        _tracker_problem(tracker.name, tracker.redactor.redact(problem), advice)
+        for problem in problems
+    ] or [Finding("ok", "experiment tracker", tracker.name, text)]
+
+
+def _tracker_problem(name: str, text: str, advice: str) -> Finding:
+    return Finding("problem", "experiment tracker", name, without_statement(text), advice)
+
+
+def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
+    """Say how the runs stand; journals that are delivered are not read again."""
+    findings: list[Finding] = []
+    healths: list[TrackerHealth] = []
+    counts = Counter[str]()
+    for folder in folders_of_runs(project):
+        try:
+            description = load_description(folder)
+            if description is None:
+                counts["undescribed"] += any(folder.glob("*.tyj"))
+                continue
+            of_run = health_of(folder, description)
+            lost = max((h.lost for h in of_run), default=0) if of_run else _lost_in(folder)
+        except TrackyardError as error:
+            findings.append(Finding("problem", "run", folder.name, str(error), _upgrade(error)))
+            continue
+        counts["runs"] += 1
+        healths += of_run
+        if lost:
+            text = f"its journal lost {lost} log call(s) to a full or damaged disk"
+            advice = f"type: trackyard runs show {folder.name}"
+            findings.append(Finding("note", "run", description.run.name, text, advice))
+    trackers = added_up(healths)
+    findings += _of_pending(project)
+    findings += [finding for health in trackers for finding in _of_health(project, health)]
+    if counts["undescribed"]:
+        text = f"{counts['undescribed']} folder(s) hold a journal without a readable run.json"
+        findings.append(Finding("note", "runs", str(project.home / "runs"), text))
+    findings.append(Finding("ok", "runs", str(project.home), f"{counts['runs']} run(s)"))
+    return trackers, findings
+
+
+def _of_pending(project: Project) -> Iterator[Finding]:
+    try:
+        pending = find_pending_runs(project)
+    except TrackyardError:
+        return  # said of the run
+    by_problem = Counter[str]()
+    for run in pending:
+        if is_attended(run.folder):
+            by_problem["running"] += 1
+            continue
+        by_problem["pending"] += 1
+    if by_problem["running"]:
+        text = f"{by_problem['running']} run(s) are running or being delivered"
+        yield Finding("ok", "runs", str(project.home), text)
+    if by_problem["pending"]:
+        text = f"{by_problem['pending']} run(s) have not reached all of their trackers"
+        yield Finding("problem", "runs", str(project.home), text, "type: trackyard sync")
+
+
+def _of_health(project: Project, health: TrackerHealth) -> Iterator[Finding]:
+    where = "experiment tracker"
+    if health.state == "pending" and health.problem:
+        text = f"{health.pending} record(s) are pending: {health.problem}"
+        yield Finding("problem", where, health.tracker, text, "type: trackyard sync")
+    if health.state == "offline":
+        text = "its SDK keeps runs on this machine"
+        yield Finding("note", where, health.tracker, text, "type: trackyard sync")
+    if health.quarantined:
+        text = f"it refused {health.quarantined} record(s), which are quarantined"
+        pattern = project.home / "runs" / "*" / "*" / "quarantine.jsonl"
+        yield Finding("problem", where, health.tracker, text, f"read {pattern}")
+
+
+def _lost_in(folder: Path) -> int:
+    """Count what a journal that no tracker reads has lost."""
+    reader = JournalReader(folder)
+    dropped = 0
+    while entries := reader.read(1000):
+        dropped += sum(dropped_in(entry) for _, entry in entries)
+    return reader.lost + dropped
+
+
+def _upgrade(error: TrackyardError) -> str:
+    return "" if "type: " in str(error) else "type: pip install --upgrade trackyard"
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    place = next(path for path in (home, *home.parents) if path.exists())
+    if not os.access(place, os.W_OK):
+        text = "it cannot be written: runs are kept in folders for temporary files"
+        yield Finding("problem", "disk", str(place), text, f"type: chmod u+w {place}")
+        return
+    status = os.statvfs(place)
+    free = status.f_bavail * status.f_frsize
+    is_short = free < _LEAST_BYTES or (status.f_files and status.f_favail < _LEAST_FILES)
+    text = f"{free / 1e9:.1f} GB are free"
+    if is_short:
+        text += f", and {status.f_favail} files"
+        yield Finding("problem", "disk", str(place), text, "type: trackyard gc")
+    else:
+        yield Finding("ok", "disk", str(place), text)
+
+
+def _store(project: Project) -> Iterator[Finding]:
+    if not ("store" in project.table or (project.home / "store.db").exists()):
+        return
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    subject = project.place("store") if "store" in project.table else str(project.home / "store.db")
+    try:
+        store = Store.of(project)
+        store.list_pipeline_runs(most=1)
+        store.close()
+    except TrackyardError as error:
+        advice = "" if "type: " in str(error) else "see whether the database is there"
+        yield Finding("problem", "store", subject, str(error), advice)
+    except Exception as error:  # whatever a database's driver raises
+        text = f"{type(error).__name__}: {without_statement(' '.join(str(error).split()))[:300]}"
+        yield Finding("problem", "store", subject, text, "see whether the database is there")
+    else:
+        yield Finding("ok", "store", subject, "it can be read")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "trackyard": version("trackyard")}
+    for flavor in list_flavors():
+        if flavor.version:
+            versions[flavor.distribution] = flavor.version
+        if flavor.sdk_version:
+            versions[flavor.sdk] = flavor.sdk_version
+    return versions

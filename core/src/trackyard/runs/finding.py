@@ -1,0 +1,105 @@
+"""Which run does a name, an id or a prefix mean?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.descriptions import RunDescription
+from trackyard.errors import RunNotFoundError
+from trackyard.runs.folders import described_runs
+from trackyard.runs.lists import summary_of
+from trackyard.runs.views import RunView, block_view, pipeline_run_view
+
+if TYPE_CHECKING:
+    from trackyard.store import PipelineRunRow, Store
+
+
+@attrs.frozen
+class FoundRun:
+    """A run that was found: a row of the store, or a folder with its description.
+
+    Attributes:
+        id, name: As recorded.
+        row: Of a pipeline run.
+        folder, description: Of a run of a `start_run` block, or of a step by itself.
+    """
+
+    id: str
+    name: str
+    row: PipelineRunRow | None = None
+    folder: Path | None = None
+    description: RunDescription | None = None
+
+
+def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
+    """Find one run by name, id or prefix: of pipelines first, then of `start_run` blocks.
+
+    Of several runs of one name the latest is meant; a prefix has to fit one run alone. A step is
+    found by its id alone, for its name is not its own.
+
+    Raises:
+        RunNotFoundError: None fits, or a prefix fits several.
+    """
+    row, problem = _find_row(store, text)
+    if row is not None and text in (row.id, row.name):
+        return FoundRun(row.id, row.name, row=row)
+    blocks = [item for item in described_runs(project) if _answers_to(item[1], text)]
+    exact = [item for item in blocks if text in (item[1].run.id, _own_name(item[1]))]
+    if exact:
+        return _of_block(*exact[-1])
+    if row is not None:
+        return FoundRun(row.id, row.name, row=row)
+    if len(blocks) > 1:
+        names = ", ".join(f"{found.run.name} ({found.run.id})" for _, found in blocks[-5:])
+        raise RunNotFoundError(f"several runs begin with {text!r}: {names}")
+    if not blocks:
+        raise problem or RunNotFoundError(_nothing(project, text))
+    return _of_block(*blocks[0])
+
+
+def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
+    """Describe a run that was found."""
+    if found.row is not None and store is not None:
+        return pipeline_run_view(project, found.row, store.list_step_runs(found.row.id))
+    assert found.folder is not None
+    assert found.description is not None
+    summary = summary_of(found.folder, found.description)
+    return block_view(found.folder, found.description, summary)
+
+
+def _find_row(
+    store: Store | None, text: str
+) -> tuple[PipelineRunRow | None, RunNotFoundError | None]:
+    if store is None:
+        return None, None
+    try:
+        return store.find_pipeline_run(text), None
+    except RunNotFoundError as error:
+        return None, error
+
+
+def _answers_to(description: RunDescription, text: str) -> bool:
+    run = description.run
+    is_pipelines_own = run.step is None and run.pipeline is not None
+    by_name = (_own_name(description) or "").startswith(text)
+    return bool(text) and not is_pipelines_own and (by_name or run.id.startswith(text))
+
+
+def _own_name(description: RunDescription) -> str | None:
+    return description.run.name if description.run.step is None else None
+
+
+def _of_block(folder: Path, description: RunDescription) -> FoundRun:
+    run = description.run
+    return FoundRun(run.id, run.name, folder=folder, description=description)
+
+
+def _nothing(project: Project, text: str) -> str:
+    names = [_own_name(found) or "" for _, found in described_runs(project)]
+    latest = next((name for name in reversed(names) if name), None)
+    hint = f"; the latest is {latest!r}" if latest else "; there are none yet"
+    return f"no run has the name, id or prefix {text!r}{hint}"

@@ -1,0 +1,108 @@
+"""Which runs have a folder here, and which of them does a name mean?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trackyard.config.project import Project
+from trackyard.errors import RunNotFoundError
+from trackyard.store.listing import has_store
+
+if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
+    from trackyard.descriptions import RunDescription
+    from trackyard.journal.entries import Entry
+    from trackyard.journal.reader import Position
+    from trackyard.recovery.finishing import PendingRun
+
+
+def folders_of_runs(project: Project) -> list[Path]:
+    """Give the folders of all runs, the oldest first."""
+    runs = project.home / "runs"
+    try:
+        with os.scandir(runs) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+    return [runs / name for name in names]
+
+
+def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
+    """Find runs by name, id or prefix, or all of a pipeline run's.
+
+    Raises:
+        RunNotFoundError: There is none.
+    """
+    every = list(described_runs(project))
+    found = [item for item in every if _answers_to(item[1], name_or_id)]
+    groups = {described.run.group for _, described in found if described.run.step is None}
+    if not found:
+        groups = {_pipeline_run_of_that_name(project, name_or_id)}
+    if groups - {None}:  # a pipeline run was named: its steps' runs belong to it
+        found = [item for item in every if item[1].run.group in groups - {None}]
+    if not found and groups - {None}:
+        raise RunNotFoundError(
+            f"the journals of run {name_or_id!r} are not on this machine; "
+            f"type this where it ran, unless trackyard gc has deleted them"
+        )
+    if not found:
+        latest = f"; the latest run is {every[-1][1].run.name!r}" if every else ""
+        raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
+    # The pipeline run's own first: the others are nested below it.
+    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
+    return _with_life(found)
+
+
+def runs_of_group(project: Project, group: str) -> list[PendingRun]:
+    """Give the runs of one pipeline run, its own first."""
+    found = [item for item in described_runs(project) if item[1].run.group == group]
+    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
+    return _with_life(found)
+
+
+def read_entries(folder: Path) -> Iterator[tuple[Position, Entry]]:
+    """Read a journal from its beginning."""
+    from trackyard.journal.reader import JournalReader
+
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        yield from entries
+
+
+def _with_life(found: Iterable[tuple[Path, RunDescription]]) -> list[PendingRun]:
+    from trackyard.journal.reader import is_attended
+    from trackyard.recovery.finishing import PendingRun
+
+    return [PendingRun(folder, description, is_attended(folder)) for folder, description in found]
+
+
+def described_runs(project: Project) -> Iterator[tuple[Path, RunDescription]]:
+    """Give the folders whose description can be read, with it, the oldest first."""
+    from trackyard.descriptions import load_description
+
+    for folder in folders_of_runs(project):
+        description = load_description(folder)
+        if description is not None:
+            yield folder, description
+
+
+def _answers_to(description: RunDescription, text: str) -> bool:
+    run = description.run
+    return bool(text) and (run.name == text or run.id.startswith(text) or run.group == text)
+
+
+def _pipeline_run_of_that_name(project: Project, name: str) -> str | None:
+    """Give its id from the store: it has no run of its own where no tracker can nest."""
+    if not name or not has_store(project):
+        return None
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    try:
+        return store.find_pipeline_run(name).id
+    except RunNotFoundError:
+        return None
+    finally:
+        store.close()

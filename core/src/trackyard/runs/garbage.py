@@ -1,0 +1,164 @@
+"""Which runs' folders are not needed any more, and how are they deleted?
+
+A journal is the one copy of a run until every tracker has acknowledged all of it. What some
+tracker lacks, refused, or keeps offline is never deleted here, nor is what no tracker ever got.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.descriptions import RunDescription, load_description
+from trackyard.errors import TrackyardError
+from trackyard.journal.pending import mark_as_complete, mark_as_uploaded
+from trackyard.journal.reader import is_attended
+from trackyard.locks import FileLock
+from trackyard.runs.folders import folders_of_runs
+from trackyard.runs.health import health_of
+from trackyard.tables import Shown
+
+logger = logging.getLogger("trackyard")
+
+MONTH = 30 * 24 * 3600.0
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class CollectedRun(Shown):
+    """What became of a run's folder."""
+
+    run: str = attrs.field(metadata=_help("The run's name; its id where it has none"))
+    state: Literal["deleted", "would be deleted", "kept"] = attrs.field(
+        metadata=_help("What became of it")
+    )
+    id: str = attrs.field(metadata=_help("The run's id"))
+    size: int = attrs.field(metadata=_help("Bytes on the disk"))
+    reason: str = attrs.field(metadata=_help("Why it is kept"))
+
+
+def collect_garbage(
+    project: Project, *, older_than: float = MONTH, is_dry_run: bool = False
+) -> list[CollectedRun]:
+    """Delete the folders of runs that every tracker has acknowledged.
+
+    The runs of a pipeline run go together: their trackers nest them by what lies in the folders.
+
+    Args:
+        project: The project.
+        older_than: Seconds since their folder was last written to, at least.
+        is_dry_run: Only say what would be deleted.
+    """
+    folders = [(folder, _described(folder)) for folder in folders_of_runs(project)]
+    reasons = {folder: _reason(folder, found, older_than) for folder, found in folders}
+    kept_groups = {
+        found.run.group
+        for folder, found in folders
+        if found is not None and found.run.group and reasons[folder]
+    }
+    done: Literal["deleted", "would be deleted"] = "would be deleted" if is_dry_run else "deleted"
+    collected = []
+    for folder, found in folders:
+        reason = reasons[folder]
+        if not reason and found is not None and found.run.group in kept_groups:
+            reason = "another run of its pipeline run is kept"
+        size = _size(folder)
+        if not reason and not is_dry_run:
+            reason = delete_folder(folder)
+        name = found.run.name if found is not None else folder.name
+        collected.append(CollectedRun(name, "kept" if reason else done, folder.name, size, reason))
+    return collected
+
+
+def unacknowledged(folder: Path, description: RunDescription) -> str:
+    """Say what some tracker does not have of a run; an empty text where all have everything."""
+    if not description.trackers:
+        return "no tracker has it"
+    for health in health_of(folder, description):
+        if health.state == "offline":
+            return f"{health.tracker} keeps it offline; type: trackyard sync"
+        if health.state == "pending":
+            return f"{health.tracker} does not have all of it; type: trackyard sync"
+        if health.quarantined:
+            return f"{health.tracker} refused {health.quarantined} record(s)"
+    return ""
+
+
+def delete_folder(folder: Path) -> str:
+    """Delete a run's folder, unless a process is at work on it; give why not."""
+    locks = [FileLock(path) for path in folder.glob("*/delivery.lock")]
+    try:
+        if is_attended(folder) or not all(lock.acquire() for lock in locks):
+            return "a process is at work on it"
+        # Out of the way first: what is half deleted must not look like a run.
+        grave = folder.parent.parent / "deleted"
+        grave.mkdir(mode=0o700, exist_ok=True)
+        folder = folder.rename(grave / folder.name)
+    except OSError as error:
+        return f"it cannot be deleted: {error.strerror}"
+    finally:
+        for lock in locks:
+            lock.release()
+    original = grave.parent / "runs" / folder.name
+    mark_as_complete(original)
+    mark_as_uploaded(original)
+    shutil.rmtree(grave, ignore_errors=True)
+    return ""
+
+
+def _described(folder: Path) -> RunDescription | None:
+    try:
+        return load_description(folder)
+    except TrackyardError:
+        return None  # of a newer Trackyard
+
+
+def _reason(folder: Path, description: RunDescription | None, older_than: float) -> str:
+    """Say why a folder is kept; an empty text where it is not."""
+    if description is None:
+        return "it cannot be read"
+    if is_attended(folder):
+        return "it is running, or being delivered"
+    reason = unacknowledged(folder, description)
+    if reason:
+        return reason
+    return "" if time.time() - _last_written(folder) >= older_than else "it is too young"
+
+
+def _last_written(folder: Path) -> float:
+    paths = [folder, *folder.glob("*.tyj"), *folder.glob("*/delivery.json")]
+    return max((time_ for path in paths if (time_ := _modified(path)) is not None), default=0.0)
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _size(folder: Path) -> int:
+    """Give the bytes that a folder takes on the disk."""
+    return sum(_blocks(_files(folder)))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if not path.is_symlink())
+
+
+def _blocks(paths: Iterable[Path]) -> Iterator[int]:
+    for path in paths:
+        try:
+            yield path.stat().st_blocks * 512
+        except OSError:
+            continue

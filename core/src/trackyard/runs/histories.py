@@ -1,0 +1,86 @@
+"""What does the journal of a run hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.reader import JournalReader
+from trackyard.records import Artifact, Failure, ParamValue
+from trackyard.runs.curves import Curve
+from trackyard.runs.ends import status_of
+
+
+@attrs.frozen
+class History:
+    """Everything that was logged in a run, by the journal.
+
+    Attributes:
+        params, tags: The last value by key.
+        curves: The points of each metric.
+        artifacts: The last one by name.
+        status: As it ended; `running`, or `crashed` where its process is gone without a word.
+        failure: Why it did not finish, or None.
+        ended_at: When it ended, in nanoseconds since the epoch, or None.
+        lost: How many log calls were lost to a full or damaged disk.
+    """
+
+    params: Mapping[str, ParamValue]
+    tags: Mapping[str, str]
+    curves: Mapping[str, Curve]
+    artifacts: Mapping[str, Artifact]
+    status: str
+    failure: Failure | None
+    ended_at: int | None
+    lost: int
+
+
+def has_journal(folder: Path) -> bool:
+    """Tell whether there is a journal in a folder."""
+    return any(folder.glob("*.tyj"))
+
+
+def read_history(folder: Path) -> History:
+    """Read a run's journal from its beginning."""
+    params: dict[str, ParamValue] = {}
+    tags: dict[str, str] = {}
+    curves: dict[str, Curve] = {}
+    artifacts: dict[str, Artifact] = {}
+    end: Entry | None = None
+    dropped = 0
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            dropped += dropped_in(entry)
+            match entry.kind:
+                case "metrics":
+                    _add_points(curves, entry)
+                case "params":
+                    params |= entry.data
+                case "tags":
+                    tags |= {key: str(value) for key, value in entry.data.items()}
+                case "artifact":
+                    artifacts[entry.data.name] = entry.data
+                case "end":
+                    end = end or entry
+    return History(
+        params=params,
+        tags=tags,
+        curves={key: curve.in_order() for key, curve in curves.items()},
+        artifacts=artifacts,
+        status=status_of(folder, end),
+        failure=end.data if end else None,
+        ended_at=end.timestamp if end else None,
+        lost=reader.lost + dropped,
+    )
+
+
+def _add_points(curves: dict[str, Curve], entry: Entry) -> None:
+    for key, value in entry.data.items():
+        curve = curves.get(key)
+        if curve is None:
+            curve = curves[key] = Curve(key)
+        curve.append(entry.step, value, entry.timestamp)

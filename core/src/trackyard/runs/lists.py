@@ -1,0 +1,168 @@
+"""Which runs are there: of pipelines, and of `start_run` blocks?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.errors import TrackyardError
+from trackyard.runs.folders import folders_of_runs
+from trackyard.store import PipelineRunRow
+from trackyard.store.listing import RunFilter, known_ids, list_rows
+from trackyard.tables import Shown
+
+if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
+    from trackyard.descriptions import RunDescription
+
+RunKind = Literal["pipeline", "run", "step"]
+
+_CHUNK = 2000
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class RunSummary(Shown):
+    """A run in a list."""
+
+    name: str = attrs.field(metadata=_help("Its name"))
+    pipeline: str = attrs.field(metadata=_help("Its pipeline, or its experiment without one"))
+    status: str = attrs.field(
+        metadata=_help("`running`, `finished`, `failed`, `killed` or `crashed`")
+    )
+    seconds: float | None = attrs.field(metadata=_help("From its start to its end, or to now"))
+    started_at: datetime = attrs.field(metadata=_help("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
+    id: str = attrs.field(metadata=_help("Its id"))
+    kind: RunKind = attrs.field(
+        metadata=_help("`run` of a `start_run` block; `step` where another tool runs the pipeline")
+    )
+    stack: str = attrs.field(metadata=_help("The stack of a pipeline run"))
+
+
+def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
+    """List runs that fit a filter; a pipeline run's steps are not listed by themselves.
+
+    Runs of pipelines come from the store, those of `start_run` blocks from their journals.
+    """
+    enough = wanted.skip + wanted.most
+    rows = [_of_row(row) for row in list_rows(project, attrs.evolve(wanted, most=enough, skip=0))]
+    rows += _of_blocks(project, wanted, enough)
+    rows.sort(
+        key=lambda run: (_sort_key(run, wanted.sort), run.id), reverse=not wanted.is_ascending
+    )
+    return rows[wanted.skip : enough]
+
+
+def moment(nanoseconds: int) -> datetime:
+    """Give a time as a datetime."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def nanoseconds(moment: datetime | None) -> int | None:
+    """Give a datetime as nanoseconds since the epoch."""
+    return None if moment is None else int(moment.timestamp() * 1e9)
+
+
+def seconds_of(started_at: int, ended_at: int | None) -> float:
+    """Give the seconds from start to end, or to now."""
+    return ((ended_at or time.time_ns()) - started_at) / 1e9
+
+
+def _of_row(row: PipelineRunRow) -> RunSummary:
+    return RunSummary(
+        name=row.name,
+        pipeline=row.pipeline,
+        status=row.status,
+        seconds=seconds_of(row.started_at, row.ended_at),
+        started_at=moment(row.started_at),
+        ended_at=None if row.ended_at is None else moment(row.ended_at),
+        id=row.id,
+        kind="pipeline",
+        stack=row.stack,
+    )
+
+
+def _of_blocks(project: Project, wanted: RunFilter, enough: int) -> list[RunSummary]:
+    """List runs that the store does not know; the latest alone where that is what is wanted."""
+    found: list[RunSummary] = []
+    is_newest_first = wanted.sort == "started" and not wanted.is_ascending
+    for folder in _unknown_folders(project):
+        run = _of_folder(folder, wanted)
+        if run is not None:
+            found.append(run)
+            if is_newest_first and len(found) >= enough:
+                break
+    return found
+
+
+def _unknown_folders(project: Project) -> Iterator[Path]:
+    """Give the folders of runs that the store does not know, the latest first."""
+    folders = folders_of_runs(project)[::-1]
+    for start in range(0, len(folders), _CHUNK):
+        chunk = folders[start : start + _CHUNK]
+        known = known_ids(project, chunk[-1].name, chunk[0].name)
+        yield from (folder for folder in chunk if folder.name not in known)
+
+
+def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
+    from trackyard.descriptions import load_description
+
+    try:
+        description = load_description(folder)
+    except TrackyardError:
+        return None  # of a newer version; doctor names it
+    if description is None or not _fits(description, wanted):
+        return None
+    summary = summary_of(folder, description)
+    return summary if not wanted.statuses or summary.status in wanted.statuses else None
+
+
+def summary_of(folder: Path, description: RunDescription) -> RunSummary:
+    """Describe the run of one folder."""
+    from trackyard.runs.ends import read_end
+
+    run = description.run
+    status, ended_at = read_end(folder)
+    seconds = None if status == "crashed" and not ended_at else seconds_of(run.started_at, ended_at)
+    return RunSummary(
+        name=run.name,
+        pipeline=run.pipeline or run.experiment,
+        status=status,
+        seconds=seconds,
+        started_at=moment(run.started_at),
+        ended_at=None if ended_at is None else moment(ended_at),
+        id=run.id,
+        kind="run" if run.step is None else "step",
+        stack="",
+    )
+
+
+def _fits(description: RunDescription, wanted: RunFilter) -> bool:
+    run = description.run
+    if run.step is None and run.pipeline is not None:
+        return False  # a pipeline run's own tracker run
+    return (
+        wanted.pipeline in (None, run.pipeline or run.experiment)
+        and (wanted.since is None or run.started_at >= wanted.since)
+        and (wanted.until is None or run.started_at < wanted.until)
+        and (wanted.tracker is None or any(t.name == wanted.tracker for t in description.trackers))
+    )
+
+
+def _sort_key(run: RunSummary, key: str) -> Any:
+    if key == "started":
+        return run.started_at
+    if key == "ended":
+        return run.ended_at or datetime.max.replace(tzinfo=UTC)
+    if key == "duration":
+        return (run.ended_at is None, run.seconds or 0.0)
+    return getattr(run, key)

@@ -1,0 +1,278 @@
+"""What does one see of a pipeline run, its steps and their outputs?"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trackyard.artifacts import ArtifactStore, StoredOutput
+from trackyard.config.stacks import artifact_store_url
+from trackyard.materializers import Materializers
+from trackyard.plugins.discovery import load_materializers
+from trackyard.runs.curves import svg
+from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import html_table, line
+
+if TYPE_CHECKING:
+    from trackyard.config.project import Project
+    from trackyard.config.stacks import Stack
+    from trackyard.runs.curves import Curve
+    from trackyard.runs.health import TrackerHealth
+    from trackyard.runs.histories import History
+    from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+
+_T = TypeVar("_T")
+
+
+def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
+    """Open a stack's artifact store, with the formats of installed packages."""
+    return ArtifactStore(
+        artifact_store_url(project, stack),
+        is_trusted=stack.trusts_pickles,
+        materializers=Materializers(load_materializers),
+    )
+
+
+class Named(dict[str, _T]):
+    """Things by name; asking for one that is not there says what is."""
+
+    def __init__(self, kind: str, items: Mapping[str, _T]) -> None:
+        super().__init__(items)
+        self._kind = kind
+
+    def __missing__(self, name: str) -> _T:
+        hint = did_you_mean(str(name), self) or f"; there are {listed(self)}"
+        raise KeyError(f"no {self._kind} {name!r}{hint}")
+
+
+class MetadataValue(str):
+    """A value of `run_metadata`: a text that also has `.value`, as in older ZenML."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        """The text itself."""
+        return str(self)
+
+
+class OutputView:
+    """An output of a step run, which is loaded when it is asked for."""
+
+    def __init__(self, name: str, stored: StoredOutput, artifact_store: ArtifactStore) -> None:
+        self.name = name
+        self.uri = stored.uri
+        self.materializer = stored.materializer
+        self._stored = stored
+        self._artifact_store = artifact_store
+
+    def load(self) -> Any:
+        """Load the value.
+
+        Raises:
+            OutputError: It is gone, damaged, or a pickle in an untrusted store.
+        """
+        return self._artifact_store.load(self._stored)
+
+    def __repr__(self) -> str:
+        return f"<Output {self.name} ({self.materializer}) {self.uri}>"
+
+
+class ArtifactVersion(OutputView):
+    """A version of a named output.
+
+    Attributes:
+        name: `<pipeline>.<step>.<output>`.
+        version: From 1, counted for each name.
+        uri, materializer, size, sha256: Where it lies, its format, its bytes.
+        created_at: When it was stored.
+    """
+
+    def __init__(self, row: ArtifactRow, store: Store, artifact_store: ArtifactStore) -> None:
+        stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
+        super().__init__(row.name, stored, artifact_store)
+        self.version = row.version
+        self.size = row.size
+        self.sha256 = row.sha256
+        self.created_at = _moment(row.created_at)
+        self._row = row
+        self._store = store
+
+    @property
+    def made_by(self) -> StepRun:
+        """The step run that made it."""
+        row, _ = self._store.find_step_run(self._row.step_run_id)
+        return StepRun(row, self._artifact_store)
+
+    @property
+    def read_by(self) -> list[StepRun]:
+        """The step runs that have read it, the first reader first."""
+        rows = self._store.list_artifact_readers(self._row.id)
+        return [StepRun(row, self._artifact_store) for row in rows]
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.name} version {self.version} ({self.materializer}) {self.uri}>"
+
+
+class StepRun:
+    """A step of a pipeline run: its latest attempt.
+
+    Attributes:
+        id, name, status, attempt: As recorded.
+        error: The exception's class and message, where the step failed.
+        attempts: All attempts, this one included.
+        run_metadata: Such as `experiment_tracker_url` (of the first tracker),
+            `experiment_tracker_url.NAME`, and `experiment_tracker.NAME` for its flavor.
+        metrics: The last value of each metric that was logged portably.
+        outputs: What the step gave, by name.
+    """
+
+    def __init__(
+        self,
+        row: StepRunRow,
+        artifact_store: ArtifactStore,
+        attempts: tuple[StepRun, ...] = (),
+        runs_folder: Path | None = None,
+    ) -> None:
+        self._folder = runs_folder / row.id if runs_folder is not None else None
+        self.id = row.id
+        self.name = row.name
+        self.status = row.status
+        self.attempt = row.attempt
+        self.error = row.error
+        self.attempts = (*attempts, self)
+        self.started_at = _moment(row.started_at)
+        self.ended_at = _moment(row.ended_at)
+        self.metrics = Named("metric", row.metrics)
+        self.run_metadata = Named(
+            "metadata", {key: MetadataValue(value) for key, value in row.metadata.items()}
+        )
+        self.outputs = Named(
+            "output",
+            {
+                name: OutputView(name, StoredOutput(**stored), artifact_store)
+                for name, stored in row.outputs.items()
+            },
+        )
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, or None before that."""
+        return _seconds(self.started_at, self.ended_at)
+
+    @property
+    def url(self) -> str | None:
+        """The address of the run on its first tracker, or None."""
+        return self.run_metadata.get("experiment_tracker_url")
+
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """What was logged as params, where the journal is on this machine."""
+        return Named("param", self._history.params if self._history else {})
+
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """All points of each metric, where the journal is on this machine."""
+        return Named("metric", self._history.curves if self._history else {})
+
+    @property
+    def health(self) -> tuple[TrackerHealth, ...]:
+        """How the run stands on each of its trackers now, by what is on this machine."""
+        from trackyard.descriptions import load_description
+        from trackyard.runs.health import health_of
+
+        description = load_description(self._folder) if self._folder else None
+        return health_of(self._folder, description) if self._folder and description else ()
+
+    @cached_property
+    def _history(self) -> History | None:
+        from trackyard.runs.histories import has_journal, read_history
+
+        has_one = self._folder is not None and has_journal(self._folder)
+        return read_history(self._folder) if self._folder and has_one else None
+
+    def __repr__(self) -> str:
+        return line(f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>")
+
+    def _repr_html_(self) -> str:
+        return html_table(("step", "status", "seconds", "URL"), [_row(self)]) + _curves([self])
+
+
+class PipelineRun:
+    """A pipeline run as it was when it was read.
+
+    Attributes:
+        id, name, pipeline, stack, status: As recorded.
+        params: The arguments of the call.
+    """
+
+    def __init__(
+        self,
+        row: PipelineRunRow,
+        store: Store,
+        artifact_store: ArtifactStore,
+        runs_folder: Path | None = None,
+    ) -> None:
+        self._runs_folder = runs_folder
+        self.id = row.id
+        self.name = row.name
+        self.pipeline = row.pipeline
+        self.stack = row.stack
+        self.status = row.status
+        self.params = dict(row.params)
+        self.started_at = _moment(row.started_at)
+        self.ended_at = _moment(row.ended_at)
+        self._store = store
+        self._artifact_store = artifact_store
+
+    @cached_property
+    def steps(self) -> Mapping[str, StepRun]:
+        """The steps by name, in the order of the pipeline; each is its latest attempt."""
+        steps: dict[str, StepRun] = {}
+        for row in self._store.list_step_runs(self.id):
+            earlier = steps[row.name].attempts if row.name in steps else ()
+            steps[row.name] = StepRun(row, self._artifact_store, earlier, self._runs_folder)
+        return Named("step", steps)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, or None before that."""
+        return _seconds(self.started_at, self.ended_at)
+
+    def __repr__(self) -> str:
+        return line(f"<PipelineRun {self.name} {self.status}>")
+
+    def _repr_html_(self) -> str:
+        rows = [_row(step) for step in self.steps.values()]
+        title = html.escape(f"{self.name}: {self.status}")
+        table = html_table(("step", "status", "seconds", "URL"), rows)
+        return f"<p>{title}</p>{table}{_curves(list(self.steps.values()))}"
+
+
+def _curves(steps: list[StepRun]) -> str:
+    """Draw the metrics of steps for notebooks."""
+    curves = [(step.name, curve) for step in steps for curve in step.curves.values()]
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(curve.key)}</td>"
+        f"<td>{curve.values[-1]:.6g}</td><td>{svg([curve.values])}</td></tr>"
+        for name, curve in curves
+    )
+    heads = "<tr><th>step</th><th>metric</th><th>last</th><th>curve</th></tr>"
+    return f"<table>{heads}{cells}</table>" if curves else ""
+
+
+def _row(step: StepRun) -> tuple[str, ...]:
+    duration = "" if step.duration is None else f"{step.duration:.1f}"
+    return step.name, step.status, duration, step.url or ""
+
+
+def _moment(nanoseconds: int | None) -> datetime | None:
+    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None

@@ -1,0 +1,228 @@
+"""Does a tracker hold what the journal of a run holds?
+
+The run is read back by the flavor's own `tracker_read_run`, and compared with the journal as it
+was sent: fitted to the backend's limits, without what the backend refused.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from trackyard.config.project import Project, in_project
+from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.intake import records_of
+from trackyard.delivery.reports import report_of
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import REPLAYED_FROM, TrackerDescription, run_for
+from trackyard.dispatch import Outcome, TrackerHooks
+from trackyard.errors import ConfigError, TrackyardError
+from trackyard.journal.entries import Entry
+from trackyard.plugins.discovery import load_plugins
+from trackyard.plugins.rules import implemented_hooks
+from trackyard.records import Record, Tag
+from trackyard.recovery.finishing import PendingRun
+from trackyard.runs.differences import Difference, differences
+from trackyard.runs.folders import find_runs, read_entries
+from trackyard.suggestions import did_you_mean, listed
+from trackyard.tables import Shown
+from trackyard.trackers import Tracker, Trackers
+from trackyard.waiting import result_within
+
+# Seconds that reading a run back may take on a tracker: it is one call for a whole run.
+TIMEOUT = 120.0
+
+VerificationState = Literal["same", "different", "unreadable"]
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class Verification(Shown):
+    """How a run on a tracker compares with its journal."""
+
+    run: str = attrs.field(metadata=_help("The run's name"))
+    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    state: VerificationState = attrs.field(
+        metadata=_help("`unreadable` where the flavor cannot read runs back, or failed to")
+    )
+    id: str = attrs.field(metadata=_help("The run's id"))
+    records: int = attrs.field(metadata=_help("How many records were compared"))
+    pending: int = attrs.field(metadata=_help("Records that were not sent yet, hence are missing"))
+    quarantined: int = attrs.field(
+        metadata=_help("Records that the backend refused, which are not expected there")
+    )
+    differences: tuple[Difference, ...] = attrs.field(
+        default=(), metadata=_help("What is missing or different")
+    )
+    problem: str = attrs.field(default="", metadata=_help("Why it could not be read"))
+
+
+def verify_runs(
+    project: Project, name: str, tracker: str | None = None, *, timeout: float = TIMEOUT
+) -> list[Verification]:
+    """Compare the runs of a name, or of a pipeline run, with their journals.
+
+    A tracker that has not answered in time is not asked again.
+
+    Args:
+        project: Their project.
+        name: A name, an id or a prefix of an id.
+        tracker: One of their trackers; those that are not on it are left out.
+        timeout: Seconds that a tracker may take for each run.
+
+    Raises:
+        RunNotFoundError: There is none.
+        ConfigError: None is on that tracker.
+    """
+    found = find_runs(project, name)
+    on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
+    reading = _Reading(project, timeout)
+    return [row for run in on_it or found for row in _verify_run(run, reading, tracker)]
+
+
+def verify_run(
+    run: PendingRun, project: Project, tracker: str | None = None, *, timeout: float = TIMEOUT
+) -> list[Verification]:
+    """Compare a run on its trackers, or on one of them, with its journal.
+
+    Args:
+        run: The run.
+        project: Its project.
+        tracker: One of its trackers; all by default.
+        timeout: Seconds that a tracker may take.
+
+    Raises:
+        ConfigError: The run is not on that tracker.
+    """
+    return _verify_run(run, _Reading(project, timeout), tracker)
+
+
+def _verify_run(run: PendingRun, reading: _Reading, tracker: str | None) -> list[Verification]:
+    described = {known.name: known for known in run.description.trackers}
+    if tracker is not None and tracker not in described:
+        hint = did_you_mean(tracker, described) or f"; it is on {listed(described)}"
+        name = run.description.run.name
+        raise ConfigError(f"run {name!r} is not on experiment tracker {tracker!r}{hint}")
+    chosen = [described[tracker]] if tracker else described.values()
+    return [_verify(run, description, reading) for description in chosen]
+
+
+def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading) -> Verification:
+    folder = run.folder / description.folder
+    report = report_of(description.name, load_state(folder), folder)
+    verification = Verification(
+        run=run.description.run.name,
+        tracker=description.name,
+        state="unreadable",
+        id=run.description.run.id,
+        records=0,
+        pending=report.pending,
+        quarantined=report.quarantined,
+    )
+    try:
+        tracker = reading.trackers.build(description.name, description.table, description.place)
+        stored = reading.read_back(run, description, tracker)
+    except TrackyardError as error:
+        return attrs.evolve(verification, problem=str(error))
+    with tempfile.TemporaryDirectory() as long_texts:
+        adapter = Adapter(tracker.capabilities, Path(long_texts))
+        expected = list(_expected(run, folder, adapter, tracker.options.rank == "all"))
+        found = tuple(differences(expected, stored))
+    state: VerificationState = "different" if found else "same"
+    return attrs.evolve(verification, state=state, records=len(expected), differences=found)
+
+
+class _Reading:
+    """Reads runs back from trackers, and remembers which one does not answer.
+
+    Args:
+        project: The project of the runs.
+        timeout: Seconds that a tracker may take for each.
+    """
+
+    def __init__(self, project: Project, timeout: float) -> None:
+        self.trackers = Trackers(project)
+        self._project = project
+        self._timeout = timeout
+        self._silent: set[str] = set()
+
+    def read_back(
+        self, run: PendingRun, description: TrackerDescription, tracker: Tracker
+    ) -> list[Record]:
+        """Give a run's records as a tracker holds them; raises where they cannot be read."""
+        if "tracker_read_run" not in implemented_hooks(tracker.flavor):
+            raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
+        if tracker.name in self._silent:
+            raise TrackyardError("not asked, since it has not answered for another run")
+        attached = run_for(run.description, description, run.folder)
+        attached = attrs.evolve(attached, attached=True, deadline=self._timeout)
+        hooks = TrackerHooks.of(tracker, load_plugins()[0])
+
+        def read() -> Outcome:
+            with in_project(self._project):
+                return hooks.read_run(attached)
+
+        try:
+            outcome = result_within(self._timeout, read)
+        except TimeoutError:
+            self._silent.add(tracker.name)
+            again = f"trackyard runs verify {run.folder.name} --timeout {self._timeout * 4:g}"
+            raise TrackyardError(
+                f"no answer within {self._timeout:g} s; give it more time, type: {again}"
+            ) from None
+        if outcome.kind != "done":
+            raise TrackyardError(outcome.reason)
+        records: list[Record] = outcome.value
+        return records
+
+
+def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:
+    """Give what the tracker should hold: tags of the start, records as sent, the status."""
+    refused = _refused(folder)
+    for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
+        if key != REPLAYED_FROM and adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
+            yield Tag(key, value)
+    end: Entry | None = None
+    for position, entry in read_entries(run.folder):
+        if entry.kind == "end":
+            end = end or entry
+        for record in records_of(entry, position.writer, all_ranks=all_ranks):
+            for adapted in adapter.adapt(record):
+                if _identity(adapted) not in refused:
+                    yield adapted
+    if end is not None and load_state(folder).is_ended:
+        status = Tag("trackyard.status", end.data.status if end.data else "finished")
+        if adapter.adapt(status) == [status]:
+            yield status
+
+
+def _refused(folder: Path) -> set[str]:
+    """Name the records that are quarantined, as they were sent."""
+    try:
+        lines = (folder / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        try:
+            found.add(_identity_of(json.loads(line)["record"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # torn by a full disk
+    return found
+
+
+def _identity(record: Record) -> str:
+    return _identity_of(attrs.asdict(record))
+
+
+def _identity_of(values: dict[str, Any]) -> str:
+    """Make a text of a record's values; where a file lies is none of them."""
+    return json.dumps({k: v for k, v in values.items() if k != "path"}, sort_keys=True, default=str)

@@ -1,0 +1,224 @@
+"""What does one see of a run: its steps, params, metrics, curves, addresses and health?"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.descriptions import RunDescription, load_description
+from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, svg
+from trackyard.runs.health import TrackerHealth, added_up, health_of
+from trackyard.runs.histories import History, has_journal, read_history
+from trackyard.runs.lists import RunKind, RunSummary, moment, seconds_of
+from trackyard.store import PipelineRunRow, StepRunRow
+from trackyard.tables import Shown, html_table, in_a_cell
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class StepView(Shown):
+    """A step of a run, by its latest attempt; a run without a pipeline has one, itself."""
+
+    name: str = attrs.field(metadata=_help("Its name"))
+    status: str = attrs.field(metadata=_help("A run's status, `skipped` or `cached`"))
+    seconds: float | None = attrs.field(metadata=_help("From its start to its end"))
+    attempt: int = attrs.field(metadata=_help("Which attempt this is, from 1"))
+    id: str = attrs.field(metadata=_help("The id of its run"))
+    started_at: datetime | None = attrs.field(metadata=_help("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
+    error: str | None = attrs.field(metadata=_help("Class and message of what it raised"))
+    params: Mapping[str, Any] = attrs.field(metadata=_help("What was logged as params"))
+    tags: Mapping[str, str] = attrs.field(metadata=_help("Its tags"))
+    metrics: tuple[MetricSummary, ...] = attrs.field(metadata=_help("Its metrics"))
+    artifacts: tuple[str, ...] = attrs.field(metadata=_help("Names of logged artifacts"))
+    outputs: Mapping[str, str] = attrs.field(metadata=_help("Where each output is stored"))
+    urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
+    health: tuple[TrackerHealth, ...] = attrs.field(metadata=_help("How it stands on each tracker"))
+    lost: int = attrs.field(metadata=_help("Log calls lost to a full or damaged disk"))
+    has_journal: bool = attrs.field(metadata=_help("Its journal is on this machine"))
+    curves: Mapping[str, Curve] = attrs.field(
+        factory=dict, repr=False, eq=False, metadata={"help": "All points", "json": False}
+    )
+
+
+@attrs.frozen(repr=False)
+class RunView(Shown):
+    """A run with everything that is known of it."""
+
+    name: str = attrs.field(metadata=_help("Its name"))
+    kind: RunKind = attrs.field(metadata=_help("As in `runs list`"))
+    status: str = attrs.field(metadata=_help("As in `runs list`"))
+    pipeline: str = attrs.field(metadata=_help("Its pipeline, or its experiment without one"))
+    seconds: float | None = attrs.field(metadata=_help("From its start to its end, or to now"))
+    started_at: datetime = attrs.field(metadata=_help("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
+    id: str = attrs.field(metadata=_help("Its id"))
+    stack: str = attrs.field(metadata=_help("The stack of a pipeline run"))
+    params: Mapping[str, Any] = attrs.field(metadata=_help("Arguments of the pipeline"))
+    url: str | None = attrs.field(metadata=_help("Its address on the first tracker"))
+    urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
+    steps: tuple[StepView, ...] = attrs.field(metadata=_help("Its steps, in order"))
+    health: tuple[TrackerHealth, ...] = attrs.field(
+        metadata=_help("How its runs together stand on each tracker")
+    )
+
+    @property
+    def all_params(self) -> dict[str, Any]:
+        """The pipeline's and the steps' params; those that several steps have bear their names."""
+        return _joined([("", self.params), *((step.name, step.params) for step in self.steps)])
+
+    @property
+    def metrics(self) -> dict[str, MetricSummary]:
+        """The metrics of all steps; those that several steps have bear the steps' names."""
+        return _joined((s.name, {m.key: m for m in s.metrics}) for s in self.steps)
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """The curves of all steps by the same names."""
+        return _joined((step.name, step.curves) for step in self.steps)
+
+    def _repr_html_(self) -> str:
+        title = f"<p>{html.escape(f'{self.name}: {self.status}')}</p>"
+        heads = ("step", "status", "seconds", "URL")
+        rows = [
+            (s.name, s.status, in_a_cell(s.seconds), next(iter(s.urls.values()), ""))
+            for s in self.steps
+        ]
+        params = [(key, in_a_cell(value)) for key, value in self.all_params.items()]
+        parts = [title, html_table(heads, rows)]
+        parts += [html_table(("param", "value"), params)] if params else []
+        return "".join([*parts, _metrics_table(self)])
+
+
+def pipeline_run_view(
+    project: Project, row: PipelineRunRow, steps: Iterable[StepRunRow]
+) -> RunView:
+    """Describe a pipeline run, by the store and by the journals that are on this machine."""
+    latest = {step.name: step for step in steps}  # by attempt: the last one counts
+    views = tuple(_step_of_row(project, step) for step in latest.values())
+    runs = project.home / "runs"
+    own = _health(runs / row.id, load_description(runs / row.id))
+    urls = {h.tracker: h.url for h in own if h.url}
+    for view in views:
+        urls = {**view.urls, **urls}
+    return RunView(
+        name=row.name,
+        kind="pipeline",
+        status=row.status,
+        pipeline=row.pipeline,
+        seconds=seconds_of(row.started_at, row.ended_at),
+        started_at=moment(row.started_at),
+        ended_at=None if row.ended_at is None else moment(row.ended_at),
+        id=row.id,
+        stack=row.stack,
+        params=row.params,
+        url=next(iter(urls.values()), None),
+        urls=urls,
+        steps=views,
+        health=added_up([*own, *(health for view in views for health in view.health)]),
+    )
+
+
+def block_view(folder: Path, description: RunDescription, summary: RunSummary) -> RunView:
+    """Describe the run of a `start_run` block, or a step by itself, by its journal."""
+    history, run = read_history(folder), description.run
+    health = _health(folder, description)
+    failure = history.failure
+    step = StepView(
+        name=run.step or run.name,
+        status=summary.status,
+        seconds=summary.seconds,
+        attempt=run.attempt,
+        id=run.id,
+        started_at=summary.started_at,
+        ended_at=summary.ended_at,
+        error=f"{failure.kind}: {failure.message}" if failure else None,
+        outputs={},
+        urls={h.tracker: h.url for h in health if h.url},
+        health=health,
+        **_logged(history, run.tags),
+    )
+    given = attrs.asdict(summary, recurse=False)
+    url = next(iter(step.urls.values()), None)
+    return RunView(**given, params={}, url=url, urls=step.urls, steps=(step,), health=health)
+
+
+def _step_of_row(project: Project, row: StepRunRow) -> StepView:
+    folder = project.home / "runs" / row.id
+    description = load_description(folder)
+    health = _health(folder, description)
+    prefix = "experiment_tracker_url."
+    urls = {k.removeprefix(prefix): v for k, v in row.metadata.items() if k.startswith(prefix)}
+    urls |= {h.tracker: h.url for h in health if h.url}
+    if has_journal(folder):
+        tags = description.run.tags if description else {}
+        logged = _logged(read_history(folder), tags)
+    else:
+        last = tuple(summary_of_last(key, value) for key, value in row.metrics.items())
+        logged = {"params": {}, "tags": {}, "metrics": last, "artifacts": ()}
+        logged |= {"lost": 0, "has_journal": False}
+    has_times = row.started_at is not None
+    return StepView(
+        name=row.name,
+        status=row.status,
+        seconds=seconds_of(row.started_at or 0, row.ended_at) if has_times else None,
+        attempt=row.attempt,
+        id=row.id,
+        started_at=moment(row.started_at) if row.started_at is not None else None,
+        ended_at=moment(row.ended_at) if row.ended_at is not None else None,
+        error=row.error,
+        outputs={name: str(stored["uri"]) for name, stored in row.outputs.items()},
+        urls=urls,
+        health=health,
+        **logged,
+    )
+
+
+def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "params": history.params,
+        "tags": {**tags, **history.tags},
+        "metrics": tuple(curve.summary() for curve in history.curves.values()),
+        "artifacts": tuple(history.artifacts),
+        "lost": history.lost,
+        "has_journal": True,
+        "curves": history.curves,
+    }
+
+
+def _health(folder: Path, description: RunDescription | None) -> tuple[TrackerHealth, ...]:
+    return health_of(folder, description) if description else ()
+
+
+def _joined(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Join mappings; a key that several have is prefixed with the name of each."""
+    parts = list(parts)
+    counts: dict[str, int] = {}
+    for _, mapping in parts:
+        for key in mapping:
+            counts[key] = counts.get(key, 0) + 1
+    return {
+        (f"{name}.{key}" if name and counts[key] > 1 else key): value
+        for name, mapping in parts
+        for key, value in mapping.items()
+    }
+
+
+def _metrics_table(run: RunView) -> str:
+    curves = run.curves
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{m.last:.6g}</td><td>{m.best:.6g}</td>"
+        f"<td>{svg([curves[name].values]) if name in curves else ''}</td></tr>"
+        for name, m in run.metrics.items()
+    )
+    heads = "<tr><th>metric</th><th>last</th><th>best</th><th>curve</th></tr>"
+    return f"<table>{heads}{rows}</table>" if rows else ""

@@ -1,0 +1,1 @@
+"""How is code tracked as a run, and what does it call to log into it?"""

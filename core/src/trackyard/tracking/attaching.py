@@ -1,0 +1,90 @@
+"""How does a child of a run's process log into the run?
+
+The environment names the run. The child writes journal files of its own in the run's folder; the
+trackers' workers, which belong to the run's process, read them as they read its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from pathlib import Path
+
+from trackyard.config.project import Project, find_project
+from trackyard.delivery.state import load_state
+from trackyard.descriptions import RunDescription, load_description
+from trackyard.errors import NoActiveRunError, TrackyardError
+from trackyard.journal.durability import load_journal_options
+from trackyard.plugins.discovery import load_plugins
+from trackyard.ranks import child_role
+from trackyard.redaction.redactor import Redactor
+from trackyard.trackers import Trackers
+from trackyard.tracking.named_run import RUN_FOLDER, RUN_ID
+from trackyard.tracking.tracked_runs import TrackedRun, new_run
+
+logger = logging.getLogger("trackyard")
+
+
+class AttachedRun(TrackedRun):
+    """A run of another process, to which this one adds."""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses that its process has noted by now, by tracker name."""
+        description = load_description(self.folder)
+        states = {
+            tracker.name: load_state(self.folder / tracker.folder)
+            for tracker in (description.trackers if description else ())
+        }
+        return {name: state.url for name, state in states.items() if state.url}
+
+
+def attach(run_id: str) -> AttachedRun:
+    """Open the run that the environment names, to add to it.
+
+    Raises:
+        NoActiveRunError: There is no such run, or it has ended.
+    """
+    project = find_project()
+    folder = Path(os.environ.get(RUN_FOLDER, ""))
+    if folder.name != run_id:
+        folder = project.home / "runs" / run_id
+        if not folder.is_dir():
+            raise NoActiveRunError(
+                f"{RUN_ID}={run_id}: {folder} does not exist; "
+                "run this as a child of the run's process, or in its project"
+            )
+    description = load_description(folder)
+    if description is not None and _has_ended(description, folder):
+        raise NoActiveRunError(f"{RUN_ID}={run_id}: this run has ended")
+    run = description.run if description else new_run(run_id, "default", id=run_id)
+    attached = AttachedRun(
+        run,
+        folder,
+        load_plugins()[0],
+        _redactor(description, project),
+        load_journal_options(project),
+        role=child_role(),
+    )
+    atexit.register(attached.leave)
+    return attached
+
+
+def _has_ended(description: RunDescription, folder: Path) -> bool:
+    states = [load_state(folder / tracker.folder) for tracker in description.trackers]
+    return bool(states) and all(state.is_ended for state in states)
+
+
+def _redactor(description: RunDescription | None, project: Project) -> Redactor:
+    """Know the secrets of the run's trackers, as far as this process can read them."""
+    redactors = []
+    trackers = Trackers(project)
+    for tracker in description.trackers if description else ():
+        try:
+            built = trackers.build(tracker.name, tracker.table, tracker.place)
+        except TrackyardError as error:
+            logger.debug("%s", error)
+        else:
+            redactors.append(built.redactor)
+    return Redactor.joined(redactors)

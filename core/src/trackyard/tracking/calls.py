@@ -1,0 +1,379 @@
+"""What does a user call inside a run: `current_run` and the portable calls?"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Lock, get_ident
+from time import time_ns
+from typing import Any
+
+from trackyard.errors import NoActiveRunError
+from trackyard.inside_hooks import is_inside_hook
+from trackyard.journal.entries import Entry
+from trackyard.records import Artifact, ParamValue
+from trackyard.redaction.redactor import Redactor
+from trackyard.trackers import Tracker
+from trackyard.tracking import media
+from trackyard.tracking.media import SavedFile
+from trackyard.tracking.named_run import NamedRun, named_run_id
+from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
+
+logger = logging.getLogger("trackyard")
+
+# Steps from 0 to here are kept as they are; CPython compares such integers in one instruction.
+_SMALL = 2**30 - 1
+
+# What a disk says that cannot keep a file: this counts as a loss, a wrong call does not.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+class ActiveRun:
+    """A run that is being tracked. Its log calls reach every tracker of the run.
+
+    No log call raises or waits for a tracker, whatever it is given; what cannot be logged is
+    named in a warning of the logger `trackyard`. Any thread may log.
+    """
+
+    def __init__(self, tracked: TrackedRun) -> None:
+        self._tracked = tracked
+        self._append_metric = tracked.append_metric
+        self._append_metrics = tracked.append_metrics
+        self._keys = tracked.keys
+        self._is_disabled = is_disabled()
+        self._warned: set[str] = set()
+        self.thread = get_ident()
+
+    @property
+    def id(self) -> str:
+        """The run's id: 32 hexadecimal digits."""
+        return self._tracked.run.id
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self._tracked.run.name
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run's files on this machine."""
+        return self._tracked.folder
+
+    @property
+    def url(self) -> str | None:
+        """The run's address on the first tracker that has one by now, or None."""
+        return next(iter(self.urls.values()), None)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The run's addresses by tracker name, as far as they are known by now."""
+        return self._tracked.urls
+
+    def native_run(self, name: str) -> object:
+        """Give the SDK's own run object that a tracker offers, or None where it offers none."""
+        return self._tracked.native_runs.get(name)
+
+    def log_metric(self, key: str, value: Any, step: Any = None) -> None:
+        """Log one number, such as a loss.
+
+        Args:
+            key: Its name; slashes make groups, as in `train/loss`.
+            value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
+            step: The training step that it belongs to.
+        """
+        # The usual types are told apart here: this call stands in training loops.
+        text = self._keys[key if type(key) is str else to_text(key)]
+        number = value if type(value) is float else to_number(value)
+        if number is None:
+            self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
+        elif not self._is_disabled:
+            if type(step) is not int or step < 0 or step > _SMALL:
+                step = to_step(step)
+            self._append_metric(time_ns(), step, text, number)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
+        """Log several numbers of the same moment and step."""
+        numbers, keys = {}, self._keys
+        for key, value in self._pairs("log_metrics", metrics):
+            number = value if type(value) is float else to_number(value)
+            if number is None:
+                self._warn(f"metric {keys[key]!r} was not logged: {_shown(value)} is no number")
+            else:
+                numbers[keys[key]] = number
+        if numbers and not self._is_disabled:
+            total = sum(numbers.values())
+            self._append_metrics(time_ns(), to_step(step), numbers, total - total == 0.0)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log one input of the run, such as a learning rate."""
+        self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
+
+    def log_params(self, params: Any) -> None:
+        """Log several inputs: a mapping, pairs, or an object such as an argparse Namespace."""
+        pairs = {key: self._param(value) for key, value in self._pairs("log_params", params)}
+        if pairs:
+            self._append(Entry("params", time_ns(), None, pairs))
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one label; the last value counts."""
+        self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(self._param(value))}))
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several labels."""
+        pairs = {key: to_text(self._param(value)) for key, value in self._pairs("set_tags", tags)}
+        if pairs:
+            self._append(Entry("tags", time_ns(), None, pairs))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Log a file, or every file of a folder, as it is now.
+
+        Args:
+            path: The file or folder; it may be changed or deleted afterwards.
+            name: Where it belongs in the run; its own name by default.
+        """
+        try:
+            files = media.files_of(path, name)
+        except Exception as error:
+            self._warn(f"artifact was not logged: {to_text(error)}")
+            return
+        for inner, file in files:
+            self._log_file(inner, partial(media.save_file, file))
+
+    def log_text(self, text: str, name: str, step: Any = None) -> None:
+        """Log a text as a file, such as `report.txt` or `page.html`."""
+        redacted = self._tracked.redactor.redact(to_text(text))
+        self._log_file(name, lambda path: media.save_text(redacted, path), step)
+
+    def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
+        """Log a dict or list as a JSON file, such as `config.json`."""
+        redact = self._tracked.redactor.redact_nested
+        self._log_file(name, lambda path: media.save_dict(redact(dictionary), path), step)
+
+    def log_image(self, image: Any, name: str, step: Any = None) -> None:
+        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array."""
+        self._log_file(name, lambda path: media.save_image(image, path), step, ".png")
+
+    def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
+        """Log a figure of matplotlib or plotly, such as `curve.png`."""
+        self._log_file(name, lambda path: media.save_figure(figure, path), step, ".png")
+
+    def log_table(self, table: Any, name: str, step: Any = None) -> None:
+        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame."""
+        redact = self._tracked.redactor.redact_table
+        self._log_file(name, lambda path: media.save_table(table, path, redact), step, ".json")
+
+    def _log_file(
+        self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
+    ) -> None:
+        if is_disabled():
+            return
+        name = self._tracked.redactor.redact(to_text(name))
+        if suffix and not PurePosixPath(name).suffix:
+            name += suffix
+        journal = self._tracked.journal
+        try:
+            with journal.blobs.staging(name) as path:
+                saved = save(path)
+                now, at = time_ns(), to_step(step)
+                name = media.with_suffix_of(name, saved.path)
+                artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
+                self._append(Entry("artifact", now, at, artifact))
+        except Exception as error:
+            problem = f"{type(error).__name__}: {to_text(error)}"
+            self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                journal.count_as_dropped(error)
+
+    def _pairs(self, call: str, values: Any) -> list[tuple[str, Any]]:
+        pairs = to_pairs(values)
+        if pairs is None:
+            self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
+        return pairs or []
+
+    def _param(self, value: Any) -> ParamValue:
+        """Give what is kept of a param, which may be a whole configuration with secrets in it."""
+        if issubclass(
+            type(value), dict | list | tuple
+        ):  # isinstance asks the value, which may raise
+            try:
+                value = self._tracked.redactor.redact_nested(value)
+            except Exception:  # another thread changes it; its text is redacted once more
+                return to_param(value)
+        return to_param(value)
+
+    def _append(self, entry: Entry) -> None:
+        if not self._is_disabled:
+            self._tracked.append(entry)
+
+    def _warn(self, message: str) -> None:
+        """Warn once of each thing: a log call may stand in a loop."""
+        message = self._tracked.redactor.redact(" ".join(message.split())[:500])
+        if message not in self._warned and len(self._warned) < 100:
+            self._warned.add(message)
+            logger.warning("%s", message)
+
+    def __repr__(self) -> str:
+        return f"<ActiveRun {self.name} {self.url or 'without URL'}>"
+
+
+# A context variable is per thread and task; the list serves threads that a step started.
+_current: ContextVar[ActiveRun | None] = ContextVar("trackyard_current_run", default=None)
+_active: list[ActiveRun] = []
+_named = NamedRun()
+
+
+def current_run() -> ActiveRun:
+    """Give the run that this code belongs to.
+
+    A thread that a step started finds the process's only active run, and a child process the one
+    that `TRACKYARD_RUN_ID` names.
+
+    Raises:
+        NoActiveRunError: There is no run, or several and none of them is this thread's.
+    """
+    run = _current.get()
+    if run is not None and run in _active:
+        return run
+    if is_inside_hook():
+        raise NoActiveRunError("a tracker's hook cannot log into the run that it serves")
+    active = list(_active)
+    if len(active) == 1:
+        return active[0]
+    if active:
+        raise NoActiveRunError(
+            f"{len(active)} runs are active and none is this thread's; "
+            "call the methods of the run that you mean, such as run.log_metric(...)"
+        )
+    named = named_run_id()
+    if named is not None:
+        return _attached_to(named)
+    raise NoActiveRunError(
+        "no run is active; log inside a @step of a running pipeline, "
+        "or inside `with trackyard.start_run(...)`"
+    )
+
+
+# The run of another process that this one was last asked to add to.
+_attached: dict[str, ActiveRun] = {}
+_attaching = Lock()
+
+
+def _attached_to(run_id: str) -> ActiveRun:
+    from trackyard.tracking import attaching  # with configuration, which a step does not need
+
+    with _attaching:
+        if run_id not in _attached:
+            _attached.clear()
+            _attached[run_id] = ActiveRun(attaching.attach(run_id))
+        return _attached[run_id]
+
+
+def native_run(name: str) -> object:
+    """Give the SDK's own run object of a tracker of the current run, or None."""
+    return current_run().native_run(name)
+
+
+@contextmanager
+def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
+    """Make a run the current one, for portable and native calls, in the calling thread."""
+    run = ActiveRun(tracked)
+    _active.append(run)
+    _name_for_children()
+    token = _current.set(run)
+    try:
+        with tracked.activated():
+            yield run
+    finally:
+        _active.remove(run)
+        _name_for_children()
+        with suppress(ValueError):  # left in another context, as an async generator may be
+            _current.reset(token)
+
+
+def _name_for_children() -> None:
+    """Name the innermost run in the environment, unless runs of several threads overlap."""
+    active = list(_active)
+    if not active:
+        _named.restore()
+    elif len({run.thread for run in active}) == 1:
+        _named.set(active[-1].id, active[-1].folder)
+    else:
+        _named.hide()
+
+
+def redactor_of(trackers: list[Tracker]) -> Redactor:
+    """Make a redactor that knows the secrets of these trackers."""
+    return Redactor.joined(tracker.redactor for tracker in trackers)
+
+
+def log_metric(key: str, value: Any, step: Any = None) -> None:
+    """Log one number; see `ActiveRun.log_metric`."""
+    run = _current.get()  # as `current_run` does: one call less in a training loop
+    if run is None or run not in _active:
+        run = current_run()
+    run.log_metric(key, value, step)
+
+
+def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
+    """Log several numbers of the same step; see `ActiveRun.log_metrics`."""
+    current_run().log_metrics(metrics, step)
+
+
+def log_param(key: str, value: Any) -> None:
+    """Log one input; see `ActiveRun.log_param`."""
+    current_run().log_param(key, value)
+
+
+def log_params(params: Any) -> None:
+    """Log several inputs; see `ActiveRun.log_params`."""
+    current_run().log_params(params)
+
+
+def set_tag(key: str, value: Any) -> None:
+    """Set one label; see `ActiveRun.set_tag`."""
+    current_run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, Any]) -> None:
+    """Set several labels; see `ActiveRun.set_tags`."""
+    current_run().set_tags(tags)
+
+
+def log_artifact(path: str | Path, name: str | None = None) -> None:
+    """Log a file or folder; see `ActiveRun.log_artifact`."""
+    current_run().log_artifact(path, name)
+
+
+def log_text(text: str, name: str, step: Any = None) -> None:
+    """Log a text as a file; see `ActiveRun.log_text`."""
+    current_run().log_text(text, name, step)
+
+
+def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
+    """Log a dict or list as a JSON file; see `ActiveRun.log_dict`."""
+    current_run().log_dict(dictionary, name, step)
+
+
+def log_image(image: Any, name: str, step: Any = None) -> None:
+    """Log an image; see `ActiveRun.log_image`."""
+    current_run().log_image(image, name, step)
+
+
+def log_figure(figure: Any, name: str, step: Any = None) -> None:
+    """Log a figure; see `ActiveRun.log_figure`."""
+    current_run().log_figure(figure, name, step)
+
+
+def log_table(table: Any, name: str, step: Any = None) -> None:
+    """Log a table; see `ActiveRun.log_table`."""
+    current_run().log_table(table, name, step)
+
+
+def _shown(value: Any) -> str:
+    return to_text(value)[:100]

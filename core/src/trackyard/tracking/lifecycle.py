@@ -1,0 +1,312 @@
+"""How do the runs of a pipeline run start and end on its trackers, within their budgets?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trackyard.config.project import Project
+from trackyard.delivery.breaker import breaker_of
+from trackyard.delivery.budgets import Budget
+from trackyard.delivery.remote import worker_process
+from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.worker import Worker
+from trackyard.descriptions import folder_name, is_described, is_portable
+from trackyard.errors import RequiredTrackerError
+from trackyard.journal.durability import load_journal_options
+from trackyard.journal.entries import Entry
+from trackyard.journal.pending import mark_as_complete
+from trackyard.plugins.discovery import load_plugins
+from trackyard.ranks import process_rank
+from trackyard.records import Failure, ParamValue, Run
+from trackyard.recovery.guarding import watch_over
+from trackyard.redaction.redactor import Redactor
+from trackyard.trackers import Tracker
+from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+
+if TYPE_CHECKING:
+    from trackyard.tracking.tracked_runs import AnyDelivery, AnyWorker
+
+logger = logging.getLogger("trackyard")
+
+# What a file system must have left for a run to be kept there.
+_LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
+# What becomes of the rest, in the closing line.
+_LATER = "it is tried again in the background, or type: trackyard sync"
+_NEVER = "what it lacks is lost, since the run's folder was deleted and cannot be made again"
+
+
+class RunGroup:
+    """The runs of one pipeline run, or the one of a `start_run` block, on shared trackers.
+
+    It holds a worker and the budgets of each tracker, and the pipeline run's own tracker run,
+    the parent of its steps' runs on trackers that can nest.
+
+    Args:
+        project: Where the runs' folders go.
+        redactor: Keeps secrets out of what is written down.
+        parent: The pipeline run as a run (`step=None`), or None where there is no pipeline.
+
+    Raises:
+        ConfigError: The project's `[journal]` is wrong.
+    """
+
+    def __init__(
+        self, project: Project, redactor: Redactor | None = None, parent: Run | None = None
+    ) -> None:
+        self.redactor = redactor or Redactor()
+        self._project = project
+        self._journal_options = load_journal_options(project)
+        self._runs_folder = _writable(project.home) / "runs"
+        self._workers: dict[str, AnyWorker] = {}
+        self._start_budgets: dict[str, Budget] = {}
+        self._flush_budgets: dict[str, Budget] = {}
+        self._runs: list[TrackedRun] = []
+        self._plugins, problems = load_plugins()
+        for problem in problems:
+            logger.warning("%s", problem)
+        self.parent = self._new_run(parent) if parent is not None else None
+
+    def log_params(self, params: Mapping[str, ParamValue]) -> None:
+        """Log the pipeline's arguments as params of its own run, where it is tracked."""
+        if self.parent is not None and self.parent.deliveries and params:
+            self.parent.append(Entry("params", time.time_ns(), None, params))
+
+    def prepare(self, trackers: Iterable[Tracker]) -> None:
+        """Begin to start the parent run, without waiting: SDKs take seconds to import."""
+        for tracker in _tracked_here(trackers):
+            self._start_parent(tracker, self._worker(tracker))
+
+    def start(self, run: Run, trackers: Iterable[Tracker]) -> TrackedRun:
+        """Start a run on trackers and wait for them as long as their budgets allow.
+
+        Raises:
+            RequiredTrackerError: A tracker with `required = true` is not up in time.
+        """
+        tracked = self._new_run(run)
+        chosen = _tracked_here(trackers)
+        for tracker in chosen:
+            worker = self._worker(tracker)
+            worker.look_after()
+            self._start_parent(tracker, worker)
+            tracked.add_tracker(tracker, worker, self.parent)
+        try:
+            for tracker in chosen:
+                self._wait_for_start(tracker, tracked)
+        except (KeyboardInterrupt, SystemExit):
+            for budget in self._start_budgets.values():
+                budget.left = 0.0  # who presses Ctrl-C waits for no tracker that is not there yet
+            raise
+        return tracked
+
+    def finish(self, tracked: TrackedRun, failure: Failure | None) -> None:
+        """Say how a run ended and wake its trackers; returns at once, without waiting."""
+        tracked.finish(failure)
+        for name in tracked.deliveries:
+            self._workers[name].wake()
+
+    def note_signal(self, number: int) -> None:
+        """Note in the runs that have not ended that the process is told to stop."""
+        for tracked in self._runs:
+            tracked.note_signal(number)
+
+    def wait_for_required(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
+        """Wait for trackers with `required = true`, which must have everything.
+
+        Raises:
+            RequiredTrackerError: One could not take everything in time.
+        """
+        for tracker in trackers:
+            delivery = tracked.deliveries.get(tracker.name)
+            if delivery is None or not tracker.options.required:
+                continue
+            if not self._flush_budgets[tracker.name].wait(delivery.ended):
+                raise RequiredTrackerError(
+                    f"experiment tracker {tracker.name!r} is required and could not take "
+                    f"everything: {delivery.problem or 'it did not answer in time'}"
+                )
+
+    def close(self, failure: Failure | None = None) -> tuple[TrackerReport, ...]:
+        """End the parent run, wait for what is not delivered as long as the budgets allow, stop.
+
+        Args:
+            failure: Why the pipeline run did not finish, for the parent run.
+
+        Returns:
+            How each run stands on each tracker.
+        """
+        if self.parent is not None:
+            self.parent.finish(failure)
+        for worker in self._workers.values():
+            worker.look_after()
+            worker.hurry()
+        runs = [*self._runs]
+        for tracked in runs:
+            for name, delivery in tracked.deliveries.items():
+                self._wait_for_end(name, delivery)
+        for worker in self._workers.values():
+            worker.close()
+        for tracked in runs:
+            for delivery in tracked.deliveries.values():
+                delivery.close()
+            if all(delivery.ended.is_set() for delivery in tracked.deliveries.values()):
+                mark_as_complete(tracked.folder)
+        reports = tuple(report for tracked in runs for report in tracked.reports())
+        is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
+        _say_what_is_left(reports, _LATER if is_kept else _NEVER)
+        return reports
+
+    def _new_run(self, run: Run) -> TrackedRun:
+        folder = self._runs_folder / run.id
+        tracked = TrackedRun(run, folder, self._plugins, self.redactor, self._journal_options)
+        self._runs.append(tracked)
+        return tracked
+
+    def _worker(self, tracker: Tracker) -> AnyWorker:
+        if tracker.name not in self._workers:
+            watch_over(self._project.root)
+            self._workers[tracker.name] = self._new_worker(tracker)
+            self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
+            self._flush_budgets[tracker.name] = Budget(tracker.options.flush_timeout)
+        return self._workers[tracker.name]
+
+    def _new_worker(self, tracker: Tracker) -> AnyWorker:
+        """Choose between a thread and a process by `isolation` (see `TrackerOptions`)."""
+        isolation: str = tracker.options.isolation
+        if isolation == "auto":
+            isolation = os.environ.get("TRACKYARD_ISOLATION") or "auto"
+        wants_process = isolation == "process" or (
+            isolation == "auto" and tracker.capabilities.shared_runs
+        )
+        # A class of the user's own script, or a field that is an object, stays in this process.
+        can_move = tracker.flavor.__module__ != "__main__" and is_portable(tracker.table)
+        if not wants_process or not can_move:
+            if isolation == "process":
+                logger.warning("experiment tracker %r cannot move to a process", tracker.name)
+            return Worker(tracker.name, breaker_of(self._project.root, tracker.name))
+        log = self._project.home / "workers" / f"{folder_name(tracker.name)}.log"
+        return worker_process(tracker.name, self._project.root, log)
+
+    def _start_parent(self, tracker: Tracker, worker: AnyWorker) -> None:
+        parent = self.parent
+        if parent is None or tracker.name in parent.deliveries:
+            return
+        if tracker.capabilities.nests:
+            parent.add_tracker(tracker, worker, None)
+
+    def _wait_for_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
+        budget, delivery = self._start_budgets[tracker.name], tracked.deliveries[tracker.name]
+        budget.wait(delivery.start_settled)
+        if delivery.started.is_set():
+            return
+        problem = delivery.problem or f"not up within {tracker.options.start_timeout:g} s"
+        if tracker.options.required:
+            tracked.finish(Failure("failed", "RequiredTrackerError", problem))
+            raise RequiredTrackerError(
+                f"experiment tracker {tracker.name!r} is required and could not be started: "
+                f"{problem}"
+            )
+        if not budget.is_closed:
+            logger.warning("experiment tracker %r starts late: %s", tracker.name, problem)
+        budget.close()
+
+    def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
+        """Wait for a run's end on a tracker; where it never started, for one more try at most.
+
+        Together with all waits for starts that stays within `start_timeout`; who gave none has
+        not waited yet, and does so here.
+        """
+        budget = self._start_budgets[name]
+        if budget.seconds == 0 and not delivery.start_settled.is_set():
+            self._flush_budgets[name].wait(delivery.ended)
+        elif not delivery.started.is_set() and not delivery.retry_failed.is_set():
+            is_new = not delivery.start_settled.is_set() and not budget.is_closed
+            budget.open()
+            budget.wait(delivery.started, most=None if is_new else 1.0)
+        if delivery.started.is_set():
+            self._flush_budgets[name].wait(delivery.ended)
+
+
+def _writable(home: Path) -> Path:
+    """Give the project's home, or a folder for temporary files where it cannot be written."""
+    if is_disabled():  # then nothing is written at all
+        return home
+    try:
+        (home / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(home / "runs", os.W_OK):
+            problem = "it is read-only"
+        elif _is_a_trap(home / "runs"):
+            problem = "another user made it, for anyone to write"
+        elif not _has_room(home):
+            problem = "no space left on device"
+        else:
+            return home
+    except OSError as error:
+        problem = error.strerror or str(error)
+    other = Path(tempfile.mkdtemp(prefix="trackyard-"))
+    logger.warning("%s cannot be written (%s); the runs are kept in %s", home, problem, other)
+    return other
+
+
+def _is_a_trap(folder: Path) -> bool:
+    """Tell whether another user made a link, or a folder that all may write, where ours goes.
+
+    Trackyard makes it for its owner alone; in a folder such as /tmp anyone can be there first.
+    """
+    status = folder.lstat()
+    is_open = stat.S_ISLNK(status.st_mode) or bool(status.st_mode & stat.S_IWOTH)
+    return is_open and status.st_uid not in (os.getuid(), 0)
+
+
+def _has_room(folder: Path) -> bool:
+    """Tell whether the file system takes a few small files more."""
+    status = os.statvfs(folder)
+    # Some file systems count no files: theirs are 0 of 0.
+    has_files = status.f_favail >= _LEAST_FILES or not status.f_files
+    return has_files and status.f_bavail * status.f_frsize >= _LEAST_BYTES
+
+
+def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
+    if is_disabled():
+        return []
+    return [t for t in trackers if t.options.rank == "all" or process_rank() == 0]
+
+
+def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:
+    """Say in one line per tracker what it does not have, and nothing where it has everything."""
+    by_tracker: dict[str, list[TrackerReport]] = {}
+    for report in reports:
+        by_tracker.setdefault(report.tracker, []).append(report)
+    for name, of_tracker in by_tracker.items():
+        gone = _what_is_gone(of_tracker)
+        left = [report for report in of_tracker if not report.is_complete]
+        if left:
+            problem = next((report.problem for report in left if report.problem), "out of time")
+            logger.warning(
+                "experiment tracker %r has not taken %d record(s) and the end of %d run(s): "
+                "%s; %s%s",
+                name,
+                sum(report.pending for report in left),
+                len(left),
+                problem,
+                what_now,
+                f"; {gone}" if gone else "",
+            )
+        elif gone:
+            delivered = sum(report.delivered for report in of_tracker)
+            logger.warning("experiment tracker %r has %d record(s); %s", name, delivered, gone)
+
+
+def _what_is_gone(reports: list[TrackerReport]) -> str:
+    """Say what one tracker will not get by itself."""
+    refused = sum(report.quarantined for report in reports)
+    lost = sum(report.lost for report in reports)
+    texts = [f"{refused} were refused and are quarantined"] if refused else []
+    texts += [f"{lost} log call(s) are lost"] if lost else []
+    return ", ".join(texts)

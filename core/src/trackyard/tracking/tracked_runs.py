@@ -1,0 +1,304 @@
+"""What is one run while its process tracks it: its journal, its trackers, its activation?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from trackyard.delivery.breaker import rest_of
+from trackyard.descriptions import TrackerDescription, folder_name, is_described, save_description
+from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.identifiers import new_id
+from trackyard.interruption import Terminated
+from trackyard.journal.durability import JournalOptions
+from trackyard.journal.entries import Entry
+from trackyard.journal.pending import mark_as_pending
+from trackyard.journal.writer import JournalWriter
+from trackyard.ranks import process_rank
+from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
+from trackyard.redaction.redactor import RedactedKeys, Redactor
+from trackyard.trackers import Tracker
+
+if TYPE_CHECKING:
+    from trackyard.delivery.delivery import Delivery
+    from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+    from trackyard.delivery.reports import TrackerReport
+    from trackyard.delivery.worker import Worker
+
+    AnyDelivery: TypeAlias = Delivery | RemoteDelivery
+    AnyWorker: TypeAlias = Worker | WorkerProcess
+
+logger = logging.getLogger("trackyard")
+
+
+def is_disabled() -> bool:
+    """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
+    return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")
+
+
+class EndsRun(Exception):
+    """Raised inside a run to say how it ended, where no exception of the user's says it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.kind}: {failure.message}")
+        self.failure = failure
+
+
+class TrackedRun:
+    """One run with its journal and its trackers.
+
+    Args:
+        run: The run; each tracker gets it with a folder of its own.
+        folder: The run's folder, which holds those.
+        plugins: Cross-cutting plugins.
+        redactor: Keeps secrets out of what is written down.
+        options: How soon the disk has to hold what is journaled.
+        role: How the journal's files are named; by this process's rank unless another process
+            holds the run.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        plugins: NamedPlugins,
+        redactor: Redactor,
+        options: JournalOptions | None = None,
+        *,
+        role: str | None = None,
+    ) -> None:
+        self.run = run
+        self.folder = folder
+        self.redactor = redactor
+        self.deliveries: dict[str, AnyDelivery] = {}
+        self.native_runs: dict[str, object] = {}
+        self.keys = RedactedKeys(redactor)
+        self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
+        self._plugins = plugins
+        self._described: list[TrackerDescription] = []
+        self._filters = record_filters(plugins, run)
+        # Stands in training loops, where one more call in between would be felt.
+        journal, is_direct = self.journal, not self._filters
+        self.append_metric = journal.append_metric if is_direct else self._append_metric
+        self.append_metrics = journal.append_metrics if is_direct else self._append_metrics
+        self._hidden: set[str] = set()
+        self._has_ended = False
+
+    @property
+    def last_metrics(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return self.journal.last_metrics
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses that are known by now, by tracker name."""
+        return {name: d.url for name, d in self.deliveries.items() if d.url}
+
+    def leave(self) -> None:
+        """Write no more; the run goes on in the process that it belongs to."""
+        self.journal.close()
+
+    def set_tag(self, key: str, value: str) -> None:
+        """Journal a tag of core's own, where there are trackers."""
+        if self.deliveries:
+            self._append(Entry("tags", time.time_ns(), None, {key: value}))
+
+    @property
+    def flavors(self) -> dict[str, str]:
+        """The flavor of each tracker, by the tracker's name."""
+        return {tracker.name: str(tracker.table["flavor"]) for tracker in self._described}
+
+    def append(self, entry: Entry) -> None:
+        """Journal an entry for every tracker; any thread may call this."""
+        if not self._filters:
+            self._append(entry)
+            return
+        for record in entry.records():
+            kept = apply_filters(self._filters, record)
+            if kept is not None:
+                self._append(_entry_of(kept, entry))
+
+    def _append(self, entry: Entry) -> None:
+        if entry.kind in ("params", "tags"):
+            data = dict(self._redacted(key, value) for key, value in entry.data.items())
+            entry = entry._replace(data=data)
+        self.journal.append(entry)
+
+    def _redacted(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
+        """Redact a param or tag; say once of each key that it hides its value."""
+        redacted_key, redacted = self.redactor.redact_pair(key, value)
+        if redacted == "***" != value and key not in self._hidden and len(self._hidden) < 100:
+            self._hidden.add(key)
+            logger.warning("%r looks like a secret: its value is not kept", redacted_key)
+        return redacted_key, redacted
+
+    def _append_metric(self, timestamp: int, step: float | None, key: str, number: float) -> None:
+        self.append(Entry("metrics", timestamp, step, {key: number}))
+
+    def _append_metrics(
+        self, timestamp: int, step: float | None, metrics: dict[str, float], _: bool = False
+    ) -> None:
+        self.append(Entry("metrics", timestamp, step, metrics))
+
+    def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
+        """Begin to carry the run to a tracker."""
+        folder = _private_folder(self.folder / folder_name(tracker.name))
+        nested = parent is not None and tracker.name in parent.deliveries
+        run = attrs.evolve(self.run, folder=folder, parent_id=None)
+        if parent is not None and nested:
+            self.run = attrs.evolve(self.run, parent_id=parent.run.id)
+            parent_folder = parent.folder / folder.name
+            run = attrs.evolve(run, parent_id=parent.run.id, parent_folder=parent_folder)
+        hooks = TrackerHooks.of(tracker, self._plugins)
+        self._described.append(
+            TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
+        )
+        save_description(self.folder, self.run, self._described)
+        self.journal.show_life()
+        mark_as_pending(self.folder)
+        self.deliveries[tracker.name] = worker.carry(
+            hooks,
+            run,
+            tracker.options.start_timeout,
+            all_ranks=tracker.options.rank == "all",
+        )
+
+    @contextmanager
+    def activated(self) -> Iterator[None]:
+        """Let the SDKs' own calls land in this run, in the calling thread.
+
+        Of several trackers of one flavor the first is activated: an SDK has one active run.
+        """
+        with ExitStack() as stack:
+            flavors: dict[type, str] = {}
+            for name, delivery in self.deliveries.items():
+                flavor = type(delivery.hooks.tracker)
+                if flavor in flavors:
+                    logger.warning(
+                        "native calls go to experiment tracker %r; %r, of the same flavor, "
+                        "gets the portable calls only",
+                        flavors[flavor],
+                        name,
+                    )
+                    continue
+                flavors[flavor] = name
+                self._activate(name, delivery, stack)
+            yield
+        self.native_runs.clear()
+
+    def _activate(self, name: str, delivery: AnyDelivery, stack: ExitStack) -> None:
+        """Enter a tracker's activation, unless it hung a while ago: it would cost time again."""
+        rest = rest_of(self.folder.parent, name)
+        if not rest.is_over:
+            logger.debug("experiment tracker %r: its activation is left out, as it hung", name)
+            return
+
+        def has_hung(spent: float) -> None:
+            logger.warning(
+                "experiment tracker %r: tracker_activate_run hung for %.1f s; native calls do not "
+                "land in its runs for the next %.0f s, portable calls do",
+                name,
+                spent,
+                rest.begin(spent),
+            )
+
+        self.native_runs[name] = stack.enter_context(
+            delivery.hooks.activated(delivery.run, has_hung)
+        )
+
+    def note_signal(self, number: int) -> None:
+        """Note that the process is told to stop: it may be killed before the run has ended."""
+        if not self._has_ended and (self.deliveries or self.journal.has_entries):
+            self.journal.append(Entry("signal", time.time_ns(), None, {"number": number}))
+
+    def finish(self, failure: Failure | None) -> None:
+        """Say how the run ended; the rest is delivered in the background."""
+        self._has_ended = True
+        # Another process may have written there: a child, or a worker that ran the step.
+        has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
+        if not self.deliveries and has_entries:
+            save_description(self.folder, self.run, [])
+        if self.deliveries or has_entries:
+            self.journal.append_end(Entry("end", time.time_ns(), None, failure))
+        self.journal.close()
+        if self.deliveries and not is_described(self.folder):
+            self._describe_again()
+        for delivery in self.deliveries.values():
+            delivery.hurry()
+
+    def _describe_again(self) -> None:
+        """Write anew what another process needs to deliver the rest: the folder was deleted."""
+        for tracker in self._described:
+            _private_folder(self.folder / tracker.folder)
+        save_description(self.folder, self.run, self._described)
+        mark_as_pending(self.folder)
+
+    def reports(self) -> tuple[TrackerReport, ...]:
+        """Say how the run stands on each tracker."""
+        return tuple(delivery.report() for delivery in self.deliveries.values())
+
+
+def new_run(
+    name: str,
+    experiment: str,
+    *,
+    id: str | None = None,
+    pipeline: str | None = None,
+    step: str | None = None,
+    attempt: int = 1,
+    group: str | None = None,
+    tags: dict[str, str] | None = None,
+) -> Run:
+    """Make a run that starts now, with a new id unless one is given."""
+    return Run(
+        id=id or new_id(),
+        name=name,
+        experiment=experiment,
+        started_at=time.time_ns(),
+        folder=Path(),  # each tracker gets its own
+        pipeline=pipeline,
+        step=step,
+        attempt=attempt,
+        group=group,
+        tags=tags or {},
+    )
+
+
+def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
+    """Say how a run ended that an exception left; None for `sys.exit()` without an error."""
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return None
+    if isinstance(error, Terminated):
+        return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
+    if isinstance(error, EndsRun):
+        return error.failure
+    killed = isinstance(error, KeyboardInterrupt)
+    return redactor.failure(error, "killed" if killed else "failed")
+
+
+def _private_folder(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:  # a full or read-only disk must not stop the step
+        logger.warning("%s cannot be made: %s", folder, error.strerror)
+    return folder
+
+
+def _entry_of(record: Record, entry: Entry) -> Entry:
+    match record:
+        case Metric():
+            return Entry("metrics", record.timestamp, record.step, {record.key: record.value})
+        case Param():
+            return Entry("params", entry.timestamp, entry.step, {record.key: record.value})
+        case Tag():
+            return Entry("tags", entry.timestamp, entry.step, {record.key: record.value})
+        case Artifact():
+            return Entry("artifact", record.timestamp, record.step, record)
