@@ -22,6 +22,8 @@ _COMMANDS = {
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_TRACKYARD_COMPLETE"
 _MARK = "# Trackyard's completion"
+# A zsh whose .zshrc is empty has no completion at all before this.
+_BEFORE = {"zsh": "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -u; }\n"}
 
 _shell = click.option(
     "--shell", type=click.Choice(_SHELLS), help="The shell; that of SHELL by default."
@@ -101,4 +103,4 @@ def _script(shell: str) -> str:
 
     found = get_completion_class(shell)
     assert found is not None, shell
-    return str(found(cli, {}, "trackyard", _VARIABLE).source())
+    return _BEFORE.get(shell, "") + str(found(cli, {}, "trackyard", _VARIABLE).source())

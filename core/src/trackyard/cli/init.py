@@ -91,4 +91,7 @@ def _ask_for_server(found: Sequence[Found], flavors: Sequence[str]) -> dict[str,
         return {}
     question = "MLflow server, such as http://localhost:5000 (empty: a file in .trackyard)"
     answer = click.prompt(question, default="", show_default=False).strip()
-    return {"tracking_uri": without_credentials(answer)} if answer else {}
+    address = without_credentials(answer)
+    if address != answer:
+        remark("Note: user and password are left out; add tracking_username and tracking_password")
+    return {"tracking_uri": address} if answer else {}

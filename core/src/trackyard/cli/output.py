@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -112,6 +113,15 @@ def say(text: str) -> None:
 def remark(text: str) -> None:
     """Write what one may want to know beside it, to stderr."""
     click.echo(line(text), err=True)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C end a block well, where that is how one ends it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)  # the terminal has written ^C onto the line
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

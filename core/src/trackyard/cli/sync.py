@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
-from trackyard.cli.output import json_option, show_json, show_table
+from trackyard.cli.output import json_option, show_json, show_table, until_interrupted
 from trackyard.config.project import Project, find_project
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.syncing import SyncRow, synchronise
@@ -55,7 +55,7 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
         sys.exit(any(row.state == "incomplete" for row in rows))
     shown: list[SyncRow] | None = None
-    with suppress(KeyboardInterrupt):  # which is how one ends it
+    with until_interrupted():
         while True:
             if rows != shown:
                 _show_pass(rows, as_json=as_json)

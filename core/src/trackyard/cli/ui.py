@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from trackyard.cli.completing import tracker_names
-from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
+from trackyard.cli.output import is_terminal, json_option, remark, say, show_json, until_interrupted
 from trackyard.config.project import Project, find_project
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import folder_name, load_description
@@ -79,7 +78,7 @@ def ui(
     with _Server(command, project.home / "workers" / f"ui-{folder_name(tracker.name)}.log") as it:
         if port is not None:
             it.wait_until_it_answers(page, timeout)
-        with suppress(KeyboardInterrupt):
+        with until_interrupted():
             _show(tracker.name, url, it.process, as_json=as_json)
             if is_opened or (is_opened is None and not as_json and is_terminal()):
                 _open(url)
