@@ -403,3 +403,23 @@ def test_live_line_shows_status_time_and_last_metric(project):
         "  ✓ training# finished  #",
         *lines[6:],
     ]
+
+
+def test_step_that_failed_in_another_process_shows_its_own_frames_alone(project):
+    project.configure('[stacks.default]\nexperiment_trackers = []\norchestrator = "process"\n')
+    (project.root / "apart.py").write_text(
+        "from trackyard import pipeline, step\n"
+        "@step\n"
+        "def train():\n"
+        "    raise ValueError('boom')\n"
+        "@pipeline\n"
+        "def training(): train()\n"
+    )
+    result = project.trackyard("run", "apart.py:training")
+    _, _, shown = result.stderr.partition("Traceback (most recent call last):\n")
+
+    assert result.returncode == 1
+    assert shown.splitlines()[-1] == "ValueError: boom"
+    assert ", in train\n" in shown
+    assert "pipelines" not in shown
+    assert "RemoteTraceback" not in result.stderr

@@ -323,11 +323,27 @@ def _show_error(error: Exception) -> None:
     """Show where the step's own code failed, without our frames above it."""
     if isinstance(error, TrackyardError):
         raise error
-    shown = traceback.TracebackException.from_exception(error)
-    _leave_out_ours(shown)
-    for text in shown.format():
-        for part in text.splitlines():
-            click.echo("".join(c if c.isprintable() or c == "\t" else "?" for c in part), err=True)
+    from trackyard.pipelines.parcels import RemoteTraceback
+
+    if isinstance(error.__cause__, RemoteTraceback):  # of another process, which says it all
+        parts = _without_our_frames(error.__cause__.args[0])
+    else:
+        shown = traceback.TracebackException.from_exception(error)
+        _leave_out_ours(shown)
+        parts = [part for text in shown.format() for part in text.splitlines()]
+    for part in parts:
+        click.echo("".join(c if c.isprintable() or c == "\t" else "?" for c in part), err=True)
+
+
+def _without_our_frames(text: str) -> list[str]:
+    """Leave out frames of ours, each with the lines of code below it."""
+    ours = f'  File "{Path(__file__).parents[1]}{os.sep}'
+    parts, is_ours = [], False
+    for part in text.splitlines():
+        is_ours = part.startswith(ours) or (is_ours and part.startswith("    "))
+        if not is_ours:
+            parts.append(part)
+    return parts
 
 
 def _leave_out_ours(shown: traceback.TracebackException) -> None:
