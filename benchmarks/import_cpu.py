@@ -56,7 +56,7 @@ def make_project(folder: Path, runs: int = 10_000) -> None:
     """Fill the store of a project."""
     store = Store.in_folder(folder / ".trackyard")
     now = time.time_ns()
-    with store._writing() as connection:
+    with store.writing() as connection:
         connection.exec_driver_sql(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
             "INSERT INTO pipeline_runs SELECT printf('%032x', i), 'training ' || i, 'training', "

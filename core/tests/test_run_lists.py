@@ -176,7 +176,7 @@ def test_looking_makes_no_store(project):
 def test_list_of_ten_thousand_runs_takes_little_time(project):
     store = Store.in_folder(find_project().home)
     now = time.time_ns()
-    with store._writing() as connection:
+    with store.writing() as connection:
         connection.exec_driver_sql(
             "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) "
             "INSERT INTO pipeline_runs SELECT printf('%032x', i), 'run ' || i, 'p', 's', "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from environments import ROOT, Environment
@@ -54,6 +56,15 @@ class Recipe:
         """Give what the tracker holds of each run, the oldest first."""
         return [json.loads(path.read_text()) for path in sorted(self.folder.glob("filed/*.json"))]
 
+    def stored(self) -> list[tuple[str, int, str, str]]:
+        """Give each step with its attempt, its status and that of its run, from the store."""
+        query = (
+            "SELECT s.name, s.attempt, s.status, r.status FROM step_runs s "
+            "JOIN pipeline_runs r ON r.id = s.pipeline_run_id ORDER BY s.position, s.attempt"
+        )
+        with closing(sqlite3.connect(self.folder / ".trackyard/store.db")) as connection:
+            return connection.execute(query).fetchall()
+
     def check(self) -> None:
         """Check that the recipe's step was tracked at both of its attempts, as one run's."""
         first, second = [run["tags"] for run in self.tracked()]
@@ -64,4 +75,8 @@ class Recipe:
         assert first["trackyard.group"] == second["trackyard.group"]
         for tags in (first, second):
             assert (tags["trackyard.pipeline"], tags["trackyard.step"]) == ("training", "train")
+        assert self.stored() == [
+            ("train", 1, "failed", "finished"),
+            ("train", 2, *["finished"] * 2),
+        ]
         assert [m[:2] for m in self.tracked()[1]["metrics"]] == [["loss", 0.5]]

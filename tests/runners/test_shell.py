@@ -35,5 +35,6 @@ def test_commands_of_a_shell_script_are_steps_of_one_run(tmp_path):
     assert steps == ["load", "train"]
     assert load["tags"]["trackyard.group"] == train["tags"]["trackyard.group"]
     assert [run["tags"]["trackyard.status"] for run in (load, train)] == ["finished"] * 2
+    assert [row[0] for row in recipe.stored()] == ["load", "train"]
     assert train["params"] == {"rate": "0.1"}
     assert [m[:3] for m in train["metrics"]] == [["loss", 0.5, 0]]

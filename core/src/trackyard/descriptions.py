@@ -138,3 +138,12 @@ def _plain(_: Any, __: Any, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def metadata_of(flavors: Mapping[str, str], urls: Mapping[str, str]) -> dict[str, str]:
+    """Give what the store keeps of a run's trackers: their flavors and URLs, by name."""
+    metadata = {f"experiment_tracker.{name}": flavor for name, flavor in flavors.items()}
+    metadata |= {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
+    if urls:
+        metadata["experiment_tracker_url"] = next(iter(urls.values()))
+    return metadata

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from trackyard.cli.completing import tracker_names
@@ -17,10 +18,11 @@ from trackyard.config.project import find_project
 from trackyard.errors import TrackyardError
 from trackyard.records import Run
 from trackyard.trackers import Trackers
-from trackyard.tracking.blocks import group_id
+from trackyard.tracking.blocks import started_step
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.commands import run_command
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import is_disabled, new_run
 
 
@@ -41,7 +43,8 @@ from trackyard.tracking.tracked_runs import is_disabled, new_run
 @click.option("--experiment", default="default", show_default=True, help="Its experiment.")
 @click.option("--pipeline", help="Name of the pipeline that it is a step of.")
 @click.option("--step", help="Name of the step; the command's by default.")
-@click.option("--run", help="Name of the pipeline's run: its steps become one group.")
+@click.option("--run", help="Name of the pipeline's run: its steps become one pipeline run.")
+@click.option("--attempt", type=int, help="2 for a first retry; counted by default.")
 @click.option("--param", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A param.")
 @click.option("--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A tag.")
 @click.option(
@@ -59,8 +62,10 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     In it, `trackyard log` and the calls of the library log into the run.
     """
     pipeline, step, run = options["pipeline"], options["step"], options["run"]
-    if (step or run) and not pipeline:
-        raise click.UsageError("--step and --run belong to a pipeline; add --pipeline NAME")
+    if (step or run or options["attempt"]) and not pipeline:
+        raise click.UsageError(
+            "--step, --run and --attempt belong to a pipeline; add --pipeline NAME"
+        )
     project = find_project()
     names = list(options["names"]) or True
     trackers = [] if is_disabled() else Trackers(project).select(names)
@@ -68,16 +73,22 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     step = step or options["name"] or Path(command[0]).name
     line = redactor.redact(shlex.join(command))[:5000]
     tags = {key: redactor.redact(value) for key, value in as_mapping(options["tag"]).items()}
-    tracked = new_run(
-        options["name"] or step,
-        pipeline or options["experiment"],
-        pipeline=pipeline,
-        step=step if pipeline else None,
-        group=group_id(pipeline, run) if run else None,
-        tags={"trackyard.command": line, **tags},
-    )
-    params = as_mapping(options["param"])
-    code = run_command(command, RunGroup(project, redactor), tracked, trackers, params)
+    tags = {"trackyard.command": line, **tags}
+    params, group = as_mapping(options["param"]), RunGroup(project, redactor)
+    record: StepRecord | None = None
+    if pipeline:
+        if run:
+            tags = {"trackyard.run_name": redactor.redact(run), **tags}
+        attempt = options["attempt"]
+        record = StepRecord(
+            project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt
+        )
+        tracked = started_step(record, pipeline, tags)
+    else:
+        tracked = new_run(step, options["experiment"], tags=tags)
+    if options["name"]:
+        tracked = attrs.evolve(tracked, name=options["name"])
+    code = run_command(command, group, tracked, trackers, params, record=record)
     if as_json:
         show_json(_end_of(tracked, code), on_one_line=True, on_stderr=True)
     sys.exit(code)

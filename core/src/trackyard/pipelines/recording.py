@@ -67,7 +67,7 @@ class Recording:
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
         if tracked.deliveries:
-            self.store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
+            self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
 
@@ -82,7 +82,7 @@ class Recording:
         cache_key: str | None,
     ) -> None:
         """Write how an attempt ended, its outputs, and what it has read."""
-        metadata = self._metadata[run.id] = _metadata(tracked) if tracked else {}
+        metadata = self._metadata[run.id] = tracked.run_metadata if tracked else {}
         status = failure.status if failure else "finished"
         ended_at = time.time_ns()
         note = f"{failure.kind}: {failure.message}".removesuffix(": ") if failure else None
@@ -152,8 +152,8 @@ class Recording:
     def show_end(self, status: str, ended_at: int, reports: tuple[TrackerReport, ...]) -> None:
         """Store the URLs of trackers that started late, and show how it all ended."""
         for tracked in self._ended.values():
-            if tracked is not None and _metadata(tracked) != self._metadata[tracked.run.id]:
-                self.store.update_step_run(tracked.run.id, metadata=_metadata(tracked))
+            if tracked is not None and tracked.run_metadata != self._metadata[tracked.run.id]:
+                self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
         self.progress.run_ended(self._run.name, status, (ended_at - self._run.started_at) / 1e9)
         self.progress.trackers_ended(reports)
 
@@ -179,13 +179,3 @@ class Recording:
             )
             for name, output in stored.items()
         ]
-
-
-def _metadata(tracked: TrackedRun) -> dict[str, str]:
-    """Give what `run_metadata` shows: the trackers with their flavors, and URLs by name."""
-    urls = tracked.urls
-    metadata = {f"experiment_tracker.{name}": of for name, of in tracked.flavors.items()}
-    metadata |= {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
-    if urls:
-        metadata["experiment_tracker_url"] = next(iter(urls.values()))
-    return metadata

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -33,17 +34,19 @@ class DriverMark:
         self._files = {kind: self._folder / f"{run_id}.{kind}" for kind in _KINDS}
         self._lock = FileLock(self._files["lock"])
 
-    def make(self, steps: Iterable[tuple[str, int]]) -> None:
+    def make(self, steps: Iterable[tuple[str, int]], step: Mapping[str, Any] | None = None) -> None:
         """Say that this process drives the run.
 
         Args:
             steps: The names and positions of its steps.
+            step: Of another runner's step, which is driven by itself, what the store knows of it.
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire()
+            known = {"pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.
-            _write(self._files["json"], json.dumps({"pid": os.getpid(), "steps": [*steps]}))
+            _write(self._files["json"], json.dumps(known))
         except OSError as error:
             logger.debug("%s cannot be written: %s", self._folder, error)
 
@@ -57,6 +60,10 @@ class DriverMark:
         with suppress(OSError):
             _write(self._files["signal"], str(number))
 
+    def release(self) -> None:
+        """Leave the rest to recovery, which takes this process for dead."""
+        self._lock.release()
+
     def remove(self) -> None:
         """Say that the run has ended as it should."""
         for kind in _KINDS:
@@ -67,14 +74,15 @@ class DriverMark:
 
 @attrs.frozen
 class DeadDriver:
-    """A pipeline run whose driver has died.
+    """A pipeline run, or another runner's step, whose driver has died.
 
     Attributes:
-        run_id: The pipeline run's id.
+        run_id: The run's id.
         steps: The names and positions of its steps.
         told: The signal that told it to stop before, if one did.
         seen_alive: When it was last seen to do something, in nanoseconds since the epoch.
         process: Its process id.
+        step: Of another runner's step, what the store knows of it.
     """
 
     run_id: str
@@ -82,6 +90,7 @@ class DeadDriver:
     told: int | None
     seen_alive: int
     process: int
+    step: Mapping[str, Any] | None = None
 
 
 def find_dead_drivers(home: Path) -> list[DeadDriver]:
@@ -93,11 +102,11 @@ def find_dead_drivers(home: Path) -> list[DeadDriver]:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             steps = tuple((str(name), int(position)) for name, position in values["steps"])
-            pid = int(values["pid"])
+            pid, step = int(values["pid"]), values.get("step")
             seen = path.stat().st_mtime_ns
         except (OSError, ValueError, KeyError, TypeError):
             continue  # it ends just now, or the file is damaged
-        dead.append(DeadDriver(path.stem, steps, _told(path), seen, pid))
+        dead.append(DeadDriver(path.stem, steps, _told(path), seen, pid, step))
     return dead
 
 

@@ -11,23 +11,27 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription, load_description
+from trackyard.descriptions import RunDescription, load_description, metadata_of
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_complete, pending_folders
-from trackyard.journal.reader import is_alive, is_attended
+from trackyard.journal.reader import JournalReader, is_alive, is_attended
 from trackyard.locks import exclusively
 from trackyard.plugins.discovery import load_plugins
 from trackyard.records import Run
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
-from trackyard.recovery.drivers import find_dead_drivers, forget_driver
+from trackyard.recovery.drivers import DeadDriver, find_dead_drivers, forget_driver
 from trackyard.recovery.guarding import finish_in_background
+
+if TYPE_CHECKING:
+    from trackyard.store import Store
 
 logger = logging.getLogger("trackyard")
 
@@ -117,11 +121,47 @@ def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
 
     store = Store.of(project)
     for driver in find_dead_drivers(project.home):
+        if driver.step is not None:
+            _end_step_of_other_runner(project, store, driver)
+            continue
         status = cause_of_death(driver.told).status
         ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
         store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
         forget_driver(project.home, driver.run_id)
     store.close()
+
+
+def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver) -> None:
+    """Record the end of a step whose process has died, or could not reach the store."""
+    from trackyard.store.other_runners import RunnerStep, end_step
+
+    folder = project.home / "runs" / driver.run_id
+    end = find_or_write_end(folder) if folder.is_dir() else None
+    failure = end.entry.data if end else cause_of_death(driver.told)
+    values: dict[str, Any] = {
+        "status": failure.status if failure else "finished",
+        "ended_at": end.entry.timestamp if end else driver.seen_alive,
+        "error": f"{failure.kind}: {failure.message}" if failure else None,
+    }
+    if end is not None:
+        values["metrics"] = _last_metrics(folder)
+    if (description := load_description(folder)) is not None:
+        known = {tracker.name: tracker for tracker in description.trackers}
+        urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
+        flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
+        values["metadata"] = metadata_of(flavors, {n: url for n, url in urls.items() if url})
+    end_step(store, RunnerStep(**(driver.step or {})), values)
+    forget_driver(project.home, driver.run_id)
+
+
+def _last_metrics(folder: Path) -> dict[str, float]:
+    last: dict[str, float] = {}
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            if entry.kind == "metrics":
+                last.update(entry.data)
+    return last
 
 
 def sync_run(

@@ -43,9 +43,11 @@ class RunSummary(Shown):
     ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
     id: str = attrs.field(metadata=_help("Its id"))
     kind: RunKind = attrs.field(
-        metadata=_help("`run` of a `start_run` block; `step` where another tool runs the pipeline")
+        metadata=_help("`pipeline`; `run` of a block; `step` of another tool that names no run")
     )
-    stack: str = attrs.field(metadata=_help("The stack of a pipeline run"))
+    stack: str = attrs.field(
+        metadata=_help("The stack of a pipeline run; empty where another tool runs it")
+    )
 
 
 def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:

@@ -62,7 +62,9 @@ class RunView(Shown):
     started_at: datetime = attrs.field(metadata=_help("When it started (UTC)"))
     ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
     id: str = attrs.field(metadata=_help("Its id"))
-    stack: str = attrs.field(metadata=_help("The stack of a pipeline run"))
+    stack: str = attrs.field(
+        metadata=_help("The stack of a pipeline run; empty where another tool runs it")
+    )
     params: Mapping[str, Any] = attrs.field(metadata=_help("Arguments of the pipeline"))
     url: str | None = attrs.field(metadata=_help("Its address on the first tracker"))
     urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))

@@ -40,7 +40,11 @@ def engine_of(url: str | URL, place: str) -> Engine:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        options: dict[str, Any] = {"pool_pre_ping": parsed.get_backend_name() != "sqlite"}
+        if parsed.drivername == "postgresql+psycopg" and "connect_timeout" not in parsed.query:
+            # A server that is silent would be waited for as long as the system does: minutes.
+            options["connect_args"] = {"connect_timeout": 10}
+        engine = create_engine(parsed, **options)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             f"{place}: is no database URL such as postgresql://user@host/database"

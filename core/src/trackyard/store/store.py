@@ -84,33 +84,38 @@ class Store:
 
     def add_pipeline_run(self, row: PipelineRunRow) -> None:
         """Record a new pipeline run."""
-        with self._writing() as connection:
-            connection.execute(insert(PIPELINE_RUNS), _to_columns(attrs.asdict(row)))
+        with self.writing() as connection:
+            connection.execute(insert(PIPELINE_RUNS), to_columns(attrs.asdict(row)))
 
     def update_pipeline_run(self, id: str, **values: Any) -> None:
         """Change columns of a pipeline run."""
         statement = update(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id)
-        with self._writing() as connection:
-            connection.execute(statement.values(**_to_columns(values)))
+        with self.writing() as connection:
+            connection.execute(statement.values(**to_columns(values)))
 
     def add_step_run(self, row: StepRunRow) -> None:
         """Record a new attempt of a step."""
-        with self._writing() as connection:
-            connection.execute(insert(STEP_RUNS), _to_columns(attrs.asdict(row)))
+        with self.writing() as connection:
+            connection.execute(insert(STEP_RUNS), to_columns(attrs.asdict(row)))
 
     def update_step_run(self, id: str, **values: Any) -> None:
         """Change columns of a step run."""
         statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
-        with self._writing() as connection:
-            connection.execute(statement.values(**_to_columns(values)))
+        with self.writing() as connection:
+            connection.execute(statement.values(**to_columns(values)))
 
     def mark_as_dead(
         self, step_run_id: str, pipeline_run_id: str, status: str, ended_at: int
     ) -> None:
-        """Record the death of a step's process, and of its pipeline run, unless they had ended."""
+        """Record the death of a step's process, and of its pipeline run, unless they had ended.
+
+        A pipeline run that another runner drives goes on (see `store.other_runners`).
+        """
         for table, run_id in ((STEP_RUNS, step_run_id), (PIPELINE_RUNS, pipeline_run_id)):
             is_open = (table.c.id == run_id) & (table.c.status == "running")
-            with self._writing() as connection:
+            if table is PIPELINE_RUNS:
+                is_open &= PIPELINE_RUNS.c.stack != ""
+            with self.writing() as connection:
                 statement = update(table).where(is_open)
                 connection.execute(statement.values(status=status, ended_at=ended_at))
 
@@ -129,7 +134,7 @@ class Store:
         """
         attempts, runs = STEP_RUNS.c, PIPELINE_RUNS.c
         of_run = attempts.pipeline_run_id == id
-        with self._writing() as connection:
+        with self.writing() as connection:
             if connection.execute(select(runs.id).where(runs.id == id)).first() is None:
                 return
             last = connection.execute(select(func.max(attempts.ended_at)).where(of_run)).scalar()
@@ -143,7 +148,7 @@ class Store:
             for name, position in steps:
                 if name not in names:
                     row = StepRunRow(new_id(), id, name, 1, position, "skipped")
-                    connection.execute(insert(STEP_RUNS).values(**_to_columns(attrs.asdict(row))))
+                    connection.execute(insert(STEP_RUNS).values(**to_columns(attrs.asdict(row))))
             is_open = (runs.id == id) & (runs.status == "running")
             connection.execute(update(PIPELINE_RUNS).where(is_open).values(values))
 
@@ -167,8 +172,8 @@ class Store:
         """
         reads = [{"artifact_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
         statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
-        with self._writing() as connection:
-            connection.execute(statement.values(**_to_columns(values)))
+        with self.writing() as connection:
+            connection.execute(statement.values(**to_columns(values)))
             if reads:
                 connection.execute(insert(ARTIFACT_READS), reads)
             return [_add_artifact(connection, row) for row in artifacts]
@@ -321,7 +326,7 @@ class Store:
 
     def delete_pipeline_run(self, id: str) -> None:
         """Delete a pipeline run with its steps and the versions of their outputs."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(delete(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id))
 
     def close(self) -> None:
@@ -329,7 +334,8 @@ class Store:
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that may write."""
         with self._writing_engine.begin() as connection:
             yield connection
 
@@ -337,7 +343,7 @@ class Store:
         try:
             version = read_version(self._engine)
             if version is None or version < SCHEMA_VERSION:
-                with self._writing() as connection:
+                with self.writing() as connection:
                     bring_up_to_date(connection)
                 version = SCHEMA_VERSION
         except SQLAlchemyError as error:
@@ -360,11 +366,12 @@ def _add_artifact(connection: Connection, row: ArtifactRow) -> ArtifactRow:
         connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
     latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
     numbered = attrs.evolve(row, version=(connection.execute(latest).scalar() or 0) + 1)
-    connection.execute(insert(ARTIFACTS), _to_columns(attrs.asdict(numbered)))
+    connection.execute(insert(ARTIFACTS), to_columns(attrs.asdict(numbered)))
     return numbered
 
 
-def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give values as the tables hold them."""
     return {key: _to_column(key, value) for key, value in values.items()}
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import signal
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from trackyard.config.project import Project, find_project
 from trackyard.identifiers import new_name
 from trackyard.interruption import termination_as_exit
-from trackyard.records import Run
+from trackyard.records import Failure, Run
 from trackyard.redaction.redactor import Redactor
 from trackyard.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import failure_of, is_disabled, new_run
+from trackyard.tracking.step_records import StepRecord
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
 from trackyard.values import to_text
-
-# Other runners' names of runs become ids in this space.
-_GROUPS = uuid.UUID("6f6a1f0e-6a3c-5a0e-9a51-0d8b3c1f7a44")
 
 
 @contextmanager
@@ -63,7 +60,7 @@ def tracked_step(
     run: str | None = None,
     experiment_tracker: Selection = True,
     settings: Settings | None = None,
-    attempt: int = 1,
+    attempt: int | None = None,
     tags: Mapping[str, Any] | None = None,
 ) -> Iterator[ActiveRun]:
     """Track a block of code as a step of another runner's pipeline.
@@ -74,10 +71,12 @@ def tracked_step(
     Args:
         pipeline: The pipeline's name, which is the experiment unless a tracker says otherwise.
         step: The step's name.
-        run: What the runner calls this run of the pipeline; its steps become one group.
+        run: What the runner calls this run of the pipeline. Its steps become one pipeline run in
+            the store; without it each step stands alone.
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
-        attempt: 1 for the first try, 2 for its first retry.
+        attempt: 1 for the first try, 2 for its first retry. Where it is not given, a step of the
+            same run that did not finish before is tried again.
         tags: Labels of the run.
 
     Raises:
@@ -88,38 +87,85 @@ def tracked_step(
     trackers = _select(project, experiment_tracker, settings)
     redactor = redactor_of(trackers)
     labels = _redacted(tags, redactor)
-    group = None if run is None else group_id(pipeline, run)
     if run is not None:
-        labels = {"trackyard.run_name": redactor.redact(to_text(run)), **labels}
-    tracked = new_run(
-        step, pipeline, pipeline=pipeline, step=step, attempt=attempt, group=group, tags=labels
-    )
-    with tracked_block(RunGroup(project, redactor), tracked, trackers) as active:
+        run = to_text(run)
+        labels = {"trackyard.run_name": redactor.redact(run), **labels}
+    group = RunGroup(project, redactor)
+    record = StepRecord(project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt)
+    with tracked_block(group, started_step(record, pipeline, labels), trackers, record) as active:
         yield active
 
 
+def started_step(record: StepRecord, pipeline: str, tags: dict[str, str]) -> Run:
+    """Record that a step of another runner starts, and make the run of it.
+
+    Raises:
+        ConfigError: The project's `store` is configured wrongly.
+    """
+    record.begin()
+    if record.retry_of:
+        tags = {"trackyard.retry_of": record.retry_of, **tags}
+    return new_run(
+        record.name,
+        pipeline,
+        id=record.id,
+        pipeline=pipeline,
+        step=record.name,
+        attempt=record.attempt,
+        group=record.group,
+        tags=tags,
+    )
+
+
 @contextmanager
-def tracked_block(group: RunGroup, run: Run, trackers: list[Tracker]) -> Iterator[ActiveRun]:
-    """Give a group's only run its whole life around a block of code."""
+def tracked_block(
+    group: RunGroup, run: Run, trackers: list[Tracker], record: StepRecord | None = None
+) -> Iterator[ActiveRun]:
+    """Give a group's only run its whole life around a block of code.
+
+    Args:
+        group: Where the run belongs.
+        run: The run.
+        trackers: Its trackers.
+        record: The store's row, of another runner's step; it has begun.
+    """
+    tracked: TrackedRun | None = None
+    failure: Failure | None = None
     try:
         tracked = group.start(run, trackers)
+        if record is not None:
+            record.keep_urls(tracked)
         try:
-            with termination_as_exit(group.note_signal), activated(tracked) as active:
+            with termination_as_exit(noting(group, record)), activated(tracked) as active:
                 yield active
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
-                group.note_signal(signal.SIGINT)  # a second one may come before the run has ended
+                # A second one may come before the run has ended.
+                noting(group, record)(signal.SIGINT)
             group.finish(tracked, failure_of(error, group.redactor))
             raise
         group.finish(tracked, None)
         group.wait_for_required(tracked, trackers)
+    except BaseException as error:
+        failure = failure_of(error, group.redactor)
+        raise
     finally:
+        if record is not None:
+            record.end(tracked, failure)
         group.close()
+        if record is not None and tracked is not None:
+            record.keep_urls(tracked)  # of trackers that started late
 
 
-def group_id(pipeline: str, run: str) -> str:
-    """Give the id of another runner's run, the same in each of its processes."""
-    return uuid.uuid5(_GROUPS, f"{pipeline}\0{run}").hex
+def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:
+    """Give a function that notes a signal which tells the process to stop."""
+
+    def note(number: int) -> None:
+        group.note_signal(number)
+        if record is not None:
+            record.note_signal(number)
+
+    return note
 
 
 def _select(project: Project, selection: Selection, settings: Settings | None) -> list[Tracker]:

@@ -13,8 +13,9 @@ from typing import Any
 from trackyard.errors import TrackyardError
 from trackyard.records import Failure, Run
 from trackyard.trackers import Tracker
-from trackyard.tracking.blocks import tracked_block
+from trackyard.tracking.blocks import noting, tracked_block
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import EndsRun
 
 # A command that ends by one of these was told to; by any other it was found dead.
@@ -29,6 +30,8 @@ def run_command(
     run: Run,
     trackers: list[Tracker],
     params: Mapping[str, Any],
+    *,
+    record: StepRecord | None = None,
 ) -> int:
     """Run a command as a tracked run and wait for its end.
 
@@ -40,6 +43,7 @@ def run_command(
         run: The run.
         trackers: Its trackers.
         params: Logged before it starts.
+        record: The store's row, where it is a step of a pipeline run.
 
     Returns:
         The command's exit code, or 128 and the signal's number, as shells give it.
@@ -48,10 +52,10 @@ def run_command(
         TrackyardError: The command cannot be started.
     """
     try:
-        with tracked_block(group, run, trackers) as active:
+        with tracked_block(group, run, trackers, record) as active:
             if params:
                 active.log_params(params)
-            code, told = _run(command, group.note_signal)
+            code, told = _run(command, noting(group, record))
             failure = failure_of_code(code, told)
             if failure is not None:
                 raise EndsRun(failure)

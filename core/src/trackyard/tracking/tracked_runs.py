@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from trackyard.delivery.breaker import rest_of
-from trackyard.descriptions import TrackerDescription, folder_name, is_described, save_description
+from trackyard.descriptions import (
+    TrackerDescription,
+    folder_name,
+    is_described,
+    metadata_of,
+    save_description,
+)
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
 from trackyard.interruption import Terminated
@@ -114,6 +120,11 @@ class TrackedRun:
     def flavors(self) -> dict[str, str]:
         """The flavor of each tracker, by the tracker's name."""
         return {tracker.name: str(tracker.table["flavor"]) for tracker in self._described}
+
+    @property
+    def run_metadata(self) -> dict[str, str]:
+        """What the store keeps of it: the trackers with their flavors, and URLs by name."""
+        return metadata_of(self.flavors, self.urls)
 
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""

@@ -1,0 +1,165 @@
+"""How does a step of another runner get into the store, beside the steps of the same run?
+
+A step must not suffer from a store that is away: what could not be written is left to recovery,
+which finds the step's mark in `.trackyard/drivers/`, as it does after the process has died.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from trackyard.config.project import Project
+from trackyard.errors import ConfigError, TrackyardError
+from trackyard.identifiers import new_id
+from trackyard.records import Failure
+from trackyard.recovery.drivers import DriverMark
+from trackyard.redaction.redactor import Redactor
+from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+
+if TYPE_CHECKING:
+    from trackyard.store import Store
+    from trackyard.store.other_runners import RunnerStep
+
+logger = logging.getLogger("trackyard")
+
+# Other runners' names of runs become ids in this space.
+_GROUPS = uuid.UUID("6f6a1f0e-6a3c-5a0e-9a51-0d8b3c1f7a44")
+# For so many seconds nobody asks a store again that could not be reached.
+_REST = 60.0
+
+
+def group_id(pipeline: str, run: str) -> str:
+    """Give the id of another runner's run, the same in each of its processes."""
+    return uuid.uuid5(_GROUPS, f"{pipeline}\0{run}").hex
+
+
+class StepRecord:
+    """The store's row of one step; nothing is written where the runner names no run.
+
+    Args:
+        project: Where the store is.
+        redactor: Keeps secrets out of it.
+        pipeline, run, step, attempt: As in `tracked_step`.
+
+    Attributes:
+        id: Of the step's run.
+        group: Of the pipeline run, or None.
+        name, attempt, retry_of: The step's place in its run, once `begin` has found it.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        redactor: Redactor,
+        *,
+        pipeline: str,
+        run: str | None,
+        step: str,
+        attempt: int | None,
+    ) -> None:
+        self.id = new_id()
+        self.group = None if run is None else group_id(pipeline, run)
+        self.name = step
+        self.attempt = attempt or 1
+        self.retry_of: str | None = None
+        self._project = project
+        self._given = (pipeline, redactor.redact(run or ""), step, attempt)
+        self._mark = DriverMark(project.home, self.id)
+        self._step: RunnerStep | None = None
+        self._metadata: dict[str, str] | None = None
+        self._is_whole = True
+
+    def begin(self) -> None:
+        """Write that the step runs.
+
+        Raises:
+            ConfigError: The project's `store` is configured wrongly.
+        """
+        if self.group is None or is_disabled():
+            return
+        # With SQLAlchemy, which costs 190 ms to import
+        from trackyard.store.other_runners import RunnerStep, begin_step
+
+        self._step = step = RunnerStep(self.id, self.group, *self._given, started_at=time.time_ns())
+        self._mark.make((), attrs.asdict(step))
+
+        def begin(store: Store) -> None:
+            placed = begin_step(store, step)
+            self.name, self.attempt = placed.name, placed.attempt
+            self.retry_of = placed.retry_of
+
+        try:
+            self._write(begin, is_first=True)
+        except ConfigError:
+            self._mark.remove()
+            raise
+
+    def keep_urls(self, tracked: TrackedRun) -> None:
+        """Write where the step can be watched, if that is news."""
+        metadata = tracked.run_metadata
+        if self._step is None or metadata == self._metadata:
+            return
+        self._metadata = metadata
+        self._write(lambda store: store.update_step_run(self.id, metadata=metadata))
+
+    def note_signal(self, number: int) -> None:
+        """Note that the process is told to stop: it may be killed before it has."""
+        if self._step is not None:
+            self._mark.note_signal(number)
+
+    def end(self, tracked: TrackedRun | None, failure: Failure | None) -> None:
+        """Write how the step ended."""
+        if (step := self._step) is None:
+            return
+        from trackyard.store.other_runners import end_step
+
+        self._metadata = tracked.run_metadata if tracked else {}
+        values = {
+            "status": failure.status if failure else "finished",
+            "ended_at": time.time_ns(),
+            "error": f"{failure.kind}: {failure.message}" if failure else None,
+            "metadata": self._metadata,
+            "metrics": tracked.last_metrics if tracked else {},
+        }
+        self._write(lambda store: end_step(store, step, values))
+        if self._is_whole:
+            self._mark.remove()
+        else:
+            self._mark.release()
+
+    def _write(self, write: Callable[[Store], None], *, is_first: bool = False) -> None:
+        """Write to the store, unless it was away a moment ago; what fails is said and left."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from trackyard.store import Store
+
+        stamp = self._project.home / "store.away"
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < _REST:
+            self._is_whole = False
+            return
+        try:
+            store = Store.of(self._project)
+            try:
+                write(store)
+            finally:
+                store.close()
+        except (TrackyardError, SQLAlchemyError, OSError) as error:
+            if is_first and isinstance(error, ConfigError):
+                raise
+            self._is_whole = False
+            logger.warning(
+                "the store cannot be written, and gets step %r later: %s",
+                self.name,
+                " ".join(str(error).split())[:300],
+            )
+            try:
+                stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stamp.touch()
+            except OSError as problem:
+                logger.debug("%s cannot be touched: %s", stamp, problem)
