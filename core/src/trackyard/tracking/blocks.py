@@ -71,12 +71,10 @@ def tracked_step(
     Args:
         pipeline: The pipeline's name, which is the experiment unless a tracker says otherwise.
         step: The step's name.
-        run: What the runner calls this run of the pipeline. Its steps become one pipeline run in
-            the store; without it each step stands alone.
+        run: What the runner calls this run of the pipeline; its steps become one pipeline run.
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
-        attempt: 1 for the first try, 2 for its first retry. Where it is not given, a step of the
-            same run that did not finish before is tried again.
+        attempt: 2 for the first retry; by default a step that did not finish before is retried.
         tags: Labels of the run.
 
     Raises:
@@ -90,9 +88,9 @@ def tracked_step(
     if run is not None:
         run = to_text(run)
         labels = {"trackyard.run_name": redactor.redact(run), **labels}
-    group = RunGroup(project, redactor)
     record = StepRecord(project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt)
-    with tracked_block(group, started_step(record, pipeline, labels), trackers, record) as active:
+    made, group = started_step(record, pipeline, labels), RunGroup(project, redactor)
+    with tracked_block(group, made, trackers, record) as active:
         yield active
 
 
