@@ -89,7 +89,7 @@ def tracked_step(
         run = to_text(run)
         labels = {"trackyard.run_name": redactor.redact(run), **labels}
     record = StepRecord(project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt)
-    made, group = started_step(record, pipeline, labels), RunGroup(project, redactor)
+    group, made = RunGroup(project, redactor), started_step(record, pipeline, labels)
     with tracked_block(group, made, trackers, record) as active:
         yield active
 
