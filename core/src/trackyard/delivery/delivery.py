@@ -130,7 +130,8 @@ class Delivery:
 
     def hurry(self) -> None:
         """Do the next thing as soon as the backend allows: the run has ended, someone waits."""
-        self._hurried_at = self._hurried_at or time.monotonic()
+        if not self._is_hurried:
+            self._hurried_at = time.monotonic()
         self._is_hurried = True  # also where `advance` is about to set the time
         self._due = 0.0
 
@@ -204,7 +205,9 @@ class Delivery:
             if self._run.attached and self._intake.has_read_all:
                 # A cursor of an earlier version may be behind it.
                 self._intake.end = self._intake.end or find_end(self._run.folder.parent)
-            if self._intake.pending:
+            if self._intake.pending and self._is_slow():
+                self._send_end_first()
+            elif self._intake.pending:
                 self._send_next()
             elif self._intake.end is not None and self._intake.has_read_all:
                 self._finish(self._intake.end)
@@ -231,6 +234,7 @@ class Delivery:
             self._intake.skip_held(outcome.value or 0)
         self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
+        self._hurried_at = time.monotonic()
         save_state(self._run.folder, self._saved())  # children of its process read its URL
         self._is_open = True
         self.started.set()
@@ -278,10 +282,16 @@ class Delivery:
         return 0.002 if self._is_hurried else GATHER
 
     def _is_end_due(self) -> bool:
-        if not self._is_hurried or self.state.is_end_sent:
-            return False
-        is_slow = self._keeps_cursor and time.monotonic() >= self._hurried_at + END_AFTER
-        return is_slow or self._data_failures >= _MOST_DATA_FAILURES
+        return (
+            self._is_hurried
+            and self._data_failures >= _MOST_DATA_FAILURES
+            and not self.state.is_end_sent
+        )
+
+    def _is_slow(self) -> bool:
+        """Tell whether the end was waited for long enough, with records still to be sent."""
+        may_continue = self._keeps_cursor and self._is_hurried and not self.state.is_end_sent
+        return may_continue and time.monotonic() >= self._hurried_at + END_AFTER
 
     def _send_end_first(self) -> None:
         """Send the end of a run whose records keep failing or take long: its status is true then.
