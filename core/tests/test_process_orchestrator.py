@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from isolated import Shared
+from ranked import log_from
 from recorder import Recorder
 
 import trackyard
@@ -131,6 +133,27 @@ def test_children_of_a_step_log_into_its_run(side_by_side):
     pipeline(parent)()
 
     assert side_by_side.logged("metrics") == [["child", 1.0, None]]
+
+
+@pytest.mark.parametrize("rank", ["zero", "all"])
+def test_ranks_of_a_step_log_into_its_one_run(side_by_side, rank):
+    side_by_side.configure(STACK.format(workers=1))
+    side_by_side.add_tracker("local", Shared, rank=rank)
+
+    @step(experiment_tracker=True)
+    def train():
+        context = multiprocessing.get_context("spawn")
+        children = [context.Process(target=log_from, args=(number,)) for number in range(3)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(60)
+
+    pipeline(train)()
+
+    others = [["rank1/loss", 1.0, 1], ["rank2/loss", 2.0, 1]] if rank == "all" else []
+    assert sorted(side_by_side.logged("metrics")) == [["loss", 0.0, 1], *others]
+    assert len(side_by_side.calls("start")) == len(side_by_side.calls("end")) == 1
 
 
 def test_untracked_step_keeps_what_it_logs(side_by_side):
