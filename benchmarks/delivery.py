@@ -14,11 +14,13 @@ Exit code 1 says that one is missed.
 from __future__ import annotations
 
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 os.environ["TRACKYARD_PROGRESS"] = "0"
@@ -79,6 +81,12 @@ def looped(folder: Path, number: int) -> float:
         return (time.perf_counter() - begun) * METRICS / LOOPED
 
 
+def mode_of(database: Path) -> str:
+    """Give sqlite's journal mode of a store."""
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
 def main() -> None:
     """Measure and print."""
     times: dict[str, list[float]] = {"Trackyard": [], "log_batch(1000)": [], "log_metric": []}
@@ -101,6 +109,8 @@ def main() -> None:
             }
             for label, way in ways.items():
                 times[label].append(way())
+            modes = {mode_of(path) for path in folder.glob(f"*-{number}.db")}
+            assert len(modes) == 1, modes  # a store with a write-ahead log waits less for the disk
     for label, values in times.items():
         note = f"  ({LOOPED:,} measured, scaled)" if label == "log_metric" else ""
         print(f"{label:16} {statistics.median(values[1:]):8.2f} s for {METRICS:,} metrics{note}")
