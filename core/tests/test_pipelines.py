@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -1080,6 +1081,7 @@ def test_cached_step_has_the_original_url_and_says_so(local, install):
     assert cached.run_metadata["cached_from"] == original.id
     assert cached.outputs["output"].load() == 2
     assert cached.metrics == {"m": 1}
+    assert cached.curves["m"].values[-1] == 1
     assert second.status == "finished"
     assert second.steps["echo_2"].outputs["output"].load() == 2
     assert [call["step"] for call in local.calls("start")] == ["double"]
@@ -1088,6 +1090,27 @@ def test_cached_step_has_the_original_url_and_says_so(local, install):
         first.steps["echo_2"].id,
         second.steps["echo_2"].id,
     ]
+
+
+def test_cached_step_is_shown_as_such_with_what_the_original_logged(
+    local, install, monkeypatch, capsys
+):
+    monkeypatch.setenv("TRACKYARD_PROGRESS", "plain")
+    module = caching_module(install, "helper(number)")
+    url = module.doubling().steps["double"].url
+    capsys.readouterr()
+    second = module.doubling()
+    written = capsys.readouterr().err
+    shown = local.trackyard("runs", "show", second.name).stdout
+    step_ = Client().get_run(second.name).steps[1]
+
+    assert f"double cached  {url}" in written
+    assert re.search(r"^double\s+cached\s", shown, re.MULTILINE)
+    assert f"double on local  {url}" in shown
+    assert "not on this machine" not in shown
+    assert (step_.status, step_.urls, step_.has_journal) == ("cached", {"local": url}, True)
+    assert [metric.last for metric in step_.metrics] == [1]
+    assert step_.health == ()
 
 
 def test_other_inputs_or_other_code_are_run(local, install, monkeypatch):

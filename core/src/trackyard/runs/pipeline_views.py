@@ -138,7 +138,9 @@ class StepRun:
         attempts: tuple[StepRun, ...] = (),
         runs_folder: Path | None = None,
     ) -> None:
-        self._folder = runs_folder / row.id if runs_folder is not None else None
+        # A cached step has what the run has logged that made its result.
+        logged_by = row.metadata.get("cached_from", row.id)
+        self._folder = runs_folder / logged_by if runs_folder is not None else None
         self.id = row.id
         self.name = row.name
         self.status = row.status

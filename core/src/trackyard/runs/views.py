@@ -155,7 +155,8 @@ def block_view(folder: Path, description: RunDescription, summary: RunSummary) -
 
 
 def _step_of_row(project: Project, row: StepRunRow) -> StepView:
-    folder = project.home / "runs" / row.id
+    # A cached step has what the run has logged that made its result.
+    folder = project.home / "runs" / row.metadata.get("cached_from", row.id)
     description = load_description(folder)
     health = _health(folder, description)
     prefix = "experiment_tracker_url."
@@ -180,7 +181,7 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
         error=row.error,
         outputs={name: str(stored["uri"]) for name, stored in row.outputs.items()},
         urls=urls,
-        health=health,
+        health=health if row.status != "cached" else (),  # it was counted with its own run
         **logged,
     )
 
