@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,15 @@ class KedroProject:
         lines = path.read_text().splitlines() if path.exists() else []
         return [call for call in map(json.loads, lines) if call["hook"] == hook]
 
+    def stored(self):
+        """Give the status of each pipeline run, and of each of its steps, from the store."""
+        query = (
+            "SELECT r.status, s.name, s.status FROM step_runs s "
+            "JOIN pipeline_runs r ON r.id = s.pipeline_run_id ORDER BY s.position"
+        )
+        with closing(sqlite3.connect(self.root / ".trackyard/store.db")) as connection:
+            return connection.execute(query).fetchall()
+
     def logged(self, kind, tracker="local"):
         return [record for call in self.calls("log", tracker) for record in call[kind]]
 
@@ -152,6 +163,10 @@ def test_every_node_is_a_tracked_step(kedro_project, runner):
     assert kedro_project.logged("params") == [["rate", 0.1]]
     assert len(kedro_project.calls("end")) == 2
     assert not kedro_project.calls("fail")
+    assert kedro_project.stored() == [
+        ("finished", "start", "finished"),
+        ("finished", "total", "finished"),
+    ]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -178,6 +193,7 @@ def test_killed_worker_is_a_crashed_step(kedro_project):
 
     (failed,) = kedro_project.calls("fail")
     assert (failed["step"], failed["failure"]["status"]) == ("last", "crashed")
+    assert ("crashed", "last", "crashed") in kedro_project.stored()
     assert ["before", 1.0, None] in kedro_project.logged("metrics")
 
 
