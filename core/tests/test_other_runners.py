@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import postgresql
@@ -164,6 +165,16 @@ def test_status_of_a_step_is_true_whatever_ends_its_process(project, of, end, st
     assert stored()[0] == "finished"
 
 
+def test_watchdog_notes_the_death_of_a_step_that_is_not_tracked(project):
+    project.python(STEP.format(of=None, end="os._exit(0)"), TRACKYARD_WATCHDOG="1")
+    deadline = time.monotonic() + 60
+    while find_dead_drivers(find_project().home):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    assert stored() == ("crashed", {"victim": ("crashed", 1)})
+
+
 def test_death_of_one_step_leaves_the_run_running_while_another_does(local):
     with tracked_step(pipeline="etl", step="load", run="monday"):
         local.python(STEP.format(of=True, end="os._exit(0)"))
@@ -211,6 +222,9 @@ def test_step_does_not_suffer_from_a_store_that_is_away_which_gets_it_later(proj
     assert local_hooks(project) == [["start", "log", "end"], ["start", "fail"]]
     assert len(find_dead_drivers(find_project().home)) == 2
 
+    end_the_dead(find_project())
+    assert "the store gets the ends of runs later" in caplog.text
+    assert len(find_dead_drivers(find_project().home)) == 2
     (project.root / ".trackyard/store.db").unlink()
     end_the_dead(find_project())
     assert stored() == ("failed", {"load": ("finished", 1), "train": ("failed", 1)})

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription, load_description, metadata_of
+from trackyard.errors import TrackyardError
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_complete, pending_folders
 from trackyard.journal.reader import JournalReader, is_alive, is_attended
@@ -111,9 +113,20 @@ def end_the_dead(project: Project, just_died: int | None = None) -> list[Pending
     for run in pending:
         _has_ended(run, project)  # first: what killed a step is known there
     if find_dead_drivers(project.home):
-        with exclusively(project.home / "drivers" / "recovery"):
+        with _store_may_be_away(), exclusively(project.home / "drivers" / "recovery"):
             _end_pipeline_runs(project, just_died)
     return pending
+
+
+@contextmanager
+def _store_may_be_away() -> Iterator[None]:
+    """Say that the store cannot be written, and go on: trackers get their runs all the same."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (TrackyardError, SQLAlchemyError) as error:
+        logger.warning("the store gets the ends of runs later: %s", " ".join(str(error).split()))
 
 
 def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
@@ -246,6 +259,7 @@ def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
         return
     from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
 
-    store = Store.of(project)
-    store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
-    store.close()
+    with _store_may_be_away():
+        store = Store.of(project)
+        store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
+        store.close()

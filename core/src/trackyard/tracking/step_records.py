@@ -19,6 +19,7 @@ from trackyard.errors import ConfigError, TrackyardError
 from trackyard.identifiers import new_id
 from trackyard.records import Failure
 from trackyard.recovery.drivers import DriverMark
+from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
 from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
 
@@ -87,6 +88,7 @@ class StepRecord:
         from trackyard.store.other_runners import RunnerStep, begin_step
 
         self._step = step = RunnerStep(self.id, self.group, *self._given, started_at=time.time_ns())
+        watch_over(self._project.root)
         self._mark.make((), attrs.asdict(step))
 
         def begin(store: Store) -> None:
