@@ -591,3 +591,15 @@ def test_the_end_of_a_name_leads_to_the_whole_name():
 
     assert did_you_mean("token", known) == "; did you mean 'tracking_token'?"
     assert did_you_mean("colour", known) == did_you_mean("", known) == ""
+
+
+def test_working_directory_that_was_deleted_is_one_clear_error(project):
+    code = "import os, trackyard\nos.rmdir(os.getcwd())\ntry: trackyard.start_run().__enter__()"
+    code += "\nexcept trackyard.ConfigError as error: print(error)"
+    (project.root / "gone").mkdir()
+
+    result = project.python(f"import os; os.chdir('gone')\n{code}")
+
+    assert result.stdout == (
+        "the working directory was deleted; change into one that is there: cd <folder>\n"
+    ), result.stderr

@@ -269,3 +269,12 @@ def test_error_of_the_store_is_cut_down_to_its_cause(project):
     (text,) = [finding.text for finding in examine().problems if finding.area == "store"]
 
     assert text.endswith("no such table: pipeline_runs")
+
+
+def test_file_in_the_place_of_the_folder_is_a_problem(project):
+    home = project.root / ".trackyard"
+    home.write_text("")
+
+    assert ("disk", str(home), "it is a file, and runs want a folder there") in [
+        found[:3] for found in problems()
+    ]

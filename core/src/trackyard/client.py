@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.client_runs import RunsClient
-from trackyard.config.project import Project
+from trackyard.config.project import Project, working_directory
 from trackyard.config.stacks import Stack
 from trackyard.tables import ShownList
 from trackyard.trackers import Trackers
@@ -48,7 +48,7 @@ class Client(RunsClient):
         from trackyard.recovery.finishing import recover_in_background
         from trackyard.registry.registering import Registry
 
-        self._start = Path(path or Path.cwd()).absolute()
+        self._start = Path(path or working_directory()).absolute()
         self._registry = Registry(self._start)
         self._home = self._project.home
         _ = self.active_stack  # a wrong configuration is said at once

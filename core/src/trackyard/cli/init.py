@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config.project import find_project
+from trackyard.config.project import find_project, working_directory
 from trackyard.dispatch import without_credentials
 from trackyard.errors import ConfigError
 from trackyard.registry.starting import (
@@ -32,7 +32,7 @@ def init(yes: bool, as_json: bool) -> None:
     MLFLOW_TRACKING_URI and WANDB_API_KEY. Secrets become references to those variables. On a
     terminal it asks two questions at most.
     """
-    folder = Path.cwd()
+    folder = working_directory()
     _check_that_there_is_none(folder)
     found = look_around()
     flavors = suggested_flavors(found)

@@ -112,15 +112,29 @@ def find_project(start: Path | None = None) -> Project:
         start: Where to begin; the working directory by default.
 
     Raises:
-        ConfigError: A configuration file cannot be read.
+        ConfigError: A configuration file cannot be read, or the working directory is gone.
     """
-    start = Path(start or Path.cwd()).absolute()
+    start = Path(start or working_directory()).absolute()
     users = _users_layer()
     for folder in (start, *start.parents):
         own = _project_layer(folder)
         if own is not None:
             return Project(folder, _home(folder), (own, *users))
     return Project(start, _home(start), users)
+
+
+def working_directory() -> Path:
+    """Give the working directory.
+
+    Raises:
+        ConfigError: Someone has deleted it.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory was deleted; change into one that is there: cd <folder>"
+        ) from None
 
 
 def home() -> Path:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import attrs
 
-from trackyard.config.project import Project, find_project, in_project
+from trackyard.config.project import Project, find_project, in_project, working_directory
 from trackyard.descriptions import load_description
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import ConfigError, PluginError, TrackyardError, without_statement
@@ -79,7 +79,7 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
     try:
         project = find_project(start)
     except ConfigError as error:
-        place = str(Path(start or Path.cwd()).absolute())
+        place = str(Path(start or working_directory()).absolute())
         finding = Finding("problem", "configuration", place, str(error), "edit the file")
         return Diagnosis(False, place, "", (finding,), (), _versions())
     findings = [*_configuration(project), *_plugins(), *_trackers(project, patience)]
@@ -261,6 +261,10 @@ def _upgrade(error: TrackyardError) -> str:
 
 def _disk(home: Path) -> Iterator[Finding]:
     place = next(path for path in (home, *home.parents) if path.exists())
+    if not place.is_dir():
+        text = "it is a file, and runs want a folder there"
+        yield Finding("problem", "disk", str(place), text, f"move it: mv {place} {place}.old")
+        return
     if not os.access(place, os.W_OK):
         text = "it cannot be written: runs are kept in folders for temporary files"
         yield Finding("problem", "disk", str(place), text, f"type: chmod u+w {place}")
