@@ -518,7 +518,7 @@ MISTAKES = {
         '[experiment_trackers.local]\nflavor = "recorder:Recordr"',
         (
             "experiment_trackers.local.flavor: flavor 'recorder:Recordr' from recorder:Recordr "
-            f"cannot be loaded: {Path(__file__).parent / 'modules' / 'recorder.py'} has no "
+            f"cannot be loaded: {Path(__file__).parents[1] / 'modules' / 'recorder.py'} has no "
             "'Recordr'; did you mean 'Recorder'?"
         ),
     ),

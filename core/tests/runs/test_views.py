@@ -433,7 +433,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(local):
         pass
     result = local.trackyard("runs", "delete", "a")
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "type: trackyard runs delete --yes a" in result.stderr
     assert len(Client().list_runs()) == 1
 

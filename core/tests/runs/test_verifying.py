@@ -14,7 +14,7 @@ from trackyard import ConfigError, start_run, tracked_step
 from trackyard.config.project import find_project
 from trackyard.runs.folders import find_runs
 from trackyard.runs.verifying import verify_run, verify_runs
-from trackyard.tracking.blocks import group_id
+from trackyard.tracking.step_records import group_id
 
 
 @pytest.fixture
