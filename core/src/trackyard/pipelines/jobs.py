@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -19,11 +20,13 @@ class Job:
         run_here: Runs it in this process and thread.
         pack: Makes the bytes that `trackyard.pipelines.parcels.run_packed` runs in another
             process, which gives bytes for `unpack_outcome`.
+        folder: The run's folder.
     """
 
     attempt: Attempt
     run_here: Callable[[], Outcome]
     pack: Callable[[], bytes]
+    folder: Path
 
 
 class Orchestrator(Protocol):

@@ -1,16 +1,19 @@
 """How does an attempt get to another process, and its outcome back?
 
-A parcel is bytes. The run's folder is shared: the driver holds the run, carries it to its trackers
-and writes its end; the other process adds journal files of its own, as children do.
+A parcel is bytes. The driver holds the run, carries it to its trackers and writes its end; another
+process adds journal files of its own to the run's folder, as children do. A machine that does not
+see that folder writes them into one of its own, from where an orchestrator ships them.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import pickle
+import platform
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -19,9 +22,10 @@ import attrs
 
 from trackyard.artifacts import ArtifactStore
 from trackyard.config.project import Project
-from trackyard.descriptions import load_description, run_for
+from trackyard.descriptions import RunDescription, load_description, run_for
 from trackyard.dispatch import NamedPlugins, TrackerHooks
-from trackyard.errors import PipelineError, StepError
+from trackyard.errors import ConfigError, PipelineError, StepError
+from trackyard.files import make_private_folder
 from trackyard.journal.durability import load_journal_options
 from trackyard.materializers import Materializers
 from trackyard.pipelines.attempts import Attempt, Outcome, perform, stored_in
@@ -44,6 +48,7 @@ class Parcel:
         active: Names of the trackers whose SDKs may write the run from that process.
         artifact_store: URL of the artifact store.
         is_trusted: Whether its pickles are loaded.
+        description: The run and its trackers, as they stand in the folder.
     """
 
     attempt: Attempt
@@ -53,6 +58,11 @@ class Parcel:
     active: frozenset[str]
     artifact_store: str
     is_trusted: bool
+    description: RunDescription | None = attrs.field()
+
+    @description.default
+    def _described(self) -> RunDescription | None:
+        return load_description(self.folder)
 
 
 def pack(parcel: Parcel) -> bytes:
@@ -79,13 +89,26 @@ def pack(parcel: Parcel) -> bytes:
             cloudpickle.unregister_pickle_by_value(by_value)
 
 
-def run_packed(packed: bytes) -> bytes:
-    """Run a packed attempt in this process; give its packed outcome. Nothing is raised."""
+def run_packed(
+    packed: bytes, shipped: Callable[[], AbstractContextManager[Path]] | None = None
+) -> bytes:
+    """Run a packed attempt in this process; give its packed outcome. Nothing is raised.
+
+    Args:
+        packed: The attempt.
+        shipped: Where this machine does not see the run's folder: gives another one, whose
+            journal is shipped to it until the context ends.
+    """
     import cloudpickle
 
     try:
         parcel: Parcel = cloudpickle.loads(packed)
-        outcome = _run(parcel)
+        if shipped is not None:
+            check_artifact_store(parcel.artifact_store)
+        with shipped() if shipped is not None else nullcontext(parcel.folder) as folder:
+            # SDKs go on in the run's folder, which is not here.
+            active = parcel.active if shipped is None else frozenset[str]()
+            outcome = _run(attrs.evolve(parcel, folder=folder, active=active))
     except Exception as error:  # the function's module may be missing here, or broken
         outcome = Outcome(failure=Redactor().failure(error), error=error)
     try:
@@ -103,6 +126,28 @@ def unpack_outcome(packed: bytes) -> Outcome:
     except Exception as error:  # an exception's own class may refuse to be made again
         return Outcome(failure=Redactor().failure(error), error=error)
     return outcome
+
+
+def make_findable(artifact_store: str) -> None:
+    """Make the artifact store's folder, so that machines which see it can tell."""
+    folder = Path(artifact_store.removeprefix("file://"))
+    if folder.is_absolute():
+        with suppress(OSError):
+            make_private_folder(folder)
+
+
+def check_artifact_store(url: str) -> None:
+    """Refuse a folder of another machine: what is stored there is found by nobody.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    folder = Path(url.removeprefix("file://"))
+    if folder.is_absolute() and not folder.is_dir():
+        raise ConfigError(
+            f"artifact_store: {folder} is not on the machine {platform.node()!r}, which runs the "
+            "step; name a folder that every machine sees, or a URL such as s3://bucket/outputs"
+        )
 
 
 def _run(parcel: Parcel) -> Outcome:
@@ -132,7 +177,7 @@ class _Activation:
 
 def _joined(parcel: Parcel, project: Project) -> TrackedRun:
     """Open the driver's run in this process: its journal, and its activation."""
-    description = load_description(parcel.folder)
+    description = parcel.description
     plugins: NamedPlugins = load_plugins()[0]
     trackers = Trackers(project)
     redactors, deliveries = [], {}

@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from threading import Event, RLock
 from typing import Any
 
@@ -33,7 +34,7 @@ from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.jobs import Job, Orchestrator
-from trackyard.pipelines.parcels import Parcel, pack
+from trackyard.pipelines.parcels import Parcel, make_findable, pack
 from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.records import SEVERITY, Failure, Run, Status
@@ -258,7 +259,8 @@ class PipelineRunner:
                 Parcel(attempt, self._project, folder, urls, active, store.url, store.is_trusted)
             )
 
-        return Job(attempt, lambda: perform(attempt, tracked, self._artifacts), pack_attempt)
+        perform_here = partial(perform, attempt, tracked, self._artifacts)
+        return Job(attempt, perform_here, pack_attempt, tracked.folder)
 
     def _stored_arguments(self, node: Node) -> dict[str, Any]:
         """Give the arguments with what is stored in place of outputs, which are loaded later."""
@@ -377,6 +379,7 @@ def _check_what_others_see(
             f"{stack.place}.artifact_store: {artifact_store} is seen by this process alone, and "
             f"orchestrator {stack.orchestrator!r} runs steps in others; name a folder or URL"
         )
+    make_findable(artifact_store)
     alone = {t.name for chosen in trackers for t in chosen if not t.capabilities.shared_runs}
     for name in sorted(alone):
         logger.warning(

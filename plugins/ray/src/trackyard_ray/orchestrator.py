@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
 import attrs
 
-from trackyard import StepCrashedError, process_values
+from trackyard import ConfigError, StepCrashedError, process_values
 from trackyard.pipelines.attempts import Attempt, Outcome
 from trackyard.pipelines.jobs import Job
 from trackyard.pipelines.parcels import run_packed, unpack_outcome
+from trackyard_ray.receiving import Receiver, heard_of
+from trackyard_ray.shipping import ship_what_is_left, shipped
+
+logger = logging.getLogger("trackyard")
 
 # Seconds that a step which is told to stop, or whose timeout is over, may take to end.
 _GRACE = 5.0
+# Seconds that the driver's machine, or one whose worker died, may take to answer.
+_PATIENCE = 60.0
+# What a task answers that does not see the driver's folder, and was not told where to ship to.
+_UNSEEN = b"unseen"
 # What a Ray task is asked for by a name of its own; the rest are custom resources.
 _OWN = ("num_cpus", "num_gpus", "memory", "accelerator_type")
 
@@ -59,7 +69,13 @@ class RayOrchestrator:
         default=100, validator=_positive, metadata=_help("How many tasks may be asked for at once")
     )
 
+    ship_journals: bool = attrs.field(
+        default=False,
+        metadata=_help("Ship journals also from machines that see the project's folder"),
+    )
+
     is_elsewhere: ClassVar[bool] = True
+    _receiver: Any = attrs.field(init=False, default=None)
     _lock: Lock = attrs.field(init=False, factory=Lock)
     _running: set[Any] = attrs.field(init=False, factory=set)
     _task: Any = attrs.field(init=False, default=None)
@@ -77,19 +93,28 @@ class RayOrchestrator:
         from ray.exceptions import GetTimeoutError, RayError
 
         packed = job.pack()
-        reference = self._submit(job.attempt, packed)
+        if self.ship_journals:
+            self._open_receiver(job.folder.parent)
+        reference = self._submit(job, packed)
         limit = None if job.attempt.timeout is None else job.attempt.timeout + _GRACE
         try:
-            return unpack_outcome(ray.get(reference, timeout=limit))
+            reply = ray.get(reference, timeout=limit)
+            if reply == _UNSEEN:  # now it is known that there are such machines
+                self._discard(reference)
+                self._open_receiver(job.folder.parent)
+                reference = self._submit(job, packed)
+                reply = ray.get(reference, timeout=limit)
+            return unpack_outcome(reply)
         except GetTimeoutError:
             ray.cancel(reference, force=True)
-            raise StepCrashedError("the step took longer than its timeout") from None
+            lost = self._collect(job)
+            raise StepCrashedError(f"the step took longer than its timeout{lost}") from None
         except RayError as error:  # a task itself never raises: see `run_packed`
             first = (str(error).strip().splitlines() or [""])[0]
-            raise StepCrashedError(f"{type(error).__name__}: {first}") from error
+            lost = self._collect(job)
+            raise StepCrashedError(f"{type(error).__name__}: {first}{lost}") from error
         finally:
-            with self._lock:
-                self._running.discard(reference)
+            self._discard(reference)
 
     def stop(self) -> None:
         """Tell the steps that run to stop, and end their workers where they do not."""
@@ -108,18 +133,76 @@ class RayOrchestrator:
 
     def close(self) -> None:
         """Stop the cluster, if it was started for this pipeline run."""
-        if self._is_own_cluster:
-            import ray
+        if not self._is_own_cluster and self._receiver is None:
+            return
+        import ray
 
+        if self._receiver is not None:
+            ray.kill(self._receiver)
+        if self._is_own_cluster:
             ray.shutdown()
 
-    def _submit(self, attempt: Attempt, packed: bytes) -> Any:
+    def _discard(self, reference: Any) -> None:
+        with self._lock:
+            self._running.discard(reference)
+
+    def _open_receiver(self, runs: Path) -> None:
+        """Begin to take journals, on this machine.
+
+        Raises:
+            ConfigError: This machine is no node of the cluster.
+        """
+        import ray
+
+        with self._lock:
+            if self._task is None:
+                self._task = self._connect()
+            if self._receiver is not None:
+                return
+            here = _on_node(ray.get_runtime_context().get_node_id())
+            kind = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Receiver)
+            receiver = kind.options(scheduling_strategy=here).remote(runs)
+            if not ray.get(receiver.sees_runs.remote(), timeout=_PATIENCE):
+                ray.kill(receiver)
+                raise ConfigError(
+                    f"orchestrator 'ray': {runs} is seen neither by the node that runs the step "
+                    "nor by the one that this driver is connected to; start the driver on a node "
+                    "of the cluster, or set TRACKYARD_HOME to a folder that every node sees"
+                )
+            self._receiver = receiver
+
+    def _collect(self, job: Job) -> str:
+        """Ship what a dead worker has left on its node; say what is lost where the node is, too."""
+        import ray
+        from ray.exceptions import RayError
+
+        heard = heard_of(job.folder)
+        if self._receiver is None or heard is None:
+            return ""
+        node, silent = heard
+        task = ray.remote(num_cpus=0, max_retries=0)(ship_what_is_left)
+        task = task.options(scheduling_strategy=_on_node(node))
+        try:
+            reference = task.remote(job.attempt.run.id, node, self._receiver)
+            if ray.get(reference, timeout=_PATIENCE):
+                return ""
+        except RayError:
+            pass
+        lost = f"its node was silent for {silent:.1f} s: what was logged since then is lost"
+        logger.warning("step %r: %s", job.attempt.run.name, lost)
+        return f"; {lost}"
+
+    def _submit(self, job: Job, packed: bytes) -> Any:
+        attempt = job.attempt
+        mark = job.folder.parent.parent / "drivers" / f"{attempt.run.group}.json"
+        seen = None if self.ship_journals else mark
         with self._lock:
             if self._is_stopping:
                 raise StepCrashedError("the pipeline run is being stopped")
             if self._task is None:
                 self._task = self._connect()
-            reference = self._task.options(**_asked_for(attempt)).remote(packed)
+            task = self._task.options(**_asked_for(attempt))
+            reference = task.remote(packed, attempt.run.id, seen, self._receiver)
             self._running.add(reference)
         return reference
 
@@ -142,7 +225,25 @@ class RayOrchestrator:
                 )
             self._is_own_cluster = True
         # Retries are the driver's: each attempt is a run of its own.
-        return ray.remote(max_retries=0)(run_packed)
+        return ray.remote(max_retries=0)(_run_on_node)
+
+
+def _run_on_node(packed: bytes, run_id: str, mark: Path | None, receiver: Any) -> bytes:
+    """Run an attempt; `mark` is a file of the driver's, which its own folder alone has."""
+    if mark is not None and mark.exists():
+        return run_packed(packed)
+    if receiver is None:
+        return _UNSEEN
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    return run_packed(packed, lambda: shipped(run_id, node, receiver))
+
+
+def _on_node(node: str) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 @contextmanager

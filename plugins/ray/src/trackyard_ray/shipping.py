@@ -1,0 +1,148 @@
+"""How does a journal get from the machine that runs a step to the driver's?
+
+A thread ships what is new, whole frames only, twice a second: a node that is lost costs at most its
+last second. An artifact goes before the frame that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+from trackyard.files import make_private_folder
+from trackyard.journal.blobs import file_name
+from trackyard.journal.frames import Frame, frames_of, salt_of
+from trackyard.journal.reader import segments_of
+
+logger = logging.getLogger("trackyard")
+
+_EVERY = 0.5
+_MOST = 4 * 1024 * 1024  # bytes of one message
+_PATIENCE = 60.0  # seconds that the driver's machine may take to answer
+_NAMES_BLOB = re.compile(rb'\["(blob|artifact)"')
+
+
+def local_folder(run_id: str) -> Path:
+    """Give the folder of a run on a machine that does not see the driver's."""
+    return Path(tempfile.gettempdir()) / f"trackyard-{os.getuid()}" / "runs" / run_id
+
+
+@contextmanager
+def shipped(run_id: str, node: str, receiver: Any) -> Iterator[Path]:
+    """Give a folder of this machine for a run, and ship its journal while the step runs."""
+    folder = make_private_folder(local_folder(run_id))
+    shipper = Shipper(folder, node, receiver)
+    shipper.ship()  # the driver knows from now on where to look for it
+    stopping = Event()
+
+    def serve() -> None:
+        while not stopping.wait(_EVERY):
+            shipper.ship()
+
+    Thread(target=serve, name="trackyard-shipping", daemon=True).start()
+    try:
+        yield folder
+    finally:
+        stopping.set()
+        if shipper.ship():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def ship_what_is_left(run_id: str, node: str, receiver: Any) -> bool:
+    """Ship what a process of this machine has left that died; True where all is shipped."""
+    folder = local_folder(run_id)
+    is_shipped = not folder.is_dir() or Shipper(folder, node, receiver).ship()
+    if is_shipped:
+        shutil.rmtree(folder, ignore_errors=True)
+    return is_shipped
+
+
+class Shipper:
+    """Ships one run's journal.
+
+    Args:
+        folder: The run's folder on this machine.
+        node: Ray's id of this machine.
+        receiver: The handle of the driver's `Receiver`.
+    """
+
+    def __init__(self, folder: Path, node: str, receiver: Any) -> None:
+        self._folder = folder
+        self._node = node
+        self._receiver = receiver
+        self._lock = Lock()
+        self._lengths: dict[str, int] | None = None
+        self._blobs: set[tuple[str, str]] = set()
+
+    def ship(self) -> bool:
+        """Ship what is new, and that this machine lives; False where it cannot be done now."""
+        with self._lock:
+            try:
+                self._call("hear", self._node)
+                if self._lengths is None:
+                    self._lengths = self._call("lengths")
+                for writer, number in sorted(segments_of(self._folder)):
+                    self._ship_segment(writer, number)
+            except Exception as error:  # Ray's, or the disk's: the step must not hear of it
+                logger.warning("the journal cannot be shipped now: %s", error)
+                return False
+        return True
+
+    def _ship_segment(self, writer: str, number: int) -> None:
+        assert self._lengths is not None
+        name = f"{writer}.{number:06d}.tyj"
+        offset = self._lengths.get(name, 0)
+        with (self._folder / name).open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        frames = frames_of(data, salt_of(self._folder.name, writer, number))
+        begin = end = 0
+        for frame in frames:
+            if _NAMES_BLOB.match(frame.payload):
+                self._send(name, data[begin:end])
+                begin = end
+                self._ship_blob(frame)
+            end = frame.end
+            if end - begin > _MOST:
+                self._send(name, data[begin:end])
+                begin = end
+        self._send(name, data[begin:end])
+
+    def _send(self, name: str, data: bytes) -> None:
+        assert self._lengths is not None
+        if data:
+            offset = self._lengths.get(name, 0)
+            self._call("take", name, offset, data)
+            self._lengths[name] = offset + len(data)
+
+    def _ship_blob(self, frame: Frame) -> None:
+        data = json.loads(frame.payload)[3]
+        digest, name = data["sha256"], file_name(data.get("name", "value.json"))
+        path = self._folder / "blobs" / digest / name
+        if (digest, name) in self._blobs or not path.is_file():
+            return
+        key, offset = f"{digest}-{self._node[:8]}", 0
+        with path.open("rb") as file:
+            while (part := file.read(_MOST)) or not offset:
+                self._call("take_blob", key, offset, part)
+                offset += len(part)
+                self._call("hear", self._node)
+                if not part:
+                    break
+        self._call("keep_blob", key, name)
+        self._blobs.add((digest, name))
+
+    def _call(self, method: str, *values: Any) -> Any:
+        import ray
+
+        reference = getattr(self._receiver, method).remote(self._folder.name, *values)
+        return ray.get(reference, timeout=_PATIENCE)
