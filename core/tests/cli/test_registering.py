@@ -82,7 +82,10 @@ def test_literal_secret_is_refused_with_the_line_to_type_and_not_shown(project):
     [
         (["team"], "Missing option '-f' / '--flavor'"),
         (["team", "-f", "nowhere:Tracker"], "No module named 'nowhere'"),
-        (["team", "-f", FLAVOR, "--derectory", "a"], "No such option '--derectory'"),
+        (
+            ["team", "-f", FLAVOR, "--derectory", "a"],
+            f"'--derectory'. Type: trackyard experiment-tracker register team -f {FLAVOR} --help",
+        ),
         (["team", "-f", FLAVOR, "--rank", "first"], "must be one of 'all', 'zero', not 'first'"),
         (["team", "-f", FLAVOR, "--options", "x"], "must be KEY=VALUE, not 'x'"),
         (["team", "-f", FLAVOR, "-l", "x"], "must be KEY=VALUE, not 'x'"),
@@ -101,7 +104,7 @@ def test_wrong_usage_exits_with_2_and_registers_nothing(project, arguments, mess
 def test_odd_name_is_refused_and_its_escapes_do_nothing(project, name):
     result = tracker("register", "--flavor", FLAVOR, "--", name)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "a name is a text without spaces at its ends" in result.stderr
     assert "\x1b" not in result.output
 

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def node():
+def node(only_cluster):
     """Start a cluster of the driver's node and another one; give what ends the latter at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

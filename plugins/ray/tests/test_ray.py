@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,7 +35,7 @@ orchestrator = "{orchestrator}"
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(only_cluster):
     """Start a cluster of three workers for all tests of this module."""
     with pytest.MonkeyPatch.context() as patch:  # workers find what this process finds
         patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
@@ -164,6 +165,63 @@ def test_secret_that_the_worker_cannot_read_is_named(ray_project, monkeypatch):
         pipeline(lambda: work(1))()
 
     assert calls("fail")[0]["failure"]["kind"] == "ConfigError"
+
+
+DRIVER = """
+import os, time, pathlib, trackyard
+
+@trackyard.step(experiment_tracker=True)
+def wait(n: int):
+    trackyard.log_metric("n", n)
+    pathlib.Path(f"{here}/up{n}").write_text(str(os.getpid()))
+    time.sleep(60)
+
+@trackyard.pipeline
+def waiting():
+    wait.map([0, 1, 2, 3])
+
+if __name__ == "__main__":
+    waiting()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_the_driver_kills_its_steps_and_frees_the_cluster(ray_project, number):
+    import ray
+
+    configure(f'address = "{ray.get_runtime_context().gcs_address}"')
+    here = Path.cwd()
+    (here / "driver.py").write_text(DRIVER.replace("{here}", str(here)))
+    off = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}  # below `uv run` Ray would pack this folder
+    environment = {**os.environ, "PYTHONPATH": str(MODULES), **off}
+    driver = subprocess.Popen([sys.executable, "driver.py"], env=environment)
+    try:
+        wait_until(lambda: len(list(here.glob("up*"))) == 3)
+    except AssertionError:
+        driver.kill()
+        driver.wait()
+        raise
+
+    driver.send_signal(number)
+    driver.wait(60)
+
+    assert driver.returncode == (143 if number == signal.SIGTERM else -number)
+    run = Client().list_pipeline_runs()[0]
+    assert run.status == "killed"
+    states = Counter(found.status for found in run.steps.values())
+    assert states == {"killed": 4}
+    assert [call["failure"]["status"] for call in calls("fail")] == ["killed"] * 4
+    assert sorted(m[1] for call in calls("log") for m in call["metrics"]) == sorted(
+        int(file.name[2:]) for file in here.glob("up*")
+    )
+    wait_until(lambda: ray.available_resources().get("CPU") == 3)
+
+
+def wait_until(is_so, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_resources_that_a_step_asks_for_are_its_own(ray_project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -55,8 +56,17 @@ class FieldsCommand(click.Command):
             *(_option(field, own_title(flavor), self._are_needed) for field in own),
             *(_option(field, "Options of every tracker", False) for field in core),
         ]
-        ctx.meta["trackyard.arguments"] = list(args)
-        return super().parse_args(ctx, args)
+        ctx.meta["trackyard.arguments"] = given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            wrong = error.option_name
+            if flavor is None:
+                raise
+            # The fields stand in the help of a line that names the flavor.
+            before = shlex.join(takewhile(lambda text: not text.startswith(wrong), given))
+            message = f"No such option {wrong!r}. Type: {ctx.command_path} {before} --help"
+            raise click.NoSuchOption(wrong, message, error.possibilities, ctx) from error
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Give the command's own parameters and the fields."""

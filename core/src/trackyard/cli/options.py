@@ -21,6 +21,19 @@ def pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
     return values
 
 
+def new_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Check a name that something is to get."""
+    from trackyard.registry.registering import NAME_RULE, is_name
+
+    if not is_name(value):
+        raise click.BadParameter(f"{value!r}: {NAME_RULE}, such as {_example(value)}")
+    return value
+
+
+def _example(wrong: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", wrong).strip("-") or "local"
+
+
 label_option = click.option(
     "-l", "--label", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A label; several."
 )

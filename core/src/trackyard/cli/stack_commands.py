@@ -11,7 +11,7 @@ import click
 
 from trackyard.cli.completing import orchestrator_names, stack_names, tracker_names
 from trackyard.cli.fields_command import FieldsCommand, configured_value, given_fields, option_value
-from trackyard.cli.options import as_mapping, label_option, labels_option
+from trackyard.cli.options import as_mapping, label_option, labels_option, new_name
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
 from trackyard.config.fields import fields_of
@@ -55,7 +55,7 @@ def _orchestrator_of_stack(args: list[str]) -> type | None:
 
 
 @click.command(cls=FieldsCommand, find_flavor=_named_orchestrator, are_needed=True, options=None)
-@click.argument("name")
+@click.argument("name", callback=new_name)
 @_trackers
 @_orchestrator
 @_artifact_store
@@ -217,7 +217,7 @@ def remove_attribute(name: str, attributes: tuple[str, ...], as_json: bool) -> N
 
 @click.command()
 @click.argument("name", shell_complete=stack_names)
-@click.argument("new_name")
+@click.argument("new_name", callback=new_name)
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give the stack NAME another name."""
@@ -230,7 +230,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=stack_names)
-@click.argument("new_name")
+@click.argument("new_name", callback=new_name)
 @json_option
 def copy(name: str, new_name: str, as_json: bool) -> None:
     """Register NEW_NAME with what the stack NAME says."""

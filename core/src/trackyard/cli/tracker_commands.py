@@ -10,7 +10,7 @@ import click
 
 from trackyard.cli.completing import flavor_names, tracker_names
 from trackyard.cli.fields_command import FieldsCommand, configured_value, given_fields, option_value
-from trackyard.cli.options import as_mapping, label_option, labels_option
+from trackyard.cli.options import as_mapping, label_option, labels_option, new_name
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
 from trackyard.flavors import notice_of
@@ -38,7 +38,7 @@ def _flavor_of_tracker(args: list[str]) -> type | None:
 
 
 @click.command(cls=FieldsCommand, find_flavor=_named_flavor, are_needed=True)
-@click.argument("name")
+@click.argument("name", callback=new_name)
 @click.option(
     "-f",
     "--flavor",
@@ -133,7 +133,7 @@ def describe(name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=tracker_names)
-@click.argument("new_name")
+@click.argument("new_name", callback=new_name)
 @json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give the experiment tracker NAME another name, in its stacks, too."""
@@ -146,7 +146,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=tracker_names)
-@click.argument("new_name")
+@click.argument("new_name", callback=new_name)
 @json_option
 def copy(name: str, new_name: str, as_json: bool) -> None:
     """Register NEW_NAME with what the experiment tracker NAME says."""

@@ -36,6 +36,7 @@ from trackyard.suggestions import did_you_mean, listed
 from trackyard.trackers import Trackers, build_orchestrator
 
 Section = Literal["experiment_trackers", "stacks"]
+NAME_RULE = "a name is a text without spaces at its ends, control characters or a dash at its start"
 _KINDS: dict[str, str] = {"experiment_trackers": "experiment tracker", "stacks": "stack"}
 _COMMANDS = {"experiment_trackers": "experiment-tracker", "stacks": "stack"}
 
@@ -256,12 +257,14 @@ class Registry:
         edit_file(file, lambda text: change(text, (*prefix, section)))
 
 
+def is_name(text: str) -> bool:
+    """Tell whether something may have this name."""
+    return text == text.strip() != "" and text.isprintable() and not text.startswith("-")
+
+
 def _check_name(name: str, section: str) -> None:
-    if not name or name != name.strip() or not name.isprintable() or name.startswith("-"):
-        raise ConfigError(
-            f"{_KINDS[section]} {name!r}: a name is a text without spaces at its ends, control "
-            f"characters or a dash at its start"
-        )
+    if not is_name(name):
+        raise ConfigError(f"{_KINDS[section]} {name!r}: {NAME_RULE}")
 
 
 def _check(project: Project, section: Section, name: str, table: Mapping[str, Any]) -> None:

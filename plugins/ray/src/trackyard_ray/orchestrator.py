@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -215,7 +217,7 @@ class RayOrchestrator:
                 # Its workers find what this script finds.
                 path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
                 environment["env_vars"] = {**path, **environment.get("env_vars", {})}
-            with _same_interpreter(self.address is None):
+            with _same_interpreter(self.address is None), _same_answer_to_sigterm():
                 ray.init(
                     address=self.address or "local",
                     num_cpus=self.num_cpus,
@@ -258,6 +260,22 @@ def _same_interpreter(is_own_cluster: bool) -> Iterator[None]:
     off = [(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", False)]
     with process_values({}, off if is_own_cluster else []):
         yield
+
+
+@contextmanager
+def _same_answer_to_sigterm() -> Iterator[None]:
+    """Take back the handler of SIGTERM that Ray sets below Python's, and which aborts the driver.
+
+    Python can set signal handlers in its main thread alone; the C library does it anywhere.
+    Source: `InstallFailureSignalHandler` in Ray's `core_worker_process.cc`.
+    """
+    library = ctypes.CDLL(None)
+    before = ctypes.create_string_buffer(512)  # more than any system's `struct sigaction`
+    library.sigaction(signal.SIGTERM, None, before)
+    try:
+        yield
+    finally:
+        library.sigaction(signal.SIGTERM, before, None)
 
 
 def _asked_for(attempt: Attempt) -> dict[str, Any]:
