@@ -152,6 +152,22 @@ def test_activation_that_hung_is_tried_again_later(project):
     wait_until(lambda: tries() == 2)
 
 
+@pytest.mark.parametrize("hook", ["start", "log"])
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_trackers_that_hang_are_waited_for_side_by_side(stuck, hook, isolation):
+    budgets = {"start_timeout": 2, "flush_timeout": 2, "hook_timeout": 30}
+    for name in ("a", "b", "c"):
+        stuck.add_tracker(name, Hanging, isolation=isolation, hook=hook, **budgets)
+
+    begun = time.monotonic()
+    with start_run("many", experiment_tracker=["a", "b", "c"]) as run:
+        run.log_metric("loss", 1)
+        wait_until(lambda: all(hangs(stuck, name) for name in "abc"))
+    seconds = time.monotonic() - begun
+
+    assert seconds < 2 * 2 + 1.5, "one after the other these are 6 seconds or more"
+
+
 def test_tracker_that_hangs_again_and_again_gets_no_more_threads(stuck):
     stuck.add_tracker("local", Hanging, isolation="thread", hook="start", **SHORT)
     others = set(threading.enumerate())  # of tests before this one, which may end meanwhile

@@ -8,12 +8,13 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackyard.config.project import Project
 from trackyard.delivery.breaker import breaker_of
-from trackyard.delivery.budgets import Budget
+from trackyard.delivery.budgets import Budget, wait_side_by_side
 from trackyard.delivery.remote import worker_process
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.worker import Worker
@@ -97,8 +98,9 @@ class RunGroup:
             self._start_parent(tracker, worker)
             tracked.add_tracker(tracker, worker, self.parent)
         try:
+            self._wait_for_starts(tracked)
             for tracker in chosen:
-                self._wait_for_start(tracker, tracked)
+                self._judge_start(tracker, tracked)
         except (KeyboardInterrupt, SystemExit):
             for budget in self._start_budgets.values():
                 budget.left = 0.0  # who presses Ctrl-C waits for no tracker that is not there yet
@@ -147,9 +149,8 @@ class RunGroup:
             worker.look_after()
             worker.hurry()
         runs = [*self._runs]
-        for tracked in runs:
-            for name, delivery in tracked.deliveries.items():
-                self._wait_for_end(name, delivery)
+        names = {name for tracked in runs for name in tracked.deliveries}
+        wait_side_by_side([partial(self._wait_for_ends, name, runs) for name in names])
         for worker in self._workers.values():
             worker.close()
         for tracked in runs:
@@ -200,9 +201,17 @@ class RunGroup:
         if tracker.capabilities.nests:
             parent.add_tracker(tracker, worker, None)
 
-    def _wait_for_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
+    def _wait_for_starts(self, tracked: TrackedRun) -> None:
+        wait_side_by_side(
+            [
+                partial(self._start_budgets[name].wait, delivery.start_settled)
+                for name, delivery in tracked.deliveries.items()
+                if not delivery.start_settled.is_set()
+            ]
+        )
+
+    def _judge_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
         budget, delivery = self._start_budgets[tracker.name], tracked.deliveries[tracker.name]
-        budget.wait(delivery.start_settled)
         if delivery.started.is_set():
             return
         problem = delivery.problem or f"not up within {tracker.options.start_timeout:g} s"
@@ -215,6 +224,11 @@ class RunGroup:
         if not budget.is_closed:
             logger.warning("experiment tracker %r starts late: %s", tracker.name, problem)
         budget.close()
+
+    def _wait_for_ends(self, name: str, runs: Iterable[TrackedRun]) -> None:
+        for tracked in runs:
+            if name in tracked.deliveries:
+                self._wait_for_end(name, tracked.deliveries[name])
 
     def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.
