@@ -7,19 +7,25 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 
-def process_state(active: object) -> dict[str, object]:
-    """Give what belongs to the process, and what the SDK holds as its active run."""
+def process_state(active: object, others: Collection[threading.Thread] = ()) -> dict[str, object]:
+    """Give what belongs to the process, and what the SDK holds as its active run.
+
+    Args:
+        active: What the SDK holds.
+        others: Threads of earlier tests, which may end at any time.
+    """
+    new = [thread for thread in threading.enumerate() if thread not in others]
     return {
         "environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
         "working directory": Path.cwd(),
         "hooks": (sys.excepthook, sys.exit, threading.excepthook, sys.unraisablehook),
         "output": (sys.stdout, sys.stderr),
         "signals": {each: signal.getsignal(each) for each in signal.valid_signals()},
-        "threads": sorted(thread.name for thread in threading.enumerate() if _is_new(thread)),
+        "threads": sorted(thread.name for thread in new if _is_new(thread)),
         "active run": active,
     }
 
@@ -49,14 +55,16 @@ def assert_left_as_it_was(
     others = set(threading.enumerate())  # such as one that a test before this one has let hang
     run_steps(2)  # the SDK's import, and what is made once, is not judged
     wait_until(lambda: not [t for t in _workers() if t not in others])
-    before, count = process_state(active()), descriptors()
+    before, count = process_state(active(), others), descriptors()
     run_steps(20)
     wait_until(
-        lambda: process_state(active()) == before and descriptors() <= count + spare_descriptors
+        lambda: (
+            process_state(active(), others) == before and descriptors() <= count + spare_descriptors
+        )
     )
-    after = process_state(active())
+    after = process_state(active(), others)
     changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
-    assert changed == {}
+    assert not changed, changed
     assert descriptors() <= count + spare_descriptors
 
 
