@@ -124,3 +124,12 @@ def test_reader_with_a_cursor_passes_over_files_that_are_behind_it(folder):
 
         assert read == [sequence for sequence in whole if sequence > seen]
         assert reader.lost == 0
+
+
+def test_file_that_cannot_be_read_may_hold_an_end(folder):
+    name = killed_after(folder, metrics(1))
+    assert not has_entry_of(folder, ("end",))
+
+    (folder / f"{name}.000009.tyj").mkdir()  # to read it is an error, as on a bad disk
+
+    assert has_entry_of(folder, ("end",))

@@ -40,30 +40,25 @@ def last_timestamp(folder: Path) -> int:
 
 
 def has_entry_of(folder: Path, kinds: tuple[str, ...]) -> bool:
-    """Tell whether the text of an entry of one of these kinds stands somewhere.
+    """Tell whether the text of an entry of one of these kinds stands somewhere, or may stand there.
 
-    It looks at bytes and decodes nothing: a gigabyte takes about a second. A value that was
-    logged cannot look like it, since its quotes are escaped.
+    A file that cannot be read may hold one. It looks at bytes and decodes nothing: a gigabyte takes
+    about a second. A value that was logged cannot look like it, since its quotes are escaped.
     """
     texts = [f'["{kind}"'.encode() for kind in kinds]
     overlap = max(map(len, texts))
     for writer, number in segments_of(folder):
         before = b""
-        for chunk in _chunks(folder / f"{writer}.{number:06d}.tyj"):
-            data = before + chunk
-            if any(text in data for text in texts):
-                return True
-            before = chunk[-overlap:]
+        try:
+            with (folder / f"{writer}.{number:06d}.tyj").open("rb") as file:
+                while chunk := file.read(_TAILS[-1]):
+                    data = before + chunk
+                    if any(text in data for text in texts):
+                        return True
+                    before = chunk[-overlap:]
+        except OSError:
+            return True
     return False
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_TAILS[-1]):
-                yield chunk
-    except OSError:
-        return
 
 
 def _last_frames(folder: Path) -> Iterator[tuple[str, list[Frame]]]:
@@ -86,7 +81,10 @@ def _frames_at_end(folder: Path, writer: str, number: int) -> list[Frame]:
 
 
 def _tail(path: Path, size: int) -> bytes:
-    """Read the end of a file, without the zeros of one that was not closed."""
+    """Read the end of a file, without the zeros of one that was not closed.
+
+    A file that cannot be read gives nothing: whoever wants its end then reads the whole journal.
+    """
     try:
         with path.open("rb") as file:
             end = file.seek(0, 2)
@@ -99,7 +97,7 @@ def _tail(path: Path, size: int) -> bytes:
                     return file.read(min(size, start + length))
                 end = start
     except OSError:
-        pass
+        return b""
     return b""
 
 

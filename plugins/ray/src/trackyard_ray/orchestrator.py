@@ -188,10 +188,11 @@ class RayOrchestrator:
             reference = task.remote(job.attempt.run.id, node, self._receiver)
             if ray.get(reference, timeout=_PATIENCE):
                 return ""
-        except RayError:
-            pass
+            why = "not all of its journal could be shipped"
+        except RayError as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         lost = f"its node was silent for {silent:.1f} s: what was logged since then is lost"
-        logger.warning("step %r: %s", job.attempt.run.name, lost)
+        logger.warning("step %r: %s (%s)", job.attempt.run.name, lost, why)
         return f"; {lost}"
 
     def _submit(self, job: Job, packed: bytes) -> Any:
