@@ -50,10 +50,13 @@ def interrupted(project, *arguments, begun: Path | None = None):
         arguments: The command.
         begun: A file that says that it is busy; a line on stdout or stderr does otherwise.
     """
+    environment = project.environment(PYTHONUNBUFFERED="1")
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        environment.pop(name, None)  # what coverage does at the end must not be interrupted
     with subprocess.Popen(
         [sys.executable, "-m", "trackyard", *arguments],
         cwd=project.root,
-        env=project.environment(PYTHONUNBUFFERED="1"),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -94,6 +97,21 @@ def test_page_that_does_not_answer_yet_is_given_up(project):
     code, out, errors = interrupted(project, "ui", begun=log)
 
     assert (code, out, errors.strip()) == (130, "", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing runs amid the fork")
+def test_page_is_given_up_where_the_server_is_just_being_started(project):
+    result = project.python(
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from trackyard.cli.ui import _Server\n"
+        "os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "try:\n"
+        "    with _Server([sys.executable, '-c', ''], Path('ui.log')): print('went on')\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+
+    assert (result.stdout, result.stderr) == ("interrupted\n", "")
 
 
 def test_pipeline_ends_as_killed(project):

@@ -10,7 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -188,13 +189,14 @@ class _Server:
         self._guard.__enter__()
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as log:
+            is_linux = sys.platform == "linux"
+            with self._log.open("wb") as log, _ctrl_c_held() if is_linux else nullcontext():
                 self._child = subprocess.Popen(
                     self._command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                    preexec_fn=_end_with_parent if is_linux else None,  # noqa: PLW1509
                 )
         except OSError as error:
             self._guard.__exit__(None, None, None)
@@ -253,6 +255,17 @@ def _answers(page: str) -> bool:
         return False
 
 
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Have a Ctrl-C wait that comes amid a fork: the handlers that run there would swallow it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
     """Ask Linux to end the server where this process is killed and cannot do it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

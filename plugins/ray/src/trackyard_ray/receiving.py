@@ -41,25 +41,12 @@ class Receiver:
 
     def take(self, run_id: str, name: str, offset: int, data: bytes) -> None:
         """Write a part of a journal's file."""
-        file = open_private(make_private_folder(self._runs / run_id) / Path(name).name)
-        try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(file, data[written:], offset + written)
-        finally:
-            os.close(file)
+        _write(make_private_folder(self._runs / run_id) / Path(name).name, offset, data)
 
     def take_blob(self, run_id: str, key: str, offset: int, data: bytes) -> None:
         """Write a part of a blob, beside where it will lie."""
         folder = make_private_folder(self._runs / run_id / "blobs" / f".new-{Path(key).name}")
-        file = open_private(folder / "part")
-        try:
-            os.ftruncate(file, offset)
-            written = 0
-            while written < len(data):
-                written += os.pwrite(file, data[written:], offset + written)
-        finally:
-            os.close(file)
+        _write(folder / "part", offset, data, is_last=True)
 
     def keep_blob(self, run_id: str, key: str, name: str) -> None:
         """Move a blob that is whole to its place, which its content says."""
@@ -68,6 +55,18 @@ class Receiver:
         if (staged / "part").exists():  # else it was kept before, and nobody heard the answer
             Blobs(folder).take(staged / "part", name)
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def _write(path: Path, offset: int, data: bytes, *, is_last: bool = False) -> None:
+    """Write from an offset on; what stands behind the last part is of an earlier try, and is cut.
+
+    Parts of a journal are never the last: one that Ray sends again may come after a later one.
+    """
+    with os.fdopen(open_private(path), "r+b") as file:
+        file.seek(offset)
+        if is_last:
+            file.truncate()
+        file.write(data)
 
 
 def heard_of(folder: Path) -> tuple[str, float] | None:
