@@ -64,7 +64,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
             "quarantined": "Records that it refused for good",
             "changes": "What was changed to fit it, with how often",
             "problem": "The last error as one line",
-            "lost": "Log calls lost to a full or damaged disk",
+            "lost": "Log calls lost to a full or damaged disk, or with a machine",
             "is_kept_offline": "Its SDK keeps the run until `trackyard sync`",
         }
     ],

@@ -30,7 +30,16 @@ class StepError(TrackyardError):
 
 
 class StepCrashedError(TrackyardError):
-    """The process or machine that ran a step has died."""
+    """The process or machine that ran a step has died.
+
+    Args:
+        message: What is known of it.
+        lost: About how many log calls are gone with it.
+    """
+
+    def __init__(self, message: str, lost: int = 0) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class OutputError(TrackyardError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer, current_thread, get_ident, main_thread
 from types import FrameType
 
 _AGAIN_AFTER = 5.0  # seconds
+_LONGEST = 1e8  # seconds: three years, which every system's timers take
 
 
 class Terminated(SystemExit):
@@ -33,42 +35,58 @@ class StepTimeoutError(TimeoutError):
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise `StepTimeoutError` in a block that takes too long.
+    """Raise `StepTimeoutError` in a block that takes too long, or at the end of one that did.
 
-    A call that never comes back to Python cannot be interrupted: it is, once it does.
+    A call that never comes back to Python cannot be interrupted: it is, once it does. In other
+    threads than the main one that holds for a sleep, too.
     """
     if seconds is None:
         yield
         return
-    alarm = signal.SIGALRM
-    if current_thread() is main_thread() and signal.getsignal(alarm) == signal.SIG_DFL:
-        signal.signal(alarm, _raise_timeout)
+    began = time.monotonic()
+    is_ours = signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    limit = _alarm if is_ours and current_thread() is main_thread() else _timer
+    with limit(min(seconds, _LONGEST)):
+        yield
+    if time.monotonic() - began > seconds:  # code that catches everything has swallowed it
+        raise StepTimeoutError
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    try:
+        signal.signal(signal.SIGALRM, _raise_timeout)
         # Again and again: code that catches everything must not swallow it for good.
         signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_AFTER)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(alarm, signal.SIG_DFL)
-        return
-    timer = Timer(seconds, _raise_in_thread, (get_ident(),))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@contextmanager
+def _timer(seconds: float) -> Iterator[None]:
+    thread = get_ident()
+    timer = Timer(seconds, _raise_in_thread, (thread, StepTimeoutError))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        _raise_in_thread(thread, None)  # what is on its way would come after the block
 
 
 def _raise_timeout(_number: int, _frame: FrameType | None) -> None:
     raise StepTimeoutError
 
 
-def _raise_in_thread(thread: int) -> None:
+def _raise_in_thread(thread: int, error: type[BaseException] | None) -> None:
+    """Have a thread raise an error; None takes back one that it has not raised yet."""
     import ctypes
 
-    error = ctypes.py_object(StepTimeoutError)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+    what = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
 
 
 @contextmanager

@@ -184,7 +184,9 @@ def test_a_file_that_vanishes_or_cannot_be_stored_is_counted_and_raises_nothing(
     writer.close()
 
     assert writer.dropped == 3
-    assert [entry.kind for entry in read(folder)[0]] == ["metrics"]
+    entries = read(folder)[0]
+    assert [entry.kind for entry in entries] == ["metrics", "dropped"]
+    assert entries[-1].data == {"count": 3}
     assert "records are lost" in caplog.text
 
 

@@ -398,7 +398,9 @@ def test_a_disk_that_has_room_again_is_used_again(small_disk, caplog):
     writer.append(metric(3))
     writer.close()
 
-    assert read_all(small_disk / "run")[-1] == metric(3)
+    last, note = read_all(small_disk / "run")[-2:]
+    assert last == metric(3)
+    assert (note.kind, note.data) == ("dropped", {"count": writer.dropped})
 
 
 def test_a_folder_that_cannot_be_made_costs_counted_entries(tmp_path, caplog):
@@ -425,6 +427,23 @@ def test_a_folder_that_is_deleted_meanwhile_costs_counted_entries(tmp_path):
 
     assert found == list(range(3000 - len(found), 3000))
     assert 0 < reader.lost <= 3002 - len(found)
+
+
+def test_fork_counts_only_what_it_dropped_itself(small_disk):
+    (small_disk / "filler").write_bytes(b"x" * 250 * 1024)
+    writer = JournalWriter(small_disk / "run")
+    writer.append(metric(1))
+    (small_disk / "filler").unlink()
+    child = os.fork()
+    if child == 0:
+        writer.append(metric(2))
+        writer.close()
+        os._exit(writer.dropped)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    writer.close()
+    notes = [entry.data for entry in read_all(small_disk / "run") if entry.kind == "dropped"]
+    assert notes == [{"count": 1}]
 
 
 def test_too_many_open_files_cost_counted_entries(tmp_path, caplog):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from recorder import Recorder
 
 import trackyard
 from trackyard import Client, ConfigError, PipelineError, log_metric, pipeline, step
+from trackyard.descriptions import load_description
+from trackyard.runs.health import health_of
 
 STACK = """
 [stacks.default]
@@ -90,6 +94,67 @@ def test_killed_process_is_a_crashed_step_and_the_others_go_on(side_by_side):
     (failed,) = side_by_side.calls("fail")
     assert (failed["step"], failed["failure"]["status"]) == ("victim", "crashed")
     assert ["last", 1.0, None] in side_by_side.logged("metrics")
+
+
+def test_what_a_process_cannot_write_is_counted(side_by_side):
+    @step(experiment_tracker=True)
+    def crowded():
+        held = []
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        log_metric("number", 1.0)
+        for file in held:
+            os.close(file)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        run = pipeline(crowded)()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert run.steps["crowded"].status == "finished"
+    assert lost(run.steps["crowded"].id) == [1]
+
+
+ELSEWHERE = """
+import attrs
+from contextlib import nullcontext
+from pathlib import Path
+from trackyard.pipelines.parcels import run_packed, unpack_outcome
+
+@attrs.define(kw_only=True)
+class Elsewhere:
+    folder: str
+    places: int = attrs.field(init=False, default=1)
+    is_elsewhere: bool = attrs.field(init=False, default=True)
+
+    def run(self, job):
+        return unpack_outcome(run_packed(job.pack(), lambda: nullcontext(Path(self.folder))))
+
+    def stop(self): ...
+    def close(self): ...
+"""
+
+
+def test_what_another_orchestrators_machine_cannot_write_is_counted(side_by_side, install):
+    install("acme", {"acme": ELSEWHERE}, orchestrators={"elsewhere": "acme:Elsewhere"})
+    stack = STACK.replace("process", "elsewhere").replace("max_workers = {workers}", "")
+    side_by_side.configure(stack + 'folder = "/dev/null/run"\n')
+    side_by_side.add_tracker("local", Shared)
+
+    run = pipeline(work)(3)
+
+    assert run.steps["work"].status == "finished"
+    assert run.steps["work"].metrics == {"number": 3}
+    assert lost(run.steps["work"].id) == [1]
+    assert side_by_side.logged("metrics") == []
+
+
+def lost(run_id):
+    folder = trackyard.home() / "runs" / run_id
+    return [health.lost for health in health_of(folder, load_description(folder))]
 
 
 def test_what_a_step_raises_is_raised_with_its_traceback(side_by_side):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Annotated, Any, Optional
 
 import numpy
@@ -146,6 +147,47 @@ def test_step_waits_for_what_it_comes_after():
 
     assert graph_of(training).dependencies()["report"] == {"load", "train"}
     assert graph_of(training).dependencies()["mail"] == {"report"}
+
+
+def test_after_means_all_calls_of_a_step_that_stand_above():
+    @step(after=load)
+    def report(): ...
+
+    def several():
+        load.map([1, 2])
+        report()
+        load()
+        report()
+
+    waits = graph_of(several).dependencies()
+    assert waits["report"] == {"load[0]", "load[1]"}
+    assert waits["report_2"] == {"load[0]", "load[1]", "load_2"}
+
+
+def test_after_may_name_one_call_of_several():
+    def several():
+        load()
+        load()
+        both.with_options(after="load_2")()
+
+    assert graph_of(several).dependencies()["both"] == {"load_2"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", math.nan),
+        ("timeout", math.inf),
+        ("timeout", "60"),
+        ("retry_delay", None),
+        ("retry_delay", -1),
+        ("retry_delay", math.inf),
+    ],
+)
+def test_seconds_that_are_none_are_refused(option, value):
+    with pytest.raises(PipelineError, match=f"step 'load': {option} must be"):
+        load.with_options(**{option: value})
 
 
 def test_outside_a_pipeline_a_step_is_the_plain_function():

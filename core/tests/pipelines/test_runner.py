@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import re
@@ -934,6 +935,26 @@ def test_step_that_takes_too_long_fails(local, in_thread):
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_timeout_that_a_step_swallows_is_raised_at_its_end(project, in_thread):
+    @step(timeout=0.05)
+    def swallowing() -> str:
+        with contextlib.suppress(Exception):
+            while True:
+                time.sleep(0.01)
+        return "done"
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(StepTimeoutError):
+        pool.submit(pipeline(swallowing)).result() if in_thread else pipeline(swallowing)()
+
+    assert statuses() == {"swallowing": "failed"}
+
+
+def test_longest_timeout_is_no_limit(project):
+    assert pipeline(load.with_options(timeout=1e30))().status == "finished"
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
 def test_callbacks_get_the_step_run_and_change_nothing(local, caplog):
     called = []
 
@@ -983,7 +1004,7 @@ def test_step_is_called_for_each_item(local):
     def mapping():
         doubled = scaled.map(load(), factor=2)
         total(scaled.map(doubled))
-        total(scaled.map([4, 5]))
+        total(scaled.map([4, 5], 1))
 
     run = mapping()
 

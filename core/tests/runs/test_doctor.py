@@ -147,7 +147,10 @@ def test_damaged_journal_and_folder_are_noted(project):
     (find_project().home / "runs" / ("0" * 32)).mkdir()
     (find_project().home / "runs" / ("0" * 32) / "r0-p1-aa.000001.tyj").touch()
 
-    assert ("damaged", "its journal lost 1 log call(s) to a full or damaged disk") in notes()
+    assert (
+        "damaged",
+        "its journal lost 1 log call(s) to a full or damaged disk, or with a machine",
+    ) in notes()
     assert any("without a readable run.json" in text for _, text in notes())
 
 

@@ -19,7 +19,10 @@ sys.path.append(str(MODULES))
 
 import trackyard  # noqa: E402
 from trackyard import Client, log_metric, log_text, pipeline, step  # noqa: E402
+from trackyard.descriptions import load_description  # noqa: E402
 from trackyard.pipelines.parcels import check_artifact_store  # noqa: E402
+from trackyard.runs.health import health_of  # noqa: E402
+from trackyard_ray.shipping import local_folder  # noqa: E402
 
 CONFIGURATION = """
 [experiment_trackers.local]
@@ -123,7 +126,7 @@ def test_worker_that_dies_on_another_machine_loses_nothing(project):
     assert calls(project, "fail")[0]["failure"]["status"] == "crashed"
 
 
-def test_node_that_does_not_see_the_drivers_folder_ships_by_itself(project):
+def test_node_that_does_not_see_the_drivers_folder_ships_by_itself(project, caplog):
     configure(project, project / "store", ship_journals="false")
     marks = str(Path(".trackyard/drivers").absolute())
 
@@ -138,6 +141,17 @@ def test_node_that_does_not_see_the_drivers_folder_ships_by_itself(project):
     written = Path(run.steps["far"].outputs["output"].load())
     assert not written.is_relative_to(Path.cwd())
     assert logged(project) == list(range(101))
+    assert "calls of an SDK itself do not land in a step's run there" in caplog.text
+
+
+def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    place = tmp_path / f"trackyard-{os.getuid()}"
+    assert local_folder("run").is_relative_to(place)
+
+    place.symlink_to(tmp_path)
+    assert local_folder("run").is_relative_to(tmp_path / "home")
 
 
 def test_artifact_store_of_another_machine_is_refused(project):
@@ -173,7 +187,7 @@ def test_lost_node_costs_its_last_second(project, node):
 
     killer = Thread(target=kill)
     killer.start()
-    with pytest.raises(trackyard.StepCrashedError, match=r"silent for .* s: .* is lost"):
+    with pytest.raises(trackyard.StepCrashedError, match=r"silent for .* s: .* is lost") as raised:
         going_on()
     killer.join()
 
@@ -188,7 +202,13 @@ def test_lost_node_costs_its_last_second(project, node):
     assert "is lost" in failed["failure"]["message"]
     numbers = logged(project)
     assert numbers == list(range(len(numbers)))
+    folder = Path(".trackyard/runs") / run.steps["endless"].id
     lines = [line.split() for line in progress.read_text().splitlines()]
     owed = [int(number) for when, number in lines if float(when) < killed[0] - 1.0]
     assert len(owed) > 30
     assert set(owed) <= set(numbers)
+    # What is lost is counted, as well as the pace of late can tell.
+    (health,) = health_of(folder, load_description(folder))
+    assert health.lost == raised.value.lost
+    assert 0 < health.lost < 200
+    assert f"about {health.lost} log call(s)" in str(raised.value)

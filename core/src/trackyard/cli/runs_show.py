@@ -108,7 +108,7 @@ def _show_lists(view: RunView) -> None:
                 say(f"  {text}")
     lost = sum(step.lost for step in view.steps)
     if lost:
-        say(f"  {lost} log call(s) were lost to a full or damaged disk")
+        say(f"  {lost} log call(s) were lost to a full or damaged disk, or with a machine")
     if view.steps and not any(step.has_journal or step.status == "skipped" for step in view.steps):
         say("")
         say("its journals are not on this machine: only the last values of its metrics are known")

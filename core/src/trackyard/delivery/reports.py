@@ -22,7 +22,7 @@ class TrackerReport:
         delivered, pending, quarantined: Numbers of records.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
-        lost: How many log calls the journal lost to a full or damaged disk, so far as known.
+        lost: How many log calls a full or damaged disk or a lost machine cost, so far as known.
         is_kept_offline: Its SDK keeps the run on this machine until `trackyard sync`.
         abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
     """

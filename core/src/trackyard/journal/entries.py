@@ -75,7 +75,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def dropped_in(entry: Entry) -> int:
-    """Give how many log calls a process says it could not write: the disk refused them."""
+    """Give how many log calls an entry says are lost: a disk refused them, or a machine died."""
     return int(entry.data["count"]) if entry.kind == "dropped" else 0
 
 

@@ -64,7 +64,6 @@ class JournalWriter:
     def __init__(
         self, folder: Path, role: str = "r0", options: JournalOptions | None = None
     ) -> None:
-        self.dropped = 0
         self.last_metrics: dict[str, float] = {}
         self._folder = folder
         self._role = role
@@ -74,6 +73,7 @@ class JournalWriter:
 
     def _forget(self) -> None:
         """Begin without files, as a new process does."""
+        self.dropped = self._noted = 0
         # Replaced, never released: a lock that another thread held at the fork stays held.
         self._lock = RLock()
         self.blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
@@ -92,6 +92,11 @@ class JournalWriter:
 
     def _new_name(self) -> str:
         return f"{self._role}-p{os.getpid()}-{secrets.token_hex(2)}"
+
+    @property
+    def unnoted(self) -> int:
+        """How many entries were dropped of which the journal itself says nothing."""
+        return self.dropped - self._noted
 
     @property
     def has_entries(self) -> bool:
@@ -166,14 +171,23 @@ class JournalWriter:
             if self._segment is not None and self._segment.is_deleted():
                 self._segment = None  # the end, at least, is written anew
             self._retry_at = 0.0  # whatever the disk said a moment ago
-        if self.dropped:
-            dropped = Entry("dropped", entry.timestamp, None, {"count": self.dropped})
-            self._append(encode_entry(dropped), reserve=0)
-            logger.warning("%s: %d record(s) were lost", self._folder, self.dropped)
+        self._note_dropped()
         before = self.dropped
         self._append(encode_entry(entry), reserve=0)
         if self.dropped > before and isinstance(entry.data, Failure):
             self._append(encode_entry(entry._replace(data=_shortened(entry.data))), reserve=0)
+
+    def _note_dropped(self) -> None:
+        """Write how many entries were dropped, in the space that is kept for a run's end."""
+        count, before = self.unnoted, self.dropped
+        if count and not self._is_closed:
+            logger.warning("%s: %d record(s) were lost", self._folder, count)
+            self._retry_at = 0.0  # whatever the disk said a moment ago
+            entry = Entry("dropped", time.time_ns(), None, {"count": count})
+            self._append(encode_entry(entry), reserve=0)
+            if self.dropped == before:
+                self._noted = before
+            self.dropped = before  # the note itself is nobody's
 
     def synchronise(self) -> int:
         """Have the disk hold what was written, for the sake of power failures.
@@ -193,6 +207,7 @@ class JournalWriter:
 
     def close(self) -> None:
         """Cut the file to its length and release the lock that says that this process lives."""
+        self._note_dropped()
         if self._interval_sync is not None:
             self._interval_sync.stop()
             self._interval_sync = None

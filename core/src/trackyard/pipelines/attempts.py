@@ -47,12 +47,14 @@ class Outcome:
         metrics: The last value of each metric that was logged portably.
         failure: How it ended, or None where it finished.
         error: What it raised, or None.
+        lost: About how many log calls are lost of which the run's journal does not say so.
     """
 
     outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
     metrics: Mapping[str, float] = attrs.field(factory=dict)
     failure: Failure | None = None
     error: BaseException | None = None
+    lost: int = 0
 
 
 def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> Outcome:

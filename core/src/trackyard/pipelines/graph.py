@@ -128,13 +128,16 @@ class Graph:
         """
         return self._add(step, args, kwargs, self._free_name(step))
 
-    def add_each(self, step: Step, items: Any, kwargs: dict[str, Any]) -> Any:
+    def add_each(
+        self, step: Step, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Add a call of a step for each of several items, its first argument.
 
         Args:
             step: The step.
             items: The items, or an output of another step, which gives a list of them.
-            kwargs: The other arguments, the same for each.
+            args: The other arguments, the same for each.
+            kwargs: Likewise, by name.
 
         Returns:
             A list of outputs; for an output as items one output, a list when it is loaded.
@@ -147,7 +150,7 @@ class Graph:
         if parameter is None:
             raise PipelineError(f"step {step.name!r}: map needs a step that takes an argument")
         if isinstance(items, Output):
-            return self._add(step, (items,), kwargs, name, mapped=parameter)
+            return self._add(step, (items, *args), kwargs, name, mapped=parameter)
         try:
             each = list(items)
         except TypeError:
@@ -155,7 +158,8 @@ class Graph:
                 f"step {step.name!r}: map needs several items, not {items!r}"
             ) from None
         return [
-            self._add(step, (item,), kwargs, f"{name}[{index}]") for index, item in enumerate(each)
+            self._add(step, (item, *args), kwargs, f"{name}[{index}]")
+            for index, item in enumerate(each)
         ]
 
     def _free_name(self, step: Step) -> str:
@@ -198,13 +202,7 @@ class Graph:
         for node in self.nodes.values():
             waits[node.name] = {output.node.name for output in node.inputs()}
             for name in node.step.after:
-                if name not in self.nodes:
-                    hint = did_you_mean(name, self.nodes) or f"; steps are {listed(self.nodes)}"
-                    raise PipelineError(
-                        f"pipeline {self.pipeline!r}, step {node.name!r}: "
-                        f"after={name!r} is no step of this pipeline{hint}"
-                    )
-                waits[node.name].add(name)
+                waits[node.name].update(self._calls_of(name, node))
         try:
             graphlib.TopologicalSorter(waits).prepare()
         except graphlib.CycleError as error:
@@ -213,6 +211,18 @@ class Graph:
                 f"pipeline {self.pipeline!r}: steps wait for each other: {circle}"
             ) from None
         return waits
+
+    def _calls_of(self, name: str, waiting: Node) -> set[str]:
+        """Give the calls that an `after` means: those of a step so far, else all of them."""
+        calls = [node for node in self.nodes.values() if name in (node.name, node.step.name)]
+        if not calls:
+            hint = did_you_mean(name, self.nodes) or f"; steps are {listed(self.nodes)}"
+            raise PipelineError(
+                f"pipeline {self.pipeline!r}, step {waiting.name!r}: "
+                f"after={name!r} is no step of this pipeline{hint}"
+            )
+        above = [node for node in calls if node.position < waiting.position]
+        return {node.name for node in above or calls}
 
 
 def graph_being_built() -> Graph | None:

@@ -49,7 +49,8 @@ class Orchestrator(Protocol):
         """Run an attempt and wait for it; called from up to `places` threads at once.
 
         Raises:
-            StepCrashedError: The process or machine that ran it has died.
+            StepCrashedError: The process or machine that ran it has died; its `lost` counts the
+                log calls that are gone with it.
         """
 
     def stop(self) -> None:

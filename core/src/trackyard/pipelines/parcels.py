@@ -160,10 +160,9 @@ def _run(parcel: Parcel) -> Outcome:
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)
     tracked = _joined(parcel, project)
-    try:
-        return perform(parcel.attempt, tracked, artifacts)
-    finally:
-        tracked.leave()
+    outcome = perform(parcel.attempt, tracked, artifacts)
+    tracked.leave()
+    return attrs.evolve(outcome, lost=tracked.journal.unnoted)
 
 
 class _Activation:

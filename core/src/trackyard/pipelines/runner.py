@@ -21,12 +21,7 @@ from trackyard.artifacts import StoredOutput
 from trackyard.config.project import Project
 from trackyard.config.stacks import Stack
 from trackyard.delivery.reports import TrackerReport
-from trackyard.errors import (
-    ConfigError,
-    PipelineError,
-    RequiredTrackerError,
-    StepCrashedError,
-)
+from trackyard.errors import ConfigError, PipelineError, RequiredTrackerError, StepCrashedError
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import Terminated, termination_as_exit
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
@@ -235,7 +230,8 @@ class PipelineRunner:
                 self._recording.keep_urls(tracked)
             outcome = self._orchestrator.run(self._job(node, tracked))
         except BaseException as error:
-            outcome = Outcome(failure=self._failure_of(error), error=error)
+            lost = error.lost if isinstance(error, StepCrashedError) else 0
+            outcome = Outcome(failure=self._failure_of(error), error=error, lost=lost)
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
         with self._lock:
@@ -303,6 +299,7 @@ class PipelineRunner:
     ) -> Exception | None:
         error, failure = outcome.error, outcome.failure
         if tracked is not None:
+            tracked.journal.dropped += outcome.lost
             self._group.finish(tracked, failure)
             if error is None:
                 try:

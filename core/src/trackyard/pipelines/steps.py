@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -78,20 +79,21 @@ class Step:
             return self.function(*args, **kwargs)
         return graph.add(self, args, kwargs)
 
-    def map(self, items: Any, /, **arguments: Any) -> Any:
+    def map(self, items: Any, /, *others: Any, **arguments: Any) -> Any:
         """Call the step once for each item, its first argument; each is a run of its own.
 
         Args:
             items: A list, or the output of another step, which must be a list when it is there.
-            arguments: The other arguments, the same for each.
+            others: The other arguments, the same for each.
+            arguments: Likewise, by name.
 
         Returns:
             A list of outputs; for another step's output one output, which is a list.
         """
         graph = graph_being_built()
         if graph is None:
-            return [self.function(item, **arguments) for item in items]
-        return graph.add_each(self, items, arguments)
+            return [self.function(item, *others, **arguments) for item in items]
+        return graph.add_each(self, items, others, arguments)
 
     def with_options(self, **options: Any) -> Step:
         """Give the same step with other options, such as `name=` or `experiment_tracker=`."""
@@ -205,10 +207,14 @@ def _check_values(name: str, options: Mapping[str, Any]) -> None:
     retries = options.get("retries", 0)
     if type(retries) is not int or retries < 0:
         raise PipelineError(f"step {name!r}: retries must be 0 or more, not {retries!r}")
-    for option in ("retry_delay", "timeout"):
-        value = options.get(option)
-        if value is not None and (not _is_number(value) or value < 0):
-            raise PipelineError(f"step {name!r}: {option} must be seconds, not {value!r}")
+    delay = options.get("retry_delay", 0.0)
+    if not _is_number(delay) or delay < 0:
+        raise PipelineError(f"step {name!r}: retry_delay must be seconds, not {delay!r}")
+    timeout = options.get("timeout")
+    if timeout is not None and (not _is_number(timeout) or timeout <= 0):
+        raise PipelineError(
+            f"step {name!r}: timeout must be more than 0 seconds, or None, not {timeout!r}"
+        )
     for option in ("on_failure", "on_success"):
         value = options.get(option)
         if value is not None and not callable(value):
@@ -227,4 +233,5 @@ def _names_of(name: str, after: str | Step | Sequence[str | Step]) -> tuple[str,
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

@@ -58,7 +58,9 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
         adapter = Adapter(chosen.capabilities, Path(long_texts))
         while entries := reader.read(1000):
             for _, entry in entries:
-                losses["log calls that the disk refused"] += dropped_in(entry)
+                losses["log calls that never got here: a disk refused them, or a machine died"] += (
+                    dropped_in(entry)
+                )
                 for record in entry.records():
                     counts[type(record)] += 1
                     adapter.adapt(record)

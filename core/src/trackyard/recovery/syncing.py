@@ -35,7 +35,9 @@ class SyncRow(Shown):
     delivered: int = attrs.field(default=0, metadata=_help("Records that it has"))
     pending: int = attrs.field(default=0, metadata=_help("Records that are sent later"))
     quarantined: int = attrs.field(default=0, metadata=_help("Records that it refused for good"))
-    lost: int = attrs.field(default=0, metadata=_help("Log calls lost to a full or damaged disk"))
+    lost: int = attrs.field(
+        default=0, metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+    )
     problem: str = attrs.field(default="", metadata=_help("The last error as one line"))
 
     @classmethod

@@ -200,7 +200,9 @@ def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
         counts["runs"] += 1
         healths += of_run
         if lost:
-            text = f"its journal lost {lost} log call(s) to a full or damaged disk"
+            text = (
+                f"its journal lost {lost} log call(s) to a full or damaged disk, or with a machine"
+            )
             advice = f"type: trackyard runs show {folder.name}"
             findings.append(Finding("note", "run", description.run.name, text, advice))
     trackers = added_up(healths)

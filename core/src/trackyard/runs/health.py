@@ -32,7 +32,9 @@ class TrackerHealth(Shown):
     delivered: int = attrs.field(metadata=_help("Records that it has"))
     pending: int = attrs.field(metadata=_help("Records that are sent later"))
     quarantined: int = attrs.field(metadata=_help("Records that it refused for good"))
-    lost: int = attrs.field(metadata=_help("Log calls lost to a full or damaged disk"))
+    lost: int = attrs.field(
+        metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+    )
     hung: int = attrs.field(metadata=_help("Hooks that hung, and were left alone or killed"))
     changed: int = attrs.field(metadata=_help("How often something was changed to fit it"))
     changes: dict[str, int] = attrs.field(metadata=_help("What was changed, with how often"))

@@ -25,7 +25,7 @@ class History:
         status: As it ended; `running`, or `crashed` where its process is gone without a word.
         failure: Why it did not finish, or None.
         ended_at: When it ended, in nanoseconds since the epoch, or None.
-        lost: How many log calls were lost to a full or damaged disk.
+        lost: How many log calls were lost to a full or damaged disk, or with a machine.
     """
 
     params: Mapping[str, ParamValue]

@@ -43,7 +43,9 @@ class StepView(Shown):
     outputs: Mapping[str, str] = attrs.field(metadata=_help("Where each output is stored"))
     urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
     health: tuple[TrackerHealth, ...] = attrs.field(metadata=_help("How it stands on each tracker"))
-    lost: int = attrs.field(metadata=_help("Log calls lost to a full or damaged disk"))
+    lost: int = attrs.field(
+        metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+    )
     has_journal: bool = attrs.field(metadata=_help("Its journal is on this machine"))
     curves: Mapping[str, Curve] = attrs.field(
         factory=dict, repr=False, eq=False, metadata={"help": "All points", "json": False}

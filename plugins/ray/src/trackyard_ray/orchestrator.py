@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import signal
 import sys
@@ -109,12 +110,10 @@ class RayOrchestrator:
             return unpack_outcome(reply)
         except GetTimeoutError:
             ray.cancel(reference, force=True)
-            lost = self._collect(job)
-            raise StepCrashedError(f"the step took longer than its timeout{lost}") from None
+            raise self._crashed(job, "the step took longer than its timeout") from None
         except RayError as error:  # a task itself never raises: see `run_packed`
             first = (str(error).strip().splitlines() or [""])[0]
-            lost = self._collect(job)
-            raise StepCrashedError(f"{type(error).__name__}: {first}{lost}") from error
+            raise self._crashed(job, f"{type(error).__name__}: {first}") from error
         finally:
             self._discard(reference)
 
@@ -161,6 +160,11 @@ class RayOrchestrator:
                 self._task = self._connect()
             if self._receiver is not None:
                 return
+            logger.warning(
+                "orchestrator 'ray': journals are shipped from nodes that do not see %s: calls of "
+                "an SDK itself do not land in a step's run there, trackyard's own calls do",
+                runs,
+            )
             here = _on_node(ray.get_runtime_context().get_node_id())
             kind = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Receiver)
             receiver = kind.options(scheduling_strategy=here).remote(runs)
@@ -173,27 +177,39 @@ class RayOrchestrator:
                 )
             self._receiver = receiver
 
-    def _collect(self, job: Job) -> str:
-        """Ship what a dead worker has left on its node; say what is lost where the node is, too."""
+    def _crashed(self, job: Job, why: str) -> StepCrashedError:
+        """Make the error of a dead worker, once what it has left on its node is shipped."""
+        silent, pace = self._collect(job)
+        if not silent:
+            return StepCrashedError(why)
+        lost = math.ceil(silent * pace)
+        text = f"its node was silent for {silent:.1f} s: what was logged since then is lost"
+        return StepCrashedError(f"{why}; {text}, about {lost} log call(s)", lost)
+
+    def _collect(self, job: Job) -> tuple[float, float]:
+        """Ship what a dead worker has left on its node.
+
+        Returns:
+            Where the node is dead, too, the seconds since it was heard, and its log calls a second.
+        """
         import ray
         from ray.exceptions import RayError
 
         heard = heard_of(job.folder)
         if self._receiver is None or heard is None:
-            return ""
-        node, silent = heard
+            return 0.0, 0.0
+        silent = max(0.001, time.time() - heard.time)
         task = ray.remote(num_cpus=0, max_retries=0)(ship_what_is_left)
-        task = task.options(scheduling_strategy=_on_node(node))
+        task = task.options(scheduling_strategy=_on_node(heard.node))
         try:
-            reference = task.remote(job.attempt.run.id, node, self._receiver)
+            reference = task.remote(job.attempt.run.id, heard.node, self._receiver)
             if ray.get(reference, timeout=_PATIENCE):
-                return ""
+                return 0.0, 0.0
             why = "not all of its journal could be shipped"
         except RayError as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        lost = f"its node was silent for {silent:.1f} s: what was logged since then is lost"
-        logger.warning("step %r: %s (%s)", job.attempt.run.name, lost, why)
-        return f"; {lost}"
+        logger.warning("step %r: the rest of its journal is lost: %s", job.attempt.run.name, why)
+        return silent, heard.pace
 
     def _submit(self, job: Job, packed: bytes) -> Any:
         attempt = job.attempt

@@ -1,22 +1,40 @@
 """What does the driver's machine do with the journals that other machines ship to it?
 
 A `Receiver` is a Ray actor on the driver's node. It keeps nothing in its memory, so that Ray may
-restart it: how far a file has come is its length, and when a node was last heard is the time of a
-file. What is shipped twice changes nothing.
+restart it: how far a file has come is its length, and what was last heard of a node is a file.
+What is shipped twice changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import attrs
+
 from trackyard.files import make_private_folder, open_private
 from trackyard.journal.blobs import Blobs
 
 _HEARD = "node.heard"
+
+
+@attrs.frozen
+class Heard:
+    """What was last heard of a node that writes a run.
+
+    Attributes:
+        node: Ray's id of it.
+        time: Unix time in seconds up to which its journal has arrived.
+        pace: Log calls per second of late.
+    """
+
+    node: str
+    time: float
+    pace: float
 
 
 class Receiver:
@@ -29,11 +47,18 @@ class Receiver:
         """Tell whether this machine has the driver's runs."""
         return self._runs.is_dir()
 
-    def hear(self, run_id: str, node: str) -> None:
-        """Note that a node is about to write a run, or still does."""
+    def hear(self, run_id: str, node: str, age: float, pace: float) -> None:
+        """Note that a node writes a run, and that what it wrote until now has arrived.
+
+        Args:
+            run_id: The run.
+            node: Ray's id of the node.
+            age: Seconds since "now", when it looked at its journal.
+            pace: Log calls per second of late.
+        """
         path = make_private_folder(self._runs / run_id) / _HEARD
         with os.fdopen(open_private(path, os.O_TRUNC), "w") as file:
-            file.write(node)
+            json.dump(attrs.asdict(Heard(node, time.time() - age, pace)), file)
 
     def lengths(self, run_id: str) -> dict[str, int]:
         """Give how much of each file of a run is here."""
@@ -69,13 +94,12 @@ def _write(path: Path, offset: int, data: bytes, *, is_last: bool = False) -> No
         file.write(data)
 
 
-def heard_of(folder: Path) -> tuple[str, float] | None:
-    """Give the node that wrote a run and the seconds since it was last heard; None where none did.
+def heard_of(folder: Path) -> Heard | None:
+    """Give what was last heard of the node that wrote a run; None where none did.
 
     Args:
         folder: The run's folder.
     """
-    path = folder / _HEARD
-    with suppress(OSError):
-        return path.read_text(), max(0.0, time.time() - path.stat().st_mtime)
+    with suppress(OSError, ValueError):  # it may be cut off where the disk is full
+        return Heard(**json.loads((folder / _HEARD).read_text()))
     return None

@@ -11,21 +11,26 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
+import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
 from trackyard.files import make_private_folder
 from trackyard.journal.blobs import file_name
+from trackyard.journal.entries import is_header
 from trackyard.journal.frames import Frame, frames_of, salt_of
 from trackyard.journal.reader import segments_of
 
 logger = logging.getLogger("trackyard")
 
 _EVERY = 0.5
+_REMEMBERED = 20  # shippings, to tell the pace of late from
 _MOST = 4 * 1024 * 1024  # bytes of one message
 _PATIENCE = 60.0  # seconds that the driver's machine may take to answer
 _NAMES_BLOB = re.compile(rb'\["(blob|artifact)"')
@@ -33,13 +38,20 @@ _NAMES_BLOB = re.compile(rb'\["(blob|artifact)"')
 
 def local_folder(run_id: str) -> Path:
     """Give the folder of a run on a machine that does not see the driver's."""
-    return Path(tempfile.gettempdir()) / f"trackyard-{os.getuid()}" / "runs" / run_id
+    place = Path(tempfile.gettempdir()) / f"trackyard-{os.getuid()}"
+    with suppress(FileNotFoundError):
+        status = place.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            place = Path.home() / ".cache" / "trackyard"  # another user was there first
+    return place / "runs" / run_id
 
 
 @contextmanager
 def shipped(run_id: str, node: str, receiver: Any) -> Iterator[Path]:
     """Give a folder of this machine for a run, and ship its journal while the step runs."""
-    folder = make_private_folder(local_folder(run_id))
+    folder = local_folder(run_id)
+    with suppress(OSError):  # then the journal counts what it cannot keep
+        make_private_folder(folder)
     shipper = Shipper(folder, node, receiver)
     shipper.ship()  # the driver knows from now on where to look for it
     stopping = Event()
@@ -82,20 +94,31 @@ class Shipper:
         self._lock = Lock()
         self._lengths: dict[str, int] | None = None
         self._blobs: set[tuple[str, str]] = set()
+        self._count = 0  # of the log calls that were shipped
+        self._counts: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)
 
     def ship(self) -> bool:
-        """Ship what is new, and that this machine lives; False where it cannot be done now."""
+        """Ship what is new, and that it has arrived; False where it cannot be done now."""
         with self._lock:
             try:
-                self._call("hear", self._node)
+                began = time.monotonic()
                 if self._lengths is None:
+                    self._hear(began)
                     self._lengths = self._call("lengths")
                 for writer, number in sorted(segments_of(self._folder)):
                     self._ship_segment(writer, number)
+                self._hear(began)
             except Exception as error:  # Ray's, or the disk's: the step must not hear of it
                 logger.warning("the journal cannot be shipped now: %s", error)
                 return False
         return True
+
+    def _hear(self, began: float) -> None:
+        """Say that all has arrived that was written until a while ago, and how much that is."""
+        self._counts.append((began, self._count))
+        first, count = self._counts[0]
+        pace = (self._count - count) / (began - first) if began > first else 0.0
+        self._call("hear", self._node, time.monotonic() - began, pace)
 
     def _ship_segment(self, writer: str, number: int) -> None:
         assert self._lengths is not None
@@ -107,6 +130,7 @@ class Shipper:
         frames = frames_of(data, salt_of(self._folder.name, writer, number))
         begin = end = 0
         for frame in frames:
+            self._count += not is_header(frame.payload)
             if _NAMES_BLOB.match(frame.payload):
                 self._send(name, data[begin:end])
                 begin = end
@@ -135,7 +159,6 @@ class Shipper:
             while (part := file.read(_MOST)) or not offset:
                 self._call("take_blob", key, offset, part)
                 offset += len(part)
-                self._call("hear", self._node)
                 if not part:
                     break
         self._call("keep_blob", key, name)
