@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Annotated
 
 import attrs
 import cloudpickle
@@ -242,6 +244,64 @@ def test_file_and_folder_come_back_with_their_content(store, tmp_path):
     assert not file.is_relative_to(tmp_path)
 
 
+def test_link_is_stored_with_what_it_leads_to(store, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "weights.bin").write_bytes(b"\0\1")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "best").symlink_to(tmp_path / "deep" / "weights.bin")
+    (model / "all").symlink_to(tmp_path / "deep")
+    (model / "again").symlink_to("all")
+    (tmp_path / "latest").symlink_to(model / "best")
+    file = store.load(store.save("file", tmp_path / "latest"))
+    folder = store.load(store.save("folder", model))
+
+    assert (file.name, file.is_symlink(), file.read_bytes()) == ("latest", False, b"\0\1")
+    for name in ("best", "all/weights.bin", "again/weights.bin"):
+        assert (folder / name).read_bytes() == b"\0\1"
+        assert not (folder / name).is_symlink()
+
+
+def _dangling(folder):
+    (folder / "gone").symlink_to("nowhere")
+
+
+def _loop(folder):
+    (folder / "inner").mkdir()
+    (folder / "inner" / "up").symlink_to(folder)
+
+
+def _pipe(folder):
+    os.mkfifo(folder / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("add", "problem"),
+    [
+        (_dangling, "gone: cannot be stored: No such file or directory"),
+        (_loop, "up: cannot be stored: the link leads back to .*model"),
+        (_pipe, "pipe: cannot be stored: it is no file and no folder"),
+    ],
+)
+def test_folder_that_would_not_come_back_whole_is_refused(store, tmp_path, add, problem):
+    model = tmp_path / "model"
+    model.mkdir()
+    add(model)
+
+    with pytest.raises(OutputError, match=problem):
+        store.save("a", model)
+    assert list(Path(store.url).iterdir()) == []
+
+
+def test_link_that_leads_nowhere_is_refused(store, tmp_path):
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "self").symlink_to("self")
+
+    for name in ("gone", "self"):
+        with pytest.raises(OutputError, match=f"{name}: cannot be stored: "):
+            store.save("a", tmp_path / name)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 def test_image_comes_back_with_its_pixels(store, mode):
     image = Image.effect_noise((5, 4), 50).convert(mode)
@@ -327,6 +387,31 @@ def test_format_that_fails_leaves_the_value_to_the_next(store):
     assert [path.name for path in Path(store.url).iterdir()] == ["a.pkl"]
 
 
+# Outputs of one step
+
+
+def test_outputs_of_a_step_never_share_a_file(project):
+    @step
+    def several() -> tuple[
+        Annotated[int, "output_1"],
+        Annotated[int, "my model"],
+        Annotated[int, "Model"],
+        Annotated[int, "model"],
+        Annotated[int, "output-3"],
+    ]:
+        return 1, 2, 3, 4, 5
+
+    @pipeline
+    def naming():
+        several()
+
+    outputs = naming().steps["several"].outputs
+    assert [output.load() for output in outputs.values()] == [1, 2, 3, 4, 5]
+    files = {Path(output.uri).name.lower() for output in outputs.values()}
+    assert len(files) == 5
+    assert "output_1.json" in files
+
+
 # The store
 
 
@@ -408,6 +493,18 @@ def test_pickle_that_this_process_has_just_stored_is_loaded_again(store):
     untrusted = ArtifactStore(store.url, is_trusted=False)
 
     assert untrusted.load(untrusted.save("a", {1, 2})) == {1, 2}
+
+
+def test_store_has_what_may_be_loaded_from_it(store):
+    pickled, text = store.save("a", lambda: 1), store.save("b", "text")
+    untrusted = ArtifactStore(store.url, is_trusted=False)
+
+    assert (store.has(pickled), store.has(text)) == (True, True)
+    assert (untrusted.has(pickled), untrusted.has(text)) == (False, True)
+    untrusted.trust(pickled)
+    assert untrusted.has(pickled)
+    Path(text.uri).unlink()
+    assert not store.has(text)
 
 
 def test_damaged_pickle_is_not_loaded(store):

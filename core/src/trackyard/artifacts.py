@@ -58,7 +58,8 @@ class ArtifactStore:
         """Store a value under a relative path, to which the format's suffix is added.
 
         Raises:
-            OutputError: No format can hold the value, or the store cannot be written.
+            OutputError: No format can hold the value, a file of it cannot be read, or the store
+                cannot be written.
         """
         problem: Exception | None = None
         for materializer in self._materializers.fitting(value):
@@ -67,6 +68,9 @@ class ArtifactStore:
                 return self._write(uri, materializer, value)
             except _StoreError as error:
                 raise OutputError(f"{uri}: cannot be written: {error.__cause__}") from error
+            except OutputError:  # no other format would hold what it names
+                self._remove(uri)
+                raise
             except Exception as error:  # it cannot hold it after all; another one may
                 problem = error
                 self._remove(uri)
@@ -79,8 +83,10 @@ class ArtifactStore:
         """Load this even if it is a pickle: this pipeline run has made it, in another process."""
         self._own_digests.add(stored.sha256)
 
-    def exists(self, stored: StoredOutput) -> bool:
-        """Tell whether a value is still there."""
+    def has(self, stored: StoredOutput) -> bool:
+        """Tell whether a value is still there, and may be loaded."""
+        if stored.materializer == PICKLE.name and not self._trusts(stored):
+            return False
         try:
             return bool(self._file_system.exists(self._path(stored.uri)))
         except Exception:  # each file system has errors of its own
@@ -97,7 +103,7 @@ class ArtifactStore:
         except KeyError:
             raise OutputError(f"{stored.uri}: unknown format {stored.materializer!r}") from None
         is_pickle = materializer is PICKLE
-        if is_pickle and not self.is_trusted and stored.sha256 not in self._own_digests:
+        if is_pickle and not self._trusts(stored):
             raise OutputError(
                 f"{stored.uri}: is a pickle, which runs code when it is loaded, and {self.url} is "
                 "not marked as trusted; write artifact_store_is_trusted = true in the stack's table"
@@ -115,6 +121,9 @@ class ArtifactStore:
                 ) from error
             _check_digest(reading, stored)
         return value
+
+    def _trusts(self, stored: StoredOutput) -> bool:
+        return self.is_trusted or stored.sha256 in self._own_digests
 
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:

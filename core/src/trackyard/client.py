@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trackyard.client_runs import RunsClient
 from trackyard.config.project import Project, working_directory
 from trackyard.config.stacks import Stack
+from trackyard.errors import ArtifactNotFoundError
 from trackyard.tables import ShownList
 from trackyard.trackers import Trackers
 
@@ -317,6 +318,8 @@ class Client(RunsClient):
         """
         from trackyard.runs.pipeline_views import ArtifactVersion
 
+        _check_artifact_name(name)
+        _check_version(version)
         row = self._store.find_artifact(name, version)
         return ArtifactVersion(row, self._store, self._artifact_store)
 
@@ -324,6 +327,8 @@ class Client(RunsClient):
         """List all versions of an output, the latest first; or the latest version of each."""
         from trackyard.runs.pipeline_views import ArtifactVersion
 
+        if name is not None:
+            _check_artifact_name(name)
         rows = self._store.list_artifacts(name)
         return [ArtifactVersion(row, self._store, self._artifact_store) for row in rows]
 
@@ -365,3 +370,18 @@ class Client(RunsClient):
 
     def __repr__(self) -> str:
         return f"<Client {self._home}>"
+
+
+def _check_artifact_name(name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise ArtifactNotFoundError(
+            f"an artifact's name is a text such as 'training.train.output', not {name!r}"
+        )
+
+
+def _check_version(version: Any) -> None:
+    if version is not None and (type(version) is not int or version < 1):
+        raise ArtifactNotFoundError(
+            f"an artifact's version is a whole number from 1, or None for the latest, "
+            f"not {version!r}"
+        )

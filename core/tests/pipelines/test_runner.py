@@ -197,7 +197,7 @@ def test_name_of_an_output_is_no_path(project):
 
     assert run.steps["odd"].outputs["../../outside"].load() == 1
     assert (
-        f"artifacts/{run.steps['odd'].id}/output_0.json"
+        f"artifacts/{run.steps['odd'].id}/output-0.json"
         in run.steps["odd"].outputs["../../outside"].uri
     )
 
@@ -1170,6 +1170,27 @@ def test_what_cannot_be_compared_is_not_cached(project, caplog):
     assert "cannot be compared" in caplog.text
 
 
+def test_pickle_of_an_untrusted_store_is_made_again_and_not_taken(project, install):
+    project.configure("[stacks.default]\nartifact_store_is_trusted = false\n")
+    text = """
+from trackyard import pipeline, step
+@step(cache=True)
+def model() -> object:
+    return lambda: 1
+@step
+def score(model) -> int:
+    return model()
+@pipeline
+def scoring():
+    score(model())
+"""
+    for _ in range(2):  # as two processes would
+        install("pickled", {"pickled_steps": text})
+        sys.modules.pop("pickled_steps", None)
+        run = importlib.import_module("pickled_steps").scoring()
+        assert [step.status for step in run.steps.values()] == ["finished", "finished"]
+
+
 # Outputs by name
 
 
@@ -1192,3 +1213,41 @@ def test_artifact_is_found_by_name_and_version(project):
     assert "version 2" in repr(latest)
     with pytest.raises(ArtifactNotFoundError, match="has no version 9; the latest is 2"):
         client.get_artifact("total.output", 9)
+
+
+def test_parts_of_a_mapped_step_have_read_what_it_maps(project):
+    @step
+    def items() -> list:
+        return [1, 2]
+
+    @step
+    def double(item: int) -> int:
+        return 2 * item
+
+    @pipeline
+    def mapping():
+        double.map(items())
+
+    run = mapping()
+    readers = Client().get_artifact("items.output").read_by
+    assert {reader.id for reader in readers} == {run.steps[f"double[{n}]"].id for n in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((None,), "name is a text such as 'training.train.output', not None"),
+        (("",), "not ''"),
+        (("load.output", True), "version is a whole number from 1, .*, not True"),
+        (("load.output", "1"), "not '1'"),
+        (("load.output", 0), "not 0"),
+    ],
+)
+def test_wrong_name_or_version_of_an_artifact_is_named(project, arguments, problem):
+    pipeline(lambda: load(2))()
+
+    with pytest.raises(ArtifactNotFoundError, match=problem):
+        Client().get_artifact(*arguments)
+    if len(arguments) == 1 and arguments[0] is not None:
+        with pytest.raises(ArtifactNotFoundError, match=problem):
+            Client().list_artifacts(*arguments)

@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import atexit
 import io
+import os
 import shutil
+import stat
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trackyard.errors import OutputError
+
 # PNG keeps the pixels of these as they are.
 _IMAGE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16")
 
 
 class PathMaterializer:
-    """The file or folder that a path names, with its content; loading gives a copy's path."""
+    """The file or folder that a path names, with its content; loading gives a copy's path.
+
+    Links are followed: what they lead to is stored, and not where it was.
+    """
 
     name = "path"
     suffix = ".tar"
 
     def can_save(self, value: Any) -> bool:
-        """Paths of what is there; others are left to pickle."""
-        return isinstance(value, Path) and (value.is_file() or value.is_dir())
+        """Paths of what is there, and links that lead nowhere, which `save` refuses."""
+        if type(value) is not type(Path()):
+            return False
+        is_broken = value.is_symlink() and not value.exists()
+        return value.is_file() or value.is_dir() or is_broken
 
     def save(self, value: Any, file: BinaryIO) -> None:
-        """Write an archive of it."""
-        with tarfile.open(fileobj=file, mode="w|") as archive:
-            archive.add(value, arcname=value.resolve().name or "folder")
+        """Write an archive of it.
+
+        Raises:
+            OutputError: Something of it cannot be read, or would not come back.
+        """
+        name = os.path.basename(os.path.abspath(value)) or "folder"  # of `.` and `..`, too
+        with tarfile.open(fileobj=file, mode="w|", dereference=True) as archive:
+            try:
+                _add(archive, value, name, ())
+            except OSError as error:
+                where = error.filename or value
+                problem = error.strerror or error
+                raise OutputError(f"{where}: cannot be stored: {problem}") from error
 
     def load(self, file: BinaryIO) -> Any:
         """Unpack it to a temporary folder, which is there as long as the process."""
@@ -38,6 +58,22 @@ class PathMaterializer:
             archive.extractall(folder, filter="data")
         (found,) = folder.iterdir()
         return found
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str, above: tuple[Path, ...]) -> None:
+    """Add a file, or a folder with all that is in it."""
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        archive.add(path, name, recursive=False)
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise OutputError(f"{path}: cannot be stored: it is no file and no folder")
+    for folder in above:
+        if folder.samefile(path):
+            raise OutputError(f"{path}: cannot be stored: the link leads back to {folder}")
+    archive.add(path, name, recursive=False)
+    for inner in sorted(path.iterdir()):
+        _add(archive, inner, f"{name}/{inner.name}", (*above, path))
 
 
 class ImageMaterializer:

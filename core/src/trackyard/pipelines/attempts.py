@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -107,12 +107,21 @@ def _save(attempt: Attempt, result: Any, artifacts: ArtifactStore) -> dict[str, 
             f"{type(result).__name__}"
             + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
         )
+    files = _file_names(names)
     return {
-        name: artifacts.save(f"{attempt.run.id}/{_file_name(name, index)}", value)
-        for index, (name, value) in enumerate(zip(names, results, strict=True))
+        name: artifacts.save(f"{attempt.run.id}/{file}", value)
+        for name, file, value in zip(names, files, results, strict=True)
     }
 
 
-def _file_name(output: str, index: int) -> str:
-    """Give an output's name where it is one for a file as well, else a number."""
-    return output if output.isidentifier() and len(output) < 60 else f"output_{index}"
+def _file_names(outputs: Sequence[str]) -> list[str]:
+    """Give each output a file's name of its own: the output's where that is one, else a number.
+
+    Some file systems make no difference between `Model` and `model`.
+    """
+    files: list[str] = []
+    for index, output in enumerate(outputs):
+        is_fit = output.isidentifier() and output.isascii() and len(output) < 60
+        is_free = output.lower() not in (file.lower() for file in files)
+        files.append(output if is_fit and is_free else f"output-{index}")
+    return files

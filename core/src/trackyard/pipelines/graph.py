@@ -34,6 +34,7 @@ class Node:
         position: Place in the pipeline, from 0.
         mapped: The parameter that takes one item at a time of what `arguments` has for it, where
             the step was called by `map` with the output of another step.
+        items: Of a call for one item: what all the items are.
     """
 
     name: str
@@ -41,16 +42,18 @@ class Node:
     arguments: Mapping[str, Any]
     position: int
     mapped: str | None = None
+    items: Any = None
 
     def part(self, index: int, item: Any) -> Node:
         """Give the call for one item of what is mapped."""
         assert self.mapped is not None
         arguments = {**self.arguments, self.mapped: item}
-        return Node(f"{self.name}[{index}]", self.step, arguments, self.position)
+        items = self.arguments[self.mapped]
+        return Node(f"{self.name}[{index}]", self.step, arguments, self.position, items=items)
 
     def inputs(self) -> Iterator[Output]:
         """Give the outputs of other steps that this call needs."""
-        for value in self.arguments.values():
+        for value in (*self.arguments.values(), self.items):
             yield from _outputs_in(value)
 
 

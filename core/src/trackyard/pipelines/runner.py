@@ -194,7 +194,7 @@ class PipelineRunner:
             if found is None:
                 return False
             outputs = {name: StoredOutput(**stored) for name, stored in found.outputs.items()}
-            if not all(self._artifacts.exists(stored) for stored in outputs.values()):
+            if not all(self._artifacts.has(stored) for stored in outputs.values()):
                 return False
             self._stored[node.name] = outputs
             self._recording.keep_cached(node, found)
