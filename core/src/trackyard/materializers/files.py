@@ -41,7 +41,7 @@ class PathMaterializer:
         Raises:
             OutputError: Something of it cannot be read, or would not come back.
         """
-        name = os.path.basename(os.path.abspath(value)) or "folder"  # of `.` and `..`, too
+        name = Path(os.path.normpath(value.absolute())).name or "folder"  # of `..`, too
         with tarfile.open(fileobj=file, mode="w|", dereference=True) as archive:
             try:
                 _add(archive, value, name, ())
