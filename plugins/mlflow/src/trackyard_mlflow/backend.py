@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -60,7 +61,7 @@ def connected(
 
 
 def new_client(tracking_uri: str) -> MlflowClient:
-    """Make a client; a new sqlite file is made without 60 lines on stderr.
+    """Make a client, and its sqlite file where there is none yet.
 
     Without a registry URI MLflow would look for pyspark each time: an import, on this thread, that
     waits for ever beside an `mlflow.autolog()` of the step, which holds a lock of MLflow's.
@@ -68,19 +69,46 @@ def new_client(tracking_uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     path = Path(tracking_uri.removeprefix("sqlite:///"))
-    if not tracking_uri.startswith("sqlite:///") or path.is_file():
-        return MlflowClient(tracking_uri, tracking_uri)
+    if tracking_uri.startswith("sqlite:///") and not path.is_file():
+        _make_database(path)
+    return MlflowClient(tracking_uri, tracking_uri)
+
+
+def _make_database(path: Path) -> None:
+    """Make a sqlite file beside its place, and move it there once it is whole.
+
+    MLflow makes it by 40 migrations, in place: two processes that begin at once, or one that is
+    killed, would leave a file that no release can open.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()  # it fails at once where MLflow would try for minutes
+    new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    new.touch()  # it fails at once where MLflow would try for minutes
+    try:
+        with _without_migrations_shown():
+            files = (path.parent / "mlflow-artifacts").as_uri()
+            SqlAlchemyStore(f"sqlite:///{new.as_posix()}", files).engine.dispose()
+        if path.parent == home():
+            _use_write_ahead_log(new)
+        try:
+            path.hardlink_to(new)  # unlike a renaming it replaces nothing
+        except OSError:
+            if not path.is_file():  # a file system without hard links
+                new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+@contextmanager
+def _without_migrations_shown() -> Iterator[None]:
+    """Keep 60 lines off stderr."""
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.WARNING)
-        client = MlflowClient(tracking_uri, tracking_uri)
-        if path.parent == home():
-            _use_write_ahead_log(path)
-        return client
+        yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
