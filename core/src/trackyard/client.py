@@ -321,7 +321,7 @@ class Client(RunsClient):
         _check_artifact_name(name)
         _check_version(version)
         row = self._store.find_artifact(name, version)
-        return ArtifactVersion(row, self._store, self._artifact_store)
+        return ArtifactVersion(row, self._store, self._artifact_store, self._home / "runs")
 
     def list_artifacts(self, name: str | None = None) -> list[ArtifactVersion]:
         """List all versions of an output, the latest first; or the latest version of each."""
@@ -330,7 +330,8 @@ class Client(RunsClient):
         if name is not None:
             _check_artifact_name(name)
         rows = self._store.list_artifacts(name)
-        return [ArtifactVersion(row, self._store, self._artifact_store) for row in rows]
+        runs = self._home / "runs"
+        return [ArtifactVersion(row, self._store, self._artifact_store, runs) for row in rows]
 
     # Runs
 

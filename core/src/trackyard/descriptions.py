@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ class RunDescription:
 
     run: Run
     trackers: tuple[TrackerDescription, ...]
+
+    @property
+    def counts_all_ranks(self) -> bool:
+        """Some tracker gets what children of all ranks log."""
+        return wants_all_ranks(self.trackers)
+
+
+def wants_all_ranks(trackers: Iterable[TrackerDescription]) -> bool:
+    """Tell whether one of a run's trackers gets what children of all ranks log."""
+    return any(tracker.table.get("rank") == "all" for tracker in trackers)
 
 
 def run_for(description: RunDescription, tracker: TrackerDescription, run_folder: Path) -> Run:

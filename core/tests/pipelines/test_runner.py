@@ -984,6 +984,36 @@ def test_callbacks_get_the_step_run_and_change_nothing(local, caplog):
     assert "the callback is broken" in caplog.text
 
 
+def test_step_run_has_all_there_is_wherever_it_is_given(local):
+    tries, given = [], []
+
+    @step(experiment_tracker="local", retries=1, retry_delay=0, on_success=given.append)
+    def unsteady(values) -> int:
+        tries.append(len(tries))
+        current_run().log_metric("loss", 0.5, step=0)
+        current_run().log_param("rate", 0.1)
+        if len(tries) == 1:
+            raise ValueError("odd")
+        return 1
+
+    @pipeline
+    def training():
+        unsteady(load())
+
+    training()
+
+    client = Client()
+    given.append(client.get_artifact("unsteady.output").made_by)
+    given += client.get_artifact("load.output").read_by[-1:]
+    for found in given:
+        assert [(a.attempt, a.status) for a in found.attempts] == [(1, "failed"), (2, "finished")]
+        assert found.attempts[-1] is found
+        assert found.curves["loss"].values == found.attempts[0].curves["loss"].values == [0.5]
+        assert (found.params, dict(found.metrics)) == ({"rate": 0.1}, {"loss": 0.5})
+        assert [health.tracker for health in found.health] == ["local"]
+    assert len(given) == 3
+
+
 def test_callback_that_hangs_is_left_alone(project, monkeypatch, caplog):
     monkeypatch.setattr("trackyard.pipelines.callbacks.PATIENCE", 0.05)
     leave = threading.Event()

@@ -12,7 +12,17 @@ import pytest
 from ranked import log_from
 from recorder import Recorder
 
-from trackyard import NoActiveRunError, log_metric, pipeline, start_run, step
+from trackyard import (
+    Client,
+    NoActiveRunError,
+    current_run,
+    log_metric,
+    pipeline,
+    start_run,
+    step,
+    tracked_step,
+)
+from trackyard.ranks import process_rank
 from trackyard.tracking.named_run import RUN_ID
 
 CHILD = "import os, trackyard; trackyard.log_metric('child', 1.0); "
@@ -152,3 +162,80 @@ def test_torchrun_like_children_that_log_in_a_loop_lose_and_double_nothing(local
     metrics = local.logged("metrics")
     assert [m for m in metrics if m[0] == "m"] == [["m", i, i] for i in range(500)]
     assert [m for m in metrics if m[0] == "own"] == [["own", i, i] for i in range(100)]
+
+
+# What Trackyard itself shows of ranks
+
+
+def distributed(log=lambda: None):
+    """Run a pipeline whose step starts three ranks."""
+
+    @step(experiment_tracker="local")
+    def train():
+        log()
+        in_children("fork", 3)
+
+    @pipeline
+    def training():
+        train()
+
+    return training()
+
+
+def test_rank_0_alone_is_shown(local):
+    name = distributed().name
+
+    shown = Client().get_pipeline_run(name).steps["train"]
+    view = Client().get_run(name).steps[0]
+    assert (dict(shown.metrics), shown.params) == ({"loss": 0.0}, {"rank": 0})
+    assert {key: curve.values for key, curve in shown.curves.items()} == {"loss": [0.0]}
+    assert {key: curve.values for key, curve in view.curves.items()} == {"loss": [0.0]}
+    assert (view.params, view.artifacts) == ({"rank": 0}, ("note.txt",))
+
+
+def test_all_ranks_are_shown_under_the_names_that_the_tracker_gets(project):
+    project.add_tracker("local", Recorder, rank="all")
+    name = distributed().name
+
+    shown = Client().get_pipeline_run(name).steps["train"]
+    view = Client().get_run(name).steps[0]
+    losses = {"loss": 0.0, "rank1/loss": 1.0, "rank2/loss": 2.0}
+    assert dict(shown.metrics) == losses
+    assert {key: curve.values[-1] for key, curve in view.curves.items()} == losses
+    assert view.params == {"rank": 0, "rank1/rank": 1, "rank2/rank": 2}
+    assert set(view.artifacts) == {"note.txt", "rank1/note.txt", "rank2/note.txt"}
+
+
+def test_last_value_of_a_metric_is_the_latest_of_the_step_and_its_children(local):
+    def log():
+        log_metric("own", 7.0)
+        log_metric("loss", 9.0, step=0)
+
+    assert dict(distributed(log).steps["train"].metrics) == {"own": 7.0, "loss": 0.0}
+
+
+def test_what_a_child_logs_is_among_the_metrics_of_another_runners_step(local):
+    with tracked_step(pipeline="etl", step="train", run="monday"):
+        current_run().log_metric("own", 7.0)
+        in_children("fork", 2)
+
+    metrics = Client().get_pipeline_run("etl-monday").steps["train"].metrics
+    assert dict(metrics) == {"own": 7.0, "loss": 0.0}
+
+
+def test_plan_of_a_replay_counts_what_is_sent(project):
+    project.add_tracker("local", Recorder)
+    project.add_tracker("all", Recorder, rank="all")
+    with start_run("r", experiment_tracker="local"):
+        in_children("fork", 3)
+
+    plans = [Client().plan_replay("r", to)[0] for to in ("local", "all")]
+    assert [(plan.metrics, plan.params, plan.artifacts) for plan in plans] == [(1, 1, 1), (3, 3, 3)]
+
+
+@pytest.mark.parametrize("text", ["\u00b2", "\u0663", "-1", "", "first", "9" * 5000])
+def test_rank_that_is_no_number_is_none(monkeypatch, text):
+    monkeypatch.setenv("RANK", text)
+    assert process_rank() == 0
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert process_rank() == 3

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-import attrs
-
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Numbered, put_aside
 from trackyard.delivery.state import DeliveryState
 from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader, Position
-from trackyard.ranks import rank_of_child
-from trackyard.records import Artifact, Record, Run
+from trackyard.records import Record, Run
 
 # Entries that are read at a time: each read costs a look at the file, and each entry memory.
 _ENTRIES = 500
@@ -102,7 +100,8 @@ class Intake:
         else:
             self._read.append((position.writer, position.sequence))
         self._lost += dropped_in(entry)
-        for record in records_of(entry, position.writer, all_ranks=self._all_ranks):
+        counted = as_counted(entry, position.writer, all_ranks=self._all_ranks)
+        for record in counted.records() if counted is not None else ():
             self._adapt(record)
 
     def _adapt(self, record: Record) -> None:
@@ -135,17 +134,3 @@ class Intake:
                 self._take(*entries_of_writer.popleft())
         for left in waiting.values():
             self._ahead.extend(left)
-
-
-def records_of(entry: Entry, writer: str, *, all_ranks: bool) -> list[Record]:
-    """Give an entry's records; of children of a rank above 0 marked by it, or none."""
-    rank = rank_of_child(writer)
-    if not rank:
-        return entry.records()
-    return [_of_rank(record, rank) for record in entry.records()] if all_ranks else []
-
-
-def _of_rank(record: Record, rank: int) -> Record:
-    if isinstance(record, Artifact):
-        return attrs.evolve(record, name=f"rank{rank}/{record.name}")
-    return attrs.evolve(record, key=f"rank{rank}/{record.key}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,13 +51,21 @@ class JournalReader:
     Args:
         folder: The run's folder; its name is the run's id.
         cursor: For each writer the last sequence number that is not wanted any more.
+        wants: Tells whether a writer is read; all are by default.
 
     Attributes:
         lost: How many entries were damaged or are missing, as far as their numbers tell.
     """
 
-    def __init__(self, folder: Path, cursor: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cursor: Mapping[str, int] | None = None,
+        *,
+        wants: Callable[[str], bool] | None = None,
+    ) -> None:
         self.lost = 0
+        self._wants = wants
         self._folder = folder
         self._cursor = dict(cursor or {})
         self._places: dict[str, _Place] = {}
@@ -76,7 +84,8 @@ class JournalReader:
         return entries
 
     def _writers(self) -> list[str]:
-        return sorted({writer for writer, _ in self._files()})
+        writers = sorted({writer for writer, _ in self._files()})
+        return writers if self._wants is None else [*filter(self._wants, writers)]
 
     def _read_writer(self, writer: str, most: int) -> Iterator[tuple[Position, Entry]]:
         if writer not in self._places:

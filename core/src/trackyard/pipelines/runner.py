@@ -34,7 +34,7 @@ from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.records import SEVERITY, Failure, Run, Status
 from trackyard.recovery.guarding import watch_over
-from trackyard.runs.pipeline_views import PipelineRun, StepRun, open_artifact_store
+from trackyard.runs.pipeline_views import PipelineRun, find_step_run, open_artifact_store
 from trackyard.store import PipelineRunRow
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking.calls import redactor_of
@@ -177,8 +177,8 @@ class PipelineRunner:
             self._note(error, self._failure_of(error))
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
-            row, _ = self._recording.store.find_step_run(run.id)
-            call_back(callback, StepRun(row, self._artifacts))
+            runs = self._project.home / "runs"
+            call_back(callback, find_step_run(self._recording.store, run.id, self._artifacts, runs))
         return error is None
 
     def _take_cached(self, node: Node) -> bool:
@@ -234,6 +234,9 @@ class PipelineRunner:
             outcome = Outcome(failure=self._failure_of(error), error=error, lost=lost)
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
+        if tracked is not None:
+            metrics = tracked.with_metrics_of_children(outcome.metrics)
+            outcome = attrs.evolve(outcome, metrics=metrics)
         with self._lock:
             if tracked is not None and tries.is_allowed(outcome.error):
                 tracked.set_tag("trackyard.retried_as", following.id)

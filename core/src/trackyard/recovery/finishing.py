@@ -23,7 +23,8 @@ from trackyard.descriptions import RunDescription, load_description, metadata_of
 from trackyard.errors import TrackyardError
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_complete, pending_folders
-from trackyard.journal.reader import JournalReader, is_alive, is_attended
+from trackyard.journal.ranked import last_metrics
+from trackyard.journal.reader import is_alive, is_attended
 from trackyard.locks import exclusively
 from trackyard.plugins.discovery import load_plugins
 from trackyard.records import Run
@@ -156,25 +157,17 @@ def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver
         "ended_at": end.entry.timestamp if end else driver.seen_alive,
         "error": f"{failure.kind}: {failure.message}" if failure else None,
     }
+    description = load_description(folder)
     if end is not None:
-        values["metrics"] = _last_metrics(folder)
-    if (description := load_description(folder)) is not None:
+        all_ranks = description is not None and description.counts_all_ranks
+        values["metrics"] = last_metrics(folder, all_ranks=all_ranks)
+    if description is not None:
         known = {tracker.name: tracker for tracker in description.trackers}
         urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
         flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
         values["metadata"] = metadata_of(flavors, {n: url for n, url in urls.items() if url})
     end_step(store, RunnerStep(**(driver.step or {})), values)
     forget_driver(project.home, driver.run_id)
-
-
-def _last_metrics(folder: Path) -> dict[str, float]:
-    last: dict[str, float] = {}
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        for _, entry in entries:
-            if entry.kind == "metrics":
-                last.update(entry.data)
-    return last
 
 
 def sync_run(

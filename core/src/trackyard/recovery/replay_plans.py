@@ -14,6 +14,7 @@ from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import folder_name
 from trackyard.journal.entries import dropped_in
+from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader
 from trackyard.records import Artifact, Metric, Param
 from trackyard.recovery.finishing import PendingRun
@@ -54,14 +55,16 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
     (chosen,) = Trackers(project).select(tracker)
     losses, counts = Counter[str](), Counter[type]()
     reader = JournalReader(run.folder)
+    all_ranks = chosen.options.rank == "all"
     with tempfile.TemporaryDirectory() as long_texts:
         adapter = Adapter(chosen.capabilities, Path(long_texts))
         while entries := reader.read(1000):
-            for _, entry in entries:
+            for position, entry in entries:
                 losses["log calls that never got here: a disk refused them, or a machine died"] += (
                     dropped_in(entry)
                 )
-                for record in entry.records():
+                counted = as_counted(entry, position.writer, all_ranks=all_ranks)
+                for record in counted.records() if counted is not None else ():
                     counts[type(record)] += 1
                     adapter.adapt(record)
     losses["log calls that are damaged, or whose file is gone"] += reader.lost

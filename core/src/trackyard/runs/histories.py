@@ -7,7 +7,9 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.descriptions import RunDescription
 from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader
 from trackyard.records import Artifact, Failure, ParamValue
 from trackyard.runs.curves import Curve
@@ -16,7 +18,7 @@ from trackyard.runs.ends import status_of
 
 @attrs.frozen
 class History:
-    """Everything that was logged in a run, by the journal.
+    """Everything that was logged in a run and counts, by the journal.
 
     Attributes:
         params, tags: The last value by key.
@@ -43,8 +45,9 @@ def has_journal(folder: Path) -> bool:
     return any(folder.glob("*.tyj"))
 
 
-def read_history(folder: Path) -> History:
-    """Read a run's journal from its beginning."""
+def read_history(folder: Path, description: RunDescription | None) -> History:
+    """Read a run's journal from its beginning: what counts as the run's, as on its trackers."""
+    all_ranks = description is not None and description.counts_all_ranks
     params: dict[str, ParamValue] = {}
     tags: dict[str, str] = {}
     curves: dict[str, Curve] = {}
@@ -53,8 +56,11 @@ def read_history(folder: Path) -> History:
     dropped = 0
     reader = JournalReader(folder)
     while entries := reader.read(1000):
-        for _, entry in entries:
-            dropped += dropped_in(entry)
+        for position, written in entries:
+            dropped += dropped_in(written)
+            entry = as_counted(written, position.writer, all_ranks=all_ranks)
+            if entry is None:
+                continue
             match entry.kind:
                 case "metrics":
                     _add_points(curves, entry)

@@ -92,7 +92,9 @@ class ArtifactVersion(OutputView):
         created_at: When it was stored.
     """
 
-    def __init__(self, row: ArtifactRow, store: Store, artifact_store: ArtifactStore) -> None:
+    def __init__(
+        self, row: ArtifactRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
+    ) -> None:
         stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
         super().__init__(row.name, stored, artifact_store)
         self.version = row.version
@@ -101,18 +103,22 @@ class ArtifactVersion(OutputView):
         self.created_at = _moment(row.created_at)
         self._row = row
         self._store = store
+        self._runs_folder = runs_folder
 
     @property
     def made_by(self) -> StepRun:
         """The step run that made it."""
-        row, _ = self._store.find_step_run(self._row.step_run_id)
-        return StepRun(row, self._artifact_store)
+        made_by, artifacts = self._row.step_run_id, self._artifact_store
+        return find_step_run(self._store, made_by, artifacts, self._runs_folder)
 
     @property
     def read_by(self) -> list[StepRun]:
         """The step runs that have read it, the first reader first."""
         rows = self._store.list_artifact_readers(self._row.id)
-        return [StepRun(row, self._artifact_store) for row in rows]
+        return [
+            _with_attempts(row, self._store, self._artifact_store, self._runs_folder)
+            for row in rows
+        ]
 
     def __repr__(self) -> str:
         return f"<Artifact {self.name} version {self.version} ({self.materializer}) {self.uri}>"
@@ -192,16 +198,40 @@ class StepRun:
 
     @cached_property
     def _history(self) -> History | None:
+        from trackyard.descriptions import load_description
         from trackyard.runs.histories import has_journal, read_history
 
-        has_one = self._folder is not None and has_journal(self._folder)
-        return read_history(self._folder) if self._folder and has_one else None
+        if self._folder is None or not has_journal(self._folder):
+            return None
+        return read_history(self._folder, load_description(self._folder))
 
     def __repr__(self) -> str:
         return line(f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>")
 
     def _repr_html_(self) -> str:
         return html_table(("step", "status", "seconds", "URL"), [_row(self)]) + _curves([self])
+
+
+def find_step_run(
+    store: Store, id: str, artifact_store: ArtifactStore, runs_folder: Path
+) -> StepRun:
+    """Give a step run by its id, with the attempts before it.
+
+    Raises:
+        RunNotFoundError: There is none.
+    """
+    row, _ = store.find_step_run(id)
+    return _with_attempts(row, store, artifact_store, runs_folder)
+
+
+def _with_attempts(
+    row: StepRunRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
+) -> StepRun:
+    attempts: tuple[StepRun, ...] = ()
+    for attempt in store.list_step_runs(row.pipeline_run_id, row.name):
+        if attempt.attempt < row.attempt:
+            attempts = StepRun(attempt, artifact_store, attempts, runs_folder).attempts
+    return StepRun(row, artifact_store, attempts, runs_folder)
 
 
 class PipelineRun:

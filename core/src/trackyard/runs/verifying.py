@@ -16,13 +16,13 @@ import attrs
 
 from trackyard.config.project import Project, in_project
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.intake import records_of
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import REPLAYED_FROM, TrackerDescription, run_for
 from trackyard.dispatch import Outcome, TrackerHooks
 from trackyard.errors import ConfigError, TrackyardError
 from trackyard.journal.entries import Entry
+from trackyard.journal.ranked import as_counted
 from trackyard.plugins.discovery import load_plugins
 from trackyard.plugins.rules import implemented_hooks
 from trackyard.records import Record, Tag
@@ -194,7 +194,8 @@ def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) 
     for position, entry in read_entries(run.folder):
         if entry.kind == "end":
             end = end or entry
-        for record in records_of(entry, position.writer, all_ranks=all_ranks):
+        counted = as_counted(entry, position.writer, all_ranks=all_ranks)
+        for record in counted.records() if counted is not None else ():
             for adapted in adapter.adapt(record):
                 if _identity(adapted) not in refused:
                     yield adapted

@@ -134,7 +134,7 @@ def pipeline_run_view(
 
 def block_view(folder: Path, description: RunDescription, summary: RunSummary) -> RunView:
     """Describe the run of a `start_run` block, or a step by itself, by its journal."""
-    history, run = read_history(folder), description.run
+    history, run = read_history(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure
     step = StepView(
@@ -166,7 +166,7 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
     urls |= {h.tracker: h.url for h in health if h.url}
     if has_journal(folder):
         tags = description.run.tags if description else {}
-        logged = _logged(read_history(folder), tags)
+        logged = _logged(read_history(folder, description), tags)
     else:
         last = tuple(summary_of_last(key, value) for key, value in row.metrics.items())
         logged = {"params": {}, "tags": {}, "metrics": last, "artifacts": ()}

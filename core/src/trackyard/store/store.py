@@ -309,13 +309,12 @@ class Store:
         with self._engine.connect() as connection:
             return [_pipeline_run(row) for row in connection.execute(query)]
 
-    def list_step_runs(self, pipeline_run_id: str) -> list[StepRunRow]:
-        """List all attempts of a pipeline run's steps, in the order of the pipeline."""
-        query = (
-            select(STEP_RUNS)
-            .where(STEP_RUNS.c.pipeline_run_id == pipeline_run_id)
-            .order_by(STEP_RUNS.c.position, STEP_RUNS.c.attempt)
-        )
+    def list_step_runs(self, pipeline_run_id: str, name: str | None = None) -> list[StepRunRow]:
+        """List all attempts of a pipeline run's steps, or of one, in the order of the pipeline."""
+        query = select(STEP_RUNS).where(STEP_RUNS.c.pipeline_run_id == pipeline_run_id)
+        if name is not None:
+            query = query.where(STEP_RUNS.c.name == name)
+        query = query.order_by(STEP_RUNS.c.position, STEP_RUNS.c.attempt)
         with self._engine.connect() as connection:
             return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
 

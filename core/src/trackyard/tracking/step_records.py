@@ -127,7 +127,7 @@ class StepRecord:
             "ended_at": time.time_ns(),
             "error": f"{failure.kind}: {failure.message}" if failure else None,
             "metadata": self._metadata,
-            "metrics": tracked.last_metrics if tracked else {},
+            "metrics": tracked.with_metrics_of_children(tracked.last_metrics) if tracked else {},
         }
         self._write(lambda store: end_step(store, step, values))
         if self._is_whole:

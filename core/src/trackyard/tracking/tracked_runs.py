@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +19,7 @@ from trackyard.descriptions import (
     is_described,
     metadata_of,
     save_description,
+    wants_all_ranks,
 )
 from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.identifiers import new_id
@@ -26,6 +27,7 @@ from trackyard.interruption import Terminated
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_pending
+from trackyard.journal.ranked import with_metrics_of_children
 from trackyard.journal.writer import JournalWriter
 from trackyard.ranks import process_rank
 from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
@@ -99,8 +101,13 @@ class TrackedRun:
 
     @property
     def last_metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
+        """The last value of each metric that this process logged."""
         return self.journal.last_metrics
+
+    def with_metrics_of_children(self, own: Mapping[str, float]) -> dict[str, float]:
+        """Add the last values of what children of the run's process logged to its own."""
+        all_ranks = wants_all_ranks(self._described)
+        return with_metrics_of_children(own, self.folder, all_ranks=all_ranks)
 
     @property
     def urls(self) -> dict[str, str]:
