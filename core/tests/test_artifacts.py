@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import os
+import resource
+import signal
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -24,9 +26,11 @@ from moto.server import ThreadedMotoServer
 from odd_values import Colour
 from PIL import Image
 
-from trackyard import OutputError, pipeline, step
+from trackyard import ConfigError, OutputError, pipeline, step
 from trackyard.artifacts import ArtifactStore
 from trackyard.materializers import Materializers
+from trackyard.materializers.arrays import NumpyMaterializer
+from trackyard.materializers.plain import JsonMaterializer
 from trackyard.plugins.discovery import load_materializers
 
 JSON = st.recursive(
@@ -365,7 +369,7 @@ def test_installed_format_that_is_none_is_named(project, install, caplog):
     assert "'odd' from acme 1.0: is no materializer, it lacks 'can_save', 'load'" in caplog.text
 
 
-def test_format_that_fails_leaves_the_value_to_the_next(store):
+def test_format_that_fails_says_so_and_leaves_the_value_to_the_next(store, caplog):
     class Failing:
         name, suffix = "failing", ".no"
 
@@ -380,11 +384,26 @@ def test_format_that_fails_leaves_the_value_to_the_next(store):
             raise AssertionError
 
     failing = ArtifactStore(store.url, materializers=Materializers(lambda: [Failing()]))
-    stored = failing.save("a", {1, 2})
+    stored = failing.save("a", Model([1]))
 
     assert stored.materializer == "cloudpickle"
-    assert failing.load(stored) == {1, 2}
+    assert failing.load(stored) == Model([1])
+    assert "format 'failing' cannot hold an output of type Model, another" in caplog.text
     assert [path.name for path in Path(store.url).iterdir()] == ["a.pkl"]
+
+
+def test_format_whose_name_is_taken_is_left_out(caplog):
+    class Own(JsonMaterializer):
+        name = "numpy"
+
+    class Mine(JsonMaterializer):
+        name = "mine"
+
+    formats = Materializers(lambda: [Own(), Mine(), Mine()])
+
+    assert type(formats.named("numpy")) is NumpyMaterializer
+    assert type(formats.named("mine")) is Mine
+    assert caplog.text.count("there is another one of that name; rename it") == 2
 
 
 # Outputs of one step
@@ -468,6 +487,39 @@ def test_changed_output_is_refused(store):
         store.load(stored)
 
 
+def test_changed_output_is_none_that_the_store_has(store):
+    stored = store.save("a", "text")
+    Path(stored.uri).write_text("tex")
+
+    assert not store.has(stored)
+
+
+def test_store_may_be_moved(store, tmp_path):
+    stored = store.save("run/a", "text")
+    (tmp_path / "artifacts").rename(tmp_path / "elsewhere")
+    moved = ArtifactStore(str(tmp_path / "elsewhere"))
+
+    assert moved.load(stored) == "text"
+    assert moved.has(stored)
+    with pytest.raises(OutputError, match=r"artifacts/run/a\.txt: cannot be read"):
+        store.load(stored)
+
+
+def test_half_a_file_is_not_kept_where_the_store_is_full(store, tmp_path):
+    array = numpy.ones(4 << 20, dtype="u1")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written: .*File too large"):
+            store.save("a", array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+    assert list(Path(store.url).iterdir()) == []
+
+
 def test_missing_output_is_named(store):
     stored = store.save("a", "text")
     Path(stored.uri).unlink()
@@ -543,6 +595,39 @@ def test_store_that_cannot_be_written_is_named(tmp_path):
 
     with pytest.raises(OutputError, match=r"file/run/a\.json: cannot be written"):
         ArtifactStore(str(tmp_path / "file")).save("run/a", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("nosuch://bucket", "artifact_store nosuch://bucket: cannot be used: .*nosuch"),
+        ("taken/folder", "taken/folder: cannot be used: .*(directory|exists)"),
+        ("s3://", "'s3://' is no folder and no whole URL; write such as"),
+        ("s3:/bucket", "'s3:/bucket' is no folder"),
+        ("memory:outputs", "'memory:outputs' is no folder"),
+        ("", "'' is no folder"),
+    ],
+)
+def test_store_that_cannot_be_used_is_named_before_a_step_runs(project, value, problem):
+    (project.root / "taken").touch()
+    project.configure(f'[stacks.default]\nartifact_store = "{value}"\n')
+
+    @step
+    def never():
+        pytest.fail("it was run")
+
+    with pytest.raises(ConfigError, match=problem):
+        pipeline(never)()
+
+
+def test_store_may_lie_in_the_home_folder_or_in_memory(project, monkeypatch):
+    monkeypatch.setenv("HOME", str(project.root / "home"))
+    one = pipeline(step(lambda: 1))
+    for value, place in (("~/outputs", project.root / "home" / "outputs"), ("memory://", "memory")):
+        project.configure(f'[stacks.default]\nartifact_store = "{value}"\n')
+        (found,) = one().steps.values()
+        assert found.outputs["output"].uri.startswith(str(place))
+        assert found.outputs["output"].load() == 1
 
 
 @pytest.mark.parametrize("url", ["nosuch://bucket", "nosuch://bucket/a/"])

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import posixpath
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import attrs
 
-from trackyard.errors import OutputError
+from trackyard.errors import ConfigError, OutputError
 from trackyard.materializers import PICKLE, Materializer, Materializers
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _LARGE = 1 << 20
+
+logger = logging.getLogger("trackyard")
 
 
 @attrs.frozen
@@ -67,11 +72,20 @@ class ArtifactStore:
             try:
                 return self._write(uri, materializer, value)
             except _StoreError as error:
-                raise OutputError(f"{uri}: cannot be written: {error.__cause__}") from error
+                self._remove(uri)  # half a file would keep a full disk full
+                cause = error.__cause__
+                raise OutputError(f"{uri}: cannot be written: {cause or repr(cause)}") from error
             except OutputError:  # no other format would hold what it names
                 self._remove(uri)
                 raise
             except Exception as error:  # it cannot hold it after all; another one may
+                logger.warning(
+                    "format %r cannot hold an output of type %s, another one is tried: %s: %s",
+                    materializer.name,
+                    type(value).__name__,
+                    type(error).__name__,
+                    error,
+                )
                 problem = error
                 self._remove(uri)
         raise OutputError(
@@ -84,13 +98,29 @@ class ArtifactStore:
         self._own_digests.add(stored.sha256)
 
     def has(self, stored: StoredOutput) -> bool:
-        """Tell whether a value is still there, and may be loaded."""
+        """Tell whether a value is still there as it was stored, and may be loaded."""
         if stored.materializer == PICKLE.name and not self._trusts(stored):
             return False
         try:
-            return bool(self._file_system.exists(self._path(stored.uri)))
-        except Exception:  # each file system has errors of its own
+            self._check(stored)
+        except OutputError:
             return False
+        return True
+
+    def check(self) -> None:
+        """Refuse a store that no output can be written to, as far as that is known beforehand.
+
+        Raises:
+            ConfigError: It is one.
+        """
+        try:
+            if "file" in (self._file_system.protocol, *self._file_system.protocol):
+                folder = Path(self._path(self.url))
+                folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK):
+                    raise PermissionError(f"{folder} may not be written")
+        except Exception as error:  # each file system has errors of its own
+            raise ConfigError(f"artifact_store {self.url}: cannot be used: {error}") from error
 
     def load(self, stored: StoredOutput) -> Any:
         """Load a value.
@@ -101,7 +131,10 @@ class ArtifactStore:
         try:
             materializer = self._materializers.named(stored.materializer)
         except KeyError:
-            raise OutputError(f"{stored.uri}: unknown format {stored.materializer!r}") from None
+            raise OutputError(
+                f"{stored.uri}: unknown format {stored.materializer!r}; install the package that "
+                "brings it, or, where the step is yours, run it again"
+            ) from None
         is_pickle = materializer is PICKLE
         if is_pickle and not self._trusts(stored):
             raise OutputError(
@@ -145,10 +178,15 @@ class ArtifactStore:
         return StoredOutput(uri, materializer.name, writing.size, digest)
 
     def _open(self, stored: StoredOutput) -> Any:
-        try:
-            return self._file_system.open(self._path(stored.uri), "rb")
-        except Exception as error:
-            raise OutputError(f"{stored.uri}: cannot be read: {error}") from error
+        # The second place is where it lies after the whole store has been moved.
+        moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
+        problem: Exception | None = None
+        for uri in dict.fromkeys((stored.uri, moved)):
+            try:
+                return self._file_system.open(self._path(uri), "rb")
+            except Exception as error:  # each file system has errors of its own
+                problem = problem or error
+        raise OutputError(f"{stored.uri}: cannot be read: {problem}") from problem
 
     def _check(self, stored: StoredOutput) -> None:
         """Read a file for its digest alone, before anything of it is used."""
@@ -157,9 +195,10 @@ class ArtifactStore:
 
     def _remove(self, uri: str) -> None:
         """Take back a file that is not whole."""
-        path = self._path(uri)
-        if self._file_system.exists(path):
-            self._file_system.rm_file(path)
+        with suppress(Exception):  # each file system has errors of its own
+            path = self._path(uri)
+            if self._file_system.exists(path):
+                self._file_system.rm_file(path)
 
     @cached_property
     def _file_system(self) -> AbstractFileSystem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import os
 import subprocess
@@ -264,7 +266,10 @@ def key_of(tmp_path, monkeypatch):
         importlib.invalidate_caches()
         return cache_key(importlib.import_module("main_module").f, {})
 
-    return key
+    yield key
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("text", CHANGING.split("---"))
@@ -460,6 +465,28 @@ def test_other_arguments_make_another_key(first, second):
 @pytest.mark.parametrize("value", [threading.Lock(), [threading.Lock()], Model(threading.Lock())])
 def test_argument_that_cannot_be_compared_has_no_key(value):
     assert cache_key(use, {"value": value}) is None
+
+
+def test_function_may_be_a_method_or_an_object_or_decorated():
+    class Adder:
+        def __init__(self, number):
+            self.number = number
+
+        def add(self):
+            return self.number
+
+        def __call__(self):
+            return self.number
+
+    @contextlib.contextmanager
+    def opened():
+        yield 1
+
+    makers = (lambda n: Adder(n).add, Adder, lambda n: functools.partial(use, n))
+    for make in makers:
+        assert cache_key(make(1), {}) == cache_key(make(1), {})
+        assert None is not cache_key(make(1), {}) != cache_key(make(2), {})
+    assert cache_key(opened, {}) is not None
 
 
 def test_names_of_outputs_count():

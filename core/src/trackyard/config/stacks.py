@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -226,12 +227,26 @@ def active_stack_name(project: Project) -> tuple[str | None, str]:
 
 
 def artifact_store_url(project: Project, stack: Stack) -> str:
-    """Give the URL of a stack's artifact store; paths are relative to the project's folder."""
-    if stack.artifact_store is None:
+    """Give the URL of a stack's artifact store; paths are relative to the project's folder.
+
+    Raises:
+        ConfigError: It is neither a folder nor a whole URL.
+    """
+    store = stack.artifact_store
+    if store is None:
         return str(project.home / "artifacts")
-    if "://" in stack.artifact_store:
-        return stack.artifact_store
-    return str(project.root / stack.artifact_store)
+    if store == "memory://":
+        return "memory://artifacts"
+    is_url = "://" in store
+    protocol, colon, rest = store.partition(":")
+    is_like_one = bool(colon) and len(protocol) > 1 and protocol.isalnum() and rest[:1] != ":"
+    is_whole = is_url and bool(store.partition("://")[2].strip("/"))
+    if not store.strip() or ((is_url or is_like_one) and not is_whole):
+        raise ConfigError(
+            f"{stack.place}.artifact_store: {store!r} is no folder and no whole URL; "
+            "write such as .trackyard/artifacts or s3://bucket/outputs"
+        )
+    return store if is_url else str(project.root / Path(store).expanduser())
 
 
 def split_options(table: Mapping[str, Any], place: str) -> tuple[TrackerOptions, dict[str, Any]]:

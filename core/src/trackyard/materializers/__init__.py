@@ -85,10 +85,27 @@ class Materializers:
     def _all(self) -> Iterator[Materializer]:
         yield from _EXACT
         if self._installed is None:
-            self._installed = tuple(self._find_installed())
+            self._installed = tuple(_with_free_names(self._find_installed()))
         yield from self._installed
         yield from _OTHERS
         yield PICKLE
+
+
+def _with_free_names(installed: Iterable[Materializer]) -> Iterator[Materializer]:
+    """Leave out formats whose name is taken: it says how a file is loaded again."""
+    taken = {materializer.name for materializer in (*_EXACT, *_OTHERS, PICKLE)}
+    for materializer in installed:
+        if materializer.name in taken:
+            kind = type(materializer)
+            logger.warning(
+                "format %r of %s.%s is not used: there is another one of that name; rename it",
+                materializer.name,
+                kind.__module__,
+                kind.__qualname__,
+            )
+        else:
+            taken.add(materializer.name)
+            yield materializer
 
 
 def _can_save(materializer: Materializer, value: Any) -> bool:

@@ -66,6 +66,7 @@ class PipelineRunner:
         }
         self._orchestrator: Orchestrator = trackers.orchestrator()
         self._artifacts = open_artifact_store(project, trackers.stack)
+        self._artifacts.check()
         if self._orchestrator.is_elsewhere:
             _check_what_others_see(trackers.stack, self._artifacts.url, self._trackers.values())
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
