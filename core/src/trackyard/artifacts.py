@@ -107,8 +107,8 @@ class ArtifactStore:
             return False
         return True
 
-    def check(self) -> None:
-        """Refuse a store that no output can be written to, as far as that is known beforehand.
+    def checked(self) -> ArtifactStore:
+        """Give this store; refuse a store that no output can be written to, as far as that is known beforehand.
 
         Raises:
             ConfigError: It is one.
@@ -121,6 +121,7 @@ class ArtifactStore:
                     raise PermissionError(f"{folder} may not be written")
         except Exception as error:  # each file system has errors of its own
             raise ConfigError(f"artifact_store {self.url}: cannot be used: {error}") from error
+        return self
 
     def load(self, stored: StoredOutput) -> Any:
         """Load a value.

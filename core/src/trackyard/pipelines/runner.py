@@ -65,8 +65,7 @@ class PipelineRunner:
             node.name: _select(trackers, graph.pipeline, node) for node in graph.nodes.values()
         }
         self._orchestrator: Orchestrator = trackers.orchestrator()
-        self._artifacts = open_artifact_store(project, trackers.stack)
-        self._artifacts.check()
+        self._artifacts = open_artifact_store(project, trackers.stack).checked()
         if self._orchestrator.is_elsewhere:
             _check_what_others_see(trackers.stack, self._artifacts.url, self._trackers.values())
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
