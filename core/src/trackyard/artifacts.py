@@ -108,7 +108,7 @@ class ArtifactStore:
         return True
 
     def checked(self) -> ArtifactStore:
-        """Give this store; refuse a store that no output can be written to, as far as that is known beforehand.
+        """Give this store; refuse one that no output can be written to, as far as is known before.
 
         Raises:
             ConfigError: It is one.
