@@ -9,8 +9,12 @@ import resource
 import signal
 import threading
 from collections import OrderedDict
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import cloudpickle
@@ -18,6 +22,7 @@ import fsspec
 import numpy
 import pandas
 import polars
+import polars.testing
 import pyarrow
 import pytest
 from hypothesis import given
@@ -80,17 +85,39 @@ def test_plain_value_comes_back_equal_and_of_the_same_type(value):
         ({}, "json"),
         ("\ud83d\ude00", "cloudpickle"),
         (10**5000, "cloudpickle"),
-        ((1, 2), "cloudpickle"),
-        ([(1, 2)], "cloudpickle"),
-        ({1: "a"}, "cloudpickle"),
-        ({"a": (1,)}, "cloudpickle"),
-        ({1, 2}, "cloudpickle"),
+        (list(range(250_000)), "json"),
+        ([[0.5] * 3, None] * 150_000, "json"),
+        ((1, 2), "values"),
+        ((), "values"),
+        ([(1, 2)], "values"),
+        ({1: "a"}, "values"),
+        ({"a": (1,), None: {2.5: [()]}, (1, "b"): frozenset([b"c"])}, "values"),
+        ({"tuple": (1,)}, "values"),
+        ({1, 2, "a", None}, "values"),
+        (frozenset(), "values"),
+        (complex(-0.0, math.inf), "values"),
+        (datetime(2026, 1, 2, 3, 4, 5, 6), "values"),
+        (datetime(2026, 1, 2, tzinfo=UTC, fold=1), "values"),
+        (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=-3))), "values"),
+        (datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin")), "cloudpickle"),
+        (datetime(2026, 1, 2, tzinfo=timezone(timedelta(0), "here")), "cloudpickle"),
+        ((date(2026, 1, 2), time(1, 2), timedelta(-1, 2, 3)), "values"),
+        ((Decimal("1.50"), UUID(int=5)), "values"),
+        ({"a": object}, "cloudpickle"),
+        ((1, Model([1])), "cloudpickle"),
+        (("lone \ud800",), "cloudpickle"),
         (OrderedDict(a=1), "cloudpickle"),
-        (numpy.float64(0.5), "cloudpickle"),
-        (Path("a"), "cloudpickle"),
+        (numpy.float64(0.5), "values"),
+        (numpy.float32(0.1), "values"),
+        (numpy.bool_(True), "values"),
+        (numpy.str_("ab"), "values"),
+        (numpy.datetime64("2026-01-01", "ns"), "values"),
+        ({"loss": numpy.float32(0.1), "n": numpy.int8(3)}, "values"),
+        (Path("a"), "values"),
+        ([Path("a")], "values"),
         (Model([1]), "cloudpickle"),
         (b"\0\xff", "bytes"),
-        (bytearray(b"a"), "cloudpickle"),
+        (bytearray(b"a"), "values"),
     ],
     ids=lambda value: ascii(value)[:20] if type(value) is not int else "integer",
 )
@@ -101,6 +128,15 @@ def test_value_comes_back_from_the_format_that_keeps_it_whole(store, value, name
     assert stored.materializer == name
     assert loaded == value
     assert type(loaded) is type(value)
+    assert types_in(loaded) == types_in(value)
+
+
+def types_in(value):
+    """Give the types of all that a value holds."""
+    inner = list(value.items()) if type(value) is dict else value
+    if type(inner) in (list, tuple, set, frozenset):
+        return type(value), sorted((types_in(item) for item in inner), key=repr)
+    return type(value)
 
 
 def test_nan_comes_back(store):
@@ -199,13 +235,12 @@ def test_pandas_frame_comes_back_from_parquet(store, table):
 @pytest.mark.parametrize(
     "table",
     [
-        pandas.DataFrame({1: [1]}),
         pandas.DataFrame({"a": [(1, 2)]}),
         pandas.DataFrame({"a": [1, "mixed"]}, dtype=object),
-        pandas.DataFrame([[1, 2]], columns=["a", "a"]),
-        pandas.Series([1]),
+        pandas.Series([1, "mixed"], dtype=object),
+        pandas.DataFrame([[1]], columns=pandas.to_datetime(["2026-01-01"])),
     ],
-    ids=["number as name", "tuples", "mixed", "names twice", "series"],
+    ids=["tuples", "mixed", "mixed series", "dates as names"],
 )
 def test_pandas_object_that_parquet_does_not_keep_whole_is_pickled(store, table):
     stored = store.save("a", table)
@@ -214,6 +249,68 @@ def test_pandas_object_that_parquet_does_not_keep_whole_is_pickled(store, table)
     assert stored.materializer == "cloudpickle"
     assert type(loaded) is type(table)
     assert loaded.equals(table)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame({1: [1], 5: ["a"]}),
+        pandas.DataFrame(numpy.eye(3)),
+        pandas.DataFrame({1: [1], "a": [2]}).rename_axis("row").rename_axis("column", axis=1),
+        pandas.DataFrame([[1, 2]], columns=["a", "a"]),
+        pandas.DataFrame([[1, 2]], columns=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)])),
+        pandas.DataFrame({0: [1, 2]}, index=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)])),
+    ],
+    ids=["numbers", "range", "mixed", "twice", "levels", "unnamed levels"],
+)
+def test_pandas_frame_with_any_names_comes_back_from_parquet(store, table):
+    table.attrs["own"] = {"note": 1}
+    stored = store.save("a", table)
+    loaded = ArtifactStore(store.url, is_trusted=False).load(stored)
+
+    assert stored.materializer == "pandas-labelled"
+    pandas.testing.assert_frame_equal(loaded, table, check_column_type="exact")
+    assert type(loaded.columns) is type(table.columns)
+    assert loaded.attrs == table.attrs
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pandas.Series([1, 2]),
+        pandas.Series([0.5, None], name="loss", index=["a", "b"]),
+        pandas.Series(["a", None], name=3),
+        pandas.Series([], dtype="Int64", name=("a", 1)),
+        pandas.Series([1], index=pandas.to_datetime(["2026-01-01"]), name="a").rename_axis("day"),
+        pandas.Series(pandas.Categorical(["a"], categories=["b", "a"])),
+        pandas.Series([1, 2], index=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)])),
+    ],
+    ids=lambda series: str(series.name),
+)
+def test_pandas_series_comes_back_from_parquet(store, series):
+    stored = store.save("a", series)
+    loaded = ArtifactStore(store.url, is_trusted=False).load(stored)
+
+    assert stored.materializer == "pandas-labelled"
+    pandas.testing.assert_series_equal(loaded, series, check_index_type="exact")
+    assert type(loaded.name) is type(series.name)
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        polars.Series([1, None]),
+        polars.Series("a", [[1.5], []]),
+        polars.Series("a", ["x", "y"], dtype=polars.Enum(["y", "x"])),
+    ],
+    ids=lambda series: str(series.dtype),
+)
+def test_polars_series_comes_back_from_parquet(store, series):
+    stored = store.save("a", series)
+    loaded = ArtifactStore(store.url, is_trusted=False).load(stored)
+
+    assert stored.materializer == "polars-series"
+    polars.testing.assert_series_equal(loaded, series)
 
 
 def test_polars_frame_comes_back_from_parquet(store):
@@ -313,8 +410,34 @@ def test_image_comes_back_with_its_pixels(store, mode):
     loaded = store.load(stored)
 
     assert (stored.materializer, loaded.mode) == ("image", mode)
-    assert loaded.tobytes() == image.tobytes()
+    assert type(loaded) is Image.Image
+    assert loaded == image
     assert store.save("b", image.convert("CMYK")).materializer == "cloudpickle"
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff", "bmp"])
+def test_image_of_a_file_comes_back_with_its_class_and_notes(store, tmp_path, form):
+    exif = Image.Exif()
+    exif[0x010E] = "a note"
+    Image.effect_noise((9, 7), 50).convert("RGB").save(
+        tmp_path / "image", format=form, exif=exif, dpi=(72, 72)
+    )
+    image = Image.open(tmp_path / "image")
+    stored = store.save("a", image)
+    (tmp_path / "image").unlink()
+    loaded = store.load(stored)
+
+    assert stored.materializer == ("cloudpickle" if form == "tiff" else "image")
+    assert (type(loaded), loaded == image) == (type(image), True)
+    assert loaded.info == image.info
+    assert form != "jpeg" or loaded.getexif()[0x010E] == "a note"
+
+
+def test_image_with_a_palette_keeps_it(store):
+    image = Image.effect_noise((5, 4), 50).convert("P")
+    image.info["transparency"] = 0
+
+    assert store.load(store.save("a", image)) == image
 
 
 def test_formats_are_found_by_name():

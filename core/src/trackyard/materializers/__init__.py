@@ -13,9 +13,16 @@ from typing import Any, BinaryIO, Protocol
 
 from trackyard.materializers.arrays import NumpyMaterializer
 from trackyard.materializers.files import ImageMaterializer, PathMaterializer
+from trackyard.materializers.labelled import LabelledMaterializer
 from trackyard.materializers.pickles import PickleMaterializer
 from trackyard.materializers.plain import BytesMaterializer, JsonMaterializer, TextMaterializer
-from trackyard.materializers.tables import ArrowMaterializer, PandasMaterializer, PolarsMaterializer
+from trackyard.materializers.tables import (
+    ArrowMaterializer,
+    PandasMaterializer,
+    PolarsMaterializer,
+    PolarsSeriesMaterializer,
+)
+from trackyard.materializers.values import ValuesMaterializer
 
 logger = logging.getLogger("trackyard")
 
@@ -47,8 +54,11 @@ _OTHERS: tuple[Materializer, ...] = (
     PandasMaterializer(),
     PolarsMaterializer(),
     ArrowMaterializer(),
+    PolarsSeriesMaterializer(),
+    LabelledMaterializer(),
     PathMaterializer(),
     ImageMaterializer(),
+    ValuesMaterializer(),
 )
 PICKLE = PickleMaterializer()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import io
+import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -14,9 +17,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trackyard.errors import OutputError
+from trackyard.materializers.values import decode, encode
 
 # PNG keeps the pixels of these as they are.
 _IMAGE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16")
+_IMAGE_MODULES = r"PIL\.(Image|\w+ImagePlugin)"
+_NOTES = "trackyard"
 
 
 class PathMaterializer:
@@ -77,26 +83,50 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, above: tuple[Path, ...
 
 
 class ImageMaterializer:
-    """Images of Pillow, as PNG."""
+    """Images of Pillow, as PNG with their class and notes, such as EXIF, in a text of it.
+
+    Of several frames it is the one that is shown, as Pillow itself copies and pickles images.
+    """
 
     name = "image"
     suffix = ".png"
 
     def can_save(self, value: Any) -> bool:
-        """Images of whose pixels PNG loses nothing."""
+        """Images of Pillow's own classes, of whose pixels PNG loses nothing."""
         module = sys.modules.get("PIL.Image")
-        return module is not None and isinstance(value, module.Image) and value.mode in _IMAGE_MODES
+        if module is None or not isinstance(value, module.Image) or value.mode not in _IMAGE_MODES:
+            return False
+        value.load()  # which may add notes
+        encode(value.info)
+        return re.fullmatch(_IMAGE_MODULES, type(value).__module__) is not None
 
     def save(self, value: Any, file: BinaryIO) -> None:
-        """Write the pixels."""
+        """Write the pixels, and what Pillow itself would pickle beside them."""
+        from PIL import Image, PngImagePlugin
+
+        info, mode, size, palette, pixels, *others = value.__getstate__()
+        kind = type(value)
+        notes = PngImagePlugin.PngInfo()
+        state = encode([kind.__module__, kind.__qualname__, info, palette, others])
+        notes.add_text(_NOTES, json.dumps(state))
         buffer = io.BytesIO()  # Pillow wants to seek
-        value.save(buffer, format="PNG")
+        Image.frombytes(mode, size, pixels).save(buffer, format="PNG", pnginfo=notes)
         file.write(buffer.getbuffer())
 
     def load(self, file: BinaryIO) -> Any:
-        """Read the pixels."""
+        """Read the pixels and make an image of the same class."""
         from PIL import Image
 
-        image = Image.open(io.BytesIO(file.read()))
-        image.load()
+        read = Image.open(io.BytesIO(file.read()))
+        read.load()
+        if _NOTES not in read.info:  # by an older Trackyard
+            return read
+        module, name, info, palette, others = decode(json.loads(read.info[_NOTES]))
+        if re.fullmatch(_IMAGE_MODULES, module) is None:
+            raise ValueError(f"{module} is no module of Pillow")
+        kind = getattr(importlib.import_module(module), name)
+        if not issubclass(kind, Image.Image):
+            raise TypeError(f"{module}.{name} is no class of images")
+        image = kind.__new__(kind)
+        image.__setstate__([info, read.mode, read.size, palette, read.tobytes(), *others])
         return image

@@ -6,7 +6,8 @@ import json
 from typing import Any, BinaryIO
 
 _JSON_SCALARS = (type(None), bool, int, float, str)
-_MOST_ITEMS = 100_000
+_PIECE = 100_000  # items
+_MOST_BITS = 13_000  # Python reads 4,300 digits and no more
 
 
 class TextMaterializer:
@@ -36,21 +37,22 @@ class JsonMaterializer:
 
     def can_save(self, value: Any) -> bool:
         """Only exact types: a tuple would come back as a list."""
-        kind = type(value)
-        if kind is str:
-            return _is_encodable(value)
-        if kind in _JSON_SCALARS:
-            return kind is not int or abs(value) < 10**4000
-        if kind is list:
-            return len(value) <= _MOST_ITEMS and all(self.can_save(item) for item in value)
-        if kind is dict:
-            keys_fit = all(type(key) is str and _is_encodable(key) for key in value)
+        if type(value) is list:
+            return all(is_scalar(item) or self.can_save(item) for item in value)
+        if type(value) is dict:
+            keys_fit = all(type(key) is str and is_scalar(key) for key in value)
             return keys_fit and all(self.can_save(item) for item in value.values())
-        return False
+        return is_scalar(value)
 
     def save(self, value: Any, file: BinaryIO) -> None:
-        """Write JSON in ASCII."""
-        file.write(json.dumps(value).encode("ascii"))
+        """Write JSON in ASCII, of a long list some items at a time."""
+        if type(value) is not list or len(value) <= _PIECE:
+            file.write(json.dumps(value).encode("ascii"))
+            return
+        for start in range(0, len(value), _PIECE):
+            items = json.dumps(value[start : start + _PIECE])[1:-1]
+            file.write(("," if start else "[").encode() + items.encode("ascii"))
+        file.write(b"]")
 
     def load(self, file: BinaryIO) -> Any:
         """Read JSON; NaN and infinities as Python writes them."""
@@ -74,6 +76,14 @@ class BytesMaterializer:
     def load(self, file: BinaryIO) -> Any:
         """Read the bytes."""
         return file.read()
+
+
+def is_scalar(value: Any) -> bool:
+    """Tell whether JSON keeps a value that holds no others."""
+    kind = type(value)
+    if kind is str:
+        return _is_encodable(value)
+    return kind in _JSON_SCALARS and (kind is not int or value.bit_length() < _MOST_BITS)
 
 
 def _is_encodable(text: str) -> bool:

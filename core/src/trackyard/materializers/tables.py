@@ -76,6 +76,27 @@ class PolarsMaterializer:
         return polars.read_parquet(file.read())
 
 
+class PolarsSeriesMaterializer:
+    """Series of polars, as a frame of one column."""
+
+    name = "polars-series"
+    suffix = ".parquet"
+
+    def can_save(self, value: Any) -> bool:
+        """Series whose frame comes back."""
+        polars = sys.modules.get("polars")
+        is_series = polars is not None and type(value) is polars.Series
+        return is_series and PolarsMaterializer().can_save(value.to_frame())
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        """Write the frame."""
+        value.to_frame().write_parquet(file)
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the frame, and take its column."""
+        return PolarsMaterializer().load(file).to_series()
+
+
 class ArrowMaterializer:
     """Tables of pyarrow."""
 
