@@ -103,6 +103,10 @@ class Failure:
     traceback: str = attrs.field(default="", converter=_text)
     signal: int | None = None
 
+    def __str__(self) -> str:
+        """Give kind and message as one text."""
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
 
 @attrs.frozen
 class Metric:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from trackyard.config.project import find_project
 from trackyard.journal.pending import pending_folders
 from trackyard.recovery.autopsy import find_or_write_end
 from trackyard.recovery.drivers import find_dead_drivers
-from trackyard.recovery.finishing import find_pending_runs, sync_all
+from trackyard.recovery.finishing import find_pending_runs, recover_in_background, sync_all
+from trackyard.runs.doctor import examine
 
 VICTIM = """
 import os, signal, sys
@@ -225,6 +227,88 @@ doomed()
 def statuses_in_store():
     (run,) = Client().list_pipeline_runs()
     return run.status, {name: step.status for name, step in run.steps.items()}
+
+
+def spoil(name, text):
+    """Leave what a driver leaves that has died, under a name that comes before all others."""
+    folder = find_project().home / "drivers"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(text)
+
+
+STEP_MARK = {"pid": 1, "steps": [], "step": {"id": "0" * 32}}
+MARKS = {
+    "empty": ("", "it is damaged"),
+    "half": ('{"pid": 7, "st', "it is damaged"),
+    "other": ("[1, 2]", "it is damaged"),
+    "newer": (json.dumps({**STEP_MARK, "format": 9}), "pip install --upgrade trackyard"),
+    "step": (json.dumps(STEP_MARK), "TypeError"),
+    "attempt": (
+        json.dumps(
+            {
+                **STEP_MARK,
+                "step": {
+                    "id": "0" * 32,
+                    "pipeline_run_id": "0" * 32,
+                    "pipeline": "etl",
+                    "run": "monday",
+                    "step": "load",
+                    "attempt": "2",
+                    "started_at": 1,
+                },
+            }
+        ),
+        "TypeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MARKS)
+def test_what_is_wrong_with_one_mark_is_one_warning_and_the_others_are_recovered(project, kind):
+    text, said = MARKS[kind]
+    project.python(PIPELINE.format(tracked=False, end=KILL))
+    spoil("0", text)
+    result = project.trackyard("sync")
+
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("drivers/0.json: the end of this run cannot be recorded") == 1
+    assert said in result.stderr
+    assert statuses_in_store()[0] == "crashed"
+    (finding,) = [f for f in examine().problems if f.subject.endswith("drivers/0.json")]
+    assert said in finding.text + finding.advice
+    assert "type: " in finding.advice
+
+
+def test_mark_that_cannot_be_recovered_starts_no_recovery_by_itself_and_can_be_removed(project):
+    spoil("0", MARKS["attempt"][0])
+    project.trackyard("sync")
+    recover_in_background(find_project())
+    assert not (find_project().home / "recovery.stamp").exists()
+
+    (finding,) = examine().problems
+    assert project.command("sh", "-c", finding.advice.partition("type: ")[2]).returncode == 0
+    assert examine().is_well
+
+
+def test_doctor_says_that_a_dead_driver_is_not_recorded_yet(project):
+    project.python(PIPELINE.format(tracked=False, end=KILL))
+    assert [(f.area, f.advice) for f in examine().problems] == [("runs", "type: trackyard sync")]
+    project.trackyard("sync")
+    assert examine().is_well
+
+
+def test_run_of_a_newer_version_leaves_the_others_recoverable(project):
+    project.add_tracker("local", Recorder)
+    project.python(VICTIM.format(end=KILL))
+    (folder,) = pending_folders(find_project().home)
+    description = folder / "run.json"
+    description.write_text(description.read_text().replace('"format": 1', '"format": 9'))
+    project.python(VICTIM.format(end=KILL))
+    result = project.trackyard("sync")
+
+    assert result.stderr.count("was written by a newer Trackyard") == 1
+    assert [call["failure"]["status"] for call in project.calls("fail")] == ["crashed"]
 
 
 @pytest.mark.parametrize("tracked", [True, False])

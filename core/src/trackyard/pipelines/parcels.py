@@ -216,7 +216,7 @@ def _portable(outcome: Outcome) -> Outcome:
 
 def _stand_in(outcome: Outcome) -> StepError:
     assert outcome.failure is not None
-    return StepError(f"{outcome.failure.kind}: {outcome.failure.message}")
+    return StepError(str(outcome.failure))
 
 
 class _Travelling:

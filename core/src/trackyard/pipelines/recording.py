@@ -85,7 +85,7 @@ class Recording:
         metadata = self._metadata[run.id] = tracked.run_metadata if tracked else {}
         status = failure.status if failure else "finished"
         ended_at = time.time_ns()
-        note = f"{failure.kind}: {failure.message}".removesuffix(": ") if failure else None
+        note = str(failure) if failure else None
         values = {
             "status": status,
             "ended_at": ended_at,

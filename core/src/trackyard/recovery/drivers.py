@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import attrs
 from trackyard.locks import FileLock, is_locked
 
 logger = logging.getLogger("trackyard")
+
+FORMAT = 1
 
 
 class DriverMark:
@@ -44,7 +47,7 @@ class DriverMark:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire()
-            known = {"pid": os.getpid(), "steps": [*steps], "step": step}
+            known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.
             _write(self._files["json"], json.dumps(known))
         except OSError as error:
@@ -83,6 +86,7 @@ class DeadDriver:
         seen_alive: When it was last seen to do something, in nanoseconds since the epoch.
         process: Its process id.
         step: Of another runner's step, what the store knows of it.
+        problem: Why its end could not be recorded when that was last tried, if it was.
     """
 
     run_id: str
@@ -91,23 +95,72 @@ class DeadDriver:
     seen_alive: int
     process: int
     step: Mapping[str, Any] | None = None
+    problem: str = ""
+
+
+@attrs.frozen
+class UnreadableMark:
+    """What a dead driver has left, which says nothing to this Trackyard.
+
+    Attributes:
+        path: The file.
+        problem: What is wrong with it.
+        advice: What to type.
+    """
+
+    path: Path
+    problem: str
+    advice: str
 
 
 def find_dead_drivers(home: Path) -> list[DeadDriver]:
     """List pipeline runs whose driver has died, by files and locks alone."""
-    dead = []
+    return [mark for mark in _marks_of_dead(home) if isinstance(mark, DeadDriver)]
+
+
+def find_unreadable_marks(home: Path) -> list[UnreadableMark]:
+    """List what dead drivers have left that is damaged, or of a newer version."""
+    return [mark for mark in _marks_of_dead(home) if isinstance(mark, UnreadableMark)]
+
+
+def _marks_of_dead(home: Path) -> Iterator[DeadDriver | UnreadableMark]:
     for path in sorted((home / "drivers").glob("*.json")):
         if is_locked(path.with_suffix(".lock")):
             continue
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            steps = tuple((str(name), int(position)) for name, position in values["steps"])
-            pid, step = int(values["pid"]), values.get("step")
-            seen = path.stat().st_mtime_ns
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # it ends just now, or the file is damaged
-        dead.append(DeadDriver(path.stem, steps, _told(path), seen, pid, step))
-    return dead
+            yield _read(path)
+        except FileNotFoundError:
+            continue  # it ends just now
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = "it cannot be read" if isinstance(error, OSError) else "it is damaged"
+            yield UnreadableMark(path, problem, f"type: {how_to_forget(home, path.stem)}")
+
+
+def _read(path: Path) -> DeadDriver | UnreadableMark:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values.get("format", FORMAT) > FORMAT:
+        problem = "it was written by a newer Trackyard"
+        return UnreadableMark(path, problem, "type: pip install --upgrade trackyard")
+    return DeadDriver(
+        path.stem,
+        tuple((str(name), int(position)) for name, position in values["steps"]),
+        _told(path),
+        path.stat().st_mtime_ns,
+        int(values["pid"]),
+        values.get("step"),
+        _problem(path),
+    )
+
+
+def note_problem(home: Path, run_id: str, problem: str) -> None:
+    """Note why the end of a driver's run cannot be recorded: nobody tries again by itself."""
+    with suppress(OSError):
+        _write(home / "drivers" / f"{run_id}.problem", problem)
+
+
+def how_to_forget(home: Path, run_id: str) -> str:
+    """Give the command that removes what a dead driver has left."""
+    return f"rm {shlex.quote(str(home / 'drivers' / run_id))}.*"
 
 
 def forget_driver(home: Path, run_id: str) -> None:
@@ -118,7 +171,7 @@ def forget_driver(home: Path, run_id: str) -> None:
 
 
 # In the order in which they are removed.
-_KINDS = ("json", "signal", "lock")
+_KINDS = ("json", "signal", "problem", "lock")
 
 
 def _told(path: Path) -> int | None:
@@ -128,8 +181,15 @@ def _told(path: Path) -> int | None:
         return None
 
 
+def _problem(path: Path) -> str:
+    try:
+        return path.with_suffix(".problem").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _write(path: Path, text: str) -> None:
     """Write a file whole; a signal handler may do so while another one is written."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(path)

@@ -20,7 +20,7 @@ from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription, load_description, metadata_of
-from trackyard.errors import TrackyardError
+from trackyard.errors import TrackyardError, without_statement
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_complete, pending_folders
 from trackyard.journal.ranked import last_metrics
@@ -30,7 +30,14 @@ from trackyard.plugins.discovery import load_plugins
 from trackyard.records import Run
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
-from trackyard.recovery.drivers import DeadDriver, find_dead_drivers, forget_driver
+from trackyard.recovery.drivers import (
+    DeadDriver,
+    find_dead_drivers,
+    find_unreadable_marks,
+    forget_driver,
+    how_to_forget,
+    note_problem,
+)
 from trackyard.recovery.guarding import finish_in_background
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ logger = logging.getLogger("trackyard")
 
 # Seconds between two recoveries that commands start by themselves.
 _AT_MOST_EVERY = 60.0
+_NOT_RECORDED = "%s: the end of this run cannot be recorded: %s; %s"
 
 
 @attrs.frozen
@@ -60,11 +68,16 @@ class PendingRun:
 def find_pending_runs(project: Project) -> list[PendingRun]:
     """List the runs that some tracker does not have whole, the oldest first.
 
-    It looks at files and locks alone, and imports no flavor.
+    It looks at files and locks alone, and imports no flavor. A run that a newer Trackyard wrote is
+    left to that one.
     """
     pending = []
     for folder in pending_folders(project.home):
-        description = load_description(folder)
+        try:
+            description = load_description(folder)
+        except TrackyardError as error:
+            logger.warning("%s", error)
+            continue
         if description is None or all(
             load_state(folder / tracker.folder).is_ended for tracker in description.trackers
         ):
@@ -81,7 +94,7 @@ def recover_in_background(project: Project) -> None:
     It is asked at most once a minute: a tracker that is away will be away the next second, too.
     """
     is_whole = all(is_attended(folder) for folder in pending_folders(project.home))
-    if is_whole and not find_dead_drivers(project.home):
+    if is_whole and all(driver.problem for driver in find_dead_drivers(project.home)):
         return
     stamp = project.home / "recovery.stamp"
     try:
@@ -110,9 +123,15 @@ def end_the_dead(project: Project, just_died: int | None = None) -> list[Pending
 
     It reads files and writes them and the store, and waits for no tracker.
     """
-    pending = find_pending_runs(project)
-    for run in pending:
-        _has_ended(run, project)  # first: what killed a step is known there
+    pending = []
+    for run in find_pending_runs(project):
+        try:
+            _has_ended(run, project)  # first: what killed a step is known there
+            pending.append(run)
+        except Exception as error:  # what is wrong with one run must not stop the others
+            logger.warning("%s: its end cannot be found: %s", run.folder, _in_a_line(error))
+    for mark in find_unreadable_marks(project.home):
+        logger.warning(_NOT_RECORDED, mark.path, mark.problem, mark.advice)
     if find_dead_drivers(project.home):
         with _store_may_be_away(), exclusively(project.home / "drivers" / "recovery"):
             _end_pipeline_runs(project, just_died)
@@ -127,22 +146,44 @@ def _store_may_be_away() -> Iterator[None]:
     try:
         yield
     except (TrackyardError, SQLAlchemyError) as error:
-        logger.warning("the store gets the ends of runs later: %s", " ".join(str(error).split()))
+        logger.warning("the store gets the ends of runs later: %s", _in_a_line(error))
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(without_statement(str(error)).split())[:300]
 
 
 def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
+    """Take one driver's run at a time: what is wrong with one is said, and the others are ended."""
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
     from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
 
     store = Store.of(project)
-    for driver in find_dead_drivers(project.home):
-        if driver.step is not None:
-            _end_step_of_other_runner(project, store, driver)
-            continue
-        status = cause_of_death(driver.told).status
-        ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
-        store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
-        forget_driver(project.home, driver.run_id)
-    store.close()
+    try:
+        for driver in find_dead_drivers(project.home):
+            try:
+                _end_run_of(driver, project, store, just_died)
+                forget_driver(project.home, driver.run_id)
+            except (OperationalError, InterfaceError):
+                raise  # the store is away, for the others too
+            except Exception as error:
+                problem = f"{type(error).__name__}: {_in_a_line(error)}"
+                note_problem(project.home, driver.run_id, problem)
+                path = project.home / "drivers" / f"{driver.run_id}.json"
+                advice = f"to forget it type: {how_to_forget(project.home, driver.run_id)}"
+                logger.warning(_NOT_RECORDED, path, problem, advice)
+    finally:
+        store.close()
+
+
+def _end_run_of(driver: DeadDriver, project: Project, store: Store, just_died: int | None) -> None:
+    if driver.step is not None:
+        _end_step_of_other_runner(project, store, driver)
+        return
+    status = cause_of_death(driver.told).status
+    ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
+    store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
 
 
 def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver) -> None:
@@ -155,7 +196,7 @@ def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver
     values: dict[str, Any] = {
         "status": failure.status if failure else "finished",
         "ended_at": end.entry.timestamp if end else driver.seen_alive,
-        "error": f"{failure.kind}: {failure.message}" if failure else None,
+        "error": str(failure) if failure else None,
     }
     description = load_description(folder)
     if end is not None:
@@ -167,7 +208,6 @@ def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver
         flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
         values["metadata"] = metadata_of(flavors, {n: url for n, url in urls.items() if url})
     end_step(store, RunnerStep(**(driver.step or {})), values)
-    forget_driver(project.home, driver.run_id)
 
 
 def sync_run(

@@ -22,6 +22,11 @@ from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader, is_attended
 from trackyard.plugins.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
+from trackyard.recovery.drivers import (
+    find_dead_drivers,
+    find_unreadable_marks,
+    how_to_forget,
+)
 from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
 from trackyard.runs.folders import folders_of_runs
@@ -84,7 +89,7 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
         return Diagnosis(False, place, "", (finding,), (), _versions())
     findings = [*_configuration(project), *_plugins(), *_trackers(project, patience)]
     healths, of_runs = _runs(project)
-    findings += [*of_runs, *_disk(project.home), *_store(project)]
+    findings += [*of_runs, *_drivers(project.home), *_disk(project.home), *_store(project)]
     return Diagnosis(
         is_well=all(finding.status != "problem" for finding in findings),
         project=str(project.root),
@@ -216,10 +221,7 @@ def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
 
 
 def _of_pending(project: Project) -> Iterator[Finding]:
-    try:
-        pending = find_pending_runs(project)
-    except TrackyardError:
-        return  # said of the run
+    pending = find_pending_runs(project)
     by_problem = Counter[str]()
     for run in pending:
         if is_attended(run.folder):
@@ -232,6 +234,23 @@ def _of_pending(project: Project) -> Iterator[Finding]:
     if by_problem["pending"]:
         text = f"{by_problem['pending']} run(s) have not reached all of their trackers"
         yield Finding("problem", "runs", str(project.home), text, "type: trackyard sync")
+
+
+def _drivers(home: Path) -> Iterator[Finding]:
+    """Say of which runs the store does not know the end."""
+    open_ = [driver for driver in find_dead_drivers(home) if not driver.problem]
+    if open_:
+        text = f"{len(open_)} run(s) have ended, and the store does not have their ends yet"
+        yield Finding("problem", "runs", str(home), text, "type: trackyard sync")
+    for driver in find_dead_drivers(home):
+        if driver.problem:
+            path = str(home / "drivers" / f"{driver.run_id}.json")
+            text = f"the end of this run cannot be recorded: {driver.problem}"
+            advice = f"to forget it type: {how_to_forget(home, driver.run_id)}"
+            yield Finding("problem", "run", path, text, advice)
+    for mark in find_unreadable_marks(home):
+        text = f"the end of this run cannot be recorded: {mark.problem}"
+        yield Finding("problem", "run", str(mark.path), text, mark.advice)
 
 
 def _of_health(project: Project, health: TrackerHealth) -> Iterator[Finding]:

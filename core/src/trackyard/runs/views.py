@@ -145,7 +145,7 @@ def block_view(folder: Path, description: RunDescription, summary: RunSummary) -
         id=run.id,
         started_at=summary.started_at,
         ended_at=summary.ended_at,
-        error=f"{failure.kind}: {failure.message}" if failure else None,
+        error=str(failure) if failure else None,
         outputs={},
         urls={h.tracker: h.url for h in health if h.url},
         health=health,

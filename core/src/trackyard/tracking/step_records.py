@@ -98,7 +98,7 @@ class StepRecord:
 
         try:
             self._write(begin, is_first=True)
-        except ConfigError:
+        except Exception:
             self._mark.remove()
             raise
 
@@ -125,7 +125,7 @@ class StepRecord:
         values = {
             "status": failure.status if failure else "finished",
             "ended_at": time.time_ns(),
-            "error": f"{failure.kind}: {failure.message}" if failure else None,
+            "error": str(failure) if failure else None,
             "metadata": self._metadata,
             "metrics": tracked.with_metrics_of_children(tracked.last_metrics) if tracked else {},
         }

@@ -55,7 +55,7 @@ class EndsRun(Exception):
     """Raised inside a run to say how it ended, where no exception of the user's says it."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.kind}: {failure.message}")
+        super().__init__(str(failure))
         self.failure = failure
 
 
