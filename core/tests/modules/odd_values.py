@@ -10,6 +10,7 @@ import math
 import threading
 import types
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy
 
@@ -155,3 +156,10 @@ ODD = {
     "nested": {"a": {"b": [1, Hostile()]}},
     "exception": ValueError("a"),
 }
+
+
+class Fit(NamedTuple):
+    """What a step may give."""
+
+    model: str
+    score: float

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy
 import pytest
@@ -487,6 +487,15 @@ def test_function_may_be_a_method_or_an_object_or_decorated():
         assert cache_key(make(1), {}) == cache_key(make(1), {})
         assert None is not cache_key(make(1), {}) != cache_key(make(2), {})
     assert cache_key(opened, {}) is not None
+
+
+def test_where_an_input_lies_does_not_count():
+    class Pair(NamedTuple):
+        first: object
+
+    here, there = (StoredOutput(uri, "json", 1, "0" * 64) for uri in ("a", "b"))
+    for wrap in (lambda v: v, lambda v: [v], Pair):
+        assert cache_key(use, {"value": wrap(here)}) == cache_key(use, {"value": wrap(there)})
 
 
 def test_names_of_outputs_count():

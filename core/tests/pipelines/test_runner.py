@@ -14,10 +14,11 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple, TypedDict
 
 import numpy
 import pytest
+from odd_values import Fit
 from recorder import Recorder
 
 from trackyard import (
@@ -1281,3 +1282,74 @@ def test_wrong_name_or_version_of_an_artifact_is_named(project, arguments, probl
     if len(arguments) == 1 and arguments[0] is not None:
         with pytest.raises(ArtifactNotFoundError, match=problem):
             Client().list_artifacts(*arguments)
+
+
+@pytest.mark.parametrize("orchestrator", ["local", "process"])
+def test_fields_of_a_named_tuple_are_outputs(project, orchestrator):
+    project.configure(f'[stacks.default]\norchestrator = "{orchestrator}"\n')
+
+    @step
+    def train() -> Fit:
+        return Fit("tree", 0.5)
+
+    @step
+    def show(fit) -> str:
+        return f"{type(fit).__name__} {fit.model}"
+
+    @step
+    def echo(value) -> object:
+        return value
+
+    @pipeline
+    def fitting():
+        fit = train()
+        model, _ = fit
+        show(fit)
+        echo(fit.score)
+        echo([model])
+        show(Fit(model, 1.0))
+
+    steps = fitting().steps
+    assert {name: o.load() for name, o in steps["train"].outputs.items()} == {
+        "model": "tree",
+        "score": 0.5,
+    }
+    loaded = [steps[name].outputs["output"].load() for name in list(steps)[1:]]
+    assert loaded == ["Fit tree", 0.5, ["tree"], "Fit tree"]
+    assert len(Client().get_artifact("train.model").read_by) == 3
+
+
+def test_field_that_a_named_tuple_lacks_is_named(project):
+    @step
+    def train() -> Fit:
+        return Fit("tree", 0.5)
+
+    @step
+    def named() -> NamedTuple("Person", [("name", str), ("age", int)]):
+        pytest.fail("it was run")
+
+    with pytest.raises(AttributeError, match="output of step 'train' has no 'modle'"):
+        pipeline(lambda: load(train().modle))()
+    with pytest.raises(PipelineError, match="an output cannot be called 'name'; rename it"):
+        pipeline(named)()
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        tuple[int, int] | None,
+        tuple[int, ...],
+        dict[str, int],
+        TypedDict("Both", {"a": int}),
+        Fit | None,
+    ],
+    ids=str,
+)
+def test_other_annotations_are_of_one_output(project, annotation):
+    def both():
+        return 1, 2
+
+    both.__annotations__["return"] = annotation
+    outputs = pipeline(step(both))().steps["both"].outputs
+
+    assert {name: output.load() for name, output in outputs.items()} == {"output": (1, 2)}

@@ -12,7 +12,7 @@ import attrs
 from trackyard.artifacts import ArtifactStore, StoredOutput
 from trackyard.errors import OutputError
 from trackyard.interruption import time_limit
-from trackyard.pipelines.graph import fill_in
+from trackyard.pipelines.graph import fill_in, is_named_tuple
 from trackyard.pipelines.types import output_names
 from trackyard.records import Failure, Run
 from trackyard.tracking.calls import activated
@@ -79,7 +79,7 @@ def stored_in(value: Any) -> Iterator[StoredOutput]:
     """Give the outputs that stand in an argument, also inside lists, tuples and dicts."""
     if isinstance(value, StoredOutput):
         yield value
-    elif type(value) in (list, tuple):
+    elif type(value) in (list, tuple) or is_named_tuple(value):
         for item in value:
             yield from stored_in(item)
     elif type(value) is dict:

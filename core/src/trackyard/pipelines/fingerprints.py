@@ -206,7 +206,8 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> str | None:
         kind = type(obj)
-        if kind in (FunctionType, set, frozenset, CodeType) or isinstance(obj, type | ModuleType):
+        told = (FunctionType, set, frozenset, CodeType, StoredOutput)
+        if kind in told or isinstance(obj, type | ModuleType):
             return hashlib.sha256(self._fingerprints.of(obj, is_strict=True)).hexdigest()
         return None
 

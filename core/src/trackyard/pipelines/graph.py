@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from trackyard.errors import PipelineError
-from trackyard.pipelines.types import output_names, output_type, type_mismatch, value_mismatch
+from trackyard.pipelines.types import (
+    named_tuple,
+    output_names,
+    output_type,
+    type_mismatch,
+    value_mismatch,
+)
 from trackyard.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -85,6 +91,25 @@ class Output:
         if graph is not None:
             graph.last_unpacked = self.node
         return iter([Output(self.node, name) for name in names])
+
+    def __getattr__(self, name: str) -> Output:
+        # Looked up where the class has nothing of that name: a field of a named tuple.
+        if name.startswith("_") or name in ("node", "name"):  # asked of it while it is made
+            raise AttributeError(name)
+        named = None if self.name or self.node.mapped else named_tuple(self.node.step.function)
+        if named is None or name not in named._fields:
+            raise AttributeError(
+                f"the output of step {self.node.name!r} has no {name!r}: it is not known while "
+                f"the pipeline is built; pass it on, and take {name!r} inside a step"
+            )
+        return Output(self.node, name)
+
+    def pick(self, stored: Mapping[str, Any]) -> Any:
+        """Give what it means of all that its step gave, by name: one part, or a tuple of all."""
+        if self.name is not None:
+            return stored[self.name]
+        named = named_tuple(self.node.step.function)
+        return tuple(stored.values()) if named is None else named._make(stored.values())
 
     def __bool__(self) -> bool:
         raise PipelineError(
@@ -192,6 +217,8 @@ class Graph:
         for output in names:
             if names.count(output) > 1:
                 raise PipelineError(f"{where}: two outputs are called {output!r}; rename one")
+            if named_tuple(step.function) and hasattr(Output, output):
+                raise PipelineError(f"{where}: an output cannot be called {output!r}; rename it")
         node = self.nodes[name] = Node(name, step, arguments, len(self.nodes), mapped)
         return Output(node, names[0] if len(names) == 1 else None)
 
@@ -262,11 +289,17 @@ def fill_in(value: Any, kind: type[_T], load: Callable[[_T], Any]) -> Any:
     """
     if isinstance(value, kind):
         return load(value)
-    if type(value) in (list, tuple):
-        return type(value)(fill_in(item, kind, load) for item in value)
+    if type(value) in (list, tuple) or is_named_tuple(value):
+        make = value._make if is_named_tuple(value) else type(value)
+        return make(fill_in(item, kind, load) for item in value)
     if type(value) is dict:
         return {key: fill_in(item, kind, load) for key, item in value.items()}
     return value
+
+
+def is_named_tuple(value: Any) -> bool:
+    """Tell whether a value is of a class that `NamedTuple` made."""
+    return isinstance(value, tuple) and hasattr(value, "_make")
 
 
 def _mismatch(step: Step, parameter: str, value: Any) -> str | None:
@@ -281,7 +314,7 @@ def _mismatch(step: Step, parameter: str, value: Any) -> str | None:
 def _outputs_in(value: Any) -> Iterator[Output]:
     if isinstance(value, Output):
         yield value
-    elif type(value) in (list, tuple):
+    elif type(value) in (list, tuple) or is_named_tuple(value):
         for item in value:
             yield from _outputs_in(item)
     elif type(value) is dict:

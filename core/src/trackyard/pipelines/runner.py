@@ -273,8 +273,7 @@ class PipelineRunner:
         if name in self._recording.parts:
             parts = (Output(self._nodes[part], output.name) for part in self._recording.parts[name])
             return [self._stored_output(part) for part in parts]
-        stored = self._stored[name]
-        return tuple(stored.values()) if output.name is None else stored[output.name]
+        return output.pick(self._stored[name])
 
     def _seen_from_here(self, outcome: Outcome) -> Outcome:
         """Say of an outcome of another process what this one knows of it."""

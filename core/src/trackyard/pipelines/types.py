@@ -27,12 +27,22 @@ _TAKES: dict[type, type | tuple[type, ...]] = {
 def output_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Name a step's outputs: `output`, or one name for each part of a `tuple[A, B]` annotation.
 
-    `Annotated[A, "name"]` names one.
+    `Annotated[A, "name"]` names one, and the fields of a named tuple are named already.
     """
+    named = named_tuple(function)
+    if named is not None:
+        return tuple(named._fields)
     parts = _output_parts(function)
     if len(parts) == 1:
         return (_label(parts[0]) or "output",)
     return tuple(_label(part) or f"output_{index}" for index, part in enumerate(parts))
+
+
+def named_tuple(function: Callable[..., Any]) -> Any:
+    """Give the class of named tuples that a step is annotated to return, or None."""
+    annotation = _hints(function).get("return")
+    is_tuple = isinstance(annotation, type) and issubclass(annotation, tuple)
+    return annotation if is_tuple and len(getattr(annotation, "_fields", ())) > 1 else None
 
 
 def output_type(function: Callable[..., Any], name: str | None) -> Any:
@@ -68,6 +78,10 @@ def type_mismatch(function: Callable[..., Any], parameter: str, given: Any) -> s
 
 
 def _output_parts(function: Callable[..., Any]) -> tuple[Any, ...]:
+    named = named_tuple(function)
+    if named is not None:
+        hints = _hints(named)
+        return tuple(hints.get(field) for field in named._fields)
     annotation = _hints(function).get("return")
     parts = get_args(annotation)
     if get_origin(annotation) is tuple and len(parts) > 1 and parts[1] is not Ellipsis:
