@@ -54,6 +54,11 @@ class RunDescription:
         return wants_all_ranks(self.trackers)
 
 
+def folder_names(description: RunDescription | None) -> list[str]:
+    """Name the trackers' folders of a run."""
+    return [tracker.folder for tracker in description.trackers] if description else []
+
+
 def wants_all_ranks(trackers: Iterable[TrackerDescription]) -> bool:
     """Tell whether one of a run's trackers gets what children of all ranks log."""
     return any(tracker.table.get("rank") == "all" for tracker in trackers)

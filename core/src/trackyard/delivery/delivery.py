@@ -11,6 +11,7 @@ import attrs
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.budgets import Backoff
+from trackyard.delivery.completing import is_whole
 from trackyard.delivery.intake import Intake
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.sending import Sender
@@ -83,12 +84,13 @@ class Delivery:
         self._is_open = False  # the SDK has the run open
         self._data_failures = 0
         self._begin(load_state(run.folder))
-        if self.state.is_ended:
+        if is_whole(self.state, run.folder.parent):
             self.ended.set()
 
     def _begin(self, state: DeliveryState) -> None:
         """Go on from what is noted on disk, by this process or the one before it."""
         self.state = state
+        state.all_ranks = self._all_ranks
         # What is kept only at the end, or cannot be continued, is sent from its first record.
         self._keeps_cursor = (
             self.capabilities.acknowledges == "batch" and self.capabilities.idempotence != "rebuild"
@@ -201,10 +203,7 @@ class Delivery:
             self._send_end_first()
         else:
             self._forward_native()
-            self._intake.read(self._sender.largest)
-            if self._run.attached and self._intake.has_read_all:
-                # A cursor of an earlier version may be behind it.
-                self._intake.end = self._intake.end or find_end(self._run.folder.parent)
+            self._read()
             if self._intake.pending and self._is_slow():
                 self._send_end_first()
             elif self._intake.pending:
@@ -214,14 +213,24 @@ class Delivery:
             else:
                 self._due = time.monotonic() + self._gather()
 
+    def _read(self) -> None:
+        """Read what comes next; after the run's end once, for a child may log on for ever."""
+        if self._intake.end is None or not self._intake.has_read_all:
+            self._intake.read(self._sender.largest)
+        if self._run.attached and self._intake.has_read_all:
+            # A cursor of an earlier version may be behind it.
+            self._intake.end = self._intake.end or find_end(self._run.folder.parent)
+
     def _take_over(self) -> bool:
         """Take the lock and go on from what the process before this one has noted."""
         if not self._lock.acquire():
             return False
-        self._begin(load_state(self._run.folder))
-        if self.state.is_ended:
+        state = load_state(self._run.folder)
+        if is_whole(state, self._run.folder.parent):
             self._lock.release()
             self.ended.set()
+        state.is_ended = self.ended.is_set()  # a child's late records go before the end once more
+        self._begin(state)
         return True
 
     def _start(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from trackyard.delivery.state import DeliveryState
-from trackyard.journal.entries import dropped_in
+from trackyard.journal.late import count, count_late
 from trackyard.journal.reader import JournalReader
 
 
@@ -23,6 +23,7 @@ class TrackerReport:
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
         lost: How many log calls a full or damaged disk or a lost machine cost, so far as known.
+        has_end: The tracker has the run's end; children may have logged after it.
         is_kept_offline: Its SDK keeps the run on this machine until `trackyard sync`.
         abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
     """
@@ -37,6 +38,7 @@ class TrackerReport:
     problem: str = ""
     lost: int = 0
     is_kept_offline: bool = False
+    has_end: bool = False
     abandoned: int = 0
 
 
@@ -48,23 +50,21 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         state: The state of the delivery.
         folder: The tracker's folder of the run.
     """
-    pending, lost = 0, state.lost
-    if not state.is_ended:
-        reader = JournalReader(folder.parent, state.cursor)
-        while entries := reader.read(1000):
-            pending += sum(len(entry.records()) for _, entry in entries)
-            lost += sum(dropped_in(entry) for _, entry in entries)
-        lost += reader.lost
+    if state.is_ended:
+        left = count_late(folder.parent, state.cursor, all_ranks=state.all_ranks)
+    else:
+        left = count(JournalReader(folder.parent, state.cursor), all_ranks=state.all_ranks)
     return TrackerReport(
         tracker=tracker,
         url=state.url,
-        is_complete=state.is_ended,
+        is_complete=state.is_ended and not left.records,
         delivered=state.delivered,
-        pending=pending,
+        pending=left.records,
         quarantined=state.quarantined,
         changes=state.changes,
         problem=state.problem,
-        lost=lost,
+        lost=state.lost + left.lost,
         is_kept_offline=state.is_kept_offline,
+        has_end=state.is_ended,
         abandoned=state.abandoned,
     )

@@ -23,8 +23,9 @@ class DeliveryState:
         number: How many records that is, as they are counted for the tracker.
         plan: What is being sent: writers and last sequence numbers, in their order. It is noted
             for a backend that keeps a cursor, so that the same records get the same numbers again.
-        is_ended: The tracker has the run's end, and with it everything.
+        is_ended: The tracker has the run's end, and everything that was written until then.
         is_end_sent: It has the end, and perhaps not all records.
+        all_ranks: It gets what children of a rank above 0 log, too.
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
@@ -39,6 +40,7 @@ class DeliveryState:
     plan: list[tuple[str, int]] = attrs.field(factory=list)
     is_ended: bool = False
     is_end_sent: bool = False
+    all_ranks: bool = False
     is_kept_offline: bool = False
     url: str | None = None
     delivered: int = 0

@@ -32,6 +32,7 @@ from trackyard.journal.entries import (
     is_header,
 )
 from trackyard.journal.frames import frames_of, salt_of
+from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.segments import (
     LARGEST_SEGMENT,
     RESERVE,
@@ -40,7 +41,7 @@ from trackyard.journal.segments import (
     WrittenSegment,
     open_segment,
 )
-from trackyard.ranks import child_role
+from trackyard.ranks import child_role, is_child
 from trackyard.records import Failure
 
 logger = logging.getLogger("trackyard")
@@ -374,6 +375,8 @@ class JournalWriter:
         self._lock_file = open_private(self._folder / f"{self.name}.lock")
         with IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_child(self.name):  # the run may have ended: somebody has to look again
+            mark_as_pending(self._folder)
 
     def leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's files, without touching what they hold."""

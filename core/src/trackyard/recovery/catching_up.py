@@ -79,7 +79,7 @@ class Owed:
         if not state.is_ended:
             _forget_what_is_gone(state, folder)
         before = report_of(tracker.name, state, folder)
-        return cls(run, tracker, folder, before, before if state.is_ended else None)
+        return cls(run, tracker, folder, before, before if before.is_complete else None)
 
     def now(self) -> TrackerReport:
         """Say how it stands, without reading the journal once more."""

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard.config.project import Project
+from trackyard.delivery.completing import are_whole, complete
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription, load_description, metadata_of
+from trackyard.descriptions import RunDescription, folder_names, load_description, metadata_of
 from trackyard.errors import TrackyardError, without_statement
 from trackyard.journal.entries import Entry
-from trackyard.journal.pending import mark_as_complete, pending_folders
+from trackyard.journal.late import has_living_children
+from trackyard.journal.pending import pending_folders
 from trackyard.journal.ranked import last_metrics
 from trackyard.journal.reader import is_alive, is_attended
 from trackyard.locks import exclusively
@@ -78,11 +80,9 @@ def find_pending_runs(project: Project) -> list[PendingRun]:
         except TrackyardError as error:
             logger.warning("%s", error)
             continue
-        if description is None or all(
-            load_state(folder / tracker.folder).is_ended for tracker in description.trackers
-        ):
+        if description is None or are_whole(folder, folder_names(description)):
             if not is_alive(folder):
-                mark_as_complete(folder)
+                complete(folder, folder_names(description))
             continue
         pending.append(PendingRun(folder, description, is_alive(folder)))
     return pending
@@ -93,7 +93,8 @@ def recover_in_background(project: Project) -> None:
 
     It is asked at most once a minute: a tracker that is away will be away the next second, too.
     """
-    is_whole = all(is_attended(folder) for folder in pending_folders(project.home))
+    folders = pending_folders(project.home)
+    is_whole = all(is_attended(folder) or _waits_for_children(folder) for folder in folders)
     if is_whole and all(driver.problem for driver in find_dead_drivers(project.home)):
         return
     stamp = project.home / "recovery.stamp"
@@ -104,6 +105,15 @@ def recover_in_background(project: Project) -> None:
     except OSError as error:
         logger.debug("%s cannot be touched: %s", stamp, error)
     finish_in_background(project.root)
+
+
+def _waits_for_children(folder: Path) -> bool:
+    """Tell whether trackers have all of a run so far, while a child of its process lives."""
+    try:
+        description = load_description(folder) if has_living_children(folder) else None
+    except TrackyardError:  # a newer Trackyard wrote it
+        return False
+    return description is not None and are_whole(folder, folder_names(description))
 
 
 def sync_all(project: Project, *, patience: float, just_died: int | None = None) -> None:
@@ -273,7 +283,7 @@ def sync_runs(
     catch_up(all_owed, project, plugins, limits, progress)
     for run in dead:
         if all(one.now().is_complete for of, one in owed if of is run):
-            mark_as_complete(run.folder)
+            complete(run.folder, folder_names(run.description))
     return [(run, one.now()) for run, one in owed]
 
 

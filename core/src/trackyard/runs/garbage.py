@@ -18,6 +18,7 @@ import attrs
 from trackyard.config.project import Project
 from trackyard.descriptions import RunDescription, load_description
 from trackyard.errors import TrackyardError
+from trackyard.journal.late import has_living_children
 from trackyard.journal.pending import mark_as_complete, mark_as_uploaded
 from trackyard.journal.reader import is_attended
 from trackyard.locks import FileLock
@@ -98,7 +99,8 @@ def delete_folder(folder: Path) -> str:
     """Delete a run's folder, unless a process is at work on it; give why not."""
     locks = [FileLock(path) for path in folder.glob("*/delivery.lock")]
     try:
-        if is_attended(folder) or not all(lock.acquire() for lock in locks):
+        is_used = is_attended(folder) or has_living_children(folder)
+        if is_used or not all(lock.acquire() for lock in locks):
             return "a process is at work on it"
         # Out of the way first: what is half deleted must not look like a run.
         grave = folder.parent.parent / "deleted"
@@ -129,6 +131,8 @@ def _reason(folder: Path, description: RunDescription | None, older_than: float)
         return "it cannot be read"
     if is_attended(folder):
         return "it is running, or being delivered"
+    if has_living_children(folder):
+        return "a child of its process lives"
     reason = unacknowledged(folder, description)
     if reason:
         return reason

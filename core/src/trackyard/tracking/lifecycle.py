@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from trackyard.config.project import Project
 from trackyard.delivery.breaker import breaker_of
 from trackyard.delivery.budgets import Budget, wait_side_by_side
+from trackyard.delivery.completing import complete
 from trackyard.delivery.remote import worker_process
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.worker import Worker
@@ -22,7 +23,6 @@ from trackyard.descriptions import folder_name, is_described, is_portable
 from trackyard.errors import RequiredTrackerError
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
-from trackyard.journal.pending import mark_as_complete
 from trackyard.plugins.discovery import load_plugins
 from trackyard.ranks import process_rank
 from trackyard.records import Failure, ParamValue, Run
@@ -157,7 +157,7 @@ class RunGroup:
             for delivery in tracked.deliveries.values():
                 delivery.close()
             if all(delivery.ended.is_set() for delivery in tracked.deliveries.values()):
-                mark_as_complete(tracked.folder)
+                complete(tracked.folder, (d.run.folder.name for d in tracked.deliveries.values()))
         reports = tuple(report for tracked in runs for report in tracked.reports())
         is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
         _say_what_is_left(reports, _LATER if is_kept else _NEVER)
@@ -301,13 +301,14 @@ def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:
         gone = _what_is_gone(of_tracker)
         left = [report for report in of_tracker if not report.is_complete]
         if left:
-            problem = next((report.problem for report in left if report.problem), "out of time")
+            ends = sum(not report.has_end for report in left)
+            late = "out of time" if ends else "children of the step logged them after its end"
+            problem = next((report.problem for report in left if report.problem), late)
             logger.warning(
-                "experiment tracker %r has not taken %d record(s) and the end of %d run(s): "
-                "%s; %s%s",
+                "experiment tracker %r has not taken %d record(s)%s: %s; %s%s",
                 name,
                 sum(report.pending for report in left),
-                len(left),
+                f" and the end of {ends} run(s)" if ends else "",
                 problem,
                 what_now,
                 f"; {gone}" if gone else "",

@@ -10,6 +10,7 @@ import pytest
 
 from trackyard.config.project import in_project
 from trackyard.journal.entries import Entry
+from trackyard.journal.writer import JournalWriter
 from trackyard.records import Artifact, Record
 from trackyard.testing.contract import (
     can_be_read,
@@ -89,6 +90,20 @@ class DeliveryChecks:
         workbench.break_with(away, start_timeout=0.05, flush_timeout=0.05)
         found = workbench.difference(workbench.log(_log_some))
         expect(not found, f"after a sync, {found}")
+
+    @check("What a child logs after the run's end arrives, and the status stays.", can_be_read)
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_late_records_of_a_child_arrive(self, workbench: Workbench, fails: bool) -> None:
+        run_id = _log_and_end(workbench, fails=fails)
+        workbench.finish(run_id)
+        child = JournalWriter(workbench.pending(run_id).folder, "child")
+        for step in range(3):
+            child.append(Entry("metrics", time.time_ns(), step, {"late": step / 2}))
+        child.close()
+        found = workbench.difference(run_id)
+        expect(not found, f"of what a child logged after the run's end, {found}")
+        status, wanted = workbench.read(run_id).status, "failed" if fails else "finished"
+        expect(status == wanted, f"the status is {status!r} after late records, not {wanted!r}")
 
     @check("The journal of a run can be replayed, with original timestamps and steps.", can_be_read)
     def test_replay_equals_live_logging(self, workbench: Workbench) -> None:
