@@ -79,7 +79,9 @@ class ArtifactStore:
                 self._remove(uri)
                 raise
             except Exception as error:  # it cannot hold it after all; another one may
-                logger.warning(
+                is_own = type(materializer).__module__.startswith("trackyard.")
+                logger.log(
+                    logging.DEBUG if is_own else logging.WARNING,
                     "format %r cannot hold an output of type %s, another one is tried: %s: %s",
                     materializer.name,
                     type(value).__name__,

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from trackyard.materializers.plain import is_scalar
 
+_AS_THEY_ARE = (int, float, str, bool, type(None))
 _Made = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 
@@ -27,12 +28,15 @@ class ValuesMaterializer:
     suffix = ".json"
 
     def can_save(self, value: Any) -> bool:
-        """Tell whether each part is of one of these very types, and comes back as it was."""
-        encode(value)
-        return True
+        """Tell whether it is of one of these very types; whether its parts are, `save` finds."""
+        return type(value) is list or type(value) in _MADE or _is_number_of_numpy(value)
 
     def save(self, value: Any, file: BinaryIO) -> None:
-        """Write JSON in ASCII."""
+        """Write JSON in ASCII.
+
+        Raises:
+            TypeError: Some part would not come back equal and of its type.
+        """
         file.write(json.dumps(encode(value)).encode("ascii"))
 
     def load(self, file: BinaryIO) -> Any:
@@ -47,29 +51,30 @@ def encode(value: Any) -> Any:
         TypeError: It would not come back equal and of its type.
     """
     kind = type(value)
-    if is_scalar(value):
+    if kind is float or is_scalar(value):
         return value
     if kind is list:
-        return [encode(item) for item in value]
-    if kind.__name__ in _KINDS and kind is _KINDS[kind.__name__]:
-        take, make = _MADE[kind.__name__]
-        content = take(value)
-        if kind in _SIMPLE:
-            again = make(content)
-            if type(again) is not kind or repr(again) != repr(value):
-                raise TypeError(f"{value!r} would come back as {again!r}")
-        return {kind.__name__: content}
-    return {"numpy": _of_numpy(value)}
+        return [item if type(item) is float else encode(item) for item in value]
+    made = _MADE.get(kind)
+    if made is None:
+        return {"numpy": _of_numpy(value)}
+    take, make = made
+    content = take(value)
+    if kind in _SIMPLE:
+        again = make(content)
+        if type(again) is not kind or repr(again) != repr(value):
+            raise TypeError(f"{value!r} would come back as {again!r}")
+    return {kind.__name__: content}
 
 
 def decode(value: Any) -> Any:
     """Make a value again of what `encode` gave."""
     if type(value) is list:
-        return [decode(item) for item in value]
+        return [item if type(item) in _AS_THEY_ARE else decode(item) for item in value]
     if type(value) is not dict:
         return value
     ((name, content),) = value.items()
-    return _to_numpy(content) if name == "numpy" else _MADE[name][1](content)
+    return _to_numpy(content) if name == "numpy" else _MADE[_KINDS[name]][1](content)
 
 
 def _in_order(items: Any) -> list[Any]:
@@ -88,7 +93,7 @@ def _aware(moment: datetime | time) -> list[Any]:
 
 
 _COLLECTIONS: dict[type, _Made] = {
-    tuple: (lambda value: [encode(item) for item in value], lambda content: tuple(decode(content))),
+    tuple: (lambda value: encode(list(value)), lambda content: tuple(decode(content))),
     set: (_in_order, lambda content: set(decode(content))),
     frozenset: (_in_order, lambda content: frozenset(decode(content))),
     dict: (
@@ -114,13 +119,17 @@ _SIMPLE: dict[type, _Made] = {
     ),
     type(Path()): (str, Path),
 }
-_KINDS = {kind.__name__: kind for kind in (*_COLLECTIONS, *_SIMPLE)}
-_MADE = {kind.__name__: made for kind, made in (*_COLLECTIONS.items(), *_SIMPLE.items())}
+_MADE = {**_COLLECTIONS, **_SIMPLE}
+_KINDS = {kind.__name__: kind for kind in _MADE}
+
+
+def _is_number_of_numpy(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.generic) and not value.dtype.hasobject
 
 
 def _of_numpy(value: Any) -> list[str]:
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not isinstance(value, numpy.generic) or value.dtype.hasobject:
+    if not _is_number_of_numpy(value):
         raise TypeError(f"{type(value).__name__} is of no known type")
     content = [value.dtype.str, _to_text(value.tobytes())]
     if type(_to_numpy(content)) is not type(value) or value.dtype.names is not None:
