@@ -75,6 +75,7 @@ def test_healthy_project_has_no_problem(project):
         ('active_stack = "x"\n' + TOML, "no stack 'x'"),
         ('[journal]\ndurability = "most"\n', "journal.durability"),
         ('[stacks.default]\norchestrator = "zebra"\n', "no orchestrator 'zebra'"),
+        ('[stacks.default]\nartifact_store = "zebra://a"\n', "artifact_store zebra://a: cannot"),
     ],
 )  # fmt: skip
 def test_wrong_configuration_is_a_problem_and_no_traceback(project, text, message):

@@ -31,6 +31,7 @@ from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
+from trackyard.runs.pipeline_views import open_artifact_store
 from trackyard.tables import Shown
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking.tracked_runs import is_disabled
@@ -110,6 +111,8 @@ def _configuration(project: Project) -> Iterator[Finding]:
         stack = trackers.stack
         load_journal_options(project)
         trackers.orchestrator()
+        if stack.artifact_store is not None:
+            open_artifact_store(project, stack).checked()
     except TrackyardError as error:
         yield Finding("problem", "configuration", subject, str(error), "edit the file")
         return
