@@ -14,7 +14,9 @@ from typing import Literal
 
 import attrs
 
+from trackyard.artifacts import ArtifactStore
 from trackyard.config.project import Project, find_project, in_project, working_directory
+from trackyard.config.stacks import artifact_store_url
 from trackyard.descriptions import load_description
 from trackyard.dispatch import TrackerHooks
 from trackyard.errors import ConfigError, PluginError, TrackyardError, without_statement
@@ -31,7 +33,6 @@ from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
-from trackyard.runs.pipeline_views import open_artifact_store
 from trackyard.tables import Shown
 from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking.tracked_runs import is_disabled
@@ -112,7 +113,7 @@ def _configuration(project: Project) -> Iterator[Finding]:
         load_journal_options(project)
         trackers.orchestrator()
         if stack.artifact_store is not None:
-            open_artifact_store(project, stack).checked()
+            ArtifactStore(artifact_store_url(project, stack)).checked()
     except TrackyardError as error:
         yield Finding("problem", "configuration", subject, str(error), "edit the file")
         return
