@@ -37,8 +37,15 @@ max_workers = 1
 CHILDREN = """
 import trackyard
 
-def log_from(rank):
+def log_from(rank, run_id):
     trackyard.log_metric(f"child{rank}", rank, step=0)
+    if rank == 1:
+        import mlflow
+        mlflow.log_metric("spawned", 1.0, step=0, run_id=run_id)
+
+def log_natively():
+    import mlflow
+    mlflow.log_metric("forked", 1.0, step=0)
 """
 PROGRAM = """
 import multiprocessing
@@ -55,7 +62,9 @@ def train():
         writer.add_scalar("native", 1.0, 3)
     trackyard.log_metric("portable", 5.0, step=0)
     context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=children.log_from, args=(rank,)) for rank in (1, 2)]
+    run_id = mlflow.active_run().info.run_id
+    ranks = [context.Process(target=children.log_from, args=(rank, run_id)) for rank in (1, 2)]
+    ranks.append(multiprocessing.get_context("fork").Process(target=children.log_natively))
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -88,7 +97,7 @@ def done(mlflow_project):
 
 
 def test_native_calls_and_those_of_children_land_in_the_run_of_the_step(done):
-    assert in_mlflow(done) == EXPECTED
+    assert in_mlflow(done) == {**EXPECTED, "spawned": [1.0], "forked": [1.0]}
     assert in_tensorboard(done.home / "tensorboard") == EXPECTED
     assert in_wandb(done.home / "runs") == EXPECTED
     assert set(done.statuses().values()) == {"FINISHED"}

@@ -51,7 +51,7 @@ def active_run(
             yield None
 
 
-# Runs that were entered by another thread than theirs, which has not used MLflow before.
+# The run that a thread has entered last; another thread may have entered it for this one.
 _entered: dict[int, ActiveRun] = {}
 
 
@@ -77,16 +77,25 @@ def _enter(
     held.enter_context(_own_autologging())
     active = joining.StepRun(_entity(ids))
     stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
+    # Where the thread has no stack: it has not used MLflow yet, or is that of a forked child.
+    held.callback(_set_entered, thread, _entered.get(thread))
+    _set_entered(thread, active)
+    stacks.default_factory = lambda: [_entered[get_ident()]] if get_ident() in _entered else []
     if thread == get_ident():
         stack = stacks.get()
-        held.callback(stack.__setitem__, slice(None), list(stack))
-        stack.append(active)
+        held.callback(stack.__setitem__, slice(None), [one for one in stack if one is not active])
+        if active not in stack:
+            stack.append(active)
+    else:
+        held.callback(lambda: stacks.get().clear())
+    return active
+
+
+def _set_entered(thread: int, active: ActiveRun | None) -> None:
+    if active is None:
+        _entered.pop(thread, None)
     else:
         _entered[thread] = active
-        held.callback(_entered.pop, thread)
-        held.callback(lambda: stacks.get().clear())
-        stacks.default_factory = lambda: [_entered[get_ident()]] if get_ident() in _entered else []
-    return active
 
 
 def _entity(ids: Mapping[str, str]) -> MlflowRun:
