@@ -191,11 +191,12 @@ class PipelineRunner:
             return False
         with self._lock:
             found = self._recording.find_cached(key)
-            if found is None:
-                return False
-            outputs = {name: StoredOutput(**stored) for name, stored in found.outputs.items()}
-            if not all(self._artifacts.has(stored) for stored in outputs.values()):
-                return False
+        if found is None:
+            return False
+        outputs = {name: StoredOutput(**stored) for name, stored in found.outputs.items()}
+        if not all(self._artifacts.has(stored) for stored in outputs.values()):  # may take long
+            return False
+        with self._lock:
             self._stored[node.name] = outputs
             self._recording.keep_cached(node, found)
         return True
