@@ -22,13 +22,20 @@ ParamValue = str | int | float | bool | None
 SEVERITY: tuple[Status, ...] = ("running", "finished", "killed", "failed", "crashed")
 
 
-def _text(text: str) -> str:
-    """Write lone surrogates, which UTF-8 and hence no backend can hold, as backslash escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def encodable(text: str) -> str:
+    """Write what no backend can hold as backslash escapes: lone surrogates, and NUL.
+
+    UTF-8 has no place for lone surrogates, and databases have none for NUL.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def _encodable_or_none(text: str | None) -> str | None:
+    return None if text is None else encodable(text)
 
 
 def _immutable(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType({_text(key): _text(value) for key, value in mapping.items()})
+    return MappingProxyType({encodable(key): encodable(value) for key, value in mapping.items()})
 
 
 @attrs.frozen
@@ -57,12 +64,12 @@ class Run:
     """
 
     id: str
-    name: str = attrs.field(converter=_text)
-    experiment: str = attrs.field(converter=_text)
+    name: str = attrs.field(converter=encodable)
+    experiment: str = attrs.field(converter=encodable)
     started_at: int
     folder: Path
-    pipeline: str | None = None
-    step: str | None = None
+    pipeline: str | None = attrs.field(default=None, converter=_encodable_or_none)
+    step: str | None = attrs.field(default=None, converter=_encodable_or_none)
     attempt: int = 1
     group: str | None = None
     parent_id: str | None = None
@@ -98,9 +105,9 @@ class Failure:
     """
 
     status: Literal["failed", "killed", "crashed"]
-    kind: str = attrs.field(converter=_text)
-    message: str = attrs.field(default="", converter=_text)
-    traceback: str = attrs.field(default="", converter=_text)
+    kind: str = attrs.field(converter=encodable)
+    message: str = attrs.field(default="", converter=encodable)
+    traceback: str = attrs.field(default="", converter=encodable)
     signal: int | None = None
 
     def __str__(self) -> str:

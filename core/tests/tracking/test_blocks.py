@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import datetime
+import enum
+import gc
+import uuid
+import weakref
+
+import numpy
 import pytest
 from recorder import Recorder
 
 from trackyard import (
+    Client,
     ConfigError,
+    NoActiveRunError,
     RequiredTrackerError,
     current_run,
     hookimpl,
     log_metric,
+    log_param,
+    start_run,
     tracked_step,
 )
+from trackyard.config.project import find_project
 
 
 class Unstartable(Recorder):
@@ -92,3 +106,191 @@ def test_broken_tracker_changes_nothing_unless_it_is_required(project):
         tracked_step(pipeline="etl", step="a"),
     ):
         pytest.fail("it ran")
+
+
+# What users give it
+
+
+class Word(str, enum.Enum):  # noqa: UP042 - people write it so
+    TRAIN = "train"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"pipeline": None}, "pipeline: must be a text that is not empty, not None; type: pip"),
+        ({"pipeline": b"etl"}, "pipeline: must be a text that is not empty, not a bytes"),
+        ({"step": ""}, "step: must be a text that is not empty, not ''"),
+        ({"step": 7}, "step: must be a text that is not empty, not 7"),
+        ({"run": ""}, "run: must be a text that is not empty, not ''"),
+        ({"run": object()}, "run: must be a text that is not empty, not a object"),
+        ({"attempt": 0}, "attempt: must be a whole number from 1, not 0; type: attempt=2"),
+        ({"attempt": "two"}, "attempt: must be a whole number from 1, not 'two'"),
+        ({"attempt": 1.5}, "attempt: must be a whole number from 1, not 1.5"),
+        ({"attempt": True}, "attempt: must be a whole number from 1, not True"),
+        ({"attempt": 10**12}, "attempt: must be a whole number from 1"),
+        ({"tags": 3}, "tags: must be a dict, not 3; type: tags="),
+        ({"settings": 3}, "settings: must be a dict, not 3"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_argument_is_said_before_the_step_and_leaves_nothing(local, wrong, said):
+    given = {"pipeline": "etl", "step": "train", "run": "monday", **wrong}
+    with pytest.raises(ConfigError) as raised, tracked_step(**given):
+        pytest.fail("it ran")
+
+    assert str(raised.value).startswith(said)
+    assert not [*(local.root / ".trackyard").glob("drivers/*")]
+    assert not local.calls()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": 5}, {"experiment": ""}, {"experiment": None}, {"tags": [1]}], ids=str
+)
+def test_wrong_argument_of_a_run_is_said_before_it(local, wrong):
+    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))}: must be"), start_run(**wrong):
+        pytest.fail("it ran")
+
+
+@pytest.mark.parametrize("attempt", [2, "2", " 2\n", numpy.int64(2)], ids=repr)
+def test_attempt_may_be_a_text_of_digits_as_the_environment_gives_it(local, attempt):
+    for number in (1, attempt):
+        with tracked_step(pipeline="etl", step=Word.TRAIN, run="monday", attempt=number):
+            pass
+
+    assert [(call["name"], call["attempt"]) for call in local.calls("start")] == [
+        ("train", 1),
+        ("train_2", 2),
+    ]
+
+
+@pytest.mark.parametrize("run", [7, uuid.UUID(int=7), datetime.date(2026, 11, 25)], ids=str)
+def test_run_may_be_a_number_a_uuid_or_a_date(local, run):
+    with tracked_step(pipeline="etl", step="train", run=run):
+        pass
+
+    assert local.calls("start")[0]["tags"] == {"trackyard.run_name": str(run)}
+
+
+@pytest.mark.parametrize("odd", ["a\ud800b", "a\0b"], ids=ascii)
+def test_odd_names_reach_the_store_and_the_tracker_as_escapes(local, odd):
+    shown = odd.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+    def fail(**given):
+        with tracked_step(**given, tags={odd: odd}):
+            log_param(odd, odd)
+            1 / 0
+
+    for attempt in (1, 2):
+        with pytest.raises(ZeroDivisionError):
+            fail(pipeline=odd, step=odd, run=odd, attempt=attempt)
+
+    start, second = local.calls("start")
+    assert (start["step"], start["name"]) == (shown, shown)
+    assert start["tags"] == {"trackyard.run_name": shown, shown: shown}
+    assert local.logged("params")[0][1] == shown
+    assert (start["group"], second["attempt"]) == (second["group"], 2)
+    (stored,) = Client().list_pipeline_runs()
+    assert (stored.name, stored.status) == (f"{shown}-{shown}", "failed")
+    assert [s.attempt for s in stored.steps[shown].attempts] == [1, 2]
+    assert not [*(find_project().home / "drivers").glob("*.json")]
+
+
+# Generators and tasks
+
+
+def counted(name, log=None):
+    """Count within a run of its own, and log by the run itself."""
+    with tracked_step(pipeline="etl", step=name) as run:
+        for number in range(3):
+            run.log_metric(name, number, number)
+            if log is not None:
+                log(name)
+            yield number
+
+
+def metrics_by_step(local):
+    names = {call["id"]: call["step"] for call in local.calls("start")}
+    found = {name: [] for name in names.values()}
+    for call in local.calls("log"):
+        found[names[call["id"]]] += [key for key, *_ in call["metrics"]]
+    return found
+
+
+def test_generators_that_take_turns_log_on_their_own_runs(local):
+    for _ in zip(counted("a"), counted("b"), strict=True):
+        pass
+
+    assert metrics_by_step(local) == {"a": ["a"] * 3, "b": ["b"] * 3}
+
+
+@pytest.mark.parametrize("outer", [0, 1, 2])
+def test_current_run_is_the_innermost_that_goes_on_whatever_ends_first(local, outer):
+    with contextlib.ExitStack() as stack:
+        outside = [
+            stack.enter_context(tracked_step(pipeline="etl", step=f"o{number}"))
+            for number in range(outer)
+        ]
+        first, second = counted("first"), counted("second")
+        next(first)
+        next(second)
+        innermost = current_run()
+        first.close()
+        assert current_run() is innermost
+        assert innermost.name == "second"
+        log_metric("current", 1)
+        second.close()
+        if outside:
+            assert current_run() is outside[-1]
+            log_metric("current", 1)
+        else:
+            with pytest.raises(NoActiveRunError):
+                current_run()
+
+    assert metrics_by_step(local)["second"] == ["second", "current"]
+    assert metrics_by_step(local)["first"] == ["first"]
+
+
+def test_runs_of_generators_that_overlap_for_long_are_let_go(local):
+    ended = []
+    running = counted("0")
+    next(running)
+    for number in range(1, 4):
+        following = counted(str(number))
+        next(following)
+        ended.append(weakref.ref(current_run()))
+        running.close()
+        running = following
+    running.close()
+    gc.collect()
+
+    assert [run() for run in ended] == [None] * 3
+
+
+def test_generator_that_is_left_early_is_killed(local):
+    generator = counted("train")
+    next(generator)
+    generator.close()
+
+    (failure,) = [call["failure"] for call in local.calls("fail")]
+    assert (failure["status"], failure["kind"]) == ("killed", "GeneratorExit")
+
+
+def test_task_that_is_cancelled_is_killed(local):
+    async def wait(started):
+        with tracked_step(pipeline="etl", step="train", run="monday"):
+            started.set()
+            await asyncio.sleep(60)
+
+    async def cancel():
+        started = asyncio.Event()
+        task = asyncio.create_task(wait(started))
+        await started.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancel())
+
+    assert local.calls("fail")[0]["failure"]["status"] == "killed"
+    step = Client().get_pipeline_run("etl-monday").steps["train"]
+    assert (step.status, step.error) == ("killed", "CancelledError")

@@ -214,7 +214,7 @@ def test_log_calls_of_one_call_share_step_and_moment(local):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("a"), StopIteration(1), GeneratorExit(), AssertionError(), SystemExit(3)],
+    [ValueError("a"), StopIteration(1), AssertionError(), SystemExit(3)],
     ids=repr,
 )
 def test_error_of_the_block_comes_through_and_fails_the_run(local, error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -148,15 +149,53 @@ def test_it_may_be_a_step_of_a_pipeline(local):
 def test_mistakes_are_said_in_a_line(local):
     unknown = execute(local, "no-such-program")
     assert (unknown.returncode, unknown.stderr) == (
-        1,
+        127,
         "Error: no-such-program: cannot be run: No such file or directory\n",
     )
-    assert local.calls("fail")
+    (local.root / "notes.txt").touch(mode=0o644)
+    not_executable = execute(local, "./notes.txt")
+    assert (not_executable.returncode, not_executable.stderr) == (
+        126,
+        "Error: ./notes.txt: cannot be run: Permission denied\n",
+    )
+    assert [call["failure"]["status"] for call in local.calls("fail")] == ["failed"] * 2
     assert "add --pipeline" in local.trackyard("exec", "--step", "a", "true").stderr
     outside = local.trackyard("log", "metric", "loss", "1")
     assert outside.returncode == 1
     assert outside.stderr.startswith("Error: no run is active")
+    assert outside.stderr.endswith("type: trackyard exec -- COMMAND\n")
     assert local.trackyard("log", "metric", "loss", "high").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "options", [["--attempt", "0"], ["--attempt", "x"], ["--run", ""], ["--step", ""]], ids=str
+)
+def test_wrong_option_is_wrong_usage(local, options):
+    result = local.trackyard("exec", "--pipeline", "etl", *options, "true")
+
+    assert result.returncode == 2
+    assert f"Invalid value for '{options[0]}'" in result.stderr
+    assert not local.calls()
+
+
+def test_program_is_told_of_a_command_that_is_missing(local):
+    result = local.trackyard("exec", "--json", "--pipeline", "etl", "--run", "a", "no-such-program")
+
+    end = json.loads(result.stderr.splitlines()[-1])
+    assert (result.returncode, end["exit_code"], end["status"]) == (127, 127, "failed")
+
+
+def test_bytes_that_are_no_text_are_shown_as_escapes(local):
+    result = local.trackyard(
+        "exec", "--pipeline", "etl", "--run", "r\udcff", "sh", "-c", "# \udcff"
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert local.calls("start")[0]["tags"] == {
+        "trackyard.run_name": "r\\udcff",
+        "trackyard.command": "sh -c '# \\udcff'",
+    }
+    assert local.hooks() == ["start", "end"]
 
 
 def test_what_is_switched_off_runs_untracked(local):

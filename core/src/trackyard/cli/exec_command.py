@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,25 @@ from trackyard.cli.options import as_mapping, pairs
 from trackyard.cli.output import show_json
 from trackyard.config.project import find_project
 from trackyard.errors import TrackyardError
-from trackyard.records import Run
+from trackyard.records import Run, encodable
+from trackyard.tables import line
 from trackyard.trackers import Trackers
+from trackyard.tracking.arguments import LAST_ATTEMPT
 from trackyard.tracking.blocks import started_step
 from trackyard.tracking.calls import redactor_of
-from trackyard.tracking.commands import run_command
+from trackyard.tracking.commands import CommandError, run_command
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import is_disabled, new_run
+
+
+def _filled(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter(f"it is empty; give it as {parameter.opts[0]} NAME, or not at all")
+    return None if value is None else encodable(value)
+
+
+_name_option = partial(click.option, callback=_filled)
 
 
 @click.command(
@@ -39,12 +52,17 @@ from trackyard.tracking.tracked_runs import is_disabled, new_run
     shell_complete=tracker_names,
     help="An experiment tracker; several. All of the active stack by default.",
 )
-@click.option("--name", help="Name of the run; the command's by default.")
-@click.option("--experiment", default="default", show_default=True, help="Its experiment.")
-@click.option("--pipeline", help="Name of the pipeline that it is a step of.")
-@click.option("--step", help="Name of the step; the command's by default.")
-@click.option("--run", help="Name of the pipeline's run: its steps become one pipeline run.")
-@click.option("--attempt", type=int, help="2 for a first retry; counted by default.")
+@_name_option("--name", help="Name of the run; the command's by default.")
+@_name_option("--experiment", default="default", show_default=True, help="Its experiment.")
+@_name_option("--pipeline", help="Name of the pipeline that it is a step of.")
+@_name_option("--step", help="Name of the step; the command's by default.")
+@_name_option("--run", help="Name of the pipeline's run: its steps become one pipeline run.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(1, LAST_ATTEMPT),
+    metavar="NUMBER",
+    help="2 for a first retry; counted by default.",
+)
 @click.option("--param", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A param.")
 @click.option("--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A tag.")
 @click.option(
@@ -58,7 +76,8 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Run COMMAND as a tracked run, such as: trackyard exec -e team -- python train.py.
 
     The run ends as the command does: finished with exit code 0, failed with any other, killed or
-    crashed by a signal. Signals are passed on to it, and its exit code is that of this command.
+    crashed by a signal. Signals are passed on to it, and its exit code is that of this command:
+    127 where there is no such command, 126 where it cannot be executed.
     In it, `trackyard log` and the calls of the library log into the run.
     """
     pipeline, step, run = options["pipeline"], options["step"], options["run"]
@@ -70,28 +89,36 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     names = list(options["names"]) or True
     trackers = [] if is_disabled() else Trackers(project).select(names)
     redactor = redactor_of(trackers)
-    step = step or options["name"] or Path(command[0]).name
-    line = redactor.redact(shlex.join(command))[:5000]
+    step = step or options["name"] or encodable(Path(command[0]).name or "command")
+    whole = redactor.redact(shlex.join(command))[:5000]
     tags = {key: redactor.redact(value) for key, value in as_mapping(options["tag"]).items()}
-    tags = {"trackyard.command": line, **tags}
+    tags = {"trackyard.command": whole, **tags}
     params, group = as_mapping(options["param"]), RunGroup(project, redactor)
     record: StepRecord | None = None
     if pipeline:
         if run:
             tags = {"trackyard.run_name": redactor.redact(run), **tags}
-        attempt = options["attempt"]
-        record = StepRecord(
-            project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt
-        )
+        named = {"pipeline": pipeline, "run": run, "step": step, "attempt": options["attempt"]}
+        record = StepRecord(project, redactor, **named)
         tracked = started_step(record, pipeline, tags)
     else:
         tracked = new_run(step, options["experiment"], tags=tags)
     if options["name"]:
         tracked = attrs.evolve(tracked, name=options["name"])
-    code = run_command(command, group, tracked, trackers, params, record=record)
+    run_it = partial(run_command, command, group, tracked, trackers, params, record=record)
+    code = _code_of(run_it)
     if as_json:
         show_json(_end_of(tracked, code), on_one_line=True, on_stderr=True)
     sys.exit(code)
+
+
+def _code_of(run_it: Callable[[], int]) -> int:
+    """Give the exit code of a command, or the one that shells give where it cannot be started."""
+    try:
+        return run_it()
+    except CommandError as error:
+        click.ClickException(line(str(error))).show()
+        return error.exit_code
 
 
 def _end_of(run: Run, code: int) -> dict[str, Any]:

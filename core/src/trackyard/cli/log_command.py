@@ -9,7 +9,9 @@ import click
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import json_option, show_json
-from trackyard.tracking.calls import current_run
+from trackyard.errors import NoActiveRunError
+from trackyard.tracking.calls import ActiveRun, current_run
+from trackyard.tracking.named_run import named_run_id
 
 _COMMANDS = {
     "metric": ("log_command:metric", "Log a number."),
@@ -33,7 +35,7 @@ def metric(key: str, value: float, step: float | None, as_json: bool) -> None:
     """Log the number VALUE, such as: trackyard log metric loss 0.25 --step 3."""
     whole = step is not None and step.is_integer()
     step = int(step or 0) if whole else step
-    current_run().log_metric(key, value, step)
+    _run().log_metric(key, value, step)
     _show("metric", key, value, step, as_json=as_json)
 
 
@@ -43,7 +45,7 @@ def metric(key: str, value: float, step: float | None, as_json: bool) -> None:
 @json_option
 def param(key: str, value: str, as_json: bool) -> None:
     """Log the input VALUE, such as: trackyard log param rate 0.1."""
-    current_run().log_param(key, value)
+    _run().log_param(key, value)
     _show("param", key, value, as_json=as_json)
 
 
@@ -53,7 +55,7 @@ def param(key: str, value: str, as_json: bool) -> None:
 @json_option
 def tag(key: str, value: str, as_json: bool) -> None:
     """Set the label VALUE, such as: trackyard log tag stage baseline."""
-    current_run().set_tag(key, value)
+    _run().set_tag(key, value)
     _show("tag", key, value, as_json=as_json)
 
 
@@ -63,12 +65,21 @@ def tag(key: str, value: str, as_json: bool) -> None:
 @json_option
 def artifact(path: str, name: str | None, as_json: bool) -> None:
     """Log the file or folder PATH as it is now."""
-    current_run().log_artifact(path, name)
+    _run().log_artifact(path, name)
     _show("artifact", name or Path(path).name, path, as_json=as_json)
+
+
+def _run() -> ActiveRun:
+    if named_run_id() is None:
+        raise NoActiveRunError(
+            "no run is active: TRACKYARD_RUN_ID names none; run the script that logs as a tracked "
+            "command, type: trackyard exec -- COMMAND"
+        )
+    return current_run()
 
 
 def _show(kind: str, key: str, value: Any, step: float | None = None, *, as_json: bool) -> None:
     """Say what was logged, to a program; people asked for nothing to read."""
     if as_json:
-        run = current_run().id
+        run = _run().id
         show_json({"run": run, "kind": kind, "key": key, "value": value, "step": step})

@@ -12,7 +12,16 @@ from pathlib import Path
 import attrs
 
 from trackyard.files import make_private_folder, write_private
-from trackyard.records import Artifact, ArtifactKind, Capabilities, Metric, Param, Record, Tag
+from trackyard.records import (
+    Artifact,
+    ArtifactKind,
+    Capabilities,
+    Metric,
+    Param,
+    Record,
+    Tag,
+    encodable,
+)
 
 _LARGEST_STEP = 2**63 - 1
 
@@ -42,7 +51,7 @@ class Adapter:
                 return self._param(record)
             case Tag():
                 key, limit = self._key(record.key), self._capabilities.tag_length
-                shown, extra = self._text(key, _encodable(record.value), limit, "tags")
+                shown, extra = self._text(key, encodable(record.value), limit, "tags")
                 return [Tag(key, shown), *extra]
             case Artifact():
                 return [self._artifact(record)]
@@ -78,7 +87,7 @@ class Adapter:
         if not isinstance(param.value, str):
             return [attrs.evolve(param, key=key)]
         limit = self._capabilities.param_length
-        shown, extra = self._text(key, _encodable(param.value), limit, "params")
+        shown, extra = self._text(key, encodable(param.value), limit, "params")
         return [Param(key, shown), *extra]
 
     def _text(

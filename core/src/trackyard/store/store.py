@@ -23,6 +23,7 @@ from trackyard.errors import (
 )
 from trackyard.flavors import Secret
 from trackyard.identifiers import new_id
+from trackyard.records import encodable
 from trackyard.store.engines import engine_of, sqlite_engine
 from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import (
@@ -377,10 +378,7 @@ def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 def _to_column(key: str, value: Any) -> Any:
     if key in _JSON:
         return json.dumps(value)
-    if not isinstance(value, str):
-        return value
-    # No database takes a lone surrogate, PostgreSQL no NUL, and a user's error may hold both.
-    return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _from_columns(row: Row[Any]) -> dict[str, Any]:

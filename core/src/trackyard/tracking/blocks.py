@@ -11,13 +11,12 @@ from trackyard.config.project import Project, find_project
 from trackyard.identifiers import new_name
 from trackyard.interruption import termination_as_exit
 from trackyard.records import Failure, Run
-from trackyard.redaction.redactor import Redactor
 from trackyard.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
-from trackyard.values import to_text
 
 
 @contextmanager
@@ -39,14 +38,16 @@ def start_run(
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
 
     Raises:
-        ConfigError: A tracker is unknown or configured wrongly; the block is not run.
+        ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
+    experiment = to_name(experiment, "experiment", "default")
+    name = to_name(name, "name", "baseline") if name not in (None, "") else new_name(experiment)
     project = find_project()
     trackers = _select(project, experiment_tracker, settings)
     redactor = redactor_of(trackers)
-    labels = _redacted(tags, redactor)
-    title = redactor.redact(name or new_name(experiment))
+    labels = to_tags(tags, redactor)
+    title = redactor.redact(name)
     run = new_run(title, redactor.redact(experiment), tags=labels)
     with tracked_block(RunGroup(project, redactor), run, trackers) as active:
         yield active
@@ -74,19 +75,20 @@ def tracked_step(
         run: What the runner calls this run of the pipeline; its steps become one pipeline run.
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
-        attempt: 2 for the first retry; by default a step that did not finish before is retried.
+        attempt: 2 or "2" for the first retry; by default a step that did not finish is retried.
         tags: Labels of the run.
 
     Raises:
-        ConfigError: A tracker is unknown or configured wrongly; the block is not run.
+        ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
+    pipeline, step = to_name(pipeline, "pipeline", "etl"), to_name(step, "step", "train")
+    run, attempt = to_run_name(run), to_attempt(attempt)
     project = find_project()
     trackers = _select(project, experiment_tracker, settings)
     redactor = redactor_of(trackers)
-    labels = _redacted(tags, redactor)
+    labels = to_tags(tags, redactor)
     if run is not None:
-        run = to_text(run)
         labels = {"trackyard.run_name": redactor.redact(run), **labels}
     record = StepRecord(project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt)
     group, made = RunGroup(project, redactor), started_step(record, pipeline, labels)
@@ -168,8 +170,3 @@ def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:
 
 def _select(project: Project, selection: Selection, settings: Settings | None) -> list[Tracker]:
     return [] if is_disabled() else Trackers(project).select(selection, settings)
-
-
-def _redacted(tags: Mapping[str, Any] | None, redactor: Redactor) -> dict[str, str]:
-    texts = [(to_text(key), to_text(value)) for key, value in (tags or {}).items()]
-    return {key: str(value) for key, value in (redactor.redact_pair(*text) for text in texts)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -49,6 +49,8 @@ class ActiveRun:
         self._is_disabled = is_disabled()
         self._warned: set[str] = set()
         self.thread = get_ident()
+        # The run that was current before.
+        self.outer: ActiveRun | None = None
 
     @property
     def id(self) -> str:
@@ -237,8 +239,8 @@ def current_run() -> ActiveRun:
     Raises:
         NoActiveRunError: There is no run, or several and none of them is this thread's.
     """
-    run = _current.get()
-    if run is not None and run in _active:
+    run = _innermost()
+    if run is not None:
         return run
     if is_inside_hook():
         raise NoActiveRunError("a tracker's hook cannot log into the run that it serves")
@@ -257,6 +259,17 @@ def current_run() -> ActiveRun:
         "no run is active; log inside a @step of a running pipeline, "
         "or inside `with trackyard.start_run(...)`"
     )
+
+
+def _innermost() -> ActiveRun | None:
+    """Give this thread's or task's innermost run that has not ended.
+
+    Blocks in generators are left in any order, and in other contexts than they were entered in.
+    """
+    run = _current.get()
+    while run is not None and run not in _active:
+        run = run.outer
+    return run
 
 
 # The run of another process that this one was last asked to add to.
@@ -283,17 +296,20 @@ def native_run(name: str) -> object:
 def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
     """Make a run the current one, for portable and native calls, in the calling thread."""
     run = ActiveRun(tracked)
+    run.outer = _innermost()
     _active.append(run)
     _name_for_children()
-    token = _current.set(run)
+    _current.set(run)
     try:
         with tracked.activated():
             yield run
     finally:
         _active.remove(run)
+        for other in [*_active]:
+            if other.outer is run:  # a generator goes on that was entered inside
+                other.outer = run.outer
         _name_for_children()
-        with suppress(ValueError):  # left in another context, as an async generator may be
-            _current.reset(token)
+        _current.set(_innermost())
 
 
 def _name_for_children() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -22,6 +23,19 @@ from trackyard.tracking.tracked_runs import EndsRun
 _TELLING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _KEYS = (signal.SIGINT, signal.SIGQUIT)
 _PASSED_ON = (*_TELLING, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class CommandError(TrackyardError):
+    """A command cannot be started.
+
+    Args:
+        message: Why.
+        exit_code: What shells give then: 127 where there is none, 126 where it cannot be executed.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def run_command(
@@ -49,7 +63,7 @@ def run_command(
         The command's exit code, or 128 and the signal's number, as shells give it.
 
     Raises:
-        TrackyardError: The command cannot be started.
+        CommandError: The command cannot be started.
     """
     try:
         with tracked_block(group, run, trackers, record) as active:
@@ -102,7 +116,11 @@ def _run(command: Sequence[str], note: Callable[[int], None]) -> tuple[int, int 
             running.append(process := subprocess.Popen(command))
         except OSError as error:
             problem = error.strerror or error
-            raise TrackyardError(f"{command[0]}: cannot be run: {problem}") from error
+            text, is_missing = (
+                f"{command[0]}: cannot be run: {problem}",
+                error.errno == errno.ENOENT,
+            )
+            raise CommandError(text, 127 if is_missing else 126) from error
         if told:  # while it was started
             process.send_signal(told[0])
         return process.wait(), told[0] if told else None

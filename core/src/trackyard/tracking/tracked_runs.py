@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -297,8 +298,14 @@ def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
         return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
     if isinstance(error, EndsRun):
         return error.failure
-    killed = isinstance(error, KeyboardInterrupt)
-    return redactor.failure(error, "killed" if killed else "failed")
+    return redactor.failure(error, "killed" if _is_told_to_stop(error) else "failed")
+
+
+def _is_told_to_stop(error: BaseException) -> bool:
+    """Tell whether it came from outside: Ctrl-C, a generator or a task that is wanted no more."""
+    # Imported where something can be cancelled
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit, cancelled))
 
 
 def _private_folder(folder: Path) -> Path:
