@@ -281,8 +281,11 @@ def test_store_is_a_database_that_the_project_names(project, empty_database, mon
     ("url", "message"),
     [
         ("nonsense", "store: is no database URL such as postgresql://user@host/database"),
-        ("nosuch://host/a", "store: is no database URL such as postgresql://"),
-        ("mysql+pymysql://host/a", "store: pymysql is not installed; type: pip install pymysql"),
+        ("postgresql://u:pass@127.0.0.1:abc/a", "store: is no database URL such as postgresql://"),
+        ("postgresql://u:pass@[::1/a", "store: is no database URL such as postgresql://"),
+        ("nosuch://host/a", "store: 'nosuch' is not supported; supported are PostgreSQL, as"),
+        ("mysql://host/a", "'mysql' is not supported; supported are PostgreSQL, as postgresql://"),
+        ("postgresql+asyncpg://host/a", "'postgresql.asyncpg' is not supported"),
         ("env:NOT_THERE", "store: env:NOT_THERE: the environment variable NOT_THERE is not set"),
         ("postgresql://user:pass@127.0.0.1:1/a", r"://user:\*\*\*@127.0.0.1:1/a: cannot be opened"),
     ],

@@ -45,6 +45,13 @@ def test_secrets_and_credentials_are_replaced(text, redacted):
 @pytest.mark.parametrize(
     ("text", "redacted"),
     [
+        ("/etc/passwd: cannot be run: Permission denied",) * 2,
+        ("cat: /run/secrets/db_password: No such file or directory",) * 2,
+        ("/etc/passwd: hunter2", "/etc/passwd: ***"),
+        ("passwd: hunter2", "passwd: ***"),
+        ("passwd: cannot be run", "passwd: *** be run"),
+        ("/a/password=cannot", "/a/password=***"),
+        ("/a/password: cannot-be-guessed", "/a/password: ***"),
         ("train.py --password hunter22 --rate 0.1", "train.py --password *** --rate 0.1"),
         ("['train.py', '--api-key', 'hunter22']", "['train.py', '--api-key', '***']"),
         ('["--db-password", "hunter22", "x"]', '["--db-password", "***", "x"]'),

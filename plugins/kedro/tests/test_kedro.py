@@ -209,7 +209,8 @@ def test_unknown_tracker_is_said_before_anything_runs(kedro_project):
 
     assert result.returncode == 1
     text = " ".join((result.stdout + result.stderr).split())
-    assert "othr" in text
+    assert "node 'last', tag 'track.othr': no experiment tracker 'othr'" in text
+    assert "'other'" in text
     assert not kedro_project.calls("start", "other")
 
 

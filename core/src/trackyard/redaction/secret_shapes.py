@@ -74,6 +74,13 @@ _option = re.compile(
     r"((?:\\?[\"'])?(?:\s{1,4}|\s{0,4},\s{0,4})(?:\\?[\"'])?)([^\s\"'\\,;&<>()\[\]{}-][^\s\"'\\]{3,})"
 )
 _before = re.compile(r"[A-Za-z0-9_.-]{0,64}\Z")
+# What a system says of a file, as in `/etc/passwd: Permission denied`.
+_complaint = re.compile(
+    r"(?i)(?:cannot|can't|could not|unable to|failed to|is an? directory|not an? directory"
+    r"|not found|no such (?:file|device)|(?:permission|access) denied|operation not"
+    r"|read-only file|exec format|text file busy|file (?:exists|name too long|too large)"
+    r"|too many|input/output error)(?![\w-])"
+)
 _NOTHING = re.compile(r"(?i)none|null|true|false|bearer|basic|\*+|[0-9.]{1,6}")
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -166,5 +173,14 @@ def _without_value(match: re.Match[str]) -> str:
     beginning = _before.search(match.string, max(0, start - 64), start)
     name = beginning[0] + rest if beginning else rest
     if _NOTHING.fullmatch(quoted or bare) or not is_secret_name(name):
+        return match[0]
+    is_path = match.string[: start - len(name) + len(rest)].endswith("/")
+    if (
+        is_path
+        and bare
+        and between[:1] == ":"
+        and between[1:]
+        and _complaint.match(match.string, match.start(5))
+    ):
         return match[0]
     return f"{rest}{between}{quote or ''}***"

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError
 
 from trackyard.errors import ConfigError, TrackyardError
+
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "postgresql+psycopg2")
 
 
 def sqlite_engine(home: Path) -> Engine:
@@ -34,30 +36,46 @@ def engine_of(url: str | URL, place: str) -> Engine:
         place: Where it is configured, for messages.
 
     Raises:
-        ConfigError: It is no database URL, or its driver is not installed.
+        ConfigError: It is no database URL, of another database than sqlite and PostgreSQL, or its
+            driver is not installed.
     """
+    parsed = _parsed(url, place)
     try:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
         options: dict[str, Any] = {"pool_pre_ping": parsed.get_backend_name() != "sqlite"}
         if parsed.drivername == "postgresql+psycopg" and "connect_timeout" not in parsed.query:
             # A server that is silent would be waited for as long as the system does: minutes.
             options["connect_args"] = {"connect_timeout": 10}
         engine = create_engine(parsed, **options)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigError(
-            f"{place}: is no database URL such as postgresql://user@host/database"
-        ) from error
     except ModuleNotFoundError as error:
         hint = "pip install 'trackyard[postgresql]'"
-        if error.name != "psycopg":
-            hint = f"pip install {error.name}"
+        if error.name == "psycopg2":
+            hint = "pip install psycopg2-binary"
         raise ConfigError(f"{place}: {error.name} is not installed; type: {hint}") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _parsed(url: str | URL, place: str) -> URL:
+    """Read a database URL; the text itself may hold a password and is not shown.
+
+    Raises:
+        ConfigError: It is none, or of a database that is not supported.
+    """
+    example = "postgresql://user@host/database"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:  # such as a port that is no number
+        raise ConfigError(f"{place}: is no database URL such as {example}") from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in _DRIVERS:
+        raise ConfigError(
+            f"{place}: {parsed.drivername!r} is not supported; supported are PostgreSQL, as "
+            f"{example}, and sqlite, as sqlite:///path/to/store.db"
+        )
+    return parsed
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

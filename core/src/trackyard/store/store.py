@@ -42,7 +42,7 @@ _JSON = {"params", "outputs", "metadata", "metrics"}
 
 
 class Store:
-    """The run store: sqlite in WAL mode, or any database by URL.
+    """The run store: sqlite in WAL mode, or PostgreSQL by URL.
 
     Args:
         engine: Of its database.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from kedro.framework.hooks import hook_impl
 
-from trackyard import Client, log_params, tracked_step
+from trackyard import Client, ConfigError, log_params, tracked_step
 
 if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
@@ -58,9 +58,7 @@ class TrackyardHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Check the trackers that tags name, and tell the workers which pipeline runs."""
         names = {name for node in pipeline.nodes for name in _trackers_of(node)}
-        client = Client()
-        for name in sorted(names):
-            client.get_experiment_tracker(name)  # says what is there, where it is not
+        _check_trackers(pipeline)
         known = {"name": _pipeline_name(run_params), "is_chosen": bool(names)}
         os.environ[_PIPELINE] = json.dumps(known)
 
@@ -149,6 +147,23 @@ class TrackyardHooks:
 def _trackers_of(node: Node) -> list[str]:
     """Give the trackers that tags such as `track.local` name."""
     return sorted(tag.removeprefix(_TAG) for tag in node.tags if tag.startswith(_TAG))
+
+
+def _check_trackers(pipeline: Pipeline) -> None:
+    """See that there is a tracker for each tag.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    client, known = Client(), set[str]()
+    for node in pipeline.nodes:
+        for name in _trackers_of(node):
+            try:
+                if name not in known:
+                    client.get_experiment_tracker(name)
+                known.add(name)
+            except ConfigError as error:  # says what is there
+                raise ConfigError(f"node {node.name!r}, tag {_TAG + name!r}: {error}") from None
 
 
 def _pipeline_name(run_params: Mapping[str, Any]) -> str:
