@@ -7,7 +7,11 @@ alive after the parent's death, and a lock that another thread held stays held f
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -30,6 +34,31 @@ def leave_in_forked_child(inherited: Inherited) -> None:
         os.register_at_fork(after_in_child=_leave_all)
         _registered = True
     _inherited.add(inherited)
+
+
+@contextmanager
+def only_in_this_process() -> Iterator[None]:
+    """End a child that is forked in the block and leaves it, as a `multiprocessing` child ends.
+
+    It would go on with what follows, which is its parent's to do.
+    """
+    process, code = os.getpid(), 1
+    try:
+        yield
+        code = 0
+    except SystemExit as error:
+        if os.getpid() == process:
+            raise
+        code = error.code if isinstance(error.code, int) else error.code is not None
+    except BaseException:
+        if os.getpid() == process:
+            raise
+        traceback.print_exc()
+    if os.getpid() != process:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # what is registered for the exit is the parent's, too
 
 
 def _leave_all() -> None:

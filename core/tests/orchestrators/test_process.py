@@ -152,6 +152,25 @@ def test_what_another_orchestrators_machine_cannot_write_is_counted(side_by_side
     assert side_by_side.logged("metrics") == []
 
 
+def test_orchestrator_without_its_parts_is_refused(side_by_side, install):
+    install("acme", {"acme": "class Half:\n    places = 1"}, orchestrators={"half": "acme:Half"})
+    side_by_side.configure("[stacks.default]\norchestrator = 'half'\n")
+
+    with pytest.raises(ConfigError, match=r"acme.Half has no is_elsewhere, run, stop, close; an"):
+        pipeline(lambda: gather([1]))()
+
+
+def test_orchestrator_that_gives_no_outcome_fails_the_step(side_by_side, install):
+    odd = ELSEWHERE.replace("return unpack_outcome", "return str")
+    install("acme", {"acme": odd}, orchestrators={"odd": "acme:Elsewhere"})
+    side_by_side.configure("[stacks.default]\norchestrator = 'odd'\nfolder = 'run'\n")
+
+    with pytest.raises(trackyard.PluginError, match="in place of the step's Outcome"):
+        pipeline(lambda: gather([1]))()
+
+    assert statuses() == {"gather": "failed"}
+
+
 def lost(run_id):
     folder = trackyard.home() / "runs" / run_id
     return [health.lost for health in health_of(folder, load_description(folder))]
@@ -256,6 +275,124 @@ def test_crashed_attempt_is_tried_again(side_by_side):
     first, second = run.steps["flaky"].attempts
     assert (first.status, second.status) == ("crashed", "finished")
     assert "exit code 3" in first.error
+
+
+DEAF = """
+import pathlib, subprocess, sys, time, trackyard
+@trackyard.step(experiment_tracker=True)
+def deaf(n: int):
+    trackyard.log_metric("n", n)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    pathlib.Path(f"up{n}.part").write_text(str(child.pid))
+    pathlib.Path(f"up{n}.part").rename(f"up{n}")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pathlib.Path(f"told{n}").touch()
+@trackyard.pipeline
+def waiting():
+    deaf.map([0, 1])
+if __name__ == "__main__": waiting()
+"""
+
+
+def test_second_ctrl_c_kills_at_once_what_steps_have_started_too(side_by_side):
+    (side_by_side.root / "driver.py").write_text(DEAF)
+    driver = subprocess.Popen(
+        [sys.executable, "driver.py"],
+        cwd=side_by_side.root,
+        env=side_by_side.environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    ups, told = [Path("up0"), Path("up1")], [Path("told0"), Path("told1")]
+    try:
+        wait_until(lambda: all(up.exists() for up in ups))
+        driver.send_signal(signal.SIGINT)
+        wait_until(lambda: all(path.exists() for path in told))
+        began = time.monotonic()
+        driver.send_signal(signal.SIGINT)
+        driver.wait(60)
+    finally:
+        driver.kill()
+        driver.wait()
+
+    assert driver.returncode == -signal.SIGINT
+    assert time.monotonic() - began < 4.5  # without, they have 5 s to end
+    assert statuses() == {"deaf[0]": "killed", "deaf[1]": "killed"}
+    for up in ups:
+        wait_until(lambda up=up: not is_running(int(up.read_text())))
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process):
+    """Tell whether a process lives: one whose parent has died is a zombie until it is found."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["raise ValueError", "return 7", "sys.exit(3)"])
+def test_forked_child_that_leaves_its_step_ends_nothing(project, how):
+    project.add_tracker("local", Shared)
+    module = f"""
+import os, sys
+from trackyard import log_metric, pipeline, step
+@step(experiment_tracker=True)
+def forking() -> int:
+    child = os.fork()
+    if child == 0:
+        log_metric("child", 1)
+        {how}
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    log_metric("own", 2)
+    return code
+@pipeline
+def dividing(): forking()
+print(dividing().steps["forking"].outputs["output"].load())
+"""
+    came = project.python(module)
+
+    assert came.stdout == {"raise ValueError": "1\n", "return 7": "0\n"}.get(how, "3\n")
+    assert ("ValueError" in came.stderr) == ("ValueError" in how)
+    assert statuses() == {"forking": "finished"}
+    assert len(project.calls("end")) == len(project.calls("start"))
+    assert project.calls("fail") == []
+    assert sorted(metric[0] for metric in project.logged("metrics")) == ["child", "own"]
+
+
+@pytest.mark.parametrize("how", ["raise ValueError", "pass"])
+def test_forked_child_that_leaves_a_block_ends_nothing(project, how):
+    project.configure("[stacks.default]\nexperiment_trackers = ['local']\n\n")
+    project.add_tracker("local", Shared)
+    came = project.python(f"""
+import os, trackyard
+with trackyard.tracked_step(pipeline="etl", step="train", run="1"):
+    child = os.fork()
+    if child == 0:
+        trackyard.log_metric("child", 1)
+        {how}
+    else:
+        print("waited", os.waitpid(child, 0)[1], flush=True)
+        trackyard.log_metric("own", 2)
+if child == 0:
+    print("went on", flush=True)
+""")
+
+    code = 256 if "raise" in how else 0
+    assert f"waited {code}\n" in came.stdout
+    assert ("went on" in came.stdout) == (code == 0)
+    assert statuses() == {"train": "finished"}
+    assert len(project.calls("end")) == 1
+    assert project.calls("fail") == []
+    assert sorted(metric[0] for metric in project.logged("metrics")) == ["child", "own"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -234,4 +234,59 @@ def test_resources_that_a_step_asks_for_are_its_own(ray_project):
     assert pipeline(greedy)().steps["greedy"].outputs["output"].load() == 2
 
 
+@pytest.mark.parametrize("amount", ["x", -1, True])
+def test_amounts_that_are_none_are_refused_before_anything_runs(ray_project, amount):
+    @pipeline
+    def asking():
+        work.with_options(resources={"num_cpus": amount})(work(1))
+
+    with pytest.raises(trackyard.ConfigError, match="step 'work': resources: 'num_cpus' must be"):
+        asking()
+
+    assert not Path("calls").exists()
+
+
+def test_resources_that_no_node_has_are_refused(ray_project, caplog):
+    @pipeline
+    def typing_wrongly():
+        work.with_options(resources={"num_gpu": 1})(1)
+
+    with pytest.raises(trackyard.ConfigError, match=r"no node has {'num_gpu': 1}; the cluster has"):
+        typing_wrongly()
+
+    assert calls("fail")[0]["failure"]["kind"] == "ConfigError"
+
+
+def test_timeout_begins_when_the_step_does(ray_project):
+    @step(experiment_tracker=True, resources={"num_cpus": 3}, timeout=1.0)
+    def alone(number: int) -> None:
+        time.sleep(0.6)
+
+    @step(experiment_tracker=True, timeout=0.5)
+    def slow() -> None:
+        time.sleep(30)
+
+    assert pipeline(lambda: alone.map(range(4)))().status == "finished"
+    with pytest.raises(trackyard.StepTimeoutError):
+        pipeline(slow)()
+    assert Client().list_pipeline_runs()[0].steps["slow"].status == "failed"
+
+
+def test_step_that_does_not_heed_its_timeout_is_ended(ray_project, monkeypatch):
+    @step(experiment_tracker=True, timeout=0.5)
+    def deaf() -> None:
+        log_metric("number", 1)
+        while True:
+            try:
+                time.sleep(30)
+            except Exception:
+                continue
+
+    with pytest.raises(trackyard.StepCrashedError, match=r"still runs after 5.5 s"):
+        pipeline(deaf)()
+
+    assert calls("fail")[0]["failure"]["status"] == "crashed"
+    assert [m[1] for call in calls("log") for m in call["metrics"]] == [1]
+
+
 assert Shared

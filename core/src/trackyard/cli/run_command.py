@@ -147,7 +147,9 @@ def run(
         try:
             came = runner.run()
         except Exception as raised:  # what a step raised: the run itself is stored all the same
-            error, came = raised, runner.stored()
+            if not runner.has_ended:
+                raise
+            error, came = raised, runner.ended()
     _show(came, as_json)
     if error is not None:
         _show_error(error)

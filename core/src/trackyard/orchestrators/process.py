@@ -79,13 +79,15 @@ class ProcessOrchestrator:
         with self._lock:
             self._is_stopping = True
             busy = list(self._busy)
-        for process in busy:
-            process.signal(signal.SIGTERM)
-        end = time.monotonic() + _GRACE
-        while self._busy and time.monotonic() < end:
-            time.sleep(0.01)
-        for process in busy:
-            process.signal(signal.SIGKILL)
+        try:
+            for process in busy:
+                process.terminate()
+            end = time.monotonic() + _GRACE
+            while self._busy and time.monotonic() < end:
+                time.sleep(0.01)
+        finally:  # a second Ctrl-C must make it faster, not slower
+            for process in busy:
+                process.kill()
 
     def close(self) -> None:
         """End the processes."""
@@ -147,17 +149,24 @@ class _Process:
         with _death_of(self._process.pid) as death:
             ready = wait([self._connection, *death], limit)
         if not ready:
-            self.signal(signal.SIGKILL)
+            self.kill()
             raise StepCrashedError("the step took longer than its timeout and could not be ended")
         if self._connection in ready or self._connection.poll():
             with contextlib.suppress(EOFError, OSError):
                 return self._connection.recv_bytes()
+        self.kill()  # what it had started must not outlive it
         raise StepCrashedError(f"the step's process was {self._cause()}")
 
-    def signal(self, number: int) -> None:
-        """Send a signal, if it lives."""
+    def terminate(self) -> None:
+        """Tell it to end, if it lives."""
         with contextlib.suppress(OSError):
-            self._process.send_signal(number)
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it with all that it started; nothing where all of them are gone."""
+        if self._process.returncode is None:  # until then nobody else gets its number
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def dismiss(self) -> None:
         """Let it end."""
@@ -168,7 +177,7 @@ class _Process:
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
         self._connection.close()
 

@@ -11,6 +11,7 @@ import attrs
 
 from trackyard.artifacts import ArtifactStore, StoredOutput
 from trackyard.errors import OutputError
+from trackyard.forks import only_in_this_process
 from trackyard.interruption import time_limit
 from trackyard.pipelines.graph import fill_in, is_named_tuple
 from trackyard.pipelines.types import output_names
@@ -64,7 +65,7 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
     """
     try:
         arguments = fill_in(attempt.arguments, StoredOutput, artifacts.load)
-        with activated(tracked), time_limit(attempt.timeout):
+        with activated(tracked), time_limit(attempt.timeout), only_in_this_process():
             result = _call(attempt.function, arguments)
         outputs = _save(attempt, result, artifacts)
     except BaseException as error:

@@ -53,6 +53,9 @@ class Orchestrator(Protocol):
                 log calls that are gone with it.
         """
 
+    # Optional: `check_resources(resources)`, called for each step before anything runs, raises a
+    # `ConfigError` about what the step asks for by `@step(resources={...})`.
+
     def stop(self) -> None:
         """End what runs, so that `run` returns soon: the pipeline run is cancelled."""
 

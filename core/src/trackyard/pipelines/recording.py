@@ -5,22 +5,34 @@ The driver's process alone does so, one thread at a time.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import attrs
+from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.artifacts import StoredOutput
+from trackyard.artifacts import ArtifactStore, StoredOutput
 from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
+from trackyard.errors import TrackyardError, without_statement
 from trackyard.identifiers import new_id
 from trackyard.pipelines.attempts import Outcome
 from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
 from trackyard.records import Failure, Run
 from trackyard.recovery.drivers import DriverMark
+from trackyard.runs.pipeline_views import StepRun
 from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store.outbox import Outbox
 from trackyard.tracking.tracked_runs import TrackedRun
+
+logger = logging.getLogger("trackyard")
+
+# Seconds that the end of a pipeline run waits for a store that is away.
+_PATIENCE = 10.0
 
 
 class Recording:
@@ -35,39 +47,43 @@ class Recording:
         self.store = Store.of(project)
         self.progress = Progress()
         self.mark = DriverMark(project.home, run.id)
+        self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
         self._artifact_ids: dict[str, dict[str, str]] = {}
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
+        self._rows: dict[str, list[StepRunRow]] = {}
 
     def begin(self, nodes: Iterable[Node]) -> None:
-        """Write that the pipeline run runs, and what has to be told of it if this process dies."""
+        """Write that the pipeline run runs, and what has to be told of it if this process dies.
+
+        Raises:
+            TrackyardError: The store cannot be written.
+        """
         self.mark.make((node.name, node.position) for node in nodes)
-        self.store.add_pipeline_run(self._run)
+        try:
+            self.store.add_pipeline_run(self._run)
+        except SQLAlchemyError as error:
+            self.mark.remove()
+            reason = without_statement(str(error))
+            raise TrackyardError(f"the store cannot be written: {reason}") from error
         self.progress.run_started(self._run.name)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
         """Write that an attempt begins; its trackers may not know it yet."""
         self.progress.step_starting(node.name, run.attempt)
         self.mark.touch()
-        self.store.add_step_run(
-            StepRunRow(
-                run.id,
-                self._run.id,
-                node.name,
-                run.attempt,
-                node.position,
-                "running",
-                run.started_at,
-            )
-        )
+        place = (node.name, run.attempt, node.position)
+        row = StepRunRow(run.id, self._run.id, *place, "running", run.started_at)
+        self._rows.setdefault(node.name, []).append(row)
+        self._outbox.write("add_step_run", row)
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
         if tracked.deliveries:
-            self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
+            self._outbox.write("update_step_run", tracked.run.id, metadata=tracked.run_metadata)
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
 
@@ -86,7 +102,7 @@ class Recording:
         status = failure.status if failure else "finished"
         ended_at = time.time_ns()
         note = str(failure) if failure else None
-        values = {
+        values: dict[str, Any] = {
             "status": status,
             "ended_at": ended_at,
             "error": note,
@@ -97,16 +113,29 @@ class Recording:
         }
         rows = self._artifact_rows(node, run.id, outcome.outputs)
         self.mark.touch()
-        self.store.end_step_run(run.id, values, rows, self._read_by(node))
+        self._outbox.write("end_step_run", run.id, values, rows, list(self._read_by(node)))
+        attempts = self._rows[node.name]
+        attempts[-1] = attrs.evolve(attempts[-1], **values)
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
         self._artifact_ids[node.name] = ids
         self._ended[node.name] = tracked
         seconds = (ended_at - run.started_at) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
 
+    def step_run(self, name: str, artifact_store: ArtifactStore, runs_folder: Path) -> StepRun:
+        """Give a step as it ended, with its attempts, whether or not the store has them."""
+        attempts: tuple[StepRun, ...] = ()
+        for row in self._rows[name]:
+            attempts = StepRun(row, artifact_store, attempts, runs_folder).attempts
+        return attempts[-1]
+
     def find_cached(self, key: str) -> StepRunRow | None:
-        """Find an earlier result of the same code, inputs and params."""
-        return self.store.find_cached(key)
+        """Find an earlier result of the same code, inputs and params; none while it is away."""
+        try:
+            return self.store.find_cached(key)
+        except SQLAlchemyError as error:
+            logger.debug("the store cannot be read: %s", error)
+            return None
 
     def keep_cached(self, node: Node, found: StepRunRow) -> None:
         """Write that a step was not run, since an earlier run has its result, and which."""
@@ -125,8 +154,8 @@ class Recording:
             metadata=metadata,
             metrics=found.metrics,
         )
-        self.store.add_step_run(row)
-        made = {row.uri: row.id for row in self.store.list_outputs(found.id)}
+        self._outbox.write("add_step_run", row)
+        made = {row.uri: row.id for row in self._outputs_of(found)}
         self._artifact_ids[node.name] = {
             name: made[stored["uri"]]
             for name, stored in found.outputs.items()
@@ -136,24 +165,37 @@ class Recording:
         url = found.metadata.get("experiment_tracker_url", "")
         self.progress.step_ended(node.name, "cached", None, {}, url)
 
+    def _outputs_of(self, found: StepRunRow) -> list[ArtifactRow]:
+        try:
+            return self.store.list_outputs(found.id)
+        except SQLAlchemyError as error:
+            logger.debug("the store cannot be read: %s", error)
+            return []
+
     def end(self, nodes: Iterable[Node], status: str) -> int:
         """Mark what was not run as skipped, and the pipeline run as ended; give the time."""
         for node in nodes:
             if node.name not in self._ended and node.name not in self.parts:
-                self.store.add_step_run(
-                    StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
-                )
+                row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
+                self._outbox.write("add_step_run", row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         ended_at = time.time_ns()
-        self.store.update_pipeline_run(self._run.id, status=status, ended_at=ended_at)
-        self.mark.remove()
+        self._outbox.write("update_pipeline_run", self._run.id, status=status, ended_at=ended_at)
+        if self._outbox.settle(_PATIENCE):
+            self.mark.remove()
+        else:
+            logger.warning("the store is still away; once it is back, type: trackyard sync")
+            self.mark.release()
         return ended_at
 
     def show_end(self, status: str, ended_at: int, reports: tuple[TrackerReport, ...]) -> None:
         """Store the URLs of trackers that started late, and show how it all ended."""
         for tracked in self._ended.values():
             if tracked is not None and tracked.run_metadata != self._metadata[tracked.run.id]:
-                self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
+                try:
+                    self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
+                except SQLAlchemyError as error:
+                    logger.debug("the store has no late URL of %s: %s", tracked.run.id, error)
         self.progress.run_ended(self._run.name, status, (ended_at - self._run.started_at) / 1e9)
         self.progress.trackers_ended(reports)
 

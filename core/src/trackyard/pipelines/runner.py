@@ -10,7 +10,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from threading import Event, RLock
 from typing import Any
@@ -19,27 +19,32 @@ import attrs
 
 from trackyard.artifacts import StoredOutput
 from trackyard.config.project import Project
-from trackyard.config.stacks import Stack
 from trackyard.delivery.reports import TrackerReport
-from trackyard.errors import ConfigError, PipelineError, RequiredTrackerError, StepCrashedError
+from trackyard.errors import PipelineError, RequiredTrackerError, StepCrashedError
 from trackyard.identifiers import new_id, new_name
 from trackyard.interruption import Terminated, termination_as_exit
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
 from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
+from trackyard.pipelines.checks import (
+    check_what_others_see,
+    checked_orchestrator,
+    checked_outcome,
+    select_trackers,
+)
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
-from trackyard.pipelines.jobs import Job, Orchestrator
-from trackyard.pipelines.parcels import Parcel, make_findable, pack
+from trackyard.pipelines.jobs import Job
+from trackyard.pipelines.parcels import Parcel, pack
 from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.records import SEVERITY, Failure, Run, Status
 from trackyard.recovery.guarding import watch_over
-from trackyard.runs.pipeline_views import PipelineRun, find_step_run, open_artifact_store
+from trackyard.runs.pipeline_views import PipelineRun, open_artifact_store
 from trackyard.store import PipelineRunRow
-from trackyard.trackers import Tracker, Trackers
+from trackyard.trackers import Trackers
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of, new_run
 from trackyard.values import to_param
 
 logger = logging.getLogger("trackyard")
@@ -61,13 +66,11 @@ class PipelineRunner:
         self._graph = graph
         self._dependencies = graph.dependencies()
         trackers = Trackers(project)
-        self._trackers = {
-            node.name: _select(trackers, graph.pipeline, node) for node in graph.nodes.values()
-        }
-        self._orchestrator: Orchestrator = trackers.orchestrator()
+        self._trackers = select_trackers(trackers, graph)
+        self._orchestrator = checked_orchestrator(trackers, graph)
         self._artifacts = open_artifact_store(project, trackers.stack).checked()
         if self._orchestrator.is_elsewhere:
-            _check_what_others_see(trackers.stack, self._artifacts.url, self._trackers.values())
+            check_what_others_see(trackers.stack, self._artifacts.url, self._trackers)
         redactor = redactor_of([t for chosen in self._trackers.values() for t in chosen])
         redact = redactor.redact_pair
         self._run = PipelineRunRow(
@@ -112,13 +115,17 @@ class PipelineRunner:
             self._end()
         if self._error is not None:
             raise self._error
-        return self.stored()
+        return self.ended()
 
-    def stored(self) -> PipelineRun:
-        """Give the pipeline run as it is stored."""
-        store = self._recording.store
-        row = store.find_pipeline_run(self._run.id)
-        return PipelineRun(row, store, self._artifacts, self._project.home / "runs")
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it was run, however it ended."""
+        return self._run.ended_at is not None
+
+    def ended(self) -> PipelineRun:
+        """Give the pipeline run as it has ended."""
+        runs = self._project.home / "runs"
+        return PipelineRun(self._run, self._recording.store, self._artifacts, runs)
 
     def _note_signal(self, number: int) -> None:
         self._recording.mark.note_signal(number)
@@ -172,13 +179,15 @@ class PipelineRunner:
                 break
             tries.count(error)
             self._wait_before_retry(node.step.retry_delay * 2 ** (run.attempt - 1))
+            if self._stopping.is_set():
+                break
             run = attrs.evolve(following, started_at=time.time_ns())
         if error is not None:
             self._note(error, self._failure_of(error))
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
             runs = self._project.home / "runs"
-            call_back(callback, find_step_run(self._recording.store, run.id, self._artifacts, runs))
+            call_back(callback, self._recording.step_run(name, self._artifacts, runs))
         return error is None
 
     def _take_cached(self, node: Node) -> bool:
@@ -229,9 +238,11 @@ class PipelineRunner:
                 self._recording.begin_attempt(node, run)
                 tracked = self._group.start(run, self._trackers[node.name])
                 self._recording.keep_urls(tracked)
-            outcome = self._orchestrator.run(self._job(node, tracked))
+            outcome = checked_outcome(self._orchestrator.run(self._job(node, tracked)))
         except BaseException as error:
-            lost = error.lost if isinstance(error, StepCrashedError) else 0
+            lost = 0
+            if isinstance(error, StepCrashedError):
+                lost, error.args = error.lost, (f"step {run.name!r}: {error}",)
             outcome = Outcome(failure=self._failure_of(error), error=error, lost=lost)
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
@@ -333,6 +344,7 @@ class PipelineRunner:
         status: Status = self._failure.status if self._failure else "finished"
         # Before the trackers are waited for, which may take long or be interrupted.
         ended_at = self._recording.end(self._nodes.values(), status)
+        self._run = attrs.evolve(self._run, status=status, ended_at=ended_at)
         reports: tuple[TrackerReport, ...] = ()
         try:
             reports = self._group.close(self._failure)
@@ -368,33 +380,3 @@ def _failing(node: Node, error: Exception) -> Node:
 
     step = attrs.evolve(node.step, function=fail, retries=0)
     return Node(f"{node.name}[0]", step, {}, node.position)
-
-
-def _check_what_others_see(
-    stack: Stack, artifact_store: str, trackers: Iterable[list[Tracker]]
-) -> None:
-    """Check that other processes reach the outputs; say which native calls they cannot make."""
-    if artifact_store.startswith("memory:"):
-        raise ConfigError(
-            f"{stack.place}.artifact_store: {artifact_store} is seen by this process alone, and "
-            f"orchestrator {stack.orchestrator!r} runs steps in others; name a folder or URL"
-        )
-    make_findable(artifact_store)
-    alone = {t.name for chosen in trackers for t in chosen if not t.capabilities.shared_runs}
-    for name in sorted(alone):
-        logger.warning(
-            "experiment tracker %r takes a run from one process alone: with orchestrator %r it "
-            "gets what is logged by trackyard's calls, and not what its SDK's own calls log",
-            name,
-            stack.orchestrator,
-        )
-
-
-def _select(trackers: Trackers, pipeline: str, node: Node) -> list[Tracker]:
-    if is_disabled():
-        return []
-    try:
-        return trackers.select(node.step.experiment_tracker, node.step.settings)
-    except ConfigError as error:
-        message = f"pipeline {pipeline!r}, step {node.step.name!r}: {error}"
-        raise ConfigError(message) from error.__cause__  # one error, not two

@@ -36,6 +36,7 @@ class DriverMark:
         self._folder = home / "drivers"
         self._files = {kind: self._folder / f"{run_id}.{kind}" for kind in _KINDS}
         self._lock = FileLock(self._files["lock"])
+        self._known: dict[str, Any] = {}
 
     def make(self, steps: Iterable[tuple[str, int]], step: Mapping[str, Any] | None = None) -> None:
         """Say that this process drives the run.
@@ -47,9 +48,16 @@ class DriverMark:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire()
-            known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
+            self._known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.
-            _write(self._files["json"], json.dumps(known))
+            _write(self._files["json"], json.dumps(self._known))
+        except OSError as error:
+            logger.debug("%s cannot be written: %s", self._folder, error)
+
+    def owe(self, owed: list[Any]) -> None:
+        """Note what the store lacks, which is away: calls as `store.outbox` writes them."""
+        try:
+            _write(self._files["json"], json.dumps({**self._known, "owed": owed}))
         except OSError as error:
             logger.debug("%s cannot be written: %s", self._folder, error)
 
@@ -87,6 +95,7 @@ class DeadDriver:
         process: Its process id.
         step: Of another runner's step, what the store knows of it.
         problem: Why its end could not be recorded when that was last tried, if it was.
+        owed: What the store lacks of it, see `store.outbox`.
     """
 
     run_id: str
@@ -96,6 +105,7 @@ class DeadDriver:
     process: int
     step: Mapping[str, Any] | None = None
     problem: str = ""
+    owed: tuple[Any, ...] = ()
 
 
 @attrs.frozen
@@ -149,6 +159,7 @@ def _read(path: Path) -> DeadDriver | UnreadableMark:
         int(values["pid"]),
         values.get("step"),
         _problem(path),
+        tuple(values.get("owed", ())),
     )
 
 

@@ -22,6 +22,7 @@ from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
 from trackyard.descriptions import RunDescription, folder_names, load_description, metadata_of
 from trackyard.errors import TrackyardError, without_statement
+from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.late import has_living_children
 from trackyard.journal.pending import pending_folders
@@ -188,11 +189,15 @@ def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
 
 
 def _end_run_of(driver: DeadDriver, project: Project, store: Store, just_died: int | None) -> None:
+    from trackyard.store.outbox import write_owed
+
     if driver.step is not None:
         _end_step_of_other_runner(project, store, driver)
         return
     status = cause_of_death(driver.told).status
     ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
+    write_owed(store, driver.owed)
+    _end_steps_by_journal(project, store, driver.run_id)
     store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
 
 
@@ -202,22 +207,41 @@ def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver
 
     folder = project.home / "runs" / driver.run_id
     end = find_or_write_end(folder) if folder.is_dir() else None
-    failure = end.entry.data if end else cause_of_death(driver.told)
-    values: dict[str, Any] = {
-        "status": failure.status if failure else "finished",
-        "ended_at": end.entry.timestamp if end else driver.seen_alive,
-        "error": str(failure) if failure else None,
-    }
     description = load_description(folder)
     if end is not None:
-        all_ranks = description is not None and description.counts_all_ranks
-        values["metrics"] = last_metrics(folder, all_ranks=all_ranks)
+        values = _values_of(end.entry, folder, description)
+    else:
+        values = _values_of(Entry("end", driver.seen_alive, None, cause_of_death(driver.told)))
     if description is not None:
         known = {tracker.name: tracker for tracker in description.trackers}
         urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
         flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
         values["metadata"] = metadata_of(flavors, {n: url for n, url in urls.items() if url})
     end_step(store, RunnerStep(**(driver.step or {})), values)
+
+
+def _end_steps_by_journal(project: Project, store: Store, pipeline_run_id: str) -> None:
+    """Record the ends that steps have noted, and their driver could not write to the store."""
+    for row in store.list_step_runs(pipeline_run_id):
+        folder = project.home / "runs" / row.id
+        if row.status == "running" and (end := find_end(folder)) is not None:
+            store.update_step_run(row.id, **_values_of(end, folder, load_description(folder)))
+
+
+def _values_of(
+    end: Entry, folder: Path | None = None, description: RunDescription | None = None
+) -> dict[str, Any]:
+    """Give what the store holds of a run's end."""
+    failure = end.data
+    values: dict[str, Any] = {
+        "status": failure.status if failure else "finished",
+        "ended_at": end.timestamp,
+        "error": str(failure) if failure else None,
+    }
+    if folder is not None:
+        all_ranks = description is not None and description.counts_all_ranks
+        values["metrics"] = last_metrics(folder, all_ranks=all_ranks)
+    return values
 
 
 def sync_run(

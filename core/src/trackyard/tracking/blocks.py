@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -131,6 +132,7 @@ def tracked_block(
     """
     tracked: TrackedRun | None = None
     failure: Failure | None = None
+    process = os.getpid()
     try:
         tracked = group.start(run, trackers)
         if record is not None:
@@ -142,19 +144,31 @@ def tracked_block(
             if isinstance(error, KeyboardInterrupt):
                 # A second one may come before the run has ended.
                 noting(group, record)(signal.SIGINT)
-            group.finish(tracked, failure_of(error, group.redactor))
+            if os.getpid() == process:
+                group.finish(tracked, failure_of(error, group.redactor))
             raise
-        group.finish(tracked, None)
-        group.wait_for_required(tracked, trackers)
+        if os.getpid() == process:  # else a forked child leaves the block, and not the run
+            group.finish(tracked, None)
+            group.wait_for_required(tracked, trackers)
     except BaseException as error:
         failure = failure_of(error, group.redactor)
         raise
     finally:
-        if record is not None:
-            record.end(tracked, failure)
-        group.close()
-        if record is not None and tracked is not None:
-            record.keep_urls(tracked)  # of trackers that started late
+        if os.getpid() == process:
+            _close(group, record, tracked, failure)
+
+
+def _close(
+    group: RunGroup,
+    record: StepRecord | None,
+    tracked: TrackedRun | None,
+    failure: Failure | None,
+) -> None:
+    if record is not None:
+        record.end(tracked, failure)
+    group.close()
+    if record is not None and tracked is not None:
+        record.keep_urls(tracked)  # of trackers that started late
 
 
 def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:

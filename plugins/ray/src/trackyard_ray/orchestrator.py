@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -93,29 +94,39 @@ class RayOrchestrator:
     def run(self, job: Job) -> Outcome:
         """Run an attempt as a task, and wait for it."""
         import ray
-        from ray.exceptions import GetTimeoutError, RayError
+        from ray.exceptions import RayError
 
         packed = job.pack()
         if self.ship_journals:
             self._open_receiver(job.folder.parent)
         reference = self._submit(job, packed)
-        limit = None if job.attempt.timeout is None else job.attempt.timeout + _GRACE
         try:
-            reply = ray.get(reference, timeout=limit)
+            reply = ray.get(reference)
             if reply == _UNSEEN:  # now it is known that there are such machines
                 self._discard(reference)
                 self._open_receiver(job.folder.parent)
                 reference = self._submit(job, packed)
-                reply = ray.get(reference, timeout=limit)
+                reply = ray.get(reference)
             return unpack_outcome(reply)
-        except GetTimeoutError:
-            ray.cancel(reference, force=True)
-            raise self._crashed(job, "the step took longer than its timeout") from None
         except RayError as error:  # a task itself never raises: see `run_packed`
             first = (str(error).strip().splitlines() or [""])[0]
-            raise self._crashed(job, f"{type(error).__name__}: {first}") from error
+            why, limit = f"{type(error).__name__}: {first}", job.attempt.timeout
+            if limit is not None:
+                why += f" (as a step is ended that still runs after {limit + _GRACE:g} s)"
+            raise self._crashed(job, why) from error
         finally:
             self._discard(reference)
+
+    def check_resources(self, resources: Mapping[str, Any]) -> None:
+        """Check what a step asks for.
+
+        Raises:
+            ConfigError: It is no amount.
+        """
+        for name, amount in resources.items():
+            is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
+            if name != "accelerator_type" and not (is_number and 0 <= amount < math.inf):
+                raise ConfigError(f"resources: {name!r} must be a number from 0 on, not {amount!r}")
 
     def stop(self) -> None:
         """Tell the steps that run to stop, and end their workers where they do not."""
@@ -124,13 +135,15 @@ class RayOrchestrator:
         with self._lock:
             self._is_stopping = True
             running = list(self._running)
-        for reference in running:
-            ray.cancel(reference, force=False)
-        end = time.monotonic() + _GRACE
-        while self._running and time.monotonic() < end:
-            time.sleep(0.02)
-        for reference in running:
-            ray.cancel(reference, force=True)
+        try:
+            for reference in running:
+                ray.cancel(reference, force=False)
+            end = time.monotonic() + _GRACE
+            while self._running and time.monotonic() < end:
+                time.sleep(0.02)
+        finally:  # a second Ctrl-C must make it faster, not slower
+            for reference in running:
+                ray.cancel(reference, force=True)
 
     def close(self) -> None:
         """Stop the cluster, if it was started for this pipeline run."""
@@ -221,9 +234,32 @@ class RayOrchestrator:
             if self._task is None:
                 self._task = self._connect()
             task = self._task.options(**_asked_for(attempt))
-            reference = task.remote(packed, attempt.run.id, seen, self._receiver)
+            self._say_what_is_missing(attempt)
+            receiver = self._receiver
+            reference = task.remote(packed, attempt.run.id, seen, receiver, attempt.timeout)
             self._running.add(reference)
         return reference
+
+    def _say_what_is_missing(self, attempt: Attempt) -> None:
+        """Refuse what a cluster of this machine has not; warn where another one may grow.
+
+        Raises:
+            ConfigError: The step would wait for ever.
+        """
+        import ray
+
+        names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+        asked = {names.get(name, name): amount for name, amount in attempt.resources.items()}
+        asked.pop("accelerator_type", None)
+        known = ray.cluster_resources() if asked else {}
+        missing = {name: n for name, n in asked.items() if n > known.get(name, 0.0)}
+        if not missing:
+            return
+        text = f"resources of step {attempt.run.name!r}: no node has {missing}"
+        if self.address is None:
+            kinds = sorted(name for name in known if not name.startswith("node:"))
+            raise ConfigError(f"{text}; the cluster has {', '.join(kinds)}")
+        logger.warning("%s: it waits until there is one", text)
 
     def _connect(self) -> Any:
         import ray
@@ -247,8 +283,21 @@ class RayOrchestrator:
         return ray.remote(max_retries=0)(_run_on_node)
 
 
-def _run_on_node(packed: bytes, run_id: str, mark: Path | None, receiver: Any) -> bytes:
+def _run_on_node(
+    packed: bytes, run_id: str, mark: Path | None, receiver: Any, timeout: float | None
+) -> bytes:
     """Run an attempt; `mark` is a file of the driver's, which its own folder alone has."""
+    if timeout is None:
+        return _run_here(packed, run_id, mark, receiver)
+    # For a step that does not heed its timeout; unlike a thread, it needs no lock of Python's.
+    faulthandler.dump_traceback_later(timeout + _GRACE, exit=True)
+    try:
+        return _run_here(packed, run_id, mark, receiver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _run_here(packed: bytes, run_id: str, mark: Path | None, receiver: Any) -> bytes:
     if mark is not None and mark.exists():
         return run_packed(packed)
     if receiver is None:

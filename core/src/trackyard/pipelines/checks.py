@@ -1,0 +1,98 @@
+"""What is checked before anything of a pipeline runs, beside the graph itself?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from trackyard.config.stacks import Stack
+from trackyard.errors import ConfigError, PluginError
+from trackyard.pipelines.attempts import Outcome
+from trackyard.pipelines.graph import Graph
+from trackyard.pipelines.jobs import Orchestrator
+from trackyard.pipelines.parcels import make_findable
+from trackyard.trackers import Tracker, Trackers
+from trackyard.tracking.tracked_runs import is_disabled
+
+logger = logging.getLogger("trackyard")
+
+# What an orchestrator must have, see `trackyard.pipelines.jobs.Orchestrator`.
+_PARTS = ("places", "is_elsewhere", "run", "stop", "close")
+
+
+def select_trackers(trackers: Trackers, graph: Graph) -> dict[str, list[Tracker]]:
+    """Give the trackers of each step.
+
+    Raises:
+        ConfigError: One is unknown or configured wrongly, or a step's settings are.
+    """
+    selected: dict[str, list[Tracker]] = {}
+    for node in graph.nodes.values():
+        chosen, settings = node.step.experiment_tracker, node.step.settings
+        try:
+            selected[node.name] = [] if is_disabled() else trackers.select(chosen, settings)
+        except ConfigError as error:
+            message = f"pipeline {graph.pipeline!r}, step {node.step.name!r}: {error}"
+            raise ConfigError(message) from error.__cause__  # one error, not two
+    return selected
+
+
+def checked_orchestrator(trackers: Trackers, graph: Graph) -> Orchestrator:
+    """Make the active stack's orchestrator.
+
+    Raises:
+        ConfigError: It is unknown or configured wrongly, is none, or has no such resources as a
+            step asks for.
+    """
+    orchestrator: Orchestrator = trackers.orchestrator()
+    missing = [part for part in _PARTS if not hasattr(orchestrator, part)]
+    if missing:
+        kind = f"{type(orchestrator).__module__}.{type(orchestrator).__qualname__}"
+        raise ConfigError(
+            f"{trackers.stack.place}.orchestrator: {kind} has no {', '.join(missing)}; "
+            "an orchestrator has all of trackyard.pipelines.jobs.Orchestrator"
+        )
+    check = getattr(orchestrator, "check_resources", lambda _: None)
+    for node in graph.nodes.values():
+        try:
+            check(node.step.resources)
+        except ConfigError as error:
+            message = f"pipeline {graph.pipeline!r}, step {node.step.name!r}: {error}"
+            raise ConfigError(message) from error.__cause__
+    return orchestrator
+
+
+def checked_outcome(outcome: object) -> Outcome:
+    """Give what an orchestrator gave.
+
+    Raises:
+        PluginError: It is no outcome of a step.
+    """
+    if not isinstance(outcome, Outcome):
+        raise PluginError(f"the orchestrator gave {outcome!r} in place of the step's Outcome")
+    return outcome
+
+
+def check_what_others_see(
+    stack: Stack, artifact_store: str, trackers: Mapping[str, Iterable[Tracker]]
+) -> None:
+    """Check that other processes reach the outputs; say which native calls they cannot make.
+
+    Raises:
+        ConfigError: They do not reach them.
+    """
+    if artifact_store.startswith("memory:"):
+        raise ConfigError(
+            f"{stack.place}.artifact_store: {artifact_store} is seen by this process alone, and "
+            f"orchestrator {stack.orchestrator!r} runs steps in others; name a folder or URL"
+        )
+    make_findable(artifact_store)
+    chosen = [tracker for of_step in trackers.values() for tracker in of_step]
+    alone = {tracker.name for tracker in chosen if not tracker.capabilities.shared_runs}
+    for name in sorted(alone):
+        logger.warning(
+            "experiment tracker %r takes a run from one process alone: with orchestrator %r it "
+            "gets what is logged by trackyard's calls, and not what its SDK's own calls log",
+            name,
+            stack.orchestrator,
+        )

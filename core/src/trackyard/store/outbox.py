@@ -1,0 +1,133 @@
+"""How does a driver go on while the store is away?
+
+What cannot be written is kept, and written before the next thing once the store is back. It is
+noted on disk meanwhile, so that recovery can do so where this process cannot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from trackyard.errors import without_statement
+from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
+from trackyard.store.store import Store
+
+logger = logging.getLogger("trackyard")
+
+_ROWS = {row.__name__: row for row in (ArtifactRow, PipelineRunRow, StepRunRow)}
+_LEAST_REST = 1.0  # seconds until a store that was away is asked again, or thrice what it took
+
+
+class Outbox:
+    """Calls of a store, made in their order, now or later. One thread at a time.
+
+    Args:
+        store: The store.
+        keep: Notes on disk what the store lacks, as values for JSON.
+    """
+
+    def __init__(self, store: Store, keep: Callable[[list[Any]], None]) -> None:
+        self._store = store
+        self._keep = keep
+        self._owed: list[_Call] = []
+        self._ask_at = 0.0
+
+    def write(self, method: str, *args: Any, **named: Any) -> None:
+        """Call a method of the store, at once unless it is away.
+
+        Args:
+            method: Such as `add_step_run`.
+            args: Its arguments: rows, or values for JSON.
+            named: Likewise.
+        """
+        self._owed.append(_Call(method, args, named))
+        if len(self._owed) == 1 or time.monotonic() >= self._ask_at:
+            self._flush()
+        else:
+            self._note()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait for a store that is away; True where it has everything in the end."""
+        end = time.monotonic() + seconds
+        while self._owed and not self._flush() and time.monotonic() < end:
+            time.sleep(0.2)
+        return not self._owed
+
+    def _flush(self) -> bool:
+        began, was_away = time.monotonic(), len(self._owed) > 1
+        try:
+            while self._owed:
+                self._owed[0].make(self._store)
+                self._owed.pop(0)
+        except DBAPIError as error:
+            self._owed[0].was_tried = True
+            if not is_away(error):
+                self._owed.pop(0)
+                raise
+            self._ask_at = time.monotonic() + max(_LEAST_REST, 3 * (time.monotonic() - began))
+            if not was_away:
+                reason = " ".join(without_statement(str(error)).split())
+                logger.warning("the store is away, and gets what it lacks later: %s", reason)
+            self._note()
+            return False
+        if was_away:
+            self._note()
+        return True
+
+    def _note(self) -> None:
+        self._keep([call.to_json() for call in self._owed])
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether a database cannot be reached or written now, and may be later."""
+    kinds = (OperationalError, InterfaceError, PoolTimeoutError)
+    return isinstance(error, kinds) or bool(getattr(error, "connection_invalidated", False))
+
+
+def write_owed(store: Store, owed: Iterable[Any]) -> None:
+    """Write what another process noted; a second time changes nothing."""
+    for method, args, named in owed:
+        call = _Call(str(method), tuple(map(_from_json, args)), dict(named), was_tried=True)
+        call.make(store)
+
+
+@attrs.define
+class _Call:
+    method: str
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+    was_tried: bool = False
+
+    def make(self, store: Store) -> None:
+        try:
+            getattr(store, self.method)(*self.args, **self.named)
+        except IntegrityError:
+            if not self.was_tried:
+                raise
+            # It was done, and the answer was lost.
+
+    def to_json(self) -> list[Any]:
+        return [self.method, [_to_json(value) for value in self.args], self.named]
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    if attrs.has(type(value)):
+        return {"row": type(value).__name__, "values": attrs.asdict(value)}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_json(item) for item in value]
+    if isinstance(value, dict) and value.keys() == {"row", "values"}:
+        return _ROWS[value["row"]](**value["values"])
+    return value
