@@ -123,7 +123,7 @@ class Word(str, enum.Enum):  # noqa: UP042 - people write it so
         ({"step": ""}, "step: must be a text that is not empty, not ''"),
         ({"step": 7}, "step: must be a text that is not empty, not 7"),
         ({"run": ""}, "run: must be a text that is not empty, not ''"),
-        ({"run": object()}, "run: must be a text that is not empty, not a object"),
+        ({"run": [1]}, "run: must be a text that is not empty, not a list"),
         ({"attempt": 0}, "attempt: must be a whole number from 1, not 0; type: attempt=2"),
         ({"attempt": "two"}, "attempt: must be a whole number from 1, not 'two'"),
         ({"attempt": 1.5}, "attempt: must be a whole number from 1, not 1.5"),
