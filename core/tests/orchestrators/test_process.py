@@ -277,6 +277,29 @@ def test_crashed_attempt_is_tried_again(side_by_side):
     assert "exit code 3" in first.error
 
 
+def test_step_begins_where_the_driver_does_wherever_another_went(side_by_side):
+    side_by_side.configure(STACK.format(workers=1))
+
+    @step
+    def go() -> str:
+        os.chdir("/")
+        return str(Path.cwd())
+
+    @step(after="go")
+    def look() -> str:
+        return str(Path.cwd())
+
+    @pipeline
+    def moving():
+        go()
+        look()
+
+    run = moving()
+
+    assert run.steps["go"].outputs["output"].load() == "/"
+    assert run.steps["look"].outputs["output"].load() == str(side_by_side.root)
+
+
 DEAF = """
 import pathlib, subprocess, sys, time, trackyard
 @trackyard.step(experiment_tracker=True)

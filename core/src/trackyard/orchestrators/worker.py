@@ -13,7 +13,9 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from threading import Thread
 from types import FrameType
 
@@ -29,11 +31,13 @@ def main() -> None:
     os.set_inheritable(file, False)
     Thread(target=_end_with, args=(driver,), daemon=True).start()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    connection = Connection(file)
+    connection, folder = Connection(file), Path.cwd()
     try:
         sys.path[:] = os.fsdecode(connection.recv_bytes()).split(os.pathsep)
         while True:
             connection.send_bytes(run_packed(connection.recv_bytes()))
+            with suppress(OSError):  # it may be gone
+                os.chdir(folder)  # wherever the step went
     except (EOFError, OSError, Terminated):
         pass  # the driver has gone, or has told it to stop: that is how it ends
 
