@@ -10,6 +10,7 @@ import contextvars
 import functools
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -227,7 +228,7 @@ class TrackerHooks:
         try:
             yield native
         finally:
-            if entered:
+            if entered and not sys.is_finalizing():  # no thread can be started then
                 with self._in_step(has_hung):
                     manager.__exit__(None, None, None)
 

@@ -294,3 +294,71 @@ def test_task_that_is_cancelled_is_killed(local):
     assert local.calls("fail")[0]["failure"]["status"] == "killed"
     step = Client().get_pipeline_run("etl-monday").steps["train"]
     assert (step.status, step.error) == ("killed", "CancelledError")
+
+
+# Blocks that are open when the process ends
+
+OPEN = """
+import contextlib, os, signal, sys, trackyard
+def counted():
+    with trackyard.tracked_step(pipeline="etl", step="train", run="monday") as run:
+        for number in range(3):
+            run.log_metric("number", number)
+            yield number
+generator, stack = counted(), contextlib.ExitStack()
+{begin}
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "next(generator)",
+        "stack.enter_context(trackyard.tracked_step(pipeline='etl', step='train', run='monday'))",
+    ],
+    ids=["generator", "stack"],
+)
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("", 0),
+        ("sys.exit(3)", 3),
+        ("raise KeyboardInterrupt", -2),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143),
+        ("import threading; threading.Thread(target=next, args=(generator,)).start()", 0),
+    ],
+    ids=["end", "exit", "Ctrl-C", "SIGTERM", "thread"],
+)
+def test_process_that_ends_amid_a_block_ends_its_run_and_waits_for_nothing(
+    project, begin, end, code
+):
+    for name in ("local", "other"):
+        project.add_tracker(name, Recorder)
+    result = project.python(OPEN.format(begin=begin, end=end))
+
+    assert result.returncode == code, result.stderr
+    for name in ("local", "other"):
+        failures = [call["failure"] for call in project.calls("fail", name)]
+        assert [failure["status"] for failure in failures] == ["killed"] * len(failures)
+        assert len(failures) == len(project.calls("start", name)) >= 1
+    assert Client().get_pipeline_run("etl-monday").status == "killed"
+    assert not [*(find_project().home / "drivers").glob("*.json")]
+
+
+def test_child_that_is_forked_amid_a_block_leaves_its_run_alone(local):
+    code = (
+        "import os, sys, trackyard\n"
+        "stack = trackyard.tracked_step(pipeline='etl', step='fork')\n"
+        "run = stack.__enter__()\n"
+        "if os.fork() == 0:\n"
+        "    sys.exit(0)\n"
+        "os.wait()\n"
+        "run.log_metric('after', 1)\n"
+        "stack.__exit__(None, None, None)\n"
+    )
+    result = local.python(code)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert local.logged("metrics") == [["after", 1.0, None]]
+    assert not local.calls("fail")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -58,7 +60,7 @@ class TextFile(AbstractDataset):
         return {"path": str(self.path)}
 """,
     "src/demo/nodes.py": """
-import os, signal
+import os, signal, time
 import trackyard
 def numbers():
     return [1, 2, 3]
@@ -71,6 +73,10 @@ def failing(values):
 def killed(values):
     trackyard.log_metric("before", 1.0)
     os.kill(os.getpid(), signal.SIGKILL)
+def waiting(values):
+    trackyard.log_metric("before", 1.0)
+    open("up", "w").close()
+    time.sleep(60)
 def pieces():
     for number in range(3):
         trackyard.log_metric("piece", number)
@@ -88,6 +94,7 @@ def register_pipelines():
         "__default__": pipeline([start, total]),
         "failing": with_last(nodes.failing),
         "killed": with_last(nodes.killed),
+        "waiting": with_last(nodes.waiting),
         "tagged": pipeline([start, node(nodes.summed, ["numbers", "params:rate"], "total",
                                         name="total", tags=["track.other"])]),
         "unknown": with_last(nodes.failing, tags=["track.othr"]),
@@ -195,6 +202,31 @@ def test_killed_worker_is_a_crashed_step(kedro_project):
     assert (failed["step"], failed["failure"]["status"]) == ("last", "crashed")
     assert ("crashed", "last", "crashed") in kedro_project.stored()
     assert ["before", 1.0, None] in kedro_project.logged("metrics")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_signal_stops_kedro_as_without_tracking_and_the_node_is_killed(kedro_project, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--pipeline", "waiting"],
+        cwd=kedro_project.root,
+        env=kedro_project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (kedro_project.root / "up").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+
+    assert process.wait(40) == code
+    (failed,) = kedro_project.calls("fail")
+    assert (failed["step"], failed["failure"]["status"]) == ("last", "killed")
+    assert ("killed", "last", "killed") in kedro_project.stored()
+    assert kedro_project.logged("metrics") == [["before", 1.0, None]]
 
 
 def test_only_tagged_nodes_are_tracked_where_some_are(kedro_project):

@@ -50,9 +50,14 @@ def wait_side_by_side(waits: Sequence[Callable[[], object]]) -> None:
         waits[0]()
         return
     threads = [Thread(target=wait, name="trackyard-waiting", daemon=True) for wait in waits]
+    started = []
     for thread in threads:
-        thread.start()
-    for thread in threads:
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:  # the process ends: one after the other, then
+            thread.run()
+    for thread in started:
         thread.join()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -130,13 +132,10 @@ def tracked_block(
         trackers: Its trackers.
         record: The store's row, of another runner's step; it has begun.
     """
-    tracked: TrackedRun | None = None
+    life = _Life(group, record)
     failure: Failure | None = None
-    process = os.getpid()
     try:
-        tracked = group.start(run, trackers)
-        if record is not None:
-            record.keep_urls(tracked)
+        tracked = life.begin(run, trackers)
         try:
             with termination_as_exit(noting(group, record)), activated(tracked) as active:
                 yield active
@@ -144,31 +143,71 @@ def tracked_block(
             if isinstance(error, KeyboardInterrupt):
                 # A second one may come before the run has ended.
                 noting(group, record)(signal.SIGINT)
-            if os.getpid() == process:
-                group.finish(tracked, failure_of(error, group.redactor))
+            life.finish(failure_of(error, group.redactor))
             raise
-        if os.getpid() == process:  # else a forked child leaves the block, and not the run
-            group.finish(tracked, None)
+        if not life.is_over:
+            life.finish(None)
             group.wait_for_required(tracked, trackers)
     except BaseException as error:
         failure = failure_of(error, group.redactor)
         raise
     finally:
-        if os.getpid() == process:
-            _close(group, record, tracked, failure)
+        life.close(failure)
 
 
-def _close(
-    group: RunGroup,
-    record: StepRecord | None,
-    tracked: TrackedRun | None,
-    failure: Failure | None,
-) -> None:
-    if record is not None:
-        record.end(tracked, failure)
-    group.close()
-    if record is not None and tracked is not None:
-        record.keep_urls(tracked)  # of trackers that started late
+class _Life:
+    """Ends the run of a block once: when the block ends, or else when the process does.
+
+    A block in a generator, or one that a runner entered for its step, may be open when the process
+    ends. Once Python takes itself apart no tracker can be waited for: it would be for ever.
+
+    Args:
+        group: Where the run belongs.
+        record: The store's row, of another runner's step.
+    """
+
+    def __init__(self, group: RunGroup, record: StepRecord | None) -> None:
+        self._group = group
+        self._record = record
+        self._tracked: TrackedRun | None = None
+        self._process = os.getpid()
+        self._is_closed = False
+
+    def begin(self, run: Run, trackers: list[Tracker]) -> TrackedRun:
+        """Start the run on its trackers."""
+        self._tracked = tracked = self._group.start(run, trackers)
+        if self._record is not None:
+            self._record.keep_urls(tracked)
+        # After SDKs have done so: what was registered last comes first.
+        atexit.register(self._end_with_process)
+        return tracked
+
+    def finish(self, failure: Failure | None) -> None:
+        """Say how the run ended."""
+        if self._tracked is not None and not self.is_over:
+            self._group.finish(self._tracked, failure)
+
+    def close(self, failure: Failure | None) -> None:
+        """Write the end to the store, and wait for trackers as long as their budgets allow."""
+        if self.is_over:
+            return
+        self._is_closed = True
+        atexit.unregister(self._end_with_process)
+        if self._record is not None:
+            self._record.end(self._tracked, failure)
+        self._group.close()
+        if self._record is not None and self._tracked is not None:
+            self._record.keep_urls(self._tracked)  # of trackers that started late
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing is to be ended: a forked child leaves the block, and not the run."""
+        return self._is_closed or os.getpid() != self._process or sys.is_finalizing()
+
+    def _end_with_process(self) -> None:
+        failure = Failure("killed", "ProcessExit", "the process ended before the block did")
+        self.finish(failure)
+        self.close(failure)
 
 
 def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:
