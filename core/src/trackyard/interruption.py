@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Timer, current_thread, get_ident, main_thread
+from threading import Lock, Timer, current_thread, get_ident, main_thread
 from types import FrameType
 
 _AGAIN_AFTER = 5.0  # seconds
@@ -66,27 +66,43 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _timer(seconds: float) -> Iterator[None]:
-    thread = get_ident()
-    timer = Timer(seconds, _raise_in_thread, (thread, StepTimeoutError))
+    thread, lock = get_ident(), Lock()
+    # Lists, since an error that comes amid an event's own code would leave its lock in disorder.
+    begun: list[bool] = []
+    over: list[bool] = []
+
+    def fire() -> None:
+        while not begun:
+            time.sleep(0.001)
+        with lock:
+            if not over:
+                _raise_in_thread(thread)
+
+    timer = Timer(seconds, fire)
     timer.daemon = True
     timer.start()
     try:
+        begun.append(True)
         yield
     finally:
+        try:
+            with lock:
+                over.append(True)
+        except StepTimeoutError:
+            over.append(True)  # it was on its way, and would have come after the block
         timer.cancel()
-        _raise_in_thread(thread, None)  # what is on its way would come after the block
 
 
 def _raise_timeout(_number: int, _frame: FrameType | None) -> None:
     raise StepTimeoutError
 
 
-def _raise_in_thread(thread: int, error: type[BaseException] | None) -> None:
-    """Have a thread raise an error; None takes back one that it has not raised yet."""
+def _raise_in_thread(thread: int) -> None:
     import ctypes
 
-    what = ctypes.py_object(error) if error is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+    # Never taken back by a null pointer: where code is traced Python 3.11 loops for ever then.
+    error = ctypes.py_object(StepTimeoutError)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
 @contextmanager
