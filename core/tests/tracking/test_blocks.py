@@ -145,7 +145,7 @@ def test_wrong_argument_is_said_before_the_step_and_leaves_nothing(local, wrong,
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": 5}, {"experiment": ""}, {"experiment": None}, {"tags": [1]}], ids=str
+    "wrong", [{"name": 5}, {"experiment": 5}, {"experiment": None}, {"tags": [1]}], ids=str
 )
 def test_wrong_argument_of_a_run_is_said_before_it(local, wrong):
     with pytest.raises(ConfigError, match=f"^{next(iter(wrong))}: must be"), start_run(**wrong):
@@ -267,13 +267,13 @@ def test_runs_of_generators_that_overlap_for_long_are_let_go(local):
     running.close()
 
 
-def test_generator_that_is_left_early_is_killed(local):
+def test_generator_that_is_left_early_has_failed(local):
     generator = counted("train")
     next(generator)
     generator.close()
 
     (failure,) = [call["failure"] for call in local.calls("fail")]
-    assert (failure["status"], failure["kind"]) == ("killed", "GeneratorExit")
+    assert (failure["status"], failure["kind"]) == ("failed", "GeneratorExit")
 
 
 def test_task_that_is_cancelled_is_killed(local):

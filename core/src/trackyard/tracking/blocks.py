@@ -44,7 +44,7 @@ def start_run(
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
-    experiment = to_name(experiment, "experiment", "default")
+    experiment = "default" if experiment == "" else to_name(experiment, "experiment", "default")
     name = to_name(name, "name", "baseline") if name not in (None, "") else new_name(experiment)
     project = find_project()
     trackers = _select(project, experiment_tracker, settings)

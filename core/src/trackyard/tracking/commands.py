@@ -116,11 +116,8 @@ def _run(command: Sequence[str], note: Callable[[int], None]) -> tuple[int, int 
             running.append(process := subprocess.Popen(command))
         except OSError as error:
             problem = error.strerror or error
-            text, is_missing = (
-                f"{command[0]}: cannot be run: {problem}",
-                error.errno == errno.ENOENT,
-            )
-            raise CommandError(text, 127 if is_missing else 126) from error
+            code = 127 if error.errno == errno.ENOENT else 126
+            raise CommandError(f"{command[0]}: cannot be run: {problem}", code) from error
         if told:  # while it was started
             process.send_signal(told[0])
         return process.wait(), told[0] if told else None

@@ -302,10 +302,10 @@ def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
 
 
 def _is_told_to_stop(error: BaseException) -> bool:
-    """Tell whether it came from outside: Ctrl-C, a generator or a task that is wanted no more."""
+    """Tell whether it came from outside: Ctrl-C, or a task that was cancelled."""
     # Imported where something can be cancelled
     cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
-    return isinstance(error, (KeyboardInterrupt, GeneratorExit, cancelled))
+    return isinstance(error, (KeyboardInterrupt, cancelled))
 
 
 def _private_folder(folder: Path) -> Path:
