@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trackyard.errors import without_statement
@@ -61,12 +61,12 @@ class Outbox:
         return not self._owed
 
     def _flush(self) -> bool:
-        began, was_away = time.monotonic(), len(self._owed) > 1
+        began, was_away = time.monotonic(), self._owed[0].was_tried
         try:
             while self._owed:
                 self._owed[0].make(self._store)
                 self._owed.pop(0)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             self._owed[0].was_tried = True
             if not is_away(error):
                 self._owed.pop(0)
