@@ -35,7 +35,7 @@ MOST, LEAST = 1.1, 30.0
 def trackyard_delivers(tracker: str) -> float:
     """Log through Trackyard and wait until MLflow has everything."""
     from trackyard import start_run
-    from trackyard.config.project import find_project
+    from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import find_pending_runs
 
     with start_run("warm", experiment_tracker=tracker):  # the worker process imports MLflow

@@ -45,7 +45,10 @@ def workers() -> list[int]:
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"trackyard.orchestrators.worker" in command and int(command[3]) == os.getpid():
+            if (
+                b"trackyard.pipelines.orchestrators.worker" in command
+                and int(command[3]) == os.getpid()
+            ):
                 found.append(int(folder.name))
     return found
 

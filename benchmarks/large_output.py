@@ -21,7 +21,7 @@ MEGABYTES = 1000
 MEASURED = """
 import json, os, resource, sys, time
 import numpy
-from trackyard.artifacts import ArtifactStore
+from trackyard.outputs.artifact_store import ArtifactStore
 kind, folder, megabytes = sys.argv[1], sys.argv[2], int(sys.argv[3])
 array = numpy.random.default_rng(0).random(megabytes * 125_000)
 store = ArtifactStore(folder)

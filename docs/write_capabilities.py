@@ -9,7 +9,7 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
-from trackyard.records import Capabilities
+from trackyard.contract.records import Capabilities
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PAGE = PLUGINS / "README.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard import hookspecs
+from trackyard.contract import hookspecs
 from trackyard.testing import FlavorSuite, memory
 from trackyard.testing.contract import failure_message
 from trackyard.testing.running import check_flavor

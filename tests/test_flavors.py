@@ -32,8 +32,8 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config.project import find_project
-from trackyard.plugins.discovery import load_flavor
+from trackyard.hooks.discovery import load_flavor
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import sync_all
 from trackyard.testing.workbench import to_toml
 

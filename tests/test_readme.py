@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from trackyard.cli.main import cli
-from trackyard.config.project import find_project
-from trackyard.config.stacks import TrackerOptions, active_stack, load_trackers
-from trackyard.trackers import Trackers
+from trackyard.project.configuration import find_project
+from trackyard.project.stacks import TrackerOptions, active_stack, load_trackers
+from trackyard.project.trackers import Trackers
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -47,7 +47,7 @@ def test_finding_plugins_imports_none(project, install):
     install("seen", FLAVOR, flavors={"seen": "flavor_seen:Seen"}, plugins={"seen": "flavor_seen"})
     modules = modules_after(
         project,
-        "from trackyard.plugins.discovery import GROUPS, find_plugins\n"
+        "from trackyard.hooks.discovery import GROUPS, find_plugins\n"
         "found = [info.name for group in GROUPS for info in find_plugins(group)]\n"
         "assert found.count('seen') == 2, found",
     )

@@ -117,7 +117,7 @@ import os, sys
 read = []
 sys.addaudithook(lambda event, _: read.append(event) if event.startswith("pickle.") else None)
 from trackyard import start_run
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import sync_all
 with start_run() as run:
     run.log_metric("loss", 1)

@@ -254,7 +254,7 @@ def test_p22_eight_recoveries_at_once(faults):
     faults.add_tracker(isolation="thread")
     faults.python(VICTIM.format(end=KILL))
     recover = (
-        "from trackyard.config.project import find_project\n"
+        "from trackyard.project.configuration import find_project\n"
         "from trackyard.recovery.finishing import sync_all\n"
     )
     recover += "sync_all(find_project(), patience=10)"

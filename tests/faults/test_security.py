@@ -185,7 +185,7 @@ def test_s4_nothing_is_unpickled_but_outputs_of_steps(faults):
 import os, sys
 from pathlib import Path
 from trackyard import start_run
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import sync_all
 sys.addaudithook(lambda event, _: os._exit(9) if event == "pickle.find_class" else None)
 with start_run("pickles") as run:

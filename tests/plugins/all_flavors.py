@@ -22,12 +22,12 @@ from comet_server import CometServer
 from neptune_server import NeptuneServer
 
 from trackyard import native_run
-from trackyard.config.project import find_project, in_project
-from trackyard.descriptions import load_description, run_for
-from trackyard.dispatch import TrackerHooks
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import load_description, run_for
+from trackyard.project.configuration import find_project, in_project
+from trackyard.project.trackers import Trackers
 from trackyard.testing.stored import StoredRun
 from trackyard.testing.workbench import to_toml
-from trackyard.trackers import Trackers
 
 
 @attrs.frozen

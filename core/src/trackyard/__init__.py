@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackyard.client import Client
-    from trackyard.config.project import home
-    from trackyard.errors import (
+    from trackyard.contract.errors import (
         ArtifactNotFoundError,
         ConfigError,
         NoActiveRunError,
@@ -22,14 +21,10 @@ if TYPE_CHECKING:
         StepError,
         TrackyardError,
     )
-    from trackyard.flavors import Secret, flavor, secret
-    from trackyard.hookspecs import hookimpl
-    from trackyard.import_hooks import after_import
-    from trackyard.interruption import StepTimeoutError
-    from trackyard.pipelines import Pipeline, Step, pipeline, step
-    from trackyard.process_state import KEEP, process_values
-    from trackyard.reaching import is_out_of_reach
-    from trackyard.records import (
+    from trackyard.contract.flavors import Secret, flavor, secret
+    from trackyard.contract.hookspecs import hookimpl
+    from trackyard.contract.process_state import KEEP, process_values
+    from trackyard.contract.records import (
         Artifact,
         Batch,
         Capabilities,
@@ -40,6 +35,12 @@ if TYPE_CHECKING:
         Run,
         Tag,
     )
+    from trackyard.pipelines import Pipeline, Step, pipeline, step
+    from trackyard.project.configuration import home
+    from trackyard.project.offline import is_out_of_reach
+    from trackyard.system.import_hooks import after_import
+    from trackyard.system.interruption import StepTimeoutError
+    from trackyard.system.waiting import is_true_within
     from trackyard.tracking.blocks import start_run, tracked_step
     from trackyard.tracking.calls import (
         ActiveRun,
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
     )
-    from trackyard.waiting import is_true_within
 
 __version__ = "0.1.0"
 
@@ -67,8 +67,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "tracking.blocks": ("start_run", "tracked_step"),
     "client": ("Client",),
-    "config.project": ("home",),
-    "errors": (
+    "project.configuration": ("home",),
+    "contract.errors": (
         "ArtifactNotFoundError",
         "ConfigError",
         "NoActiveRunError",
@@ -83,14 +83,14 @@ _HOMES = {
         "StepError",
         "TrackyardError",
     ),
-    "flavors": ("Secret", "flavor", "secret"),
-    "hookspecs": ("hookimpl",),
-    "import_hooks": ("after_import",),
-    "interruption": ("StepTimeoutError",),
+    "contract.flavors": ("Secret", "flavor", "secret"),
+    "contract.hookspecs": ("hookimpl",),
+    "system.import_hooks": ("after_import",),
+    "system.interruption": ("StepTimeoutError",),
     "pipelines": ("Pipeline", "Step", "pipeline", "step"),
-    "process_state": ("KEEP", "process_values"),
-    "reaching": ("is_out_of_reach",),
-    "records": (
+    "contract.process_state": ("KEEP", "process_values"),
+    "project.offline": ("is_out_of_reach",),
+    "contract.records": (
         "Artifact",
         "Batch",
         "Capabilities",
@@ -118,7 +118,7 @@ _HOMES = {
         "set_tag",
         "set_tags",
     ),
-    "waiting": ("is_true_within",),
+    "system.waiting": ("is_true_within",),
 }
 
 __all__ = [

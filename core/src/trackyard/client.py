@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.client_runs import RunsClient
-from trackyard.config.project import Project, working_directory
-from trackyard.config.stacks import Stack
-from trackyard.errors import ArtifactNotFoundError
-from trackyard.tables import ShownList
-from trackyard.trackers import Trackers
+from trackyard.contract.errors import ArtifactNotFoundError
+from trackyard.project.configuration import Project, working_directory
+from trackyard.project.stacks import Stack
+from trackyard.project.trackers import Trackers
+from trackyard.system.showing import ShownList
 
 if TYPE_CHECKING:
-    from trackyard.artifacts import ArtifactStore
+    from trackyard.outputs.artifact_store import ArtifactStore
     from trackyard.registry.components import (
         FlavorDescription,
         FlavorView,

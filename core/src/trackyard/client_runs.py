@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard.config.project import Project
-from trackyard.errors import RunNotFoundError, TrackyardError
-from trackyard.tables import ShownList
+from trackyard.contract.errors import RunNotFoundError, TrackyardError
+from trackyard.project.configuration import Project
+from trackyard.system.showing import ShownList
 
 if TYPE_CHECKING:
     from trackyard.delivery.reports import TrackerReport
@@ -103,7 +103,7 @@ class RunsClient:
         urls = self.get_run(name).urls
         url = next(iter(urls.values()), None) if tracker is None else urls.get(tracker)
         if url is None:
-            from trackyard.suggestions import listed
+            from trackyard.system.suggestions import listed
 
             where = f"on experiment tracker {tracker!r}" if tracker else "on any experiment tracker"
             raise RunNotFoundError(f"run {name!r} has no address {where}; it has {listed(urls)}")
@@ -124,7 +124,7 @@ class RunsClient:
             TrackyardError: The format is unknown, or needs a package that is not installed.
         """
         from trackyard.runs.exporting import EXPORT_FORMATS, export_file, format_of
-        from trackyard.suggestions import listed
+        from trackyard.system.suggestions import listed
 
         chosen = format or format_of(Path(file))
         if chosen not in EXPORT_FORMATS:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from trackyard.cli.main import cli
-from trackyard.plugins.discovery import load_flavor
+from trackyard.hooks.discovery import load_flavor
 
 
 @pytest.fixture

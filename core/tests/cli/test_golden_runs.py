@@ -9,7 +9,7 @@ import pytest
 from filing import Filing
 
 from trackyard import start_run
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 
 # Sizes on the disk depend on the file system.

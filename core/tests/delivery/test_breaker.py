@@ -9,9 +9,9 @@ import pytest
 from ledgers import AlwaysRaising, AtTheEnd, Counting, Cursor, Rebuilt
 
 from trackyard import pipeline, start_run, step
-from trackyard.config.project import find_project
 from trackyard.delivery import breaker as breakers
 from trackyard.delivery.breaker import Breaker, breaker_of
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs, sync_all
 
 QUICK = {"isolation": "thread"}

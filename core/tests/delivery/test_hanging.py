@@ -13,8 +13,8 @@ from hanging import Hanging, HangingAround, HangingUpload
 from recorder import Recorder
 
 from trackyard import Client, log_metric, pipeline, start_run, step
-from trackyard.config.project import find_project
 from trackyard.delivery import breaker
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs, sync_all, sync_run
 from trackyard.recovery.replay import replay_run
 from trackyard.runs.folders import find_runs

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from trackyard import Artifact
+from trackyard.contract.records import Failure
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
-from trackyard.records import Failure
 
 LONG = "long " * 500_000
 

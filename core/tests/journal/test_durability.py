@@ -13,11 +13,11 @@ from threading import Thread
 import pytest
 
 from trackyard import ConfigError, start_run
-from trackyard.config.project import find_project
 from trackyard.journal.durability import JournalOptions, load_journal_options
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
+from trackyard.project.configuration import find_project
 
 RECORD = JournalOptions(durability="record")
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
+from trackyard.contract.records import Failure
 from trackyard.journal.ending import find_end, has_entry_of, last_sequences, last_timestamp
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
-from trackyard.records import Failure
 from trackyard.recovery.autopsy import find_or_write_end
 
 END = Entry("end", 10**6, None, None)

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trackyard.contract.records import Failure
 from trackyard.journal.entries import Entry, decode_entry, encode_entry
-from trackyard.records import Failure
 
 FOLDER = Path("/nowhere/run")
 

@@ -14,7 +14,7 @@ import pytest
 from isolated import Shared
 
 from trackyard import Client, TrackyardError, log_metric, pipeline, step
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.recovery.drivers import find_dead_drivers
 from trackyard.recovery.finishing import end_the_dead
 

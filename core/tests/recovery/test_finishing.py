@@ -15,8 +15,8 @@ from recorder import Recorder
 from shared_recorder import SharedRecorder
 
 from trackyard import Client, pipeline, start_run, step
-from trackyard.config.project import find_project
 from trackyard.journal.pending import pending_folders
+from trackyard.project.configuration import find_project
 from trackyard.recovery.autopsy import find_or_write_end
 from trackyard.recovery.drivers import find_dead_drivers
 from trackyard.recovery.finishing import find_pending_runs, recover_in_background, sync_all

@@ -9,9 +9,9 @@ import pytest
 from recorder import Recorder
 
 from trackyard import Client, log_metric, start_run
-from trackyard.config.project import find_project
-from trackyard.journal.late import has_living_children
+from trackyard.journal.children import has_living_children
 from trackyard.journal.pending import pending_folders
+from trackyard.project.configuration import find_project
 from trackyard.recovery import finishing
 from trackyard.recovery.finishing import find_pending_runs
 

@@ -12,8 +12,8 @@ from recorder import Recorder
 
 from trackyard import Capabilities, flavor, log_metric, log_text, pipeline, start_run, step
 from trackyard.cli.main import cli
-from trackyard.config.project import find_project
-from trackyard.errors import RunNotFoundError, TrackyardError
+from trackyard.contract.errors import RunNotFoundError, TrackyardError
+from trackyard.project.configuration import find_project
 from trackyard.recovery.replay import replay_run
 from trackyard.recovery.replay_plans import plan_replay
 from trackyard.runs.folders import find_runs

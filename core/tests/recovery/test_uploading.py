@@ -8,7 +8,7 @@ import pytest
 from keeper import Keeper
 
 from trackyard import start_run
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs
 from trackyard.recovery.uploading import find_kept_offline
 

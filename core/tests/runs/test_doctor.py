@@ -15,7 +15,7 @@ from keeper import Keeper
 from recorder import Recorder
 
 from trackyard import flavor, hookimpl, pipeline, start_run, step
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.doctor import examine
 
 TOML = '[experiment_trackers.local]\nflavor = "recorder:Recorder"\n'

@@ -13,7 +13,7 @@ from keeper import Keeper
 from recorder import Recorder
 
 from trackyard import flavor, hookimpl, log_metric, pipeline, start_run, step
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.folders import find_runs
 from trackyard.runs.garbage import collect_garbage
 

@@ -18,11 +18,11 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config.project import find_project
 from trackyard.delivery.reports import TrackerReport
-from trackyard.descriptions import load_description
+from trackyard.journal.descriptions import load_description
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
+from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs, sync_run
 from trackyard.runs.health import added_up, health_lines, health_of, joined
 

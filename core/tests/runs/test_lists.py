@@ -14,11 +14,11 @@ from filing import Filing
 from recorder import Recorder
 
 from trackyard import Client, log_metric, pipeline, start_run, step
-from trackyard.config.project import find_project
-from trackyard.identifiers import new_id
+from trackyard.project.configuration import find_project
 from trackyard.runs.lists import list_runs
 from trackyard.store import SCHEMA_VERSION, PipelineRunRow, StepRunRow, Store, listing
 from trackyard.store.listing import SORT_KEYS, RunFilter
+from trackyard.system.identifiers import new_id
 
 SECOND = 10**9
 

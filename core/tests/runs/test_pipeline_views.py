@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from trackyard.artifacts import ArtifactStore
+from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.runs.pipeline_views import MetadataValue, Named, PipelineRun
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 

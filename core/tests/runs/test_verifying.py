@@ -11,7 +11,7 @@ from filing import Filing, HangingReader
 from recorder import Recorder
 
 from trackyard import ConfigError, start_run, tracked_step
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.folders import find_runs
 from trackyard.runs.verifying import verify_run, verify_runs
 from trackyard.tracking.step_records import group_id

@@ -28,7 +28,7 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.exporting import COLUMNS, export_text
 
 

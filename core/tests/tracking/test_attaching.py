@@ -22,8 +22,8 @@ from trackyard import (
     step,
     tracked_step,
 )
-from trackyard.ranks import process_rank
-from trackyard.tracking.named_run import RUN_ID
+from trackyard.system.environment import RUN_ID
+from trackyard.system.ranks import process_rank
 
 CHILD = "import os, trackyard; trackyard.log_metric('child', 1.0); "
 

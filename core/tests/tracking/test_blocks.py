@@ -26,7 +26,7 @@ from trackyard import (
     start_run,
     tracked_step,
 )
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 
 
 class Unstartable(Recorder):

@@ -23,7 +23,7 @@ from trackyard import (
     Tag,
     start_run,
 )
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard_comet import CometTracker
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from trackyard import Artifact, Metric, Param, Run, Tag, native_run, start_run
 from trackyard.cli.main import cli
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard_neptune import NeptuneTracker
 
 NATIVE = """

@@ -21,8 +21,8 @@ from trackyard import (
     start_run,
     step,
 )
-from trackyard.config.project import find_project
-from trackyard.records import Run
+from trackyard.contract.records import Run
+from trackyard.project.configuration import find_project
 from trackyard_trackio import TrackioTracker
 from trackyard_trackio.rows import project_name
 

@@ -18,9 +18,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from trackyard.config.project import Project, find_project
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
+from trackyard.project.configuration import Project, find_project
 
 MODULES = Path(__file__).parent
 

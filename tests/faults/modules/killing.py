@@ -185,7 +185,7 @@ def log_until_killed(name: str, shared: mmap.mmap, own: int | None, pace: float)
 
 def watch(process: int, project: Path) -> None:
     """Do what a watchdog does, in a process that has imported everything."""
-    from trackyard.config.project import find_project
+    from trackyard.project.configuration import find_project
     from trackyard.recovery import watchdog
     from trackyard.recovery.finishing import sync_all
 

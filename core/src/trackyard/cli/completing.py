@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 
 _MOST_RUNS = 200
 
@@ -35,19 +35,19 @@ def _configured(section: str) -> list[str]:
 
 
 def _installed(group: str) -> list[str]:
-    from trackyard.plugins.discovery import find_plugins
+    from trackyard.hooks.discovery import find_plugins
 
     return [info.name for info in find_plugins(group)]
 
 
 def _flavors() -> list[str]:
-    from trackyard.plugins.discovery import FLAVORS
+    from trackyard.hooks.discovery import FLAVORS
 
     return _installed(FLAVORS)
 
 
 def _orchestrators() -> list[str]:
-    from trackyard.plugins.discovery import ORCHESTRATORS
+    from trackyard.hooks.discovery import ORCHESTRATORS
 
     return _installed(ORCHESTRATORS)
 
@@ -61,7 +61,7 @@ def _runs() -> list[str]:
 
 
 def _trackers() -> list[str]:
-    from trackyard.trackers import Trackers
+    from trackyard.project.trackers import Trackers
 
     return list(Trackers(find_project()).configured)
 

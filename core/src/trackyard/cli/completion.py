@@ -11,9 +11,9 @@ from click.shell_completion import get_completion_class
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import json_option, say, show_json
-from trackyard.config.editing import edit_file
-from trackyard.config.project import users_file
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
+from trackyard.project.configuration import users_file
+from trackyard.project.editing import edit_file
 
 _COMMANDS = {
     "install": ("completion:install", "Have your shell complete commands and options."),

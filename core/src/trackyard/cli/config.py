@@ -9,7 +9,7 @@ from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import is_terminal, json_option, say, show_table
 from trackyard.client import Client
 from trackyard.registry.origins import ConfigValue
-from trackyard.tables import in_a_cell
+from trackyard.system.showing import in_a_cell
 
 _COMMANDS = {"show": ("config:show", "Show what counts, and where it comes from.")}
 _COLUMNS = {"key": "KEY", "value": "VALUE"}

@@ -9,7 +9,7 @@ import click
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json, show_table
 from trackyard.runs.doctor import PATIENCE, Finding, examine
 from trackyard.runs.health import health_lines
-from trackyard.tables import line
+from trackyard.system.showing import line
 
 _MARKS = {"ok": "✓", "note": "·", "problem": "✗"}
 _COLUMNS = {

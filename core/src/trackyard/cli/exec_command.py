@@ -16,11 +16,11 @@ import click
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import as_mapping, pairs
 from trackyard.cli.output import show_json
-from trackyard.config.project import find_project
-from trackyard.errors import TrackyardError
-from trackyard.records import Run, encodable
-from trackyard.tables import line
-from trackyard.trackers import Trackers
+from trackyard.contract.errors import TrackyardError
+from trackyard.contract.records import Run, encodable
+from trackyard.project.configuration import find_project
+from trackyard.project.trackers import Trackers
+from trackyard.system.showing import line
 from trackyard.tracking.arguments import LAST_ATTEMPT
 from trackyard.tracking.blocks import started_step
 from trackyard.tracking.calls import redactor_of

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from trackyard.config.fields import Field, fields_of, parse_text, parse_texts
-from trackyard.config.project import find_project
-from trackyard.config.stacks import TrackerOptions
-from trackyard.errors import TrackyardError
-from trackyard.flavors import SCHEMES
+from trackyard.contract.errors import TrackyardError
+from trackyard.contract.flavors import SCHEMES
+from trackyard.project.configuration import find_project
+from trackyard.project.fields import Field, fields_of, parse_text, parse_texts
+from trackyard.project.stacks import TrackerOptions
 
 _PREFIX = "field_"
 _META = "trackyard.fields"

@@ -14,10 +14,10 @@ import click
 
 from trackyard.cli.completing import flavor_names
 from trackyard.cli.output import json_option, show_table
-from trackyard.config.fields import fields_of, parse_text
-from trackyard.errors import ConfigError, TrackyardError
-from trackyard.plugins.discovery import load_flavor
-from trackyard.suggestions import did_you_mean, listed
+from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.hooks.discovery import load_flavor
+from trackyard.project.fields import fields_of, parse_text
+from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.testing.running import CheckResult

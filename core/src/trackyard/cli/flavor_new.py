@@ -14,8 +14,8 @@ import click
 
 import trackyard
 from trackyard.cli.output import json_option, say, show_json
-from trackyard.errors import TrackyardError
-from trackyard.plugins.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins
+from trackyard.contract.errors import TrackyardError
+from trackyard.hooks.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _LONGEST = 30  # of these, the lines of the templates fit

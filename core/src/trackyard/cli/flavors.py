@@ -17,7 +17,7 @@ from trackyard.cli.output import (
 )
 from trackyard.registry.components import FlavorView, describe_flavor
 from trackyard.registry.components import list_flavors as find_flavors
-from trackyard.tables import line
+from trackyard.system.showing import line
 
 _COLUMNS = {
     "name": "FLAVOR",

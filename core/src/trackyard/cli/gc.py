@@ -6,7 +6,7 @@ import click
 
 from trackyard.cli.options import Duration
 from trackyard.cli.output import json_option, remark, show_json, show_table
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.garbage import collect_garbage
 
 _COLUMNS = {"run": "RUN", "state": "STATE", "size": "BYTES", "reason": "REASON"}

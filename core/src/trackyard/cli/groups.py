@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say what to type instead."""
-        from trackyard.suggestions import did_you_mean
+        from trackyard.system.suggestions import did_you_mean
 
         name = args[0]
         if name not in self.commands_by_name and not name.startswith("-"):

@@ -10,16 +10,16 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config.project import find_project, working_directory
-from trackyard.dispatch import without_credentials
-from trackyard.errors import ConfigError
+from trackyard.contract.errors import ConfigError
+from trackyard.hooks.dispatch import without_credentials
+from trackyard.project.configuration import find_project, working_directory
 from trackyard.registry.starting import (
     Found,
     look_around,
     start_project,
     suggested_flavors,
 )
-from trackyard.suggestions import did_you_mean, listed
+from trackyard.system.suggestions import did_you_mean, listed
 
 
 @click.command()

@@ -9,9 +9,9 @@ import click
 
 from trackyard.cli.groups import LazyGroup
 from trackyard.cli.output import json_option, show_json
-from trackyard.errors import NoActiveRunError
+from trackyard.contract.errors import NoActiveRunError
+from trackyard.system.environment import named_run_id
 from trackyard.tracking.calls import ActiveRun, current_run
-from trackyard.tracking.named_run import named_run_id
 
 _COMMANDS = {
     "metric": ("log_command:metric", "Log a number."),

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from trackyard.cli.groups import LazyGroup
-from trackyard.errors import TrackyardError
-from trackyard.tables import line
+from trackyard.contract.errors import TrackyardError
+from trackyard.system.showing import line
 
 _COMMANDS = {
     "init": ("init:init", "Write a project's configuration."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from trackyard.tables import in_a_cell, line, plain
+from trackyard.system.showing import in_a_cell, line, plain
 
 if TYPE_CHECKING:
     from rich.segment import Segment

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_table
-from trackyard.errors import PluginError
-from trackyard.plugins.discovery import GROUPS, PluginInfo, find_plugins, inspect_plugin
+from trackyard.contract.errors import PluginError
+from trackyard.hooks.discovery import GROUPS, PluginInfo, find_plugins, inspect_plugin
 
 _COLUMNS = {
     "name": "NAME",

@@ -10,7 +10,7 @@ import click
 
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
-from trackyard.config.project import Project, find_project
+from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.replay import replay_run
 from trackyard.recovery.replay_plans import plan_replay

@@ -18,19 +18,19 @@ import click
 from trackyard.cli.completing import stack_names, tracker_names
 from trackyard.cli.fields_command import FieldOption, FieldType
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.config.fields import (
+from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.pipelines.loading import load_pipeline
+from trackyard.project.configuration import find_project
+from trackyard.project.fields import (
     Field,
     allows_none,
     parameters_of,
     parse_text,
     parse_texts,
 )
-from trackyard.config.project import find_project
-from trackyard.config.stacks import active_stack, load_stacks
-from trackyard.errors import ConfigError, TrackyardError
-from trackyard.pipelines.loading import load_pipeline
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.trackers import Trackers
+from trackyard.project.stacks import active_stack, load_stacks
+from trackyard.project.trackers import Trackers
+from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.pipelines import Pipeline

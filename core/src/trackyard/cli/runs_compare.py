@@ -20,7 +20,7 @@ from trackyard.cli.output import (
 from trackyard.client import Client
 from trackyard.runs.comparisons import Comparison
 from trackyard.runs.curves import MetricSummary, sampled
-from trackyard.tables import in_a_cell
+from trackyard.system.showing import in_a_cell
 
 
 @click.command()

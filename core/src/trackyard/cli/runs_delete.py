@@ -10,7 +10,7 @@ import click
 from trackyard.cli.completing import run_names
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.client import Client
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
 
 
 @click.command()

@@ -10,7 +10,7 @@ from trackyard.cli.completing import run_names
 from trackyard.cli.output import is_terminal, json_option, say, show_json
 from trackyard.client import Client
 from trackyard.runs.exporting import EXPORT_FORMATS, ExportFormat, export_text, format_of
-from trackyard.tables import line
+from trackyard.system.showing import line
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.client import Client
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
 
 tracker_option = click.option(
     "--experiment-tracker",

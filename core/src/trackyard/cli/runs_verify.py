@@ -8,7 +8,7 @@ import click
 
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
-from trackyard.config.project import find_project
+from trackyard.project.configuration import find_project
 from trackyard.runs.verifying import TIMEOUT, Verification, verify_runs
 
 _COLUMNS = {

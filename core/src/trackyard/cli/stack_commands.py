@@ -14,10 +14,10 @@ from trackyard.cli.fields_command import FieldsCommand, configured_value, given_
 from trackyard.cli.options import as_mapping, label_option, labels_option, new_name
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
-from trackyard.config.fields import fields_of
-from trackyard.plugins.discovery import load_orchestrator
+from trackyard.hooks.discovery import load_orchestrator
+from trackyard.project.fields import fields_of
 from trackyard.registry.components import StackView
-from trackyard.suggestions import listed
+from trackyard.system.suggestions import listed
 
 _COLUMNS = {
     "name": "NAME",

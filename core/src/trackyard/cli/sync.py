@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trackyard.cli.output import json_option, show_json, show_table, until_interrupted
-from trackyard.config.project import Project, find_project
+from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.syncing import SyncRow, synchronise
 

@@ -10,7 +10,7 @@ from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.client import Client
 from trackyard.registry.probing import PATIENCE, StageView, TrackerCheck
-from trackyard.tables import line
+from trackyard.system.showing import line
 
 _MARKS = {"done": "✓", "failed": "✗", "left out": "–"}
 

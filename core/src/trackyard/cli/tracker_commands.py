@@ -13,8 +13,8 @@ from trackyard.cli.fields_command import FieldsCommand, configured_value, given_
 from trackyard.cli.options import as_mapping, label_option, labels_option, new_name
 from trackyard.cli.output import json_option, remark, say, show_json, show_table, show_values
 from trackyard.client import Client
-from trackyard.flavors import notice_of
-from trackyard.plugins.discovery import load_flavor
+from trackyard.contract.flavors import notice_of
+from trackyard.hooks.discovery import load_flavor
 from trackyard.redaction.redactor import Redactor
 from trackyard.registry.components import TrackerView
 

@@ -20,14 +20,14 @@ import click
 
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json, until_interrupted
-from trackyard.config.project import Project, find_project
+from trackyard.contract.errors import ConfigError, TrackyardError
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import folder_name, load_description
-from trackyard.dispatch import TrackerHooks
-from trackyard.errors import ConfigError, TrackyardError
-from trackyard.interruption import termination_as_exit
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import folder_name, load_description
+from trackyard.project.configuration import Project, find_project
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.runs.folders import find_runs, folders_of_runs
-from trackyard.trackers import Tracker, Trackers
+from trackyard.system.interruption import termination_as_exit
 
 _PR_SET_PDEATHSIG = 1
 

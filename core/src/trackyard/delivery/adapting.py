@@ -11,8 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.files import make_private_folder, write_private
-from trackyard.records import (
+from trackyard.contract.records import (
     Artifact,
     ArtifactKind,
     Capabilities,
@@ -22,6 +21,7 @@ from trackyard.records import (
     Tag,
     encodable,
 )
+from trackyard.system.files import make_private_folder, write_private
 
 _LARGEST_STEP = 2**63 - 1
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trackyard.delivery.state import DeliveryState, load_state
-from trackyard.journal.late import count_late, has_living_children
+from trackyard.journal.children import count_late, has_living_children
 from trackyard.journal.pending import mark_as_complete, mark_as_pending
 
 

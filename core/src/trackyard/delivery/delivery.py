@@ -8,6 +8,8 @@ from threading import Event, Lock
 
 import attrs
 
+from trackyard.contract.flavors import capabilities_of, is_offline
+from trackyard.contract.records import Failure, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.budgets import Backoff
@@ -16,13 +18,11 @@ from trackyard.delivery.intake import Intake
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.sending import Sender
 from trackyard.delivery.state import DeliveryState, load_state, save_state
-from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.flavors import capabilities_of, is_offline
+from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_kept_offline
-from trackyard.locks import FileLock
-from trackyard.records import Failure, Run
+from trackyard.system.locks import FileLock
 
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
+from trackyard.contract.records import Record, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Numbered, put_aside
 from trackyard.delivery.state import DeliveryState
 from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader, Position
-from trackyard.records import Record, Run
 
 # Entries that are read at a time: each read costs a look at the file, and each entry memory.
 _ENTRIES = 500

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from trackyard.delivery.state import DeliveryState
-from trackyard.journal.late import count, count_late
+from trackyard.journal.children import count, count_late
 from trackyard.journal.reader import JournalReader
 
 

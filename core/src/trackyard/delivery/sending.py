@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.records import Artifact, Batch, Metric, Record, Run
 from trackyard.delivery.state import DeliveryState, quarantine
-from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.records import Artifact, Batch, Metric, Record, Run
+from trackyard.hooks.dispatch import Outcome, TrackerHooks
 
 logger = logging.getLogger("trackyard")
 

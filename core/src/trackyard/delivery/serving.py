@@ -21,16 +21,16 @@ from typing import Any
 
 import attrs
 
-from trackyard.config.project import find_project
+from trackyard.contract.errors import TrackyardError
 from trackyard.delivery.delivery import Delivery
 from trackyard.delivery.messages import messages_from, send_message
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import load_description, run_for
-from trackyard.dispatch import TrackerHooks
-from trackyard.errors import TrackyardError
+from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import load_description, run_for
 from trackyard.journal.ending import find_end
-from trackyard.plugins.discovery import load_plugins
-from trackyard.trackers import Trackers
+from trackyard.project.configuration import find_project
+from trackyard.project.trackers import Trackers
 
 # Seconds without a run after which it ends; the runner starts it anew when it needs it again.
 IDLE_AFTER = 60.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.files import append_private, write_private
+from trackyard.system.files import append_private, write_private
 
 logger = logging.getLogger("trackyard")
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from threading import Condition, Thread, current_thread
 
+from trackyard.contract.records import Run
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.delivery import GATHER, Delivery
-from trackyard.dispatch import TrackerHooks
-from trackyard.records import Run
+from trackyard.hooks.dispatch import TrackerHooks
 
 logger = logging.getLogger("trackyard")
 

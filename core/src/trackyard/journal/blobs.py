@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
-from trackyard.files import copy_private, make_private_folder, open_private
+from trackyard.system.files import copy_private, make_private_folder, open_private
 
 # An entry that is longer lies in a blob, and the journal refers to it.
 LARGEST_ENTRY = 1024 * 1024

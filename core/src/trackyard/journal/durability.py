@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.config.structuring import structure
-from trackyard.errors import ConfigError
+from trackyard.contract.errors import ConfigError
+from trackyard.project.configuration import Project
+from trackyard.project.structuring import structure
 
 
 def _positive(_: Any, __: Any, value: float) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import attrs
 import msgspec
 
+from trackyard.contract.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
 from trackyard.journal.blobs import Blob, file_of, value_of
-from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
 
 EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}

@@ -15,7 +15,7 @@ from binascii import hexlify, unhexlify
 from typing import NamedTuple
 from zlib import crc32
 
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
 
 HEAD = 39
 LARGEST = 16 * 1024 * 1024  # a longer length is damage; refused before anything is allocated

@@ -13,7 +13,7 @@ import attrs
 
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, segments_of
-from trackyard.ranks import is_child, rank_of_child
+from trackyard.system.ranks import is_child, rank_of_child
 
 
 def as_counted(entry: Entry, writer: str, *, all_ranks: bool) -> Entry | None:

@@ -19,7 +19,7 @@ from trackyard.journal.frames import (
     next_frame,
     salt_of,
 )
-from trackyard.locks import is_locked
+from trackyard.system.locks import is_locked
 
 _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
 _CHUNK = 1024 * 1024

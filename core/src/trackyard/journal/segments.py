@@ -7,9 +7,9 @@ import mmap
 import os
 from pathlib import Path
 
-from trackyard.files import open_private
 from trackyard.journal.filesystems import can_be_mapped
 from trackyard.journal.frames import encode_frame
+from trackyard.system.files import open_private
 
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 64 * 1024, 16 * 1024 * 1024
 # Kept free in each segment, so that the run's end fits on a full disk.

@@ -19,8 +19,7 @@ from threading import RLock
 
 import attrs
 
-from trackyard.files import make_private_folder, open_private
-from trackyard.forks import leave_in_forked_child
+from trackyard.contract.records import Failure
 from trackyard.journal.blobs import LARGEST_ENTRY, Blobs
 from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
 from trackyard.journal.entries import (
@@ -41,8 +40,9 @@ from trackyard.journal.segments import (
     WrittenSegment,
     open_segment,
 )
-from trackyard.ranks import child_role, is_child
-from trackyard.records import Failure
+from trackyard.system.files import make_private_folder, open_private
+from trackyard.system.forks import leave_in_forked_child
+from trackyard.system.ranks import child_role, is_child
 
 logger = logging.getLogger("trackyard")
 

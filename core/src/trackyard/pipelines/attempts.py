@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 
-from trackyard.artifacts import ArtifactStore, StoredOutput
-from trackyard.errors import OutputError
-from trackyard.forks import only_in_this_process
-from trackyard.interruption import time_limit
+from trackyard.contract.errors import OutputError
+from trackyard.contract.records import Failure, Run
+from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
 from trackyard.pipelines.graph import fill_in, is_named_tuple
 from trackyard.pipelines.types import output_names
-from trackyard.records import Failure, Run
+from trackyard.system.forks import only_in_this_process
+from trackyard.system.interruption import time_limit
 from trackyard.tracking.calls import activated
 from trackyard.tracking.tracked_runs import TrackedRun, failure_of
 

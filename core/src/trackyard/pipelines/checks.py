@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from trackyard.config.stacks import Stack
-from trackyard.errors import ConfigError, PluginError
+from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.pipelines.attempts import Outcome
 from trackyard.pipelines.graph import Graph
 from trackyard.pipelines.jobs import Orchestrator
 from trackyard.pipelines.parcels import make_findable
-from trackyard.trackers import Tracker, Trackers
+from trackyard.project.stacks import Stack
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.tracking.tracked_runs import is_disabled
 
 logger = logging.getLogger("trackyard")

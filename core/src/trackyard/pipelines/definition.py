@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import attrs
 
-from trackyard.config.project import find_project
-from trackyard.errors import PipelineError
+from trackyard.contract.errors import PipelineError
 from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
 from trackyard.pipelines.steps import checked_name, take_after
+from trackyard.project.configuration import find_project
 
 if TYPE_CHECKING:
     from trackyard.runs.pipeline_views import PipelineRun

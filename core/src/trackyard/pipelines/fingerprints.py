@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from trackyard.artifacts import StoredOutput
+from trackyard.outputs.artifact_store import StoredOutput
 from trackyard.pipelines.used_names import used_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)

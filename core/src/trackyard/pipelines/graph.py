@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from trackyard.errors import PipelineError
+from trackyard.contract.errors import PipelineError
 from trackyard.pipelines.types import (
     named_tuple,
     output_names,
@@ -19,7 +19,7 @@ from trackyard.pipelines.types import (
     type_mismatch,
     value_mismatch,
 )
-from trackyard.suggestions import did_you_mean, listed
+from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.pipelines.steps import Step

@@ -10,9 +10,9 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from trackyard.errors import PipelineError, TrackyardError
+from trackyard.contract.errors import PipelineError, TrackyardError
 from trackyard.pipelines.definition import Pipeline
-from trackyard.suggestions import did_you_mean, listed
+from trackyard.system.suggestions import did_you_mean, listed
 
 
 def load_pipeline(reference: str) -> Pipeline:

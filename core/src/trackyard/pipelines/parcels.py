@@ -20,19 +20,19 @@ from typing import Any, cast
 
 import attrs
 
-from trackyard.artifacts import ArtifactStore
-from trackyard.config.project import Project
-from trackyard.descriptions import RunDescription, load_description, run_for
-from trackyard.dispatch import NamedPlugins, TrackerHooks
-from trackyard.errors import ConfigError, PipelineError, StepError
-from trackyard.files import make_private_folder
+from trackyard.contract.errors import ConfigError, PipelineError, StepError
+from trackyard.contract.records import Run
+from trackyard.hooks.discovery import load_materializers, load_plugins
+from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
+from trackyard.journal.descriptions import RunDescription, load_description, run_for
 from trackyard.journal.durability import load_journal_options
-from trackyard.materializers import Materializers
+from trackyard.outputs.artifact_store import ArtifactStore
+from trackyard.outputs.formats import Materializers
 from trackyard.pipelines.attempts import Attempt, Outcome, perform, stored_in
-from trackyard.plugins.discovery import load_materializers, load_plugins
-from trackyard.records import Run
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
-from trackyard.trackers import Trackers
+from trackyard.system.files import make_private_folder
 from trackyard.tracking.tracked_runs import TrackedRun
 
 

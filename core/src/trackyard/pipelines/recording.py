@@ -14,19 +14,19 @@ from typing import Any
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.artifacts import ArtifactStore, StoredOutput
-from trackyard.config.project import Project
+from trackyard.contract.errors import TrackyardError, without_statement
+from trackyard.contract.records import Failure, Run
 from trackyard.delivery.reports import TrackerReport
-from trackyard.errors import TrackyardError, without_statement
-from trackyard.identifiers import new_id
+from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
 from trackyard.pipelines.attempts import Outcome
 from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
-from trackyard.records import Failure, Run
+from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.runs.pipeline_views import StepRun
 from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.outbox import Outbox
+from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")

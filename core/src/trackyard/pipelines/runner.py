@@ -17,12 +17,10 @@ from typing import Any
 
 import attrs
 
-from trackyard.artifacts import StoredOutput
-from trackyard.config.project import Project
+from trackyard.contract.errors import PipelineError, RequiredTrackerError, StepCrashedError
+from trackyard.contract.records import SEVERITY, Failure, Run, Status
 from trackyard.delivery.reports import TrackerReport
-from trackyard.errors import PipelineError, RequiredTrackerError, StepCrashedError
-from trackyard.identifiers import new_id, new_name
-from trackyard.interruption import Terminated, termination_as_exit
+from trackyard.outputs.artifact_store import StoredOutput
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
 from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
@@ -37,15 +35,17 @@ from trackyard.pipelines.jobs import Job
 from trackyard.pipelines.parcels import Parcel, pack
 from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
-from trackyard.records import SEVERITY, Failure, Run, Status
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.guarding import watch_over
 from trackyard.runs.pipeline_views import PipelineRun, open_artifact_store
 from trackyard.store import PipelineRunRow
-from trackyard.trackers import Trackers
+from trackyard.system.coercing import to_param
+from trackyard.system.identifiers import new_id, new_name
+from trackyard.system.interruption import Terminated, termination_as_exit
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.tracked_runs import TrackedRun, failure_of, new_run
-from trackyard.values import to_param
 
 logger = logging.getLogger("trackyard")
 

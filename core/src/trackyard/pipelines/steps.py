@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import attrs
 
-from trackyard.errors import PipelineError
+from trackyard.contract.errors import PipelineError
 from trackyard.pipelines.graph import graph_being_built
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.trackers import Selection, Settings
+from trackyard.project.trackers import Selection, Settings
+from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.runs.pipeline_views import StepRun

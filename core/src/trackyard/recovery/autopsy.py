@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from trackyard.contract.records import Failure
 from trackyard.journal.ending import has_entry_of, last_timestamp
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.journal.writer import JournalWriter
-from trackyard.locks import exclusively
-from trackyard.records import Failure
+from trackyard.system.locks import exclusively
 
 # How the names of the files begin to which recovery writes.
 _ROLE = "recovery"

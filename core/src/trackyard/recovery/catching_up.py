@@ -16,19 +16,19 @@ from threading import Event
 
 import attrs
 
-from trackyard.config.project import Project
+from trackyard.contract.errors import TrackyardError
+from trackyard.contract.records import Run
 from trackyard.delivery.delivery import Delivery
-from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+from trackyard.delivery.process import RemoteDelivery, WorkerProcess
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import RunDescription, TrackerDescription, folder_name, run_for
-from trackyard.dispatch import NamedPlugins, TrackerHooks
-from trackyard.errors import TrackyardError
+from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
+from trackyard.journal.descriptions import RunDescription, TrackerDescription, folder_name, run_for
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.reader import JournalReader
-from trackyard.records import Run
-from trackyard.trackers import Tracker, Trackers
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Tracker, Trackers
 
 logger = logging.getLogger("trackyard")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.locks import FileLock, is_locked
+from trackyard.system.locks import FileLock, is_locked
 
 logger = logging.getLogger("trackyard")
 

@@ -16,21 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.config.project import Project
+from trackyard.contract.errors import TrackyardError, without_statement
+from trackyard.contract.records import Run
 from trackyard.delivery.completing import are_whole, complete
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription, folder_names, load_description, metadata_of
-from trackyard.errors import TrackyardError, without_statement
+from trackyard.hooks.discovery import load_plugins
+from trackyard.journal.children import has_living_children
+from trackyard.journal.descriptions import (
+    RunDescription,
+    folder_names,
+    load_description,
+    metadata_of,
+)
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
-from trackyard.journal.late import has_living_children
 from trackyard.journal.pending import pending_folders
 from trackyard.journal.ranked import last_metrics
 from trackyard.journal.reader import is_alive, is_attended
-from trackyard.locks import exclusively
-from trackyard.plugins.discovery import load_plugins
-from trackyard.records import Run
+from trackyard.project.configuration import Project
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
 from trackyard.recovery.drivers import (
@@ -42,6 +46,7 @@ from trackyard.recovery.drivers import (
     note_problem,
 )
 from trackyard.recovery.guarding import finish_in_background
+from trackyard.system.locks import exclusively
 
 if TYPE_CHECKING:
     from trackyard.store import Store

@@ -10,19 +10,19 @@ from collections.abc import Callable
 
 import attrs
 
-from trackyard.config.project import Project
+from trackyard.contract.errors import TrackyardError
 from trackyard.delivery.reports import TrackerReport
-from trackyard.descriptions import (
+from trackyard.journal.descriptions import (
     REPLAYED_FROM,
     RunDescription,
     TrackerDescription,
     folder_name,
     save_description,
 )
-from trackyard.errors import TrackyardError
 from trackyard.journal.pending import mark_as_pending
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun, sync_run
-from trackyard.trackers import Trackers
 
 
 def replay_run(

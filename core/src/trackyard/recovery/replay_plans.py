@@ -9,17 +9,17 @@ from typing import Literal
 
 import attrs
 
-from trackyard.config.project import Project
+from trackyard.contract.records import Artifact, Metric, Param
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import folder_name
+from trackyard.journal.descriptions import folder_name
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader
-from trackyard.records import Artifact, Metric, Param
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun
-from trackyard.tables import Shown
-from trackyard.trackers import Trackers
+from trackyard.system.showing import Shown
 
 
 def _help(text: str) -> dict[str, str]:

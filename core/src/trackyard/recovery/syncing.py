@@ -7,12 +7,12 @@ from typing import Literal
 
 import attrs
 
-from trackyard.config.project import Project
 from trackyard.delivery.reports import TrackerReport
+from trackyard.project.configuration import Project
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.uploading import find_kept_offline, upload_run
-from trackyard.tables import Shown
+from trackyard.system.showing import Shown
 
 
 def _help(text: str) -> dict[str, str]:

@@ -9,17 +9,17 @@ from collections.abc import Collection
 
 import attrs
 
-from trackyard.config.project import Project, in_project
+from trackyard.contract.errors import TrackyardError
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, save_state
-from trackyard.descriptions import TrackerDescription, load_description, run_for
-from trackyard.dispatch import TrackerHooks
-from trackyard.errors import TrackyardError
+from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
 from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
-from trackyard.locks import FileLock
-from trackyard.plugins.discovery import load_plugins
+from trackyard.project.configuration import Project, in_project
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun
-from trackyard.trackers import Trackers
+from trackyard.system.locks import FileLock
 
 # No upload may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0

@@ -23,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = int(sys.argv[1])
     projects = wait_for_death(process)
-    from trackyard.config.project import find_project
+    from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
 
     for project in projects:

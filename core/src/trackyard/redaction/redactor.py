@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
-from trackyard.records import Failure, ParamValue
+from trackyard.contract.records import Failure, ParamValue
 from trackyard.redaction.secret_shapes import is_secret_name, without_secrets
 
 _DEEPEST = 200

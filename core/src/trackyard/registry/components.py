@@ -12,21 +12,21 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from trackyard.config.fields import fields_of
-from trackyard.config.project import Project
-from trackyard.config.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
-from trackyard.errors import ConfigError, PluginError
-from trackyard.flavors import notice_of
-from trackyard.plugins.discovery import (
+from trackyard.contract.errors import ConfigError, PluginError
+from trackyard.contract.flavors import notice_of
+from trackyard.hooks.discovery import (
     FLAVORS,
     KNOWN_FLAVORS,
     PluginInfo,
     find_plugins,
     load_flavor,
 )
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.tables import Shown
-from trackyard.trackers import Trackers
+from trackyard.project.configuration import Project
+from trackyard.project.fields import fields_of
+from trackyard.project.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
+from trackyard.project.trackers import Trackers
+from trackyard.system.showing import Shown
+from trackyard.system.suggestions import did_you_mean, listed
 
 _View = TypeVar("_View", "TrackerView", "StackView")
 

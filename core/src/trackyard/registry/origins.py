@@ -9,22 +9,22 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.config.fields import Field, fields_of
-from trackyard.config.overrides import find_overrides, overriding_values
-from trackyard.config.project import Project
-from trackyard.config.stacks import (
+from trackyard.contract.errors import ConfigError, PluginError
+from trackyard.hooks.discovery import load_flavor
+from trackyard.journal.durability import JournalOptions
+from trackyard.project.configuration import Project
+from trackyard.project.fields import Field, fields_of
+from trackyard.project.overrides import find_overrides, overriding_values
+from trackyard.project.stacks import (
     StackTable,
     TrackerOptions,
     active_stack_name,
     load_stacks,
 )
-from trackyard.errors import ConfigError, PluginError
-from trackyard.journal.durability import JournalOptions
-from trackyard.plugins.discovery import load_flavor
+from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.tables import Shown
-from trackyard.trackers import Trackers
+from trackyard.system.showing import Shown
+from trackyard.system.suggestions import did_you_mean, listed
 
 Origin = Literal["command line", "variable", "project file", "pyproject", "user file", "default"]
 

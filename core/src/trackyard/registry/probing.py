@@ -12,14 +12,14 @@ from typing import Literal
 
 import attrs
 
-from trackyard.config.project import Project, in_project
-from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.errors import ConfigError
-from trackyard.flavors import is_offline, notice_of, secrets_of
-from trackyard.plugins.discovery import load_plugins
-from trackyard.records import Batch, Failure, Metric, Param, Run, Tag
-from trackyard.tables import Shown
-from trackyard.trackers import Tracker, Trackers
+from trackyard.contract.errors import ConfigError
+from trackyard.contract.flavors import is_offline, notice_of, secrets_of
+from trackyard.contract.records import Batch, Failure, Metric, Param, Run, Tag
+from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import Outcome, TrackerHooks
+from trackyard.project.configuration import Project, in_project
+from trackyard.project.trackers import Tracker, Trackers
+from trackyard.system.showing import Shown
 from trackyard.tracking.tracked_runs import new_run
 
 PATIENCE = 15.0

@@ -13,27 +13,27 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.config.editing import edit_file
-from trackyard.config.project import Layer, Project, find_project
-from trackyard.config.stacks import (
+from trackyard.contract.errors import ConfigError
+from trackyard.hooks.discovery import ORCHESTRATORS, find_plugins
+from trackyard.project.configuration import Layer, Project, find_project
+from trackyard.project.editing import edit_file
+from trackyard.project.stacks import (
     DEFAULT_TRACKER,
     StackTable,
     active_stack_name,
     load_stacks,
     split_stack_table,
 )
-from trackyard.config.structuring import structure
-from trackyard.config.toml_text import (
+from trackyard.project.structuring import structure
+from trackyard.project.toml_text import (
     parsed,
     remove_table,
     remove_values,
     rename_table,
     set_values,
 )
-from trackyard.errors import ConfigError
-from trackyard.plugins.discovery import ORCHESTRATORS, find_plugins
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.trackers import Trackers, build_orchestrator
+from trackyard.project.trackers import Trackers, build_orchestrator
+from trackyard.system.suggestions import did_you_mean, listed
 
 Section = Literal["experiment_trackers", "stacks"]
 NAME_RULE = "a name is a text without spaces at its ends, control characters or a dash at its start"

@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from trackyard.config.editing import edit_file
-from trackyard.config.fields import Field, fields_of, parse_text
-from trackyard.dispatch import without_credentials
-from trackyard.errors import ConfigError, PluginError
-from trackyard.plugins.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins, load_flavor
+from trackyard.contract.errors import ConfigError, PluginError
+from trackyard.hooks.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins, load_flavor
+from trackyard.hooks.dispatch import without_credentials
+from trackyard.project.editing import edit_file
+from trackyard.project.fields import Field, fields_of, parse_text
 
 _PROJECT = """\
 # Trackyard: where this project's runs are tracked.

@@ -10,7 +10,7 @@ import attrs
 
 from trackyard.runs.curves import MetricSummary, svg
 from trackyard.runs.views import RunView
-from trackyard.tables import Shown, html_table, in_a_cell
+from trackyard.system.showing import Shown, html_table, in_a_cell
 
 
 def _help(text: str) -> dict[str, str]:

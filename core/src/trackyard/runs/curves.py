@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from trackyard.tables import Shown
+from trackyard.system.showing import Shown
 
 Goal = Literal["lowest", "highest"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trackyard.config.project import Project
-from trackyard.descriptions import load_description
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
+from trackyard.journal.descriptions import load_description
 from trackyard.journal.reader import is_attended
+from trackyard.project.configuration import Project
 from trackyard.runs.finding import FoundRun
 from trackyard.runs.folders import runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged

@@ -10,8 +10,8 @@ from typing import Literal
 
 import attrs
 
-from trackyard.records import Artifact, Metric, Param, Record, Tag
-from trackyard.tables import Shown
+from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
+from trackyard.system.showing import Shown
 
 _Kind = Literal["metric", "param", "tag", "artifact"]
 

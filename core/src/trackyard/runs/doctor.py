@@ -14,16 +14,17 @@ from typing import Literal
 
 import attrs
 
-from trackyard.artifacts import ArtifactStore
-from trackyard.config.project import Project, find_project, in_project, working_directory
-from trackyard.config.stacks import artifact_store_url
-from trackyard.descriptions import load_description
-from trackyard.dispatch import TrackerHooks
-from trackyard.errors import ConfigError, PluginError, TrackyardError, without_statement
+from trackyard.contract.errors import ConfigError, PluginError, TrackyardError, without_statement
+from trackyard.hooks.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import load_description
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader, is_attended
-from trackyard.plugins.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
+from trackyard.outputs.artifact_store import ArtifactStore
+from trackyard.project.configuration import Project, find_project, in_project, working_directory
+from trackyard.project.stacks import artifact_store_url
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.drivers import (
     find_dead_drivers,
     find_unreadable_marks,
@@ -33,8 +34,7 @@ from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
-from trackyard.tables import Shown
-from trackyard.trackers import Tracker, Trackers
+from trackyard.system.showing import Shown
 from trackyard.tracking.tracked_runs import is_disabled
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.

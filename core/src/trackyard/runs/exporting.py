@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
 from trackyard.runs.curves import Curve
 from trackyard.runs.views import RunView, StepView
 
@@ -53,7 +53,7 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
         writer.writeheader()
         writer.writerows(row for view in views for row in rows_of(view))
         return stream.getvalue()
-    from trackyard.tables import plain
+    from trackyard.system.showing import plain
 
     runs = [{**plain(view), "points": _points_of(view)} for view in views]
     return json.dumps(runs, indent=2, allow_nan=False) + "\n"

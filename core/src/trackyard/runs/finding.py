@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.descriptions import RunDescription
-from trackyard.errors import RunNotFoundError
+from trackyard.contract.errors import RunNotFoundError
+from trackyard.journal.descriptions import RunDescription
+from trackyard.project.configuration import Project
 from trackyard.runs.folders import described_runs
 from trackyard.runs.lists import summary_of
 from trackyard.runs.views import RunView, block_view, pipeline_run_view

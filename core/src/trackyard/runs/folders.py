@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackyard.config.project import Project
-from trackyard.errors import RunNotFoundError
+from trackyard.contract.errors import RunNotFoundError
+from trackyard.project.configuration import Project
 from trackyard.store.listing import has_store
 
 if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
-    from trackyard.descriptions import RunDescription
+    from trackyard.journal.descriptions import RunDescription
     from trackyard.journal.entries import Entry
     from trackyard.journal.reader import Position
     from trackyard.recovery.finishing import PendingRun
@@ -80,7 +80,7 @@ def _with_life(found: Iterable[tuple[Path, RunDescription]]) -> list[PendingRun]
 
 def described_runs(project: Project) -> Iterator[tuple[Path, RunDescription]]:
     """Give the folders whose description can be read, with it, the oldest first."""
-    from trackyard.descriptions import load_description
+    from trackyard.journal.descriptions import load_description
 
     for folder in folders_of_runs(project):
         description = load_description(folder)

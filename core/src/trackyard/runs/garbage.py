@@ -15,16 +15,16 @@ from typing import Literal
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.descriptions import RunDescription, load_description
-from trackyard.errors import TrackyardError
-from trackyard.journal.late import has_living_children
+from trackyard.contract.errors import TrackyardError
+from trackyard.journal.children import has_living_children
+from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.pending import mark_as_complete, mark_as_uploaded
 from trackyard.journal.reader import is_attended
-from trackyard.locks import FileLock
+from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import health_of
-from trackyard.tables import Shown
+from trackyard.system.locks import FileLock
+from trackyard.system.showing import Shown
 
 logger = logging.getLogger("trackyard")
 

@@ -11,8 +11,8 @@ import attrs
 
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription
-from trackyard.tables import Shown, line
+from trackyard.journal.descriptions import RunDescription
+from trackyard.system.showing import Shown, line
 
 HealthState = Literal["complete", "pending", "offline"]
 

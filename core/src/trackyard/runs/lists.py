@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError
+from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store import PipelineRunRow
 from trackyard.store.listing import RunFilter, known_ids, list_rows
-from trackyard.tables import Shown
+from trackyard.system.showing import Shown
 
 if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
-    from trackyard.descriptions import RunDescription
+    from trackyard.journal.descriptions import RunDescription
 
 RunKind = Literal["pipeline", "run", "step"]
 
@@ -116,7 +116,7 @@ def _unknown_folders(project: Project) -> Iterator[Path]:
 
 
 def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
-    from trackyard.descriptions import load_description
+    from trackyard.journal.descriptions import load_description
 
     try:
         description = load_description(folder)

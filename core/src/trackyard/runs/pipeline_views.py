@@ -9,17 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trackyard.artifacts import ArtifactStore, StoredOutput
-from trackyard.config.stacks import artifact_store_url
-from trackyard.materializers import Materializers
-from trackyard.plugins.discovery import load_materializers
+from trackyard.hooks.discovery import load_materializers
+from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
+from trackyard.outputs.formats import Materializers
+from trackyard.project.stacks import artifact_store_url
 from trackyard.runs.curves import svg
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.tables import html_table, line
+from trackyard.system.showing import html_table, line
+from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from trackyard.config.project import Project
-    from trackyard.config.stacks import Stack
+    from trackyard.project.configuration import Project
+    from trackyard.project.stacks import Stack
     from trackyard.runs.curves import Curve
     from trackyard.runs.health import TrackerHealth
     from trackyard.runs.histories import History
@@ -190,7 +190,7 @@ class StepRun:
     @property
     def health(self) -> tuple[TrackerHealth, ...]:
         """How the run stands on each of its trackers now, by what is on this machine."""
-        from trackyard.descriptions import load_description
+        from trackyard.journal.descriptions import load_description
         from trackyard.runs.health import health_of
 
         description = load_description(self._folder) if self._folder else None
@@ -198,7 +198,7 @@ class StepRun:
 
     @cached_property
     def _history(self) -> History | None:
-        from trackyard.descriptions import load_description
+        from trackyard.journal.descriptions import load_description
         from trackyard.runs.histories import has_journal, read_history
 
         if self._folder is None or not has_journal(self._folder):

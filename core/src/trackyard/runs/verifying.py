@@ -14,25 +14,25 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.config.project import Project, in_project
+from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.contract.records import Record, Tag
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import REPLAYED_FROM, TrackerDescription, run_for
-from trackyard.dispatch import Outcome, TrackerHooks
-from trackyard.errors import ConfigError, TrackyardError
+from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import Outcome, TrackerHooks
+from trackyard.hooks.rules import implemented_hooks
+from trackyard.journal.descriptions import REPLAYED_FROM, TrackerDescription, run_for
 from trackyard.journal.entries import Entry
 from trackyard.journal.ranked import as_counted
-from trackyard.plugins.discovery import load_plugins
-from trackyard.plugins.rules import implemented_hooks
-from trackyard.records import Record, Tag
+from trackyard.project.configuration import Project, in_project
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
-from trackyard.suggestions import did_you_mean, listed
-from trackyard.tables import Shown
-from trackyard.trackers import Tracker, Trackers
-from trackyard.waiting import result_within
+from trackyard.system.showing import Shown
+from trackyard.system.suggestions import did_you_mean, listed
+from trackyard.system.waiting import result_within
 
 # Seconds that reading a run back may take on a tracker: it is one call for a whole run.
 TIMEOUT = 120.0

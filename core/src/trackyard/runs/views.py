@@ -10,14 +10,14 @@ from typing import Any
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.descriptions import RunDescription, load_description
+from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.project.configuration import Project
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, svg
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.runs.histories import History, has_journal, read_history
 from trackyard.runs.lists import RunKind, RunSummary, moment, seconds_of
 from trackyard.store import PipelineRunRow, StepRunRow
-from trackyard.tables import Shown, html_table, in_a_cell
+from trackyard.system.showing import Shown, html_table, in_a_cell
 
 
 def _help(text: str) -> dict[str, str]:

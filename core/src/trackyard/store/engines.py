@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from trackyard.errors import ConfigError, TrackyardError
+from trackyard.contract.errors import ConfigError, TrackyardError
 
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "postgresql+psycopg2")
 

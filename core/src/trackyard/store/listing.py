@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import attrs
 
-from trackyard.config.project import Project
+from trackyard.project.configuration import Project
 from trackyard.store.rows import PipelineRunRow
 
 SortKey = Literal["started", "ended", "duration", "name", "pipeline", "status"]

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, func, insert, select, update
 
-from trackyard.records import SEVERITY
+from trackyard.contract.records import SEVERITY
 from trackyard.store.rows import PipelineRunRow, StepRunRow
 from trackyard.store.schema import PIPELINE_RUNS, STEP_RUNS
 from trackyard.store.store import Store, to_columns

@@ -15,7 +15,7 @@ import attrs
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from trackyard.errors import without_statement
+from trackyard.contract.errors import without_statement
 from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
 from trackyard.store.store import Store
 

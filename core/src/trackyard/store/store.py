@@ -13,17 +13,16 @@ import attrs
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.config.project import Project
-from trackyard.errors import (
+from trackyard.contract.errors import (
     ArtifactNotFoundError,
     ConfigError,
     RunNotFoundError,
     TrackyardError,
     without_statement,
 )
-from trackyard.flavors import Secret
-from trackyard.identifiers import new_id
-from trackyard.records import encodable
+from trackyard.contract.flavors import Secret
+from trackyard.contract.records import encodable
+from trackyard.project.configuration import Project
 from trackyard.store.engines import engine_of, sqlite_engine
 from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import (
@@ -35,7 +34,8 @@ from trackyard.store.schema import (
     bring_up_to_date,
     read_version,
 )
-from trackyard.suggestions import did_you_mean, listed
+from trackyard.system.identifiers import new_id
+from trackyard.system.suggestions import did_you_mean, listed
 
 # Columns that hold JSON.
 _JSON = {"params", "outputs", "metadata", "metrics"}

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.errors import RetryLater
-from trackyard.plugins.discovery import load_flavor
+from trackyard.contract.errors import RetryLater
+from trackyard.hooks.discovery import load_flavor
 
 _ERRORS: dict[str, Callable[[], BaseException]] = {
     "raise": lambda: RuntimeError("the SDK has a bug"),

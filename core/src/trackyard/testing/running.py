@@ -14,7 +14,7 @@ from typing import Any, Literal
 import attrs
 import pytest
 
-from trackyard.config.fields import fields_of
+from trackyard.project.fields import fields_of
 from trackyard.testing.contract import check_of
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.records import Artifact, Metric, Param, Record, Tag
+from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
 from trackyard.runs.differences import same_number, same_value
 
 _SHOWN = 5

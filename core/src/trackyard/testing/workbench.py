@@ -19,24 +19,29 @@ from typing import Any
 
 import attrs
 
-from trackyard.config.project import Project, find_project, in_project
+from trackyard.contract.flavors import Secret, capabilities_of
+from trackyard.contract.records import Artifact, Capabilities, Record, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport
-from trackyard.descriptions import TrackerDescription, folder_name, load_description, run_for
-from trackyard.dispatch import TrackerHooks
-from trackyard.flavors import Secret, capabilities_of
-from trackyard.identifiers import new_id
+from trackyard.hooks.discovery import FLAVORS, find_plugins, load_flavor
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.rules import implemented_hooks
+from trackyard.journal.descriptions import (
+    TrackerDescription,
+    folder_name,
+    load_description,
+    run_for,
+)
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
-from trackyard.plugins.discovery import FLAVORS, find_plugins, load_flavor
-from trackyard.plugins.rules import implemented_hooks
-from trackyard.records import Artifact, Capabilities, Record, Run
+from trackyard.project.configuration import Project, find_project, in_project
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun, sync_run
 from trackyard.recovery.replay import replay_run
+from trackyard.system.identifiers import new_id
 from trackyard.testing.contract import BrokenContract
 from trackyard.testing.faulty import Fault, write_faulty_flavor
 from trackyard.testing.stored import StoredRun, difference
-from trackyard.trackers import Tracker, Trackers
 from trackyard.tracking.blocks import start_run
 from trackyard.tracking.calls import ActiveRun
 from trackyard.tracking.lifecycle import RunGroup

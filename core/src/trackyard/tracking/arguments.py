@@ -8,10 +8,10 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from trackyard.errors import ConfigError
-from trackyard.records import encodable
+from trackyard.contract.errors import ConfigError
+from trackyard.contract.records import encodable
 from trackyard.redaction.redactor import Redactor
-from trackyard.values import to_text
+from trackyard.system.coercing import to_text
 
 # What a column of the store holds.
 LAST_ATTEMPT = 2**31 - 1

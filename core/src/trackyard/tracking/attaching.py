@@ -11,16 +11,16 @@ import logging
 import os
 from pathlib import Path
 
-from trackyard.config.project import Project, find_project
+from trackyard.contract.errors import NoActiveRunError, TrackyardError
 from trackyard.delivery.state import load_state
-from trackyard.descriptions import RunDescription, load_description
-from trackyard.errors import NoActiveRunError, TrackyardError
+from trackyard.hooks.discovery import load_plugins
+from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.durability import load_journal_options
-from trackyard.plugins.discovery import load_plugins
-from trackyard.ranks import child_role
+from trackyard.project.configuration import Project, find_project
+from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
-from trackyard.trackers import Trackers
-from trackyard.tracking.named_run import RUN_FOLDER, RUN_ID
+from trackyard.system.environment import RUN_FOLDER, RUN_ID
+from trackyard.system.ranks import child_role
 from trackyard.tracking.tracked_runs import TrackedRun, new_run
 
 logger = logging.getLogger("trackyard")

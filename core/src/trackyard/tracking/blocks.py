@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from trackyard.config.project import Project, find_project
-from trackyard.identifiers import new_name
-from trackyard.interruption import termination_as_exit
-from trackyard.records import Failure, Run
-from trackyard.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.contract.records import Failure, Run
+from trackyard.project.configuration import Project, find_project
+from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.system.identifiers import new_name
+from trackyard.system.interruption import termination_as_exit
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of
 from trackyard.tracking.lifecycle import RunGroup

@@ -13,17 +13,17 @@ from threading import Lock, get_ident
 from time import time_ns
 from typing import Any
 
-from trackyard.errors import NoActiveRunError
-from trackyard.inside_hooks import is_inside_hook
+from trackyard.contract.errors import NoActiveRunError
+from trackyard.contract.records import Artifact, ParamValue
 from trackyard.journal.entries import Entry
-from trackyard.records import Artifact, ParamValue
+from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
-from trackyard.trackers import Tracker
+from trackyard.system.coercing import to_number, to_pairs, to_param, to_step, to_text
+from trackyard.system.environment import NamedRun, named_run_id
+from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking import media
 from trackyard.tracking.media import SavedFile
-from trackyard.tracking.named_run import NamedRun, named_run_id
 from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
-from trackyard.values import to_number, to_pairs, to_param, to_step, to_text
 
 logger = logging.getLogger("trackyard")
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from trackyard.errors import TrackyardError
-from trackyard.records import Failure, Run
-from trackyard.trackers import Tracker
+from trackyard.contract.errors import TrackyardError
+from trackyard.contract.records import Failure, Run
+from trackyard.project.trackers import Tracker
 from trackyard.tracking.blocks import noting, tracked_block
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord

@@ -12,23 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackyard.config.project import Project
+from trackyard.contract.errors import RequiredTrackerError
+from trackyard.contract.records import Failure, ParamValue, Run
 from trackyard.delivery.breaker import breaker_of
 from trackyard.delivery.budgets import Budget, wait_side_by_side
 from trackyard.delivery.completing import complete
-from trackyard.delivery.remote import worker_process
+from trackyard.delivery.process import worker_process
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.worker import Worker
-from trackyard.descriptions import folder_name, is_described, is_portable
-from trackyard.errors import RequiredTrackerError
+from trackyard.hooks.discovery import load_plugins
+from trackyard.journal.descriptions import folder_name, is_described, is_portable
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
-from trackyard.plugins.discovery import load_plugins
-from trackyard.ranks import process_rank
-from trackyard.records import Failure, ParamValue, Run
+from trackyard.project.configuration import Project
+from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
-from trackyard.trackers import Tracker
+from trackyard.system.ranks import process_rank
 from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
 
 if TYPE_CHECKING:

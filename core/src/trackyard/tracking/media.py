@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from trackyard.files import copy_private
-from trackyard.records import ArtifactKind
-from trackyard.values import to_param, to_text
+from trackyard.contract.records import ArtifactKind
+from trackyard.system.coercing import to_param, to_text
+from trackyard.system.files import copy_private
 
 _Columns: TypeAlias = list[str]
 _Rows: TypeAlias = list[list[Any]]

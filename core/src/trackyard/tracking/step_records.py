@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trackyard.config.project import Project
-from trackyard.errors import ConfigError, TrackyardError
-from trackyard.identifiers import new_id
-from trackyard.records import Failure
+from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.contract.records import Failure
+from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
 
 if TYPE_CHECKING:

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from trackyard.contract.records import (
+    Artifact,
+    Failure,
+    Metric,
+    Param,
+    ParamValue,
+    Record,
+    Run,
+    Tag,
+)
 from trackyard.delivery.breaker import rest_of
-from trackyard.descriptions import (
+from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.journal.descriptions import (
     TrackerDescription,
     folder_name,
     is_described,
@@ -22,22 +33,20 @@ from trackyard.descriptions import (
     save_description,
     wants_all_ranks,
 )
-from trackyard.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
-from trackyard.identifiers import new_id
-from trackyard.interruption import Terminated
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.ranked import with_metrics_of_children
 from trackyard.journal.writer import JournalWriter
-from trackyard.ranks import process_rank
-from trackyard.records import Artifact, Failure, Metric, Param, ParamValue, Record, Run, Tag
+from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
-from trackyard.trackers import Tracker
+from trackyard.system.identifiers import new_id
+from trackyard.system.interruption import Terminated
+from trackyard.system.ranks import process_rank
 
 if TYPE_CHECKING:
     from trackyard.delivery.delivery import Delivery
-    from trackyard.delivery.remote import RemoteDelivery, WorkerProcess
+    from trackyard.delivery.process import RemoteDelivery, WorkerProcess
     from trackyard.delivery.reports import TrackerReport
     from trackyard.delivery.worker import Worker
 

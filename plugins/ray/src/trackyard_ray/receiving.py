@@ -16,8 +16,8 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.files import make_private_folder, open_private
 from trackyard.journal.blobs import Blobs
+from trackyard.system.files import make_private_folder, open_private
 
 _HEARD = "node.heard"
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
-from trackyard.files import make_private_folder
 from trackyard.journal.blobs import file_name
 from trackyard.journal.entries import is_header
 from trackyard.journal.frames import Frame, frames_of, salt_of
 from trackyard.journal.reader import segments_of
+from trackyard.system.files import make_private_folder
 
 logger = logging.getLogger("trackyard")
 

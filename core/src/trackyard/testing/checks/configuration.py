@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 
-from trackyard.config.stacks import TrackerOptions
-from trackyard.errors import ConfigError
-from trackyard.flavors import is_secret
-from trackyard.records import Capabilities
+from trackyard.contract.errors import ConfigError
+from trackyard.contract.flavors import is_secret
+from trackyard.contract.records import Capabilities
+from trackyard.project.stacks import TrackerOptions
 from trackyard.testing.contract import check, expect
 from trackyard.testing.workbench import Workbench
 

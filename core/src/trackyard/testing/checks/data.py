@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from trackyard.contract.records import Batch, Metric
 from trackyard.delivery.adapting import original_key
 from trackyard.journal.entries import Entry
-from trackyard.records import Batch, Metric
 from trackyard.runs.differences import same_number
 from trackyard.testing.contract import can_be_read, check, declares, expect, limits
 from trackyard.testing.stored import StoredRun

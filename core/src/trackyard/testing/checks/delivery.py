@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.config.project import in_project
+from trackyard.contract.records import Artifact, Record
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
-from trackyard.records import Artifact, Record
+from trackyard.project.configuration import in_project
 from trackyard.testing.contract import (
     can_be_read,
     check,

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from trackyard.config.project import in_project
-from trackyard.dispatch import Outcome
+from trackyard.hooks.dispatch import Outcome
+from trackyard.project.configuration import in_project
 from trackyard.testing.contract import (
     can_be_read,
     check,

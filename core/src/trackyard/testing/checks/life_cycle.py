@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from trackyard.config.project import in_project
-from trackyard.records import Batch, Failure, Metric
+from trackyard.contract.records import Batch, Failure, Metric
+from trackyard.project.configuration import in_project
 from trackyard.testing.contract import (
     can_be_read,
     check,

@@ -15,9 +15,9 @@ from typing import Any
 
 import attrs
 
-from trackyard.errors import PluginError
-from trackyard.plugins.discovery import FLAVORS, find_plugins, import_flavor
-from trackyard.plugins.rules import check_hooks
+from trackyard.contract.errors import PluginError
+from trackyard.hooks.discovery import FLAVORS, find_plugins, import_flavor
+from trackyard.hooks.rules import check_hooks
 from trackyard.testing.contract import check, expect, is_packaged
 from trackyard.testing.workbench import Workbench
 
@@ -26,8 +26,8 @@ IMPORT_BUDGET = 300.0
 
 _PROBE = """
 import json, os, sys, threading, time
-import trackyard.dispatch, trackyard.trackers, trackyard.tracking.calls
-from trackyard.plugins.discovery import load_flavor
+import trackyard.hooks.dispatch, trackyard.project.trackers, trackyard.tracking.calls
+from trackyard.hooks.discovery import load_flavor
 before, environment = set(sys.modules), dict(os.environ)
 started = time.process_time()
 load_flavor(sys.argv[1])

@@ -1,0 +1,98 @@
+"""Which errors can Trackyard raise, and what may a flavor raise to say what went wrong?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trackyard.contract.records import Record
+
+
+class TrackyardError(Exception):
+    """Base of all errors that a user can put right; the command line shows its text alone."""
+
+
+class ConfigError(TrackyardError):
+    """The configuration is wrong: the message names the file, the key path and the way out."""
+
+
+class PluginError(TrackyardError):
+    """A plugin is missing, blocked, broken, or breaks a rule of the contract."""
+
+
+class PipelineError(TrackyardError):
+    """A pipeline cannot run as it is written; nothing of it was run."""
+
+
+class StepError(TrackyardError):
+    """What a step raised in another process, where the exception itself cannot travel."""
+
+
+class StepCrashedError(TrackyardError):
+    """The process or machine that ran a step has died.
+
+    Args:
+        message: What is known of it.
+        lost: About how many log calls are gone with it.
+    """
+
+    def __init__(self, message: str, lost: int = 0) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
+class OutputError(TrackyardError):
+    """A step's output could not be stored or loaded."""
+
+
+class RunNotFoundError(TrackyardError):
+    """No stored run answers to the given name, id or prefix."""
+
+
+class ArtifactNotFoundError(TrackyardError):
+    """No stored output answers to the given name and version."""
+
+
+class NoActiveRunError(TrackyardError):
+    """A portable call was made outside any run."""
+
+
+class RequiredTrackerError(TrackyardError):
+    """A tracker with `required = true` could not be started or could not take everything."""
+
+
+class RetryLater(Exception):
+    """Raised by a hook: the backend cannot take this now, send it again later.
+
+    Args:
+        message: What the backend said.
+        after: Seconds to wait at least, such as a `Retry-After` header; None leaves it to core.
+    """
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class RejectedRecords(Exception):
+    """Raised by `tracker_log`: the backend will never take these records of the batch.
+
+    They are quarantined, and the rest of the batch is sent again without them.
+
+    Args:
+        records: The records, as they stood in the batch.
+        message: What the backend said.
+    """
+
+    def __init__(self, records: Iterable[Record], message: str = "") -> None:
+        super().__init__(message)
+        self.records = tuple(records)
+
+
+def without_statement(text: str) -> str:
+    """Cut an error of a database down to its cause.
+
+    SQLAlchemy writes the whole statement behind it, its parameters, and an address of its manual.
+    """
+    return text.partition("[SQL: ")[0].partition("(Background on this error at: ")[0].strip()

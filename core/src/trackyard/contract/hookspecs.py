@@ -1,0 +1,154 @@
+"""What may a tracker implement, and when is each hook called?
+
+The order for one run on one tracker, all on the tracker's own worker unless said otherwise:
+
+1. `tracker_filter_records`  once, in the thread that starts the run
+2. `tracker_start_run`       before the step; later, if the tracker is not up in time
+3. `tracker_url`             right after the start
+4. `tracker_activate_run`    around the step, in the step's own thread
+5. `tracker_log`             again and again while the run lives
+6. `tracker_end_run`         the step succeeded and its outputs are stored, or
+   `tracker_fail_run`        it raised, was signalled or was found dead
+7. `tracker_url`             once more at the end
+
+The others are called by commands, outside a run's life. Every hook may be called again after an
+error or a lost answer: a second call with the same `run.id` or the same batch changes nothing.
+A hook may ask for fewer arguments than it is offered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from trackyard.contract.records import Batch, Failure, Record, Run
+
+hookspec = pluggy.HookspecMarker("trackyard")
+hookimpl = pluggy.HookimplMarker("trackyard")
+
+
+@hookspec(firstresult=True)
+def tracker_start_run(run: Run) -> int | None:
+    """Start the run in the backend, or continue it where `run.id` was started before.
+
+    Args:
+        run: The run; `run.deadline` says how many seconds are left for this call.
+
+    Returns:
+        The `last_sequence` of the last batch that the backend holds, or None.
+
+    Raises:
+        RetryLater: The backend cannot be reached now. Connection errors say the same.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_url(run: Run) -> str | None:
+    """Give the address that opens this run in the tracker's page, without credentials.
+
+    Called right after the start and once more at the end. Must not wait for the network.
+    """
+
+
+@hookspec
+def tracker_log(run: Run, batch: Batch) -> None:
+    """Send a batch; when this returns, the backend holds it (see `Capabilities.acknowledges`).
+
+    Args:
+        run: The run.
+        batch: Records that fit the flavor's capabilities.
+
+    Raises:
+        RetryLater: Send the same batch again later.
+        RejectedRecords: These records will never be taken; send the others again without them.
+        Exception: Anything else: core halves the batch until the record at fault is alone.
+    """
+
+
+@hookspec
+def tracker_end_run(run: Run) -> None:
+    """Mark the run as finished. All its records have been delivered or quarantined."""
+
+
+@hookspec
+def tracker_fail_run(run: Run, failure: Failure) -> None:
+    """Mark the run as failed, killed or crashed, as `failure.status` says."""
+
+
+@hookspec(firstresult=True)
+def tracker_activate_run(run: Run) -> AbstractContextManager[object]:
+    """Make the SDK's own calls land in this run while the step runs (optional).
+
+    Called in the step's thread: use no network. Called also when the start is late or has
+    failed: offer a local target then, so that the SDK's calls neither raise nor go astray.
+
+    Returns:
+        A context manager. It may yield the SDK's run object, which `native_run` hands out.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_read_run(run: Run) -> Iterator[Record]:
+    """Read the run back from the backend as it stored it (optional).
+
+    Called on an instance that has not started the run, and whose run may have ended long ago:
+    `run.folder` is that of the run, so that ids which a start kept there are found. Every record
+    comes under the name by which it was sent, and the tags and config that the flavor mirrors
+    (`trackyard.run_id`, `trackyard.status`, ...) come as tags or params.
+    """
+
+
+@hookspec
+def tracker_sync_run(run: Run) -> None:
+    """Upload what the SDK itself kept offline for this run (optional).
+
+    `trackyard sync` calls it, on an instance of its own, for a run that has ended while the
+    tracker's `is_offline` was true; `tracker_url` follows. When it returns, the backend has
+    the whole run, and it is not called again. It is called on a live run, too, where
+    `Capabilities.forwards_native` says so: nothing of it may be final then.
+
+    Raises:
+        RetryLater: The backend cannot be reached now.
+        Exception: Anything else; the run stays where it is, and the message is shown.
+    """
+
+
+@hookspec
+def tracker_delete_run(run: Run) -> None:
+    """Delete the run, and what it logged, as the backend's own page would (optional).
+
+    Called by commands on a run that has ended, on the instance that ended it or on a new one:
+    `run.folder` is that of the run. A run that is not there is no error.
+
+    Raises:
+        RetryLater: The backend cannot be reached now.
+        Exception: Anything else; the run stays, and the message is shown.
+    """
+
+
+@hookspec
+def tracker_check() -> list[str]:
+    """Name the problems that keep this tracker from working, each in one line (optional)."""
+
+
+@hookspec(firstresult=True)
+def tracker_ui_command(host: str, port: int | None) -> list[str]:
+    """Give the command that serves the tracker's own local page (optional).
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on, or None for the one that this tracker's URLs name.
+    """
+
+
+@hookspec
+def tracker_filter_records(run: Run) -> Callable[[Record], Record | None]:
+    """Give a function that every record passes before it is journaled (cross-cutting plugins).
+
+    It returns the record, a changed one, or None to drop it: redaction, sampling.
+    """

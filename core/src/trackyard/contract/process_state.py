@@ -1,0 +1,149 @@
+"""How does a tracker set something process-wide for a while and give it back as it was?
+
+SDKs read environment variables and module globals, and steps overlap. A value that two runs want
+alike is shared and restored by the last of them; a value that another run holds differently is
+refused, so that one tracker's token never reaches another one's server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Condition
+from typing import Any, Final
+
+import attrs
+
+from trackyard.contract.errors import RetryLater
+
+
+class ProcessValueTakenError(RetryLater):
+    """Another run in this process needs another value at this moment."""
+
+
+class _Keep:
+    """Stands for the value that was there before any tracker came."""
+
+    def __repr__(self) -> str:
+        return "KEEP"
+
+
+KEEP: Final = _Keep()
+_ABSENT: Final = object()
+
+
+@attrs.define
+class _Held:
+    value: Any
+    original: Any
+    holders: int = 1
+
+
+# One per process, like the values that it keeps account of.
+_held: dict[tuple[int, str], tuple[Any, _Held]] = {}
+_changed = Condition()
+
+
+@contextmanager
+def process_values(
+    environment: Mapping[str, str | _Keep | None] | None = None,
+    attributes: Sequence[tuple[object, str, Any]] = (),
+    patience: float = 0.0,
+) -> Iterator[None]:
+    """Hold environment variables and attributes of modules at given values inside a block.
+
+    Afterwards each has its original value again, unless someone else has changed it meanwhile.
+
+    Args:
+        environment: Values by variable; None unsets one, `KEEP` is the user's own value.
+        attributes: Triples of object, attribute name and value.
+        patience: Seconds to wait at most for other blocks to end.
+
+    Raises:
+        ProcessValueTakenError: Another block holds one of them at another value.
+    """
+    wanted: list[tuple[Any, str, Any]] = [
+        (os.environ, name, _ABSENT if value is None else value)
+        for name, value in (environment or {}).items()
+    ]
+    wanted += attributes
+    taken: list[tuple[int, str]] = []
+    try:
+        with _changed:
+            if not _changed.wait_for(lambda: _first_taken(wanted) is None, patience):
+                raise ProcessValueTakenError(
+                    f"{_first_taken(wanted)} is held at another value by an overlapping run"
+                )
+            for owner, name, value in wanted:
+                _take(owner, name, value)
+                taken.append((id(owner), name))
+        yield
+    finally:
+        with _changed:
+            for slot in reversed(taken):
+                _give_back(slot)
+            _changed.notify_all()
+
+
+def _first_taken(wanted: list[tuple[Any, str, Any]]) -> str | None:
+    """Name the first of these values that another block holds differently."""
+    for owner, name, value in wanted:
+        if (id(owner), name) in _held:
+            held = _held[id(owner), name][1]
+            if (held.original if value is KEEP else value) != held.value:
+                return name
+    return None
+
+
+def own_environment() -> dict[str, str]:
+    """Give the environment as it is without what trackers hold there at this moment.
+
+    A process that serves one tracker must not see another one's token.
+    """
+    with _changed:
+        environment = dict(os.environ)
+        for (_, name), (owner, held) in _held.items():
+            if owner is os.environ and environment.get(name) == held.value:
+                del environment[name]
+                if held.original is not _ABSENT:
+                    environment[name] = held.original
+    return environment
+
+
+def _take(owner: Any, name: str, value: Any) -> None:
+    slot = (id(owner), name)
+    if slot in _held:
+        _held[slot][1].holders += 1
+        return
+    original = _read(owner, name)
+    value = original if value is KEEP else value
+    _write(owner, name, value)
+    _held[slot] = (owner, _Held(value, original))
+
+
+def _give_back(slot: tuple[int, str]) -> None:
+    owner, held = _held[slot]
+    held.holders -= 1
+    if held.holders:
+        return
+    del _held[slot]
+    if _read(owner, slot[1]) == held.value:
+        _write(owner, slot[1], held.original)
+
+
+def _read(owner: Any, name: str) -> Any:
+    return owner.get(name, _ABSENT) if owner is os.environ else getattr(owner, name, _ABSENT)
+
+
+def _write(owner: Any, name: str, value: Any) -> None:
+    if owner is os.environ:
+        if value is _ABSENT:
+            owner.pop(name, None)
+        else:
+            owner[name] = value
+    elif value is _ABSENT:
+        if hasattr(owner, name):
+            delattr(owner, name)
+    else:
+        setattr(owner, name, value)

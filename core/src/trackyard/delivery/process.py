@@ -1,0 +1,306 @@
+"""How does a worker process carry a tracker's runs, and what if it dies?
+
+It lives as long as the runner, imports the SDK once, and reads the journals itself: the step's
+process imports no SDK for it and shares no lock of the interpreter with it. An endless loop, a
+segfault or `os._exit` in a plugin ends the worker alone; it is started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import attrs
+
+from trackyard.contract.flavors import capabilities_of
+from trackyard.contract.process_state import own_environment
+from trackyard.contract.records import Run
+from trackyard.delivery.messages import messages_from, send_message
+from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.state import load_state, note_hang
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.system.locks import FileLock
+
+logger = logging.getLogger("trackyard")
+
+# How often a worker that dies is started again without having ended a run meanwhile.
+_MOST_DEATHS = 3
+
+
+class RemoteDelivery:
+    """A delivery that a worker process carries out; it looks like `Delivery` from outside.
+
+    Args:
+        hooks: The tracker's hooks in this process, for the activation.
+        run: The run as this tracker gets it.
+        start_timeout: Seconds that the start hook may take.
+        hurry: Makes the worker look for work at once.
+    """
+
+    def __init__(
+        self, hooks: TrackerHooks, run: Run, start_timeout: float, hurry: Callable[[], None]
+    ) -> None:
+        self.hooks = hooks
+        self.capabilities = capabilities_of(hooks.tracker)
+        self.started = Event()
+        self.start_settled = Event()
+        self.ended = Event()
+        self.retry_failed = Event()
+        self.url: str | None = None
+        self.problem = ""
+        self.delivered = 0
+        self.hurry = hurry
+        self._run = run
+        self._start_timeout = start_timeout
+
+    @property
+    def run(self) -> Run:
+        """The run as the next hook gets it."""
+        deadline = self.hooks.hook_timeout if self.started.is_set() else self._start_timeout
+        return attrs.evolve(self._run, deadline=deadline)
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Note what the worker says of this run."""
+        self.url = event.get("url") or self.url
+        self.problem = event.get("problem", "")
+        self.delivered = event.get("delivered", self.delivered)
+        for name in event["facts"]:
+            getattr(self, name).set()
+
+    def count_as_hung(self) -> None:
+        """Note that a hook of this run hung: the worker that noted things of it was killed then."""
+        lock = FileLock(self._run.folder / "delivery.lock")
+        if lock.acquire():
+            note_hang(self._run.folder)
+            lock.release()
+
+    def close(self) -> None:
+        """Nothing: the worker goes on with it."""
+
+    def report(self) -> TrackerReport:
+        """Say how the run stands on this tracker now, by what the worker has noted on disk."""
+        report = report_of(self.hooks.name, load_state(self._run.folder), self._run.folder)
+        return attrs.evolve(report, url=self.url or report.url, problem=self.problem)
+
+
+class WorkerProcess:
+    """A process that serves the runs of one tracker; it has the same methods as `Worker`.
+
+    Args:
+        name: The tracker's name.
+        project_root: The project's folder.
+        log: File for what the SDK writes to its standard output and error.
+        is_attached: It continues runs of other processes.
+    """
+
+    def __init__(
+        self, name: str, project_root: Path, log: Path, *, is_attached: bool = False
+    ) -> None:
+        self.name = name
+        self.changed = Event()  # set whenever something has come of a run
+        self._is_attached = is_attached
+        self._is_stopping = False
+        self._project_root = project_root
+        self._log = log
+        self._deliveries: dict[str, RemoteDelivery] = {}
+        self._process: int | None = None
+        self._commands: int | None = None
+        self._environment: dict[str, str] = {}  # as the process has it
+        self._deaths = 0
+        self._serving = ""  # the run whose hook was called last
+        self._lock = Lock()
+        self._listener: Thread | None = None
+
+    def carry(
+        self,
+        hooks: TrackerHooks,
+        run: Run,
+        start_timeout: float,
+        *,
+        all_ranks: bool = False,  # noqa: ARG002 - the worker reads the tracker's options itself
+    ) -> RemoteDelivery:
+        """Serve one more run."""
+        delivery = RemoteDelivery(hooks, run, start_timeout, lambda: self._say_hurry(run.id))
+        with self._lock:
+            self._deliveries[run.id] = delivery
+            if self._commands is None:
+                self._start()
+            else:
+                self._say_carry(delivery)
+        return delivery
+
+    def wake(self) -> None:
+        """Nothing: `hurry` of each delivery has said it."""
+
+    def hurry(self) -> None:
+        """Try a tracker that fails once more, as soon as the backend allows: someone waits."""
+        self._say({"hurry": None})
+
+    def look_after(self) -> None:
+        """Nothing: a process that hangs ends itself."""
+
+    def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - as `Worker` has it
+        """Forget what has ended; the process lives on for the next run."""
+        with self._lock:
+            ended = [id_ for id_, d in self._deliveries.items() if d.ended.is_set()]
+            for id_ in ended:
+                del self._deliveries[id_]
+
+    def stop(self) -> None:
+        """End the process for good, whatever it has not delivered; nobody waits for a hook."""
+        with self._lock:
+            self._is_stopping = True
+            if self._process is None:
+                return
+            self._say({"stop": True})
+        if self._listener is not None:
+            self._listener.join(1.0)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once; it is started again for what has not ended."""
+        with self._lock:
+            if self._process is not None:
+                os.kill(self._process, signal.SIGKILL)
+
+    def _start(self) -> None:
+        """Start the process and give it everything that has not ended. The lock is held."""
+        try:
+            self._process, self._commands, events = _spawn(self._log)
+        except (OSError, NotImplementedError) as error:
+            self._give_up(f"its worker process cannot be started: {error}")
+            return
+        self._environment = {}
+        first = {"path": sys.path, "project": str(self._project_root), "tracker": self.name}
+        self._say(first)
+        for delivery in self._deliveries.values():
+            if not delivery.ended.is_set():
+                self._say_carry(delivery)
+        self._listener = Thread(
+            target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
+        )
+        self._listener.start()
+
+    def _say_carry(self, delivery: RemoteDelivery) -> None:
+        message: dict[str, Any] = {"carry": str(delivery.run.folder)}
+        message["attached"] = self._is_attached
+        environment = own_environment()
+        if environment != self._environment:
+            self._environment = message["environment"] = environment
+        self._say(message)
+
+    def _say_hurry(self, run_id: str) -> None:
+        self._say({"hurry": run_id})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        try:
+            if self._commands is not None:
+                send_message(self._commands, message)
+        except OSError as error:  # it has died, which `_listen` notices
+            logger.debug("experiment tracker %r: %s", self.name, error)
+
+    def _listen(self, events: int) -> None:
+        for event in messages_from(events):
+            if "log" in event:
+                logger.log(event["level"], "%s", event["log"])
+                continue
+            if "serving" in event:
+                self._serving = event["serving"]
+                continue
+            delivery = self._deliveries.get(event["run"])
+            if delivery is not None:
+                delivery.take(event)
+                if delivery.ended.is_set():
+                    self._deaths = 0
+                self.changed.set()
+        os.close(events)
+        with self._lock:
+            self._start_again()
+        self.changed.set()
+
+    def _start_again(self) -> None:
+        if self._commands is not None:
+            os.close(self._commands)
+            self._commands = None
+        has_hung = False
+        if self._process is not None:
+            _, status = os.waitpid(self._process, 0)
+            has_hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+            self._process = None
+        if self._is_stopping:
+            return
+        self._deaths += 1
+        if has_hung and self._serving in self._deliveries:
+            self._deliveries[self._serving].count_as_hung()
+        if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
+            return
+        how = "hung and was killed" if has_hung else "died"
+        if self._deaths > _MOST_DEATHS:
+            self._give_up(f"its worker process {how} {self._deaths} times; see {self._log}")
+            return
+        logger.warning(
+            "experiment tracker %r: its worker process %s and is started again", self.name, how
+        )
+        for delivery in self._deliveries.values():
+            if not delivery.ended.is_set():
+                delivery.problem = f"its worker process {how}"
+        time.sleep(0.1 * self._deaths)
+        self._start()
+
+    def _give_up(self, problem: str) -> None:
+        for delivery in self._deliveries.values():
+            delivery.problem = problem
+            delivery.start_settled.set()
+            delivery.retry_failed.set()
+
+
+# Worker processes live as long as the process that they serve; a forked child has its own.
+_processes: dict[tuple[int, Path, str], WorkerProcess] = {}
+
+
+def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
+    """Give this process's worker process for a tracker of a project."""
+    key = (os.getpid(), project_root, name)
+    if key not in _processes:
+        _processes[key] = WorkerProcess(name, project_root, log)
+    return _processes[key]
+
+
+def _spawn(log: Path) -> tuple[int, int, int]:
+    """Start a worker; give its process id, and the ends of the pipes for commands and events.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command_end, commands = os.pipe()
+    events, event_end = os.pipe()
+    for file in (command_end, event_end):
+        os.set_inheritable(file, True)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, command_end, 0),
+        (os.POSIX_SPAWN_DUP2, event_end, 1),
+        (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_CLOSE, command_end),
+        (os.POSIX_SPAWN_CLOSE, event_end),
+    ]
+    command = [sys.executable, "-m", "trackyard.delivery.serving", str(os.getpid())]
+    try:
+        process = os.posix_spawn(
+            sys.executable, command, own_environment(), file_actions=actions, setsid=True
+        )
+    except BaseException:
+        os.close(commands)
+        os.close(events)
+        raise
+    finally:
+        os.close(command_end)
+        os.close(event_end)
+    return process, commands, events

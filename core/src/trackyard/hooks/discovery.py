@@ -1,0 +1,327 @@
+"""Which plugins are installed, and how is one imported?
+
+Discovery reads the metadata of installed distributions and imports nothing. A plugin is imported
+when it is used, each in its own guard: pluggy's own loader stops at the first one that is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import logging
+import os
+import re
+import sys
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard.contract.errors import PluginError
+from trackyard.hooks.rules import check_hooks, implemented_hooks
+from trackyard.system.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+logger = logging.getLogger("trackyard")
+
+FLAVORS = "trackyard.flavors"
+PLUGINS = "trackyard.plugins"
+ORCHESTRATORS = "trackyard.orchestrators"
+MATERIALIZERS = "trackyard.materializers"
+GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS, MATERIALIZERS)
+_KINDS = {
+    FLAVORS: "flavor",
+    PLUGINS: "plugin",
+    ORCHESTRATORS: "orchestrator",
+    MATERIALIZERS: "materializer",
+}
+
+# What `pip install` would bring; listed where it is not installed.
+KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio", "wandb")
+
+
+@attrs.frozen
+class PluginInfo:
+    """A plugin as its distribution's metadata declares it; nothing of it has been imported.
+
+    Attributes:
+        name: Name of the entry point: the flavor's, plugin's or orchestrator's name.
+        group: The entry-point group.
+        value: Where the object is, as `module:attribute`.
+        distribution, version, summary: Of the distribution that declares it.
+        is_blocked: Named in `TRACKYARD_DISABLE_PLUGINS`.
+    """
+
+    name: str
+    group: str
+    value: str
+    distribution: str = ""
+    version: str = ""
+    summary: str = ""
+    is_blocked: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}".strip() or self.value
+
+
+def blocked_names() -> frozenset[str]:
+    """Give the names in `TRACKYARD_DISABLE_PLUGINS`, in their normal form (PEP 503)."""
+    names = os.environ.get("TRACKYARD_DISABLE_PLUGINS", "").split(",")
+    return frozenset(_normal(name.strip()) for name in names if name.strip())
+
+
+def check_blocked_names() -> None:
+    """Warn once of names in `TRACKYARD_DISABLE_PLUGINS` that block nothing: a slip, probably."""
+    known = {name for flavor in KNOWN_FLAVORS for name in (flavor, f"trackyard-{flavor}")}
+    if blocked := blocked_names() - known:
+        _warn_of_unknown(blocked)
+
+
+@cache
+def _warn_of_unknown(blocked: frozenset[str]) -> None:
+    found = [info for group in GROUPS for info in find_plugins(group)]
+    known = {_normal(name) for info in found for name in (info.name, info.distribution)}
+    for name in sorted(blocked - known):
+        logger.warning(
+            "TRACKYARD_DISABLE_PLUGINS: no plugin or distribution %r is installed%s",
+            name,
+            did_you_mean(name, {*known, *KNOWN_FLAVORS}),
+        )
+
+
+def find_plugins(group: str) -> tuple[PluginInfo, ...]:
+    """List the installed plugins of an entry-point group, sorted by name, importing none."""
+    blocked = blocked_names()
+    found = (info for info in _installed(_places()) if info.group == group)
+    if not blocked:
+        return tuple(found)
+    return tuple(
+        attrs.evolve(
+            info, is_blocked=bool(blocked & {_normal(info.name), _normal(info.distribution)})
+        )
+        for info in found
+    )
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Give where distributions may lie, with the times that change when one is (un)installed."""
+    places = []
+    for place in sys.path:
+        try:
+            places.append((place, Path(place).stat().st_mtime_ns))
+        except OSError:  # such as an entry that is no file
+            places.append((place, 0))
+    return tuple(places)
+
+
+@lru_cache(maxsize=1)
+def _installed(_places: tuple[tuple[str, int], ...]) -> tuple[PluginInfo, ...]:
+    """Describe all plugins. It reads every distribution's metadata: 10 ms for 200 of them."""
+    from importlib.metadata import entry_points  # 40 ms, needed only where plugins are looked up
+
+    declared = entry_points()
+    found = {_describe(point) for group in GROUPS for point in declared.select(group=group)}
+    return tuple(sorted(found, key=lambda info: (info.name, info.distribution)))
+
+
+def load_flavor(reference: str) -> type:
+    """Import a flavor by its name or by a dotted path such as `mypkg.trackers:CsvTracker`.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken, or breaks a rule.
+    """
+    loaded: type = _load_checked(_flavor_info(reference))
+    return loaded
+
+
+def import_flavor(reference: str) -> Any:
+    """Import what stands behind a flavor's name or dotted path, whatever rule it breaks.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken.
+    """
+    return _load(_flavor_info(reference))
+
+
+def load_orchestrator(name: str) -> Any:
+    """Import an orchestrator class by its name.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken.
+    """
+    return _load_checked(_only_one(name, ORCHESTRATORS))
+
+
+def load_materializers() -> tuple[Any, ...]:
+    """Import the output formats that packages bring; one that cannot be loaded is named.
+
+    An entry point may name an object or a class without arguments.
+    """
+    loaded = []
+    for info in find_plugins(MATERIALIZERS):
+        if info.is_blocked:
+            continue
+        try:
+            found = _load_checked(info)
+            loaded.append(found() if inspect.isclass(found) else found)
+        except Exception as error:  # the class is a stranger's
+            logger.warning("%s", error)
+    return tuple(loaded)
+
+
+def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
+    """Import the cross-cutting plugins that are installed and not blocked.
+
+    Returns:
+        Those that loaded, as pairs of name and object, and one line for each that did not: a
+        plugin that is merely installed never stops the work.
+    """
+    loaded: dict[str, object] = {}
+    problems: list[str] = []
+    for info in find_plugins(PLUGINS):
+        if info.is_blocked:
+            continue
+        try:
+            _only_one(info.name, PLUGINS)
+            loaded[info.name] = _load_checked(info)
+        except PluginError as error:
+            problems.append(str(error))
+    return tuple(loaded.items()), tuple(dict.fromkeys(problems))
+
+
+def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
+    """Import a plugin and give its file and the hooks that it implements.
+
+    Raises:
+        PluginError: It is blocked or broken, or breaks a rule.
+    """
+    plugin = _load_checked(info)
+    owner = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
+    return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
+
+
+def _describe(entry_point: EntryPoint) -> PluginInfo:
+    # Any of it may be missing: a damaged distribution must not hide the others.
+    metadata: Any = (entry_point.dist and entry_point.dist.metadata) or {}
+    return PluginInfo(
+        name=entry_point.name,
+        group=entry_point.group,
+        value=entry_point.value,
+        distribution=metadata.get("Name") or "",
+        version=metadata.get("Version") or "",
+        summary=metadata.get("Summary") or "",
+    )
+
+
+def _flavor_info(reference: str) -> PluginInfo:
+    if ":" in reference:
+        return PluginInfo(reference, FLAVORS, reference)
+    return _only_one(reference, FLAVORS)
+
+
+def _only_one(name: str, group: str) -> PluginInfo:
+    installed = find_plugins(group)
+    matches = [info for info in installed if info.name == name]
+    kind = _KINDS[group]
+    if not matches:
+        names = {info.name for info in installed}
+        is_known = group == FLAVORS and name in KNOWN_FLAVORS
+        install = f"; type: pip install trackyard-{name}" if is_known else ""
+        hint = install or did_you_mean(name, names) or f"; installed are {listed(names)}"
+        raise PluginError(f"no {kind} {name!r} is installed{hint}")
+    if len(matches) > 1:
+        owners = " and ".join(info.origin for info in matches)
+        raise PluginError(
+            f"{kind} {name!r} is declared by {owners}; type: pip uninstall one of them"
+        )
+    return matches[0]
+
+
+def _load_checked(info: PluginInfo) -> Any:
+    """Import a plugin and refuse it where it breaks a rule."""
+    loaded = _load(info)
+    who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
+    if info.group == FLAVORS and not (inspect.isclass(loaded) and attrs.has(loaded)):
+        raise PluginError(
+            f"{who}: {info.value} is not a flavor class; write @trackyard.flavor above the class"
+        )
+    if info.group == PLUGINS and inspect.isclass(loaded):
+        raise PluginError(
+            f"{who}: {info.value} is a class; name an instance of it in the entry point"
+        )
+    if info.group == MATERIALIZERS:
+        _check_materializer(loaded, who)
+    if info.group in (FLAVORS, PLUGINS):
+        check_hooks(loaded, who)
+    if info.group == FLAVORS and not implemented_hooks(loaded):
+        raise PluginError(
+            f"{who}: {info.value} implements no hook; write methods such as tracker_log(self, "
+            f"run, batch) with @trackyard.hookimpl above them"
+        )
+    return loaded
+
+
+def _check_materializer(loaded: Any, who: str) -> None:
+    missing = [
+        name for name in ("name", "suffix", "can_save", "save", "load") if not hasattr(loaded, name)
+    ]
+    if missing:
+        raise PluginError(f"{who}: is no materializer, it lacks {listed(missing)}")
+
+
+def _load(info: PluginInfo) -> Any:
+    kind = _KINDS[info.group]
+    if info.is_blocked or blocked_names() & {_normal(info.name)}:
+        raise PluginError(
+            f"{kind} {info.name!r} is blocked by TRACKYARD_DISABLE_PLUGINS="
+            f"{os.environ['TRACKYARD_DISABLE_PLUGINS']}; take it out of there to use it"
+        )
+    module_name, _, attribute = info.value.partition("[")[0].partition(":")  # without extras
+    here = str(Path.cwd())
+    if not info.distribution and here not in sys.path:
+        # A dotted path names the user's own module; console scripts do not look beside them.
+        sys.path.append(here)
+    try:
+        loaded: Any = _script(module_name.strip()) or importlib.import_module(module_name.strip())
+        for part in filter(None, attribute.strip().split(".")):
+            loaded = _attribute(loaded, part, f"{kind} {info.name!r} from {info.origin}")
+    except (KeyboardInterrupt, PluginError):
+        raise
+    except BaseException as error:  # a module may call sys.exit() when it is imported
+        raise PluginError(
+            f"{kind} {info.name!r} from {info.origin} cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return loaded
+
+
+def _script(module_name: str) -> Any:
+    """Give the running script where the module is its file: importing it would run it again."""
+    script = sys.modules.get("__main__")
+    file = getattr(script, "__file__", None)
+    if file is None or module_name in sys.modules:
+        return None
+    spec = importlib.util.find_spec(module_name)
+    origin = spec.origin if spec is not None else None
+    is_script = origin is not None and Path(origin).resolve() == Path(file).resolve()
+    return script if is_script else None
+
+
+def _attribute(owner: Any, name: str, who: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        names = [known for known in dir(owner) if not known.startswith("_")]
+        hint = did_you_mean(name, names)
+        file = getattr(owner, "__file__", None) or owner
+        raise PluginError(f"{who} cannot be loaded: {file} has no {name!r}{hint}") from None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

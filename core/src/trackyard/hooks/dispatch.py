@@ -1,0 +1,390 @@
+"""How are the hooks of one tracker called without its mistakes reaching anyone else?
+
+Each tracker of each run has a plugin manager of its own, holding that one instance and the
+cross-cutting plugins. This is the only file that calls hooks, and it alone catches what they raise.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+import pluggy
+
+from trackyard.contract import hookspecs
+from trackyard.contract.errors import RejectedRecords, RetryLater
+from trackyard.contract.records import Batch, Failure, Record, Run
+from trackyard.hooks.guards import guarded, is_from_user, reason_of
+from trackyard.hooks.rules import implemented_hooks
+from trackyard.redaction.redactor import Redactor
+from trackyard.system.coercing import to_text
+from trackyard.system.inside_hooks import inside_hook
+from trackyard.system.interruption import time_limit
+
+if TYPE_CHECKING:
+    from trackyard.project.trackers import Tracker
+
+logger = logging.getLogger("trackyard")
+
+NamedPlugins = Sequence[tuple[str, object]]
+RecordFilter = Callable[[Record], Record | None]
+
+# A hook that takes this many times what it is told that it may take is taken to hang.
+_TOLERANCE = 2.0
+# Seconds that a hook may take which a command calls, outside a run's life.
+_COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
+
+
+# No browser opens a longer one, and to search it for secrets would take long.
+_LONGEST_URL = 8000
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one hook call.
+
+    Attributes:
+        kind: `done`; `later` where the backend could not be reached; `rejected` where it named
+            records that it will never take; `broken` for any other error.
+        value: What the hook returned.
+        reason: The error as one line.
+        after: Seconds to wait at least before the next try, where the hook said so.
+        records: The rejected records.
+    """
+
+    kind: Literal["done", "later", "rejected", "broken"] = "done"
+    value: Any = None
+    reason: str = ""
+    after: float | None = None
+    records: tuple[Record, ...] = ()
+
+
+class TrackerHooks:
+    """The hooks of one tracker for one run. Calls come one at a time, on the tracker's worker.
+
+    Args:
+        tracker: The flavor's instance.
+        name: The tracker's name, for messages.
+        plugins: Cross-cutting plugins by name.
+        redactor: Keeps the tracker's own secrets out of what its errors say.
+        hook_timeout: Seconds that a hook may take, where its run does not give it more.
+        is_alone: This process serves nothing else, and a hook that hangs ends it.
+
+    Attributes:
+        running: The hook that runs now, or an empty text.
+        overdue_at: Monotonic time from which on that hook is taken to hang, or None.
+    """
+
+    def __init__(
+        self,
+        tracker: object,
+        name: str,
+        plugins: NamedPlugins = (),
+        *,
+        redactor: Redactor | None = None,
+        hook_timeout: float = 30.0,
+        is_alone: bool = False,
+    ) -> None:
+        self.name = name
+        self.tracker = tracker
+        self.running = ""
+        self.overdue_at: float | None = None
+        self._redactor = redactor or Redactor()
+        self.hook_timeout = hook_timeout
+        self._is_alone = is_alone
+        self._manager = pluggy.PluginManager("trackyard")
+        self._manager.add_hookspecs(hookspecs)
+        for plugin_name, plugin in plugins:
+            self._manager.register(guarded(plugin, plugin_name), name=plugin_name)
+        # Registered last, hence called first, inside the wrappers of all the others.
+        self._manager.register(tracker, name=f"experiment tracker {name}")
+
+    @classmethod
+    def of(
+        cls, tracker: Tracker, plugins: NamedPlugins = (), *, is_alone: bool = False
+    ) -> TrackerHooks:
+        """Give the hooks of a new instance of a configured tracker.
+
+        Raises:
+            ConfigError: A field is unknown, missing or of the wrong type.
+        """
+        return cls(
+            tracker.new_instance(),
+            tracker.name,
+            plugins,
+            redactor=tracker.redactor,
+            hook_timeout=tracker.options.hook_timeout,
+            is_alone=is_alone,
+        )
+
+    def start_run(self, run: Run) -> Outcome:
+        """Start or continue the run; the value is the backend's cursor or None."""
+        outcome = self._call("tracker_start_run", run=run)
+        if outcome.value is not None and type(outcome.value) is not int:
+            return attrs.evolve(outcome, value=None)
+        return outcome
+
+    def url(self, run: Run) -> str | None:
+        """Give the run's address, without the credentials that it may carry."""
+        value = self._call("tracker_url", run=run).value
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_URL:
+            return None
+        return self._redactor.redact(without_credentials(value))
+
+    def log(self, run: Run, batch: Batch) -> Outcome:
+        """Send a batch."""
+        return self._call("tracker_log", run=run, batch=batch)
+
+    def end_run(self, run: Run) -> Outcome:
+        """Mark the run as finished."""
+        return self._call("tracker_end_run", run=run)
+
+    def fail_run(self, run: Run, failure: Failure) -> Outcome:
+        """Mark the run as failed, killed or crashed."""
+        return self._call("tracker_fail_run", run=run, failure=failure)
+
+    def sync_run(self, run: Run) -> Outcome:
+        """Send what the SDK keeps in files, while the run lives."""
+        return self._call("tracker_sync_run", run=run)
+
+    def upload_run(self, run: Run) -> Outcome:
+        """Upload what the SDK kept offline, for a command."""
+        return self._bounded(
+            "tracker_sync_run", run.deadline, lambda: self._call("tracker_sync_run", run=run)
+        )
+
+    def read_run(self, run: Run) -> Outcome:
+        """Read the run back from the backend, for a command; the value is a list of records."""
+
+        def read() -> Outcome:
+            outcome = self._call("tracker_read_run", run=run)
+            if outcome.kind != "done":
+                return outcome
+            try:
+                return Outcome(value=list(outcome.value or ()))
+            except Exception as error:  # a generator raises when it is read
+                return Outcome("broken", reason=self._reason("tracker_read_run", error))
+
+        return self._bounded("tracker_read_run", _READ_DEADLINE, read)
+
+    @property
+    def can_delete(self) -> bool:
+        """Tell whether the tracker can delete a run from its backend."""
+        return "tracker_delete_run" in implemented_hooks(self.tracker)
+
+    def delete_run(self, run: Run) -> Outcome:
+        """Delete the run from the backend, for a command."""
+        hook = "tracker_delete_run"
+        return self._bounded(hook, _COMMAND_DEADLINE, lambda: self._call(hook, run=run))
+
+    def check(self) -> list[str]:
+        """Name the tracker's problems, for a command; an error is one of them."""
+        hook = "tracker_check"
+        outcome = self._bounded(hook, _COMMAND_DEADLINE, lambda: self._call(hook))
+        if outcome.kind != "done":
+            return [outcome.reason]
+        answers = (a if isinstance(a, list | tuple) else [a] for a in outcome.value)
+        return [self._redactor.redact(to_text(problem)) for answer in answers for problem in answer]
+
+    def ui_command(self, host: str, port: int | None) -> Outcome:
+        """Give the command that serves the tracker's own page; the value is argv or None."""
+        hook = "tracker_ui_command"
+        call = functools.partial(self._call, hook, host=host, port=port)
+        return self._bounded(hook, _COMMAND_DEADLINE, call)
+
+    @contextmanager
+    def activated(
+        self, run: Run, has_hung: Callable[[float], None] | None = None
+    ) -> Iterator[object]:
+        """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
+
+        Neither entering nor leaving raises, and the step's exception never reaches the plugin,
+        which could swallow it. Only a real Ctrl-C or SIGTERM comes through. A hook that hangs is
+        interrupted after `hook_timeout`, or as soon as it is back in Python.
+
+        Args:
+            run: The run.
+            has_hung: Called with the seconds that entering or leaving took, where it hung.
+        """
+        manager, entered, native = None, False, None
+        with self._in_step(has_hung):
+            outcome = self._call_untimed("tracker_activate_run", run=run)
+            manager = outcome.value
+            if outcome.reason:
+                logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
+        if manager is not None:
+            with self._in_step(has_hung):
+                native = manager.__enter__()
+                entered = True
+        try:
+            yield native
+        finally:
+            if entered and not sys.is_finalizing():  # no thread can be started then
+                with self._in_step(has_hung):
+                    manager.__exit__(None, None, None)
+
+    @contextmanager
+    def _in_step(self, has_hung: Callable[[float], None] | None) -> Iterator[None]:
+        """Limit and contain a part of the activation, which runs in the step's thread."""
+        begun = time.monotonic()
+        with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
+            yield
+        spent = time.monotonic() - begun
+        if has_hung is not None and spent >= self.hook_timeout:
+            has_hung(spent)
+
+    @contextmanager
+    def _contained(self, hook: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # a plugin's sys.exit() must not end the step either
+            if is_from_user(error):
+                raise
+            logger.warning("experiment tracker %r: %s", self.name, self._reason(hook, error))
+
+    def _call(self, hook: str, **arguments: Any) -> Outcome:
+        """Call a hook of the worker's, whose clock runs meanwhile."""
+        deadline = arguments["run"].deadline if "run" in arguments else 0.0
+        with inside_hook(), self._timed(hook, _TOLERANCE * max(self.hook_timeout, deadline)):
+            return self._call_untimed(hook, **arguments)
+
+    def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:
+        try:
+            return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
+        except RetryLater as error:
+            return Outcome("later", reason=self._reason(hook, error), after=_seconds(error))
+        except RejectedRecords as error:
+            records = getattr(error, "records", ())
+            return Outcome("rejected", reason=self._reason(hook, error), records=records)
+        except (ConnectionError, TimeoutError) as error:
+            return Outcome("later", reason=self._reason(hook, error))
+        except BaseException as error:  # sys.exit() in a plugin, too, ends nothing but its call
+            if is_from_user(error):
+                raise
+            if logger.isEnabledFor(logging.DEBUG):
+                text = self._redactor.failure(error).traceback
+                logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)
+            return Outcome("broken", reason=self._reason(hook, error))
+
+    @contextmanager
+    def _timed(self, hook: str, seconds: float) -> Iterator[None]:
+        """Let others see since when a hook runs; nothing here ends one that hangs.
+
+        Where this process has no other work an alarm ends it then, also where the interpreter's
+        lock is never released (see `serving`).
+        """
+        self.running, self.overdue_at = hook, time.monotonic() + seconds
+        if self._is_alone:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            if self._is_alone:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            self.running, self.overdue_at = "", None
+
+    def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:
+        """Call on a thread of its own, which is left alone if it takes too long."""
+        outcomes: list[Outcome] = []
+        context = contextvars.copy_context()
+        work = functools.partial(context.run, lambda: outcomes.append(call()))
+        thread = Thread(target=work, name=f"trackyard-{self.name}-{hook}", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if outcomes:
+            return outcomes[0]
+        return Outcome("later", reason=f"{hook}: has not returned for {seconds:g} s")
+
+    def _reason(self, hook: str, error: BaseException) -> str:
+        return reason_of(hook, error, self._redactor)
+
+
+def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
+    """Ask the cross-cutting plugins for their filters, once per run.
+
+    Where one fails to give its filter every record is dropped: it may be there to keep a secret
+    out.
+    """
+    if not plugins:
+        return []
+    manager = pluggy.PluginManager("trackyard")
+    manager.add_hookspecs(hookspecs)
+    for name, plugin in plugins:
+        manager.register(plugin, name=name)
+    try:
+        filters: list[RecordFilter] = manager.hook.tracker_filter_records(run=run)
+        for given in filters:
+            if not callable(given):
+                raise TypeError(f"gave {type(given).__name__}, which is no function")
+    except BaseException as error:
+        if is_from_user(error):
+            raise
+        names = [name for name, plugin in plugins if _filters(plugin)]
+        logger.warning(
+            "every record of run %r is dropped, since plugin %s failed: %s; mend it, or type: "
+            "TRACKYARD_DISABLE_PLUGINS=%s",
+            run.name,
+            " or ".join(map(repr, names)),
+            reason_of("tracker_filter_records", error),
+            ",".join(names),
+        )
+        return [_drop]
+    return filters
+
+
+def _filters(plugin: object) -> bool:
+    """Tell whether a plugin has a part in filtering."""
+    return "tracker_filter_records" in implemented_hooks(plugin)
+
+
+def _drop(_record: Record) -> None:
+    return None
+
+
+def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
+    """Pass a record through the filters.
+
+    A filter that raises, or gives no record, drops it: it may be there to keep a secret out.
+    """
+    for filter_ in filters:
+        try:
+            filtered = filter_(record)
+            if filtered is None:
+                return None
+            if not isinstance(filtered, Record):
+                raise TypeError(f"a filter gave {type(filtered).__name__}")
+        except BaseException as error:  # a filter runs in the step's thread
+            if is_from_user(error):
+                raise
+            logger.warning("a record was dropped: %s", reason_of("tracker_filter_records", error))
+            return None
+        record = filtered
+    return record
+
+
+def without_credentials(url: str) -> str:
+    """Remove user name and password from a URL."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _seconds(error: RetryLater) -> float | None:
+    """Give `after` where it is a time to wait; a flavor's own subclass may have left it out."""
+    after = getattr(error, "after", None)
+    return float(after) if isinstance(after, int | float) and after > 0 else None

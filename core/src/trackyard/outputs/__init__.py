@@ -1,0 +1,1 @@
+"""What steps return: where it is kept, and as what."""

@@ -1,0 +1,326 @@
+"""Where do the outputs of steps lie, and how are they found again?"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import posixpath
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import attrs
+
+from trackyard.contract.errors import ConfigError, OutputError
+from trackyard.outputs.formats import PICKLE, Materializer, Materializers
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_LARGE = 1 << 20
+
+logger = logging.getLogger("trackyard")
+
+
+@attrs.frozen
+class StoredOutput:
+    """Where a step's output lies.
+
+    Attributes:
+        uri: Full address in the artifact store.
+        materializer: Name of its format.
+        size: Bytes.
+        sha256: Digest of the bytes, as hexadecimal digits.
+    """
+
+    uri: str
+    materializer: str
+    size: int
+    sha256: str
+
+
+class ArtifactStore:
+    """A folder on any file system that fsspec knows.
+
+    Args:
+        url: A path or URL such as `s3://bucket/folder` or `memory://outputs`.
+        is_trusted: Pickles are loaded from it; they run code when they are loaded.
+        materializers: The formats that it knows.
+    """
+
+    def __init__(
+        self, url: str, *, is_trusted: bool = True, materializers: Materializers | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.is_trusted = is_trusted
+        self._materializers = materializers or Materializers()
+        self._own_digests: set[str] = set()
+
+    def save(self, path: str, value: Any) -> StoredOutput:
+        """Store a value under a relative path, to which the format's suffix is added.
+
+        Raises:
+            OutputError: No format can hold the value, a file of it cannot be read, or the store
+                cannot be written.
+        """
+        problem: Exception | None = None
+        for materializer in self._materializers.fitting(value):
+            uri = posixpath.join(self.url, path + materializer.suffix)
+            try:
+                return self._write(uri, materializer, value)
+            except _StoreError as error:
+                self._remove(uri)  # half a file would keep a full disk full
+                cause = error.__cause__
+                raise OutputError(f"{uri}: cannot be written: {cause or repr(cause)}") from error
+            except OutputError:  # no other format would hold what it names
+                self._remove(uri)
+                raise
+            except Exception as error:  # it cannot hold it after all; another one may
+                is_own = type(materializer).__module__.startswith("trackyard.")
+                logger.log(
+                    logging.DEBUG if is_own else logging.WARNING,
+                    "format %r cannot hold an output of type %s, another one is tried: %s: %s",
+                    materializer.name,
+                    type(value).__name__,
+                    type(error).__name__,
+                    error,
+                )
+                problem = error
+                self._remove(uri)
+        raise OutputError(
+            f"an output of type {type(value).__name__} cannot be stored: "
+            f"{type(problem).__name__}: {problem}"
+        ) from problem
+
+    def trust(self, stored: StoredOutput) -> None:
+        """Load this even if it is a pickle: this pipeline run has made it, in another process."""
+        self._own_digests.add(stored.sha256)
+
+    def has(self, stored: StoredOutput) -> bool:
+        """Tell whether a value is still there as it was stored, and may be loaded."""
+        if stored.materializer == PICKLE.name and not self._trusts(stored):
+            return False
+        try:
+            self._check(stored)
+        except OutputError:
+            return False
+        return True
+
+    def checked(self) -> ArtifactStore:
+        """Give this store; refuse one that no output can be written to, as far as is known before.
+
+        Raises:
+            ConfigError: It is one.
+        """
+        try:
+            if "file" in (self._file_system.protocol, *self._file_system.protocol):
+                folder = Path(self._path(self.url))
+                folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK):
+                    raise PermissionError(f"{folder} may not be written")
+        except Exception as error:  # each file system has errors of its own
+            raise ConfigError(f"artifact_store {self.url}: cannot be used: {error}") from error
+        return self
+
+    def load(self, stored: StoredOutput) -> Any:
+        """Load a value.
+
+        Raises:
+            OutputError: It is gone, damaged, of an unknown format, or an untrusted pickle.
+        """
+        try:
+            materializer = self._materializers.named(stored.materializer)
+        except KeyError:
+            raise OutputError(
+                f"{stored.uri}: unknown format {stored.materializer!r}; install the package that "
+                "brings it, or, where the step is yours, run it again"
+            ) from None
+        is_pickle = materializer is PICKLE
+        if is_pickle and not self._trusts(stored):
+            raise OutputError(
+                f"{stored.uri}: is a pickle, which runs code when it is loaded, and {self.url} is "
+                "not marked as trusted; write artifact_store_is_trusted = true in the stack's table"
+            )
+        if is_pickle:
+            self._check(stored)
+        with closing(self._open(stored)) as file:
+            reading = _HashedFile(file)
+            try:
+                value = materializer.load(cast("BinaryIO", reading))
+            except Exception as error:
+                self._check(stored)  # it may be damaged
+                raise OutputError(
+                    f"{stored.uri}: cannot be loaded: {type(error).__name__}: {error}"
+                ) from error
+            _check_digest(reading, stored)
+        return value
+
+    def _trusts(self, stored: StoredOutput) -> bool:
+        return self.is_trusted or stored.sha256 in self._own_digests
+
+    def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
+        try:
+            target = self._path(uri)
+            self._file_system.makedirs(posixpath.dirname(target), exist_ok=True)
+            file = self._file_system.open(target, "wb")
+        except Exception as error:  # each file system has errors of its own
+            raise _StoreError from error
+        with closing(_HashedFile(file)) as writing:
+            try:
+                materializer.save(value, cast("BinaryIO", writing))
+            finally:
+                try:
+                    file.close()
+                except Exception as error:
+                    raise _StoreError from error
+            digest = writing.digest()
+        self._own_digests.add(digest)
+        return StoredOutput(uri, materializer.name, writing.size, digest)
+
+    def _open(self, stored: StoredOutput) -> Any:
+        # The second place is where it lies after the whole store has been moved.
+        moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
+        problem: Exception | None = None
+        for uri in dict.fromkeys((stored.uri, moved)):
+            try:
+                return self._file_system.open(self._path(uri), "rb")
+            except Exception as error:  # each file system has errors of its own
+                problem = problem or error
+        raise OutputError(f"{stored.uri}: cannot be read: {problem}") from problem
+
+    def _check(self, stored: StoredOutput) -> None:
+        """Read a file for its digest alone, before anything of it is used."""
+        with closing(self._open(stored)) as file:
+            _check_digest(_HashedFile(file), stored)
+
+    def _remove(self, uri: str) -> None:
+        """Take back a file that is not whole."""
+        with suppress(Exception):  # each file system has errors of its own
+            path = self._path(uri)
+            if self._file_system.exists(path):
+                self._file_system.rm_file(path)
+
+    @cached_property
+    def _file_system(self) -> AbstractFileSystem:
+        from fsspec.core import url_to_fs  # 90 ms
+
+        file_system, _ = url_to_fs(self.url)
+        return file_system
+
+    def _path(self, uri: str) -> str:
+        # fsspec's own helper; `url_to_fs` would look the file system up each time.
+        return str(self._file_system._strip_protocol(uri))  # noqa: SLF001
+
+
+class _StoreError(Exception):
+    """The store cannot be written; the cause says why."""
+
+
+class _HashedFile:
+    """A file without a way back, whose bytes are counted and hashed as they pass.
+
+    Large pieces are hashed beside the writing or reading of the next one: hashing lets other
+    threads run.
+    """
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._pending: Future[None] | None = None
+        self.size = 0
+
+    @cached_property
+    def _hasher(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "trackyard-hash")
+
+    def write(self, data: Any) -> int:
+        """Write bytes to the store, all of them."""
+        view = memoryview(data).cast("B")
+        self._update(view)
+        try:
+            self._file.write(view)
+        except Exception as error:
+            raise _StoreError from error
+        return len(view)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes from the store."""
+        data: bytes = self._file.read(size)
+        self._update(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the store."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readline(self) -> bytes:
+        """Read up to a line's end."""
+        data: bytes = self._file.readline()
+        self._update(data)
+        return data
+
+    def tell(self) -> int:
+        """Give how many bytes have passed."""
+        return self.size
+
+    def flush(self) -> None:
+        """Leave it to the store when it writes."""
+
+    def readable(self) -> bool:
+        """Tell that it reads."""
+        return True
+
+    def writable(self) -> bool:
+        """Tell that it writes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that there is no way back."""
+        return False
+
+    def digest(self) -> str:
+        """Give the digest of all bytes so far, as hexadecimal digits."""
+        self._wait()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the hashing; the file itself is closed by who opened it."""
+        self._wait()
+        if "_hasher" in vars(self):
+            self._hasher.shutdown()
+
+    def _update(self, data: Any) -> None:
+        self.size += len(data)
+        self._wait()
+        if len(data) < _LARGE:
+            self._hash.update(data)
+        else:
+            self._pending = self._hasher.submit(self._hash.update, data)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+
+def _check_digest(file: _HashedFile, stored: StoredOutput) -> None:
+    """Read what is left of a file and compare.
+
+    Raises:
+        OutputError: The file cannot be read, or is another one than was stored.
+    """
+    with closing(file):
+        try:
+            while file.read(16 * _LARGE):
+                pass
+        except Exception as error:
+            raise OutputError(f"{stored.uri}: cannot be read: {error}") from error
+        if file.digest() != stored.sha256:
+            raise OutputError(f"{stored.uri}: has been changed since it was stored")

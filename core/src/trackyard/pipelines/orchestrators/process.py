@@ -1,0 +1,215 @@
+"""How are steps run side by side, in processes of this machine?"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.connection import wait
+from threading import Lock
+from typing import Any, ClassVar
+
+import attrs
+
+from trackyard.contract.errors import StepCrashedError
+from trackyard.contract.process_state import own_environment
+from trackyard.pipelines.attempts import Outcome
+from trackyard.pipelines.jobs import Job
+from trackyard.pipelines.parcels import unpack_outcome
+
+logger = logging.getLogger("trackyard")
+
+# Seconds that a step which is told to stop, or whose timeout is over, may take to end.
+_GRACE = 5.0
+
+
+def _at_least_one(_: Any, __: Any, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"must be 1 or more, not {value!r}")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@attrs.define(eq=False, kw_only=True)
+class ProcessOrchestrator:
+    """Runs up to `max_workers` steps at once, each in a process that serves many steps."""
+
+    max_workers: int = attrs.field(
+        factory=_processors,
+        validator=_at_least_one,
+        metadata={"help": "How many steps run at once; as many as there are processors"},
+    )
+
+    is_elsewhere: ClassVar[bool] = True
+    _idle: list[_Process] = attrs.field(init=False, factory=list)
+    _busy: list[_Process] = attrs.field(init=False, factory=list)
+    _lock: Lock = attrs.field(init=False, factory=Lock)
+    _is_stopping: bool = attrs.field(init=False, default=False)
+
+    @property
+    def places(self) -> int:
+        """How many steps run at once."""
+        return self.max_workers
+
+    def run(self, job: Job) -> Outcome:
+        """Run an attempt in a process that is free, or in a new one."""
+        packed = job.pack()
+        process = self._take()
+        try:
+            reply = process.run(packed, job.attempt.timeout)
+        except BaseException:
+            with self._lock:
+                self._busy.remove(process)
+            process.end(0.0)
+            raise
+        with self._lock:
+            self._busy.remove(process)
+            self._idle.append(process)
+        return unpack_outcome(reply)
+
+    def stop(self) -> None:
+        """Tell the steps that run to stop, and end their processes where they do not."""
+        with self._lock:
+            self._is_stopping = True
+            busy = list(self._busy)
+        try:
+            for process in busy:
+                process.terminate()
+            end = time.monotonic() + _GRACE
+            while self._busy and time.monotonic() < end:
+                time.sleep(0.01)
+        finally:  # a second Ctrl-C must make it faster, not slower
+            for process in busy:
+                process.kill()
+
+    def close(self) -> None:
+        """End the processes."""
+        with self._lock:
+            processes, self._idle = [*self._idle, *self._busy], []
+        for process in processes:
+            process.dismiss()
+        end = time.monotonic() + _GRACE
+        for process in processes:
+            process.end(max(0.0, end - time.monotonic()))
+
+    def _take(self) -> _Process:
+        with self._lock:
+            if self._is_stopping:
+                raise StepCrashedError("the pipeline run is being stopped")
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_alive():
+                    break
+                process.end(0.0)  # it died between two steps
+            else:
+                process = _Process()
+            self._busy.append(process)
+            return process
+
+
+class _Process:
+    """A process that runs one attempt after the other, as it is told to."""
+
+    def __init__(self) -> None:
+        self._connection, other = multiprocessing.Pipe()
+        command = [sys.executable, "-m", "trackyard.pipelines.orchestrators.worker"]
+        command += [str(os.getpid()), str(other.fileno())]
+        environment = own_environment()
+        for name in ("TRACKYARD_RUN_ID", "TRACKYARD_RUN_FOLDER"):
+            environment.pop(name, None)
+        # A session of its own: Ctrl-C on a terminal is the driver's to deal with.
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            pass_fds=[other.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        other.close()
+        self._send(os.fsencode(os.pathsep.join(sys.path)))
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, packed: bytes, timeout: float | None) -> bytes:
+        """Run an attempt and wait for its outcome.
+
+        Raises:
+            StepCrashedError: The process has died, or had to be ended.
+        """
+        self._send(packed)
+        limit = None if timeout is None else timeout + _GRACE
+        with _death_of(self._process.pid) as death:
+            ready = wait([self._connection, *death], limit)
+        if not ready:
+            self.kill()
+            raise StepCrashedError("the step took longer than its timeout and could not be ended")
+        if self._connection in ready or self._connection.poll():
+            with contextlib.suppress(EOFError, OSError):
+                return self._connection.recv_bytes()
+        self.kill()  # what it had started must not outlive it
+        raise StepCrashedError(f"the step's process was {self._cause()}")
+
+    def terminate(self) -> None:
+        """Tell it to end, if it lives."""
+        with contextlib.suppress(OSError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it with all that it started; nothing where all of them are gone."""
+        if self._process.returncode is None:  # until then nobody else gets its number
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def dismiss(self) -> None:
+        """Let it end."""
+        self._connection.close()
+
+    def end(self, seconds: float) -> None:
+        """Wait for its end, and then force it."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        self._connection.close()
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # it has died, which `run` notices
+            self._connection.send_bytes(data)
+
+    def _cause(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"ended by {signal.Signals(-code).name}"
+        except ValueError:  # a real-time signal
+            return f"ended by signal {-code}"
+
+
+@contextlib.contextmanager
+def _death_of(process: int) -> Any:
+    """Give a file that tells when a process dies, where there is such a thing.
+
+    Its end of the pipe may be held open by children of its own.
+    """
+    if not hasattr(os, "pidfd_open"):
+        yield []
+        return
+    try:
+        file = os.pidfd_open(process)
+    except OSError:
+        yield []
+        return
+    try:
+        yield [file]
+    finally:
+        os.close(file)

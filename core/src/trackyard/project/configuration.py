@@ -1,0 +1,234 @@
+"""Where is a project's configuration, and which file says what?
+
+A value is looked up in the project's file first, `trackyard.toml` or `[tool.trackyard]` of
+`pyproject.toml`, and then in the user's own file, which holds for all of their projects.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from trackyard.contract.errors import ConfigError
+
+logger = logging.getLogger("trackyard")
+
+LayerKind = Literal["project file", "pyproject", "user file"]
+
+
+@attrs.frozen
+class Layer:
+    """One file of a project's configuration.
+
+    Attributes:
+        kind: Which of the files it is.
+        file: Its path.
+        prefix: Key path of the configuration inside that file, such as `tool.trackyard.`.
+        table: The configuration as read.
+    """
+
+    kind: LayerKind
+    file: Path
+    prefix: str
+    table: Mapping[str, Any]
+
+    def holds(self, keys: tuple[str, ...]) -> bool:
+        """Tell whether there is something at a key path."""
+        value: Any = self.table
+        for key in keys:
+            if not isinstance(value, Mapping) or key not in value:
+                return False
+            value = value[key]
+        return True
+
+
+@attrs.frozen(slots=False)
+class Project:
+    """A project's folder, its home for data and its configuration.
+
+    Attributes:
+        root: Folder of the configuration file, or the working directory where there is none.
+        home: Absolute path of `.trackyard/`, or of `TRACKYARD_HOME`.
+        layers: The files that were read; of two that say the same, the first one counts.
+    """
+
+    root: Path
+    home: Path
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def own_layer(self) -> Layer | None:
+        """The project's own file, or None where it has none."""
+        return next((layer for layer in self.layers if layer.kind != "user file"), None)
+
+    @property
+    def config_file(self) -> Path | None:
+        """The project's own file, or None where it has none."""
+        return self.own_layer.file if self.own_layer else None
+
+    @cached_property
+    def table(self) -> Mapping[str, Any]:
+        """The configuration: trackers and stacks of all files by name, each from one file."""
+        merged: dict[str, Any] = {}
+        for layer in reversed(self.layers):
+            for key, value in layer.table.items():
+                below = merged.get(key)
+                both = isinstance(below, Mapping) and isinstance(value, Mapping)
+                merged[key] = {**below, **value} if both else value  # type: ignore[dict-item]
+        return merged
+
+    def layer(self, *keys: str) -> Layer | None:
+        """Give the file that a value comes from; the project's own where it stands in none."""
+        return next((layer for layer in self.layers if layer.holds(keys)), self.own_layer)
+
+    def place(self, *keys: str) -> str:
+        """Name a place in the configuration for a message: the file, then the key path."""
+        layer = self.layer(*keys)
+        path = ".".join(keys)
+        return f"{layer.file}: {layer.prefix}{path}" if layer else f"default configuration: {path}"
+
+    def folder(self, *keys: str) -> Path:
+        """Give the folder that paths in a value are relative to: that of the file it stands in."""
+        layer = self.layer(*keys)
+        return layer.file.parent if layer else self.root
+
+
+_project: ContextVar[Project | None] = ContextVar("trackyard_project", default=None)
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Find the project of a folder by walking up to a `trackyard.toml` or `[tool.trackyard]`.
+
+    Args:
+        start: Where to begin; the working directory by default.
+
+    Raises:
+        ConfigError: A configuration file cannot be read, or the working directory is gone.
+    """
+    start = Path(start or working_directory()).absolute()
+    users = _users_layer()
+    for folder in (start, *start.parents):
+        own = _project_layer(folder)
+        if own is not None:
+            return Project(folder, _home(folder), (own, *users))
+    return Project(start, _home(start), users)
+
+
+def working_directory() -> Path:
+    """Give the working directory.
+
+    Raises:
+        ConfigError: Someone has deleted it.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory was deleted; change into one that is there: cd <folder>"
+        ) from None
+
+
+def home() -> Path:
+    """Give the absolute path of the current project's `.trackyard/` folder."""
+    return (_project.get() or find_project()).home
+
+
+@contextmanager
+def in_project(project: Project) -> Iterator[None]:
+    """Let `home()` mean this project, wherever a step has moved the working directory to."""
+    token = _project.set(project)
+    try:
+        yield
+    finally:
+        _project.reset(token)
+
+
+def users_file() -> Path:
+    """Give the path of the user's own file, which need not exist."""
+    from platformdirs import user_config_path
+
+    return user_config_path("trackyard") / "trackyard.toml"
+
+
+def _users_layer() -> tuple[Layer, ...]:
+    file = users_file()
+    return (Layer("user file", file, "", _read_toml(file)),) if os.path.lexists(file) else ()
+
+
+def _project_layer(folder: Path) -> Layer | None:
+    own, shared = folder / "trackyard.toml", folder / "pyproject.toml"
+    if os.path.lexists(own):  # a folder of that name is a mistake to tell, not no configuration
+        if _mentions_trackyard(shared, b"[tool.trackyard"):
+            _say_that_it_is_ignored(shared)
+        return Layer("project file", own, "", _read_toml(own))
+    table = _section(shared) if _mentions_trackyard(shared) else None
+    return None if table is None else Layer("pyproject", shared, "tool.trackyard.", table)
+
+
+def _mentions_trackyard(file: Path, word: bytes = b"trackyard") -> bool:
+    try:
+        return word in file.read_bytes()
+    except OSError:
+        return False
+
+
+@cache
+def _say_that_it_is_ignored(pyproject: Path) -> None:
+    logger.warning(
+        "%s: [tool.trackyard] is ignored, since trackyard.toml stands beside it; remove one",
+        pyproject,
+    )
+
+
+def _home(root: Path) -> Path:
+    try:
+        return (root / expanded(os.environ.get("TRACKYARD_HOME") or ".trackyard")).absolute()
+    except ConfigError as error:
+        raise ConfigError(f"TRACKYARD_HOME: {error}") from error
+
+
+def expanded(path: str | Path) -> Path:
+    """Put a user's home folder in the place of `~` and `~name`.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: there is no such home folder; write the whole path") from None
+
+
+def _section(pyproject: Path) -> Mapping[str, Any] | None:
+    """Read `[tool.trackyard]`; None where there is none."""
+    table: Mapping[str, Any] = _read_toml(pyproject)
+    for place in ("tool", "tool.trackyard"):
+        inner = table.get(place.rpartition(".")[2])
+        if inner is None:
+            return None
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{pyproject}: {place}: must be a table, not {inner!r}")
+        table = inner
+    return table
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is a link that leads nowhere") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

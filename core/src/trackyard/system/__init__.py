@@ -1,0 +1,1 @@
+"""What Python and the operating system leave to do: files, locks, forks, signals, waiting."""

@@ -1,0 +1,84 @@
+"""How does one process at a time do something, and how do others see that it lives?
+
+A `flock` on a file of its own: the system frees it with its process, however that dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trackyard.system.forks import leave_in_forked_child
+
+logger = logging.getLogger("trackyard")
+
+
+class FileLock:
+    """A lock of this process alone; a forked child does not hold it.
+
+    Args:
+        path: The file, which stays when the lock is released.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.is_held = False
+        self._path = path
+        self._file: int | None = None
+        leave_in_forked_child(self)
+
+    def acquire(self) -> bool:
+        """Take the lock; False where another process has it.
+
+        A disk that takes no files, or knows no locks, has no other process's lock either.
+        """
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            return False
+        except OSError as error:
+            logger.debug("%s: goes on without a lock: %s", self._path, error)
+        self.is_held = True
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self.is_held = False
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def leave_to_parent(self) -> None:
+        """Close the file only; the lock itself belongs to the parent's, which stays open."""
+        self.release()
+
+
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Let one process at a time into a block; the others wait."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the lock on a file."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
