@@ -19,15 +19,15 @@ def test_there_are_files_to_check():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_file_has_at_most_400_lines_and_a_question(file):
+def test_file_has_at_most_600_lines_and_a_question(file):
     text = file.read_text(encoding="utf-8")
 
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 600
     assert ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_functions_have_at_most_40_lines(file):
+def test_functions_have_at_most_60_lines(file):
     functions = [
         node
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
@@ -35,7 +35,7 @@ def test_functions_have_at_most_40_lines(file):
     ]
     lengths = {f"{f.name}, line {f.lineno}": f.end_lineno - f.lineno + 1 for f in functions}
 
-    assert {name: length for name, length in lengths.items() if length > 40} == {}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -6,19 +6,22 @@ What only some calls need is imported by them: `from trackyard import Client` st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard.client_runs import RunsClient
-from trackyard.contract.errors import ArtifactNotFoundError
+from trackyard.contract.errors import ArtifactNotFoundError, RunNotFoundError, TrackyardError
 from trackyard.project.configuration import Project, working_directory
 from trackyard.project.stacks import Stack
 from trackyard.project.trackers import Trackers
 from trackyard.system.showing import ShownList
 
 if TYPE_CHECKING:
+    from trackyard.delivery.reports import TrackerReport
     from trackyard.outputs.artifact_store import ArtifactStore
+    from trackyard.recovery.replay import ReplayPlan
+    from trackyard.recovery.syncing import SyncRow
     from trackyard.registry.components import (
         FlavorDescription,
         FlavorView,
@@ -28,14 +31,23 @@ if TYPE_CHECKING:
     from trackyard.registry.origins import ConfigValue
     from trackyard.registry.probing import StageView, TrackerCheck
     from trackyard.registry.registering import Section
+    from trackyard.runs.comparisons import Comparison
+    from trackyard.runs.doctor import Diagnosis
+    from trackyard.runs.exporting import ExportFormat
+    from trackyard.runs.finding import FoundRun
+    from trackyard.runs.garbage import CollectedRun
+    from trackyard.runs.lists import RunSummary
     from trackyard.runs.pipeline_views import ArtifactVersion, PipelineRun
-    from trackyard.store import PipelineRunRow
+    from trackyard.runs.verifying import Verification
+    from trackyard.runs.views import RunView
+    from trackyard.store import PipelineRunRow, Store
+    from trackyard.store.listing import SortKey
 
 _TRACKERS: Section = "experiment_trackers"
 _STACKS: Section = "stacks"
 
 
-class Client(RunsClient):
+class Client:
     """A project: its runs, experiment trackers and stacks.
 
     Args:
@@ -341,8 +353,7 @@ class Client(RunsClient):
         Raises:
             RunNotFoundError: None fits, or several do.
         """
-        row = self._store.find_pipeline_run(name_or_id)
-        return self._view(row)
+        return self._view(self._store.find_pipeline_run(name_or_id))
 
     def list_pipeline_runs(self, pipeline: str | None = None, most: int = 100) -> list[PipelineRun]:
         """List pipeline runs, the latest first.
@@ -351,8 +362,191 @@ class Client(RunsClient):
             pipeline: Only runs of the pipeline of this name.
             most: How many at most.
         """
-        rows = self._store.list_pipeline_runs(pipeline, most)
-        return [self._view(row) for row in rows]
+        return [self._view(row) for row in self._store.list_pipeline_runs(pipeline, most)]
+
+    def list_runs(
+        self,
+        pipeline: str | None = None,
+        *,
+        statuses: Iterable[str] = (),
+        tracker: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: SortKey = "started",
+        is_ascending: bool = False,
+        most: int = 100,
+        skip: int = 0,
+    ) -> list[RunSummary]:
+        """List runs of pipelines and of `start_run` blocks, the latest first.
+
+        Args:
+            pipeline: Only runs of this pipeline, or of this experiment without one.
+            statuses: Only runs with one of these.
+            tracker: Only runs that use this experiment tracker.
+            since: Only runs that started then or later.
+            until: Only runs that started before then.
+            sort: `started`, `ended`, `duration`, `name`, `pipeline` or `status`.
+            is_ascending: Begin with the least.
+            most: How many at most.
+            skip: How many to pass over.
+        """
+        from trackyard.runs.lists import list_runs, nanoseconds
+        from trackyard.store.listing import RunFilter
+
+        start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
+        wanted = RunFilter(pipeline, some, tracker, start, end, sort, is_ascending, most, skip)
+        return ShownList(list_runs(self._project, wanted))
+
+    def get_run(self, name: str) -> RunView:
+        """Show a run: its steps, params, metrics, curves, addresses and health.
+
+        Of several runs of one name the latest is shown.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+        """
+        from trackyard.runs.finding import view_of
+
+        return view_of(self._project, self._store_if_any, self._find(name))
+
+    def compare_runs(self, *names: str) -> Comparison:
+        """Compare runs: params that differ, metrics and curves side by side.
+
+        Raises:
+            RunNotFoundError: One is not there.
+        """
+        from trackyard.runs.comparisons import compare
+
+        return compare([self.get_run(name) for name in names])
+
+    def get_run_url(self, name: str, tracker: str | None = None) -> str:
+        """Give the address of a run on its first tracker that has one, or on one of them.
+
+        Raises:
+            RunNotFoundError: The run, or its address, is not there.
+        """
+        urls = self.get_run(name).urls
+        url = next(iter(urls.values()), None) if tracker is None else urls.get(tracker)
+        if url is None:
+            from trackyard.system.suggestions import listed
+
+            where = f"on experiment tracker {tracker!r}" if tracker else "on any experiment tracker"
+            raise RunNotFoundError(f"run {name!r} has no address {where}; it has {listed(urls)}")
+        return url
+
+    def export_runs(
+        self, *names: str, file: str | Path, format: ExportFormat | None = None
+    ) -> None:
+        """Write runs with all points to a file, for other programs.
+
+        Args:
+            names: The runs.
+            file: The file.
+            format: `json`, `csv` or `parquet`; by the file's name where it is not given.
+
+        Raises:
+            RunNotFoundError: One is not there.
+            TrackyardError: The format is unknown, or needs a package that is not installed.
+        """
+        from trackyard.runs.exporting import EXPORT_FORMATS, export_file, format_of
+        from trackyard.system.suggestions import listed
+
+        chosen = format or format_of(Path(file))
+        if chosen not in EXPORT_FORMATS:
+            raise TrackyardError(f"{file}: give a format: {listed(EXPORT_FORMATS)}")
+        export_file([self.get_run(name) for name in names], Path(file), chosen)
+
+    def delete_run(self, name: str, *, is_forced: bool = False) -> None:
+        """Delete a run here; what trackers hold stays there, and outputs stay where they are.
+
+        Args:
+            name: The run.
+            is_forced: Delete also what some tracker does not have.
+
+        Raises:
+            RunNotFoundError: None fits, or several do.
+            TrackyardError: It is running, or some tracker does not have all of it.
+        """
+        from trackyard.runs.deletion import delete_run
+
+        delete_run(self._project, self._store_if_any, self._find(name), is_forced=is_forced)
+
+    def verify_run(
+        self, name: str, tracker: str | None = None, *, timeout: float = 120.0
+    ) -> list[Verification]:
+        """Compare a run on its trackers, or on one, with its journal.
+
+        Args:
+            name: The run.
+            tracker: One of its trackers; all by default.
+            timeout: Seconds that a tracker may take for each run.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: It is not on that tracker.
+        """
+        from trackyard.runs.verifying import verify_runs
+
+        return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
+
+    def sync(self, *, patience: float = 10.0, timeout: float | None = None) -> list[SyncRow]:
+        """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
+
+        Args:
+            patience: Seconds to go on with a tracker that fails.
+            timeout: Seconds for each tracker at most, or None.
+        """
+        from trackyard.recovery.syncing import synchronise
+
+        return ShownList(synchronise(self._project, patience=patience, timeout=timeout))
+
+    def replay_run(self, name: str, to: str) -> list[TrackerReport]:
+        """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: The tracker is not configured, or wrongly.
+            TrackyardError: The run is still running.
+        """
+        from trackyard.recovery.replay import replay_run
+        from trackyard.runs.folders import find_runs
+
+        found = find_runs(self._project, name)
+        return ShownList(replay_run(run, self._project, to) for run in found)
+
+    def plan_replay(self, name: str, to: str) -> list[ReplayPlan]:
+        """Say what would be lost or changed by `replay_run`; nothing is sent.
+
+        Raises:
+            RunNotFoundError: None fits.
+            ConfigError: The tracker is not configured, or wrongly.
+        """
+        from trackyard.recovery.replay import plan_replay
+        from trackyard.runs.folders import find_runs
+
+        found = find_runs(self._project, name)
+        return ShownList(plan_replay(run, self._project, to) for run in found)
+
+    def collect_garbage(
+        self, *, older_than: float = 30 * 24 * 3600.0, is_dry_run: bool = False
+    ) -> list[CollectedRun]:
+        """Delete the journals of runs that every tracker has acknowledged.
+
+        Args:
+            older_than: Seconds since they were last written to, at least.
+            is_dry_run: Only say what would be deleted.
+        """
+        from trackyard.runs.garbage import collect_garbage
+
+        return ShownList(
+            collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
+        )
+
+    def doctor(self) -> Diagnosis:
+        """Look for what is wrong with the project, its trackers and its runs."""
+        from trackyard.runs.doctor import examine
+
+        return examine(self._project.root)
 
     def _view(self, row: PipelineRunRow) -> PipelineRun:
         from trackyard.runs.pipeline_views import PipelineRun
@@ -360,14 +554,32 @@ class Client(RunsClient):
         return PipelineRun(row, self._store, self._artifact_store, self._home / "runs")
 
     @property
-    def _project(self) -> Project:  # type: ignore[override]  # read anew after each change
+    def _project(self) -> Project:  # read anew after each change
         return self._registry.project
+
+    @cached_property
+    def _store(self) -> Store:
+        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+        return Store.of(self._project)
 
     @cached_property
     def _artifact_store(self) -> ArtifactStore:
         from trackyard.runs.pipeline_views import open_artifact_store
 
         return open_artifact_store(self._project, self.active_stack)
+
+    def _find(self, name: str) -> FoundRun:
+        from trackyard.runs.finding import find_run
+
+        return find_run(self._project, self._store_if_any, name)
+
+    @property
+    def _store_if_any(self) -> Any:
+        """The store, where it has been made: looking at runs makes none."""
+        from trackyard.store.listing import has_store
+
+        return self._store if has_store(self._project) else None
 
     def __repr__(self) -> str:
         return f"<Client {self._home}>"

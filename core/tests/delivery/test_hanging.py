@@ -290,12 +290,12 @@ def test_replay_gives_up_a_tracker_that_hangs(stuck):
 
 
 def test_upload_that_hangs_is_given_up(project, monkeypatch):
-    from trackyard.recovery.uploading import find_kept_offline, upload_run
+    from trackyard.recovery.syncing import find_kept_offline, upload_run
 
     project.add_tracker("local", HangingUpload)
     with start_run("offline"):
         pass
-    monkeypatch.setattr("trackyard.recovery.uploading._DEADLINE", 0.2)
+    monkeypatch.setattr("trackyard.recovery.syncing._DEADLINE", 0.2)
     (kept,) = find_kept_offline(find_project())
     (report,) = upload_run(kept, find_project())
 

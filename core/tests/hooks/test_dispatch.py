@@ -30,13 +30,8 @@ from trackyard import (
     step,
 )
 from trackyard.contract.records import Batch
-from trackyard.hooks.dispatch import (
-    TrackerHooks,
-    apply_filters,
-    record_filters,
-    without_credentials,
-)
-from trackyard.redaction.redactor import Redactor
+from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
+from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.interruption import Terminated
 
 RUN = Run(id="0" * 32, name="run", experiment="default", started_at=0, folder=Path("nowhere"))

@@ -17,7 +17,7 @@ import pytest
 
 from trackyard import step
 from trackyard.outputs.artifact_store import StoredOutput
-from trackyard.pipelines.caching import cache_key
+from trackyard.pipelines.fingerprints import cache_key
 
 # What is in braces changes.
 CHANGING = r"""
@@ -380,7 +380,7 @@ ODD = """
 import enum, functools, re, attrs, dataclasses
 from typing import NamedTuple
 from trackyard import step, log_metric
-from trackyard.pipelines.caching import cache_key
+from trackyard.pipelines.fingerprints import cache_key
 
 class Kind(enum.Enum):
     A, B = {"a", "b", "c"}, frozenset({"d", "e", "f"})

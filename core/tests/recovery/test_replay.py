@@ -14,8 +14,7 @@ from trackyard import Capabilities, flavor, log_metric, log_text, pipeline, star
 from trackyard.cli.main import cli
 from trackyard.contract.errors import RunNotFoundError, TrackyardError
 from trackyard.project.configuration import find_project
-from trackyard.recovery.replay import replay_run
-from trackyard.recovery.replay_plans import plan_replay
+from trackyard.recovery.replay import plan_replay, replay_run
 from trackyard.runs.folders import find_runs
 
 

@@ -10,7 +10,7 @@ from keeper import Keeper
 from trackyard import start_run
 from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs
-from trackyard.recovery.uploading import find_kept_offline
+from trackyard.recovery.syncing import find_kept_offline
 
 
 @pytest.fixture

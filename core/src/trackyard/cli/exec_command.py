@@ -20,6 +20,7 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run, encodable
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import Trackers
+from trackyard.system.environment import is_disabled
 from trackyard.system.showing import line
 from trackyard.tracking.arguments import LAST_ATTEMPT
 from trackyard.tracking.blocks import started_step
@@ -27,7 +28,7 @@ from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.commands import CommandError, run_command
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import is_disabled, new_run
+from trackyard.tracking.tracked_runs import new_run
 
 
 def _filled(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -11,8 +11,8 @@ import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.contract.errors import ConfigError
-from trackyard.hooks.dispatch import without_credentials
 from trackyard.project.configuration import find_project, working_directory
+from trackyard.redaction.redactor import without_credentials
 from trackyard.registry.starting import (
     Found,
     look_around,

@@ -12,8 +12,7 @@ from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.finishing import PendingRun
-from trackyard.recovery.replay import replay_run
-from trackyard.recovery.replay_plans import plan_replay
+from trackyard.recovery.replay import plan_replay, replay_run
 from trackyard.runs.folders import find_runs
 
 _COLUMNS = {

@@ -13,9 +13,8 @@ from trackyard.contract.records import Failure, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.budgets import Backoff
-from trackyard.delivery.completing import is_whole
 from trackyard.delivery.intake import Intake
-from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.reports import TrackerReport, is_whole, report_of
 from trackyard.delivery.sending import Sender
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks

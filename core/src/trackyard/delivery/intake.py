@@ -8,8 +8,8 @@ from trackyard.contract.records import Record, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Numbered, put_aside
 from trackyard.delivery.state import DeliveryState
+from trackyard.journal.children import as_counted
 from trackyard.journal.entries import Entry, dropped_in
-from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader, Position
 
 # Entries that are read at a time: each read costs a look at the file, and each entry memory.

@@ -7,12 +7,14 @@ segfault or `os._exit` in a plugin ends the worker alone; it is started again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -22,7 +24,6 @@ import attrs
 from trackyard.contract.flavors import capabilities_of
 from trackyard.contract.process_state import own_environment
 from trackyard.contract.records import Run
-from trackyard.delivery.messages import messages_from, send_message
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
@@ -304,3 +305,34 @@ def _spawn(log: Path) -> tuple[int, int, int]:
         os.close(command_end)
         os.close(event_end)
     return process, commands, events
+
+
+def send_message(pipe: int, message: dict[str, Any]) -> None:
+    """Write a message.
+
+    Raises:
+        OSError: The other side has gone.
+    """
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def messages_from(
+    pipe: int, is_there: Callable[[], bool] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Give the messages that come, until the other side has gone.
+
+    Args:
+        pipe: Where they come.
+        is_there: Asked each second: a child of the other side may hold the pipe open after it.
+    """
+    text = b""
+    while is_there is None or is_there():
+        if is_there is not None and not select.select([pipe], [], [], 1.0)[0]:
+            continue
+        chunk = os.read(pipe, 65536)
+        if not chunk:
+            return
+        *lines, text = (text + chunk).split(b"\n")
+        yield from (json.loads(line) for line in lines)

@@ -23,7 +23,7 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.delivery.delivery import Delivery
-from trackyard.delivery.messages import messages_from, send_message
+from trackyard.delivery.process import messages_from, send_message
 from trackyard.delivery.worker import Worker
 from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks

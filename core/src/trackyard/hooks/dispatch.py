@@ -25,7 +25,7 @@ from trackyard.contract.errors import RejectedRecords, RetryLater
 from trackyard.contract.records import Batch, Failure, Record, Run
 from trackyard.hooks.guards import guarded, is_from_user, reason_of
 from trackyard.hooks.rules import implemented_hooks
-from trackyard.redaction.redactor import Redactor
+from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.coercing import to_text
 from trackyard.system.inside_hooks import inside_hook
 from trackyard.system.interruption import time_limit
@@ -369,19 +369,6 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
             return None
         record = filtered
     return record
-
-
-def without_credentials(url: str) -> str:
-    """Remove user name and password from a URL."""
-    from urllib.parse import urlsplit, urlunsplit
-
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.rpartition("@")[2]
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _seconds(error: RetryLater) -> float | None:

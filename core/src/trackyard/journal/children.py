@@ -1,16 +1,78 @@
-"""What have children of a run's process written that lies behind a cursor?"""
+"""What have children of a run's process written, what of it counts, and under which names?
+
+One rule for trackers and for what Trackyard itself shows: the run's own process and its children
+of rank 0 count. Those of other ranks count where a tracker has `rank = "all"`, as `rank1/loss`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import attrs
+
 from trackyard.journal.ending import last_sequences
-from trackyard.journal.entries import dropped_in
-from trackyard.journal.ranked import as_counted, children_in
-from trackyard.journal.reader import JournalReader
+from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.reader import JournalReader, segments_of
 from trackyard.system.locks import is_locked
+from trackyard.system.ranks import is_child, rank_of_child
+
+
+def as_counted(entry: Entry, writer: str, *, all_ranks: bool) -> Entry | None:
+    """Give an entry as it counts, or None where it holds records that do not count.
+
+    Args:
+        entry: An entry of a journal.
+        writer: Who wrote it.
+        all_ranks: Ranks above 0 count.
+    """
+    rank = rank_of_child(writer)
+    if not rank or entry.kind not in ("metrics", "params", "tags", "artifact"):
+        return entry
+    if not all_ranks:
+        return None
+    if entry.kind == "artifact":
+        return entry._replace(data=attrs.evolve(entry.data, name=f"rank{rank}/{entry.data.name}"))
+    return entry._replace(data={f"rank{rank}/{key}": v for key, v in entry.data.items()})
+
+
+def children_in(folder: Path) -> set[str]:
+    """Name the writers of a run's journal that were children of its process."""
+    return {writer for writer, _ in segments_of(folder) if is_child(writer)}
+
+
+def with_metrics_of_children(
+    own: Mapping[str, float], folder: Path, *, all_ranks: bool
+) -> dict[str, float]:
+    """Add the last values of what children logged to those of the run's own process.
+
+    Where there are no children nothing is read.
+    """
+    children = children_in(folder)
+    if not children:
+        return dict(own)
+    last = last_metrics(folder, all_ranks=all_ranks, wants=children.__contains__)
+    if own.keys() & last.keys():  # which one is the last, only their times tell
+        last = last_metrics(folder, all_ranks=all_ranks)
+    return {**own, **last}
+
+
+def last_metrics(
+    folder: Path, *, all_ranks: bool, wants: Callable[[str], bool] | None = None
+) -> dict[str, float]:
+    """Give the last value of each metric in a journal, or in that of some writers."""
+    last: dict[str, tuple[int, float]] = {}
+    reader = JournalReader(folder, wants=wants)
+    while entries := reader.read(1000):
+        for position, entry in entries:
+            counted = as_counted(entry, position.writer, all_ranks=all_ranks)
+            if counted is None or counted.kind != "metrics":
+                continue
+            for key, value in counted.data.items():
+                if key not in last or counted.timestamp >= last[key][0]:
+                    last[key] = counted.timestamp, value
+    return {key: value for key, (_, value) in last.items()}
 
 
 class Count(NamedTuple):

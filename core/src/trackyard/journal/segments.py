@@ -1,13 +1,13 @@
-"""What is one file of a journal while it is written?"""
+"""What is one file of a journal while it is written, and where may it be a memory map?"""
 
 from __future__ import annotations
 
 import errno
 import mmap
 import os
+from functools import lru_cache
 from pathlib import Path
 
-from trackyard.journal.filesystems import can_be_mapped
 from trackyard.journal.frames import encode_frame
 from trackyard.system.files import open_private
 
@@ -175,3 +175,42 @@ class IgnoredErrors:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         return kind is not None and issubclass(kind, OSError | AttributeError)
+
+
+# There a map is not coherent between machines, or a lost server ends the process with SIGBUS.
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "fuse",
+    "gluster",
+    "gpfs",
+    "lustre",
+    "beegfs",
+)
+
+
+def can_be_mapped(folder: Path) -> bool:
+    """Tell whether files in a folder may be preallocated and mapped."""
+    return hasattr(os, "posix_fallocate") and not file_system_of(folder).startswith(_NETWORK)
+
+
+@lru_cache(maxsize=256)
+def file_system_of(folder: Path) -> str:
+    """Name the type of a folder's file system, such as `ext4`; an empty text where unknown."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    best, kind = "", ""
+    resolved = str(folder.resolve())
+    for line in mounts.splitlines():
+        _, place, type_, *_ = line.split(" ")
+        place = place.replace("\\040", " ")
+        inside = resolved == place or resolved.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= len(best):
+            best, kind = place, type_
+    return kind

@@ -12,7 +12,7 @@ from trackyard.pipelines.jobs import Orchestrator
 from trackyard.pipelines.parcels import make_findable
 from trackyard.project.stacks import Stack
 from trackyard.project.trackers import Tracker, Trackers
-from trackyard.tracking.tracked_runs import is_disabled
+from trackyard.system.environment import is_disabled
 
 logger = logging.getLogger("trackyard")
 

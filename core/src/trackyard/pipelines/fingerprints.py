@@ -1,5 +1,7 @@
-"""What does a function run and use: as bytes that are equal in each process while that is equal?
+"""When is a step's earlier result the one that it would give again?
 
+When its code, its inputs and its params are equal: written as bytes that are equal in each process
+while what a function runs and uses is equal.
 Code is what Python has compiled, so that comments and layout do not count. Followed are the names
 that code of the user's own modules has: to functions, classes, methods and values, in whichever
 own module they stand. Of installed packages their names and versions count.
@@ -7,6 +9,7 @@ own module they stand. Of installed packages their names and versions count.
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import importlib.metadata
@@ -14,14 +17,17 @@ import importlib.util
 import pickle
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+import attrs
+
 from trackyard.outputs.artifact_store import StoredOutput
-from trackyard.pipelines.used_names import used_names
+from trackyard.pipelines.types import output_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _CONTAINERS = (list, tuple, dict, set, frozenset, MappingProxyType)
@@ -279,3 +285,87 @@ def _is_own(module: str) -> bool:
 def _installed_folders() -> frozenset[str]:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     return frozenset(path for kind in kinds if (path := sysconfig.get_paths().get(kind)))
+
+
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
+
+
+@attrs.frozen
+class Import:
+    """An import inside a function.
+
+    Attributes:
+        name: The module's; empty in `from . import a`.
+        names: What is taken from it.
+        level: How many dots stand before its name.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    level: int
+
+    def run(self, namespace: Mapping[str, Any]) -> Any:
+        """Import it as the code would that has these globals; None where that fails."""
+        try:
+            return __import__(self.name, dict(namespace), None, self.names, self.level)
+        except (Exception, SystemExit):  # the code will say so when it runs, or takes another way
+            return None
+
+
+@attrs.frozen
+class UsedNames:
+    """What code names, in an order that is always the same.
+
+    Attributes:
+        globals: Names of the module that it stands in.
+        attributes: Names behind a dot, of anything.
+        imports: What it imports itself.
+    """
+
+    globals: tuple[str, ...]
+    attributes: frozenset[str]
+    imports: tuple[Import, ...]
+
+
+@lru_cache(maxsize=4096)
+def used_names(code: CodeType) -> UsedNames:
+    """Find the names in code, and in the functions and comprehensions inside it."""
+    found: set[str] = set()
+    attributes: set[str] = set()
+    imports: set[Import] = set()
+    before: list[Any] = [0, None]
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _GLOBALS:
+            found.add(instruction.argval)
+        elif instruction.opname in _ATTRIBUTES:
+            attributes.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            level, names = before
+            imports.add(Import(instruction.argval, tuple(names or ()), level or 0))
+        before = [before[1], instruction.argval]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner = used_names(constant)
+            found.update(inner.globals)
+            attributes.update(inner.attributes)
+            imports.update(inner.imports)
+    ordered = sorted(imports, key=attrs.astuple)
+    return UsedNames(tuple(sorted(found)), frozenset(attributes), tuple(ordered))
+
+
+def cache_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str | None:
+    """Give a text that is equal for equal code and arguments; None where that cannot be told.
+
+    Args:
+        function: The step's function.
+        arguments: By parameter name; a `StoredOutput` stands for what it names.
+    """
+    fingerprints = Fingerprints()
+    try:
+        digest = hashlib.sha256(fingerprints.of((function, output_names(function))))
+        for name, value in sorted(arguments.items()):
+            digest.update(fingerprints.of((name, value), is_strict=True))
+    except Exception:  # a value that cannot be pickled decides itself how it fails
+        return None
+    return digest.hexdigest()

@@ -22,7 +22,6 @@ from trackyard.contract.records import SEVERITY, Failure, Run, Status
 from trackyard.delivery.reports import TrackerReport
 from trackyard.outputs.artifact_store import StoredOutput
 from trackyard.pipelines.attempts import Attempt, Outcome, perform
-from trackyard.pipelines.caching import cache_key
 from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.checks import (
     check_what_others_see,
@@ -30,6 +29,7 @@ from trackyard.pipelines.checks import (
     checked_outcome,
     select_trackers,
 )
+from trackyard.pipelines.fingerprints import cache_key
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.jobs import Job
 from trackyard.pipelines.parcels import Parcel, pack

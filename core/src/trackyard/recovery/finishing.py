@@ -18,11 +18,10 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError, without_statement
 from trackyard.contract.records import Run
-from trackyard.delivery.completing import are_whole, complete
-from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.reports import TrackerReport, are_whole, complete
 from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import load_plugins
-from trackyard.journal.children import has_living_children
+from trackyard.journal.children import has_living_children, last_metrics
 from trackyard.journal.descriptions import (
     RunDescription,
     folder_names,
@@ -32,7 +31,6 @@ from trackyard.journal.descriptions import (
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import pending_folders
-from trackyard.journal.ranked import last_metrics
 from trackyard.journal.reader import is_alive, is_attended
 from trackyard.project.configuration import Project
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end

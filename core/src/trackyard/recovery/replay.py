@@ -1,4 +1,4 @@
-"""How does a run move to another tracker?
+"""How does a run move to another tracker, and what would be lost or changed there?
 
 Its journal is delivered there by the same engine that serves any tracker: with the original
 times, steps, artifacts and status. The run keeps its id, so that doing it twice changes nothing.
@@ -6,12 +6,20 @@ times, steps, artifacts and status. The run keeps its id, so that doing it twice
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import attrs
 
 from trackyard.contract.errors import TrackyardError
+from trackyard.contract.records import Artifact, Metric, Param
+from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.state import load_state
+from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import (
     REPLAYED_FROM,
     RunDescription,
@@ -19,10 +27,13 @@ from trackyard.journal.descriptions import (
     folder_name,
     save_description,
 )
+from trackyard.journal.entries import dropped_in
 from trackyard.journal.pending import mark_as_pending
+from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun, sync_run
+from trackyard.system.showing import Shown
 
 
 def replay_run(
@@ -61,3 +72,76 @@ def replay_run(
         run = attrs.evolve(run, description=RunDescription(tagged, (*described.values(), new)))
     reports = sync_run(run, project, patience=patience, progress=progress)
     return next(report for report in reports if report.tracker == tracker)
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class ReplayPlan(Shown):
+    """What a tracker would get of a run, by what its flavor says that it can hold."""
+
+    run: str = attrs.field(metadata=_help("The run's name"))
+    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    state: Literal["new", "partial", "complete", "running"] = attrs.field(
+        metadata=_help("What it has already; `running` runs are not replayed")
+    )
+    id: str = attrs.field(metadata=_help("The run's id"))
+    metrics: int = attrs.field(metadata=_help("Points of metrics that the journal holds"))
+    params: int = attrs.field(metadata=_help("Params that it holds"))
+    tags: int = attrs.field(metadata=_help("Tags that it holds"))
+    artifacts: int = attrs.field(metadata=_help("Artifacts that it holds"))
+    lost: int = attrs.field(metadata=_help("How many of them would not arrive"))
+    changed: int = attrs.field(metadata=_help("How often something would be changed"))
+    losses: dict[str, int] = attrs.field(metadata=_help("What would not arrive, with how often"))
+    changes: dict[str, int] = attrs.field(metadata=_help("What would be changed, with how often"))
+
+
+def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
+    """Say what a tracker would get of a run; nothing is sent or written for this.
+
+    Raises:
+        ConfigError: The tracker is not configured, or wrongly.
+    """
+    (chosen,) = Trackers(project).select(tracker)
+    losses, counts = Counter[str](), Counter[type]()
+    reader = JournalReader(run.folder)
+    all_ranks = chosen.options.rank == "all"
+    with tempfile.TemporaryDirectory() as long_texts:
+        adapter = Adapter(chosen.capabilities, Path(long_texts))
+        while entries := reader.read(1000):
+            for position, entry in entries:
+                losses["log calls that never got here: a disk refused them, or a machine died"] += (
+                    dropped_in(entry)
+                )
+                counted = as_counted(entry, position.writer, all_ranks=all_ranks)
+                for record in counted.records() if counted is not None else ():
+                    counts[type(record)] += 1
+                    adapter.adapt(record)
+    losses["log calls that are damaged, or whose file is gone"] += reader.lost
+    changes = adapter.changes
+    for what in list(changes):
+        if what.endswith("were left out"):
+            losses[what] += changes.pop(what)
+    return ReplayPlan(
+        run=run.description.run.name,
+        tracker=tracker,
+        state="running" if run.is_alive else _state(run, tracker),
+        id=run.description.run.id,
+        metrics=counts[Metric],
+        params=counts[Param],
+        artifacts=counts[Artifact],
+        tags=counts.total() - counts[Metric] - counts[Param] - counts[Artifact],
+        lost=losses.total(),
+        changed=changes.total(),
+        losses={what: count for what, count in losses.items() if count},
+        changes=dict(changes),
+    )
+
+
+def _state(run: PendingRun, tracker: str) -> Literal["new", "partial", "complete"]:
+    if tracker not in (known.name for known in run.description.trackers):
+        return "new"
+    is_ended = load_state(run.folder / folder_name(tracker)).is_ended
+    return "complete" if is_ended else "partial"

@@ -1,18 +1,130 @@
-"""How does everything that trackers lack reach them, in one pass?"""
+"""How does everything that trackers lack reach them, in one pass?
+
+Also what an SDK keeps offline: there core has done its part, since the run is whole in the SDK's
+own files, and `tracker_sync_run` uploads them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import attrs
 
-from trackyard.delivery.reports import TrackerReport
-from trackyard.project.configuration import Project
+from trackyard.contract.errors import TrackyardError
+from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.state import load_state, save_state
+from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
+from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
+from trackyard.project.configuration import Project, in_project
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import PendingRun, end_the_dead, sync_runs
-from trackyard.recovery.uploading import find_kept_offline, upload_run
+from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown
+
+# No upload may take longer than this, in seconds: it is one call for a whole run.
+_DEADLINE = 600.0
+
+
+def find_kept_offline(project: Project) -> list[PendingRun]:
+    """List the ended runs that some SDK keeps on this machine, the oldest first."""
+    kept = []
+    for folder in kept_offline_folders(project.home):
+        description = load_description(folder)
+        if description is None or not any(
+            load_state(folder / tracker.folder).is_kept_offline for tracker in description.trackers
+        ):
+            mark_as_uploaded(folder)
+            continue
+        kept.append(PendingRun(folder, description, is_alive=False))
+    return kept
+
+
+def upload_run(
+    kept: PendingRun,
+    project: Project,
+    *,
+    timeout: float | None = None,
+    leave_out: Collection[str] = (),
+) -> list[TrackerReport]:
+    """Upload a run wherever an SDK keeps it; uploaded twice it would change nothing.
+
+    Args:
+        kept: The run.
+        project: Where it was made.
+        timeout: Seconds for each tracker at most; ten minutes by default.
+        leave_out: Trackers that are not asked: they have hung with another run.
+
+    Returns:
+        How the run stands on each of those trackers; one that could not be uploaded is incomplete.
+    """
+    trackers = Trackers(project)
+    deadline = _DEADLINE if timeout is None else timeout
+    reports = [
+        _hung_before(kept, description)
+        if description.name in leave_out
+        else _upload(kept, description, trackers, project, deadline)
+        for description in kept.description.trackers
+        if load_state(kept.folder / description.folder).is_kept_offline
+    ]
+    if all(report.is_complete for report in reports):
+        mark_as_uploaded(kept.folder)
+    return reports
+
+
+def _hung_before(kept: PendingRun, description: TrackerDescription) -> TrackerReport:
+    folder = kept.folder / description.folder
+    report = report_of(description.name, load_state(folder), folder)
+    return attrs.evolve(report, is_complete=False, problem="it hangs with another run")
+
+
+def _upload(
+    kept: PendingRun,
+    description: TrackerDescription,
+    trackers: Trackers,
+    project: Project,
+    deadline: float,
+) -> TrackerReport:
+    folder = kept.folder / description.folder
+    lock = FileLock(folder / "delivery.lock")
+    if not lock.acquire():
+        problem = "another process is uploading it"
+    else:
+        try:
+            problem = _call(kept, description, trackers, project, deadline)
+        finally:
+            lock.release()
+    report = report_of(description.name, load_state(folder), folder)
+    return attrs.evolve(report, is_complete=not problem, problem=problem)
+
+
+def _call(
+    kept: PendingRun,
+    description: TrackerDescription,
+    trackers: Trackers,
+    project: Project,
+    deadline: float,
+) -> str:
+    """Call the hook; give what went wrong, or an empty text."""
+    run = run_for(kept.description, description, kept.folder)
+    run = attrs.evolve(run, attached=True, deadline=deadline)
+    try:
+        tracker = trackers.build(description.name, description.table, description.place)
+    except TrackyardError as error:
+        return str(error)
+    hooks = TrackerHooks.of(tracker, load_plugins()[0])
+    with in_project(project):
+        outcome = hooks.upload_run(run)
+        if outcome.kind != "done":
+            return outcome.reason
+        state = load_state(run.folder)
+        state.is_kept_offline = False
+        state.url = hooks.url(run) or state.url
+    save_state(run.folder, state)
+    return ""
 
 
 def _help(text: str) -> dict[str, str]:

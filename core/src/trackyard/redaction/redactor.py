@@ -127,6 +127,19 @@ class RedactedKeys(dict[str, str]):
         return redacted
 
 
+def without_credentials(url: str) -> str:
+    """Remove user name and password from a URL."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def _forms_of(secret: str) -> list[str]:
     """Give how a secret may stand in a text: as it is, in a URL, in JSON, in a header."""
     encoded = secret.encode("utf-8", "backslashreplace")

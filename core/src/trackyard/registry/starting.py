@@ -11,9 +11,9 @@ import attrs
 
 from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.hooks.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins, load_flavor
-from trackyard.hooks.dispatch import without_credentials
 from trackyard.project.editing import edit_file
 from trackyard.project.fields import Field, fields_of, parse_text
+from trackyard.redaction.redactor import without_credentials
 
 _PROJECT = """\
 # Trackyard: where this project's runs are tracked.

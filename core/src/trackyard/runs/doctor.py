@@ -34,8 +34,8 @@ from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
+from trackyard.system.environment import is_disabled
 from trackyard.system.showing import Shown
-from trackyard.tracking.tracked_runs import is_disabled
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
 PATIENCE = 15.0

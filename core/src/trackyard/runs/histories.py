@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 
 from trackyard.contract.records import Artifact, Failure, ParamValue
+from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import RunDescription
 from trackyard.journal.entries import Entry, dropped_in
-from trackyard.journal.ranked import as_counted
 from trackyard.journal.reader import JournalReader
 from trackyard.runs.curves import Curve
 from trackyard.runs.ends import status_of

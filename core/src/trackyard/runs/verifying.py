@@ -22,9 +22,9 @@ from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.hooks.rules import implemented_hooks
+from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import REPLAYED_FROM, TrackerDescription, run_for
 from trackyard.journal.entries import Entry
-from trackyard.journal.ranked import as_counted
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun

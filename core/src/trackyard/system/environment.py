@@ -1,4 +1,4 @@
-"""Which run do children of this process find in the environment?"""
+"""What does the environment say: is tracking off, and which run do children of a process find?"""
 
 from __future__ import annotations
 
@@ -43,3 +43,8 @@ class NamedRun:
 def named_run_id() -> str | None:
     """Give the id of the run that the environment names, if any."""
     return os.environ.get(RUN_ID) or None
+
+
+def is_disabled() -> bool:
+    """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
+    return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")

@@ -13,13 +13,14 @@ from typing import Any
 from trackyard.contract.records import Failure, Run
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
+from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_name
 from trackyard.system.interruption import termination_as_exit
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of, is_disabled, new_run
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of, new_run
 
 
 @contextmanager

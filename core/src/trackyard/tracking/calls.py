@@ -19,11 +19,11 @@ from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_number, to_pairs, to_param, to_step, to_text
-from trackyard.system.environment import NamedRun, named_run_id
+from trackyard.system.environment import NamedRun, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking import media
 from trackyard.tracking.media import SavedFile
-from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 

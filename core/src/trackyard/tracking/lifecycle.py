@@ -16,9 +16,8 @@ from trackyard.contract.errors import RequiredTrackerError
 from trackyard.contract.records import Failure, ParamValue, Run
 from trackyard.delivery.breaker import breaker_of
 from trackyard.delivery.budgets import Budget, wait_side_by_side
-from trackyard.delivery.completing import complete
 from trackyard.delivery.process import worker_process
-from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.reports import TrackerReport, complete
 from trackyard.delivery.worker import Worker
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import folder_name, is_described, is_portable
@@ -28,8 +27,9 @@ from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.environment import is_disabled
 from trackyard.system.ranks import process_rank
-from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+from trackyard.tracking.tracked_runs import TrackedRun
 
 if TYPE_CHECKING:
     from trackyard.tracking.tracked_runs import AnyDelivery, AnyWorker

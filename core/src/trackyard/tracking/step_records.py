@@ -20,8 +20,9 @@ from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_id
-from trackyard.tracking.tracked_runs import TrackedRun, is_disabled
+from trackyard.tracking.tracked_runs import TrackedRun
 
 if TYPE_CHECKING:
     from trackyard.store import Store

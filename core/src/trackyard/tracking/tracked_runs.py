@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from trackyard.contract.records import (
 )
 from trackyard.delivery.breaker import rest_of
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.journal.children import with_metrics_of_children
 from trackyard.journal.descriptions import (
     TrackerDescription,
     folder_name,
@@ -36,7 +36,6 @@ from trackyard.journal.descriptions import (
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_pending
-from trackyard.journal.ranked import with_metrics_of_children
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
@@ -54,11 +53,6 @@ if TYPE_CHECKING:
     AnyWorker: TypeAlias = Worker | WorkerProcess
 
 logger = logging.getLogger("trackyard")
-
-
-def is_disabled() -> bool:
-    """Tell whether `TRACKYARD_DISABLE` switches tracking off altogether."""
-    return os.environ.get("TRACKYARD_DISABLE", "") not in ("", "0")
 
 
 class EndsRun(Exception):
