@@ -26,6 +26,13 @@ def test_file_has_at_most_600_lines_and_a_question(file):
     assert ast.get_docstring(ast.parse(text))
 
 
+def test_core_has_at_most_22_names_at_its_top():
+    """A newcomer meets all of them at once: what is new belongs into a room."""
+    names = {path.name for path in (ROOT / "core/src/trackyard").iterdir()} - {"__pycache__"}
+
+    assert len(names) <= 22, sorted(names)
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_functions_have_at_most_60_lines(file):
     functions = [
