@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["canary", "all_flavors", "old_project"]
+pytest_plugins = ["tiers", "canary", "all_flavors", "old_project"]
 
 
 class MlflowProject:

@@ -1,0 +1,106 @@
+"""Which tests a command runs, and in how many processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+TESTS = """
+import pytest
+
+def test_default(): pass
+
+@pytest.mark.slow
+def test_slow(): pass
+
+@pytest.mark.long(reason="all pairs")
+@pytest.mark.parametrize("count", [1, 2])
+def test_long(count): pass
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a function that runs pytest with this repository's settings on two small files."""
+    options = "addopts = " + " ".join(f"'{option}'" for option in SETTINGS["addopts"])
+    markers = "\n    ".join(SETTINGS["markers"])
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{options}\nmarkers =\n    {markers}\n")
+    (tmp_path / "test_one.py").write_text(TESTS)
+    (tmp_path / "test_two.py").write_text("def test_default(): pass\n")
+
+    def run(*arguments: str, code: int = 0) -> tuple[list[str], str]:
+        """Give the tests that ran, and all that was said."""
+        hidden = ("PYTEST_", "COVERAGE_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        process = subprocess.run(
+            [sys.executable, "-m", "pytest", "-v", "-p", "tiers", *arguments],
+            cwd=tmp_path,
+            env={**kept, "PYTHONPATH": str(Path(__file__).parent / "plugins")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == code, process.stdout + process.stderr
+        ran = r"::(test_\S+) PASSED|PASSED test_\w+\.py::(test_\S+)"
+        said = process.stdout + process.stderr
+        return sorted(map("".join, re.findall(ran, said))), said
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "left_out"),
+    [
+        (["test_one.py"], ["test_default"], 3),
+        (["test_one.py", "-m", "slow"], ["test_slow"], None),
+        (["test_one.py", "-m", "long"], ["test_long[1]", "test_long[2]"], None),
+        (["test_one.py::test_slow"], ["test_slow"], None),
+        (["test_one.py::test_long"], ["test_long[1]", "test_long[2]"], None),
+        (["test_one.py::test_long[2]"], ["test_long[2]"], None),
+        (["test_one.py", "test_two.py::test_default"], ["test_default"] * 2, 3),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_slower_tiers_run_where_they_are_asked_for(run, arguments, expected, left_out):
+    ran, said = run(*arguments, "-n0")
+
+    assert ran == expected
+    assert (f"{left_out} tests were left out" in said) == (left_out is not None)
+
+
+def test_all_tiers_run_with_an_empty_mark(run):
+    ran, _ = run("-m", "", "-n0")
+
+    assert ran == ["test_default"] * 2 + ["test_long[1]", "test_long[2]", "test_slow"]
+
+
+def test_a_folder_runs_on_all_cores_and_says_what_was_left_out(run):
+    ran, said = run()
+
+    assert ran == ["test_default"] * 2
+    assert f"created: {len(os.sched_getaffinity(0))}/" in said
+    assert "3 tests were left out" in said
+
+
+def test_a_test_of_the_long_tier_says_why(run, tmp_path):
+    (tmp_path / "test_two.py").write_text(TESTS.replace('(reason="all pairs")', ""))
+
+    _, said = run("-n0", code=pytest.ExitCode.USAGE_ERROR)
+
+    assert "test_long[1]: write long(reason=...)" in said
+
+
+@pytest.mark.parametrize("arguments", [["test_one.py"], ["-s"], ["--pdb"]], ids="".join)
+def test_what_a_person_looks_at_runs_in_one_process(run, arguments):
+    _, said = run(*arguments)
+
+    assert "created:" not in said
+    assert "left out" in said
