@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from trackyard import Failure, Param, Record, Run, Tag, hookimpl
+from trackyard.contract import Failure, Param, Record, Run, Tag, hookimpl
 
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 

@@ -10,8 +10,7 @@ import tracemalloc
 
 import pytest
 from evidence import wait_until
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trackyard import start_run
 from trackyard.journal.entries import Entry

@@ -13,8 +13,7 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from trackyard import start_run
 from trackyard.tracking.calls import ActiveRun

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from canary import CANARY
 from evidence import wait_until
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trackyard import start_run
 from trackyard.journal.reader import JournalReader

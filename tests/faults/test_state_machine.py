@@ -14,8 +14,7 @@ from pathlib import Path
 import attrs
 import player
 from evidence import FaultProject
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     precondition,

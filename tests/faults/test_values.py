@@ -14,8 +14,7 @@ import time
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trackyard import start_run
 from trackyard.delivery.adapting import original_key

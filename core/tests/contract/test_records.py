@@ -6,8 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trackyard import Artifact, Batch, Capabilities, Failure, Metric, Param, Record, Run, Tag
 from trackyard.contract.records import SEVERITY

@@ -8,8 +8,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trackyard import Artifact, Capabilities, Metric, Param, Tag
 from trackyard.delivery.adapting import Adapter, original_key

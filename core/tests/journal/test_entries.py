@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trackyard.contract.records import Failure
 from trackyard.journal.entries import Entry, decode_entry, encode_entry

@@ -17,8 +17,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive

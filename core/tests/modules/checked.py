@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from recorder import Recorder
 
-from trackyard import hookimpl
+from trackyard.contract import hookimpl
 
 
 class Deleting(Recorder):

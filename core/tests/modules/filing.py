@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     Artifact,
     Capabilities,
     Metric,

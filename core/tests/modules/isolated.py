@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from recorder import Recorder
 
-from trackyard import Capabilities, flavor, hookimpl
+from trackyard.contract import Capabilities, flavor, hookimpl
 
 
 class Shared(Recorder):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recorder import Recorder
 
-from trackyard import RetryLater, flavor, hookimpl
+from trackyard.contract import RetryLater, flavor, hookimpl
 
 
 @flavor

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from recorder import Recorder
 
-from trackyard import Capabilities, RetryLater, flavor, hookimpl
+from trackyard.contract import Capabilities, RetryLater, flavor, hookimpl
 
 
 class Counting(Recorder):

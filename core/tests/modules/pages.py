@@ -6,7 +6,7 @@ import sys
 
 from recorder import Recorder
 
-from trackyard import flavor, hookimpl
+from trackyard.contract import flavor, hookimpl
 
 SERVER = """
 import http.server, sys

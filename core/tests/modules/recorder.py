@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import attrs
 
-from trackyard import Capabilities, Secret, flavor, hookimpl, secret
+from trackyard.contract import Capabilities, Secret, flavor, hookimpl, secret
 
 
 @flavor

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 from recorder import Recorder
 
-from trackyard import Capabilities, flavor, hookimpl
+from trackyard.contract import Capabilities, flavor, hookimpl
 
 
 @flavor

@@ -25,8 +25,7 @@ import polars
 import polars.testing
 import pyarrow
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from moto.server import ThreadedMotoServer
 from odd_values import Colour
 from PIL import Image

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import attrs
 import numpy
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from odd_values import ODD, Colour, Endless, Hostile, HostileText, Level, Scalar
 
 from trackyard.system.coercing import to_number, to_pairs, to_param, to_step, to_text

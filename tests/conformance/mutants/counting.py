@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from mutants.ledger import Ledger
-from trackyard import Batch, Capabilities, Record, Run, Tag, flavor, hookimpl
+from trackyard.contract import Batch, Capabilities, Record, Run, Tag, flavor, hookimpl
 
 
 @flavor

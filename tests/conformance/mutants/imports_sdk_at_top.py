@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 
 from mutants.ledger import Ledger
-from trackyard import flavor
+from trackyard.contract import flavor
 
 
 @flavor

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     Artifact,
     Batch,
     Capabilities,

@@ -8,7 +8,7 @@ import attrs
 
 from mutants.counting import CursorLedger, RebuiltLedger
 from mutants.ledger import Ledger
-from trackyard import Capabilities, Metric, Run, flavor, hookimpl
+from trackyard.contract import Capabilities, Metric, Run, flavor, hookimpl
 
 
 @flavor

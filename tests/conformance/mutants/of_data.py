@@ -11,7 +11,7 @@ import time
 import attrs
 
 from mutants.ledger import Ledger
-from trackyard import Batch, flavor, hookimpl
+from trackyard.contract import Batch, flavor, hookimpl
 
 
 @flavor

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from mutants.ledger import Ledger
-from trackyard import Batch, Metric, flavor, hookimpl
+from trackyard.contract import Batch, Metric, flavor, hookimpl
 
 
 @flavor

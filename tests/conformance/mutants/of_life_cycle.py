@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mutants.ledger import Ledger
-from trackyard import flavor, hookimpl
+from trackyard.contract import flavor, hookimpl
 
 
 @flavor

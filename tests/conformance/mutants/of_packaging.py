@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from mutants.ledger import Ledger
-from trackyard import Secret, flavor, hookimpl
+from trackyard.contract import Secret, flavor, hookimpl
 
 
 @flavor

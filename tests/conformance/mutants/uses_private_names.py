@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mutants.ledger import Ledger
-from trackyard import flavor
+from trackyard.contract import flavor
 from trackyard.delivery.state import load_state
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 
 from mutants.ledger import Ledger
-from trackyard import flavor
+from trackyard.contract import flavor
 
 os.environ["LEDGER_SDK"] = hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000).hex()
 

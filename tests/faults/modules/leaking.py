@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import ClassVar
 
-from trackyard import Capabilities, RetryLater, Secret, flavor, hookimpl, secret
+from trackyard.contract import Capabilities, RetryLater, Secret, flavor, hookimpl, secret
 
 
 @flavor

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import attrs
 
-from trackyard import Artifact, Capabilities, Metric, Param, Tag, flavor, hookimpl
+from trackyard.contract import Artifact, Capabilities, Metric, Param, Tag, flavor, hookimpl
 
 SCHEMA = """
 create table if not exists runs (

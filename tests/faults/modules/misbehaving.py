@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 from ledger import Ledger
 
-from trackyard import current_run, flavor, hookimpl
+from trackyard import current_run
+from trackyard.contract import flavor, hookimpl
 
 
 class Unpicklable:

@@ -11,7 +11,15 @@ from typing import ClassVar
 
 from recording_server import Answer, RecordingServer
 
-from trackyard import Capabilities, RejectedRecords, RetryLater, Secret, flavor, hookimpl, secret
+from trackyard.contract import (
+    Capabilities,
+    RejectedRecords,
+    RetryLater,
+    Secret,
+    flavor,
+    hookimpl,
+    secret,
+)
 
 
 class WebServer(RecordingServer):

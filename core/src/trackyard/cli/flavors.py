@@ -15,8 +15,7 @@ from trackyard.cli.output import (
     show_table,
     show_values,
 )
-from trackyard.registry.components import FlavorView, describe_flavor
-from trackyard.registry.components import list_flavors as find_flavors
+from trackyard.registry.components import FlavorView, describe_flavor, list_flavors as find_flavors
 from trackyard.system.showing import line
 
 _COLUMNS = {

@@ -12,8 +12,7 @@ from trackyard.cli.options import moment_option
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
 from trackyard.journal.pending import pending_folders
 from trackyard.project.configuration import Project, find_project
-from trackyard.runs.lists import RunSummary, nanoseconds
-from trackyard.runs.lists import list_runs as list_of_runs
+from trackyard.runs.lists import RunSummary, list_runs as list_of_runs, nanoseconds
 from trackyard.store.listing import SORT_KEYS, RunFilter, SortKey
 
 _COLUMNS = {

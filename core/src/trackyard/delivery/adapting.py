@@ -21,7 +21,7 @@ from trackyard.contract.records import (
     Tag,
     encodable,
 )
-from trackyard.system.files import make_private_folder, write_private
+from trackyard.system.files import make_private_folder, write_whole
 
 _LARGEST_STEP = 2**63 - 1
 
@@ -100,7 +100,7 @@ class Adapter:
         file_name = re.sub(r"[^A-Za-z0-9.-]", "_", key)[:100] + ".txt"
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         folder = make_private_folder(self._folder / "long" / digest)
-        write_private(folder / file_name, value)
+        write_whole(folder / file_name, value)
         name = f"trackyard/{what}/{file_name}"
         kind: ArtifactKind = "text" if "text" in self._capabilities.kinds else "file"
         artifact = Artifact(name, folder / file_name, kind, media_type="text/plain")

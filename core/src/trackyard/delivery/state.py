@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.system.files import append_private, write_private
+from trackyard.system.files import append_private, write_whole
 
 logger = logging.getLogger("trackyard")
 
@@ -70,7 +70,7 @@ def save_state(folder: Path, state: DeliveryState) -> None:
     """Write the state, whole or not at all. A full disk costs a repetition, nothing else."""
     target = folder / "delivery.json"
     try:
-        write_private(target, json.dumps(attrs.asdict(state)))
+        write_whole(target, json.dumps(attrs.asdict(state)))
     except OSError as error:
         logger.debug("%s cannot be written: %s", target, error)
 

@@ -14,7 +14,7 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.contract.flavors import Secret
 from trackyard.contract.records import Run
 from trackyard.system.coercing import to_text
-from trackyard.system.files import write_private
+from trackyard.system.files import write_whole
 
 logger = logging.getLogger("trackyard")
 
@@ -96,7 +96,7 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
     described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
     text = json.dumps({"format": FORMAT, "run": values, "trackers": described}, default=to_text)
     try:
-        write_private(folder / _FILE, text)
+        write_whole(folder / _FILE, text)
     except OSError as error:
         logger.warning("%s cannot be written: %s", folder / _FILE, error.strerror)
 

@@ -12,8 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError as PoolTimeoutError,
+)
 
 from trackyard.contract.errors import without_statement
 from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow

@@ -28,19 +28,30 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a text, whole or not at all.
+def write_whole(path: Path, data: str | bytes, *, is_synced: bool = False) -> None:
+    """Write a file whole or not at all, also where the process is killed; its owner alone reads it.
+
+    It is written beside and then put in its place, so that who reads meanwhile sees the old one.
+
+    Args:
+        path: Where. Its folder is there.
+        data: What; a text is written as UTF-8.
+        is_synced: Wait for the disk, so that it outlives a loss of power, too.
 
     Raises:
         OSError: It cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
+    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
     try:
-        with os.fdopen(open_private(temporary, os.O_EXCL), "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        with os.fdopen(open_private(beside, os.O_EXCL), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # whatever the umask takes away
+            file.write(data.encode() if isinstance(data, str) else data)
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
         raise
 
 

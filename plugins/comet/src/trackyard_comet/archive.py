@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trackyard import Record, Run
+from trackyard.contract import Record, Run
 from trackyard_comet.messages import Message, read_messages, records_of, without_own
 
 _STATE = "comet.json"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
 
 Message = dict[str, Any]
 Identity = tuple[Any, ...]

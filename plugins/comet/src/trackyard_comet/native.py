@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard import RetryLater, Run, after_import, process_values
+from trackyard.contract import RetryLater, Run, after_import, process_values
 from trackyard_comet.archive import native_folder, zip_messages
 from trackyard_comet.messages import Message
 from trackyard_comet.server import CometServer

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from trackyard import Artifact, Metric, Param, Record, RetryLater, Tag, is_true_within
+from trackyard.contract import Artifact, Metric, Param, Record, RetryLater, Tag, is_true_within
 from trackyard_comet.messages import ArtifactKind, Identity, Message, metric_identity, number
 
 if TYPE_CHECKING:

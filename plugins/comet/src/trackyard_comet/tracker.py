@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     Batch,
     Capabilities,
     Failure,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trackyard import Run
+from trackyard.contract import Run
 from trackyard_comet.archive import (
     append,
     load_state,

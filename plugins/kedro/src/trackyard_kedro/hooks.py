@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from kedro.framework.hooks import hook_impl
 
-from trackyard import Client, ConfigError, log_params, tracked_step
+from trackyard import Client, log_params, tracked_step
+from trackyard.contract import ConfigError
 
 if TYPE_CHECKING:
     from kedro.pipeline import Pipeline

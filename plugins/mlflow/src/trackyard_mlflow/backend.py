@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from trackyard import Batch, Record, RetryLater, Run, home, process_values
+from trackyard.contract import Batch, Record, RetryLater, Run, home, process_values
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from trackyard import RetryLater, Run, after_import, process_values
+from trackyard.contract import RetryLater, Run, after_import, process_values
 from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
 from trackyard_mlflow.reading import read_records
 
@@ -100,8 +100,7 @@ def _set_entered(thread: int, active: ActiveRun | None) -> None:
 
 def _entity(ids: Mapping[str, str]) -> MlflowRun:
     """Make MLflow's object for a run without asking the backend."""
-    from mlflow.entities import Run as MlflowRun
-    from mlflow.entities import RunData, RunInfo
+    from mlflow.entities import Run as MlflowRun, RunData, RunInfo
 
     info = RunInfo(
         run_id=ids["run_id"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from trackyard import Artifact, Metric, Param, Record, Tag
+from trackyard.contract import Artifact, Metric, Param, Record, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

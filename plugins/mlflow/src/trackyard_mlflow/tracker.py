@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     KEEP,
     Batch,
     Capabilities,

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trackyard import Run
+from trackyard.contract import Run
 from trackyard_neptune.operations import Operation, Steps, in_order
 
 _STATE = "neptune.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from trackyard import RetryLater, after_import, process_values
+from trackyard.contract import RetryLater, after_import, process_values
 from trackyard_neptune.folder import native_folder
 
 logger = logging.getLogger("trackyard")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
 
 Operation = dict[str, Any]
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trackyard import Record, RetryLater, is_true_within, process_values
+from trackyard.contract import Record, RetryLater, is_true_within, process_values
 from trackyard_neptune.native import quiet
 from trackyard_neptune.operations import Operation, records_of
 from trackyard_neptune.settings import server_url

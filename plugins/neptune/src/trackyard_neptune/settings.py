@@ -7,7 +7,7 @@ import binascii
 import json
 import os
 
-from trackyard import Secret
+from trackyard.contract import Secret
 
 
 def api_token(token: Secret | None) -> str | None:

@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 
 import attrs
 
-from trackyard import ConfigError, StepCrashedError, process_values
+from trackyard import StepCrashedError
+from trackyard.contract import ConfigError, process_values
 from trackyard.pipelines.attempts import Attempt, Outcome
 from trackyard.pipelines.jobs import Job
 from trackyard.pipelines.parcels import run_packed, unpack_outcome

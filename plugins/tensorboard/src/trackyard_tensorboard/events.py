@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trackyard import Artifact, Batch, Metric, Run
+from trackyard.contract import Artifact, Batch, Metric, Run
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event

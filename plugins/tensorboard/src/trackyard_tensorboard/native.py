@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from trackyard import after_import, process_values
+from trackyard.contract import after_import, process_values
 
 # Where the writers are that people use; both have the same arguments.
 _WRITERS = ("tensorboardX.writer", "torch.utils.tensorboard.writer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trackyard import Artifact, Metric, Param, Record, Tag
+from trackyard.contract import Artifact, Metric, Param, Record, Tag
 from trackyard_tensorboard.events import exact_values, read_events, run_files
 from trackyard_tensorboard.summaries import RunState, state_in
 

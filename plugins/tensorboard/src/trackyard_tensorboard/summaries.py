@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard import Artifact, Batch, Failure, Run
+from trackyard.contract import Artifact, Batch, Failure, Run
 from trackyard_tensorboard.events import encoded, new_event
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     Batch,
     Capabilities,
     Failure,

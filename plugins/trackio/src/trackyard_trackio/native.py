@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trackyard import RetryLater, after_import, process_values
+from trackyard.contract import RetryLater, after_import, process_values
 from trackyard_trackio.storing import Place, in_folder
 
 logger = logging.getLogger("trackyard")

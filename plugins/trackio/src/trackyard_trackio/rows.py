@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from trackyard import Artifact, Batch, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
 
 TAGS = "tags"  # of the run's config, where Trackio has no tags
 # Longer texts, and longer tables, are files alone: a page has to draw them.

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from trackyard import Secret
+from trackyard.contract import Secret
 
 
 def space_url(space_id: str) -> str:

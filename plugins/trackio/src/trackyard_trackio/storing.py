@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trackyard import Artifact, Record, RetryLater, process_values
+from trackyard.contract import Artifact, Record, RetryLater, process_values
 from trackyard_trackio.rows import Row, config_records, records_of
 
 # One page of what a server gives; it refuses more than 10,000 rows at once.

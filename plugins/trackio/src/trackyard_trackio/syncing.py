@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trackyard import Run
+from trackyard.contract import Run
 from trackyard_trackio.rows import Row
 from trackyard_trackio.storing import LocalStore, Place, RemoteStore
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import attrs
 
-from trackyard import (
+from trackyard.contract import (
     Batch,
     Capabilities,
     Failure,

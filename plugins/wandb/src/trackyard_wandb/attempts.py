@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trackyard import RetryLater, Run, home
+from trackyard.contract import RetryLater, Run, home
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.media import place_file
 from trackyard_wandb.places import Place

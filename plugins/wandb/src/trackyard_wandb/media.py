@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from trackyard import Artifact
+from trackyard.contract import Artifact
 
 ShownKind = Literal["image", "table", "html"]
 # For each kind that W&B shows: its name there, and the ending of its files.

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from trackyard import Run, after_import, process_values
+from trackyard.contract import Run, after_import, process_values
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.records import Row, history_record, parse
 

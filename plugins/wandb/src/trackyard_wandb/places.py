@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import attrs
 
-from trackyard import Run
+from trackyard.contract import Run
 from trackyard_wandb.settings import configured_name, page_url
 from trackyard_wandb.state import load_state
 

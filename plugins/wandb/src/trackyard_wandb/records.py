@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trackyard import Artifact, Metric, Param, Record, Tag
+from trackyard.contract import Artifact, Metric, Param, Record, Tag
 from trackyard_wandb.logfile import read_log
 from trackyard_wandb.media import KINDS
 

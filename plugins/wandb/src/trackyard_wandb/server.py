@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from trackyard import RetryLater, Run
+from trackyard.contract import RetryLater, Run
 from trackyard_wandb.places import Place
 
 # Seconds for the answer to `mode = "auto"`.

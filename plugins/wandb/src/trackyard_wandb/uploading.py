@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from trackyard import RetryLater, home
+from trackyard.contract import RetryLater, home
 from trackyard_wandb.writing import marker_of
 
 # What a user's environment says of runs is not said of this one.

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from trackyard import Artifact, Batch, Failure, Metric, Run
+from trackyard.contract import Artifact, Batch, Failure, Metric, Run
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.media import KINDS, place_file, place_media
 from trackyard_wandb.native import NativeCalls

@@ -99,7 +99,7 @@ class PackagingChecks:
             f"{file.name}: {module}"
             for file in _source_files(workbench)
             for module in _imports(file)
-            if re.match(r"trackyard\.(?!testing\b)", module)
+            if re.match(r"trackyard\.(?!(testing|contract)$)", module)
         ]
         expect(not private, f"imports of what may change at any time: {', '.join(private[:5])}")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from trackyard import Artifact, Batch, Failure, Metric, Param, Record, Run, Tag, flavor, hookimpl
+from trackyard import flavor, hookimpl
+from trackyard.contract import Artifact, Batch, Failure, Metric, Param, Record, Run, Tag
 
 
 def _absolute(path: str | Path) -> Path:

@@ -1,0 +1,39 @@
+# The names for authors of flavors and other plugins; `system.doors` reads them, too.
+
+from trackyard.contract.errors import (
+    ConfigError as ConfigError,
+    PluginError as PluginError,
+    RejectedRecords as RejectedRecords,
+    RetryLater as RetryLater,
+    RunNotFoundError as RunNotFoundError,
+    TrackyardError as TrackyardError,
+)
+from trackyard.contract.flavors import (
+    Secret as Secret,
+    flavor as flavor,
+    secret as secret,
+)
+from trackyard.contract.hookspecs import hookimpl as hookimpl
+from trackyard.contract.process_state import (
+    KEEP as KEEP,
+    process_values as process_values,
+)
+from trackyard.contract.records import (
+    Artifact as Artifact,
+    Batch as Batch,
+    Capabilities as Capabilities,
+    Failure as Failure,
+    Metric as Metric,
+    Param as Param,
+    Record as Record,
+    Run as Run,
+    Tag as Tag,
+)
+from trackyard.project.configuration import home as home
+from trackyard.project.offline import is_out_of_reach as is_out_of_reach
+from trackyard.system.files import write_whole as write_whole
+from trackyard.system.import_hooks import after_import as after_import
+from trackyard.system.waiting import (
+    is_true_within as is_true_within,
+    result_within as result_within,
+)

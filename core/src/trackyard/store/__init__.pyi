@@ -1,0 +1,7 @@
+from trackyard.store.rows import (
+    ArtifactRow as ArtifactRow,
+    PipelineRunRow as PipelineRunRow,
+    StepRunRow as StepRunRow,
+)
+from trackyard.store.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from trackyard.store.store import Store as Store

@@ -1,0 +1,64 @@
+"""How does a package offer names whose modules are imported when they are first used?
+
+Its stub, `__init__.pyi`, is the one list of them: type checkers and editors read it, and so does
+the package itself, when it is first asked for a name.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost more than all else of `import trackyard`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+
+def open_door(
+    package: str, unlisted: str = ""
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Give a package's `__getattr__` and `__dir__`; its `__all__` is found by the former.
+
+    Args:
+        package: Its `__name__`; each `from module import Name as Name` of its stub is a name.
+        unlisted: A module of whose names nothing is said in `__all__` and `dir()`; they work.
+    """
+    module = sys.modules[package]
+    homes: dict[str, str] = {}
+
+    def known() -> dict[str, str]:
+        if not homes:
+            homes.update(_homes(module))
+        return homes
+
+    def listed() -> list[str]:
+        return sorted(name for name, home in known().items() if home != unlisted)
+
+    def find(name: str) -> Any:
+        if name == "__all__":
+            return listed()
+        if name.startswith("__") or name not in known():
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(homes[name]), name)
+        setattr(module, name, value)
+        return value
+
+    return find, lambda: sorted(vars(module).keys() - known().keys() | {*listed()})
+
+
+def _homes(module: ModuleType) -> dict[str, str]:
+    """Read from a package's stub in which module each of its names is."""
+    import ast
+
+    loader: Any = module.__spec__ and module.__spec__.loader
+    stub = ast.parse(loader.get_data(f"{str(module.__file__).rpartition('.')[0]}.pyi"))
+    return {
+        name.asname: str(node.module)
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if name.asname
+    }
