@@ -79,6 +79,15 @@ def test_client_knows_the_active_stack(project):
     assert repr(client) == f"<Client {project.root / '.trackyard'}>"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("get_artifact", "get_output"), ("list_artifacts", "list_outputs")]
+)
+def test_old_name_of_a_call_says_what_to_type(project, old, new):
+    with pytest.raises(AttributeError, match=rf"type: Client\(\)\.{new}\("):
+        getattr(Client(), old)
+    assert not hasattr(Client(), "get_artefact")
+
+
 def test_client_of_a_wrong_configuration_says_so(project):
     project.configure("[stack.a]")
 

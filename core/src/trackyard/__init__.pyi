@@ -27,6 +27,7 @@ from trackyard.contract.errors import (
     ConfigError as ConfigError,
     NoActiveRunError as NoActiveRunError,
     OutputError as OutputError,
+    OutputNotFoundError as OutputNotFoundError,
     PipelineError as PipelineError,
     PluginError as PluginError,
     RequiredTrackerError as RequiredTrackerError,

@@ -130,9 +130,9 @@ def test_store_that_is_away_for_a_while_lacks_nothing(door, project, caplog):
 
     assert run.status == "finished"
     assert set(statuses().values()) == {"finished"}
-    made = Client().get_artifact("meanwhile.output")
+    made = Client().get_output("meanwhile.output")
     assert (made.load(), made.made_by.metrics) == (2, {"value": 1.0})
-    assert Client().get_artifact("shut.output").read_by[0].name == "meanwhile"
+    assert Client().get_output("shut.output").read_by[0].name == "meanwhile"
     assert [(found.status, found.outputs["output"].load()) for found in called] == [("finished", 2)]
     assert "the store is away, and gets what it lacks later: " in caplog.text
     assert list((project.root / ".trackyard" / "drivers").glob("*.json")) == []
@@ -173,7 +173,7 @@ def test_store_that_stays_away_gets_everything_from_recovery(door, project, monk
     assert find_dead_drivers(find_project().home) == []
     run = Client().list_pipeline_runs()[0]
     assert (run.status, run.steps["failing"].error) == ("failed", "ValueError: odd")
-    assert Client().get_artifact("meanwhile.output").load() == 2
+    assert Client().get_output("meanwhile.output").load() == 2
 
 
 def test_store_that_goes_away_at_the_very_end_is_said_once(door, monkeypatch, caplog):
@@ -227,7 +227,7 @@ suffering()
 
     assert statuses() == {"wait": "finished", "meanwhile": "finished", "dying": "crashed"}
     assert Client().list_pipeline_runs()[0].status == "crashed"
-    assert Client().get_artifact("suffering.meanwhile.output").load() == 2
+    assert Client().get_output("suffering.meanwhile.output").load() == 2
 
 
 def test_store_that_is_away_at_the_start_is_said_before_anything_runs(door):

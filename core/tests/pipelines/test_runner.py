@@ -22,11 +22,11 @@ from odd_values import Fit
 from recorder import Recorder
 
 from trackyard import (
-    ArtifactNotFoundError,
     Capabilities,
     Client,
     ConfigError,
     OutputError,
+    OutputNotFoundError,
     PipelineError,
     RequiredTrackerError,
     StepTimeoutError,
@@ -1004,8 +1004,8 @@ def test_step_run_has_all_there_is_wherever_it_is_given(local):
     training()
 
     client = Client()
-    given.append(client.get_artifact("unsteady.output").made_by)
-    given += client.get_artifact("load.output").read_by[-1:]
+    given.append(client.get_output("unsteady.output").made_by)
+    given += client.get_output("load.output").read_by[-1:]
     for found in given:
         assert [(a.attempt, a.status) for a in found.attempts] == [(1, "failed"), (2, "finished")]
         assert found.attempts[-1] is found
@@ -1137,7 +1137,7 @@ def test_cached_step_has_the_original_url_and_says_so(local, install):
     assert second.status == "finished"
     assert second.steps["echo_2"].outputs["output"].load() == 2
     assert [call["step"] for call in local.calls("start")] == ["double"]
-    readers = Client().get_artifact("doubling.double.output").read_by
+    readers = Client().get_output("doubling.double.output").read_by
     assert [reader.id for reader in readers] == [
         first.steps["echo_2"].id,
         second.steps["echo_2"].id,
@@ -1225,25 +1225,25 @@ def scoring():
 # Outputs by name
 
 
-def test_artifact_is_found_by_name_and_version(project):
+def test_output_is_found_by_name_and_version(project):
     @pipeline
     def adding(rows=2):
         total(load(rows))
 
     first, second = adding(), adding(3)
     client = Client()
-    latest, earlier = client.get_artifact("total.output"), client.get_artifact("total.output", 1)
+    latest, earlier = client.get_output("total.output"), client.get_output("total.output", 1)
 
     assert (latest.version, latest.load()) == (2, 3)
     assert (earlier.version, earlier.load()) == (1, 1)
     assert latest.made_by.id == second.steps["total"].id
-    (reader,) = client.get_artifact("adding.load.output", 1).read_by
+    (reader,) = client.get_output("adding.load.output", 1).read_by
     assert reader.id == first.steps["total"].id
-    assert [found.version for found in client.list_artifacts("total.output")] == [2, 1]
-    assert len(client.list_artifacts()) == 2
+    assert [found.version for found in client.list_outputs("total.output")] == [2, 1]
+    assert len(client.list_outputs()) == 2
     assert "version 2" in repr(latest)
-    with pytest.raises(ArtifactNotFoundError, match="has no version 9; the latest is 2"):
-        client.get_artifact("total.output", 9)
+    with pytest.raises(OutputNotFoundError, match="has no version 9; the latest is 2"):
+        client.get_output("total.output", 9)
 
 
 def test_parts_of_a_mapped_step_have_read_what_it_maps(project):
@@ -1260,7 +1260,7 @@ def test_parts_of_a_mapped_step_have_read_what_it_maps(project):
         double.map(items())
 
     run = mapping()
-    readers = Client().get_artifact("items.output").read_by
+    readers = Client().get_output("items.output").read_by
     assert {reader.id for reader in readers} == {run.steps[f"double[{n}]"].id for n in (0, 1)}
 
 
@@ -1274,14 +1274,14 @@ def test_parts_of_a_mapped_step_have_read_what_it_maps(project):
         (("load.output", 0), "not 0"),
     ],
 )
-def test_wrong_name_or_version_of_an_artifact_is_named(project, arguments, problem):
+def test_wrong_name_or_version_of_an_output_is_named(project, arguments, problem):
     pipeline(lambda: load(2))()
 
-    with pytest.raises(ArtifactNotFoundError, match=problem):
-        Client().get_artifact(*arguments)
+    with pytest.raises(OutputNotFoundError, match=problem):
+        Client().get_output(*arguments)
     if len(arguments) == 1 and arguments[0] is not None:
-        with pytest.raises(ArtifactNotFoundError, match=problem):
-            Client().list_artifacts(*arguments)
+        with pytest.raises(OutputNotFoundError, match=problem):
+            Client().list_outputs(*arguments)
 
 
 @pytest.mark.parametrize("orchestrator", ["local", "process"])
@@ -1316,7 +1316,7 @@ def test_fields_of_a_named_tuple_are_outputs(project, orchestrator):
     }
     loaded = [steps[name].outputs["output"].load() for name in list(steps)[1:]]
     assert loaded == ["Fit tree", 0.5, ["tree"], "Fit tree"]
-    assert len(Client().get_artifact("train.model").read_by) == 3
+    assert len(Client().get_output("train.model").read_by) == 3
 
 
 def test_field_that_a_named_tuple_lacks_is_named(project):

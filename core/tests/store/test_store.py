@@ -8,15 +8,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import PIPE, Popen
 
+import attrs
 import postgresql
 import pytest
 from sqlalchemy import create_engine, text
 
 from trackyard import ConfigError, RunNotFoundError, TrackyardError
-from trackyard.contract.errors import ArtifactNotFoundError
+from trackyard.contract.errors import OutputNotFoundError
 from trackyard.project.configuration import find_project
-from trackyard.store import SCHEMA_VERSION, ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store import SCHEMA_VERSION, OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.engines import engine_of
+from trackyard.store.outbox import to_json, write_owed
 from trackyard.system.identifiers import new_id
 
 
@@ -206,10 +208,10 @@ def test_empty_store_says_that_there_is_none(store):
 # Outputs
 
 
-def artifact_row(step, name="training.load.rows", **values):
+def output_row(step, name="training.load.rows", **values):
     defaults = {"uri": "a.json", "materializer": "json", "size": 1, "sha256": "0" * 64}
     defaults |= {"version": 0, "created_at": 1}
-    return ArtifactRow(id=new_id(), name=name, step_run_id=step.id, **{**defaults, **values})
+    return OutputRow(id=new_id(), name=name, step_run_id=step.id, **{**defaults, **values})
 
 
 def add(store, *rows):
@@ -226,38 +228,51 @@ def step(store):
 
 
 def test_outputs_are_numbered_by_name(store, step):
-    first = add(store, artifact_row(step), artifact_row(step, "training.load.labels"))
-    second = add(store, artifact_row(step, uri="b.json"))
+    first = add(store, output_row(step), output_row(step, "training.load.labels"))
+    second = add(store, output_row(step, uri="b.json"))
 
     assert [row.version for row in (*first, *second)] == [1, 1, 2]
-    assert store.find_artifact("training.load.rows") == second[0]
-    assert store.find_artifact("training.load.rows", 1) == first[0]
-    assert store.list_artifacts("rows") == [second[0], first[0]]
-    assert store.list_artifacts() == [first[1], second[0]]
+    assert store.find_output("training.load.rows") == second[0]
+    assert store.find_output("training.load.rows", 1) == first[0]
+    assert store.list_outputs("rows") == [second[0], first[0]]
+    assert store.list_outputs() == [first[1], second[0]]
 
 
 def test_output_is_found_by_the_end_of_its_name(store, step):
-    add(store, artifact_row(step), artifact_row(step, "scoring.load.rows"))
-    add(store, artifact_row(step, "training.fit.model"))
+    add(store, output_row(step), output_row(step, "scoring.load.rows"))
+    add(store, output_row(step, "training.fit.model"))
 
-    assert store.find_artifact("model").name == "training.fit.model"
-    assert store.find_artifact("scoring.load.rows").name == "scoring.load.rows"
-    with pytest.raises(ArtifactNotFoundError, match="several artifacts are called 'rows': "):
-        store.find_artifact("rows")
-    with pytest.raises(ArtifactNotFoundError, match=r"did you mean 'training\.fit\.model'"):
-        store.find_artifact("training.fit.modle")
-    with pytest.raises(ArtifactNotFoundError, match="has no version 7; the latest is 1"):
-        store.find_artifact("model", 7)
+    assert store.find_output("model").name == "training.fit.model"
+    assert store.find_output("scoring.load.rows").name == "scoring.load.rows"
+    with pytest.raises(OutputNotFoundError, match="several outputs are called 'rows': "):
+        store.find_output("rows")
+    with pytest.raises(OutputNotFoundError, match=r"did you mean 'training\.fit\.model'"):
+        store.find_output("training.fit.modle")
+    with pytest.raises(OutputNotFoundError, match="has no version 7; the latest is 1"):
+        store.find_output("model", 7)
 
 
 def test_readers_of_an_output_are_recorded(store, step):
-    (artifact,) = add(store, artifact_row(step))
+    (output,) = add(store, output_row(step))
     reader = step_row(store.find_pipeline_run("a"), "train", started_at=5)
     store.add_step_run(reader)
-    store.end_step_run(reader.id, {"status": "running"}, read=[artifact.id, artifact.id])
+    store.end_step_run(reader.id, {"status": "running"}, read=[output.id, output.id])
 
-    assert store.list_artifact_readers(artifact.id) == [reader]
-    assert store.find_step_run(artifact.step_run_id) == (step, store.find_pipeline_run("a"))
+    assert store.list_output_readers(output.id) == [reader]
+    assert store.find_step_run(output.step_run_id) == (step, store.find_pipeline_run("a"))
+
+
+def test_what_the_store_is_owed_keeps_its_names_on_disk(store, step):
+    """A project may hold notes of a version that called an output an artifact."""
+    call = ["end_step_run", [step.id, {"status": "finished"}, [owed_output(step)], []], {}]
+    write_owed(store, [call])
+
+    assert store.find_output("rows").uri == "a.json"
+    assert to_json([store.list_outputs()[0]])[0]["row"] == "ArtifactRow"
+
+
+def owed_output(step):
+    return {"row": "ArtifactRow", "values": attrs.asdict(output_row(step))}
 
 
 # Where the store lies
@@ -364,7 +379,7 @@ def check_migrated(store):
     (step,) = store.list_step_runs("a")
     assert step.name == "load"
     assert store.find_pipeline_run("old").params == {"x": 1}
-    assert add(store, artifact_row(step))[0].version == 1
+    assert add(store, output_row(step))[0].version == 1
 
 
 def test_older_store_keeps_its_runs(tmp_path):
@@ -376,7 +391,7 @@ def test_older_store_keeps_its_runs(tmp_path):
     store.close()
 
     again = Store.in_folder(tmp_path)  # it is of the new version now
-    assert again.list_artifacts()
+    assert again.list_outputs()
     again.close()
 
 
@@ -476,7 +491,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from trackyard.system.identifiers import new_id
-from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.engines import engine_of, sqlite_engine
 
 def drive(name):
@@ -488,7 +503,7 @@ def drive(name):
     for number in range(5):
         step = StepRunRow(new_id(), run.id, f"step {number}", 1, number, "running")
         store.add_step_run(step)
-        row = ArtifactRow(new_id(), "p.step.output", 0, "u", "json", 1, "0", step.id, 1)
+        row = OutputRow(new_id(), "p.step.output", 0, "u", "json", 1, "0", step.id, 1)
         store.end_step_run(step.id, {"status": "finished"}, [row])
     store.update_pipeline_run(run.id, status="finished")
     store.close()
@@ -520,7 +535,7 @@ def test_many_drivers_at_once_lose_nothing(request, tmp_path, kind, processes, e
     assert {run.status for run in runs} == {"finished"}
     for run in runs:
         assert [step.status for step in store.list_step_runs(run.id)] == ["finished"] * 5
-    versions = [row.version for row in store.list_artifacts("p.step.output")]
+    versions = [row.version for row in store.list_outputs("p.step.output")]
     assert versions == list(range(processes * each * 5, 0, -1))
     store.close()
 

@@ -50,8 +50,15 @@ class RunNotFoundError(TrackyardError):
     """No stored run answers to the given name, id or prefix."""
 
 
-class ArtifactNotFoundError(TrackyardError):
-    """No stored output answers to the given name and version."""
+class OutputNotFoundError(TrackyardError):
+    """No step has returned an output of the given name and version."""
+
+
+class ArtifactNotFoundError(TrackyardError, KeyError):
+    """No file was logged under the given name, or its content is nowhere to be had."""
+
+    def __str__(self) -> str:  # a `KeyError` would show the text in quotes
+        return str(self.args[0]) if self.args else ""
 
 
 class NoActiveRunError(TrackyardError):

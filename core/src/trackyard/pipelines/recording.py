@@ -24,7 +24,7 @@ from trackyard.pipelines.progress import Progress
 from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.runs.pipeline_views import StepRun
-from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.outbox import Outbox
 from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun
@@ -51,7 +51,7 @@ class Recording:
         self._run = run
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
-        self._artifact_ids: dict[str, dict[str, str]] = {}
+        self._output_ids: dict[str, dict[str, str]] = {}
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
         self._rows: dict[str, list[StepRunRow]] = {}
@@ -111,13 +111,13 @@ class Recording:
             "metrics": outcome.metrics,
             "cache_key": cache_key,
         }
-        rows = self._artifact_rows(node, run.id, outcome.outputs)
+        rows = self._output_rows(node, run.id, outcome.outputs)
         self.mark.touch()
         self._outbox.write("end_step_run", run.id, values, rows, list(self._read_by(node)))
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
-        self._artifact_ids[node.name] = ids
+        self._output_ids[node.name] = ids
         self._ended[node.name] = tracked
         seconds = (ended_at - run.started_at) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
@@ -156,7 +156,7 @@ class Recording:
         )
         self._outbox.write("add_step_run", row)
         made = {row.uri: row.id for row in self._outputs_of(found)}
-        self._artifact_ids[node.name] = {
+        self._output_ids[node.name] = {
             name: made[stored["uri"]]
             for name, stored in found.outputs.items()
             if stored["uri"] in made
@@ -165,9 +165,9 @@ class Recording:
         url = found.metadata.get("experiment_tracker_url", "")
         self.progress.step_ended(node.name, "cached", None, {}, url)
 
-    def _outputs_of(self, found: StepRunRow) -> list[ArtifactRow]:
+    def _outputs_of(self, found: StepRunRow) -> list[OutputRow]:
         try:
-            return self.store.list_outputs(found.id)
+            return self.store.list_outputs_of(found.id)
         except SQLAlchemyError as error:
             logger.debug("the store cannot be read: %s", error)
             return []
@@ -203,15 +203,15 @@ class Recording:
         """Give the ids of the outputs that a step reads."""
         for output in node.inputs():
             for step in self.parts.get(output.node.name, [output.node.name]):
-                for name, artifact in self._artifact_ids.get(step, {}).items():
+                for name, made in self._output_ids.get(step, {}).items():
                     if output.name in (None, name):
-                        yield artifact
+                        yield made
 
-    def _artifact_rows(
+    def _output_rows(
         self, node: Node, id: str, stored: Mapping[str, StoredOutput]
-    ) -> list[ArtifactRow]:
+    ) -> list[OutputRow]:
         return [
-            ArtifactRow(
+            OutputRow(
                 id=new_id(),
                 name=f"{self._run.pipeline}.{node.name}.{name}",
                 version=0,

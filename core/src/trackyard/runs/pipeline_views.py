@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trackyard.runs.curves import Curve
     from trackyard.runs.health import TrackerHealth
     from trackyard.runs.histories import History
-    from trackyard.store import ArtifactRow, PipelineRunRow, StepRunRow, Store
+    from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 
 _T = TypeVar("_T")
 
@@ -82,7 +82,7 @@ class OutputView:
         return f"<Output {self.name} ({self.materializer}) {self.uri}>"
 
 
-class ArtifactVersion(OutputView):
+class OutputVersion(OutputView):
     """A version of a named output.
 
     Attributes:
@@ -93,7 +93,7 @@ class ArtifactVersion(OutputView):
     """
 
     def __init__(
-        self, row: ArtifactRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
+        self, row: OutputRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
     ) -> None:
         stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
         super().__init__(row.name, stored, artifact_store)
@@ -114,14 +114,14 @@ class ArtifactVersion(OutputView):
     @property
     def read_by(self) -> list[StepRun]:
         """The step runs that have read it, the first reader first."""
-        rows = self._store.list_artifact_readers(self._row.id)
+        rows = self._store.list_output_readers(self._row.id)
         return [
             _with_attempts(row, self._store, self._artifact_store, self._runs_folder)
             for row in rows
         ]
 
     def __repr__(self) -> str:
-        return f"<Artifact {self.name} version {self.version} ({self.materializer}) {self.uri}>"
+        return f"<Output {self.name} version {self.version} ({self.materializer}) {self.uri}>"
 
 
 class StepRun:

@@ -1,5 +1,5 @@
 from trackyard.store.rows import (
-    ArtifactRow as ArtifactRow,
+    OutputRow as OutputRow,
     PipelineRunRow as PipelineRunRow,
     StepRunRow as StepRunRow,
 )

@@ -21,12 +21,18 @@ from sqlalchemy.exc import (
 )
 
 from trackyard.contract.errors import without_statement
-from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
+from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.store import Store
 
 logger = logging.getLogger("trackyard")
 
-_ROWS = {row.__name__: row for row in (ArtifactRow, PipelineRunRow, StepRunRow)}
+# By the names that they bear on disk: an output was called an artifact once.
+_ROWS = {
+    "ArtifactRow": OutputRow,
+    "PipelineRunRow": PipelineRunRow,
+    "StepRunRow": StepRunRow,
+}
+_NAMES = {row: name for name, row in _ROWS.items()}
 _LEAST_REST = 1.0  # seconds until a store that was away is asked again, or thrice what it took
 
 
@@ -119,14 +125,15 @@ class _Call:
             # It was done, and the answer was lost.
 
     def to_json(self) -> list[Any]:
-        return [self.method, [_to_json(value) for value in self.args], self.named]
+        return [self.method, [to_json(value) for value in self.args], self.named]
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Give an argument of a call as it is noted on disk."""
     if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
+        return [to_json(item) for item in value]
     if attrs.has(type(value)):
-        return {"row": type(value).__name__, "values": attrs.asdict(value)}
+        return {"row": _NAMES[type(value)], "values": attrs.asdict(value)}
     return value
 
 

@@ -51,7 +51,7 @@ class StepRunRow:
 
 
 @attrs.frozen
-class ArtifactRow:
+class OutputRow:
     """A version of a named output as stored.
 
     Attributes:

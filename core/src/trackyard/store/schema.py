@@ -64,7 +64,8 @@ STEP_RUNS = Table(
     Index("step_runs_by_cache_key", "cache_key"),
 )
 
-ARTIFACTS = Table(
+# An output was called an artifact once: the names in databases stay.
+OUTPUTS = Table(
     "artifacts",
     _metadata,
     Column("id", String(32), primary_key=True),
@@ -80,7 +81,7 @@ ARTIFACTS = Table(
     Index("artifacts_by_step_run", "step_run_id"),
 )
 
-ARTIFACT_READS = Table(
+OUTPUT_READS = Table(
     "artifact_reads",
     _metadata,
     Column("artifact_id", ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True),
@@ -90,7 +91,7 @@ ARTIFACT_READS = Table(
 
 def _to_2(connection: Connection) -> None:
     """Versions of outputs, and who reads them."""
-    for table in (ARTIFACTS, ARTIFACT_READS):
+    for table in (OUTPUTS, OUTPUT_READS):
         table.create(connection)
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, te
 from sqlalchemy.exc import SQLAlchemyError
 
 from trackyard.contract.errors import (
-    ArtifactNotFoundError,
     ConfigError,
+    OutputNotFoundError,
     RunNotFoundError,
     TrackyardError,
     without_statement,
@@ -24,10 +24,10 @@ from trackyard.contract.flavors import Secret
 from trackyard.contract.records import encodable
 from trackyard.project.configuration import Project
 from trackyard.store.engines import engine_of, sqlite_engine
-from trackyard.store.rows import ArtifactRow, PipelineRunRow, StepRunRow
+from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import (
-    ARTIFACT_READS,
-    ARTIFACTS,
+    OUTPUT_READS,
+    OUTPUTS,
     PIPELINE_RUNS,
     SCHEMA_VERSION,
     STEP_RUNS,
@@ -157,15 +157,15 @@ class Store:
         self,
         id: str,
         values: Mapping[str, Any],
-        artifacts: Iterable[ArtifactRow] = (),
+        outputs: Iterable[OutputRow] = (),
         read: Iterable[str] = (),
-    ) -> list[ArtifactRow]:
+    ) -> list[OutputRow]:
         """Record how a step run ended, in one transaction.
 
         Args:
             id: The step run's.
             values: Columns to change.
-            artifacts: Its outputs; each becomes the next version of its name.
+            outputs: What it made; each becomes the next version of its name.
             read: Ids of the outputs that it has read.
 
         Returns:
@@ -176,10 +176,10 @@ class Store:
         with self.writing() as connection:
             connection.execute(statement.values(**to_columns(values)))
             if reads:
-                connection.execute(insert(ARTIFACT_READS), reads)
-            return [_add_artifact(connection, row) for row in artifacts]
+                connection.execute(insert(OUTPUT_READS), reads)
+            return [_add_output(connection, row) for row in outputs]
 
-    def find_artifact(self, name: str, version: int | None = None) -> ArtifactRow:
+    def find_output(self, name: str, version: int | None = None) -> OutputRow:
         """Find a version of an output, the latest by default.
 
         Args:
@@ -187,43 +187,43 @@ class Store:
             version: From 1.
 
         Raises:
-            ArtifactNotFoundError: There is no such output or version, or several names fit.
+            OutputNotFoundError: There is no such output or version, or several names fit.
         """
-        full = self._artifact_name(name)
-        query = select(ARTIFACTS).where(ARTIFACTS.c.name == full)
-        query = query.order_by(ARTIFACTS.c.version.desc()).limit(1)
+        full = self._output_name(name)
+        query = select(OUTPUTS).where(OUTPUTS.c.name == full)
+        query = query.order_by(OUTPUTS.c.version.desc()).limit(1)
         if version is not None:
-            query = query.where(ARTIFACTS.c.version == version)
+            query = query.where(OUTPUTS.c.version == version)
         with self._engine.connect() as connection:
             found = connection.execute(query).first()
         if found is None:
-            latest = self.find_artifact(full).version
-            raise ArtifactNotFoundError(
-                f"artifact {full!r} has no version {version}; the latest is {latest}"
+            latest = self.find_output(full).version
+            raise OutputNotFoundError(
+                f"output {full!r} has no version {version}; the latest is {latest}"
             )
-        return ArtifactRow(**_from_columns(found))
+        return OutputRow(**_from_columns(found))
 
-    def list_artifacts(self, name: str | None = None) -> list[ArtifactRow]:
+    def list_outputs(self, name: str | None = None) -> list[OutputRow]:
         """List all versions of an output, the latest first; or the latest version of each."""
-        artifacts = ARTIFACTS.c
-        query = select(ARTIFACTS)
+        outputs = OUTPUTS.c
+        query = select(OUTPUTS)
         if name is not None:
-            query = query.where(artifacts.name == self._artifact_name(name))
+            query = query.where(outputs.name == self._output_name(name))
         else:
-            latest = select(artifacts.name, func.max(artifacts.version).label("version"))
-            newest = latest.group_by(artifacts.name).subquery()
-            same = (newest.c.name == artifacts.name) & (newest.c.version == artifacts.version)
+            latest = select(outputs.name, func.max(outputs.version).label("version"))
+            newest = latest.group_by(outputs.name).subquery()
+            same = (newest.c.name == outputs.name) & (newest.c.version == outputs.version)
             query = query.join(newest, same)
-        query = query.order_by(artifacts.name, artifacts.version.desc())
+        query = query.order_by(outputs.name, outputs.version.desc())
         with self._engine.connect() as connection:
-            return [ArtifactRow(**_from_columns(row)) for row in connection.execute(query)]
+            return [OutputRow(**_from_columns(row)) for row in connection.execute(query)]
 
-    def list_artifact_readers(self, artifact_id: str) -> list[StepRunRow]:
+    def list_output_readers(self, output_id: str) -> list[StepRunRow]:
         """List the step runs that have read an output, the first reader first."""
         query = (
             select(STEP_RUNS)
-            .join(ARTIFACT_READS, ARTIFACT_READS.c.step_run_id == STEP_RUNS.c.id)
-            .where(ARTIFACT_READS.c.artifact_id == artifact_id)
+            .join(OUTPUT_READS, OUTPUT_READS.c.step_run_id == STEP_RUNS.c.id)
+            .where(OUTPUT_READS.c.artifact_id == output_id)
             .order_by(STEP_RUNS.c.started_at)
         )
         with self._engine.connect() as connection:
@@ -252,28 +252,28 @@ class Store:
             found = connection.execute(query.order_by(step_runs.ended_at.desc())).first()
         return None if found is None else StepRunRow(**_from_columns(found))
 
-    def list_outputs(self, step_run_id: str) -> list[ArtifactRow]:
+    def list_outputs_of(self, step_run_id: str) -> list[OutputRow]:
         """List what a step run made."""
-        query = select(ARTIFACTS).where(ARTIFACTS.c.step_run_id == step_run_id)
+        query = select(OUTPUTS).where(OUTPUTS.c.step_run_id == step_run_id)
         with self._engine.connect() as connection:
-            return [ArtifactRow(**_from_columns(row)) for row in connection.execute(query)]
+            return [OutputRow(**_from_columns(row)) for row in connection.execute(query)]
 
-    def _artifact_name(self, name: str) -> str:
-        query = select(ARTIFACTS.c.name).distinct()
+    def _output_name(self, name: str) -> str:
+        query = select(OUTPUTS.c.name).distinct()
         with self._engine.connect() as connection:
-            if connection.execute(query.where(ARTIFACTS.c.name == name)).first():
+            if connection.execute(query.where(OUTPUTS.c.name == name)).first():
                 return name
-            ends = query.where(ARTIFACTS.c.name.endswith(f".{name}", autoescape=True))
+            ends = query.where(OUTPUTS.c.name.endswith(f".{name}", autoescape=True))
             found = [row.name for row in connection.execute(ends.limit(5))]
             known = [row.name for row in connection.execute(query.limit(1000))]
         if len(found) == 1:
             return str(found[0])
         if found:
-            raise ArtifactNotFoundError(
-                f"several artifacts are called {name!r}: {listed(sorted(found))}"
+            raise OutputNotFoundError(
+                f"several outputs are called {name!r}: {listed(sorted(found))}"
             )
         hint = did_you_mean(name, known) or f"; there are {listed(sorted(known)[:10])}"
-        raise ArtifactNotFoundError(f"no artifact is called {name!r}{hint}")
+        raise OutputNotFoundError(f"no output is called {name!r}{hint}")
 
     def find_pipeline_run(self, name_or_id: str) -> PipelineRunRow:
         """Find a run by its name or id, or by a prefix of either that fits one run alone.
@@ -360,13 +360,13 @@ class Store:
         return self._engine.url.render_as_string(hide_password=True)
 
 
-def _add_artifact(connection: Connection, row: ArtifactRow) -> ArtifactRow:
+def _add_output(connection: Connection, row: OutputRow) -> OutputRow:
     if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
         key = func.hashtext(row.name)
         connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
-    latest = select(func.max(ARTIFACTS.c.version)).where(ARTIFACTS.c.name == row.name)
+    latest = select(func.max(OUTPUTS.c.version)).where(OUTPUTS.c.name == row.name)
     numbered = attrs.evolve(row, version=(connection.execute(latest).scalar() or 0) + 1)
-    connection.execute(insert(ARTIFACTS), to_columns(attrs.asdict(numbered)))
+    connection.execute(insert(OUTPUTS), to_columns(attrs.asdict(numbered)))
     return numbered
 
 
