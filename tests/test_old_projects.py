@@ -182,7 +182,7 @@ def test_a_pipeline_run_is_shown_with_its_attempts_and_what_was_cached(old_proje
 
 def test_outputs_of_every_format_are_loaded(old_project):
     client = Client()
-    latest = {artifact.name: artifact for artifact in client.list_artifacts()}
+    latest = {output.name: output for output in client.list_outputs()}
 
     made = {
         name.split(".")[1].removeprefix("make_"): artifact.load()
@@ -220,9 +220,9 @@ def test_outputs_of_every_format_are_loaded(old_project):
         "bytes": bytes(range(256)),
         "pickle": Counter("abracadabra"),
     }
-    means = [artifact.load() for artifact in client.list_artifacts("training.train.mean")]
+    means = [output.load() for output in client.list_outputs("training.train.mean")]
     assert means == [pytest.approx(0.499995), 0.484375]
-    assert client.get_artifact("training.train.mean", 1).load() == 0.484375
+    assert client.get_output("training.train.mean", 1).load() == 0.484375
 
 
 def test_runs_are_compared_exported_and_named_by_their_address(old_project):
@@ -396,5 +396,5 @@ def test_pipelines_run_on(old_project):
     assert result.exit_code == 0, result.output
     client = Client()
     assert len(client.list_pipeline_runs("training")) == 3
-    assert client.get_artifact("training.train.mean").version == 3
+    assert client.get_output("training.train.mean").version == 3
     assert client.get_run("baseline").status == "finished"
