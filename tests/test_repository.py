@@ -118,6 +118,15 @@ def test_contributing_names_files_that_are_there():
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 
+def test_readme_and_contributing_promise_the_same():
+    promised = [
+        re.findall(r"^\d+\. \*\*.*$", text, re.MULTILINE) for text in (_readme(), _contributing())
+    ]
+
+    assert len(promised[0]) >= 8
+    assert promised[0] == promised[1]
+
+
 def _constraints():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
@@ -125,6 +134,10 @@ def _constraints():
 
 def _contributing():
     return (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def _readme():
+    return (ROOT / "README.md").read_text()
 
 
 def _fragments():

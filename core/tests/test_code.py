@@ -49,7 +49,7 @@ def test_functions_have_at_most_60_lines(file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_class_of_a_flavor_has_at_most_150_lines(file):
+def test_class_of_a_flavor_has_at_most_200_lines(file):
     """What reads a backend's own files back, or speaks with its server, stands beside it."""
     lengths = {
         node.name: node.end_lineno - node.lineno + 1
@@ -58,7 +58,7 @@ def test_class_of_a_flavor_has_at_most_150_lines(file):
         and any(isinstance(mark, ast.Name) and mark.id == "flavor" for mark in node.decorator_list)
     }
 
-    assert {name: length for name, length in lengths.items() if length > 150} == {}
+    assert {name: length for name, length in lengths.items() if length > 200} == {}
 
 
 @pytest.mark.parametrize("name", trackyard.__all__)
