@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matrices import first_by_default
 
-pytest_plugins = ["tiers", "canary", "all_flavors", "old_project"]
+pytest_plugins = ["tiers", "unattended", "canary", "all_flavors", "suites", "old_project"]
 
 
 class MlflowProject:
@@ -229,7 +230,7 @@ def mlflow_server(
         server.kill()
 
 
-@pytest.fixture(params=["thread", "process"])
+@pytest.fixture(params=first_by_default(["thread", "process"]))
 def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with each kind of worker; a process ends a minute after its last run."""
     request.getfixturevalue("mlflow_project")  # it sets what most tests need

@@ -20,6 +20,7 @@ import attrs
 import pytest
 from all_flavors import FLAVORS, neptune_token, stored
 from left_behind import assert_left_as_it_was
+from matrices import first_by_default
 from neptune_server import NeptuneServer
 
 from trackyard import (
@@ -203,7 +204,7 @@ with start_run("a", experiment_tracker=["comet", "mlflow"]) as run:
 """
 
 
-@pytest.mark.parametrize("before", ["", "import comet_ml"])
+@pytest.mark.parametrize("before", first_by_default(["", "import comet_ml"]))
 def test_comet_logs_nothing_of_other_sdks(place, before):
     others = set(place.comet.experiments)
     done = run_program(place.root, BESIDE_COMET.format(before=before))
@@ -243,7 +244,7 @@ def test_a_check_deletes_its_run(place, name):
     assert (last.stage, last.status) == ("delete", "done")
 
 
-@pytest.mark.parametrize("name", FLAVORS)
+@pytest.mark.parametrize("name", first_by_default(FLAVORS, 2))
 def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name):
     flavor = FLAVORS[name]
 

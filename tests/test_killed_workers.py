@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "killed_workers.py"
 
 
+@pytest.mark.slow
 def test_every_status_is_true_and_no_record_lost_where_workers_are_killed():
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRACKYARD_")}
     result = subprocess.run(

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from evidence import wait_until
+from matrices import first_by_default
 
 from trackyard import log_metric, start_run
 from trackyard.journal.reader import is_alive
@@ -86,7 +87,7 @@ with start_run("parent") as run:
         process.communicate()
 
 
-@pytest.mark.parametrize("way", ["Popen", "fork and exec", "os.system"])
+@pytest.mark.parametrize("way", first_by_default(["Popen", "fork and exec", "os.system"]))
 def test_p19_a_program_that_was_started_holds_no_lock(faults, way):
     start = {
         "Popen": "subprocess.Popen(['sleep', '20'], close_fds=False)",
@@ -110,7 +111,7 @@ with start_run("parent", experiment_tracker=None) as run:
     wait_until(lambda: not is_alive(folder), 10)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", first_by_default(["fork", "spawn", "forkserver"], 2))
 def test_p20_children_of_multiprocessing(faults, method):
     """A child finds its parent's run, by the run's object or by what the environment says."""
     faults.add_tracker(isolation="thread")
@@ -183,6 +184,7 @@ def test_p24_the_interpreter_ends_while_something_still_logs(faults, isolation):
     assert faults.values("loss") == [0.5]
 
 
+@pytest.mark.slow
 def test_p25_threads_and_files_after_many_runs(faults):
     faults.add_tracker(isolation="thread")
     process = faults.python("""

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from evidence import wait_until
+from matrices import first_by_default
 
 from trackyard import Client
 from trackyard.recovery.finishing import sync_all
@@ -77,7 +78,7 @@ def test_p10_control_c(faults):
     assert faults.values("loss") == [0.5]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]))
 def test_p11_control_c_twice_while_the_end_is_waited_for(faults, isolation):
     faults.add_tracker(
         flavor="misbehaving:Misbehaving", hook="log", way="sleep", isolation=isolation
@@ -101,7 +102,7 @@ def ends_of(faults):
     return [entry.data.status for entry in faults.journal() if entry.kind == "end"]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_p11_control_c_twice_while_the_step_tidies_up(faults, isolation):
     faults.add_tracker(isolation=isolation)
     process = faults.start(PROGRAM.format(wait=TIDYING), TRACKYARD_WATCHDOG="1")
@@ -117,7 +118,7 @@ def test_p11_control_c_twice_while_the_step_tidies_up(faults, isolation):
     assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_p11_what_is_left_after_the_second_control_c_the_watchdog_delivers(faults, isolation):
     # The first call hangs: in the step's process until that dies, in a process until its alarm.
     faults.add_tracker(

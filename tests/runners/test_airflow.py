@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from recipes import Recipe
 
 
+@pytest.mark.slow
 def test_airflow_dag_is_tracked_with_its_retry(airflow, tmp_path):
     recipe = Recipe(tmp_path, airflow)
     settings = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from recipes import Recipe
 
 
+@pytest.mark.slow
 def test_prefect_flow_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
     recipe = Recipe(tmp_path, prefect_and_dagster)
     home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -14,6 +16,7 @@ def test_prefect_flow_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
     recipe.check()
 
 
+@pytest.mark.slow
 def test_dagster_job_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
     recipe = Recipe(tmp_path, prefect_and_dagster)
 

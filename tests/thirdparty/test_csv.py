@@ -80,6 +80,7 @@ def test_it_is_listed_and_described(csv_installed, tmp_path):
     assert "Write each run to a CSV file." in described
 
 
+@pytest.mark.slow
 def test_its_author_runs_the_suite(csv_installed):
     """Both ways: the test file of the package, and the command without one."""
     suite = csv_installed.succeed("pytest", "-q", "-p", "no:cacheprovider", folder=PACKAGE)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from hanging import Hanging, HangingAround, HangingUpload
+from matrices import cut
 from recorder import Recorder
 
 from trackyard import Client, log_metric, pipeline, start_run, step
@@ -114,8 +115,7 @@ def _locked():
     return any(is_attended(pending.folder) for pending in find_pending_runs(find_project()))
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
-@pytest.mark.parametrize("hook", ["enter", "leave"])
+@pytest.mark.parametrize(("hook", "isolation"), cut(["enter", "leave"], ["thread", "process"]))
 def test_activation_that_hangs_costs_a_pipeline_its_time_once(project, caplog, hook, isolation):
     project.add_tracker("local", HangingAround, hook=hook, isolation=isolation, hook_timeout=1)
 
@@ -152,8 +152,7 @@ def test_activation_that_hung_is_tried_again_later(project):
     wait_until(lambda: tries() == 2)
 
 
-@pytest.mark.parametrize("hook", ["start", "log"])
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize(("hook", "isolation"), cut(["start", "log"], ["thread", "process"]))
 def test_trackers_that_hang_are_waited_for_side_by_side(stuck, hook, isolation):
     budgets = {"start_timeout": 2, "flush_timeout": 2, "hook_timeout": 30}
     for name in ("a", "b", "c"):
@@ -220,8 +219,9 @@ with start_run("left over", experiment_tracker={list(trackers)!r}) as run:
     project.python(program)
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
-@pytest.mark.parametrize("hook", ["start", "log", "fail"])
+@pytest.mark.parametrize(
+    ("hook", "isolation"), cut(["start", "log", "fail"], ["thread", "process"])
+)
 def test_sync_gives_a_hook_that_hangs_up_and_serves_the_other_trackers(stuck, hook, isolation):
     stuck.add_tracker("stuck", Hanging, hook=hook, isolation=isolation, **SHORT)
     stuck.add_tracker("sound", Recorder, isolation=isolation)

@@ -9,6 +9,7 @@ import sys
 import tomllib
 
 import pytest
+from matrices import first_by_default
 
 from trackyard import ConfigError
 from trackyard.project.editing import edit_file
@@ -24,7 +25,8 @@ for number in range(50):
 """
 
 
-def test_sixteen_processes_that_register_fifty_trackers_each_lose_none(project):
+@pytest.mark.parametrize("count", first_by_default([4, 16]))
+def test_processes_that_register_fifty_trackers_each_lose_none(project, count):
     project.configure("# ours\n[unknown]\nkey = 1  # kept\n")
     processes = [
         subprocess.Popen(
@@ -33,14 +35,14 @@ def test_sixteen_processes_that_register_fifty_trackers_each_lose_none(project):
             env=project.environment(),
             stderr=subprocess.PIPE,
         )
-        for number in range(16)
+        for number in range(count)
     ]
     errors = [process.communicate(timeout=300)[1] for process in processes]
     text = project.file.read_text()
 
-    assert errors == [b""] * 16
+    assert errors == [b""] * count
     assert set(tomllib.loads(text)["experiment_trackers"]) == {
-        f"t{process}-{number}" for process in range(16) for number in range(50)
+        f"t{process}-{number}" for process in range(count) for number in range(50)
     }
     assert text.startswith("# ours\n[unknown]\nkey = 1  # kept\n")
     assert [path.name for path in project.root.iterdir()] == ["trackyard.toml"]

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 from left_behind import assert_left_as_it_was
+from matrices import first_by_default
 
 from trackyard import (
     Artifact,
@@ -130,7 +131,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(online):
     assert time.monotonic() - begun >= 1
 
 
-@pytest.mark.parametrize("kind", ["refused", "hang"])
+@pytest.mark.parametrize("kind", first_by_default(["refused", "hang"]))
 def test_auto_is_offline_where_no_server_answers_and_sync_uploads_later(
     project, server, kind, caplog
 ):
@@ -181,6 +182,7 @@ def test_an_offline_run_that_failed_says_so_in_the_archive_and_after_sync(projec
     assert server.only.others["trackyard.status"] == "failed"
 
 
+@pytest.mark.slow
 def test_comets_own_upload_takes_the_archive_and_ours_adds_nothing_to_it(project, server):
     project.configure(mode="offline", url=server.url, workspace="acme", project="fraud")
     with suppress(ValueError), start_run("bad", tags={"team": "a"}) as run:
@@ -244,7 +246,7 @@ def test_native_calls_land_in_the_same_run(project, online):
     assert found.state == "finished"
 
 
-@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize("mode", first_by_default(["online", "offline"]))
 def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(project, server, mode):
     project.configure(url=server.url, mode=mode)
     wait = "import time; time.sleep(2); os.kill(os.getpid(), signal.SIGKILL)"

@@ -17,6 +17,7 @@ from threading import Barrier
 import mlflow
 import pytest
 from canary import CANARY
+from matrices import first_by_default
 
 from trackyard import Client, log_metric, log_text, pipeline, start_run, step
 from trackyard_mlflow import MlflowTracker
@@ -49,6 +50,7 @@ def configure(project, *fields, name="team", **more):
     )
 
 
+@pytest.mark.parametrize("isolation", ["thread", "process"], indirect=True)
 def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server, isolation):
     configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}/"')
     seen = []
@@ -167,7 +169,7 @@ def test_a_file_that_the_server_refuses_keeps_nothing_back(mlflow_project, mlflo
         assert mlflow_project.artifact(found, name, mlflow_server.url) == content
 
 
-@pytest.mark.parametrize("status", [503, 429, 403])
+@pytest.mark.parametrize("status", first_by_default([503, 429, 403]))
 def test_a_file_is_sent_again_after_a_moment_of_trouble(
     mlflow_project, mlflow_server, door, status
 ):
@@ -207,7 +209,9 @@ def test_a_file_that_takes_the_server_seconds_to_store_arrives(mlflow_project, m
     assert mlflow_project.artifact(found, "large.txt", mlflow_server.url) == b"large"
 
 
-@pytest.mark.parametrize("call", ["runs/create", "runs/log-batch", "runs/update", "experiments"])
+@pytest.mark.parametrize(
+    "call", first_by_default(["runs/create", "runs/log-batch", "runs/update", "experiments"], 2)
+)
 def test_a_call_is_made_again_after_a_moment_of_trouble(mlflow_project, mlflow_server, door, call):
     refused = []
 

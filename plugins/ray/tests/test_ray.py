@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 
 MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"
 sys.path.append(str(MODULES))
@@ -109,6 +110,7 @@ def test_results_are_those_of_local(ray_project, orchestrator):
     assert len(calls("end")) == 5
 
 
+@pytest.mark.slow
 def test_one_worker_that_dies_among_a_hundred_steps_is_one_crashed_step(ray_project):
     victim = str(Path("victim").absolute())
 
@@ -185,7 +187,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_by_default([signal.SIGINT, signal.SIGTERM]))
 def test_stopping_the_driver_kills_its_steps_and_frees_the_cluster(ray_project, number):
     import ray
 
@@ -272,6 +274,7 @@ def test_timeout_begins_when_the_step_does(ray_project):
     assert Client().list_pipeline_runs()[0].steps["slow"].status == "failed"
 
 
+@pytest.mark.slow
 def test_step_that_does_not_heed_its_timeout_is_ended(ray_project, monkeypatch):
     @step(experiment_tracker=True, timeout=0.5)
     def deaf() -> None:
