@@ -14,6 +14,7 @@ import pytest
 
 from trackyard import ConfigError, start_run
 from trackyard.journal.durability import JournalOptions, load_journal_options
+from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
@@ -95,11 +96,43 @@ def test_the_disk_holds_each_record_before_its_call_returns(tmp_path, disk, way)
         assert disk.holds(number)
     writer.append_metrics(1, 50, {"loss": 50.0}, are_finite=True)
     assert disk.holds(50)
-    writer.append_end(Entry("end", 1, None, None))
+    writer.end(Entry("end", 1, None, None))
     assert any(b'["end"' in content for content in disk.held.values())
     writer.close()
 
     assert steps(tmp_path / "run") == list(range(51))
+
+
+@pytest.mark.parametrize("durability", ["interval", "record"])
+def test_the_end_is_awaited_without_the_lock_and_held_before_the_file_is_closed(
+    tmp_path, disk, durability
+):
+    writer = JournalWriter(tmp_path / "run", options=JournalOptions(durability=durability))
+    writer.append(metric(0))
+    disk.delay = 1.0
+    ending = Thread(target=writer.end, args=(Entry("end", 1, None, None),))
+    calls = disk.calls
+    ending.start()
+    wait_until(lambda: disk.calls > calls)
+    begun = time.monotonic()
+    writer.append(metric(1))  # another thread is not kept for a second
+    seconds = time.monotonic() - begun
+    ending.join()
+
+    assert seconds < 0.5
+    assert any(b'["end"' in content for content in disk.held.values())
+    assert steps(tmp_path / "run") == [0]
+
+
+def test_a_disk_that_fails_at_the_end_is_given_the_end_once_more(tmp_path, disk):
+    writer = JournalWriter(tmp_path / "run", options=RECORD)
+    writer.append(metric(0))
+    disk.failures = 1
+    writer.end(Entry("end", 1, None, None))
+
+    assert any(b'["end"' in content for content in disk.held.values())
+    assert find_end(tmp_path / "run") is not None
+    assert steps(tmp_path / "run") == [0]
 
 
 def test_threads_that_wait_for_the_disk_share_its_calls(tmp_path, disk):
@@ -194,7 +227,7 @@ def test_a_disk_that_always_fails_costs_a_warning_and_no_record(tmp_path, disk, 
     writer = JournalWriter(tmp_path / "run", options=RECORD)
     for number in range(5):
         writer.append(metric(number))
-    writer.append_end(Entry("end", 1, None, None))
+    writer.end(Entry("end", 1, None, None))
     writer.close()
 
     assert steps(tmp_path / "run") == list(range(5))

@@ -12,7 +12,7 @@ from trackyard.journal.ending import find_end, has_entry_of, last_sequences, las
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
-from trackyard.recovery.autopsy import find_or_write_end
+from trackyard.recovery.autopsy import find_or_write_end, was_found_dead
 
 END = Entry("end", 10**6, None, None)
 
@@ -54,7 +54,7 @@ def test_last_entry_of_a_process_that_was_killed_is_seen(folder, count):
 def test_end_is_seen_where_the_process_was_killed_before_it_closed_its_file(folder, count):
     killed_after(folder, [*metrics(count), END])
 
-    assert find_end(folder) == END
+    assert find_end(folder).entry == END
 
 
 def test_last_entry_is_seen_where_it_is_longer_than_what_is_read_at_first(folder):
@@ -78,7 +78,7 @@ def test_end_among_entries_that_threads_wrote_behind_it_is_found_and_not_written
     end = find_or_write_end(folder)
 
     assert end is not None
-    assert (end.entry.data.kind, end.was_found_dead) == ("E", False)
+    assert (end.entry.data.kind, was_found_dead(end)) == ("E", False)
     assert len(list(folder.glob("*.tyj"))) == 1
 
 

@@ -371,7 +371,7 @@ def test_a_full_disk_costs_counted_entries_and_neither_the_step_nor_the_end(smal
     for number in range(10_000):
         writer.append(metric(number))
     end = Entry("end", 1, None, None)
-    writer.append_end(end)
+    writer.end(end)
     writer.close()
     entries = read_all(small_disk / "run")
 
@@ -406,7 +406,7 @@ def test_a_folder_that_cannot_be_made_costs_counted_entries(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     writer = JournalWriter(tmp_path / "file" / "run")
     writer.append(metric(1))
-    writer.append_end(Entry("end", 1, None, None))
+    writer.end(Entry("end", 1, None, None))
     writer.close()
 
     assert writer.dropped >= 2

@@ -218,7 +218,7 @@ class Delivery:
             self._intake.read(self._sender.largest)
         if self._run.attached and self._intake.has_read_all:
             # A cursor of an earlier version may be behind it.
-            self._intake.end = self._intake.end or find_end(self._run.folder.parent)
+            self._intake.end = self._intake.end or self._journaled_end()
 
     def _take_over(self) -> bool:
         """Take the lock and go on from what the process before this one has noted."""
@@ -308,7 +308,7 @@ class Delivery:
         """
         fails = self._data_failures >= _MOST_DATA_FAILURES
         self._data_failures, self._hurried_at = 0, time.monotonic()
-        end = find_end(self._run.folder.parent)
+        end = self._journaled_end()
         if end is None or (end.data is None and not fails):  # a run that finished can wait
             return
         outcome = self._call_end(end)
@@ -319,6 +319,10 @@ class Delivery:
         self._due = time.monotonic() + self._backoff.delay()
         self.state.is_end_sent = True
         save_state(self._run.folder, self._saved())
+
+    def _journaled_end(self) -> Entry | None:
+        found = find_end(self._run.folder.parent)
+        return found.entry if found is not None else None
 
     def _call_end(self, end: Entry) -> Outcome:
         run = attrs.evolve(self.run, ended_at=end.timestamp)

@@ -78,7 +78,8 @@ class JournalWriter:
         # Replaced, never released: a lock that another thread held at the fork stays held.
         self._lock = RLock()
         self.blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
-        self._is_writing = False
+        self._is_writing = False  # this thread is, or nobody may any more
+        self._has_ended = self._has_refused = False
         self._deferred: deque[bytes] = deque()
         self._segment: WrittenSegment | None = None
         self._number = 0
@@ -116,6 +117,9 @@ class JournalWriter:
 
         The file of an artifact is copied, or moved where it lies in `blobs.staging`.
         """
+        if self._has_ended:
+            self._refuse()
+            return
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
         if entry.kind != "artifact":
@@ -166,29 +170,51 @@ class JournalWriter:
         self._append(payload)
         self.last_metrics[key] = number
 
-    def append_end(self, entry: Entry) -> None:
-        """Write the run's end, for which space was reserved, and a count of what was dropped."""
+    def end(self, entry: Entry) -> None:
+        """Write the run's end, for which space was reserved, as the last entry, and close.
+
+        It is written under the lock, so that nothing stands behind it, and the disk is waited for
+        outside: a thread that asks the disk for others wants that lock. What is logged from here on
+        is lost, and said once.
+
+        Args:
+            entry: The end.
+        """
         with self._lock:
+            if self._has_ended:
+                return
             if self._segment is not None and self._segment.is_deleted():
                 self._segment = None  # the end, at least, is written anew
-            self._retry_at = 0.0  # whatever the disk said a moment ago
-        self._note_dropped()
-        before = self.dropped
-        self._append(encode_entry(entry), reserve=0)
-        if self.dropped > before and isinstance(entry.data, Failure):
-            self._append(encode_entry(entry._replace(data=_shortened(entry.data))), reserve=0)
+            self._take_no_more()
+            failure, before = entry.data, self.dropped
+            if not self._keep(encode_entry(entry)) and isinstance(failure, Failure):
+                shortened = entry._replace(data=_shortened(failure))
+                if self._keep(encode_entry(shortened)):
+                    self.dropped = before
+        self.close()
 
-    def _note_dropped(self) -> None:
-        """Write how many entries were dropped, in the space that is kept for a run's end."""
+    def _take_no_more(self) -> None:
+        """Let nobody write from here on; note what was dropped before. The lock is held."""
+        self._is_writing = self._has_ended = True
+        self._retry_at = 0.0  # whatever the disk said a moment ago
+        while self._deferred:
+            self._keep(self._deferred.popleft(), RESERVE)
         count, before = self.unnoted, self.dropped
-        if count and not self._is_closed:
+        if count:
             logger.warning("%s: %d record(s) were lost", self._folder, count)
-            self._retry_at = 0.0  # whatever the disk said a moment ago
             entry = Entry("dropped", time.time_ns(), None, {"count": count})
-            self._append(encode_entry(entry), reserve=0)
-            if self.dropped == before:
+            if self._keep(encode_entry(entry)):
                 self._noted = before
             self.dropped = before  # the note itself is nobody's
+
+    def _keep(self, payload: bytes, reserve: int = 0) -> bool:
+        """Write, in the space that is kept for a run's end; tell whether the disk took it."""
+        try:
+            self._write_slowly(payload, reserve)
+        except OSError as error:
+            self.count_as_dropped(error)
+            return False
+        return True
 
     def synchronise(self) -> int:
         """Have the disk hold what was written, for the sake of power failures.
@@ -208,7 +234,9 @@ class JournalWriter:
 
     def close(self) -> None:
         """Cut the file to its length and release the lock that says that this process lives."""
-        self._note_dropped()
+        with self._lock:
+            if not self._has_ended:
+                self._take_no_more()
         if self._interval_sync is not None:
             self._interval_sync.stop()
             self._interval_sync = None
@@ -234,7 +262,7 @@ class JournalWriter:
             # `with` takes twice the time. A Ctrl-C right after this call finds the block's end.
             lock.acquire()
             if self._is_writing:
-                self._deferred.append(payload)
+                self._set_aside(payload)
                 return
             self._is_writing = True
             try:
@@ -261,6 +289,22 @@ class JournalWriter:
                 pass
         if self._commit is not None:
             self._commit.wait_for(self._next[0] - 1)
+
+    def _set_aside(self, payload: bytes) -> None:
+        """Keep what comes while this thread is writing; refuse what comes after the end."""
+        if self._has_ended:
+            self._refuse()
+        else:
+            self._deferred.append(payload)
+
+    def _refuse(self) -> None:
+        """Count an entry that comes after the run's end, and say so for the first one."""
+        self.dropped += 1
+        if not self._has_refused:
+            self._has_refused = True
+            logger.warning(
+                "%s: the run has ended; what is logged to it from now on is lost", self._folder
+            )
 
     def _write_slowly(self, payload: bytes, reserve: int) -> None:
         """Write where there is no segment yet, where it is full, or where a look at it is due.

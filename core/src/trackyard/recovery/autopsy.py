@@ -5,10 +5,15 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from trackyard.contract.records import Failure
-from trackyard.journal.ending import has_entry_of, last_timestamp
+from trackyard.journal.ending import (
+    End,
+    find_end,
+    has_entry_of,
+    last_timestamp,
+    search_end,
+)
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.journal.writer import JournalWriter
@@ -18,16 +23,9 @@ from trackyard.system.locks import exclusively
 _ROLE = "recovery"
 
 
-class End(NamedTuple):
-    """The end of a run and who wrote it: the run's own process, or recovery."""
-
-    writer: str
-    entry: Entry
-
-    @property
-    def was_found_dead(self) -> bool:
-        """Tell whether the run's own process did not write it."""
-        return self.writer.startswith(_ROLE)
+def was_found_dead(end: End) -> bool:
+    """Tell whether the run's own process did not write its end."""
+    return end.writer.startswith(_ROLE)
 
 
 def find_or_write_end(folder: Path) -> End | None:
@@ -40,15 +38,19 @@ def find_or_write_end(folder: Path) -> End | None:
         None where the run has come to life meanwhile.
     """
     with exclusively(folder / "recovery.lock"):
-        end, last_sign_of_life, told = _find_end(folder)
+        end = find_end(folder)
         if end is None and not is_alive(folder):
-            # It ended with its last entry, not when it was found dead.
-            entry = Entry("end", last_sign_of_life, None, cause_of_death(told))
-            writer = JournalWriter(folder, _ROLE)
-            writer.append_end(entry)
-            writer.close()
-            end = End(writer.name, entry)
+            end = search_end(folder) or _write_end(folder)
         return end
+
+
+def _write_end(folder: Path) -> End:
+    told, last_sign_of_life = _last_words(folder)
+    # It ended with its last entry, not when it was found dead.
+    entry = Entry("end", last_sign_of_life, None, cause_of_death(told))
+    writer = JournalWriter(folder, _ROLE)
+    writer.end(entry)
+    return End(writer.name, entry)
 
 
 def cause_of_death(told: int | None) -> Failure:
@@ -65,23 +67,18 @@ def cause_of_death(told: int | None) -> Failure:
     return Failure("killed", name, text, signal=told)
 
 
-def _find_end(folder: Path) -> tuple[End | None, int, int | None]:
-    """Give the end, the time of the last entry, and the last signal that told the run to stop.
+def _last_words(folder: Path) -> tuple[int | None, int]:
+    """Give the last signal that told the run to stop, and the time of the last entry.
 
-    A process that was killed has mostly left neither an end nor a signal. Then its journal is not
-    decoded, which takes seconds for each million of entries.
+    A process that was killed has mostly left no signal. Then its journal is not decoded, which
+    takes seconds for each million of entries.
     """
-    if not has_entry_of(folder, ("end", "signal", "blob")):
-        last = last_timestamp(folder)
-        if last:
-            return None, last, None
-    end, last, told = None, 0, None
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        for position, entry in entries:
-            last = max(last, entry.timestamp)
-            if entry.kind == "signal":
-                told = int(entry.data["number"])
-            if entry.kind == "end":
-                end = end or End(position.writer, entry)
-    return end, last or time.time_ns(), told
+    told, last = None, last_timestamp(folder)
+    if not last or has_entry_of(folder, ("signal",)):
+        reader = JournalReader(folder)
+        while entries := reader.read(1000):
+            for _, entry in entries:
+                last = max(last, entry.timestamp)
+                if entry.kind == "signal":
+                    told = int(entry.data["number"])
+    return told, last or time.time_ns()

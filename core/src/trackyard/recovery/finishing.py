@@ -33,7 +33,7 @@ from trackyard.journal.entries import Entry
 from trackyard.journal.pending import pending_folders
 from trackyard.journal.reader import is_alive, is_attended
 from trackyard.project.configuration import Project
-from trackyard.recovery.autopsy import cause_of_death, find_or_write_end
+from trackyard.recovery.autopsy import cause_of_death, find_or_write_end, was_found_dead
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
 from trackyard.recovery.drivers import (
     DeadDriver,
@@ -228,7 +228,8 @@ def _end_steps_by_journal(project: Project, store: Store, pipeline_run_id: str) 
     for row in store.list_step_runs(pipeline_run_id):
         folder = project.home / "runs" / row.id
         if row.status == "running" and (end := find_end(folder)) is not None:
-            store.update_step_run(row.id, **_values_of(end, folder, load_description(folder)))
+            values = _values_of(end.entry, folder, load_description(folder))
+            store.update_step_run(row.id, **values)
 
 
 def _values_of(
@@ -317,7 +318,7 @@ def sync_runs(
 def _has_ended(pending: PendingRun, project: Project) -> bool:
     """Tell whether a run has ended; where its process died without a word that is noted first."""
     end = None if pending.is_alive else find_or_write_end(pending.folder)
-    if end is not None and end.was_found_dead:
+    if end is not None and was_found_dead(end):
         _mark_in_store(pending.description.run, project, end.entry)
     return end is not None
 

@@ -10,10 +10,10 @@ import attrs
 from trackyard.contract.records import Artifact, Failure, ParamValue
 from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import RunDescription
+from trackyard.journal.ending import read_status
 from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader
 from trackyard.runs.curves import Curve
-from trackyard.runs.ends import status_of
 
 
 @attrs.frozen
@@ -52,7 +52,6 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
     tags: dict[str, str] = {}
     curves: dict[str, Curve] = {}
     artifacts: dict[str, Artifact] = {}
-    end: Entry | None = None
     dropped = 0
     reader = JournalReader(folder)
     while entries := reader.read(1000):
@@ -70,14 +69,13 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
                     tags |= {key: str(value) for key, value in entry.data.items()}
                 case "artifact":
                     artifacts[entry.data.name] = entry.data
-                case "end":
-                    end = end or entry
+    status, end = read_status(folder)
     return History(
         params=params,
         tags=tags,
         curves={key: curve.in_order() for key, curve in curves.items()},
         artifacts=artifacts,
-        status=status_of(folder, end),
+        status=status,
         failure=end.data if end else None,
         ended_at=end.timestamp if end else None,
         lost=reader.lost + dropped,

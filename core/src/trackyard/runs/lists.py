@@ -130,10 +130,11 @@ def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
 
 def summary_of(folder: Path, description: RunDescription) -> RunSummary:
     """Describe the run of one folder."""
-    from trackyard.runs.ends import read_end
+    from trackyard.journal.ending import read_status
 
     run = description.run
-    status, ended_at = read_end(folder)
+    status, end = read_status(folder)
+    ended_at = None if end is None else end.timestamp
     seconds = None if status == "crashed" and not ended_at else seconds_of(run.started_at, ended_at)
     return RunSummary(
         name=run.name,

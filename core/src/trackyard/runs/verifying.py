@@ -24,7 +24,7 @@ from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import REPLAYED_FROM, TrackerDescription, run_for
-from trackyard.journal.entries import Entry
+from trackyard.journal.ending import read_status
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun
@@ -190,17 +190,14 @@ def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) 
     for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
         if key != REPLAYED_FROM and adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
             yield Tag(key, value)
-    end: Entry | None = None
     for position, entry in read_entries(run.folder):
-        if entry.kind == "end":
-            end = end or entry
         counted = as_counted(entry, position.writer, all_ranks=all_ranks)
         for record in counted.records() if counted is not None else ():
             for adapted in adapter.adapt(record):
                 if _identity(adapted) not in refused:
                     yield adapted
-    if end is not None and load_state(folder).is_ended:
-        status = Tag("trackyard.status", end.data.status if end.data else "finished")
+    if load_state(folder).is_ended:
+        status = Tag("trackyard.status", read_status(run.folder)[0])
         if adapter.adapt(status) == [status]:
             yield status
 

@@ -182,8 +182,8 @@ class TrackedRun:
         self._described.append(
             TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
         )
+        self.journal.show_life()  # first: who reads the description looks for a sign of life
         save_description(self.folder, self.run, self._described)
-        self.journal.show_life()
         mark_as_pending(self.folder)
         self.deliveries[tracker.name] = worker.carry(
             hooks,
@@ -248,8 +248,9 @@ class TrackedRun:
         if not self.deliveries and has_entries:
             save_description(self.folder, self.run, [])
         if self.deliveries or has_entries:
-            self.journal.append_end(Entry("end", time.time_ns(), None, failure))
-        self.journal.close()
+            self.journal.end(Entry("end", time.time_ns(), None, failure))
+        else:
+            self.journal.close()
         if self.deliveries and not is_described(self.folder):
             self._describe_again()
         for delivery in self.deliveries.values():
