@@ -16,7 +16,7 @@ import numpy
 import pytest
 
 from trackyard import step
-from trackyard.outputs.artifact_store import StoredOutput
+from trackyard.contract.materializers import StoredOutput
 from trackyard.pipelines.fingerprints import cache_key
 
 # What is in braces changes.

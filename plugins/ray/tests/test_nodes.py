@@ -20,9 +20,9 @@ sys.path.append(str(MODULES))
 import trackyard  # noqa: E402
 from trackyard import Client, log_metric, log_text, pipeline, step  # noqa: E402
 from trackyard.journal.descriptions import load_description  # noqa: E402
+from trackyard.journal.shipping import local_folder  # noqa: E402
 from trackyard.pipelines.parcels import check_artifact_store  # noqa: E402
 from trackyard.runs.health import health_of  # noqa: E402
-from trackyard_ray.shipping import local_folder  # noqa: E402
 
 CONFIGURATION = """
 [experiment_trackers.local]

@@ -1,4 +1,4 @@
-"""The door for authors of flavors and other plugins: hooks, records, errors, helpers.
+"""The door for authors of plugins: hooks, records, errors, flavors, orchestrators, helpers.
 
 `__init__.pyi` lists the names.
 """

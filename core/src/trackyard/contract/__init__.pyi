@@ -2,10 +2,12 @@
 
 from trackyard.contract.errors import (
     ConfigError as ConfigError,
+    OutputError as OutputError,
     PluginError as PluginError,
     RejectedRecords as RejectedRecords,
     RetryLater as RetryLater,
     RunNotFoundError as RunNotFoundError,
+    StepCrashedError as StepCrashedError,
     TrackyardError as TrackyardError,
 )
 from trackyard.contract.flavors import (
@@ -14,8 +16,19 @@ from trackyard.contract.flavors import (
     secret as secret,
 )
 from trackyard.contract.hookspecs import hookimpl as hookimpl
+from trackyard.contract.materializers import (
+    Materializer as Materializer,
+    StoredOutput as StoredOutput,
+)
+from trackyard.contract.orchestrators import (
+    GRACE as GRACE,
+    Job as Job,
+    Orchestrator as Orchestrator,
+    Outcome as Outcome,
+)
 from trackyard.contract.process_state import (
     KEEP as KEEP,
+    own_environment as own_environment,
     process_values as process_values,
 )
 from trackyard.contract.records import (
@@ -29,6 +42,15 @@ from trackyard.contract.records import (
     Run as Run,
     Tag as Tag,
 )
+from trackyard.journal.receiving import (
+    JournalReceiver as JournalReceiver,
+    heard_of as heard_of,
+)
+from trackyard.journal.shipping import (
+    ship_what_is_left as ship_what_is_left,
+    shipped_journal as shipped_journal,
+)
+from trackyard.pipelines.parcels import run_packed as run_packed
 from trackyard.project.configuration import home as home
 from trackyard.project.offline import is_out_of_reach as is_out_of_reach
 from trackyard.system.files import write_whole as write_whole

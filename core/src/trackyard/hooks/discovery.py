@@ -136,7 +136,7 @@ def load_flavor(reference: str) -> type:
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken, or breaks a rule.
     """
-    loaded: type = _load_checked(_flavor_info(reference))
+    loaded: type = _load_checked(_info_of(reference, FLAVORS))
     return loaded
 
 
@@ -146,16 +146,16 @@ def import_flavor(reference: str) -> Any:
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken.
     """
-    return _load(_flavor_info(reference))
+    return _load(_info_of(reference, FLAVORS))
 
 
-def load_orchestrator(name: str) -> Any:
-    """Import an orchestrator class by its name.
+def load_orchestrator(reference: str) -> Any:
+    """Import an orchestrator class by its name or by a dotted path such as `mypkg.runs:Queue`.
 
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken.
     """
-    return _load_checked(_only_one(name, ORCHESTRATORS))
+    return _load_checked(_info_of(reference, ORCHESTRATORS))
 
 
 def load_materializers() -> tuple[Any, ...]:
@@ -219,10 +219,10 @@ def _describe(entry_point: EntryPoint) -> PluginInfo:
     )
 
 
-def _flavor_info(reference: str) -> PluginInfo:
+def _info_of(reference: str, group: str) -> PluginInfo:
     if ":" in reference:
-        return PluginInfo(reference, FLAVORS, reference)
-    return _only_one(reference, FLAVORS)
+        return PluginInfo(reference, group, reference)
+    return _only_one(reference, group)
 
 
 def _only_one(name: str, group: str) -> PluginInfo:

@@ -12,10 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import attrs
-
 from trackyard.contract.errors import ConfigError, OutputError
-from trackyard.outputs.formats import PICKLE, Materializer, Materializers
+from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
+from trackyard.outputs.formats import PICKLE, Materializers
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -25,29 +24,13 @@ _LARGE = 1 << 20
 logger = logging.getLogger("trackyard")
 
 
-@attrs.frozen
-class StoredOutput:
-    """Where a step's output lies.
-
-    Attributes:
-        uri: Full address in the artifact store.
-        materializer: Name of its format.
-        size: Bytes.
-        sha256: Digest of the bytes, as hexadecimal digits.
-    """
-
-    uri: str
-    materializer: str
-    size: int
-    sha256: str
-
-
 class ArtifactStore:
     """A folder on any file system that fsspec knows.
 
     Args:
         url: A path or URL such as `s3://bucket/folder` or `memory://outputs`.
-        is_trusted: Pickles are loaded from it; they run code when they are loaded.
+        is_trusted: Pickles are loaded from it, and other formats that run code when they are
+            loaded.
         materializers: The formats that it knows.
     """
 
@@ -96,13 +79,14 @@ class ArtifactStore:
         ) from problem
 
     def trust(self, stored: StoredOutput) -> None:
-        """Load this even if it is a pickle: this pipeline run has made it, in another process."""
+        """Load this even if it runs code: this pipeline run has made it, in another process."""
         self._own_digests.add(stored.sha256)
 
     def has(self, stored: StoredOutput) -> bool:
         """Tell whether a value is still there as it was stored, and may be loaded."""
-        if stored.materializer == PICKLE.name and not self._trusts(stored):
-            return False
+        with suppress(KeyError):  # what is of an unknown format is there all the same
+            if self._is_refused(self._materializers.named(stored.materializer), stored):
+                return False
         try:
             self._check(stored)
         except OutputError:
@@ -138,13 +122,13 @@ class ArtifactStore:
                 f"{stored.uri}: unknown format {stored.materializer!r}; install the package that "
                 "brings it, or, where the step is yours, run it again"
             ) from None
-        is_pickle = materializer is PICKLE
-        if is_pickle and not self._trusts(stored):
+        if self._is_refused(materializer, stored):
+            kind = "pickle" if materializer is PICKLE else f"file of format {materializer.name!r}"
             raise OutputError(
-                f"{stored.uri}: is a pickle, which runs code when it is loaded, and {self.url} is "
+                f"{stored.uri}: is a {kind}, which runs code when it is loaded, and {self.url} is "
                 "not marked as trusted; write artifact_store_is_trusted = true in the stack's table"
             )
-        if is_pickle:
+        if needs_trust(materializer):
             self._check(stored)
         with closing(self._open(stored)) as file:
             reading = _HashedFile(file)
@@ -158,8 +142,9 @@ class ArtifactStore:
             _check_digest(reading, stored)
         return value
 
-    def _trusts(self, stored: StoredOutput) -> bool:
-        return self.is_trusted or stored.sha256 in self._own_digests
+    def _is_refused(self, materializer: Materializer, stored: StoredOutput) -> bool:
+        is_trusted = self.is_trusted or stored.sha256 in self._own_digests
+        return needs_trust(materializer) and not is_trusted
 
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
+from trackyard.contract.materializers import Materializer
 from trackyard.outputs.arrays import NumpyMaterializer
 from trackyard.outputs.files import ImageMaterializer, PathMaterializer
 from trackyard.outputs.labelled import LabelledMaterializer
@@ -25,27 +26,6 @@ from trackyard.outputs.tables import (
 from trackyard.outputs.values import ValuesMaterializer
 
 logger = logging.getLogger("trackyard")
-
-
-class Materializer(Protocol):
-    """Turns values of some types into a file and back, without loss.
-
-    Attributes:
-        name: What is recorded with an output; the format of this name loads it again.
-        suffix: Of the file, with its dot.
-    """
-
-    name: str
-    suffix: str
-
-    def can_save(self, value: Any) -> bool:
-        """Tell whether a value comes back equal and of the same type."""
-
-    def save(self, value: Any, file: BinaryIO) -> None:
-        """Write a value to a file that cannot seek."""
-
-    def load(self, file: BinaryIO) -> Any:
-        """Read the value again."""
 
 
 _EXACT: tuple[Materializer, ...] = (TextMaterializer(), JsonMaterializer(), BytesMaterializer())

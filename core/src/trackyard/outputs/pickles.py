@@ -10,6 +10,7 @@ class PickleMaterializer:
 
     name = "cloudpickle"
     suffix = ".pkl"
+    needs_trust = True
 
     def can_save(self, value: Any) -> bool:  # noqa: ARG002 - the protocol's signature
         """Whether it can is known when it is tried."""

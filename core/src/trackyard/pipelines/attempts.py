@@ -10,8 +10,10 @@ from typing import Any
 import attrs
 
 from trackyard.contract.errors import OutputError
-from trackyard.contract.records import Failure, Run
-from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
+from trackyard.contract.materializers import StoredOutput
+from trackyard.contract.orchestrators import Outcome
+from trackyard.contract.records import Run
+from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import fill_in, is_named_tuple
 from trackyard.pipelines.types import output_names
 from trackyard.system.forks import only_in_this_process
@@ -29,33 +31,12 @@ class Attempt:
         function: The user's function.
         arguments: By parameter name; a `StoredOutput` stands for what it names.
         timeout: Seconds that the function may take, or None.
-        resources: What the step asks of a cluster, such as `{"num_gpus": 1}`.
     """
 
     run: Run
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     timeout: float | None = None
-    resources: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-@attrs.frozen(eq=False)
-class Outcome:
-    """What came of an attempt.
-
-    Attributes:
-        outputs: Where the outputs lie, by name.
-        metrics: The last value of each metric that was logged portably.
-        failure: How it ended, or None where it finished.
-        error: What it raised, or None.
-        lost: About how many log calls are lost of which the run's journal does not say so.
-    """
-
-    outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
-    metrics: Mapping[str, float] = attrs.field(factory=dict)
-    failure: Failure | None = None
-    error: BaseException | None = None
-    lost: int = 0
 
 
 def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> Outcome:

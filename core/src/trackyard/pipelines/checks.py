@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from trackyard.contract.errors import ConfigError, PluginError
-from trackyard.pipelines.attempts import Outcome
+from trackyard.contract.orchestrators import Orchestrator, Outcome
 from trackyard.pipelines.graph import Graph
-from trackyard.pipelines.jobs import Orchestrator
 from trackyard.pipelines.parcels import make_findable
 from trackyard.project.stacks import Stack
 from trackyard.project.trackers import Tracker, Trackers
@@ -16,7 +15,7 @@ from trackyard.system.environment import is_disabled
 
 logger = logging.getLogger("trackyard")
 
-# What an orchestrator must have, see `trackyard.pipelines.jobs.Orchestrator`.
+# What an orchestrator must have, see `trackyard.contract.Orchestrator`.
 _PARTS = ("places", "is_elsewhere", "run", "stop", "close")
 
 
@@ -50,7 +49,7 @@ def checked_orchestrator(trackers: Trackers, graph: Graph) -> Orchestrator:
         kind = f"{type(orchestrator).__module__}.{type(orchestrator).__qualname__}"
         raise ConfigError(
             f"{trackers.stack.place}.orchestrator: {kind} has no {', '.join(missing)}; "
-            "an orchestrator has all of trackyard.pipelines.jobs.Orchestrator"
+            "an orchestrator has all of trackyard.contract.Orchestrator"
         )
     check = getattr(orchestrator, "check_resources", lambda _: None)
     for node in graph.nodes.values():
@@ -67,9 +66,12 @@ def checked_outcome(outcome: object) -> Outcome:
 
     Raises:
         PluginError: It is no outcome of a step.
+        BaseException: The outcome's error, where the orchestrator made it and says no more of it.
     """
     if not isinstance(outcome, Outcome):
         raise PluginError(f"the orchestrator gave {outcome!r} in place of the step's Outcome")
+    if outcome.error is not None and outcome.failure is None:
+        raise outcome.error
     return outcome
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.outputs.artifact_store import StoredOutput
+from trackyard.contract.materializers import StoredOutput
 from trackyard.pipelines.types import output_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)

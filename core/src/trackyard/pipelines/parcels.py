@@ -8,12 +8,13 @@ see that folder writes them into one of its own, from where an orchestrator ship
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -21,6 +22,7 @@ from typing import Any, cast
 import attrs
 
 from trackyard.contract.errors import ConfigError, PipelineError, StepError
+from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.hooks.discovery import load_materializers, load_plugins
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
@@ -28,11 +30,12 @@ from trackyard.journal.descriptions import RunDescription, load_description, run
 from trackyard.journal.durability import load_journal_options
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
-from trackyard.pipelines.attempts import Attempt, Outcome, perform, stored_in
+from trackyard.pipelines.attempts import Attempt, perform, stored_in
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.files import make_private_folder
+from trackyard.system.interruption import termination_as_exit
 from trackyard.tracking.tracked_runs import TrackedRun
 
 
@@ -68,6 +71,8 @@ class Parcel:
 def pack(parcel: Parcel) -> bytes:
     """Make bytes of a parcel; functions of a script or notebook travel by value.
 
+    Before it goes where modules are found, without which it could not be unpacked.
+
     Raises:
         PipelineError: Something in it cannot be moved to another process.
     """
@@ -78,7 +83,7 @@ def pack(parcel: Parcel) -> bytes:
     if by_value is not None:
         cloudpickle.register_pickle_by_value(by_value)
     try:
-        return cast("bytes", cloudpickle.dumps(parcel))
+        return pickle.dumps((sys.path, cloudpickle.dumps(parcel)))
     except Exception as error:  # objects decide for themselves how they fail
         raise PipelineError(
             f"step {parcel.attempt.run.name!r} cannot be moved to another process: "
@@ -94,15 +99,26 @@ def run_packed(
 ) -> bytes:
     """Run a packed attempt in this process; give its packed outcome. Nothing is raised.
 
+    A process may run many, one at a time, and from its main thread where it can: there SIGTERM and
+    a timeout interrupt the step wherever it is. What a step does to the environment or the working
+    directory is undone behind it.
+
     Args:
-        packed: The attempt.
+        packed: What `Job.pack` gave.
         shipped: Where this machine does not see the run's folder: gives another one, whose
-            journal is shipped to it until the context ends.
+            journal is shipped to it until the context ends, as `shipped_journal` does.
     """
+    with _surroundings_as_they_were():
+        return _run_packed(packed, shipped)
+
+
+def _run_packed(packed: bytes, shipped: Callable[[], AbstractContextManager[Path]] | None) -> bytes:
     import cloudpickle
 
     try:
-        parcel: Parcel = cloudpickle.loads(packed)
+        path, content = pickle.loads(packed)  # noqa: S301 - the driver made it
+        sys.path[:] = dict.fromkeys([*path, *sys.path])
+        parcel: Parcel = cloudpickle.loads(content)
         if shipped is not None:
             check_artifact_store(parcel.artifact_store)
         with shipped() if shipped is not None else nullcontext(parcel.folder) as folder:
@@ -160,9 +176,34 @@ def _run(parcel: Parcel) -> Outcome:
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)
     tracked = _joined(parcel, project)
-    outcome = perform(parcel.attempt, tracked, artifacts)
+    with termination_as_exit(tracked.note_signal):
+        outcome = perform(parcel.attempt, tracked, artifacts)
     tracked.leave()
     return attrs.evolve(outcome, lost=tracked.journal.unnoted)
+
+
+@contextmanager
+def _surroundings_as_they_were() -> Iterator[None]:
+    """Let a step begin in no other run, and no later one see what it sets or where it goes."""
+    environment, folder = dict(os.environ), _working_folder()
+    for name in ("TRACKYARD_RUN_ID", "TRACKYARD_RUN_FOLDER"):  # the driver's own
+        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        if folder is not None:
+            with suppress(OSError):  # it may be gone
+                os.chdir(folder)
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it is gone
+        return None
 
 
 class _Activation:

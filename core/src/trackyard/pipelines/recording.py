@@ -15,10 +15,11 @@ import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from trackyard.contract.errors import TrackyardError, without_statement
+from trackyard.contract.materializers import StoredOutput
+from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Failure, Run
 from trackyard.delivery.reports import TrackerReport
-from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
-from trackyard.pipelines.attempts import Outcome
+from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
 from trackyard.project.configuration import Project

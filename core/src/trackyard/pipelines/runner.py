@@ -18,10 +18,11 @@ from typing import Any
 import attrs
 
 from trackyard.contract.errors import PipelineError, RequiredTrackerError, StepCrashedError
+from trackyard.contract.materializers import StoredOutput
+from trackyard.contract.orchestrators import Job, Outcome
 from trackyard.contract.records import SEVERITY, Failure, Run, Status
 from trackyard.delivery.reports import TrackerReport
-from trackyard.outputs.artifact_store import StoredOutput
-from trackyard.pipelines.attempts import Attempt, Outcome, perform
+from trackyard.pipelines.attempts import Attempt, perform
 from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.checks import (
     check_what_others_see,
@@ -31,12 +32,12 @@ from trackyard.pipelines.checks import (
 )
 from trackyard.pipelines.fingerprints import cache_key
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
-from trackyard.pipelines.jobs import Job
-from trackyard.pipelines.parcels import Parcel, pack
+from trackyard.pipelines.parcels import Parcel, pack, unpack_outcome
 from trackyard.pipelines.recording import Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
+from trackyard.recovery.drivers import mark_of
 from trackyard.recovery.guarding import watch_over
 from trackyard.runs.pipeline_views import PipelineRun, open_artifact_store
 from trackyard.store import PipelineRunRow
@@ -256,9 +257,8 @@ class PipelineRunner:
 
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
         step = node.step
-        attempt = Attempt(
-            tracked.run, step.function, self._stored_arguments(node), step.timeout, step.resources
-        )
+        arguments = self._stored_arguments(node)
+        attempt = Attempt(tracked.run, step.function, arguments, step.timeout)
 
         def pack_attempt() -> bytes:
             active = frozenset(
@@ -270,8 +270,16 @@ class PipelineRunner:
                 Parcel(attempt, self._project, folder, urls, active, store.url, store.is_trusted)
             )
 
-        perform_here = partial(perform, attempt, tracked, self._artifacts)
-        return Job(attempt, perform_here, pack_attempt, tracked.folder)
+        return Job(
+            run=tracked.run,
+            timeout=step.timeout,
+            resources=step.resources,
+            folder=tracked.folder,
+            mark=mark_of(self._project.home, self._run.id),
+            run_here=partial(perform, attempt, tracked, self._artifacts),
+            pack=pack_attempt,
+            unpack=unpack_outcome,
+        )
 
     def _stored_arguments(self, node: Node) -> dict[str, Any]:
         """Give the arguments with what is stored in place of outputs, which are loaded later."""

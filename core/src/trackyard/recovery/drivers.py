@@ -123,6 +123,16 @@ class UnreadableMark:
     advice: str
 
 
+def mark_of(home: Path, run_id: str) -> Path:
+    """Give the file that lies in a project while a pipeline run has a driver.
+
+    Args:
+        home: The project's `.trackyard`.
+        run_id: The pipeline run's id.
+    """
+    return home / "drivers" / f"{run_id}.json"
+
+
 def find_dead_drivers(home: Path) -> list[DeadDriver]:
     """List pipeline runs whose driver has died, by files and locks alone."""
     return [mark for mark in _marks_of_dead(home) if isinstance(mark, DeadDriver)]

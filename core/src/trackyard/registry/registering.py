@@ -280,7 +280,7 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
             hint = did_you_mean(tracker, known) or f"; configured are {listed(known)}"
             raise ConfigError(f"{place}: no experiment tracker {tracker!r} is configured{hint}")
     orchestrators = {info.name for info in find_plugins(ORCHESTRATORS)}
-    if stack.orchestrator not in orchestrators:
+    if ":" not in stack.orchestrator and stack.orchestrator not in orchestrators:
         hint = did_you_mean(stack.orchestrator, orchestrators)
         hint = hint or f"; installed are {listed(orchestrators)}"
         raise ConfigError(f"{place}: no orchestrator {stack.orchestrator!r} is installed{hint}")

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trackyard.contract.materializers import StoredOutput
 from trackyard.hooks.discovery import load_materializers
-from trackyard.outputs.artifact_store import ArtifactStore, StoredOutput
+from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
 from trackyard.project.stacks import artifact_store_url
 from trackyard.runs.curves import svg

@@ -122,7 +122,7 @@ ELSEWHERE = """
 import attrs
 from contextlib import nullcontext
 from pathlib import Path
-from trackyard.pipelines.parcels import run_packed, unpack_outcome
+from trackyard.contract import run_packed
 
 @attrs.define(kw_only=True)
 class Elsewhere:
@@ -131,7 +131,7 @@ class Elsewhere:
     is_elsewhere: bool = attrs.field(init=False, default=True)
 
     def run(self, job):
-        return unpack_outcome(run_packed(job.pack(), lambda: nullcontext(Path(self.folder))))
+        return job.unpack(run_packed(job.pack(), lambda: nullcontext(Path(self.folder))))
 
     def stop(self): ...
     def close(self): ...
@@ -161,7 +161,7 @@ def test_orchestrator_without_its_parts_is_refused(side_by_side, install):
 
 
 def test_orchestrator_that_gives_no_outcome_fails_the_step(side_by_side, install):
-    odd = ELSEWHERE.replace("return unpack_outcome", "return str")
+    odd = ELSEWHERE.replace("return job.unpack", "return str")
     install("acme", {"acme": odd}, orchestrators={"odd": "acme:Elsewhere"})
     side_by_side.configure("[stacks.default]\norchestrator = 'odd'\nfolder = 'run'\n")
 

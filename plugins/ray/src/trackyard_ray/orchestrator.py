@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -19,17 +20,21 @@ from typing import Any, ClassVar
 import attrs
 
 from trackyard import StepCrashedError
-from trackyard.contract import ConfigError, process_values
-from trackyard.pipelines.attempts import Attempt, Outcome
-from trackyard.pipelines.jobs import Job
-from trackyard.pipelines.parcels import run_packed, unpack_outcome
-from trackyard_ray.receiving import Receiver, heard_of
-from trackyard_ray.shipping import ship_what_is_left, shipped
+from trackyard.contract import (
+    GRACE,
+    ConfigError,
+    Job,
+    JournalReceiver,
+    Outcome,
+    heard_of,
+    process_values,
+    run_packed,
+    ship_what_is_left,
+    shipped_journal,
+)
 
 logger = logging.getLogger("trackyard")
 
-# Seconds that a step which is told to stop, or whose timeout is over, may take to end.
-_GRACE = 5.0
 # Seconds that the driver's machine, or one whose worker died, may take to answer.
 _PATIENCE = 60.0
 # What a task answers that does not see the driver's folder, and was not told where to ship to.
@@ -108,12 +113,12 @@ class RayOrchestrator:
                 self._open_receiver(job.folder.parent)
                 reference = self._submit(job, packed)
                 reply = ray.get(reference)
-            return unpack_outcome(reply)
+            return job.unpack(reply)
         except RayError as error:  # a task itself never raises: see `run_packed`
             first = (str(error).strip().splitlines() or [""])[0]
-            why, limit = f"{type(error).__name__}: {first}", job.attempt.timeout
-            if limit is not None:
-                why += f" (as a step is ended that still runs after {limit + _GRACE:g} s)"
+            why = f"{type(error).__name__}: {first}"
+            if job.patience is not None:
+                why += f" (as a step is ended that still runs after {job.patience:g} s)"
             raise self._crashed(job, why) from error
         finally:
             self._discard(reference)
@@ -139,7 +144,7 @@ class RayOrchestrator:
         try:
             for reference in running:
                 ray.cancel(reference, force=False)
-            end = time.monotonic() + _GRACE
+            end = time.monotonic() + GRACE
             while self._running and time.monotonic() < end:
                 time.sleep(0.02)
         finally:  # a second Ctrl-C must make it faster, not slower
@@ -180,7 +185,7 @@ class RayOrchestrator:
                 runs,
             )
             here = _on_node(ray.get_runtime_context().get_node_id())
-            kind = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Receiver)
+            kind = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(JournalReceiver)
             receiver = kind.options(scheduling_strategy=here).remote(runs)
             if not ray.get(receiver.sees_runs.remote(), timeout=_PATIENCE):
                 ray.kill(receiver)
@@ -213,35 +218,32 @@ class RayOrchestrator:
         if self._receiver is None or heard is None:
             return 0.0, 0.0
         silent = max(0.001, time.time() - heard.time)
-        task = ray.remote(num_cpus=0, max_retries=0)(ship_what_is_left)
+        task = ray.remote(num_cpus=0, max_retries=0)(_ship_what_is_left)
         task = task.options(scheduling_strategy=_on_node(heard.node))
         try:
-            reference = task.remote(job.attempt.run.id, heard.node, self._receiver)
+            reference = task.remote(job.run.id, heard.node, self._receiver)
             if ray.get(reference, timeout=_PATIENCE):
                 return 0.0, 0.0
             why = "not all of its journal could be shipped"
         except RayError as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        logger.warning("step %r: the rest of its journal is lost: %s", job.attempt.run.name, why)
+        logger.warning("step %r: the rest of its journal is lost: %s", job.run.name, why)
         return silent, heard.pace
 
     def _submit(self, job: Job, packed: bytes) -> Any:
-        attempt = job.attempt
-        mark = job.folder.parent.parent / "drivers" / f"{attempt.run.group}.json"
-        seen = None if self.ship_journals else mark
+        seen = None if self.ship_journals else job.mark
         with self._lock:
             if self._is_stopping:
                 raise StepCrashedError("the pipeline run is being stopped")
             if self._task is None:
                 self._task = self._connect()
-            task = self._task.options(**_asked_for(attempt))
-            self._say_what_is_missing(attempt)
-            receiver = self._receiver
-            reference = task.remote(packed, attempt.run.id, seen, receiver, attempt.timeout)
+            task = self._task.options(**_asked_for(job))
+            self._say_what_is_missing(job)
+            reference = task.remote(packed, job.run.id, seen, self._receiver, job.patience)
             self._running.add(reference)
         return reference
 
-    def _say_what_is_missing(self, attempt: Attempt) -> None:
+    def _say_what_is_missing(self, job: Job) -> None:
         """Refuse what a cluster of this machine has not; warn where another one may grow.
 
         Raises:
@@ -250,13 +252,13 @@ class RayOrchestrator:
         import ray
 
         names = {"num_cpus": "CPU", "num_gpus": "GPU"}
-        asked = {names.get(name, name): amount for name, amount in attempt.resources.items()}
+        asked = {names.get(name, name): amount for name, amount in job.resources.items()}
         asked.pop("accelerator_type", None)
         known = ray.cluster_resources() if asked else {}
         missing = {name: n for name, n in asked.items() if n > known.get(name, 0.0)}
         if not missing:
             return
-        text = f"resources of step {attempt.run.name!r}: no node has {missing}"
+        text = f"resources of step {job.run.name!r}: no node has {missing}"
         if self.address is None:
             kinds = sorted(name for name in known if not name.startswith("node:"))
             raise ConfigError(f"{text}; the cluster has {', '.join(kinds)}")
@@ -285,13 +287,13 @@ class RayOrchestrator:
 
 
 def _run_on_node(
-    packed: bytes, run_id: str, mark: Path | None, receiver: Any, timeout: float | None
+    packed: bytes, run_id: str, mark: Path | None, receiver: Any, patience: float | None
 ) -> bytes:
     """Run an attempt; `mark` is a file of the driver's, which its own folder alone has."""
-    if timeout is None:
+    if patience is None:
         return _run_here(packed, run_id, mark, receiver)
     # For a step that does not heed its timeout; unlike a thread, it needs no lock of Python's.
-    faulthandler.dump_traceback_later(timeout + _GRACE, exit=True)
+    faulthandler.dump_traceback_later(patience, exit=True)
     try:
         return _run_here(packed, run_id, mark, receiver)
     finally:
@@ -306,7 +308,18 @@ def _run_here(packed: bytes, run_id: str, mark: Path | None, receiver: Any) -> b
     import ray
 
     node = ray.get_runtime_context().get_node_id()
-    return run_packed(packed, lambda: shipped(run_id, node, receiver))
+    return run_packed(packed, lambda: shipped_journal(run_id, node, partial(_call, receiver)))
+
+
+def _ship_what_is_left(run_id: str, node: str, receiver: Any) -> bool:
+    return ship_what_is_left(run_id, node, partial(_call, receiver))
+
+
+def _call(receiver: Any, method: str, *values: Any) -> Any:
+    """Call a method of the driver's receiver, and wait for its answer."""
+    import ray
+
+    return ray.get(getattr(receiver, method).remote(*values), timeout=_PATIENCE)
 
 
 def _on_node(node: str) -> Any:
@@ -345,7 +358,7 @@ def _same_answer_to_sigterm() -> Iterator[None]:
         library.sigaction(signal.SIGTERM, before, None)
 
 
-def _asked_for(attempt: Attempt) -> dict[str, Any]:
-    asked = dict(attempt.resources)
+def _asked_for(job: Job) -> dict[str, Any]:
+    asked = dict(job.resources)
     options = {name: asked.pop(name) for name in _OWN if name in asked}
-    return {**options, "resources": asked, "name": attempt.run.name}
+    return {**options, "resources": asked, "name": job.run.name}

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import attrs
 
-from trackyard.pipelines.attempts import Outcome
-from trackyard.pipelines.jobs import Job
+from trackyard.contract.orchestrators import Job, Outcome
 
 
 @attrs.frozen

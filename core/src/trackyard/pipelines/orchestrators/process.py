@@ -17,15 +17,10 @@ from typing import Any, ClassVar
 import attrs
 
 from trackyard.contract.errors import StepCrashedError
+from trackyard.contract.orchestrators import GRACE, Job, Outcome
 from trackyard.contract.process_state import own_environment
-from trackyard.pipelines.attempts import Outcome
-from trackyard.pipelines.jobs import Job
-from trackyard.pipelines.parcels import unpack_outcome
 
 logger = logging.getLogger("trackyard")
-
-# Seconds that a step which is told to stop, or whose timeout is over, may take to end.
-_GRACE = 5.0
 
 
 def _at_least_one(_: Any, __: Any, value: int) -> None:
@@ -63,7 +58,7 @@ class ProcessOrchestrator:
         packed = job.pack()
         process = self._take()
         try:
-            reply = process.run(packed, job.attempt.timeout)
+            reply = process.run(packed, job.patience)
         except BaseException:
             with self._lock:
                 self._busy.remove(process)
@@ -72,7 +67,7 @@ class ProcessOrchestrator:
         with self._lock:
             self._busy.remove(process)
             self._idle.append(process)
-        return unpack_outcome(reply)
+        return job.unpack(reply)
 
     def stop(self) -> None:
         """Tell the steps that run to stop, and end their processes where they do not."""
@@ -82,7 +77,7 @@ class ProcessOrchestrator:
         try:
             for process in busy:
                 process.terminate()
-            end = time.monotonic() + _GRACE
+            end = time.monotonic() + GRACE
             while self._busy and time.monotonic() < end:
                 time.sleep(0.01)
         finally:  # a second Ctrl-C must make it faster, not slower
@@ -95,7 +90,7 @@ class ProcessOrchestrator:
             processes, self._idle = [*self._idle, *self._busy], []
         for process in processes:
             process.dismiss()
-        end = time.monotonic() + _GRACE
+        end = time.monotonic() + GRACE
         for process in processes:
             process.end(max(0.0, end - time.monotonic()))
 
@@ -121,33 +116,33 @@ class _Process:
         self._connection, other = multiprocessing.Pipe()
         command = [sys.executable, "-m", "trackyard.pipelines.orchestrators.worker"]
         command += [str(os.getpid()), str(other.fileno())]
-        environment = own_environment()
-        for name in ("TRACKYARD_RUN_ID", "TRACKYARD_RUN_FOLDER"):
-            environment.pop(name, None)
         # A session of its own: Ctrl-C on a terminal is the driver's to deal with.
         self._process = subprocess.Popen(
             command,
-            env=environment,
+            env=own_environment(),
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         other.close()
-        self._send(os.fsencode(os.pathsep.join(sys.path)))
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, packed: bytes, timeout: float | None) -> bytes:
+    def run(self, packed: bytes, patience: float | None) -> bytes:
         """Run an attempt and wait for its outcome.
+
+        Args:
+            packed: The attempt.
+            patience: Seconds to wait at most, or None.
 
         Raises:
             StepCrashedError: The process has died, or had to be ended.
         """
-        self._send(packed)
-        limit = None if timeout is None else timeout + _GRACE
+        with contextlib.suppress(OSError):  # it has died, which is noticed below
+            self._connection.send_bytes(packed)
         with _death_of(self._process.pid) as death:
-            ready = wait([self._connection, *death], limit)
+            ready = wait([self._connection, *death], patience)
         if not ready:
             self.kill()
             raise StepCrashedError("the step took longer than its timeout and could not be ended")
@@ -180,10 +175,6 @@ class _Process:
             self.kill()
             self._process.wait()
         self._connection.close()
-
-    def _send(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # it has died, which `run` notices
-            self._connection.send_bytes(data)
 
     def _cause(self) -> str:
         code = self._process.wait()

@@ -1,9 +1,4 @@
-"""What does the driver's machine do with the journals that other machines ship to it?
-
-A `Receiver` is a Ray actor on the driver's node. It keeps nothing in its memory, so that Ray may
-restart it: how far a file has come is its length, and what was last heard of a node is a file.
-What is shipped twice changes nothing.
-"""
+"""What does the driver's machine do with the journals that other machines ship to it?"""
 
 from __future__ import annotations
 
@@ -19,15 +14,15 @@ import attrs
 from trackyard.journal.blobs import Blobs
 from trackyard.system.files import make_private_folder, open_private
 
-_HEARD = "node.heard"
+_HEARD = "node.heard"  # a machine is a node of Ray's to the only one who wrote it so far
 
 
 @attrs.frozen
 class Heard:
-    """What was last heard of a node that writes a run.
+    """What was last heard of a machine that writes a run.
 
     Attributes:
-        node: Ray's id of it.
+        node: What `shipped_journal` was told of it.
         time: Unix time in seconds up to which its journal has arrived.
         pace: Log calls per second of late.
     """
@@ -37,8 +32,16 @@ class Heard:
     pace: float
 
 
-class Receiver:
-    """Writes what is shipped into the driver's runs."""
+class JournalReceiver:
+    """Writes what other machines ship into the driver's runs, on a machine that sees them.
+
+    It keeps nothing in its memory, so that it may be made anew at any time: how far a file has come
+    is its length, and what was last heard of a machine is a file. What is shipped twice changes
+    nothing.
+
+    Args:
+        runs: The folder of the driver's runs: `Job.folder.parent`.
+    """
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
@@ -48,11 +51,11 @@ class Receiver:
         return self._runs.is_dir()
 
     def hear(self, run_id: str, node: str, age: float, pace: float) -> None:
-        """Note that a node writes a run, and that what it wrote until now has arrived.
+        """Note that a machine writes a run, and that what it wrote until now has arrived.
 
         Args:
             run_id: The run.
-            node: Ray's id of the node.
+            node: The machine.
             age: Seconds since "now", when it looked at its journal.
             pace: Log calls per second of late.
         """
@@ -85,7 +88,7 @@ class Receiver:
 def _write(path: Path, offset: int, data: bytes, *, is_last: bool = False) -> None:
     """Write from an offset on; what stands behind the last part is of an earlier try, and is cut.
 
-    Parts of a journal are never the last: one that Ray sends again may come after a later one.
+    Parts of a journal are never the last: one that is sent again may come after a later one.
     """
     with os.fdopen(open_private(path), "r+b") as file:
         file.seek(offset)
@@ -95,10 +98,10 @@ def _write(path: Path, offset: int, data: bytes, *, is_last: bool = False) -> No
 
 
 def heard_of(folder: Path) -> Heard | None:
-    """Give what was last heard of the node that wrote a run; None where none did.
+    """Give what was last heard of the machine that wrote a run; None where none did.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder: `Job.folder`.
     """
     with suppress(OSError, ValueError):  # it may be cut off where the disk is full
         return Heard(**json.loads((folder / _HEARD).read_text()))

@@ -1,7 +1,8 @@
 """How does a journal get from the machine that runs a step to the driver's?
 
-A thread ships what is new, whole frames only, twice a second: a node that is lost costs at most its
-last second. An artifact goes before the frame that names it.
+A thread ships what is new, whole frames only, twice a second: a machine that is lost costs at most
+its last second. An artifact goes before the frame that names it. How a message travels is an
+orchestrator's: a `JournalReceiver` is what it has to reach.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -29,10 +30,12 @@ from trackyard.system.files import make_private_folder
 
 logger = logging.getLogger("trackyard")
 
+# Calls a method of the driver's `JournalReceiver` by its name, and gives what it gives.
+Call = Callable[..., Any]
+
 _EVERY = 0.5
 _REMEMBERED = 20  # shippings, to tell the pace of late from
 _MOST = 4 * 1024 * 1024  # bytes of one message
-_PATIENCE = 60.0  # seconds that the driver's machine may take to answer
 _NAMES_BLOB = re.compile(rb'\["(blob|artifact)"')
 
 
@@ -47,12 +50,22 @@ def local_folder(run_id: str) -> Path:
 
 
 @contextmanager
-def shipped(run_id: str, node: str, receiver: Any) -> Iterator[Path]:
-    """Give a folder of this machine for a run, and ship its journal while the step runs."""
+def shipped_journal(run_id: str, node: str, call: Call) -> Iterator[Path]:
+    """Give a folder of this machine for a run, and ship its journal while the step runs.
+
+    For `run_packed`, on a machine that does not see the run's own folder. Nothing that `call`
+    raises reaches the step: it is tried again with the next message.
+
+    Args:
+        run_id: The run: `Job.run.id`.
+        node: A name of this machine, by which `heard_of` tells it.
+        call: Calls a method of the driver's `JournalReceiver`: its name and arguments come, what
+            it returns is given back. It raises where the driver's machine does not answer.
+    """
     folder = local_folder(run_id)
     with suppress(OSError):  # then the journal counts what it cannot keep
         make_private_folder(folder)
-    shipper = Shipper(folder, node, receiver)
+    shipper = Shipper(folder, node, call)
     shipper.ship()  # the driver knows from now on where to look for it
     stopping = Event()
 
@@ -69,10 +82,16 @@ def shipped(run_id: str, node: str, receiver: Any) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def ship_what_is_left(run_id: str, node: str, receiver: Any) -> bool:
-    """Ship what a process of this machine has left that died; True where all is shipped."""
+def ship_what_is_left(run_id: str, node: str, call: Call) -> bool:
+    """Ship what a process of this machine has left that died; True where all is shipped.
+
+    Args:
+        run_id: The run.
+        node: The name of this machine.
+        call: As in `shipped_journal`.
+    """
     folder = local_folder(run_id)
-    is_shipped = not folder.is_dir() or Shipper(folder, node, receiver).ship()
+    is_shipped = not folder.is_dir() or Shipper(folder, node, call).ship()
     if is_shipped:
         shutil.rmtree(folder, ignore_errors=True)
     return is_shipped
@@ -83,14 +102,14 @@ class Shipper:
 
     Args:
         folder: The run's folder on this machine.
-        node: Ray's id of this machine.
-        receiver: The handle of the driver's `Receiver`.
+        node: The name of this machine.
+        call: As in `shipped_journal`.
     """
 
-    def __init__(self, folder: Path, node: str, receiver: Any) -> None:
+    def __init__(self, folder: Path, node: str, call: Call) -> None:
         self._folder = folder
         self._node = node
-        self._receiver = receiver
+        self._call_receiver = call
         self._lock = Lock()
         self._lengths: dict[str, int] | None = None
         self._blobs: set[tuple[str, str]] = set()
@@ -108,7 +127,7 @@ class Shipper:
                 for writer, number in sorted(segments_of(self._folder)):
                     self._ship_segment(writer, number)
                 self._hear(began)
-            except Exception as error:  # Ray's, or the disk's: the step must not hear of it
+            except Exception as error:  # the carrier's, or the disk's: the step must not hear of it
                 logger.warning("the journal cannot be shipped now: %s", error)
                 return False
         return True
@@ -165,7 +184,4 @@ class Shipper:
         self._blobs.add((digest, name))
 
     def _call(self, method: str, *values: Any) -> Any:
-        import ray
-
-        reference = getattr(self._receiver, method).remote(self._folder.name, *values)
-        return ray.get(reference, timeout=_PATIENCE)
+        return self._call_receiver(method, self._folder.name, *values)

@@ -1,0 +1,106 @@
+"""What does an orchestrator get, and what does it give?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+
+from trackyard.contract.materializers import StoredOutput
+from trackyard.contract.records import Failure, Run
+
+# Seconds that a step which is told to stop, or whose timeout is over, may take to end by itself.
+GRACE = 5.0
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What came of an attempt. An orchestrator passes it on as it is.
+
+    Attributes:
+        outputs: Where the outputs lie, by name.
+        metrics: The last value of each metric that was logged portably.
+        failure: How it ended, or None where it finished.
+        error: What it raised, or None.
+        lost: About how many log calls are lost of which the run's journal does not say so.
+    """
+
+    outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    failure: Failure | None = None
+    error: BaseException | None = None
+    lost: int = 0
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """One attempt of a step, to be run once, wherever the orchestrator wants.
+
+    Attributes:
+        run: The attempt as trackers know it: its `id`, its `name`, its `group`, which is the
+            pipeline run's id.
+        timeout: Seconds that the step may take, or None. Where it runs it is interrupted then.
+        resources: What the step asks of a cluster, such as `{"num_gpus": 1}`.
+        folder: The run's folder.
+        mark: A file that the driver's project alone has: a machine that finds it sees `folder`.
+        run_here: Runs it in this process and thread.
+        pack: Makes the bytes that `run_packed` runs in another process. Raises `PipelineError`
+            where something cannot be moved there.
+        unpack: Makes an outcome of the bytes that `run_packed` gave.
+    """
+
+    run: Run
+    timeout: float | None
+    resources: Mapping[str, Any]
+    folder: Path
+    mark: Path
+    run_here: Callable[[], Outcome]
+    pack: Callable[[], bytes]
+    unpack: Callable[[bytes], Outcome]
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait for it at most: a step that does not heed its timeout is ended then."""
+        return None if self.timeout is None else self.timeout + GRACE
+
+
+class Orchestrator(Protocol):
+    """Decides where attempts run. An attrs class; its fields are keys of the stack's table.
+
+    One instance serves one pipeline run. Which step runs when, retries, trackers and the store are
+    the driver's.
+
+    Optional: `check_resources(resources)`, called for each step before anything runs, raises a
+    `ConfigError` about what the step asks for by `@step(resources={...})`. An attribute
+    `max_retries` says how often a step that crashed is tried again, beside the step's own retries.
+
+    Attributes:
+        places: How many attempts may run at once; with 1 each is run from the main thread, unless
+            they run elsewhere.
+        is_elsewhere: Attempts run in other processes.
+    """
+
+    @property
+    def places(self) -> int: ...
+
+    @property
+    def is_elsewhere(self) -> bool: ...
+
+    def run(self, job: Job) -> Outcome:
+        """Run an attempt and wait for it; called from up to `places` threads at once.
+
+        Raises:
+            StepCrashedError: The process or machine that ran it has died, or had to be ended; its
+                `lost` counts the log calls that are gone with it.
+        """
+
+    def stop(self) -> None:
+        """End what runs, so that each `run` returns soon: the pipeline run is cancelled.
+
+        A step is told to stop by SIGTERM, and ended where it takes longer than a few seconds.
+        """
+
+    def close(self) -> None:
+        """End what was started for this pipeline run, which may be nothing."""
