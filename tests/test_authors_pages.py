@@ -11,9 +11,9 @@ import pytest
 
 from trackyard.contract import hookspecs
 from trackyard.testing import FlavorSuite, memory
-from trackyard.testing.contract import failure_message
+from trackyard.testing.base import Suite
+from trackyard.testing.contract import checks_of, failure_message
 from trackyard.testing.running import check_flavor
-from trackyard.testing.suite import checks_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/write-a-flavor.md"
@@ -48,7 +48,8 @@ def test_failure_on_the_page_is_what_the_suite_says(tmp_path, monkeypatch):
 
 def test_every_name_that_a_subclass_may_set_is_in_the_table():
     text = PAGE.read_text(encoding="utf-8")
-    own = [name for name in vars(FlavorSuite) if not name.startswith(("_", "test_", "workbench"))]
+    names = {**vars(Suite), **vars(FlavorSuite)}
+    own = [name for name in names if not name.startswith(("_", "test_", "workbench"))]
 
     assert "config" in own
     assert [name for name in own if f"| `{name}` |" not in text] == []

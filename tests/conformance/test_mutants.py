@@ -16,8 +16,8 @@ from mutants import ledger
 
 from trackyard.testing import FlavorSuite
 from trackyard.testing.checks import faults
+from trackyard.testing.contract import checks_of
 from trackyard.testing.running import run_file
-from trackyard.testing.suite import checks_of
 
 FILE = '''"""One mutant."""
 

@@ -1,6 +1,6 @@
-"""How does the author of a flavor prove that it is right?
+"""How does the author of a plugin prove that it is right?
 
-`FlavorSuite` runs under pytest, which `pip install 'trackyard[testing]'` brings; `MemoryTracker`
+The suites run under pytest, which `pip install 'trackyard[testing]'` brings; `MemoryTracker`
 works without it. Nothing else of Trackyard imports this package but
 `trackyard experiment-tracker flavor check`. `__init__.pyi` lists the names.
 """

@@ -1,3 +1,4 @@
 from trackyard.testing.memory import MemoryTracker as MemoryTracker
+from trackyard.testing.orchestrators import OrchestratorSuite as OrchestratorSuite
 from trackyard.testing.stored import StoredRun as StoredRun
 from trackyard.testing.suite import FlavorSuite as FlavorSuite

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import pytest
 
-if TYPE_CHECKING:
-    from trackyard.testing.workbench import Workbench
-
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
-# Gives the reason why a check does not apply to a flavor, or None where it does.
-Requirement = Callable[["Workbench"], str | None]
+# Gives the reason why a check does not apply to what is under test, or None where it does.
+Requirement = Callable[[Any], str | None]
 
 
 class BrokenContract(Exception):
@@ -88,48 +85,21 @@ def expect(fact: bool, seen: str) -> None:
         raise BrokenContract(seen)
 
 
-def implements(*hooks: str) -> Requirement:
-    """Require that the flavor implements hooks."""
-
-    def reason(workbench: Workbench) -> str | None:
-        missing = [hook for hook in hooks if hook not in workbench.hooks]
-        return f"the flavor has no {', '.join(missing)}" if missing else None
-
-    return reason
+def checks_of(suite: type) -> dict[str, str]:
+    """Give the sentence that each check of a suite proves, by the check's name."""
+    found = {name: check_of(getattr(suite, name, None)) for name in dir(suite)}
+    return {name: known.sentence for name, known in found.items() if known is not None}
 
 
-def declares(capability: str, *values: object) -> Requirement:
-    """Require that the flavor declares a capability with one of some values."""
+def skip_unless_it_applies(function: object, subject: object) -> None:
+    """Skip a check whose requirements what is under test does not meet.
 
-    def reason(workbench: Workbench) -> str | None:
-        declared = getattr(workbench.capabilities, capability)
-        return None if declared in values else f"the flavor declares {capability}={declared!r}"
-
-    return reason
-
-
-def limits(capability: str) -> Requirement:
-    """Require that the flavor declares a limit for something."""
-
-    def reason(workbench: Workbench) -> str | None:
-        has_limit = getattr(workbench.capabilities, capability) is not None
-        return None if has_limit else f"the flavor declares no {capability}"
-
-    return reason
-
-
-def is_packaged(workbench: Workbench) -> str | None:
-    """Require that the flavor is installed, with an entry point."""
-    return None if workbench.distribution else "the flavor is named by a dotted path"
-
-
-def can_be_read(workbench: Workbench) -> str | None:
-    """Require that runs can be read back."""
-    if workbench.can_read:
-        return None
-    return "runs cannot be read back: no tracker_read_run, and no read_back fixture"
-
-
-def outlives_its_process(workbench: Workbench) -> str | None:
-    """Require that the backend is there after a process has died."""
-    return None if workbench.backend_outlives_process else "the backend ends with its process"
+    Args:
+        function: The check.
+        subject: What its requirements look at.
+    """
+    found = check_of(function)
+    for requirement in found.requirements if found else ():
+        reason = requirement(subject)
+        if reason is not None:
+            pytest.skip(reason)

@@ -252,12 +252,14 @@ def append(run: ActiveRun, entry: Entry) -> None:
 
 def to_toml(trackers: Mapping[str, Mapping[str, Any]]) -> str:
     """Write tables of trackers as TOML."""
-    lines = []
-    for name, table in trackers.items():
-        lines.append(f"[experiment_trackers.{json.dumps(name)}]")
-        for key, value in table.items():
-            lines.append(f"{json.dumps(key)} = {_toml_value(value)}")
-    return "\n".join([*lines, ""])
+    tables = trackers.items()
+    return "".join(toml_table(f"experiment_trackers.{json.dumps(n)}", table) for n, table in tables)
+
+
+def toml_table(path: str, table: Mapping[str, Any]) -> str:
+    """Write a table as TOML."""
+    lines = [f"{json.dumps(key)} = {_toml_value(value)}" for key, value in table.items()]
+    return "\n".join([f"[{path}]", *lines, ""])
 
 
 def _toml_value(value: Any) -> str:

@@ -13,7 +13,8 @@ from trackyard.contract.records import Batch, Metric
 from trackyard.delivery.adapting import original_key
 from trackyard.journal.entries import Entry
 from trackyard.runs.differences import same_number
-from trackyard.testing.contract import can_be_read, check, declares, expect, limits
+from trackyard.testing.contract import check, expect
+from trackyard.testing.requirements import can_be_read, declares, limits
 from trackyard.testing.stored import StoredRun
 from trackyard.testing.workbench import Logging, Workbench, append
 from trackyard.tracking.calls import ActiveRun

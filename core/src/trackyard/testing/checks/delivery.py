@@ -12,14 +12,9 @@ from trackyard.contract.records import Artifact, Record
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import in_project
-from trackyard.testing.contract import (
-    can_be_read,
-    check,
-    declares,
-    expect,
-    outlives_its_process,
-)
+from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench, append
 from trackyard.tracking.calls import ActiveRun

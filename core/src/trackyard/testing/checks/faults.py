@@ -11,14 +11,9 @@ import pytest
 
 from trackyard.hooks.dispatch import Outcome
 from trackyard.project.configuration import in_project
-from trackyard.testing.contract import (
-    can_be_read,
-    check,
-    expect,
-    implements,
-    outlives_its_process,
-)
+from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.requirements import can_be_read, implements, outlives_its_process
 from trackyard.testing.servers import ANSWERS, broken_server, refusing_server
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun

@@ -19,14 +19,9 @@ import pytest
 
 from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.project.configuration import in_project
-from trackyard.testing.contract import (
-    can_be_read,
-    check,
-    declares,
-    expect,
-    implements,
-)
+from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.requirements import can_be_read, declares, implements
 from trackyard.testing.workbench import TRACKER, Workbench
 from trackyard.tracking.tracked_runs import new_run
 

@@ -18,7 +18,8 @@ import attrs
 from trackyard.contract.errors import PluginError
 from trackyard.hooks.discovery import FLAVORS, find_plugins, import_flavor
 from trackyard.hooks.rules import check_hooks
-from trackyard.testing.contract import check, expect, is_packaged
+from trackyard.testing.contract import check, expect
+from trackyard.testing.requirements import is_packaged
 from trackyard.testing.workbench import Workbench
 
 # Milliseconds of CPU that the import of a flavor may cost over that of Trackyard.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trackyard.testing import FlavorSuite
-from trackyard.testing.contract import failure_message
+from trackyard.testing.contract import checks_of, failure_message
 from trackyard.testing.running import check_flavor, run_file
-from trackyard.testing.suite import checks_of
 
 GUARD = "test_no_check_is_overridden_or_deleted"
 SUITE = """

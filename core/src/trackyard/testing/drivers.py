@@ -1,0 +1,186 @@
+"""How does a check have an orchestrator run steps: in a script of its own, which may hang?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.contract.orchestrators import Orchestrator
+from trackyard.project.configuration import find_project
+from trackyard.project.trackers import Trackers
+from trackyard.testing import driven_steps as steps
+from trackyard.testing.contract import BrokenContract, expect
+from trackyard.testing.driving import LINES, processes_below
+from trackyard.testing.workbench import toml_table
+
+# Seconds that a script with a few short steps may take at most.
+PATIENCE = 90.0
+
+
+@attrs.frozen
+class Seen:
+    """What a script saw.
+
+    Attributes:
+        value: What its scenario gave.
+        error: What it raised: `kind`, `arguments`, `code`, `text`, `traceback`; or None.
+        seconds: How long it took.
+        left: Processes that were still there at its end.
+        runs: Its pipeline runs, the latest first: `status`, and `steps` and `errors` by name.
+    """
+
+    value: Any
+    error: dict[str, Any] | None
+    seconds: float
+    left: list[str]
+    runs: list[dict[str, Any]]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The statuses of the last run's steps."""
+        found: dict[str, str] = self.runs[0]["steps"]
+        return found
+
+    def finished(self) -> Any:
+        """Give the value of a scenario in which nothing goes wrong."""
+        if self.error is not None:
+            raise BrokenContract(f"the pipeline raised {self.error['kind']}: {self.error['text']}")
+        return self.value
+
+    def raised(self, *kinds: str) -> dict[str, Any]:
+        """Give the error of a scenario in which a step ends badly."""
+        if self.error is None:
+            raise BrokenContract(f"the pipeline raised nothing and its steps are {self.statuses}")
+        kind, text = self.error["kind"], self.error["text"]
+        expect(kind in kinds, f"the pipeline raised {kind}: {text}")
+        return self.error
+
+
+class Driver:
+    """A project whose stack has the orchestrator under test.
+
+    Args:
+        root: The project's folder, which is the working directory.
+        table: The stack's table, as in `[stacks.NAME]`.
+    """
+
+    def __init__(self, root: Path, table: Mapping[str, Any]) -> None:
+        self.root = root
+        self.table = dict(table)
+        text = toml_table("stacks.default", {"experiment_trackers": [], **self.table})
+        (root / "trackyard.toml").write_text(text, encoding="utf-8")
+
+    @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """An instance with this configuration, which runs nothing."""
+        found: Orchestrator = Trackers(find_project(self.root)).orchestrator()
+        return found
+
+    def run(self, scenario: str) -> Seen:
+        """Run a scenario to its end.
+
+        Raises:
+            BrokenContract: It hangs, or leaves nothing behind.
+        """
+        script, file = self._start(scenario)
+        try:
+            _, text = script.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            _kill(script)
+            raise BrokenContract(f"the pipeline had not ended after {PATIENCE:g} s") from None
+        return self._seen(file, text)
+
+    def stop(self, scenario: str, count: int) -> tuple[Seen, list[int]]:
+        """Run a scenario, send Ctrl-C to its script when some steps run, and wait for its end.
+
+        Returns:
+            What it saw, and the steps' processes that are still there.
+        """
+        script, file = self._start(scenario)
+        if not steps.wait_for(str(self.root / LINES), count, PATIENCE):
+            _kill(script)
+            raise BrokenContract(f"{count} step(s) did not begin within {PATIENCE:g} s")
+        began = time.monotonic()
+        script.send_signal(signal.SIGINT)
+        try:
+            _, text = script.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            _kill(script)
+            raise BrokenContract(f"it went on for {PATIENCE:g} s after Ctrl-C") from None
+        seen = attrs.evolve(self._seen(file, text), seconds=time.monotonic() - began)
+        running = {int(line.split()[1]) for line in self.lines() if line.startswith("begins")}
+        return seen, sorted(pid for pid in running - {script.pid} if _is_running(pid))
+
+    def lines(self) -> list[str]:
+        """Give what the steps have noted."""
+        return steps.noted(str(self.root / LINES))
+
+    def _start(self, scenario: str) -> tuple[subprocess.Popen[str], Path]:
+        paths = [str(self.root), *(path for path in sys.path if path)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        file = self.root / "seen.json"
+        command = [sys.executable, "-m", "trackyard.testing.driving", scenario, str(file)]
+        script = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        return script, file
+
+    def _seen(self, file: Path, text: str) -> Seen:
+        if not file.is_file():
+            last = (text.strip().splitlines() or ["it said nothing"])[-1]
+            raise BrokenContract(f"the script that drives the pipeline has died: {last}")
+        return Seen(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def runs_elsewhere(driver: Driver) -> str | None:
+    """Require that steps run in other processes."""
+    return None if driver.orchestrator.is_elsewhere else "steps run in the driver's process"
+
+
+def runs_several(driver: Driver) -> str | None:
+    """Require that several steps run at once."""
+    return None if driver.orchestrator.places > 1 else "it runs one step at a time"
+
+
+def _kill(script: subprocess.Popen[str]) -> None:
+    below = [*processes_below(script.pid)]
+    script.kill()
+    for process in below:
+        with suppress(OSError):  # it has ended
+            os.kill(process, signal.SIGKILL)
+    script.communicate()
+
+
+def _is_running(process: int, seconds: float = 5.0) -> bool:
+    """Tell whether a process is still there after a while."""
+    end = time.monotonic() + seconds
+    while _state(process) not in ("", "Z"):
+        if time.monotonic() > end:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _state(process: int) -> str:
+    """Give the letter of a process's state; empty where there is none."""
+    command = ["ps", "-o", "stat=", "-p", str(process)]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()[:1]

@@ -1,0 +1,282 @@
+"""What does a user's script do whose steps an orchestrator runs?
+
+    python -m trackyard.testing.driving SCENARIO FILE
+
+It runs in a project whose stack has the orchestrator under test, and writes what it saw to FILE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trackyard import Client, pipeline, step
+from trackyard.project.configuration import find_project
+from trackyard.project.trackers import Trackers
+from trackyard.testing import driven_steps as steps
+
+LINES = "lines"
+MANY = 24
+
+
+def main() -> None:
+    """Run the scenario that is named, and write what came of it."""
+    scenario, file = sys.argv[1:3]
+    before, began = processes_below(os.getpid()), time.monotonic()
+    seen: dict[str, Any] = {"value": None, "error": None}
+    try:
+        seen["value"] = SCENARIOS[scenario.partition(":")[0]](*scenario.split(":")[1:])
+    except BaseException as error:
+        seen["error"] = _described(error)
+    seen["seconds"] = time.monotonic() - began
+    seen["left"] = _left_after(before)
+    seen["runs"] = [
+        {
+            "status": run.status,
+            "steps": {name: found.status for name, found in run.steps.items()},
+            "errors": {name: found.error for name, found in run.steps.items()},
+        }
+        for run in Client().list_pipeline_runs()
+    ]
+    Path(file).write_text(json.dumps(seen), encoding="utf-8")
+
+
+def processes_below(process: int) -> dict[int, str]:
+    """Give the processes that a process has started, and those that they have, with their names."""
+    command = ["ps", "-A", "-o", "pid=,ppid=,stat=,comm="]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listing:
+        rows = [line.split(None, 3) for line in listing.communicate()[0].splitlines()]
+    found: dict[int, str] = {}
+    above = {process}
+    while above:
+        below = {int(row[0]): row for row in rows if int(row[1]) in above}
+        below.pop(listing.pid, None)
+        found |= {pid: f"{row[3]} ({row[2]})" for pid, row in below.items()}
+        above = set(below)
+    return found
+
+
+def _left_after(before: dict[int, str], seconds: float = 10.0) -> list[str]:
+    """Name the processes that are still there after a while, and were not before."""
+    end = time.monotonic() + seconds
+    while True:
+        left = [name for pid, name in processes_below(os.getpid()).items() if pid not in before]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.1)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    return {
+        "kind": type(error).__name__,
+        "arguments": repr(error.args),
+        "code": getattr(error, "code", None),
+        "text": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def _outputs() -> dict[str, bool]:
+    @pipeline
+    def passing() -> None:
+        for name in steps.VALUES:
+            steps.compare(steps.give(name), name)
+
+    run = passing()
+    numbers = ["", *(f"_{number}" for number in range(2, len(steps.VALUES) + 1))]
+    return {
+        name: run.steps[f"compare{number}"].outputs["output"].load()
+        and repr(run.steps[f"give{number}"].outputs["output"].load()) == repr(value)
+        for number, (name, value) in zip(numbers, steps.VALUES.items(), strict=True)
+    }
+
+
+def _once() -> list[str]:
+    pipeline(steps.tell)(LINES, "it")
+    return steps.noted(LINES)
+
+
+def _order() -> list[str]:
+    @pipeline
+    def chain() -> None:
+        first = steps.tell(LINES, "first", None, 0.3)
+        second = steps.tell(LINES, "second", first, 0.3)
+        steps.tell(LINES, "third", [first, second])
+
+    chain()
+    return steps.noted(LINES)
+
+
+def _many() -> dict[str, Any]:
+    @pipeline
+    def mapped() -> None:
+        steps.total(steps.double.map(range(MANY), file=LINES))
+
+    run = mapped()
+    running = most = 0
+    for line in steps.noted(LINES):
+        running += 1 if line.startswith("begins") else -1
+        most = max(most, running)
+    numbers = run.steps["total"].outputs["output"].load()
+    return {"numbers": numbers, "most": most, "lines": len(steps.noted(LINES))}
+
+
+def _meet() -> list[bool]:
+    @pipeline
+    def meeting() -> None:
+        steps.meet(LINES)
+        steps.meet(LINES)
+
+    run = meeting()
+    return [found.outputs["output"].load() for found in run.steps.values()]
+
+
+def _metrics() -> dict[str, float]:
+    return dict(pipeline(steps.measure)().steps["measure"].metrics)
+
+
+def _raises(name: str) -> None:
+    pipeline(steps.fail)(name)
+
+
+def _stubborn() -> None:
+    pipeline(steps.fail_stubbornly)()
+
+
+def _lock_out() -> None:
+    pipeline(steps.give_a_lock)()
+
+
+def _lock_in() -> None:
+    pipeline(steps.take_a_lock)(threading.Lock())
+
+
+def _sleeps() -> None:
+    pipeline(steps.sleep_on)()
+
+
+def _deaf() -> None:
+    pipeline(steps.never_listen)()
+
+
+def _dies(way: str) -> None:
+    @pipeline
+    def deadly() -> None:
+        steps.die(way)
+        steps.total(steps.double.map(range(3), file=LINES))
+
+    deadly()
+
+
+def _roams() -> list[dict[str, Any]]:
+    @pipeline
+    def roaming() -> None:
+        seen = steps.roam(None)
+        for _ in range(3):
+            seen = steps.roam(seen)
+
+    found = roaming().steps.values()
+    return [step_run.outputs["output"].load() for step_run in found]
+
+
+def _untouched() -> list[str]:
+    """Name what a pipeline run has changed in the process that drives it."""
+
+    def state() -> dict[str, Any]:
+        return {
+            "the working directory": str(Path.cwd()),
+            "the environment": dict(os.environ),
+            "sys.path": list(sys.path),
+            "the answer to SIGINT": signal.getsignal(signal.SIGINT),
+            "the answer to SIGTERM": signal.getsignal(signal.SIGTERM),
+            "the answer to SIGCHLD": signal.getsignal(signal.SIGCHLD),
+            "sys.stdout": id(sys.stdout),
+        }
+
+    before = state()
+    pipeline(steps.measure)()
+    return [name for name, value in state().items() if value != before[name]]
+
+
+def _talks() -> int:
+    return int(pipeline(steps.talk)().steps["talk"].outputs["output"].load())
+
+
+def _by_value() -> int:
+    factor = 3
+
+    @step
+    def closure(number: int) -> int:
+        return factor * number
+
+    return int(pipeline(closure)(5).steps["closure"].outputs["output"].load())
+
+
+def _twice() -> list[str]:
+    measuring = pipeline(steps.measure)
+    return [measuring().status, measuring().status]
+
+
+def _idle() -> list[Any]:
+    remembering = pipeline(steps.remember)
+    return [[s.status for s in remembering().steps.values()] for _ in range(2)]
+
+
+def _made() -> list[str]:
+    """Name what making an orchestrator has started."""
+    threads, before = set(threading.enumerate()), processes_below(os.getpid())
+    orchestrator = Trackers(find_project(Path.cwd())).orchestrator()
+    after = processes_below(os.getpid())
+    started = [f"process {name}" for pid, name in after.items() if pid not in before]
+    started += [f"thread {new.name}" for new in {*threading.enumerate()} - threads]
+    orchestrator.close()
+    return started
+
+
+def _stopped(kind: str, count: str) -> None:
+    held = steps.hold if kind == "heeds" else steps.hold_whatever_comes
+
+    @pipeline
+    def holding() -> None:
+        for number in range(int(count)):
+            held(LINES, number)
+
+    holding()
+
+
+SCENARIOS: dict[str, Callable[..., Any]] = {
+    "outputs": _outputs,
+    "once": _once,
+    "order": _order,
+    "many": _many,
+    "meet": _meet,
+    "metrics": _metrics,
+    "raises": _raises,
+    "stubborn": _stubborn,
+    "lock out": _lock_out,
+    "lock in": _lock_in,
+    "sleeps": _sleeps,
+    "deaf": _deaf,
+    "dies": _dies,
+    "roams": _roams,
+    "untouched": _untouched,
+    "talks": _talks,
+    "by value": _by_value,
+    "twice": _twice,
+    "idle": _idle,
+    "made": _made,
+    "stopped": _stopped,
+}
+
+
+if __name__ == "__main__":
+    main()
