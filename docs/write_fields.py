@@ -21,11 +21,24 @@ def table(reference: str) -> str:
     """Describe the fields of a flavor class, given as `module:Class`."""
     module, _, name = reference.partition(":")
     flavor = getattr(importlib.import_module(module), name)
-    lines = ["| field | type | default | what it says |", "|---|---|---|---|"]
+    rows = [["field", "type", "default", "variable", "what it says"]]
     for field in attrs.fields(flavor):
         if field.init:
-            cells = (f"`{field.name}`", kind(field), default(field), field.metadata.get("help", ""))
-            lines.append(f"| {' | '.join(cells)} |")
+            variable = field.metadata.get("env") or ""
+            shown = f"`{variable}`" if variable else ""
+            rows.append(
+                [
+                    f"`{field.name}`",
+                    kind(field),
+                    default(field),
+                    shown,
+                    field.metadata.get("help", ""),
+                ]
+            )
+    if not any(row[3] for row in rows[1:]):
+        rows = [[*row[:3], row[4]] for row in rows]
+    rows.insert(1, ["---"] * len(rows[0]))
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

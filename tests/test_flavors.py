@@ -34,6 +34,7 @@ from trackyard import (
     step,
 )
 from trackyard.hooks.discovery import load_flavor
+from trackyard.hooks.known import known_flavors
 from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import sync_all
 from trackyard.testing.workbench import to_toml
@@ -420,6 +421,15 @@ def test_a_look_up_of_a_name_that_hangs_holds_no_step(place, name, options, monk
     assert seconds < 30
     assert f"{NOWHERE} does not answer; runs are kept offline now" in caplog.text
     assert stored(run.id, name).values("loss") == [1.0]
+
+
+def test_what_core_knows_of_a_flavor_that_is_not_installed_is_what_its_fields_say():
+    said = {}
+    for name in FLAVORS:
+        fields = attrs.fields(load_flavor(name))
+        said[name] = {variable for field in fields if (variable := field.metadata.get("env"))}
+
+    assert said == {name: {*known.variables} for name, known in known_flavors().items()}
 
 
 def test_table_of_what_flavors_hold_is_as_their_classes_declare_it():

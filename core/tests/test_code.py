@@ -61,6 +61,27 @@ def test_class_of_a_flavor_has_at_most_200_lines(file):
     assert {name: length for name, length in lengths.items() if length > 200} == {}
 
 
+CORE = [file for file in FILES if file.is_relative_to(ROOT / "core")]
+OF_FLAVORS = re.compile(
+    r"mlflow|wandb|weights & biases|comet|neptune|trackio\b|tensorboard|databricks"
+    r"|\b(HF|HUGGING\w*)_[A-Z]",
+    re.IGNORECASE,
+)
+# What may name them: the shapes of secrets, and the constant of the default flavor.
+EXCEPT = {"redaction/secret_shapes.py": None, "project/trackers.py": 'DEFAULT_FLAVOR = "mlflow"'}
+
+
+@pytest.mark.parametrize("file", CORE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
+    """What is known of those that are not installed stands in `hooks/known_flavors.toml`."""
+    name = file.relative_to(ROOT / "core/src/trackyard").as_posix()
+    lines = file.read_text(encoding="utf-8").splitlines()
+    named = [line for line in lines if OF_FLAVORS.search(line)]
+
+    if EXCEPT.get(name, "") is not None:
+        assert [line for line in named if line != EXCEPT.get(name)] == []
+
+
 @pytest.mark.parametrize("name", trackyard.__all__)
 def test_name_for_users_resolves_and_has_a_docstring(name):
     assert inspect.getdoc(getattr(trackyard, name))

@@ -14,6 +14,7 @@ from pages import Unserving
 from recorder import Recorder
 
 from trackyard.cli.main import cli
+from trackyard.hooks.known import known_flavors
 
 SECONDS = {r"(?<=\t)\d+\.\d(?=\t)": "0.1"}
 FLAVOR = "recorder:Recorder"
@@ -90,7 +91,8 @@ def test_flavor_list(golden, install, monkeypatch):
         metadata="Name: acme-tracker\nVersion: 2\nSummary: Acme's own\nRequires-Dist: nothing-x\n",
     )
     site = install("long-tracker", {}, flavors={"a-rather-long-name": "acme:Tracker"})
-    monkeypatch.setattr("trackyard.registry.components.KNOWN_FLAVORS", ("mlflow",))
+    known = {"mlflow": known_flavors()["mlflow"]}
+    monkeypatch.setattr("trackyard.registry.components.known_flavors", lambda: known)
     golden_files.run_command("experiment-tracker", "flavor", "list", on_terminal=True)
     monkeypatch.setattr("sys.path", [str(site.parent / "0"), str(site)])
     golden("experiment-tracker flavor list")

@@ -14,20 +14,20 @@ from click.testing import CliRunner
 
 from trackyard import Client
 from trackyard.cli.main import cli
-from trackyard.registry.starting import SIGNS
+from trackyard.hooks.known import known_flavors
 
 FLAVOR = """
 import attrs
-from trackyard import Secret, flavor, hookimpl, secret
+from trackyard.contract import Secret, flavor, hookimpl, option, secret
 
 @flavor
 class Tracker:
     '''Track runs in {name}.'''
 
-    tracking_uri: str = attrs.field(default="", metadata={{"help": "Server"}})
-    api_key: Secret | None = secret(help="Key")
+    tracking_uri: str = option("Server", env="{prefix}_TRACKING_URI", default="")
+    api_key: Secret | None = secret("Key", env="{prefix}_API_KEY")
     tracking_token: Secret | None = {token}
-    workspace: str = ""
+    workspace: str = option(env="{prefix}_WORKSPACE", default="")
 
     @hookimpl
     def tracker_start_run(self, run): ...
@@ -37,8 +37,8 @@ class Tracker:
 @pytest.fixture(autouse=True)
 def _no_signs(monkeypatch):
     monkeypatch.delenv("TRACKYARD_DISABLE_PLUGINS")
-    for variables in SIGNS.values():
-        for variable in variables:
+    for known in known_flavors().values():
+        for variable in known.variables:
             monkeypatch.delenv(variable, raising=False)
 
 
@@ -52,8 +52,10 @@ def flavors(install, monkeypatch):
             importlib.import_module(module)
         paths = []
         for name in names:
-            token = "secret()" if name == "mlflow" else "attrs.field(init=False, default=None)"
-            source = FLAVOR.format(name=name, token=token)
+            token = "attrs.field(init=False, default=None)"
+            if name == "mlflow":
+                token = 'secret(env="MLFLOW_TRACKING_TOKEN")'
+            source = FLAVOR.format(name=name, prefix=name.upper(), token=token)
             target = {name: f"fake_{name}:Tracker"}
             paths.append(install(f"trackyard-{name}", {f"fake_{name}": source}, flavors=target))
         monkeypatch.setattr("sys.path", [str(path) for path in paths])
@@ -131,6 +133,30 @@ def test_variable_of_a_flavor_that_is_missing_is_noted(project, flavors, monkeyp
     assert "very-secret" not in project.file.read_text()
 
 
+def test_a_strangers_flavor_says_which_variables_speak_for_it(project, flavors, monkeypatch):
+    flavors("acme", "mlflow")
+    monkeypatch.setenv("ACME_WORKSPACE", "ours")
+    monkeypatch.setenv("ACME_API_KEY", "very-secret")
+    init()
+
+    assert written(project)["experiment_trackers"] == {
+        "acme": {"flavor": "acme", "api_key": "env:ACME_API_KEY", "workspace": "ours"}
+    }
+
+
+def test_a_broken_flavor_hides_nothing(project, flavors, install, monkeypatch):
+    flavors("mlflow")
+    site = install("trackyard-wandb", {}, flavors={"wandb": "nowhere:Tracker"})
+    monkeypatch.setattr("sys.path", [*sys.path, str(site)])
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "theirs")
+    init()
+
+    assert "# wandb cannot be used: " in project.file.read_text()
+    trackers = written(project)["experiment_trackers"]
+    assert trackers == {"mlflow": {"flavor": "mlflow", "workspace": "theirs"}}
+
+
 def test_json_says_what_was_found(project, flavors, monkeypatch):
     flavors("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
@@ -168,7 +194,8 @@ def test_project_above_is_noted(project, flavors, monkeypatch):
 
 def test_terminal_is_asked_two_questions_at_most(project, install):
     for name in ("comet", "mlflow"):
-        source = FLAVOR.format(name=name, token="attrs.field(init=False, default=None)")
+        token = "attrs.field(init=False, default=None)"
+        source = FLAVOR.format(name=name, prefix=name.upper(), token=token)
         install(
             f"trackyard-{name}", {f"fake_{name}": source}, flavors={name: f"fake_{name}:Tracker"}
         )

@@ -187,6 +187,38 @@ def test_flavor_whose_sdk_is_missing_is_a_problem(project, install):
     ]
 
 
+def test_variable_of_an_sdk_that_no_tracker_uses_is_noted(project, install, monkeypatch):
+    source = (
+        "from trackyard.contract import flavor, hookimpl, secret\n"
+        "@flavor\nclass Tracker:\n    key: object = secret('Key', env='ACME_KEY')\n"
+        "    @hookimpl\n    def tracker_log(self, run, batch): ...\n"
+    )
+    install("acme-tracker", {"acme_own": source}, flavors={"acme": "acme_own:Tracker"})
+    project.configure(TOML)
+    assert notes() == []
+    monkeypatch.setenv("ACME_KEY", "very-secret")
+
+    assert notes() == [("acme", "ACME_KEY is set, and no configured tracker is of this flavor")]
+    (advice,) = [f.advice for f in examine().findings if f.subject == "acme"]
+    assert advice == "type: trackyard experiment-tracker register acme -f acme"
+    project.configure('[experiment_trackers.ours]\nflavor = "acme"\n')
+    assert notes() == []
+
+
+def test_variable_of_an_sdk_whose_flavor_is_missing_is_noted(project, install, monkeypatch):
+    project.configure(TOML)
+    examine()  # what it imports is imported before
+    monkeypatch.delenv("TRACKYARD_DISABLE_PLUGINS")
+    monkeypatch.setattr("sys.path", [str(install("nothing", {}))])
+    monkeypatch.setenv("COMET_API_KEY", "very-secret")
+
+    assert notes() == [
+        ("comet", "COMET_API_KEY is set, and no configured tracker is of this flavor")
+    ]
+    (advice,) = [f.advice for f in examine().findings if f.subject == "comet"]
+    assert advice == "type: pip install trackyard-comet"
+
+
 def test_store_that_cannot_be_opened_is_a_problem(project):
     @step
     def load() -> int:

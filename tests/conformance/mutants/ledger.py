@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import attrs
-
 from trackyard.contract import (
     Artifact,
     Batch,
@@ -30,13 +28,10 @@ from trackyard.contract import (
     Tag,
     flavor,
     hookimpl,
+    option,
     process_values,
     secret,
 )
-
-
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
 
 
 @flavor
@@ -47,8 +42,8 @@ class Ledger:
         param_length=500, tag_length=500, key_length=200, nests=True, shared_runs=True
     )
 
-    directory: Path = _option("Folder for the files", converter=Path)
-    server: str | None = _option("Server that is asked at the start", default=None)
+    directory: Path = option("Folder for the files", converter=Path)
+    server: str | None = option("Server that is asked at the start", default=None)
     token: Secret | None = secret(help="Token of the server")
 
     @hookimpl

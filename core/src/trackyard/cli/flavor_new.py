@@ -15,7 +15,8 @@ import click
 import trackyard
 from trackyard.cli.output import json_option, say, show_json
 from trackyard.contract.errors import TrackyardError
-from trackyard.hooks.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins
+from trackyard.hooks.discovery import FLAVORS, find_plugins
+from trackyard.hooks.known import known_flavors
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _LONGEST = 30  # of these, the lines of the templates fit
@@ -112,7 +113,7 @@ def _check_name(name: str) -> None:
             f"{name!r} is a flavor's name and needs no trackyard in it{such_as}", param_hint="NAME"
         )
     there = {_dashed(info.name): info.distribution for info in find_plugins(FLAVORS)}
-    there = {**{known: f"trackyard-{known}" for known in KNOWN_FLAVORS}, **there}
+    there = {**{name: known.distribution for name, known in known_flavors().items()}, **there}
     if owner := there.get(_dashed(name)):
         raise click.BadParameter(
             f"there is a flavor {name!r} already, in {owner}; choose another name",

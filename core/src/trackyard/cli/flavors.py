@@ -29,7 +29,13 @@ _COLUMNS = {
     "problem": "PROBLEM",
 }
 _HEADS = ("FLAVOR", "STATUS", "DISTRIBUTION", "SDK", "SUMMARY")
-_FIELD_COLUMNS = {"name": "FIELD", "type": "TYPE", "default": "DEFAULT", "help": "WHAT IT SAYS"}
+_FIELD_COLUMNS = {
+    "name": "FIELD",
+    "type": "TYPE",
+    "default": "DEFAULT",
+    "env": "VARIABLE",
+    "help": "WHAT IT SAYS",
+}
 
 
 @click.command("list")
@@ -65,7 +71,9 @@ def describe(name: str, as_json: bool) -> None:
         return
     show_values(view, as_json=False, leave_out=("fields", "options", "problem", "notice"))
     say("")
-    show_table(view.fields, _FIELD_COLUMNS, as_json=False, empty="it has no fields")
+    has_variables = any(field.env for field in view.fields)
+    columns = {key: head for key, head in _FIELD_COLUMNS.items() if key != "env" or has_variables}
+    show_table(view.fields, columns, as_json=False, empty="it has no fields")
     if view.notice:
         remark(f"Notice: {view.notice}")
     say("")

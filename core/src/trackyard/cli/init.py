@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
-from trackyard.contract.errors import ConfigError
+from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.project.configuration import find_project, working_directory
+from trackyard.project.trackers import DEFAULT_DISTRIBUTION
 from trackyard.redaction.redactor import without_credentials
 from trackyard.registry.starting import (
     Found,
     look_around,
+    place_field,
     start_project,
     suggested_flavors,
 )
@@ -28,9 +30,9 @@ from trackyard.system.suggestions import did_you_mean, listed
 def init(yes: bool, as_json: bool) -> None:
     """Write a commented trackyard.toml into this folder.
 
-    It looks at the installed flavors and at the variables of their SDKs, such as
-    MLFLOW_TRACKING_URI and WANDB_API_KEY. Secrets become references to those variables. On a
-    terminal it asks two questions at most.
+    It looks at the installed flavors and at the variables of their SDKs, such as those that name
+    a server or hold a key. Secrets become references to those variables. On a terminal it asks two
+    questions at most.
     """
     folder = working_directory()
     _check_that_there_is_none(folder)
@@ -39,7 +41,7 @@ def init(yes: bool, as_json: bool) -> None:
     given: dict[str, Any] = {}
     if not yes and not as_json and is_terminal() and sys.stdin.isatty():
         flavors = _ask_for_flavors(found, flavors)
-        given = _ask_for_server(found, flavors)
+        given = _ask_for_place(found, flavors)
     start = start_project(folder, flavors, found, given)
     if as_json:
         show_json(start)
@@ -48,12 +50,12 @@ def init(yes: bool, as_json: bool) -> None:
     for one in found:
         if one.variables and not one.is_installed:
             names = ", ".join(one.variables)
-            remark(f"Note: {names} is set; to use it, type: pip install trackyard-{one.flavor}")
+            remark(f"Note: {names} is set; to use it, type: pip install {one.distribution}")
     if start.experiment_trackers:
         for name in start.experiment_trackers:
             say(f"try it, type: trackyard experiment-tracker check {name}")
     else:
-        remark("Note: no flavor is installed; type: pip install trackyard-mlflow")
+        remark(f"Note: no flavor is installed; type: pip install {DEFAULT_DISTRIBUTION}")
 
 
 def _check_that_there_is_none(folder: Path) -> None:
@@ -85,13 +87,21 @@ def _ask_for_flavors(found: Sequence[Found], suggested: Sequence[str]) -> tuple[
     return chosen
 
 
-def _ask_for_server(found: Sequence[Found], flavors: Sequence[str]) -> dict[str, Any]:
-    known = {one.flavor: one.variables for one in found}
-    if flavors[:1] != ("mlflow",) or "MLFLOW_TRACKING_URI" in known.get("mlflow", ()):
+def _ask_for_place(found: Sequence[Found], flavors: Sequence[str]) -> dict[str, Any]:
+    """Ask where the first tracker's runs go, where nothing in the environment says it."""
+    has_signs = {one.flavor for one in found if one.variables}
+    if not flavors or flavors[0] in has_signs:
         return {}
-    question = "MLflow server, such as http://localhost:5000 (empty: a file in .trackyard)"
+    try:
+        field = place_field(flavors[0])
+    except PluginError:
+        return {}  # the file says why
+    if field is None:
+        return {}
+    question = f"{field.name} of {flavors[0]}: {field.help} (empty: {field.default or 'none'})"
     answer = click.prompt(question, default="", show_default=False).strip()
     address = without_credentials(answer)
     if address != answer:
-        remark("Note: user and password are left out; add tracking_username and tracking_password")
-    return {"tracking_uri": address} if answer else {}
+        advice = f"trackyard experiment-tracker flavor describe {flavors[0]}"
+        remark(f"Note: user and password are left out; for their fields type: {advice}")
+    return {field.name: address} if answer else {}

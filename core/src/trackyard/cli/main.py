@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from trackyard import __version__
 from trackyard.cli.groups import LazyGroup
 from trackyard.contract.errors import TrackyardError
 from trackyard.system.showing import line
@@ -69,7 +70,7 @@ class _Root(LazyGroup):
     commands_by_name=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="trackyard", prog_name="trackyard")
+@click.version_option(__version__, prog_name="trackyard")
 def cli() -> None:
     """Track experiments in any tracker; every tracker is a plugin."""
 

@@ -61,7 +61,7 @@ def register(
 ) -> None:
     """Register the experiment tracker NAME.
 
-    The options are the fields of its flavor; `register NAME -f mlflow --help` shows them, and
+    The options are the fields of its flavor; `register NAME -f FLAVOR --help` shows them, and
     `--tracking_uri` is `--tracking-uri`. Secrets are references: env:NAME, file:PATH or
     keyring:SERVICE/USER.
     """

@@ -25,7 +25,7 @@ from trackyard.delivery.state import load_state
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import folder_name, load_description
 from trackyard.project.configuration import Project, find_project
-from trackyard.project.trackers import Tracker, Trackers
+from trackyard.project.trackers import DEFAULT_DISTRIBUTION, Tracker, Trackers
 from trackyard.runs.folders import find_runs, folders_of_runs
 from trackyard.system.interruption import termination_as_exit
 
@@ -101,7 +101,7 @@ def _choose(project: Project, name: str | None) -> Tracker:
     names = trackers.stack.experiment_trackers
     if name is None and not names:
         raise ConfigError(
-            "the active stack has no experiment tracker; type: pip install trackyard-mlflow"
+            f"the active stack has no experiment tracker; type: pip install {DEFAULT_DISTRIBUTION}"
         )
     return trackers.select([names[0] if name is None else name])[0]
 

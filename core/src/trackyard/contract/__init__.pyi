@@ -13,6 +13,7 @@ from trackyard.contract.errors import (
 from trackyard.contract.flavors import (
     Secret as Secret,
     flavor as flavor,
+    option as option,
     secret as secret,
 )
 from trackyard.contract.hookspecs import hookimpl as hookimpl

@@ -11,7 +11,7 @@ import attrs
 from trackyard.contract.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trackyard.contract.records import Capabilities
 
@@ -20,7 +20,36 @@ _Class = TypeVar("_Class", bound=type)
 SCHEMES = ("env:", "file:", "keyring:")
 
 
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(attrs.field,))
+def option(
+    help: str = "",
+    *,
+    env: str = "",
+    default: Any = attrs.NOTHING,
+    factory: Callable[[], Any] | None = None,
+    converter: Any = None,
+    validator: Any = None,
+) -> Any:
+    """Declare a field of a flavor; without a default it must be configured.
+
+    Args:
+        help: One line for the command line and the docs.
+        env: The variable of the SDK that says the same, by which `trackyard init` knows that the
+            flavor is wanted, and what to write. Reading it is left to the flavor.
+        default: Its default.
+        factory: Makes its default; the docstring says what it is.
+        converter: As for `attrs.field`.
+        validator: As for `attrs.field`.
+    """
+    return attrs.field(
+        default=default,
+        factory=factory,
+        converter=converter,
+        validator=validator,
+        metadata={"help": help, "env": env},
+    )
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(attrs.field, option))
 def flavor(cls: _Class) -> _Class:
     """Make a class a flavor: its fields are the configuration, its `@hookimpl` methods the tracker.
 
@@ -108,19 +137,25 @@ def _to_secret(value: Any) -> Secret | None:
     )
 
 
-def secret(*, help: str = "") -> Any:
+def secret(help: str = "", *, env: str = "") -> Any:
     """Declare an optional field that holds a `Secret`, None by default.
 
     Args:
         help: One line for the command line and the docs.
+        env: The variable of the SDK that holds it; `trackyard init` writes a reference to it.
     """
-    metadata = {"help": help, "secret": True}
+    metadata = {"help": help, "env": env, "secret": True}
     return attrs.field(default=None, converter=_to_secret, metadata=metadata)
 
 
 def is_secret(field: attrs.Attribute[Any]) -> bool:
     """Tell whether a field was declared by `secret()`."""
     return bool(field.metadata.get("secret"))
+
+
+def variable_of(field: attrs.Attribute[Any]) -> str:
+    """Give the variable of the SDK that says the same as a field, or an empty text."""
+    return str(field.metadata.get("env", ""))
 
 
 def secrets_of(instance: Any) -> Mapping[str, Secret]:

@@ -175,7 +175,7 @@ class _Server:
         """Have the garbage collector pass over what the SDK has made once its first run is started.
 
         That is hundreds of thousands of objects which live as long as this process. To look at
-        all of them again and again took a quarter of the time of a delivery to MLflow.
+        all of them again and again took a quarter of the time of a delivery.
         """
         if delivery.started.is_set() and not self._is_frozen:
             self._is_frozen = True

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard.contract.errors import PluginError
+from trackyard.hooks.known import known_flavors
 from trackyard.hooks.rules import check_hooks, implemented_hooks
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -39,9 +40,6 @@ _KINDS = {
     ORCHESTRATORS: "orchestrator",
     MATERIALIZERS: "materializer",
 }
-
-# What `pip install` would bring; listed where it is not installed.
-KNOWN_FLAVORS = ("comet", "mlflow", "neptune", "tensorboard", "trackio", "wandb")
 
 
 @attrs.frozen
@@ -78,20 +76,23 @@ def blocked_names() -> frozenset[str]:
 
 def check_blocked_names() -> None:
     """Warn once of names in `TRACKYARD_DISABLE_PLUGINS` that block nothing: a slip, probably."""
-    known = {name for flavor in KNOWN_FLAVORS for name in (flavor, f"trackyard-{flavor}")}
-    if blocked := blocked_names() - known:
+    if blocked := blocked_names():
         _warn_of_unknown(blocked)
 
 
 @cache
 def _warn_of_unknown(blocked: frozenset[str]) -> None:
+    flavors = known_flavors().values()
+    known = {name for flavor in flavors for name in (flavor.name, flavor.distribution)}
+    if not blocked - known:
+        return
     found = [info for group in GROUPS for info in find_plugins(group)]
-    known = {_normal(name) for info in found for name in (info.name, info.distribution)}
+    known |= {_normal(name) for info in found for name in (info.name, info.distribution)}
     for name in sorted(blocked - known):
         logger.warning(
             "TRACKYARD_DISABLE_PLUGINS: no plugin or distribution %r is installed%s",
             name,
-            did_you_mean(name, {*known, *KNOWN_FLAVORS}),
+            did_you_mean(name, known),
         )
 
 
@@ -231,8 +232,8 @@ def _only_one(name: str, group: str) -> PluginInfo:
     kind = _KINDS[group]
     if not matches:
         names = {info.name for info in installed}
-        is_known = group == FLAVORS and name in KNOWN_FLAVORS
-        install = f"; type: pip install trackyard-{name}" if is_known else ""
+        known = known_flavors().get(name) if group == FLAVORS else None
+        install = f"; type: pip install {known.distribution}" if known else ""
         hint = install or did_you_mean(name, names) or f"; installed are {listed(names)}"
         raise PluginError(f"no {kind} {name!r} is installed{hint}")
     if len(matches) > 1:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from trackyard.contract.flavors import Secret, is_secret
+from trackyard.contract.flavors import Secret, is_secret, variable_of
 from trackyard.project.structuring import resolve_types
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -40,6 +40,7 @@ class Field:
         help: One line.
         is_required: It has no default.
         is_secret: It takes a reference to a secret, never the secret itself.
+        env: The variable of an SDK that says the same.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Field:
     is_required: bool
     is_secret: bool
     annotation: Any = attrs.field(repr=False)
+    env: str = ""
 
     @property
     def is_many(self) -> bool:
@@ -120,6 +122,7 @@ def _field(attribute: attrs.Attribute[Any]) -> Field:
         is_required=attribute.default is attrs.NOTHING,
         is_secret=is_secret(attribute),
         annotation=attribute.type,
+        env=variable_of(attribute),
     )
 
 

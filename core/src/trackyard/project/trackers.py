@@ -46,7 +46,9 @@ logger = logging.getLogger("trackyard")
 Settings = Mapping[str, Mapping[str, Any]]
 Selection = bool | str | Sequence[str] | None
 
+# What a project without configuration uses, where it is installed.
 DEFAULT_FLAVOR = "mlflow"
+DEFAULT_DISTRIBUTION = f"trackyard-{DEFAULT_FLAVOR}"
 _ISOLATIONS = ("auto", "process", "thread")
 
 
@@ -98,7 +100,7 @@ class Trackers:
 
     @cached_property
     def configured(self) -> dict[str, ExperimentTracker]:
-        """All configured trackers; with no configuration MLflow on sqlite, where installed."""
+        """All configured trackers; with no configuration one of the default flavor."""
         configured = load_trackers(self._project)
         return configured or self._default_trackers()
 
@@ -151,7 +153,7 @@ class Trackers:
         if self.configured:
             hint = f"name some of {listed(self.configured)} there"
         else:
-            hint = f"type: pip install trackyard-{DEFAULT_FLAVOR}"
+            hint = f"type: pip install {DEFAULT_DISTRIBUTION}"
         logger.warning(
             "stack %r has no experiment tracker: what is logged stays in the journal; %s",
             self.stack.name,
@@ -161,7 +163,7 @@ class Trackers:
     def _unknown(self, name: str) -> str:
         text = f"no experiment tracker {name!r} is configured"
         if not self.configured and name == DEFAULT_TRACKER:
-            return f"{text}; type: pip install trackyard-{DEFAULT_FLAVOR}"
+            return f"{text}; type: pip install {DEFAULT_DISTRIBUTION}"
         hint = did_you_mean(name, self.configured)
         return text + (hint or f"; configured are {listed(self.configured)}")
 

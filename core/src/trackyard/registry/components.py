@@ -6,21 +6,17 @@ renamed or removed, until the next major version.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 import attrs
 
 from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.contract.flavors import notice_of
-from trackyard.hooks.discovery import (
-    FLAVORS,
-    KNOWN_FLAVORS,
-    PluginInfo,
-    find_plugins,
-    load_flavor,
-)
+from trackyard.hooks.discovery import FLAVORS, PluginInfo, find_plugins, load_flavor
+from trackyard.hooks.known import KnownFlavor, known_flavors
 from trackyard.project.configuration import Project
 from trackyard.project.fields import fields_of
 from trackyard.project.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
@@ -47,6 +43,7 @@ class FieldView(Shown):
     help: str = attrs.field(metadata=_help("What it says"))
     is_required: bool = attrs.field(metadata=_help("It has no default"))
     is_secret: bool = attrs.field(metadata=_help("It takes a reference to a secret"))
+    env: str = attrs.field(metadata=_help("The variable of the SDK that says the same"))
 
 
 @attrs.frozen(repr=False)
@@ -61,6 +58,9 @@ class FlavorView(Shown):
     sdk_version: str = attrs.field(metadata=_help("Its version, if installed"))
     summary: str = attrs.field(metadata=_help("The distribution's summary"))
     problem: str = attrs.field(metadata=_help("What is wrong, and what to type"))
+    variables: tuple[str, ...] = attrs.field(
+        metadata=_help("Variables of its SDK that are set; of an installed one, if it was imported")
+    )
 
 
 @attrs.frozen(repr=False)
@@ -108,8 +108,9 @@ def list_flavors(*, load: bool = False) -> list[FlavorView]:
         load: Import each flavor to see whether it is broken; without it none is imported.
     """
     installed = [_flavor_view(info, load) for info in find_plugins(FLAVORS)]
-    missing = sorted(set(KNOWN_FLAVORS) - {view.name for view in installed})
-    return [*installed, *(_missing_flavor(name) for name in missing)]
+    known = known_flavors()
+    missing = sorted(known.keys() - {view.name for view in installed})
+    return [*installed, *(_missing_flavor(known[name]) for name in missing)]
 
 
 def describe_flavor(name: str) -> FlavorDescription:
@@ -121,7 +122,7 @@ def describe_flavor(name: str) -> FlavorDescription:
     flavor = load_flavor(name)
     found = [info for info in find_plugins(FLAVORS) if info.name == name]
     info = found[0] if found else PluginInfo(name, FLAVORS, name)
-    view = _flavor_view(info, load=False)
+    view = _flavor_view(info, load=True)
     text = (flavor.__doc__ or "").strip().split("\n\n")[0]
     return FlavorDescription(
         **{field.name: getattr(view, field.name) for field in attrs.fields(FlavorView)},
@@ -215,9 +216,11 @@ def _flavor_view(info: PluginInfo, load: bool) -> FlavorView:
         status, problem = "blocked", "take it out of TRACKYARD_DISABLE_PLUGINS to use it"
     elif sdk and not sdk_version:
         status, problem = "SDK missing", f"type: pip install {sdk}"
+    variables: tuple[str, ...] = ()
     if load and not info.is_blocked:
         try:
-            load_flavor(info.name)
+            fields = fields_of(load_flavor(info.name))
+            variables = _set_variables(field.env for field in fields)
         except PluginError as error:
             status, problem = "broken", str(error)
     return FlavorView(
@@ -229,13 +232,26 @@ def _flavor_view(info: PluginInfo, load: bool) -> FlavorView:
         sdk_version=sdk_version,
         summary=info.summary,
         problem=problem,
+        variables=variables,
     )
 
 
-def _missing_flavor(name: str) -> FlavorView:
-    wanted = f"trackyard-{name}"
-    problem = f"type: pip install {wanted}"
-    return FlavorView(name, "not installed", wanted, "", "", "", "", problem)
+def _missing_flavor(known: KnownFlavor) -> FlavorView:
+    return FlavorView(
+        name=known.name,
+        status="not installed",
+        distribution=known.distribution,
+        version="",
+        sdk="",
+        sdk_version="",
+        summary="",
+        problem=f"type: pip install {known.distribution}",
+        variables=_set_variables(known.variables),
+    )
+
+
+def _set_variables(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name and os.environ.get(name))
 
 
 def _sdk_of(info: PluginInfo) -> tuple[str, str]:

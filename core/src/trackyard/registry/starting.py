@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from trackyard.contract.errors import ConfigError, PluginError
-from trackyard.hooks.discovery import FLAVORS, KNOWN_FLAVORS, find_plugins, load_flavor
+from trackyard.hooks.discovery import FLAVORS, find_plugins, load_flavor
+from trackyard.hooks.known import known_flavors
 from trackyard.project.editing import edit_file
 from trackyard.project.fields import Field, fields_of, parse_text
+from trackyard.project.trackers import DEFAULT_DISTRIBUTION, DEFAULT_FLAVOR
 from trackyard.redaction.redactor import without_credentials
 
 _PROJECT = """\
@@ -28,38 +31,13 @@ experiment_trackers = {trackers}
 # orchestrator = "local"
 # artifact_store = ".trackyard/artifacts"   # outputs of steps: a folder, or a URL such as s3://...
 """
-_NOTHING = """\
+_NOTHING = f"""\
 
-# No flavor is installed: runs are kept in .trackyard/ alone. Type: pip install trackyard-mlflow
+# No flavor is installed: runs are kept in .trackyard/ alone.
+# Type: pip install {DEFAULT_DISTRIBUTION}
 # [experiment_trackers.local]
-# flavor = "mlflow"   # sqlite in .trackyard/, no server
+# flavor = "{DEFAULT_FLAVOR}"   # in .trackyard/, no server
 """
-# By flavor: variables of its SDK, and the field that says the same.
-SIGNS: Mapping[str, Mapping[str, str]] = {
-    "mlflow": {
-        "MLFLOW_TRACKING_URI": "tracking_uri",
-        "MLFLOW_TRACKING_USERNAME": "tracking_username",
-        "MLFLOW_TRACKING_PASSWORD": "tracking_password",
-        "MLFLOW_TRACKING_TOKEN": "tracking_token",
-        "DATABRICKS_HOST": "databricks_host",
-        "DATABRICKS_CLIENT_ID": "databricks_client_id",
-        "DATABRICKS_CLIENT_SECRET": "databricks_client_secret",
-    },
-    "wandb": {
-        "WANDB_API_KEY": "api_key",
-        "WANDB_ENTITY": "entity",
-        "WANDB_PROJECT": "project",
-        "WANDB_BASE_URL": "base_url",
-    },
-    "comet": {
-        "COMET_API_KEY": "api_key",
-        "COMET_WORKSPACE": "workspace",
-        "COMET_PROJECT_NAME": "project",
-        "COMET_URL_OVERRIDE": "url",
-    },
-    "neptune": {"NEPTUNE_API_TOKEN": "api_token", "NEPTUNE_PROJECT": "project"},
-    "trackio": {"TRACKIO_SPACE_ID": "space_id", "TRACKIO_SERVER_URL": "server_url"},
-}
 
 
 @attrs.frozen
@@ -75,6 +53,11 @@ class Found:
     flavor: str
     is_installed: bool
     variables: tuple[str, ...]
+
+    @property
+    def distribution(self) -> str:
+        """What to install, where it is not."""
+        return known_flavors()[self.flavor].distribution
 
 
 @attrs.frozen
@@ -93,22 +76,45 @@ class Start:
 
 
 def look_around() -> tuple[Found, ...]:
-    """Look at what is installed and at the environment; nothing is imported for this."""
-    installed = {info.name for info in find_plugins(FLAVORS) if not info.is_blocked}
+    """Look at what is installed and at the environment; flavors are imported, their SDKs not."""
+    plugins = find_plugins(FLAVORS)
+    blocked = {info.name for info in plugins if info.is_blocked}
+    installed = {info.name for info in plugins} - blocked
     found = []
-    for flavor in dict.fromkeys((*KNOWN_FLAVORS, *SIGNS, *sorted(installed))):
-        variables = tuple(name for name in SIGNS.get(flavor, ()) if os.environ.get(name))
+    for flavor in sorted({*known_flavors(), *installed} - blocked):
+        names = _variables(flavor, is_installed=flavor in installed)
+        variables = tuple(name for name in names if os.environ.get(name))
         if variables or flavor in installed:
             found.append(Found(flavor, flavor in installed, variables))
     return tuple(found)
 
 
+def _variables(flavor: str, *, is_installed: bool) -> tuple[str, ...]:
+    """Name the variables of a flavor's SDK: as its fields say, or what is known of it."""
+    if is_installed:
+        with suppress(PluginError):  # said where it is used
+            return tuple(field.env for field in fields_of(load_flavor(flavor)) if field.env)
+    known = known_flavors().get(flavor)
+    return known.variables if known else ()
+
+
 def suggested_flavors(found: Sequence[Found]) -> tuple[str, ...]:
     """Choose flavors: those that the environment speaks for, else one that needs no account."""
-    spoken_for = [f.flavor for f in found if f.is_installed and f.variables]
-    installed = [f.flavor for f in found if f.is_installed]
-    local = [name for name in ("mlflow", "tensorboard", "trackio") if name in installed]
+    installed = {one.flavor: one for one in found if one.is_installed}
+    spoken_for = [name for name, one in installed.items() if one.variables]
+    known = known_flavors().values()
+    local = [one.name for one in known if one.name in installed and not one.needs_account]
     return tuple(spoken_for or local[:1])
+
+
+def place_field(flavor: str) -> Field | None:
+    """Give the field of a flavor that says where runs go: the first that a variable stands for.
+
+    Raises:
+        PluginError: The flavor is broken.
+    """
+    fields = fields_of(load_flavor(flavor))
+    return next((field for field in fields if field.env and not field.is_secret), None)
 
 
 def start_project(
@@ -166,42 +172,31 @@ def _tracker_text(
 ) -> str:
     try:
         loaded = load_flavor(flavor)
-        fields = {field.name: field for field in fields_of(loaded)}
+        fields = fields_of(loaded)
     except PluginError as error:
         return f"\n# {flavor} cannot be used: {' '.join(str(error).split())}\n"
     description = (loaded.__doc__ or "").strip().partition("\n")[0]
     lines = ["", f"# {description}", f"[experiment_trackers.{name}]", f'flavor = "{flavor}"']
     for key, value in given.items():
         lines.append(f"{key} = {_toml(value)}")
-    for variable in variables:
-        field = fields.get(SIGNS[flavor][variable])
-        if field is not None and field.name not in given:
-            lines.append(_field_line(field, variable))
-    secrets = [field for field in fields.values() if field.is_secret]
-    if len(secrets) == 1 and not _is_set(secrets[0], variables, flavor):
-        variable = _variable_of(secrets[0], flavor)
+    found = [field for field in fields if field.env in variables and field.name not in given]
+    lines += map(_field_line, found)
+    secrets = [field for field in fields if field.is_secret]
+    if len(secrets) == 1 and secrets[0].env not in variables:
+        variable = secrets[0].env or f"{flavor}_{secrets[0].name}".upper().replace("-", "_")
         lines.append(f'# {secrets[0].name} = "env:{variable}"   # {secrets[0].help}')
     return "\n".join(lines) + "\n"
 
 
-def _field_line(field: Field, variable: str) -> str:
+def _field_line(field: Field) -> str:
     if field.is_secret:
-        return f'{field.name} = "env:{variable}"   # read when it is needed, never written down'
-    text = without_credentials(os.environ[variable])
+        return f'{field.name} = "env:{field.env}"   # read when it is needed, never written down'
+    text = without_credentials(os.environ[field.env])
     try:
         value = parse_text(text, field.annotation)
     except ValueError:
-        return f"# {field.name} = ...   # {variable} is set, to what this field does not take"
-    return f"{field.name} = {_toml(value)}   # as {variable} says now"
-
-
-def _is_set(field: Field, variables: Sequence[str], flavor: str) -> bool:
-    return any(SIGNS[flavor].get(variable) == field.name for variable in variables)
-
-
-def _variable_of(field: Field, flavor: str) -> str:
-    known = {name: variable for variable, name in SIGNS.get(flavor, {}).items()}
-    return known.get(field.name, f"{flavor}_{field.name}".upper().replace("-", "_"))
+        return f"# {field.name} = ...   # {field.env} is set, to what this field does not take"
+    return f"{field.name} = {_toml(value)}   # as {field.env} says now"
 
 
 def _suggestion(found: Found) -> str:
@@ -209,5 +204,5 @@ def _suggestion(found: Found) -> str:
     if found.is_installed:
         command = f"trackyard experiment-tracker register {found.flavor} -f {found.flavor} --help"
     else:
-        command = f"pip install trackyard-{found.flavor}"
+        command = f"pip install {found.distribution}"
     return f"\n# {variables} speaks for {found.flavor}; to use it, type: {command}\n"

@@ -7,13 +7,13 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Literal
 
 import attrs
 
+from trackyard import __version__
 from trackyard.contract.errors import ConfigError, PluginError, TrackyardError, without_statement
 from trackyard.hooks.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
@@ -23,7 +23,7 @@ from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader, is_attended
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.project.configuration import Project, find_project, in_project, working_directory
-from trackyard.project.stacks import artifact_store_url
+from trackyard.project.stacks import artifact_store_url, load_trackers
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.drivers import (
     find_dead_drivers,
@@ -32,6 +32,7 @@ from trackyard.recovery.drivers import (
 )
 from trackyard.recovery.finishing import find_pending_runs
 from trackyard.registry.components import list_flavors
+from trackyard.registry.starting import look_around
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.system.environment import is_disabled
@@ -89,7 +90,8 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
         place = str(Path(start or working_directory()).absolute())
         finding = Finding("problem", "configuration", place, str(error), "edit the file")
         return Diagnosis(False, place, "", (finding,), (), _versions())
-    findings = [*_configuration(project), *_plugins(), *_trackers(project, patience)]
+    findings = [*_configuration(project), *_plugins(), *_variables(project)]
+    findings += _trackers(project, patience)
     healths, of_runs = _runs(project)
     findings += [*of_runs, *_drivers(project.home), *_disk(project.home), *_store(project)]
     return Diagnosis(
@@ -139,6 +141,23 @@ def _plugins() -> Iterator[Finding]:
             except PluginError as error:
                 advice = f"type: TRACKYARD_DISABLE_PLUGINS={info.name} to do without it"
                 yield Finding("problem", "plugin", info.origin, str(error), advice)
+
+
+def _variables(project: Project) -> Iterator[Finding]:
+    """Say which SDKs the environment speaks for that no tracker of the project uses."""
+    try:
+        used = {tracker.options.flavor for tracker in load_trackers(project).values()}
+    except TrackyardError:
+        return  # said of the configuration
+    for found in look_around():
+        if not found.variables or found.flavor in used:
+            continue
+        if found.is_installed:
+            advice = f"trackyard experiment-tracker register {found.flavor} -f {found.flavor}"
+        else:
+            advice = f"pip install {found.distribution}"
+        text = f"{', '.join(found.variables)} is set, and no configured tracker is of this flavor"
+        yield Finding("note", "flavor", found.flavor, text, f"type: {advice}")
 
 
 def _trackers(project: Project, patience: float) -> list[Finding]:
@@ -326,7 +345,7 @@ def _store(project: Project) -> Iterator[Finding]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "trackyard": version("trackyard")}
+    versions = {"python": platform.python_version(), "trackyard": __version__}
     for flavor in list_flavors():
         if flavor.version:
             versions[flavor.distribution] = flavor.version

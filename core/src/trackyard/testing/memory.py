@@ -19,6 +19,7 @@ from trackyard.contract import (
     Tag,
     flavor,
     hookimpl,
+    option,
 )
 
 
@@ -41,7 +42,7 @@ class MemoryTracker:
     # The backend: it outlives the instances, of which each serves one run.
     runs: ClassVar[dict[str, MemoryRun]] = {}
 
-    project: str = attrs.field(default="default", metadata={"help": "Part of the runs' URLs"})
+    project: str = option("Part of the runs' URLs", default="default")
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:

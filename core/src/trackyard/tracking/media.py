@@ -109,7 +109,7 @@ def save_image(image: Any, path: Path) -> SavedFile:
 def save_table(
     table: Any, path: Path, redact: Callable[[_Columns, _Rows], tuple[_Columns, _Rows]]
 ) -> SavedFile:
-    """Write a table as JSON with `columns` and `data`, which MLflow's page shows as a table.
+    """Write a table as JSON with `columns` and `data`, as trackers show it.
 
     Args:
         table: A dict of columns, a list of dicts, or a data frame of pandas or polars.

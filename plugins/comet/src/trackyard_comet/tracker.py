@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import attrs
 
@@ -20,6 +20,7 @@ from trackyard.contract import (
     flavor,
     hookimpl,
     is_out_of_reach,
+    option,
     secret,
 )
 from trackyard_comet import settings
@@ -28,10 +29,6 @@ from trackyard_comet.messages import messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
 from trackyard_comet.writing import End, OfflineRun, OnlineRun, Place, Writing
-
-
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
 
 
 @flavor
@@ -48,16 +45,26 @@ class CometTracker:
         forwards_native=True,
     )
 
-    api_key: Secret | None = secret(help="Key, else what COMET_API_KEY or `comet login` says")
-    workspace: str | None = _option("Workspace, else the key's default one", default=None)
-    project: str | None = _option("Project, else the pipeline's name", default=None)
-    mode: Literal["auto", "online", "offline"] = _option(
+    api_key: Secret | None = secret(
+        "Key, else what COMET_API_KEY or `comet login` says", env="COMET_API_KEY"
+    )
+    workspace: str | None = option(
+        "Workspace, else the key's default one", env="COMET_WORKSPACE", default=None
+    )
+    project: str | None = option(
+        "Project, else the pipeline's name", env="COMET_PROJECT_NAME", default=None
+    )
+    mode: Literal["auto", "online", "offline"] = option(
         "Where runs go; 'auto' is offline where no server answers within a second",
         default="auto",
         validator=attrs.validators.in_(("auto", "online", "offline")),
     )
-    url: str | None = _option("Server of your own, such as https://comet.example.com", default=None)
-    tags: list[str] = _option("Comet's tags, for every run", factory=list)
+    url: str | None = option(
+        "Server of your own, such as https://comet.example.com",
+        env="COMET_URL_OVERRIDE",
+        default=None,
+    )
+    tags: list[str] = option("Comet's tags, for every run", factory=list)
     is_offline: bool = attrs.field(init=False, default=False)
     _writing: Writing | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)

@@ -22,6 +22,7 @@ from trackyard.contract import (
     flavor,
     home,
     hookimpl,
+    option,
     secret,
 )
 from trackyard_mlflow import native
@@ -55,10 +56,6 @@ def _absolute(uri: str) -> str:
     return uri if path == uri else f"sqlite:///{(home().parent / path).as_posix()}"
 
 
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
-
-
 @flavor
 class MlflowTracker:
     """Track runs in MLflow: a server, Databricks, or by default sqlite in `.trackyard/`."""
@@ -73,20 +70,39 @@ class MlflowTracker:
         shared_runs=True,
     )
 
-    tracking_uri: str = _option(
-        "Server, database or 'databricks'", factory=_embedded_store, converter=_absolute
+    tracking_uri: str = option(
+        "Server, database or 'databricks'",
+        env="MLFLOW_TRACKING_URI",
+        factory=_embedded_store,
+        converter=_absolute,
     )
-    experiment_name: str | None = _option("Experiment, else the pipeline's name", default=None)
-    tags: dict[str, str] = _option("Tags of every run", factory=dict)
-    nested: bool = _option("Show step runs below a run of their pipeline", default=True)
-    tracking_username: str | None = _option("User name for the server", default=None)
-    tracking_password: Secret | None = secret(help="Password for the server")
-    tracking_token: Secret | None = secret(help="Bearer token for the server")
-    tracking_insecure_tls: bool = _option("Do not verify the server's certificate", default=False)
-    databricks_host: str | None = _option("Databricks workspace URL", default=None)
-    databricks_client_id: str | None = _option("Databricks service principal", default=None)
-    databricks_client_secret: Secret | None = secret(help="Secret of the service principal")
-    ui_port: int = _option("Port where `trackyard ui` serves a database", default=5000)
+    experiment_name: str | None = option(
+        "Experiment, else the pipeline's name", env="MLFLOW_EXPERIMENT_NAME", default=None
+    )
+    tags: dict[str, str] = option("Tags of every run", factory=dict)
+    nested: bool = option("Show step runs below a run of their pipeline", default=True)
+    tracking_username: str | None = option(
+        "User name for the server", env="MLFLOW_TRACKING_USERNAME", default=None
+    )
+    tracking_password: Secret | None = secret(
+        "Password for the server", env="MLFLOW_TRACKING_PASSWORD"
+    )
+    tracking_token: Secret | None = secret(
+        "Bearer token for the server", env="MLFLOW_TRACKING_TOKEN"
+    )
+    tracking_insecure_tls: bool = option(
+        "Do not verify the server's certificate", env="MLFLOW_TRACKING_INSECURE_TLS", default=False
+    )
+    databricks_host: str | None = option(
+        "Databricks workspace URL", env="DATABRICKS_HOST", default=None
+    )
+    databricks_client_id: str | None = option(
+        "Databricks service principal", env="DATABRICKS_CLIENT_ID", default=None
+    )
+    databricks_client_secret: Secret | None = secret(
+        "Secret of the service principal", env="DATABRICKS_CLIENT_SECRET"
+    )
+    ui_port: int = option("Port where `trackyard ui` serves a database", default=5000)
     _home: Path = attrs.field(init=False, factory=home)
     _remote: MlflowRun | None = attrs.field(init=False, default=None)
 

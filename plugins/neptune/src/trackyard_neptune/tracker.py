@@ -21,6 +21,7 @@ from trackyard.contract import (
     flavor,
     hookimpl,
     is_out_of_reach,
+    option,
     secret,
 )
 from trackyard_neptune import settings
@@ -36,10 +37,6 @@ from trackyard_neptune.operations import (
     without,
 )
 from trackyard_neptune.server import NeptuneServer, is_reachable
-
-
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
 
 
 @flavor
@@ -62,14 +59,18 @@ class NeptuneTracker:
         forwards_native=True,
     )
 
-    project: str | None = _option("Project, workspace/name, else NEPTUNE_PROJECT", default=None)
-    api_token: Secret | None = secret(help="Token, which names its server, else NEPTUNE_API_TOKEN")
-    mode: Literal["auto", "online", "offline"] = _option(
+    project: str | None = option(
+        "Project, workspace/name, else NEPTUNE_PROJECT", env="NEPTUNE_PROJECT", default=None
+    )
+    api_token: Secret | None = secret(
+        "Token, which names its server, else NEPTUNE_API_TOKEN", env="NEPTUNE_API_TOKEN"
+    )
+    mode: Literal["auto", "online", "offline"] = option(
         "Where runs go; 'auto' is offline where no server answers within a second",
         default="auto",
         validator=attrs.validators.in_(("auto", "online", "offline")),
     )
-    tags: list[str] = _option("Neptune's tags, for every run", factory=list)
+    tags: list[str] = option("Neptune's tags, for every run", factory=list)
     is_offline: bool = attrs.field(init=False, default=False)
     _folder: OperationFolder | None = attrs.field(init=False, default=None)
     _server: NeptuneServer | None = attrs.field(init=False, default=None)

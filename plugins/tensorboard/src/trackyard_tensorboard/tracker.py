@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote
 
 import attrs
@@ -24,6 +24,7 @@ from trackyard.contract import (
     flavor,
     home,
     hookimpl,
+    option,
 )
 from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
@@ -47,25 +48,21 @@ def _absolute(path: str | Path) -> Path:
     return home().parent / Path(path).expanduser()
 
 
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
-
-
 @flavor
 class TensorboardTracker:
     """Track runs in TensorBoard: event files in a folder, which its page shows."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(step_rule="integer", shared_runs=True)
 
-    log_dir: Path = _option(
+    log_dir: Path = option(
         "Folder for all runs, as for `tensorboard --logdir`",
         factory=_project_folder,
         converter=_absolute,
     )
-    experiment_name: str | None = _option("Folder of the run, else the pipeline's", default=None)
-    tags: dict[str, str] = _option("Tags of every run", factory=dict)
-    server_url: str | None = _option("Address of a TensorBoard that serves it", default=None)
-    ui_port: int = _option("Port where `trackyard ui` serves it", default=6006)
+    experiment_name: str | None = option("Folder of the run, else the pipeline's", default=None)
+    tags: dict[str, str] = option("Tags of every run", factory=dict)
+    server_url: str | None = option("Address of a TensorBoard that serves it", default=None)
+    ui_port: int = option("Port where `trackyard ui` serves it", default=6006)
     _files: EventFiles | None = attrs.field(init=False, default=None)
     _state: RunState | None = attrs.field(init=False, default=None)
 

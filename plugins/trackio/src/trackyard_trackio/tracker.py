@@ -25,6 +25,7 @@ from trackyard.contract import (
     flavor,
     home,
     hookimpl,
+    option,
     secret,
 )
 from trackyard_trackio.native import active_run, native_config
@@ -60,10 +61,6 @@ def _without_token(_: object, __: object, url: str | None) -> None:
         raise ValueError("is an address such as https://host:7860; its write token goes to `token`")
 
 
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
-
-
 @flavor
 class TrackioTracker:
     """Track runs in Trackio: a dashboard on this machine, a server of yours, or a Space."""
@@ -76,19 +73,28 @@ class TrackioTracker:
         shows_failure_as="tag",
     )
 
-    folder: Path = _option(
-        "Folder for Trackio's files, its TRACKIO_DIR", factory=_project_folder, converter=_absolute
+    folder: Path = option(
+        "Folder for Trackio's files",
+        env="TRACKIO_DIR",
+        factory=_project_folder,
+        converter=_absolute,
     )
-    project: str | None = _option("Trackio's project, else the pipeline's name", default=None)
-    server_url: str | None = _option(
-        "Trackio server, as `trackio show` serves it", default=None, validator=_without_token
+    project: str | None = option("Trackio's project, else the pipeline's name", default=None)
+    server_url: str | None = option(
+        "Trackio server, as `trackio show` serves it",
+        env="TRACKIO_SERVER_URL",
+        default=None,
+        validator=_without_token,
     )
-    space_id: str | None = _option("Space that `trackio sync` made: user/name", default=None)
+    space_id: str | None = option(
+        "Space that `trackio sync` made: user/name", env="TRACKIO_SPACE_ID", default=None
+    )
     token: Secret | None = secret(
-        help="Write token of the server, or Hugging Face's, else TRACKIO_WRITE_TOKEN, HF_TOKEN"
+        help="Write token of the server, or Hugging Face's, else TRACKIO_WRITE_TOKEN, HF_TOKEN",
+        env="TRACKIO_WRITE_TOKEN",
     )
-    tags: dict[str, str] = _option("Tags of every run, in its config", factory=dict)
-    ui_port: int = _option("Port where `trackyard ui` serves the dashboard", default=7860)
+    tags: dict[str, str] = option("Tags of every run, in its config", factory=dict)
+    ui_port: int = option("Port where `trackyard ui` serves the dashboard", default=7860)
     _config: dict[str, Any] = attrs.field(init=False, factory=dict)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
 

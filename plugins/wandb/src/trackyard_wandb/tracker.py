@@ -19,6 +19,7 @@ from trackyard.contract import (
     flavor,
     hookimpl,
     is_out_of_reach,
+    option,
     secret,
 )
 from trackyard_wandb import settings
@@ -35,10 +36,6 @@ from trackyard_wandb.writing import End, RunFile, log_path
 _LIVE_AFTER = 4.0
 
 
-def _option(help: str, **options: Any) -> Any:
-    return attrs.field(metadata={"help": help}, **options)
-
-
 def _one_of(*values: str) -> Any:
     return attrs.validators.in_(values)
 
@@ -51,26 +48,34 @@ class WandbTracker:
         kinds=frozenset({"file", "image", "table", "html"}), shared_runs=True, forwards_native=True
     )
 
-    api_key: Secret | None = secret(help="Key, else what WANDB_API_KEY or `wandb login` says")
-    entity: str | None = _option("User or team, else the key's default one", default=None)
-    project: str | None = _option("Project, else the pipeline's name", default=None)
-    base_url: str | None = _option("Server of your own, such as https://wandb.acme", default=None)
-    mode: Literal["auto", "online", "offline"] = _option(
+    api_key: Secret | None = secret(
+        "Key, else what WANDB_API_KEY or `wandb login` says", env="WANDB_API_KEY"
+    )
+    entity: str | None = option(
+        "User or team, else the key's default one", env="WANDB_ENTITY", default=None
+    )
+    project: str | None = option(
+        "Project, else the pipeline's name", env="WANDB_PROJECT", default=None
+    )
+    base_url: str | None = option(
+        "Server of your own, such as https://wandb.acme", env="WANDB_BASE_URL", default=None
+    )
+    mode: Literal["auto", "online", "offline"] = option(
         "Where runs go; 'auto' is offline where no server answers within a second",
         default="auto",
         validator=_one_of("auto", "online", "offline"),
     )
-    group: str | None = _option("Group of the runs, else the pipeline run's id", default=None)
-    job_type: str | None = _option("Kind of job, else the step's name", default=None)
-    tags: list[str] = _option(
+    group: str | None = option("Group of the runs, else the pipeline run's id", default=None)
+    job_type: str | None = option("Kind of job, else the step's name", default=None)
+    tags: list[str] = option(
         "W&B's tags, for every run", factory=list, validator=settings.check_tags
     )
-    run_id_strategy: Literal["new_on_retry", "reuse_on_retry"] = _option(
+    run_id_strategy: Literal["new_on_retry", "reuse_on_retry"] = option(
         "A retry of a step is a run of its own, or goes on with the run of the attempt before",
         default="new_on_retry",
         validator=_one_of("new_on_retry", "reuse_on_retry"),
     )
-    settings: dict[str, Any] = _option(
+    settings: dict[str, Any] = option(
         "Fields of `wandb.Settings` for W&B's own calls in a step",
         factory=dict,
         validator=settings.check_settings,

@@ -50,7 +50,7 @@ class ConfigurationChecks:
                 message = _refusal(workbench)
                 expect(field.name in message, f"{field.name} = {_WRONG[kind]!r} gives: {message}")
 
-    @check('Fields carry metadata={"help": ...}, which the command line and the docs show.')
+    @check('Fields are made by option("..."), whose line the command line and the docs show.')
     def test_every_field_has_help(self, workbench: Workbench) -> None:
         fields = _init_fields(workbench.flavor)
         silent = [field.name for field in fields if not field.metadata.get("help")]

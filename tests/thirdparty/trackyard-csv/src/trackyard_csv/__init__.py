@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from trackyard import flavor, hookimpl
-from trackyard.contract import Artifact, Batch, Failure, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Failure, Metric, Param, Record, Run, Tag, option
 
 
 def _absolute(path: str | Path) -> Path:
@@ -23,7 +23,7 @@ def _absolute(path: str | Path) -> Path:
 class CsvTracker:
     """Write each run to a CSV file."""
 
-    directory: Path = attrs.field(converter=_absolute, metadata={"help": "Folder for the files"})
+    directory: Path = option("Folder for the files", converter=_absolute)
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:

@@ -1,0 +1,40 @@
+"""Which flavors does one know of that need not be installed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class KnownFlavor:
+    """A flavor that `pip install` would bring.
+
+    Attributes:
+        name: Its name.
+        needs_account: It is of no use without an account somewhere.
+        variables: Those of its SDK that speak for it.
+    """
+
+    name: str
+    needs_account: bool
+    variables: tuple[str, ...] = attrs.field(converter=tuple)
+
+    @property
+    def distribution(self) -> str:
+        """What to install."""
+        return f"trackyard-{self.name}"
+
+
+@cache
+def known_flavors() -> Mapping[str, KnownFlavor]:
+    """Read the known flavors, by name, in the order in which a project would choose one."""
+    import tomllib
+
+    text = Path(__file__).with_name("known_flavors.toml").read_text(encoding="utf-8")
+    tables: dict[str, dict[str, Any]] = tomllib.loads(text)
+    return {name: KnownFlavor(name, **table) for name, table in tables.items()}
