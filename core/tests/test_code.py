@@ -82,6 +82,55 @@ def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
         assert [line for line in named if line != EXCEPT.get(name)] == []
 
 
+# Rooms whose docstrings name their arguments; a room that was added is not taken away again.
+ROOMS = ("contract", "pipelines", "system", "tracking")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_docstring_names_each_of_two_arguments_or_more(room):
+    """What a hook or a check of the conformance kit takes is said once, where it is specified."""
+    files = (ROOT / "core/src/trackyard" / room).rglob("*.py")
+    unnamed = {
+        f"{file.relative_to(ROOT)}: {name}": sorted(arguments - _named(function))
+        for file in files
+        for name, function in _public_functions(ast.parse(file.read_text(encoding="utf-8")))
+        for arguments in [_arguments(function)]
+        if len(arguments) > 1 and arguments - _named(function)
+    }
+
+    assert unnamed == {}
+
+
+def _public_functions(parent):
+    for node in parent.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from ((f"{node.name}.{name}", inner) for name, inner in _public_functions(node))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            marks = {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
+            is_hidden = node.name.startswith(("_", "test_")) or marks & {
+                "hookimpl",
+                "hook_impl",
+                "overload",
+            }
+            if not is_hidden:
+                yield node.name, node
+
+
+def _arguments(function):
+    given = function.args
+    several = [argument for argument in (given.vararg, given.kwarg) if argument]
+    names = [a.arg for a in [*given.posonlyargs, *given.args, *given.kwonlyargs, *several]]
+    return {name for name in names if name not in ("self", "cls") and not name.startswith("_")}
+
+
+def _named(function):
+    """Give the arguments that a docstring's section `Args:` names."""
+    docstring = ast.get_docstring(function) or ""
+    section = re.search(r"^Args:\n((?: .*\n?|\n)+)", docstring, re.MULTILINE)
+    lines = re.findall(r"^ {4}([\w*, ]+):", section[1], re.MULTILINE) if section else []
+    return {name.strip(" *") for line in lines for name in line.split(",")}
+
+
 @pytest.mark.parametrize("name", trackyard.__all__)
 def test_name_for_users_resolves_and_has_a_docstring(name):
     assert inspect.getdoc(getattr(trackyard, name))

@@ -77,7 +77,12 @@ def tracker_end_run(run: Run) -> None:
 
 @hookspec
 def tracker_fail_run(run: Run, failure: Failure) -> None:
-    """Mark the run as failed, killed or crashed, as `failure.status` says."""
+    """Mark the run as failed, killed or crashed, as `failure.status` says.
+
+    Args:
+        run: The run, with `ended_at`.
+        failure: Its status, and what happened as far as it is known; `traceback` may be empty.
+    """
 
 
 @hookspec(firstresult=True)

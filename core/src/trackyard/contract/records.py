@@ -185,7 +185,13 @@ class Batch:
 
     @classmethod
     def of(cls, records: tuple[Record, ...], first_sequence: int, last_sequence: int) -> Batch:
-        """Sort records by kind; within a kind they keep their order."""
+        """Sort records by kind; within a kind they keep their order.
+
+        Args:
+            records: Records of any kinds.
+            first_sequence: The number of the first, counted from 1 over the whole run.
+            last_sequence: The number of the last.
+        """
         metrics = tuple([record for record in records if isinstance(record, Metric)])
         # Often there is nothing else.
         others = records if len(metrics) < len(records) else ()

@@ -43,6 +43,11 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
     """Load the inputs, call the function with the run as the current one, store the outputs.
 
     Whatever goes wrong is the outcome; nothing is raised.
+
+    Args:
+        attempt: The attempt.
+        tracked: Its run, which has been started.
+        artifacts: Where inputs and outputs lie.
     """
     try:
         arguments = fill_in(attempt.arguments, StoredOutput, artifacts.load)

@@ -15,7 +15,12 @@ PATIENCE = 10.0
 
 
 def call_back(callback: Callable[[StepRun], object], step_run: StepRun) -> None:
-    """Call a function with a step run; what it raises is said in the log and goes no further."""
+    """Call a function with a step run; what it raises is said in the log and goes no further.
+
+    Args:
+        callback: The step's `on_success` or `on_failure`.
+        step_run: How the step ended.
+    """
 
     def call() -> None:
         try:

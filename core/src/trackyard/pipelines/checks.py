@@ -22,6 +22,10 @@ _PARTS = ("places", "is_elsewhere", "run", "stop", "close")
 def select_trackers(trackers: Trackers, graph: Graph) -> dict[str, list[Tracker]]:
     """Give the trackers of each step.
 
+    Args:
+        trackers: The project's trackers.
+        graph: The steps, each with its choice and settings.
+
     Raises:
         ConfigError: One is unknown or configured wrongly, or a step's settings are.
     """
@@ -38,6 +42,10 @@ def select_trackers(trackers: Trackers, graph: Graph) -> dict[str, list[Tracker]
 
 def checked_orchestrator(trackers: Trackers, graph: Graph) -> Orchestrator:
     """Make the active stack's orchestrator.
+
+    Args:
+        trackers: The project's, which know the active stack.
+        graph: The steps, each with the resources that it asks for.
 
     Raises:
         ConfigError: It is unknown or configured wrongly, is none, or has no such resources as a
@@ -79,6 +87,11 @@ def check_what_others_see(
     stack: Stack, artifact_store: str, trackers: Mapping[str, Iterable[Tracker]]
 ) -> None:
     """Check that other processes reach the outputs; say which native calls they cannot make.
+
+    Args:
+        stack: The active stack, for messages.
+        artifact_store: The URL of the artifact store.
+        trackers: The trackers of each step, by its name.
 
     Raises:
         ConfigError: They do not reach them.

@@ -55,6 +55,10 @@ class Pipeline:
     def build(self, *args: Any, **kwargs: Any) -> tuple[Graph, dict[str, Any]]:
         """Build the graph without running it.
 
+        Args:
+            *args: The pipeline's arguments.
+            **kwargs: Likewise, by name.
+
         Returns:
             The graph, and the arguments by parameter name.
 

@@ -189,7 +189,12 @@ class Packages:
         self._version = functools.cache(_version)
 
     def note(self, module: str, name: str) -> bytes:
-        """Write the name of what is not followed."""
+        """Write the name of what is not followed.
+
+        Args:
+            module: Full name of the module.
+            name: The name in it.
+        """
         return f"{module}.{name} {self._version(module.partition('.')[0])};".encode()
 
 

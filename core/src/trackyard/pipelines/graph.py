@@ -51,7 +51,12 @@ class Node:
     items: Any = None
 
     def part(self, index: int, item: Any) -> Node:
-        """Give the call for one item of what is mapped."""
+        """Give the call for one item of what is mapped.
+
+        Args:
+            index: Its place in the list, from 0.
+            item: The item.
+        """
         assert self.mapped is not None
         arguments = {**self.arguments, self.mapped: item}
         items = self.arguments[self.mapped]
@@ -150,6 +155,11 @@ class Graph:
 
     def add(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
         """Add a call of a step.
+
+        Args:
+            step: The step.
+            args: The call's arguments, outputs of other calls among them.
+            kwargs: Likewise, by name.
 
         Raises:
             PipelineError: The arguments do not fit the step.
@@ -264,6 +274,12 @@ def bind_arguments(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
 ) -> dict[str, Any]:
     """Bind arguments to a function's parameters, defaults included.
+
+    Args:
+        function: The user's function.
+        args: The arguments.
+        kwargs: Likewise, by name.
+        where: What is called, for the message.
 
     Raises:
         PipelineError: An argument is missing, unknown or given twice.

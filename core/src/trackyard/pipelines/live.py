@@ -59,7 +59,12 @@ class LiveLines:
         self._stream.flush()
 
     def write_beside(self, stream: TextIO, text: str) -> int:
-        """Write a text to a stream that goes to the same terminal."""
+        """Write a text to a stream that goes to the same terminal.
+
+        Args:
+            stream: The stream, in place of which this was called.
+            text: What is written to it.
+        """
         with self._cleared():
             if text:
                 self._is_line_complete = text.endswith("\n")

@@ -52,7 +52,12 @@ class Progress:
         self._write(f"pipeline run {_plain(name)}")
 
     def step_starting(self, name: str, attempt: int = 1) -> None:
-        """Say that a step waits for its trackers, where one can see it wait."""
+        """Say that a step waits for its trackers, where one can see it wait.
+
+        Args:
+            name: The step's name.
+            attempt: 1, and one more for each retry.
+        """
         self._running[name] = _Running(_with_attempt(name, attempt), "starting", time.monotonic())
 
     def step_started(
@@ -80,7 +85,15 @@ class Progress:
     def step_ended(
         self, name: str, status: str, seconds: float | None, metrics: Mapping[str, float], note: str
     ) -> None:
-        """Say how a step ended, with the metric that was logged last."""
+        """Say how a step ended, with the metric that was logged last.
+
+        Args:
+            name: The step's name.
+            status: How it ended.
+            seconds: How long it took, or None where it was not run.
+            metrics: The last value of each metric.
+            note: What went wrong or where a result is from, or an empty text.
+        """
         running = self._running.pop(name, None)
         took = "" if seconds is None else f"  {seconds:.1f} s"
         told = f"  {_plain(note)}" if note else ""
@@ -90,7 +103,13 @@ class Progress:
                 self._write(f"    {link}")
 
     def run_ended(self, name: str, status: str, seconds: float) -> None:
-        """Say how the pipeline run ended."""
+        """Say how the pipeline run ended.
+
+        Args:
+            name: The pipeline run's name.
+            status: How it ended.
+            seconds: How long it took.
+        """
         if self._live is not None:
             self._live.stop()
         self._step(status, _plain(name), f"  {seconds:.1f} s")

@@ -73,7 +73,12 @@ class Recording:
         self.progress.run_started(self._run.name)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
-        """Write that an attempt begins; its trackers may not know it yet."""
+        """Write that an attempt begins; its trackers may not know it yet.
+
+        Args:
+            node: The step.
+            run: The attempt.
+        """
         self.progress.step_starting(node.name, run.attempt)
         self.mark.touch()
         place = (node.name, run.attempt, node.position)
@@ -98,7 +103,16 @@ class Recording:
         *,
         cache_key: str | None,
     ) -> None:
-        """Write how an attempt ended, its outputs, and what it has read."""
+        """Write how an attempt ended, its outputs, and what it has read.
+
+        Args:
+            node: The step.
+            run: The attempt.
+            tracked: Its run with the trackers, or None where it was not started.
+            outcome: What came of it.
+            failure: Why it did not finish, or None.
+            cache_key: What its result can be found by again, or None.
+        """
         metadata = self._metadata[run.id] = tracked.run_metadata if tracked else {}
         status = failure.status if failure else "finished"
         ended_at = time.time_ns()
@@ -124,7 +138,13 @@ class Recording:
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
 
     def step_run(self, name: str, artifact_store: ArtifactStore, runs_folder: Path) -> StepRun:
-        """Give a step as it ended, with its attempts, whether or not the store has them."""
+        """Give a step as it ended, with its attempts, whether or not the store has them.
+
+        Args:
+            name: The step's name.
+            artifact_store: Where its outputs lie.
+            runs_folder: Where the runs' folders are.
+        """
         attempts: tuple[StepRun, ...] = ()
         for row in self._rows[name]:
             attempts = StepRun(row, artifact_store, attempts, runs_folder).attempts
@@ -139,7 +159,12 @@ class Recording:
             return None
 
     def keep_cached(self, node: Node, found: StepRunRow) -> None:
-        """Write that a step was not run, since an earlier run has its result, and which."""
+        """Write that a step was not run, since an earlier run has its result, and which.
+
+        Args:
+            node: The step.
+            found: The earlier step run that has the result.
+        """
         now = time.time_ns()
         metadata = {**found.metadata, "cached_from": found.id}
         row = StepRunRow(
@@ -174,7 +199,12 @@ class Recording:
             return []
 
     def end(self, nodes: Iterable[Node], status: str) -> int:
-        """Mark what was not run as skipped, and the pipeline run as ended; give the time."""
+        """Mark what was not run as skipped, and the pipeline run as ended; give the time.
+
+        Args:
+            nodes: All steps.
+            status: How the pipeline run ended.
+        """
         for node in nodes:
             if node.name not in self._ended and node.name not in self.parts:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
@@ -190,7 +220,13 @@ class Recording:
         return ended_at
 
     def show_end(self, status: str, ended_at: int, reports: tuple[TrackerReport, ...]) -> None:
-        """Store the URLs of trackers that started late, and show how it all ended."""
+        """Store the URLs of trackers that started late, and show how it all ended.
+
+        Args:
+            status: How the pipeline run ended.
+            ended_at: When, in nanoseconds since the epoch.
+            reports: How each run stands on each tracker.
+        """
         for tracked in self._ended.values():
             if tracked is not None and tracked.run_metadata != self._metadata[tracked.run.id]:
                 try:

@@ -109,6 +109,11 @@ class Step:
 def checked_name(name: Any, function: Callable[..., Any], kind: str) -> str:
     """Give a step's or pipeline's name: the function's where none is given.
 
+    Args:
+        name: What the user gave, or None.
+        function: The user's function.
+        kind: `step` or `pipeline`, for the message.
+
     Raises:
         PipelineError: It is no text, or an empty one.
     """
@@ -120,7 +125,12 @@ def checked_name(name: Any, function: Callable[..., Any], kind: str) -> str:
 
 
 def take_after(wrapper: object, function: Callable[..., Any]) -> None:
-    """Give a frozen wrapper the name, docstring and signature of its function."""
+    """Give a frozen wrapper the name, docstring and signature of its function.
+
+    Args:
+        wrapper: The step or pipeline.
+        function: What it wraps.
+    """
     names = (name for name in functools.WRAPPER_ASSIGNMENTS if hasattr(function, name))
     vars(wrapper).update({name: getattr(function, name) for name in names}, __wrapped__=function)
 

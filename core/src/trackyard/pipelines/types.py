@@ -46,7 +46,12 @@ def named_tuple(function: Callable[..., Any]) -> Any:
 
 
 def output_type(function: Callable[..., Any], name: str | None) -> Any:
-    """Give the annotated type of one output, or None where nothing is said."""
+    """Give the annotated type of one output, or None where nothing is said.
+
+    Args:
+        function: A step's function.
+        name: The output's name; None for all of them together.
+    """
     parts = _output_parts(function)
     if name is None:
         return tuple
@@ -54,7 +59,13 @@ def output_type(function: Callable[..., Any], name: str | None) -> Any:
 
 
 def value_mismatch(function: Callable[..., Any], parameter: str, value: Any) -> str | None:
-    """Say why a value cannot be an argument, or None where it may; a default always may."""
+    """Say why a value cannot be an argument, or None where it may; a default always may.
+
+    Args:
+        function: A step's or pipeline's function.
+        parameter: The parameter's name.
+        value: What is to be passed.
+    """
     wanted = _plain(_hints(function).get(parameter))
     if wanted not in _TAKES or isinstance(value, _TAKES[wanted]):
         return None

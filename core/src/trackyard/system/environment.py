@@ -16,7 +16,12 @@ class NamedRun:
         self._before: dict[str, str | None] | None = None
 
     def set(self, run_id: str, folder: Path) -> None:
-        """Let children that are started from now on log into a run."""
+        """Let children that are started from now on log into a run.
+
+        Args:
+            run_id: The run.
+            folder: Its folder, which a child may see where it does not see the project.
+        """
         self._keep()
         os.environ.update({RUN_ID: run_id, RUN_FOLDER: str(folder)})
 

@@ -15,7 +15,13 @@ _NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBA
 
 
 def open_private(path: Path, flags: int = 0) -> int:
-    """Open a file that nobody else may read, and no program that this one starts inherits."""
+    """Open a file that nobody else may read, and no program that this one starts inherits.
+
+    Args:
+        path: The file; a symbolic link is not followed.
+        flags: Further flags of `os.open`; it is open for reading and writing, and made where it is
+            not there.
+    """
     flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(path, flags, 0o600)
 
@@ -58,6 +64,10 @@ def write_whole(path: Path, data: str | bytes, *, is_synced: bool = False) -> No
 def append_private(path: Path, text: str) -> None:
     """Append a text to a file.
 
+    Args:
+        path: The file, which is made where it is not there.
+        text: What to append.
+
     Raises:
         OSError: It cannot be written.
     """
@@ -69,6 +79,10 @@ def copy_private(source: Path, target: Path) -> None:
     """Copy a file as it is now, in little memory, sharing its blocks where the disk can do that.
 
     What is appended meanwhile is left out, so that a file that grows all the time comes to an end.
+
+    Args:
+        source: A regular file.
+        target: The copy; it must not be there.
 
     Raises:
         OSError: It cannot be read or written.

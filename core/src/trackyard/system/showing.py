@@ -67,7 +67,12 @@ def line(text: str) -> str:
 
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Write a table for notebooks; addresses of web pages become links, nothing else does."""
+    """Write a table for notebooks; addresses of web pages become links, nothing else does.
+
+    Args:
+        head: The titles of the columns.
+        rows: The cells of each row, as texts.
+    """
 
     def cell(text: str) -> str:
         safe = html.escape(text)

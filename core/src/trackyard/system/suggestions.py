@@ -6,7 +6,12 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give `; did you mean 'x'?` for the nearest known word, else an empty text."""
+    """Give `; did you mean 'x'?` for the nearest known word, else an empty text.
+
+    Args:
+        word: What somebody wrote.
+        known: What could have been meant.
+    """
     import difflib  # costs 5 ms and is needed for mistakes only
 
     known = list(known)
@@ -17,5 +22,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str], otherwise: str = "none") -> str:
-    """Give names as `'a', 'b'`, sorted, or `otherwise` where there are none."""
+    """Give names as `'a', 'b'`, sorted, or `otherwise` where there are none.
+
+    Args:
+        names: The names, in any order.
+        otherwise: What is given where there are none.
+    """
     return ", ".join(repr(name) for name in sorted(names)) or otherwise

@@ -20,6 +20,11 @@ LAST_ATTEMPT = 2**31 - 1
 def to_name(value: Any, argument: str, example: str) -> str:
     """Give a name as every database and backend can hold it.
 
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+        example: A name that would do, likewise.
+
     Raises:
         ConfigError: It is no text, or an empty one.
     """
@@ -70,6 +75,10 @@ def to_attempt(value: Any) -> int | None:
 
 def to_tags(tags: Any, redactor: Redactor) -> dict[str, str]:
     """Give the tags of a run as texts without secrets.
+
+    Args:
+        tags: What the user gave; None for no tags.
+        redactor: Keeps secrets out of them.
 
     Raises:
         ConfigError: They are no dict.

@@ -103,6 +103,11 @@ def tracked_step(
 def started_step(record: StepRecord, pipeline: str, tags: dict[str, str]) -> Run:
     """Record that a step of another runner starts, and make the run of it.
 
+    Args:
+        record: The store's row of the step.
+        pipeline: The pipeline's name.
+        tags: The run's tags.
+
     Raises:
         ConfigError: The project's `store` is configured wrongly.
     """
@@ -212,7 +217,12 @@ class _Life:
 
 
 def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:
-    """Give a function that notes a signal which tells the process to stop."""
+    """Give a function that notes a signal which tells the process to stop.
+
+    Args:
+        group: The runs that note it.
+        record: The store's row of another runner's step, or None.
+    """
 
     def note(number: int) -> None:
         group.note_signal(number)

@@ -100,7 +100,12 @@ class ActiveRun:
             self._append_metric(time_ns(), step, text, number)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
-        """Log several numbers of the same moment and step."""
+        """Log several numbers of the same moment and step.
+
+        Args:
+            metrics: Numbers by name; what is no number is left out with a warning.
+            step: The training step that they belong to.
+        """
         numbers, keys = {}, self._keys
         for key, value in self._pairs("log_metrics", metrics):
             number = value if type(value) is float else to_number(value)
@@ -113,7 +118,12 @@ class ActiveRun:
             self._append_metrics(time_ns(), to_step(step), numbers, total - total == 0.0)
 
     def log_param(self, key: str, value: Any) -> None:
-        """Log one input of the run, such as a learning rate."""
+        """Log one input of the run, such as a learning rate.
+
+        Args:
+            key: Its name.
+            value: A number, a bool, None or a text; anything else is kept as its text.
+        """
         self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
 
     def log_params(self, params: Any) -> None:
@@ -123,7 +133,12 @@ class ActiveRun:
             self._append(Entry("params", time_ns(), None, pairs))
 
     def set_tag(self, key: str, value: Any) -> None:
-        """Set one label; the last value counts."""
+        """Set one label; the last value counts.
+
+        Args:
+            key: Its name.
+            value: Its text.
+        """
         self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(self._param(value))}))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -148,25 +163,56 @@ class ActiveRun:
             self._log_file(inner, partial(media.save_file, file))
 
     def log_text(self, text: str, name: str, step: Any = None) -> None:
-        """Log a text as a file, such as `report.txt` or `page.html`."""
+        """Log a text as a file, such as `report.txt` or `page.html`.
+
+        Args:
+            text: The text; secrets in it are hidden.
+            name: Its path in the run; `.html` makes it a page.
+            step: The training step that it belongs to.
+        """
         redacted = self._tracked.redactor.redact(to_text(text))
         self._log_file(name, lambda path: media.save_text(redacted, path), step)
 
     def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
-        """Log a dict or list as a JSON file, such as `config.json`."""
+        """Log a dict or list as a JSON file, such as `config.json`.
+
+        Args:
+            dictionary: What JSON can hold; anything else in it is kept as its text.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
         redact = self._tracked.redactor.redact_nested
         self._log_file(name, lambda path: media.save_dict(redact(dictionary), path), step)
 
     def log_image(self, image: Any, name: str, step: Any = None) -> None:
-        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array."""
+        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
+
+        Args:
+            image: A path, the bytes of a file, a Pillow image, or an array of height x width, with
+                1, 3 or 4 channels.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
         self._log_file(name, lambda path: media.save_image(image, path), step, ".png")
 
     def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
-        """Log a figure of matplotlib or plotly, such as `curve.png`."""
+        """Log a figure of matplotlib or plotly, such as `curve.png`.
+
+        Args:
+            figure: The figure; one of plotly is kept as a page.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
         self._log_file(name, lambda path: media.save_figure(figure, path), step, ".png")
 
     def log_table(self, table: Any, name: str, step: Any = None) -> None:
-        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame."""
+        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
+
+        Args:
+            table: Lists by column, a list of dicts, or a frame of pandas or polars.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
         redact = self._tracked.redactor.redact_table
         self._log_file(name, lambda path: media.save_table(table, path, redact), step, ".json")
 
@@ -329,7 +375,13 @@ def redactor_of(trackers: list[Tracker]) -> Redactor:
 
 
 def log_metric(key: str, value: Any, step: Any = None) -> None:
-    """Log one number; see `ActiveRun.log_metric`."""
+    """Log one number; see `ActiveRun.log_metric`.
+
+    Args:
+        key: Its name; slashes make groups, as in `train/loss`.
+        value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
+        step: The training step that it belongs to.
+    """
     run = _current.get()  # as `current_run` does: one call less in a training loop
     if run is None or run not in _active:
         run = current_run()
@@ -337,12 +389,22 @@ def log_metric(key: str, value: Any, step: Any = None) -> None:
 
 
 def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
-    """Log several numbers of the same step; see `ActiveRun.log_metrics`."""
+    """Log several numbers of the same step; see `ActiveRun.log_metrics`.
+
+    Args:
+        metrics: Numbers by name.
+        step: The training step that they belong to.
+    """
     current_run().log_metrics(metrics, step)
 
 
 def log_param(key: str, value: Any) -> None:
-    """Log one input; see `ActiveRun.log_param`."""
+    """Log one input; see `ActiveRun.log_param`.
+
+    Args:
+        key: Its name.
+        value: A number, a bool, None or a text; anything else is kept as its text.
+    """
     current_run().log_param(key, value)
 
 
@@ -352,7 +414,12 @@ def log_params(params: Any) -> None:
 
 
 def set_tag(key: str, value: Any) -> None:
-    """Set one label; see `ActiveRun.set_tag`."""
+    """Set one label; see `ActiveRun.set_tag`.
+
+    Args:
+        key: Its name.
+        value: Its text; the last one counts.
+    """
     current_run().set_tag(key, value)
 
 
@@ -362,32 +429,67 @@ def set_tags(tags: Mapping[str, Any]) -> None:
 
 
 def log_artifact(path: str | Path, name: str | None = None) -> None:
-    """Log a file or folder; see `ActiveRun.log_artifact`."""
+    """Log a file or folder; see `ActiveRun.log_artifact`.
+
+    Args:
+        path: The file or folder; it may be changed or deleted afterwards.
+        name: Where it belongs in the run; its own name by default.
+    """
     current_run().log_artifact(path, name)
 
 
 def log_text(text: str, name: str, step: Any = None) -> None:
-    """Log a text as a file; see `ActiveRun.log_text`."""
+    """Log a text as a file; see `ActiveRun.log_text`.
+
+    Args:
+        text: The text.
+        name: Its path in the run; `.html` makes it a page.
+        step: The training step that it belongs to.
+    """
     current_run().log_text(text, name, step)
 
 
 def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
-    """Log a dict or list as a JSON file; see `ActiveRun.log_dict`."""
+    """Log a dict or list as a JSON file; see `ActiveRun.log_dict`.
+
+    Args:
+        dictionary: What JSON can hold.
+        name: Its path in the run, such as `config.json`.
+        step: The training step that it belongs to.
+    """
     current_run().log_dict(dictionary, name, step)
 
 
 def log_image(image: Any, name: str, step: Any = None) -> None:
-    """Log an image; see `ActiveRun.log_image`."""
+    """Log an image; see `ActiveRun.log_image`.
+
+    Args:
+        image: A path, the bytes of a file, a Pillow image or an array.
+        name: Its path in the run, such as `sample.png`.
+        step: The training step that it belongs to.
+    """
     current_run().log_image(image, name, step)
 
 
 def log_figure(figure: Any, name: str, step: Any = None) -> None:
-    """Log a figure; see `ActiveRun.log_figure`."""
+    """Log a figure; see `ActiveRun.log_figure`.
+
+    Args:
+        figure: A figure of matplotlib or plotly.
+        name: Its path in the run, such as `curve.png`.
+        step: The training step that it belongs to.
+    """
     current_run().log_figure(figure, name, step)
 
 
 def log_table(table: Any, name: str, step: Any = None) -> None:
-    """Log a table; see `ActiveRun.log_table`."""
+    """Log a table; see `ActiveRun.log_table`.
+
+    Args:
+        table: Lists by column, a list of dicts, or a data frame.
+        name: Its path in the run, such as `errors.json`.
+        step: The training step that it belongs to.
+    """
     current_run().log_table(table, name, step)
 
 

@@ -87,6 +87,10 @@ class RunGroup:
     def start(self, run: Run, trackers: Iterable[Tracker]) -> TrackedRun:
         """Start a run on trackers and wait for them as long as their budgets allow.
 
+        Args:
+            run: The run.
+            trackers: Where it is to be tracked.
+
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
@@ -108,7 +112,12 @@ class RunGroup:
         return tracked
 
     def finish(self, tracked: TrackedRun, failure: Failure | None) -> None:
-        """Say how a run ended and wake its trackers; returns at once, without waiting."""
+        """Say how a run ended and wake its trackers; returns at once, without waiting.
+
+        Args:
+            tracked: The run.
+            failure: Why it did not finish, or None.
+        """
         tracked.finish(failure)
         for name in tracked.deliveries:
             self._workers[name].wake()
@@ -120,6 +129,10 @@ class RunGroup:
 
     def wait_for_required(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
         """Wait for trackers with `required = true`, which must have everything.
+
+        Args:
+            tracked: A run that has ended.
+            trackers: Its trackers.
 
         Raises:
             RequiredTrackerError: One could not take everything in time.

@@ -52,33 +52,58 @@ def files_of(path: Any, name: Any) -> list[tuple[str, Path]]:
 
 
 def with_suffix_of(name: str, path: Path) -> str:
-    """Give an artifact's name with the suffix of the file that was written for it."""
+    """Give an artifact's name with the suffix of the file that was written for it.
+
+    Args:
+        name: The name that the user gave.
+        path: The file.
+    """
     own, written = PurePosixPath(name).suffix, path.suffix
     return name if own == written else name.removesuffix(own) + written
 
 
 def save_file(source: Path, path: Path) -> SavedFile:
-    """Copy a file as it is now; the user may delete or change it the next moment."""
+    """Copy a file as it is now; the user may delete or change it the next moment.
+
+    Args:
+        source: The user's file.
+        path: The copy.
+    """
     copy_private(source, path)
     return SavedFile(path, "file", mimetypes.guess_type(path.name)[0])
 
 
 def save_text(text: Any, path: Path) -> SavedFile:
-    """Write a text; a name that ends in .html makes it a page."""
+    """Write a text; a name that ends in .html makes it a page.
+
+    Args:
+        text: The text, or a value whose text is meant.
+        path: The file.
+    """
     path.write_text(to_text(text), encoding="utf-8", errors="backslashreplace")
     media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
     return SavedFile(path, "html" if media_type == "text/html" else "text", media_type)
 
 
 def save_dict(value: Any, path: Path) -> SavedFile:
-    """Write a dict or list as JSON."""
+    """Write a dict or list as JSON.
+
+    Args:
+        value: What JSON can hold; anything else in it is written as its text.
+        path: The file.
+    """
     text = json.dumps(value, indent=2, default=_cell, skipkeys=True)
     path.write_text(text, encoding="utf-8")
     return SavedFile(path, "text", "application/json")
 
 
 def save_figure(figure: Any, path: Path) -> SavedFile:
-    """Write a figure of matplotlib (`savefig`) or of plotly and its like (`write_html`)."""
+    """Write a figure of matplotlib (`savefig`) or of plotly and its like (`write_html`).
+
+    Args:
+        figure: The figure.
+        path: The file, whose suffix chooses matplotlib's format; plotly's gets `.html`.
+    """
     if hasattr(figure, "savefig"):
         figure.savefig(path)
         return SavedFile(path, "figure", mimetypes.guess_type(path.name)[0] or "image/png")
@@ -94,6 +119,10 @@ def save_image(image: Any, path: Path) -> SavedFile:
 
     Arrays have shape (height, width) or (height, width, channels) with 1, 3 or 4 channels, as
     integers from 0 to 255 or floats from 0 to 1. They need Pillow.
+
+    Args:
+        image: The image.
+        path: The file, whose suffix chooses the format of an array or a Pillow image.
     """
     if isinstance(image, bytes | bytearray | memoryview):
         path.write_bytes(image)

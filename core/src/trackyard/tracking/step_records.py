@@ -37,7 +37,12 @@ _REST = 60.0
 
 
 def group_id(pipeline: str, run: str) -> str:
-    """Give the id of another runner's run, the same in each of its processes."""
+    """Give the id of another runner's run, the same in each of its processes.
+
+    Args:
+        pipeline: The pipeline's name.
+        run: What the other runner calls its run.
+    """
     return uuid.uuid5(_GROUPS, f"{pipeline}\0{run}").hex
 
 
@@ -117,7 +122,12 @@ class StepRecord:
             self._mark.note_signal(number)
 
     def end(self, tracked: TrackedRun | None, failure: Failure | None) -> None:
-        """Write how the step ended."""
+        """Write how the step ended.
+
+        Args:
+            tracked: The step's run, or None where it did not get so far.
+            failure: Why it did not finish, or None.
+        """
         if (step := self._step) is None:
             return
         from trackyard.store.other_runners import end_step

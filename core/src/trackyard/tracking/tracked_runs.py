@@ -123,7 +123,12 @@ class TrackedRun:
         self.journal.close()
 
     def set_tag(self, key: str, value: str) -> None:
-        """Journal a tag of core's own, where there are trackers."""
+        """Journal a tag of core's own, where there are trackers.
+
+        Args:
+            key: Its name.
+            value: Its text.
+        """
         if self.deliveries:
             self._append(Entry("tags", time.time_ns(), None, {key: value}))
 
@@ -170,7 +175,13 @@ class TrackedRun:
         self.append(Entry("metrics", timestamp, step, metrics))
 
     def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
-        """Begin to carry the run to a tracker."""
+        """Begin to carry the run to a tracker.
+
+        Args:
+            tracker: The tracker.
+            worker: Calls its hooks, for all of its runs.
+            parent: The pipeline run's own run, or None.
+        """
         folder = _private_folder(self.folder / folder_name(tracker.name))
         nested = parent is not None and tracker.name in parent.deliveries
         run = attrs.evolve(self.run, folder=folder, parent_id=None)
@@ -279,7 +290,18 @@ def new_run(
     group: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> Run:
-    """Make a run that starts now, with a new id unless one is given."""
+    """Make a run that starts now, with a new id unless one is given.
+
+    Args:
+        name: The run's name.
+        experiment: The experiment that it belongs to.
+        id: Its id; a new one by default.
+        pipeline: The pipeline's name, or None.
+        step: The step's name, or None.
+        attempt: 1, and one more for each retry.
+        group: The pipeline run's id, which its steps share, or None.
+        tags: Labels of the run.
+    """
     return Run(
         id=id or new_id(),
         name=name,
@@ -295,7 +317,12 @@ def new_run(
 
 
 def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
-    """Say how a run ended that an exception left; None for `sys.exit()` without an error."""
+    """Say how a run ended that an exception left; None for `sys.exit()` without an error.
+
+    Args:
+        error: What left the block.
+        redactor: Keeps secrets out of its text.
+    """
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return None
     if isinstance(error, Terminated):
