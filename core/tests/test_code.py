@@ -82,38 +82,41 @@ def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
         assert [line for line in named if line != EXCEPT.get(name)] == []
 
 
-# Rooms whose docstrings name their arguments; a room that was added is not taken away again.
-ROOMS = ("contract", "pipelines", "system", "tracking")
+# Whose docstrings name their arguments; what was added is not taken away again.
+NAMING = ("core/src/trackyard/contract", "core/src/trackyard/pipelines")
+NAMING += ("core/src/trackyard/system", "core/src/trackyard/tracking")
+NAMING += tuple(str(folder.relative_to(ROOT)) for folder in ROOT.glob("plugins/*/src"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_docstring_names_each_of_two_arguments_or_more(room):
-    """What a hook or a check of the conformance kit takes is said once, where it is specified."""
-    files = (ROOT / "core/src/trackyard" / room).rglob("*.py")
+@pytest.mark.parametrize("folder", NAMING)
+def test_docstring_names_each_of_two_arguments_or_more(folder):
     unnamed = {
-        f"{file.relative_to(ROOT)}: {name}": sorted(arguments - _named(function))
-        for file in files
+        f"{file.relative_to(ROOT)}: {name}": sorted(_arguments(function) - _named(function))
+        for file in (ROOT / folder).rglob("*.py")
         for name, function in _public_functions(ast.parse(file.read_text(encoding="utf-8")))
-        for arguments in [_arguments(function)]
-        if len(arguments) > 1 and arguments - _named(function)
+        if len(_arguments(function)) > 1
     }
 
-    assert unnamed == {}
+    assert {name: arguments for name, arguments in unnamed.items() if arguments} == {}
 
 
-def _public_functions(parent):
-    for node in parent.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield from ((f"{node.name}.{name}", inner) for name, inner in _public_functions(node))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            marks = {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
-            is_hidden = node.name.startswith(("_", "test_")) or marks & {
-                "hookimpl",
-                "hook_impl",
-                "overload",
-            }
-            if not is_hidden:
-                yield node.name, node
+def _public_functions(module):
+    """Give those that say themselves what they take: neither hooks nor methods of a Protocol."""
+    specified: set[str] = set()
+    for node in module.body:
+        is_protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
+        for function in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if not isinstance(function, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            marks = {ast.unparse(mark).partition("(")[0] for mark in function.decorator_list}
+            is_hidden = function.name.startswith(("_", "test_")) or function.name in specified
+            if not is_hidden and not marks & {"hookimpl", "hook_impl", "overload"}:
+                yield (
+                    f"{node.name}.{function.name}" if node is not function else node.name,
+                    function,
+                )
+            if is_protocol:
+                specified.add(function.name)
 
 
 def _arguments(function):

@@ -52,6 +52,10 @@ class Materializer(Protocol):
         The same value gives the same bytes in each process. What writing raises goes on to the
         caller, who takes back what was written.
 
+        Args:
+            value: A value that `can_save` takes.
+            file: Open for writing, in binary.
+
         Raises:
             OutputError: The value can be stored in no format at all.
         """

@@ -41,14 +41,24 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def save_state(folder: Path, **values: Any) -> None:
-    """Write down values beside those that are known, whole or not at all."""
+    """Write down values beside those that are known, whole or not at all.
+
+    Args:
+        folder: The tracker's folder of the run.
+        **values: What JSON can hold, by name.
+    """
     part = folder / f"{_STATE}.part"
     part.write_text(json.dumps({**load_state(folder), **values}), encoding="utf-8")
     part.replace(folder / _STATE)
 
 
 def append(folder: Path, messages: Iterable[Message]) -> None:
-    """Keep messages; when this returns the system has them."""
+    """Keep messages; when this returns the system has them.
+
+    Args:
+        folder: The tracker's folder of the run.
+        messages: What Comet's own offline files hold, a line each.
+    """
     path = folder / _PORTABLE
     with path.open("a+b") as file:
         if file.tell() and not path.read_bytes().endswith(b"\n"):  # killed in the midst of a line
@@ -57,7 +67,12 @@ def append(folder: Path, messages: Iterable[Message]) -> None:
 
 
 def native_messages(folder: Path, first: int = 0) -> list[Message]:
-    """Read what Comet's own calls wrote, from a line on; files have their place as `source`."""
+    """Read what Comet's own calls wrote, from a line on; files have their place as `source`.
+
+    Args:
+        folder: The tracker's folder of the run.
+        first: How many lines are passed over.
+    """
     native = native_folder(folder)
     messages = read_messages(native / "messages.json", first)
     return [_with_source(message, native) for message in messages]
@@ -106,7 +121,13 @@ def write_archive(run: Run, facts: dict[str, Any]) -> None:
 
 
 def zip_messages(path: Path, experiment: dict[str, Any], messages: Iterable[Message]) -> None:
-    """Zip messages and the files that they name."""
+    """Zip messages and the files that they name.
+
+    Args:
+        path: The archive, as `comet upload` takes it.
+        experiment: What its `experiment.json` says.
+        messages: The lines of its `messages.json`.
+    """
     part = path.with_suffix(".part")
     lines = []
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:

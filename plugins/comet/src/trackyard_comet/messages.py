@@ -29,7 +29,12 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def messages_of(run: Run, batch: Batch) -> Iterator[Message]:
-    """Give the messages of a batch; those of files name the file's place as `source`."""
+    """Give the messages of a batch; those of files name the file's place as `source`.
+
+    Args:
+        run: The run.
+        batch: Its records.
+    """
     for metric in batch.metrics:
         yield _metric_message(metric)
     for param in batch.params:
@@ -41,7 +46,12 @@ def messages_of(run: Run, batch: Batch) -> Iterator[Message]:
 
 
 def other_message(key: str, value: str) -> Message:
-    """Give the message of a key and a value, which Comet shows under "Other"."""
+    """Give the message of a key and a value, which Comet shows under "Other".
+
+    Args:
+        key: The key.
+        value: The value.
+    """
     return {"type": "log_other", "payload": {"key": key, "value": value}}
 
 
@@ -49,6 +59,10 @@ def read_messages(path: Path, first: int = 0) -> list[Message]:
     """Read a file of messages from a line on; a last line that is torn is left for later.
 
     A line that is no message is kept in its place as an empty one, so that lines can be counted.
+
+    Args:
+        path: The file.
+        first: How many lines are passed over.
     """
     try:
         text = path.read_bytes()
@@ -105,7 +119,12 @@ def records_of(messages: Iterable[Message]) -> Iterator[Record]:
 
 
 def metric_identity(metric: dict[str, Any], timestamp: int) -> Identity:
-    """Give what a server tells points by; it may lose a step of None."""
+    """Give what a server tells points by; it may lose a step of None.
+
+    Args:
+        metric: A point as Comet's messages and its server write it.
+        timestamp: Its time in milliseconds since the epoch, as Comet keeps it.
+    """
     value = repr(number(metric["metricValue"]))
     return metric["metricName"], float(metric.get("step") or 0), int(timestamp), value
 

@@ -77,7 +77,12 @@ class CometServer:
         self._session.close()
 
     def start(self, project: str, workspace: str | None) -> dict[str, Any]:
-        """Create the experiment or continue it; gives what is to be kept of the answer."""
+        """Create the experiment or continue it; gives what is to be kept of the answer.
+
+        Args:
+            project: The project's name.
+            workspace: The workspace's, or None for the key's own.
+        """
         wanted = {
             "apiKey": self.api_key,
             "experimentKey": self._key,
@@ -114,12 +119,23 @@ class CometServer:
         self._request("POST", "clientlib/status-report/update", json=report)
 
     def set_state(self, *, is_alive: bool, has_crashed: bool = False, error: str = "") -> None:
-        """Set the state that Comet shows: running, finished or crashed."""
+        """Set the state that Comet shows: running, finished or crashed.
+
+        Args:
+            is_alive: It is running.
+            has_crashed: It did not finish.
+            error: What went wrong, or an empty text.
+        """
         state = {"isAlive": is_alive, "error": error or None, "hasCrashed": has_crashed}
         self._write("update-status", **state)
 
     def set_times(self, started_at: int, ended_at: int | None) -> None:
-        """Set start and end, in nanoseconds since the epoch."""
+        """Set start and end, in nanoseconds since the epoch.
+
+        Args:
+            started_at: The start.
+            ended_at: The end, or None while it is running.
+        """
         ended = ended_at // 1_000_000 if ended_at else None
         times = {"startTimeMillis": started_at // 1_000_000, "endTimeMillis": ended}
         self._write("set-start-end-time", **times)
@@ -259,7 +275,14 @@ class CometServer:
 
 
 def page_of(url: str, workspace: str | None, project: str, key: str) -> str | None:
-    """Give the address of an experiment before the server has told it; needs the workspace."""
+    """Give the address of an experiment before the server has told it; needs the workspace.
+
+    Args:
+        url: The server's address.
+        workspace: The workspace's name, or None where it is not known.
+        project: The project's.
+        key: The experiment's key.
+    """
     return f"{url}/{quote(workspace)}/{quote(project, safe='')}/{key}" if workspace else None
 
 

@@ -130,6 +130,12 @@ def find_or_create_run(
 
     MLflow gives ids itself. They are kept in `run.folder`; where only the intention to create is
     noted there, or another machine began, the run is searched by its tag.
+
+    Args:
+        client: A client of the store.
+        run: The run.
+        experiment: The experiment's name.
+        tags: Tags of the new run.
     """
     known = read_ids(run.folder)
     if known:
@@ -155,7 +161,12 @@ def find_or_create_run(
 
 
 def delete_run(client: MlflowClient, run: Run) -> None:
-    """Delete a run as MLflow's own page does: `mlflow gc` frees its space."""
+    """Delete a run as MLflow's own page does: `mlflow gc` frees its space.
+
+    Args:
+        client: A client of the store.
+        run: The run; its folder knows MLflow's own id.
+    """
     from mlflow.exceptions import MlflowException
 
     run_id = read_ids(run.folder).get("run_id")
@@ -196,7 +207,12 @@ def read_ids(folder: Path) -> dict[str, str]:
 
 
 def find_or_create_experiment(client: MlflowClient, name: str) -> str:
-    """Give an experiment's id."""
+    """Give an experiment's id.
+
+    Args:
+        client: A client of the store.
+        name: The experiment's name.
+    """
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
@@ -216,6 +232,11 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
     """Write a batch, in one call where it can be.
 
     One bad param makes MLflow refuse a whole call, so that what it refuses is sent by kind.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        batch: What is written.
     """
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
@@ -242,7 +263,13 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
 
 
 def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:
-    """Write records but for those that MLflow refuses, such as a param with another value."""
+    """Write records but for those that MLflow refuses, such as a param with another value.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        records: What is written.
+    """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 

@@ -23,7 +23,13 @@ class StepRun(mlflow.ActiveRun):  # type: ignore[misc]
 
 
 def start_run(run_id: str | None = None, *others: Any, **keywords: Any) -> mlflow.ActiveRun:
-    """Give the step's own run; start another one where its id or `nested=True` asks for it."""
+    """Give the step's own run; start another one where its id or `nested=True` asks for it.
+
+    Args:
+        run_id: MLflow's id of a run to continue, or None.
+        *others: As `mlflow.start_run` has them.
+        **keywords: Likewise.
+    """
     current = _current()
     if current is None or keywords.get("nested") or others:
         return _start_run(run_id, *others, **keywords)

@@ -183,7 +183,14 @@ def has_local_run(folder: Path) -> bool:
 
 
 def merge_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> None:
-    """Send what native calls wrote into the local run; sending it again changes nothing."""
+    """Send what native calls wrote into the local run; sending it again changes nothing.
+
+    Args:
+        run: The run.
+        home: Where this process keeps local runs.
+        client: A client of the store.
+        run_id: MLflow's id of the run there.
+    """
     local = local_run(run, home)
     records = tuple(read_records(new_client(local_uri(run.folder)), local.info.run_id))
     send_what_is_taken(client, run_id, records)

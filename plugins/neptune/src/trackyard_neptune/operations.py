@@ -36,7 +36,12 @@ class Steps:
         self._last: dict[tuple[str, ...], float] = {}
 
     def next(self, path: Iterable[str], step: float | None) -> float:
-        """Give the step for a point of a series, and take it."""
+        """Give the step for a point of a series, and take it.
+
+        Args:
+            path: The series, as the parts of its name.
+            step: The step that was logged, or None.
+        """
         series = tuple(path)
         last = self._last.get(series)
         if step is None:
@@ -57,7 +62,12 @@ class Steps:
 
 
 def first_operations(run: Run, tags: list[str]) -> Iterator[Operation]:
-    """Give what is said of a run at its start, with Neptune's own tags, which are words."""
+    """Give what is said of a run at its start, with Neptune's own tags, which are words.
+
+    Args:
+        run: The run.
+        tags: Words, as the configuration has them.
+    """
     yield _assign(["sys", "name"], run.name)
     yield _assign(["sys", "failed"], False)
     if tags:
@@ -67,7 +77,12 @@ def first_operations(run: Run, tags: list[str]) -> Iterator[Operation]:
 
 
 def last_operations(status: str, failure: str) -> Iterator[Operation]:
-    """Give how a run ended: Neptune itself knows whether it failed."""
+    """Give how a run ended: Neptune itself knows whether it failed.
+
+    Args:
+        status: How it ended.
+        failure: What went wrong, or an empty text.
+    """
     yield _assign(_tag_path("trackyard.status"), status)
     if status != "finished":
         yield _assign(["sys", "failed"], True)
@@ -102,7 +117,12 @@ def batch_operations(batch: Batch) -> Iterator[Operation]:
 
 
 def in_order(operation: Operation, steps: Steps) -> list[Operation]:
-    """Give points steps that Neptune takes, and tell their own ones beside them."""
+    """Give points steps that Neptune takes, and tell their own ones beside them.
+
+    Args:
+        operation: An operation of Neptune's.
+        steps: The last step of each series, which is moved on.
+    """
     if operation["type"] != "LogFloats":
         return [operation]
     path, values, moved = operation["path"], [], []
@@ -128,7 +148,12 @@ def identities(operation: Operation) -> set[tuple[Any, ...]]:
 
 
 def without(operation: Operation, known: set[tuple[Any, ...]]) -> Operation | None:
-    """Leave out the points that are known; None where nothing is left."""
+    """Leave out the points that are known; None where nothing is left.
+
+    Args:
+        operation: An operation of Neptune's.
+        known: Points: the path, the exact step and time, and the value.
+    """
     if operation["type"] != "LogFloats" or not known:
         return operation
     path = tuple(operation["path"])

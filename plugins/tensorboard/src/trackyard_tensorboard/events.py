@@ -37,14 +37,25 @@ _EXACT_FIELD, _EXACT_TAG = 20001, b"\x89\xe2\x09"
 
 
 def new_event(timestamp: int, step: float | None = None) -> Event:
-    """Make an event of a moment in nanoseconds; without a step it is of step 0, as natively."""
+    """Make an event of a moment in nanoseconds; without a step it is of step 0, as natively.
+
+    Args:
+        timestamp: The moment.
+        step: The training step, or None.
+    """
     from tensorboard.compat.proto.event_pb2 import Event
 
     return Event(wall_time=timestamp / 1e9, step=int(step or 0))
 
 
 def encoded(event: Event, timestamp: int, values: Iterable[float] = ()) -> bytes:
-    """Give an event as bytes, with its time and numbers exactly as they were logged."""
+    """Give an event as bytes, with its time and numbers exactly as they were logged.
+
+    Args:
+        event: The event, whose own time is a float.
+        timestamp: Its time in nanoseconds since the epoch.
+        values: Its numbers as floats of 64 bits; the event's own have 32.
+    """
     exact = [struct.pack("<q", timestamp), *(struct.pack("<d", value) for value in values)]
     return bytes(event.SerializeToString() + b"".join(_EXACT_TAG + each for each in exact))
 

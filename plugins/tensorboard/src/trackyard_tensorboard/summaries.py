@@ -43,7 +43,12 @@ class RunState:
     status: str = "running"
 
     def end(self, run: Run, failure: Failure | None) -> None:
-        """Note how the run ended."""
+        """Note how the run ended.
+
+        Args:
+            run: The run, with `ended_at`.
+            failure: Why it did not finish, or None.
+        """
         self.ended_at = run.ended_at or self.started_at
         self.status = self.tags["trackyard.status"] = failure.status if failure else "finished"
         if failure:
@@ -179,7 +184,12 @@ def _as_code(text: str) -> str:
 
 
 def copied(artifact: Artifact, folder: Path) -> Path:
-    """Put a copy of an artifact into a folder, whole or not at all."""
+    """Put a copy of an artifact into a folder, whole or not at all.
+
+    Args:
+        artifact: The artifact, whose name is the copy's path.
+        folder: The folder.
+    """
     import shutil
 
     target = folder / artifact.name

@@ -76,7 +76,12 @@ def first_row(run: Run) -> Row:
 
 
 def metric_rows(run: Run, batch: Batch) -> Iterator[Row]:
-    """Give the rows of a batch's metrics."""
+    """Give the rows of a batch's metrics.
+
+    Args:
+        run: The run.
+        batch: The batch.
+    """
     for step, timestamp, values in batch.rows():
         yield _row(run, step, timestamp, {_stored(key): value for key, value in values.items()})
 
@@ -108,6 +113,10 @@ def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) ->
     """Read rows, which are an id, a step, a time and values in JSON; also those of native calls.
 
     The path of an artifact is relative to the folder for media.
+
+    Args:
+        run_id: The run's id, with which ids of our rows begin.
+        rows: The rows.
     """
     for id_, step, time, text in rows:
         is_ours = id_ is not None and id_.startswith(f"{run_id}:")
@@ -134,7 +143,12 @@ def config_records(config: Mapping[str, Any]) -> Iterator[Record]:
 
 
 def config_of(batch: Batch, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a config with the params and tags of a batch in it."""
+    """Give a config with the params and tags of a batch in it.
+
+    Args:
+        batch: The batch.
+        config: The config so far, which is left as it is.
+    """
     params = {_config_key(param.key): _fitting(param.value) for param in batch.params}
     tags = {tag.key: tag.value for tag in batch.tags}
     return {**config, **params, TAGS: {**config.get(TAGS, {}), **tags}}

@@ -15,7 +15,12 @@ def space_url(space_id: str) -> str:
 
 
 def headers_for(token: Secret | None, space_id: str | None) -> dict[str, str]:
-    """Give what authorizes requests: the token of the tracker, else that of Trackio's settings."""
+    """Give what authorizes requests: the token of the tracker, else that of Trackio's settings.
+
+    Args:
+        token: The tracker's token, or None.
+        space_id: The Space on Hugging Face, or None for another server.
+    """
     if space_id:
         known = token.reveal() if token else os.environ.get("HF_TOKEN") or _kept_token()
         return {"Authorization": f"Bearer {known}"} if known else {}

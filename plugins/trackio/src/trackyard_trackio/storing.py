@@ -41,10 +41,21 @@ class Store(Protocol):
     """Where runs are kept."""
 
     def write(self, place: Place, rows: Sequence[Row], config: Mapping[str, Any]) -> None:
-        """Write rows, and the run's config; a row that is there already stays as it is."""
+        """Write rows, and the run's config; a row that is there already stays as it is.
+
+        Args:
+            place: Where the run is.
+            rows: Its rows.
+            config: Its config, whole.
+        """
 
     def save(self, place: Place, artifact: Artifact) -> None:
-        """Keep the file of an artifact."""
+        """Keep the file of an artifact.
+
+        Args:
+            place: Where the run is.
+            artifact: The artifact.
+        """
 
     def delete(self, place: Place) -> None:
         """Delete a run; one that is not there is no error."""
@@ -53,7 +64,12 @@ class Store(Protocol):
         """Give a run's config; empty where there is none."""
 
     def read(self, place: Place, downloads: Path) -> Iterator[Record]:
-        """Read a run; files that are not on this machine come into a folder."""
+        """Read a run; files that are not on this machine come into a folder.
+
+        Args:
+            place: Where the run is.
+            downloads: The folder for files.
+        """
 
 
 class LocalStore:
@@ -114,7 +130,12 @@ class LocalStore:
                 yield record
 
     def native_rows(self, place: Place, first: int) -> list[tuple[Any, ...]]:
-        """Give rows of Trackio's own calls behind a number, each with its number at the end."""
+        """Give rows of Trackio's own calls behind a number, each with its number at the end.
+
+        Args:
+            place: Where the run is.
+            first: The number of the last row that is known.
+        """
         query = _ROWS.format(place.run_id, first)
         return self._query(place, f"{query} AND log_id NOT LIKE '{place.run_id}:%' ORDER BY id")
 
@@ -162,7 +183,13 @@ class RemoteStore:
         self._upload(place.project, artifact.path, Path(f"files/{place.run_id}/{artifact.name}"))
 
     def save_native(self, place: Place, path: Path, name: str) -> None:
-        """Upload a file to where rows of Trackio's own calls name it."""
+        """Upload a file to where rows of Trackio's own calls name it.
+
+        Args:
+            place: Where the run is.
+            path: The file.
+            name: Its path below the folder for media, as the rows have it.
+        """
         self._upload(place.project, path, Path(name).relative_to(file_name(place.project)))
 
     def _upload(self, project: str, path: Path, target: Path) -> None:
@@ -252,7 +279,12 @@ def file_name(project: str) -> str:
 
 
 def in_folder(folder: Path, patience: float = 1.0) -> AbstractContextManager[None]:
-    """Let Trackio's code keep its files in a folder, which it decides when it is imported."""
+    """Let Trackio's code keep its files in a folder, which it decides when it is imported.
+
+    Args:
+        folder: The folder.
+        patience: Seconds to wait for a block that wants another folder.
+    """
     import trackio.artifact
     import trackio.sqlite_storage  # noqa: F401
 

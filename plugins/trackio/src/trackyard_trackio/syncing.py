@@ -19,6 +19,13 @@ def forward_native(
     """Send rows that are new since the last time, with their media.
 
     Rows keep their ids, so that the server drops what it has already.
+
+    Args:
+        run: The run; its folder keeps how far this has come.
+        place: Where it is.
+        local: Where Trackio's own calls write.
+        remote: The server.
+        config: The run's config.
     """
     note = run.folder / _NOTE
     first = int(json.loads(note.read_text())) if note.exists() else 0

@@ -20,7 +20,12 @@ from trackyard_wandb.writing import first_records, log_path
 
 
 def note_attempt(id: str, path: Path) -> None:
-    """Note where an attempt is kept; a later one looks for it."""
+    """Note where an attempt is kept; a later one looks for it.
+
+    Args:
+        id: W&B's id, which the attempts share.
+        path: The attempt's file.
+    """
     known = _attempts(id)
     if str(path) not in known:
         file = home() / "wandb-attempts" / id
@@ -31,6 +36,11 @@ def note_attempt(id: str, path: Path) -> None:
 
 def joined(run: Run, place: Place, own: Path) -> Path:
     """Join an attempt that has ended to the one before it; give the file to be uploaded.
+
+    Args:
+        run: The run.
+        place: Its names in W&B.
+        own: The attempt's file.
 
     Raises:
         RetryLater: The attempt before it has not ended yet.

@@ -23,7 +23,13 @@ _FOLDERS = {"image": "images", "table": "table", "html": "html"}
 
 
 def place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, Any]:
-    """Copy a file to where W&B looks for it, and give the value that stands in the history."""
+    """Copy a file to where W&B looks for it, and give the value that stands in the history.
+
+    Args:
+        artifact: The artifact.
+        kind: How W&B shows it.
+        files: The run's folder `files`.
+    """
     digest = hashlib.sha256(artifact.path.read_bytes()).hexdigest()
     type_, ending = KINDS[kind]
     ending = ending or artifact.path.suffix or ".png"
@@ -39,7 +45,12 @@ def place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, A
 
 
 def place_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
+    """Copy a file, whole or not at all.
+
+    Args:
+        source: The file.
+        target: The copy; its folder is made.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     shutil.copyfile(source, part)

@@ -43,7 +43,17 @@ def place_of(
     tags: list[str],
     shares_id: bool,
 ) -> Place:
-    """Give a run's place: as the server said, else as it is configured."""
+    """Give a run's place: as the server said, else as it is configured.
+
+    Args:
+        run: The run.
+        entity: Whose it is, a user's or a team's; None for the account's own.
+        project: The project, or None for the run's experiment.
+        group: The group, or None for the pipeline run's id.
+        job_type: The type, or None for the step's name.
+        tags: Words, as the configuration has them.
+        shares_id: The attempts of a step are one run of W&B's.
+    """
     known = load_state(run.folder)
     named = project or configured_name("project") or run.experiment
     return Place(

@@ -44,7 +44,12 @@ def config_record(values: Mapping[tuple[str, ...], Any]) -> Any:
 
 
 def history_record(row: Row, number: int) -> Any:
-    """Give the record of a row of the history."""
+    """Give the record of a row of the history.
+
+    Args:
+        row: Texts in JSON, by column.
+        number: The row's number, which is W&B's own step.
+    """
     record = new_record()
     for column, text in row.items():
         _fill(record.history.item.add(), (column,), text)
@@ -80,7 +85,12 @@ def files_record(path: str) -> Any:
 
 
 def exit_record(code: int, seconds: int) -> Any:
-    """Give the record of a run's end."""
+    """Give the record of a run's end.
+
+    Args:
+        code: 0 where the run finished.
+        seconds: How long it took.
+    """
     record = new_record()
     record.exit.exit_code = code
     record.exit.runtime = seconds

@@ -76,6 +76,10 @@ class WandbServer:
     def start(self, run: Run, place: Place) -> dict[str, str]:
         """Create a run, or find it; give the names of its entity and project.
 
+        Args:
+            run: The run.
+            place: Its names in W&B.
+
         Raises:
             RetryLater: The server cannot be reached now.
             ValueError: It refuses.
@@ -131,7 +135,12 @@ class WandbServer:
 
 
 def problems_of(url: str, api_key: str | None) -> list[str]:
-    """Name what keeps runs from a server, in a line each."""
+    """Name what keeps runs from a server, in a line each.
+
+    Args:
+        url: The server's address.
+        api_key: The key, or None where there is none.
+    """
     if api_key is None:
         return ["no API key; set `api_key`, or type: wandb login"]
     try:

@@ -18,7 +18,12 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def save_state(folder: Path, **values: Any) -> None:
-    """Write down values beside those that are known, whole or not at all."""
+    """Write down values beside those that are known, whole or not at all.
+
+    Args:
+        folder: The tracker's folder of the run.
+        **values: What JSON can hold, by name.
+    """
     part = folder / f"{_FILE}.part"
     part.write_text(json.dumps({**load_state(folder), **values}), encoding="utf-8")
     part.replace(folder / _FILE)

@@ -52,7 +52,12 @@ class End:
 
 
 def log_path(folder: Path, id: str) -> Path:
-    """Give the place of a run's file, in a folder that `wandb sync` takes."""
+    """Give the place of a run's file, in a folder that `wandb sync` takes.
+
+    Args:
+        folder: The folder.
+        id: W&B's id of the run.
+    """
     return folder / f"offline-run-{id}" / f"run-{id}.wandb"
 
 
@@ -131,7 +136,12 @@ class RunFile:
             raise
 
     def finish(self, end: End, ended_at: int | None) -> None:
-        """Write the end, once."""
+        """Write the end, once.
+
+        Args:
+            end: How the run ended.
+            ended_at: When, in nanoseconds since the epoch, or None where that is not known.
+        """
         if self.has_ended:
             return
         self.forward_native(is_all=True)
@@ -289,7 +299,12 @@ class RunFile:
 
 
 def first_records(run: Run, place: Place) -> list[Any]:
-    """Give the records that a file begins with."""
+    """Give the records that a file begins with.
+
+    Args:
+        run: The run.
+        place: Its names in W&B.
+    """
     import wandb
 
     header, first = new_record(), new_record()
