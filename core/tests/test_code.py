@@ -85,6 +85,7 @@ def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
 # Whose docstrings name their arguments; what was added is not taken away again.
 NAMING = ("core/src/trackyard/contract", "core/src/trackyard/pipelines")
 NAMING += ("core/src/trackyard/system", "core/src/trackyard/tracking")
+NAMING += ("core/src/trackyard/cli", "core/src/trackyard/testing")
 NAMING += tuple(str(folder.relative_to(ROOT)) for folder in ROOT.glob("plugins/*/src"))
 
 
@@ -100,22 +101,28 @@ def test_docstring_names_each_of_two_arguments_or_more(folder):
     assert {name: arguments for name, arguments in unnamed.items() if arguments} == {}
 
 
+# What these make is specified elsewhere: by a hookspec, or by the help of a command.
+ELSEWHERE = re.compile(r"hookimpl|hook_impl|overload|(\w+\.)?command|click\.\w+")
+
+
 def _public_functions(module):
-    """Give those that say themselves what they take: neither hooks nor methods of a Protocol."""
+    """Give the functions and methods that say themselves what they take."""
     specified: set[str] = set()
     for node in module.body:
-        is_protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
-        for function in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if not isinstance(function, ast.FunctionDef) or node.name.startswith("_"):
+        is_class = isinstance(node, ast.ClassDef)
+        bases = [ast.unparse(base) for base in node.bases] if is_class else []
+        is_others = node.name.startswith("_") if hasattr(node, "name") else True
+        if is_others or any(base.startswith("click.") for base in bases):
+            continue
+        for function in node.body if is_class else [node]:
+            if not isinstance(function, ast.FunctionDef) or function.name in specified:
                 continue
-            marks = {ast.unparse(mark).partition("(")[0] for mark in function.decorator_list}
-            is_hidden = function.name.startswith(("_", "test_")) or function.name in specified
-            if not is_hidden and not marks & {"hookimpl", "hook_impl", "overload"}:
-                yield (
-                    f"{node.name}.{function.name}" if node is not function else node.name,
-                    function,
-                )
-            if is_protocol:
+            marks = [ast.unparse(mark).partition("(")[0] for mark in function.decorator_list]
+            if not function.name.startswith(("_", "test_")) and not any(
+                ELSEWHERE.fullmatch(mark) for mark in marks
+            ):
+                yield f"{node.name}.{function.name}" if is_class else node.name, function
+            if "Protocol" in bases:  # who has the same method need not say it again
                 specified.add(function.name)
 
 

@@ -127,7 +127,12 @@ def own_title(flavor: type | None) -> str:
 
 
 def given_fields(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the fields that the command line set, as the configuration has them."""
+    """Give the fields that the command line set, as the configuration has them.
+
+    Args:
+        ctx: The command's context, which knows the fields.
+        values: What click has parsed, by option.
+    """
     fields = {}
     for option in ctx.meta[_META]:
         text = values.get(option.name)
@@ -139,7 +144,13 @@ def given_fields(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any
 
 
 def configured_value(section: str, names: Sequence[str], key: str) -> str | None:
-    """Find what the first configured thing among names says, also where the rest is wrong."""
+    """Find what the first configured thing among names says, also where the rest is wrong.
+
+    Args:
+        section: The table of the configuration, such as `stacks`.
+        names: The names, in the order in which they are looked for.
+        key: The key whose text is wanted.
+    """
     tables = find_project().table.get(section)
     found = tables if isinstance(tables, Mapping) else {}
     table = next((found[name] for name in names if name in found), None)
@@ -148,7 +159,12 @@ def configured_value(section: str, names: Sequence[str], key: str) -> str | None
 
 
 def option_value(args: Sequence[str], *names: str) -> str | None:
-    """Find an option's value before click has parsed the arguments."""
+    """Find an option's value before click has parsed the arguments.
+
+    Args:
+        args: The arguments, as they were typed.
+        *names: The option's names, such as `--flavor` and `-f`.
+    """
     for index, argument in enumerate(args):
         for name in names:
             if argument == name and index + 1 < len(args):

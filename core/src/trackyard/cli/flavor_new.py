@@ -78,6 +78,10 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
 def write_flavor(name: str, directory: Path) -> NewFlavor:
     """Write the package of a new flavor, all of it or nothing.
 
+    Args:
+        name: The flavor's name.
+        directory: The package's folder.
+
     Raises:
         TrackyardError: The folder holds something already, or cannot be written.
     """

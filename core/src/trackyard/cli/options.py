@@ -101,5 +101,10 @@ class Moment(click.ParamType[datetime]):
 
 
 def moment_option(name: str, help: str) -> Callable[[_Command], _Command]:
-    """Make an option that takes a moment."""
+    """Make an option that takes a moment.
+
+    Args:
+        name: The option's name, with its dashes.
+        help: What the help says of it.
+    """
     return click.option(name, type=Moment(), metavar="TIME", help=help)

@@ -25,7 +25,13 @@ def is_terminal() -> bool:
 
 
 def show_json(value: Any, *, on_one_line: bool = False, on_stderr: bool = False) -> None:
-    """Write a value, or a list of values, as JSON; odd numbers become null."""
+    """Write a value, or a list of values, as JSON; odd numbers become null.
+
+    Args:
+        value: What is written.
+        on_one_line: Without line breaks.
+        on_stderr: To stderr in place of stdout.
+    """
     indent = None if on_one_line else 2
     click.echo(json.dumps(plain(value), indent=indent, allow_nan=False), err=on_stderr)
 
@@ -77,7 +83,12 @@ def show_values(value: Any, *, as_json: bool, leave_out: Sequence[str] = ()) -> 
 
 
 def show_on_terminal(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Write a table that fits the terminal; long cells go on in the next line."""
+    """Write a table that fits the terminal; long cells go on in the next line.
+
+    Args:
+        heads: The titles of the columns.
+        cells: The texts of each row.
+    """
     from rich.console import Console
     from rich.segment import Segment, Segments
     from rich.table import Table

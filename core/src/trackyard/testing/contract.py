@@ -61,7 +61,12 @@ def check(sentence: str, *requirements: Requirement) -> Callable[[_Function], _F
 
 
 def failure_message(sentence: str, seen: str) -> str:
-    """Quote the contract and say what was seen instead."""
+    """Quote the contract and say what was seen instead.
+
+    Args:
+        sentence: What the contract says.
+        seen: What was seen instead.
+    """
     return f'The contract says: "{sentence}"\nThe suite saw: {seen}'
 
 

@@ -50,7 +50,12 @@ ERRORS: dict[str, BaseException] = {
 
 
 def note(file: str, text: str) -> None:
-    """Add a line to a file that several processes write."""
+    """Add a line to a file that several processes write.
+
+    Args:
+        file: The file.
+        text: The line, without its end.
+    """
     with Path(file).open("a", encoding="utf-8") as lines:
         lines.write(f"{text}\n")
 
@@ -61,7 +66,13 @@ def noted(file: str) -> list[str]:
 
 
 def wait_for(file: str, count: int, seconds: float = 30.0) -> bool:
-    """Wait until a file has some lines; tell whether it has."""
+    """Wait until a file has some lines; tell whether it has.
+
+    Args:
+        file: The file.
+        count: How many lines.
+        seconds: For how long at most.
+    """
     end = time.monotonic() + seconds
     while len(noted(file)) < count and time.monotonic() < end:
         time.sleep(0.02)
@@ -76,13 +87,25 @@ def give(name: str) -> Any:
 
 @step
 def compare(value: Any, name: str) -> bool:
-    """Tell whether a value is the one that was given."""
+    """Tell whether a value is the one that was given.
+
+    Args:
+        value: What came.
+        name: A key of `VALUES`.
+    """
     return type(value) is type(VALUES[name]) and repr(value) == repr(VALUES[name])
 
 
 @step
 def tell(file: str, text: str, after: Any = None, seconds: float = 0.0) -> str:  # noqa: ARG001
-    """Note when it begins and ends."""
+    """Note when it begins and ends.
+
+    Args:
+        file: Where it is noted.
+        text: What is noted, and given back.
+        after: An output that is waited for.
+        seconds: How long it takes.
+    """
     note(file, f"{text} begins")
     time.sleep(seconds)
     note(file, f"{text} ends")
@@ -91,7 +114,12 @@ def tell(file: str, text: str, after: Any = None, seconds: float = 0.0) -> str: 
 
 @step
 def double(number: int, file: str) -> int:
-    """Work on one item of many."""
+    """Work on one item of many.
+
+    Args:
+        number: The item.
+        file: Where it is noted.
+    """
     note(file, f"begins {number}")
     time.sleep(0.05)
     note(file, f"ends {number}")
@@ -186,7 +214,12 @@ def talk() -> int:
 
 @step
 def hold(file: str, number: int) -> None:  # noqa: ARG001
-    """Say that it runs, and go on until it is stopped."""
+    """Say that it runs, and go on until it is stopped.
+
+    Args:
+        file: Where it is noted.
+        number: The item; several are held side by side.
+    """
     note(file, f"begins {os.getpid()}")
     try:
         time.sleep(600)
@@ -196,7 +229,12 @@ def hold(file: str, number: int) -> None:  # noqa: ARG001
 
 @step
 def hold_whatever_comes(file: str, number: int) -> None:  # noqa: ARG001
-    """Say that it runs, and go on when it is stopped."""
+    """Say that it runs, and go on when it is stopped.
+
+    Args:
+        file: Where it is noted.
+        number: The item; several are held side by side.
+    """
     note(file, f"begins {os.getpid()}")
     end = time.monotonic() + 600
     while time.monotonic() < end:

@@ -104,6 +104,10 @@ class Driver:
     def stop(self, scenario: str, count: int) -> tuple[Seen, list[int]]:
         """Run a scenario, send Ctrl-C to its script when some steps run, and wait for its end.
 
+        Args:
+            scenario: A scenario of `driven_steps`.
+            count: How many steps run by then.
+
         Returns:
             What it saw, and the steps' processes that are still there.
         """

@@ -50,7 +50,13 @@ class Fault:
 
 
 def write_faulty_flavor(folder: Path, reference: str, faults: Sequence[Fault]) -> str:
-    """Write a module with a faulty flavor as its attribute `Flavor`, and give its name."""
+    """Write a module with a faulty flavor as its attribute `Flavor`, and give its name.
+
+    Args:
+        folder: Where the module goes, and what it counts.
+        reference: The flavor, by its name or as `module:Class`.
+        faults: What goes wrong in which hook.
+    """
     name = f"faulty_{secrets.token_hex(6)}"
     described = json.dumps([attrs.asdict(fault) for fault in faults])
     marks = folder / name
@@ -65,7 +71,14 @@ def write_faulty_flavor(folder: Path, reference: str, faults: Sequence[Fault]) -
 
 
 def faulty(reference: str, described: str, marks: str, module: str) -> type:
-    """Make the subclass that a written module holds."""
+    """Make the subclass that a written module holds.
+
+    Args:
+        reference: The flavor.
+        described: Its faults, as JSON.
+        marks: The folder where it is counted how often each has happened.
+        module: The module's name.
+    """
     flavor = load_flavor(reference)
     faults = [Fault(**values) for values in json.loads(described)]
     wrapped: dict[str, Any] = {"__module__": module, "__qualname__": "Flavor"}

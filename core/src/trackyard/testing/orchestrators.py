@@ -51,7 +51,12 @@ class OrchestratorSuite(Suite):
     def driver(
         self, request: pytest.FixtureRequest, config: Mapping[str, Any], _project: Path
     ) -> Driver:
-        """Give what runs steps on the orchestrator, unless the check does not apply to it."""
+        """Give what runs steps on the orchestrator, unless the check does not apply to it.
+
+        Args:
+            request: Of the check.
+            config: The fixture `config`.
+        """
         driver = Driver(_project, config)
         skip_unless_it_applies(request.function, driver)
         return driver

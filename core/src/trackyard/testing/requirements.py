@@ -17,7 +17,12 @@ def implements(*hooks: str) -> Requirement:
 
 
 def declares(capability: str, *values: object) -> Requirement:
-    """Require that the flavor declares a capability with one of some values."""
+    """Require that the flavor declares a capability with one of some values.
+
+    Args:
+        capability: A field of `Capabilities`.
+        *values: The values, one of which it has.
+    """
 
     def reason(workbench: Workbench) -> str | None:
         declared = getattr(workbench.capabilities, capability)

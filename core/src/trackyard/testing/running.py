@@ -78,7 +78,13 @@ def run_file(
     checks: Sequence[str] = (),
     progress: Callable[[CheckResult], None] | None = None,
 ) -> list[CheckResult]:
-    """Run the suites of a test file, apart from the configuration of any project around it."""
+    """Run the suites of a test file, apart from the configuration of any project around it.
+
+    Args:
+        file: The test file.
+        checks: Parts of names of checks; all of them by default.
+        progress: Called with each result.
+    """
     collector = _Collector(progress)
     arguments = [str(file), "-c", os.devnull, "--rootdir", str(file.parent), "--basetemp"]
     arguments += [str(file.parent / "checks"), "-p", "no:cacheprovider", "-p", "no:terminal"]
@@ -94,7 +100,12 @@ def run_file(
 
 
 def in_folder(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Let `{folder}` in the texts of a table mean a folder."""
+    """Let `{folder}` in the texts of a table mean a folder.
+
+    Args:
+        table: The fields of a tracker.
+        folder: The folder.
+    """
     return {
         key: value.replace("{folder}", str(folder)) if isinstance(value, str) else value
         for key, value in table.items()

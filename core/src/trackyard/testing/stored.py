@@ -75,6 +75,10 @@ def difference(expected: Iterable[Record], stored: StoredRun) -> str:
 
     What the backend holds beyond that, such as tags of its own, is no difference, except more
     points of a metric.
+
+    Args:
+        expected: What was sent.
+        stored: What was read back.
     """
     wanted = StoredRun(tuple(expected))
     found = [_metric_difference(key, points, stored) for key, points in wanted.metrics.items()]

@@ -91,7 +91,13 @@ class FlavorSuite(
         read_back: ReadBack | None,
         _project: Path,
     ) -> Workbench:
-        """Give what drives the flavor, unless the check does not apply to it."""
+        """Give what drives the flavor, unless the check does not apply to it.
+
+        Args:
+            request: Of the check.
+            config: The fixture `config`.
+            read_back: The fixture `read_back`.
+        """
         workbench = Workbench(
             _project,
             config,

@@ -144,12 +144,22 @@ class Workbench:
 
     @contextmanager
     def track(self, name: str = "check", **options: Any) -> Iterator[ActiveRun]:
-        """Track a block of code with the flavor alone."""
+        """Track a block of code with the flavor alone.
+
+        Args:
+            name: The run's name.
+            **options: As `start_run` has them.
+        """
         with start_run(name, "conformance", experiment_tracker=TRACKER, **options) as run:
             yield run
 
     def log(self, log: Logging, **options: Any) -> str:
-        """Track what a function logs, and give the run's id."""
+        """Track what a function logs, and give the run's id.
+
+        Args:
+            log: Called with the run.
+            **options: As `start_run` has them.
+        """
         with self.track(**options) as run:
             log(run)
         return run.id
@@ -225,12 +235,22 @@ class Workbench:
         return Run(**{**known, "started_at": 10**18, "folder": Path(), **fields})
 
     def break_with(self, *faults: Fault, **changes: Any) -> None:
-        """Configure the flavor with faults in its hooks; each happens `times` times."""
+        """Configure the flavor with faults in its hooks; each happens `times` times.
+
+        Args:
+            *faults: What goes wrong.
+            **changes: Fields that get other values, too.
+        """
         module = write_faulty_flavor(self.root, self.reference, faults)
         self.configure(flavor=f"{module}:Flavor", **changes)
 
     def child(self, scenario: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a scenario in a fresh interpreter, as a user's own program, to its end."""
+        """Run a scenario in a fresh interpreter, as a user's own program, to its end.
+
+        Args:
+            scenario: A scenario of `trackyard.testing.scenarios`.
+            *arguments: What it takes.
+        """
         paths = [str(self.root), *(path for path in sys.path if path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "trackyard.testing.scenarios", scenario, *arguments]
@@ -246,7 +266,12 @@ class Workbench:
 
 
 def append(run: ActiveRun, entry: Entry) -> None:
-    """Journal an entry with a time of its own, which no portable call takes."""
+    """Journal an entry with a time of its own, which no portable call takes.
+
+    Args:
+        run: The run.
+        entry: The entry.
+    """
     run._tracked.append(entry)  # noqa: SLF001 - one package
 
 
@@ -257,7 +282,12 @@ def to_toml(trackers: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def toml_table(path: str, table: Mapping[str, Any]) -> str:
-    """Write a table as TOML."""
+    """Write a table as TOML.
+
+    Args:
+        path: The table's name, with dots.
+        table: Its keys and values.
+    """
     lines = [f"{json.dumps(key)} = {_toml_value(value)}" for key, value in table.items()]
     return "\n".join([f"[{path}]", *lines, ""])
 
