@@ -152,8 +152,8 @@ def processes() -> str:
         "Ray workers",
         "on this machine as above; on others",
         "a thread ships the journal to a",
-        "`Receiver` on the driver's node,",
-        "byte for byte",
+        "`JournalReceiver` on the driver's",
+        "node, byte for byte",
     )
 
     box(
