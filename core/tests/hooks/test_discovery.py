@@ -390,5 +390,5 @@ def test_blocked_plugin_is_listed_without_import(project, mixed_plugins):
 
 
 def test_groups_are_those_of_the_design():
-    names = ("flavors", "plugins", "orchestrators", "materializers")
+    names = ("flavors", "plugins", "orchestrators", "materializers", "commands")
     assert tuple(f"trackyard.{name}" for name in names) == GROUPS

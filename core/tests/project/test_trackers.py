@@ -92,9 +92,9 @@ def test_without_configuration_and_default_flavor_there_is_no_tracker(project, c
 def test_without_configuration_the_default_flavor_is_the_tracker_local(project, install):
     site = install("stand-in", flavors={"mlflow": "recorder:Recorder"})
     code = (
-        "import sys, importlib.metadata\n"
-        "keep = importlib.metadata.Distribution.discover\n"
-        "importlib.metadata.distributions = lambda **_: keep(path=[sys.argv[1]])\n"
+        "import sys, importlib_metadata\n"
+        "keep = importlib_metadata.Distribution.discover\n"
+        "importlib_metadata.distributions = lambda **_: keep(path=[sys.argv[1]])\n"
         "from trackyard.project.configuration import find_project\n"
         "from trackyard.project.trackers import Trackers\n"
         "(tracker,) = Trackers(find_project()).select(True)\n"

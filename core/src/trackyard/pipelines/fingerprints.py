@@ -12,7 +12,6 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import pickle
 import sys
@@ -28,6 +27,7 @@ import attrs
 
 from trackyard.contract.materializers import StoredOutput
 from trackyard.pipelines.types import output_names
+from trackyard.system.distributions import version_of
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _CONTAINERS = (list, tuple, dict, set, frozenset, MappingProxyType)
@@ -263,10 +263,7 @@ def _version(package: str) -> str:
     own = vars(sys.modules[package]).get("__version__") if package in sys.modules else None
     if isinstance(own, str):
         return own
-    try:
-        return importlib.metadata.version(package)
-    except Exception:  # it is called otherwise there, or its metadata is broken
-        return ""
+    return version_of(package)  # empty where it is called otherwise there
 
 
 def _is_own(module: str) -> bool:

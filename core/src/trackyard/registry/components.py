@@ -21,6 +21,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.fields import fields_of
 from trackyard.project.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
 from trackyard.project.trackers import Trackers
+from trackyard.system.distributions import requirements_of, version_of
 from trackyard.system.showing import Shown
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -260,18 +261,8 @@ def _sdk_of(info: PluginInfo) -> tuple[str, str]:
     Of what the flavor's distribution requires it is what bears the flavor's name, or else the
     first that is not for Trackyard itself.
     """
-    from importlib.metadata import PackageNotFoundError, distribution, version
-
-    try:
-        requires = distribution(info.distribution).requires or [] if info.distribution else []
-    except PackageNotFoundError:
-        requires = []
+    requires = requirements_of(info.distribution) if info.distribution else ()
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requires if ";" not in line]
     names = [name for name in names if name.lower() not in ("attrs", "trackyard")]
     names.sort(key=lambda name: (name.lower() != info.name, not name.lower().startswith(info.name)))
-    if not names:
-        return "", ""
-    try:
-        return names[0], version(names[0])
-    except PackageNotFoundError:
-        return names[0], ""
+    return (names[0], version_of(names[0])) if names else ("", "")

@@ -15,7 +15,14 @@ import attrs
 
 from trackyard import __version__
 from trackyard.contract.errors import ConfigError, PluginError, TrackyardError, without_statement
-from trackyard.hooks.discovery import FLAVORS, GROUPS, find_plugins, inspect_plugin, load_plugins
+from trackyard.hooks.discovery import (
+    FLAVORS,
+    GROUPS,
+    damaged_distributions,
+    find_plugins,
+    inspect_plugin,
+    load_plugins,
+)
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import load_description
 from trackyard.journal.durability import load_journal_options
@@ -134,6 +141,9 @@ def _plugins() -> Iterator[Finding]:
             text = flavor.status if advice else flavor.problem
             advice = advice or f"type: pip install --upgrade {flavor.distribution}"
             yield Finding("problem", "flavor", subject, text, advice)
+    for damaged in damaged_distributions():
+        text = f"its entry points cannot be read, so its plugins are not found: {damaged.problem}"
+        yield Finding("problem", "plugin", damaged.place, text, "install it again")
     for group in GROUPS:
         for info in find_plugins(group) if group != FLAVORS else ():
             try:

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +108,8 @@ class PackagingChecks:
         is_packaged,
     )
     def test_distribution_says_what_it_needs(self, workbench: Workbench) -> None:
+        from importlib_metadata import distribution
+
         found = distribution(workbench.distribution)
         for field in ("Name", "Version", "Summary", "Requires-Python"):
             expect(bool(found.metadata[field]), f"its metadata has no {field}")

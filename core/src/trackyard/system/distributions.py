@@ -1,0 +1,132 @@
+"""Which distributions are installed and what do they declare, however damaged some of them are?
+
+The library importlib-metadata reads them. A damaged one is passed over, and hides no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from importlib_metadata import Distribution
+
+
+@attrs.frozen
+class Declared:
+    """An entry point, with what is known of the distribution that declares it.
+
+    Attributes:
+        group, name, value: Those of the entry point; nothing of it has been imported.
+        distribution, version, summary: Empty where the distribution's metadata does not say it.
+    """
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+    summary: str
+
+
+@attrs.frozen
+class Damaged:
+    """A distribution whose entry points cannot be read.
+
+    Attributes:
+        place: Its name, or else the folder that it is in.
+        problem: What is wrong.
+    """
+
+    place: str
+    problem: str
+
+
+def find_entry_points(prefix: str) -> tuple[tuple[Declared, ...], tuple[Damaged, ...]]:
+    """Find the entry points of all groups that begin in some way.
+
+    Of several distributions of one name, what is first on `sys.path` counts, as for an import.
+
+    Args:
+        prefix: How the groups begin.
+
+    Returns:
+        The entry points, and the distributions of which one does not know whether they have any.
+    """
+    from importlib_metadata import distributions  # 20 ms
+
+    found: list[Declared] = []
+    damaged: list[Damaged] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            declared = tuple(_declared(distribution, prefix))
+        except Exception as error:  # what its files hold, and what reading them raises, is open
+            damaged.append(Damaged(_place(distribution), f"{type(error).__name__}: {error}"))
+            continue
+        name = normal_name(declared[0].distribution) if declared else ""
+        if name not in seen:
+            found += declared
+        seen |= {name} - {""}
+    return tuple(_without_copies(found)), tuple(damaged)
+
+
+def version_of(distribution: str) -> str:
+    """Give the version of a distribution; empty where it is not installed, or does not say it."""
+    from importlib_metadata import version
+
+    try:
+        return str(version(distribution) or "")
+    except Exception:  # not installed, or its metadata is damaged
+        return ""
+
+
+def requirements_of(distribution: str) -> tuple[str, ...]:
+    """Give what a distribution requires, a line for each; nothing where it does not say it."""
+    from importlib_metadata import requires
+
+    try:
+        return tuple(requires(distribution) or ())
+    except Exception:  # not installed, or its metadata is damaged
+        return ()
+
+
+def normal_name(name: str) -> str:
+    """Give the form of a name in which two are equal that mean the same distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _declared(distribution: Distribution, prefix: str) -> Iterator[Declared]:
+    if prefix not in (distribution.read_text("entry_points.txt") or ""):
+        return  # most have none of ours, and their metadata is long
+    told = _told(distribution)
+    for point in distribution.entry_points:
+        if point.group.startswith(prefix):
+            yield Declared(point.group, point.name, point.value, *told)
+
+
+def _told(distribution: Distribution) -> tuple[str, str, str]:
+    """Give the name, version and summary that a distribution's metadata tells."""
+    try:
+        metadata: Any = distribution.metadata
+        name, version, summary = map(metadata.get, ("Name", "Version", "Summary"))
+        return name or "", version or "", summary or ""
+    except Exception:  # there is no metadata, or it cannot be read
+        return "", "", ""
+
+
+def _place(distribution: Distribution) -> str:
+    folder = str(distribution)  # since release 9
+    is_folder = folder.endswith("-info")
+    return _told(distribution)[0] or (folder if is_folder else str(distribution.locate_file("")))
+
+
+def _without_copies(found: list[Declared]) -> Iterator[Declared]:
+    """Leave out what a distribution without a name declares, and one with a name does, too."""
+    named = {(one.group, one.name, one.value) for one in found if one.distribution}
+    for one in found:
+        if one.distribution or (one.group, one.name, one.value) not in named:
+            yield one
