@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trackyard.cli.output import json_option, show_json, show_table, until_interrupted
+from trackyard.cli.output import json_option, remark, show_json, show_table, until_interrupted
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.syncing import SyncRow, synchronise
+from trackyard.recovery.syncing import SyncRow, find_foreign, synchronise
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -47,9 +47,12 @@ _COLUMNS = {
 def sync(patience: float, timeout: float | None, watch: bool, every: float, as_json: bool) -> None:
     """Deliver what trackers do not have yet, end dead runs, upload what SDKs keep offline.
 
-    Exit code 1 says that something is left. Runs that live are left to their own processes.
+    Exit code 1 says that something is left. Runs that live are left to their own processes. Runs
+    that you did not make in this project are listed first: they are delivered by this command
+    alone, and to trackers as they are configured here.
     """
     project = find_project()
+    _list_foreign(project)
     rows = _one_pass(project, patience, timeout)
     if not watch:
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
@@ -62,6 +65,16 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
             shown = rows
             time.sleep(every)
             rows = _one_pass(project, patience, timeout)
+
+
+def _list_foreign(project: Project) -> None:
+    """Name what nothing delivers by itself, before it is delivered."""
+    foreign = find_foreign(project)
+    if foreign:
+        remark("not known to be yours, and sent to trackers as they are configured here:")
+    for run in foreign:
+        trackers = ", ".join(tracker.name for tracker in run.description.trackers)
+        remark(f"  {run.description.run.name} {run.folder.name} to {trackers}")
 
 
 def _show_pass(rows: list[SyncRow], *, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import plain_table
 from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
@@ -192,6 +193,10 @@ class WorkerProcess:
     def _say_carry(self, delivery: RemoteDelivery) -> None:
         message: dict[str, Any] = {"carry": str(delivery.run.folder)}
         message["attached"] = self._is_attached
+        # What lies in the run's folder may come from elsewhere; what was chosen here counts.
+        tracker = delivery.hooks.configured
+        assert tracker is not None, "its hooks are those of a configured tracker"
+        message["tracker"] = {"table": plain_table(tracker.table), "place": tracker.place}
         environment = own_environment()
         if environment != self._environment:
             self._environment = message["environment"] = environment

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from trackyard.delivery.process import messages_from, send_message
 from trackyard.delivery.worker import Worker
 from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
-from trackyard.journal.descriptions import load_description, run_for
+from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
 from trackyard.journal.ending import find_end
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import Trackers
@@ -60,7 +61,7 @@ def main() -> None:
             os.environ.clear()
             os.environ.update(command["environment"])
         if "carry" in command:
-            server.carry(Path(command["carry"]), is_attached=command["attached"])
+            server.carry(Path(command["carry"]), command["tracker"], command["attached"])
         else:
             server.hurry(command["hurry"])
     server.outlive_runner()
@@ -92,11 +93,17 @@ class _Server:
         self._said: dict[str, dict[str, Any]] = {}
         self._is_frozen = False
 
-    def carry(self, folder: Path, *, is_attached: bool) -> None:
-        """Deliver the run whose folder for this tracker is given."""
+    def carry(self, folder: Path, table: Mapping[str, Any], is_attached: bool) -> None:
+        """Deliver the run whose folder for this tracker is given.
+
+        Args:
+            folder: The folder.
+            table: The tracker's `table` and `place`, as the runner chose them.
+            is_attached: Another process began the run.
+        """
         run_id = folder.parent.name
         try:
-            delivery = self._new_delivery(folder, is_attached)
+            delivery = self._new_delivery(folder, table, is_attached)
         except TrackyardError as error:
             facts = ["start_settled", "retry_failed"]
             message = {"run": run_id, "url": None, "problem": str(error), "facts": facts}
@@ -133,11 +140,11 @@ class _Server:
             self._deliveries[run_id].hurry()
             self._worker.wake()
 
-    def _new_delivery(self, folder: Path, is_attached: bool) -> Delivery:
+    def _new_delivery(self, folder: Path, table: Mapping[str, Any], is_attached: bool) -> Delivery:
         description = load_description(folder.parent)
         if description is None:
             raise TrackyardError(f"{folder.parent}: the run's description cannot be read")
-        tracker = next(t for t in description.trackers if t.name == self._tracker)
+        tracker = TrackerDescription(self._tracker, folder.name, **table)
         built = self._trackers.build(tracker.name, tracker.table, tracker.place)
         run = attrs.evolve(run_for(description, tracker, folder.parent), attached=is_attached)
         # A hook that hangs ends this process, and its runner starts another one.

@@ -96,6 +96,7 @@ class TrackerHooks:
     ) -> None:
         self.name = name
         self.tracker = tracker
+        self.configured: Tracker | None = None
         self.running = ""
         self.overdue_at: float | None = None
         self._redactor = redactor or Redactor()
@@ -117,7 +118,7 @@ class TrackerHooks:
         Raises:
             ConfigError: A field is unknown, missing or of the wrong type.
         """
-        return cls(
+        hooks = cls(
             tracker.new_instance(),
             tracker.name,
             plugins,
@@ -125,6 +126,8 @@ class TrackerHooks:
             hook_timeout=tracker.options.hook_timeout,
             is_alone=is_alone,
         )
+        hooks.configured = tracker
+        return hooks
 
     def start_run(self, run: Run) -> Outcome:
         """Start or continue the run; the value is the backend's cursor or None."""

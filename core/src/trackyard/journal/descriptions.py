@@ -1,4 +1,8 @@
-"""What is written down at the start of a run so that another process can go on with it?"""
+"""What is written down at the start of a run so that another process can go on with it?
+
+What it says of a tracker is believed where a stamp of this user's stands beside it: the file may
+come from elsewhere, and would choose a class, a secret or an address.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from trackyard.contract.flavors import Secret
 from trackyard.contract.records import Run
 from trackyard.system.coercing import to_text
 from trackyard.system.files import write_whole
+from trackyard.system.stamps import is_stamped, stamp_of
 
 logger = logging.getLogger("trackyard")
 
@@ -33,12 +38,15 @@ class TrackerDescription:
         folder: Name of its folder in the run's folder.
         table: The fields.
         place: File and key path, for messages.
+        project: Folder of the project in which this user's own process described it; None where
+            no stamp says so.
     """
 
     name: str
     folder: str
     table: Mapping[str, Any]
     place: str
+    project: str | None = None
 
 
 @attrs.frozen
@@ -76,14 +84,27 @@ def run_for(description: RunDescription, tracker: TrackerDescription, run_folder
 def is_portable(table: Mapping[str, Any]) -> bool:
     """Tell whether a tracker's fields mean the same in another process."""
     try:
-        json.dumps(table, default=_reference_or_path)
+        plain_table(table)
     except (TypeError, ValueError):
         return False
     return True
 
 
+def plain_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a tracker's fields as JSON has them, secrets as references.
+
+    Raises:
+        TypeError: A field holds something that stays in its process.
+        ValueError: Likewise, or it goes round in a circle.
+    """
+    plain: dict[str, Any] = json.loads(json.dumps(table, default=_reference_or_path))
+    return plain
+
+
 def _reference_or_path(value: Any) -> str:
-    if isinstance(value, Secret | Path):
+    if isinstance(value, Secret):
+        return value.reference
+    if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} stays in its process")
 
@@ -94,7 +115,14 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
     for local in ("folder", "parent_folder", "deadline", "attached", "ended_at"):
         values.pop(local)
     described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
-    text = json.dumps({"format": FORMAT, "run": values, "trackers": described}, default=to_text)
+    projects = [tracker.pop("project") for tracker in described]
+    stamps = {
+        tracker["name"]: {"project": project, "stamp": _stamp_of(values, tracker, project)}
+        for tracker, project in zip(described, projects, strict=True)
+        if project is not None
+    }
+    whole = {"format": FORMAT, "run": values, "trackers": described, "stamps": stamps}
+    text = json.dumps(whole, default=to_text)
     try:
         write_whole(folder / _FILE, text)
     except OSError as error:
@@ -120,19 +148,39 @@ def load_description(folder: Path) -> RunDescription | None:
                 f"type: pip install --upgrade trackyard"
             )
         run = Run(**values["run"], folder=folder, attached=True)
-        trackers = tuple(TrackerDescription(**tracker) for tracker in values["trackers"])
+        trackers = tuple(_tracker_of(values, tracker) for tracker in values["trackers"])
         _check_names(folder, run, trackers)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return RunDescription(run, trackers)
+
+
+def _tracker_of(values: Mapping[str, Any], tracker: Mapping[str, Any]) -> TrackerDescription:
+    """Give what a run's description says of a tracker, and in which project this user said it."""
+    noted = values.get("stamps", {}).get(tracker["name"], {})
+    project = noted.get("project")
+    signed = _signed(values["run"], tracker, project)
+    is_own = isinstance(project, str) and is_stamped(noted.get("stamp"), *signed)
+    return TrackerDescription(**tracker, project=project if is_own else None)
+
+
+def _stamp_of(run: Mapping[str, Any], tracker: Mapping[str, Any], project: str) -> str:
+    return stamp_of(*_signed(run, tracker, project))
+
+
+def _signed(run: Mapping[str, Any], tracker: Mapping[str, Any], project: Any) -> tuple[str, ...]:
+    """Give what is stamped of a tracker of a run: all that is written of both, and where."""
+    return ("run", json.dumps([run, tracker, project], default=to_text))
 
 
 def _check_names(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
     """Refuse what would lead out of the folder; the file may come from elsewhere.
 
     Raises:
-        ValueError: It does.
+        ValueError: It does, or it says what no description does.
     """
+    if not all(isinstance(dict(tracker.table)["flavor"], str) for tracker in trackers):
+        raise ValueError(f"{folder / _FILE}: names no flavor")
     names = [tracker.folder for tracker in trackers]
     names += [run.parent_id] if run.parent_id is not None else []
     is_own = run.id == folder.name

@@ -47,7 +47,7 @@ class Recording:
     def __init__(self, project: Project, run: PipelineRunRow) -> None:
         self.store = Store.of(project)
         self.progress = Progress()
-        self.mark = DriverMark(project.home, run.id)
+        self.mark = DriverMark(project, run.id)
         self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
         # For a step that is called for each of several items, the names of its parts.

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import attrs
 
 from trackyard.contract.errors import ConfigError
+from trackyard.system.stamps import users_folder
 
 logger = logging.getLogger("trackyard")
 
@@ -64,6 +65,11 @@ class Project:
     root: Path
     home: Path
     layers: tuple[Layer, ...] = ()
+
+    @cached_property
+    def identity(self) -> str:
+        """Its folder, the same by whichever links it was reached."""
+        return os.path.realpath(self.root)
 
     @property
     def own_layer(self) -> Layer | None:
@@ -154,9 +160,7 @@ def in_project(project: Project) -> Iterator[None]:
 
 def users_file() -> Path:
     """Give the path of the user's own file, which need not exist."""
-    from platformdirs import user_config_path
-
-    return user_config_path("trackyard") / "trackyard.toml"
+    return users_folder() / "trackyard.toml"
 
 
 def _users_layer() -> tuple[Layer, ...]:

@@ -231,6 +231,41 @@ class Trackers:
         found = own if isinstance(own, Mapping) else {}
         return {key: value for key, value in found.items() if isinstance(value, str)}
 
+    def differing(self, tracker: Tracker, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the fields in which what a run says of a tracker differs from its configuration.
+
+        Secrets and paths are left out: those of the configuration count, wherever that stands.
+
+        Args:
+            tracker: As it is configured.
+            table: Core's options and the flavor's fields, as they stood at the run's start.
+        """
+        if table.get("flavor") != tracker.options.flavor:
+            return {"flavor": table.get("flavor")}
+        options = [field.name for field in attrs.fields(TrackerOptions)]
+        fields = {key: value for key, value in table.items() if key not in options}
+        fields = _with_absolute_paths(fields, tracker.flavor, self._folder(tracker.name))
+        with in_project(self._project):
+            here: Any = structure(tracker.fields, tracker.flavor, tracker.place)
+            try:
+                there: Any = structure(fields, tracker.flavor, tracker.place)
+            except ConfigError:
+                return {
+                    key: value for key, value in fields.items() if value != tracker.fields.get(key)
+                }
+        compared = [
+            field
+            for field in attrs.fields(tracker.flavor)
+            if field.init
+            and not is_secret(field)
+            and Path not in (field.type, *get_args(field.type))
+        ]
+        return {
+            field.name: getattr(there, field.name)
+            for field in compared
+            if _shown(getattr(there, field.name)) != _shown(getattr(here, field.name))
+        }
+
     def check(self, name: str, table: Mapping[str, Any], place: str) -> None:
         """Check a tracker's options and fields; secrets need not be there yet.
 
@@ -334,9 +369,13 @@ def _with_absolute_paths(fields: Mapping[str, Any], flavor: type, folder: Path) 
         value = absolute.get(field.name, field.default)
         if is_secret(field) and isinstance(value, Secret | str):
             absolute[field.name] = _from_folder(value, folder)
-        elif Path in (field.type, *get_args(field.type)) and isinstance(value, str | Path):
+        elif _is_path(field) and isinstance(value, str | Path):
             absolute[field.name] = str(folder / expanded(value))
     return absolute
+
+
+def _is_path(field: Any) -> bool:
+    return Path in (field.type, *get_args(field.type))
 
 
 def _from_folder(secret: Secret | str, folder: Path) -> str:
@@ -368,6 +407,10 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+def _shown(value: Any) -> Any:
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _revealed(value: Any, own: str | None) -> Any:

@@ -29,6 +29,7 @@ from trackyard.journal.ending import last_sequences
 from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker, Trackers
+from trackyard.recovery.trusting import tracker_for
 
 logger = logging.getLogger("trackyard")
 
@@ -162,7 +163,7 @@ class CatchingUp:
     def _begin(self, owed: Owed) -> None:
         description = owed.tracker
         try:
-            built = self._trackers.build(description.name, description.table, description.place)
+            built = tracker_for(owed.run, description, self._project, self._trackers)
             hooks = TrackerHooks.of(built, self._plugins)
         except TrackyardError as error:
             owed.report = attrs.evolve(owed.before, problem=str(error))

@@ -17,7 +17,9 @@ from typing import Any
 
 import attrs
 
+from trackyard.project.configuration import Project
 from trackyard.system.locks import FileLock, is_locked
+from trackyard.system.stamps import is_stamped, stamp_of
 
 logger = logging.getLogger("trackyard")
 
@@ -28,12 +30,13 @@ class DriverMark:
     """What a driver leaves behind if it dies. No method raises: a full disk must not stop it.
 
     Args:
-        home: The project's `.trackyard`.
+        project: The project.
         run_id: The pipeline run's id.
     """
 
-    def __init__(self, home: Path, run_id: str) -> None:
-        self._folder = home / "drivers"
+    def __init__(self, project: Project, run_id: str) -> None:
+        self._project = project.identity
+        self._folder = project.home / "drivers"
         self._files = {kind: self._folder / f"{run_id}.{kind}" for kind in _KINDS}
         self._lock = FileLock(self._files["lock"])
         self._known: dict[str, Any] = {}
@@ -50,16 +53,22 @@ class DriverMark:
             self._lock.acquire()
             self._known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.
-            _write(self._files["json"], json.dumps(self._known))
+            self._write(self._known)
         except OSError as error:
             logger.debug("%s cannot be written: %s", self._folder, error)
 
     def owe(self, owed: list[Any]) -> None:
         """Note what the store lacks, which is away: calls as `store.outbox` writes them."""
         try:
-            _write(self._files["json"], json.dumps({**self._known, "owed": owed}))
+            self._write({**self._known, "owed": owed})
         except OSError as error:
             logger.debug("%s cannot be written: %s", self._folder, error)
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        """Write the mark with a stamp: one that comes from elsewhere ends nothing by itself."""
+        path, text = self._files["json"], json.dumps(values)
+        stamp = stamp_of("driver", path.stem, self._project, text)
+        _write(path, json.dumps({**values, "project": self._project, "stamp": stamp}))
 
     def touch(self) -> None:
         """Note that the driver has just done something."""
@@ -96,6 +105,8 @@ class DeadDriver:
         step: Of another runner's step, what the store knows of it.
         problem: Why its end could not be recorded when that was last tried, if it was.
         owed: What the store lacks of it, see `store.outbox`.
+        project: Folder of the project in which this user's own process wrote so; None where no
+            stamp says that.
     """
 
     run_id: str
@@ -106,6 +117,7 @@ class DeadDriver:
     step: Mapping[str, Any] | None = None
     problem: str = ""
     owed: tuple[Any, ...] = ()
+    project: str | None = None
 
 
 @attrs.frozen
@@ -158,6 +170,8 @@ def _marks_of_dead(home: Path) -> Iterator[DeadDriver | UnreadableMark]:
 
 def _read(path: Path) -> DeadDriver | UnreadableMark:
     values = json.loads(path.read_text(encoding="utf-8"))
+    project, stamp = values.pop("project", None), values.pop("stamp", None)
+    signed = ("driver", path.stem, str(project), json.dumps(values))
     if values.get("format", FORMAT) > FORMAT:
         problem = "it was written by a newer Trackyard"
         return UnreadableMark(path, problem, "type: pip install --upgrade trackyard")
@@ -170,6 +184,7 @@ def _read(path: Path) -> DeadDriver | UnreadableMark:
         values.get("step"),
         _problem(path),
         tuple(values.get("owed", ())),
+        str(project) if is_stamped(stamp, *signed) else None,
     )
 
 

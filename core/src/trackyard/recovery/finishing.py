@@ -44,6 +44,7 @@ from trackyard.recovery.drivers import (
     note_problem,
 )
 from trackyard.recovery.guarding import finish_in_background
+from trackyard.recovery.trusting import is_own
 from trackyard.system.locks import exclusively
 
 if TYPE_CHECKING:
@@ -96,10 +97,11 @@ def recover_in_background(project: Project) -> None:
     """Where a run's process has died, have a detached process finish it; this one only looks.
 
     It is asked at most once a minute: a tracker that is away will be away the next second, too.
+    Only what this user's own processes have left is finished, see `sync_all`.
     """
     folders = pending_folders(project.home)
-    is_whole = all(is_attended(folder) or _waits_for_children(folder) for folder in folders)
-    if is_whole and all(driver.problem for driver in find_dead_drivers(project.home)):
+    is_whole = all(is_attended(folder) or not _is_to_finish(folder, project) for folder in folders)
+    if is_whole and all(driver.problem for driver in _own_drivers(project)):
         return
     stamp = project.home / "recovery.stamp"
     try:
@@ -111,34 +113,48 @@ def recover_in_background(project: Project) -> None:
     finish_in_background(project.root)
 
 
-def _waits_for_children(folder: Path) -> bool:
-    """Tell whether trackers have all of a run so far, while a child of its process lives."""
+def _is_to_finish(folder: Path, project: Project) -> bool:
+    """Tell whether a run is this user's own, and trackers lack something that is there by now."""
     try:
-        description = load_description(folder) if has_living_children(folder) else None
+        description = load_description(folder)
     except TrackyardError:  # a newer Trackyard wrote it
         return False
-    return description is not None and are_whole(folder, folder_names(description))
+    if description is None or not is_own(description, project):
+        return False
+    return not (has_living_children(folder) and are_whole(folder, folder_names(description)))
+
+
+def _own_drivers(project: Project) -> list[DeadDriver]:
+    dead = find_dead_drivers(project.home)
+    return [driver for driver in dead if driver.project == project.identity]
 
 
 def sync_all(project: Project, *, patience: float, just_died: int | None = None) -> None:
-    """Finish every run of a project whose process does not live.
+    """Finish what this user's own processes have left in a project: what does so by itself.
+
+    Runs without a stamp of this user's, or of another project with the same home, wait for a
+    `trackyard sync` that is typed (`synchronise`).
 
     Args:
         project: The project.
         patience: Seconds to go on after a tracker has failed, with nothing delivered since.
         just_died: A process that died at this moment.
     """
-    pending = end_the_dead(project, just_died)
-    sync_runs(pending, project, patience=patience, isolates=True)
+    pending = end_the_dead(project, just_died, only_own=True)
+    sync_runs(pending, project, patience=patience, isolates=True, only_own=True)
 
 
-def end_the_dead(project: Project, just_died: int | None = None) -> list[PendingRun]:
+def end_the_dead(
+    project: Project, just_died: int | None = None, *, only_own: bool = False
+) -> list[PendingRun]:
     """Note the ends of runs and pipeline runs whose process died; give what is to be delivered.
 
     It reads files and writes them and the store, and waits for no tracker.
     """
     pending = []
     for run in find_pending_runs(project):
+        if only_own and not is_own(run.description, project):
+            continue
         try:
             _has_ended(run, project)  # first: what killed a step is known there
             pending.append(run)
@@ -146,10 +162,14 @@ def end_the_dead(project: Project, just_died: int | None = None) -> list[Pending
             logger.warning("%s: its end cannot be found: %s", run.folder, _in_a_line(error))
     for mark in find_unreadable_marks(project.home):
         logger.warning(_NOT_RECORDED, mark.path, mark.problem, mark.advice)
-    if find_dead_drivers(project.home):
+    if _drivers(project, only_own):
         with _store_may_be_away(), exclusively(project.home / "drivers" / "recovery"):
-            _end_pipeline_runs(project, just_died)
+            _end_pipeline_runs(project, just_died, only_own)
     return pending
+
+
+def _drivers(project: Project, only_own: bool) -> list[DeadDriver]:
+    return _own_drivers(project) if only_own else find_dead_drivers(project.home)
 
 
 @contextmanager
@@ -167,7 +187,7 @@ def _in_a_line(error: Exception) -> str:
     return " ".join(without_statement(str(error)).split())[:300]
 
 
-def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
+def _end_pipeline_runs(project: Project, just_died: int | None, only_own: bool) -> None:
     """Take one driver's run at a time: what is wrong with one is said, and the others are ended."""
     from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -175,7 +195,7 @@ def _end_pipeline_runs(project: Project, just_died: int | None) -> None:
 
     store = Store.of(project)
     try:
-        for driver in find_dead_drivers(project.home):
+        for driver in _drivers(project, only_own):
             try:
                 _end_run_of(driver, project, store, just_died)
                 forget_driver(project.home, driver.run_id)
@@ -282,6 +302,7 @@ def sync_runs(
     patience: float = 10.0,
     timeout: float | None = None,
     isolates: bool = False,
+    only_own: bool = False,
     progress: Callable[[list[Owed]], None] | None = None,
 ) -> list[tuple[PendingRun, TrackerReport]]:
     """Deliver what is left of runs to each of their trackers, and their ends.
@@ -291,10 +312,11 @@ def sync_runs(
 
     Args:
         pending: The runs, the oldest first.
-        project: Where they were made; its configuration is not read, but that of their starts.
+        project: Where they are; see `tracker_for` on what its configuration decides.
         patience: Seconds to go on after a tracker has failed, with nothing delivered since.
         timeout: Seconds for each tracker at most, or None.
         isolates: Have a process for each tracker unless the configuration says otherwise.
+        only_own: Leave trackers out that this user's processes did not describe in this project.
         progress: Called a few times a second with what is owed.
 
     Returns:
@@ -305,6 +327,7 @@ def sync_runs(
         (run, Owed.of(run.description, tracker, run.folder))
         for run in dead
         for tracker in run.description.trackers
+        if not only_own or tracker.project == project.identity
     ]
     all_owed, plugins = [one for _, one in owed], load_plugins()[0]
     limits = Limits(patience, timeout, isolates)

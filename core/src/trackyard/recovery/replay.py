@@ -61,15 +61,22 @@ def replay_run(
         raise TrackyardError(f"run {run.description.run.name!r} is still running; wait for its end")
     (chosen,) = Trackers(project).select(tracker)
     described = {known.name: known for known in run.description.trackers}
-    if tracker not in described:
-        new = TrackerDescription(tracker, folder_name(tracker), chosen.table, chosen.place)
+    known = described.get(tracker)
+    if known is None or known.project != project.identity:
+        folder = known.folder if known else folder_name(tracker)
+        new = TrackerDescription(tracker, folder, chosen.table, chosen.place, project.identity)
         (run.folder / new.folder).mkdir(mode=0o700, exist_ok=True)
-        source = {REPLAYED_FROM: ", ".join(described) or "journal"}
-        tagged = attrs.evolve(run.description.run, tags={**run.description.run.tags, **source})
+        tags = dict(run.description.run.tags)
+        if known is None:
+            tags[REPLAYED_FROM] = ", ".join(described) or "journal"
+        description = RunDescription(
+            attrs.evolve(run.description.run, tags=tags),
+            tuple({**described, tracker: new}.values()),
+        )
         # Noted first: what is interrupted here is finished by sync.
-        save_description(run.folder, tagged, [*described.values(), new])
+        save_description(run.folder, description.run, description.trackers)
         mark_as_pending(run.folder)
-        run = attrs.evolve(run, description=RunDescription(tagged, (*described.values(), new)))
+        run = attrs.evolve(run, description=description)
     reports = sync_run(run, project, patience=patience, progress=progress)
     return next(report for report in reports if report.tracker == tracker)
 

@@ -21,12 +21,22 @@ from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.finishing import PendingRun, end_the_dead, sync_runs
+from trackyard.recovery.finishing import PendingRun, end_the_dead, find_pending_runs, sync_runs
+from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown
 
 # No upload may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0
+
+
+def find_foreign(project: Project) -> list[PendingRun]:
+    """List what waits for a sync that is typed: runs without a stamp of this user's and project's.
+
+    They come from elsewhere, from an older version, or from a process that could have no key.
+    """
+    pending = [*find_pending_runs(project), *find_kept_offline(project)]
+    return [run for run in pending if not run.is_alive and not is_own(run.description, project)]
 
 
 def find_kept_offline(project: Project) -> list[PendingRun]:
@@ -112,7 +122,7 @@ def _call(
     run = run_for(kept.description, description, kept.folder)
     run = attrs.evolve(run, attached=True, deadline=deadline)
     try:
-        tracker = trackers.build(description.name, description.table, description.place)
+        tracker = tracker_for(kept.description, description, project, trackers)
     except TrackyardError as error:
         return str(error)
     hooks = TrackerHooks.of(tracker, load_plugins()[0])

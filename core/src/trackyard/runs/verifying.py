@@ -28,6 +28,7 @@ from trackyard.journal.ending import read_status
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun
+from trackyard.recovery.trusting import tracker_for
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
 from trackyard.system.showing import Shown
@@ -128,7 +129,7 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading)
         quarantined=report.quarantined,
     )
     try:
-        tracker = reading.trackers.build(description.name, description.table, description.place)
+        tracker = tracker_for(run.description, description, reading.project, reading.trackers)
         stored = reading.read_back(run, description, tracker)
     except TrackyardError as error:
         return attrs.evolve(verification, problem=str(error))
@@ -150,7 +151,7 @@ class _Reading:
 
     def __init__(self, project: Project, timeout: float) -> None:
         self.trackers = Trackers(project)
-        self._project = project
+        self.project = project
         self._timeout = timeout
         self._silent: set[str] = set()
 
@@ -167,7 +168,7 @@ class _Reading:
         hooks = TrackerHooks.of(tracker, load_plugins()[0])
 
         def read() -> Outcome:
-            with in_project(self._project):
+            with in_project(self.project):
                 return hooks.read_run(attached)
 
         try:

@@ -18,6 +18,7 @@ from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.durability import load_journal_options
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.trackers import Trackers
+from trackyard.recovery.trusting import tracker_for
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
@@ -80,9 +81,11 @@ def _redactor(description: RunDescription | None, project: Project) -> Redactor:
     """Know the secrets of the run's trackers, as far as this process can read them."""
     redactors = []
     trackers = Trackers(project)
-    for tracker in description.trackers if description else ():
+    if description is None:
+        return Redactor()
+    for tracker in description.trackers:
         try:
-            built = trackers.build(tracker.name, tracker.table, tracker.place)
+            built = tracker_for(description, tracker, project, trackers)
         except TrackyardError as error:
             logger.debug("%s", error)
         else:

@@ -77,7 +77,7 @@ class StepRecord:
         self.retry_of: str | None = None
         self._project = project
         self._given = (pipeline, redactor.redact(run or ""), step, attempt)
-        self._mark = DriverMark(project.home, self.id)
+        self._mark = DriverMark(project, self.id)
         self._step: RunnerStep | None = None
         self._metadata: dict[str, str] | None = None
         self._is_whole = True

@@ -191,7 +191,10 @@ class TrackedRun:
             run = attrs.evolve(run, parent_id=parent.run.id, parent_folder=parent_folder)
         hooks = TrackerHooks.of(tracker, self._plugins)
         self._described.append(
-            TrackerDescription(tracker.name, folder.name, tracker.table, tracker.place)
+            TrackerDescription(
+                *(tracker.name, folder.name, tracker.table, tracker.place),
+                project=tracker.project.identity,
+            )
         )
         self.journal.show_life()  # first: who reads the description looks for a sign of life
         save_description(self.folder, self.run, self._described)

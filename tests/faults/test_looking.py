@@ -1,0 +1,320 @@
+"""Looking is safe: what a folder from elsewhere says chooses no class, no secret and no address."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from trackyard import Client
+from trackyard.recovery.drivers import find_dead_drivers
+from trackyard.recovery.finishing import recover_in_background, sync_all
+from trackyard.recovery.trusting import is_own
+from trackyard.runs.folders import find_runs
+from trackyard.system.stamps import is_stamped
+
+# `python -m trackyard` has the working directory first on its path, which is Python's own doing.
+PROGRAM = str(Path(sys.executable).with_name("trackyard"))
+SECRET = "canary-7c1d-of-the-environment"
+CANARY = "from pathlib import Path\nPath({place!r}).write_text('executed')\n"
+CRASHED = """
+import os
+from trackyard import start_run
+with start_run("crashed") as run:
+    run.log_metric("loss", 1)
+    os._exit(1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("MY_CLOUD_SECRET", SECRET)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """Give the address of a server that records every request, and what it has seen."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(f"{self.command} {self.path} {self.headers}")
+            self.send_response(500)
+            self.end_headers()
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.server_port}", seen
+    listening.shutdown()
+    listening.server_close()
+    thread.join()
+
+
+def crash(faults, **env: str) -> Path:
+    """Leave a run behind whose process died; give its folder."""
+    before = {*faults.run_folders()}
+    assert faults.python(CRASHED, **env).returncode == 1
+    (folder,) = {*faults.run_folders()} - before
+    return folder
+
+
+def tables_of(address: str) -> dict[str, dict[str, str]]:
+    """Give what a hostile run.json says of its trackers."""
+    return {
+        "mlflow": {
+            "flavor": "mlflow",
+            "tracking_uri": address,
+            "tracking_token": "env:MY_CLOUD_SECRET",
+        },
+        "notes": {"flavor": "notes:Tracker"},
+        "local": {"flavor": "ledger:Ledger", "database": "/tmp/elsewhere.db"},
+    }
+
+
+def be_hostile(faults, address: str) -> Path:
+    """Make a folder that somebody mailed: a crashed run, and code that waits to be imported."""
+    faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    folder = crash(faults)
+    (faults.root / "trackyard.toml").unlink()
+    (faults.root / "config").mkdir()
+    shutil.rmtree(faults.root.parent / "config")
+    described = json.loads((folder / "run.json").read_text())
+    described["trackers"] = [
+        {"name": name, "folder": name, "table": table, "place": "x"}
+        for name, table in tables_of(address).items()
+    ]
+    (folder / "run.json").write_text(json.dumps(described))
+    for name in ("notes", "ledger", "logging", "json"):
+        text = CANARY.format(place=str(faults.root / "executed"))
+        (faults.root / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_t1_a_folder_from_elsewhere_delivers_nothing_when_it_is_looked_at(faults, server):
+    address, seen = server
+    folder = be_hostile(faults, address)
+    for words in (
+        ("runs", "list"),
+        ("runs", "show", "crashed"),
+        ("runs", "export", "crashed", "--format", "csv"),
+        ("doctor",),
+        ("sync",),
+        ("runs", "verify", "crashed"),
+        ("replay", "crashed", "--to", "mlflow", "--plan"),
+    ):
+        faults.command(PROGRAM, *words, TRACKYARD_WATCHDOG="1", PYTHONPATH="")
+
+    assert not (faults.home / "recovery.stamp").exists()
+    assert seen == []
+    assert not (faults.root / "executed").exists()
+    assert not (folder / "notes").exists()
+
+
+def test_t1_a_sync_that_is_typed_lists_it_first_and_names_what_is_not_configured(faults, server):
+    address, seen = server
+    folder = be_hostile(faults, address)
+    (faults.root / "trackyard.toml").write_text('[experiment_trackers.other]\nflavor = "mlflow"\n')
+    typed = faults.command(PROGRAM, "sync", "--json", PYTHONPATH="")
+
+    assert typed.returncode == 1
+    assert f"crashed {folder.name} to mlflow, notes, local" in typed.stderr
+    problems = {row["tracker"]: row["problem"] for row in json.loads(typed.stdout)}
+    assert all(problem.startswith("not configured here: ") for problem in problems.values())
+    assert f"trackyard replay {folder.name} --to other" in problems["notes"]
+    assert seen == []
+    assert not (faults.root / "executed").exists()
+
+
+def test_t1_what_is_configured_takes_it_when_sync_is_typed(faults):
+    backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    (backend / "down").touch()
+    crash(faults)
+    (backend / "down").unlink()
+    shutil.rmtree(faults.root.parent / "config")  # a pod has a new home folder
+    recover_in_background(faults.project)
+    sync_all(faults.project, patience=5)
+    assert faults.statuses() == []
+
+    typed = faults.trackyard("sync")
+    assert (typed.returncode, faults.statuses()) == (0, ["crashed"]), typed.stderr
+    assert faults.values("loss") == [1]
+
+
+def test_t1_a_field_that_differs_is_named_and_replay_sends_to_what_is_configured(faults):
+    backend = faults.add_tracker("local", "comparing:Comparing", isolation="thread", place="there")
+    (faults.root / "comparing.py").write_text(
+        "import attrs\nfrom ledger import Ledger\nfrom trackyard import flavor\n"
+        "@flavor\nclass Comparing(Ledger):\n    place: str = attrs.field(kw_only=True)\n"
+    )
+    toml = faults.root / "trackyard.toml"
+    toml.write_text(toml.read_text() + f"database = '{backend / 'ledger.db'}'\n")
+    paths = os.pathsep.join([faults.environment()["PYTHONPATH"], str(faults.root)])
+    (backend / "down").touch()
+    folder = crash(faults, PYTHONPATH=paths)
+    (backend / "down").unlink()
+    shutil.rmtree(faults.root.parent / "config")
+    toml.write_text(toml.read_text().replace("'there'", "'here'"))
+    typed = faults.trackyard("sync", "--json", PYTHONPATH=paths)
+
+    (row,) = json.loads(typed.stdout)
+    assert "with place = 'there'" in row["problem"]
+    command = row["problem"].partition("type: ")[2].split()
+    assert command == ["trackyard", "replay", folder.name, "--to", "local"]
+    assert faults.statuses() == []
+    assert faults.trackyard(*command[1:], PYTHONPATH=paths).returncode == 0
+    assert faults.statuses() == ["crashed"]
+    assert faults.trackyard("sync", PYTHONPATH=paths).returncode == 0
+
+
+def described_anew(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+    values = json.loads((folder / "run.json").read_text())
+    change(values)
+    (folder / "run.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["trackers"][0]["table"].update(flavor="mlflow"),
+        lambda values: values["trackers"][0]["table"].update(database="/tmp/x.db"),
+        lambda values: values["trackers"][0].update(name="other"),
+        lambda values: values["run"].update(experiment="other"),
+        lambda values: values["stamps"]["local"].update(project="/"),
+        lambda values: values["stamps"]["local"].update(stamp=""),
+        lambda values: values["stamps"]["local"].update(stamp=None),
+        lambda values: values["stamps"]["local"].update(stamp="é"),
+        lambda values: values.update(stamps=[]),
+        lambda values: values.update(stamps={}),
+    ],
+    ids=range(10),
+)
+def test_t2_a_description_that_was_changed_is_nobodys(faults, change):
+    backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    (backend / "down").touch()
+    folder = crash(faults)
+    (found,) = find_runs(faults.project, "crashed")
+    assert is_own(found.description, faults.project)
+    described_anew(folder, change)
+    (backend / "down").unlink()
+
+    assert not any(is_own(run.description, faults.project) for run in find_runs_there(faults))
+    sync_all(faults.project, patience=5)
+    assert faults.statuses() == []
+
+
+def find_runs_there(faults) -> list:
+    try:
+        return find_runs(faults.project, "crashed")
+    except Exception:  # what cannot be read is no run
+        return []
+
+
+def test_t2_the_stamp_of_one_run_is_not_that_of_another(faults):
+    """Nor of the same run in another project."""
+    backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    (backend / "down").touch()
+    folder = crash(faults)
+    shutil.copytree(faults.root, faults.root.parent / "copy")
+    copy = Client(faults.root.parent / "copy")._project
+    (copied,) = find_runs(copy, "crashed")
+
+    assert not is_own(copied.description, copy)
+    other = folder.with_name("0" * 32)
+    shutil.copytree(folder, other)
+    described_anew(other, lambda values: values["run"].update(id=other.name))
+    assert not any(
+        is_own(run.description, faults.project) for run in find_runs(faults.project, other.name)
+    )
+
+
+def test_t3_processes_that_begin_at_once_make_one_key(faults, tmp_path):
+    code = "from trackyard.system.stamps import stamp_of\nprint(stamp_of('a'))"
+    processes = [faults.start(code) for _ in range(8)]
+    stamps = {process.communicate(timeout=60)[0].strip() for process in processes}
+
+    (stamp,) = stamps
+    assert is_stamped(stamp, "a")
+    assert not is_stamped(stamp, "b")
+    key = tmp_path / "config" / "trackyard" / "key"
+    assert {path.name for path in key.parent.iterdir()} == {"key", "key.lock"}
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_t3_a_key_that_others_can_read_is_no_key(faults, tmp_path, mode):
+    code = "from trackyard.system.stamps import stamp_of\nprint(stamp_of('a'))"
+    before = faults.python(code).stdout
+    key = tmp_path / "config" / "trackyard" / "key"
+    old = key.read_bytes()
+    key.chmod(mode)
+
+    assert faults.python(code).stdout != before
+    assert key.read_bytes() != old
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_t3_without_a_key_runs_wait_for_a_sync_that_is_typed_and_say_so(faults, tmp_path):
+    backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    (backend / "down").touch()
+    (tmp_path / "config").write_text("a file, where a folder is wanted")
+    process = faults.python(CRASHED)
+    (backend / "down").unlink()
+
+    assert "config/trackyard/key cannot be made" in process.stderr
+    assert "wait for: trackyard sync" in process.stderr
+    sync_all(faults.project, patience=5)
+    assert faults.statuses() == []
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.statuses() == ["crashed"]
+
+
+def test_t4_of_two_projects_with_one_home_each_finishes_its_own_runs(faults, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "shared"))
+    backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
+    (backend / "down").touch()
+    faults.python(CRASHED)
+    (backend / "down").unlink()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "ledger.py").write_text(CANARY.format(place=str(tmp_path / "executed")))
+    sync_all(Client(other)._project, patience=5)
+    assert faults.statuses() == []
+
+    sync_all(faults.project, patience=5)
+    assert faults.statuses() == ["crashed"]
+    assert not (tmp_path / "executed").exists()
+
+
+def test_t5_the_mark_of_a_driver_from_elsewhere_ends_nothing_by_itself(faults):
+    faults.python(
+        "import os\nfrom trackyard import pipeline, step\n"
+        "@step\ndef train(): os._exit(1)\n"
+        "@pipeline\ndef training(): train()\n"
+        "training()"
+    )
+    (mark,) = (faults.home / "drivers").glob("*.json")
+    values = json.loads(mark.read_text())
+    mark.write_text(json.dumps({**values, "owed": [["delete_pipeline_run", [mark.stem], {}]]}))
+    recover_in_background(faults.project)
+    sync_all(faults.project, patience=5)
+
+    assert not (faults.home / "recovery.stamp").exists()
+    (driver,) = find_dead_drivers(faults.home)
+    assert driver.project is None
+    assert [run.status for run in Client().list_runs()] == ["running"]
