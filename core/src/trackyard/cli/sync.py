@@ -12,7 +12,8 @@ import click
 from trackyard.cli.output import json_option, remark, show_json, show_table, until_interrupted
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.syncing import SyncRow, find_foreign, synchronise
+from trackyard.recovery.finishing import PendingRun
+from trackyard.recovery.syncing import SyncRow, synchronise
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -52,7 +53,6 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
     alone, and to trackers as they are configured here.
     """
     project = find_project()
-    _list_foreign(project)
     rows = _one_pass(project, patience, timeout)
     if not watch:
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
@@ -67,11 +67,9 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
             rows = _one_pass(project, patience, timeout)
 
 
-def _list_foreign(project: Project) -> None:
+def _list_foreign(foreign: list[PendingRun]) -> None:
     """Name what nothing delivers by itself, before it is delivered."""
-    foreign = find_foreign(project)
-    if foreign:
-        remark("not known to be yours, and sent to trackers as they are configured here:")
+    remark("not known to be yours, and sent to trackers as they are configured here:")
     for run in foreign:
         trackers = ", ".join(tracker.name for tracker in run.description.trackers)
         remark(f"  {run.description.run.name} {run.folder.name} to {trackers}")
@@ -88,7 +86,13 @@ def _show_pass(rows: list[SyncRow], *, as_json: bool) -> None:
 
 def _one_pass(project: Project, patience: float, timeout: float | None) -> list[SyncRow]:
     with closing(_Bars()) as bars:
-        return synchronise(project, patience=patience, timeout=timeout, progress=bars.show)
+        return synchronise(
+            project,
+            patience=patience,
+            timeout=timeout,
+            announce=_list_foreign,
+            progress=bars.show,
+        )
 
 
 class _Bars:

@@ -21,22 +21,13 @@ from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.finishing import PendingRun, end_the_dead, find_pending_runs, sync_runs
+from trackyard.recovery.finishing import PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown
 
 # No upload may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0
-
-
-def find_foreign(project: Project) -> list[PendingRun]:
-    """List what waits for a sync that is typed: runs without a stamp of this user's and project's.
-
-    They come from elsewhere, from an older version, or from a process that could have no key.
-    """
-    pending = [*find_pending_runs(project), *find_kept_offline(project)]
-    return [run for run in pending if not run.is_alive and not is_own(run.description, project)]
 
 
 def find_kept_offline(project: Project) -> list[PendingRun]:
@@ -186,17 +177,29 @@ def synchronise(
     *,
     patience: float = 10.0,
     timeout: float | None = None,
+    announce: Callable[[list[PendingRun]], None] | None = None,
     progress: Callable[[list[Owed]], None] | None = None,
 ) -> list[SyncRow]:
     """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
+
+    That is what somebody typed: it also serves runs without a stamp of this user's and project's.
+    They come from elsewhere, from an older version, or from a process that could have no key.
 
     Args:
         project: The project.
         patience: Seconds to go on with a tracker that fails.
         timeout: Seconds for each tracker at most, or None.
+        announce: Called with the runs without such a stamp, before anything is delivered.
         progress: Called again and again while something is delivered.
     """
-    pending = end_the_dead(project)
+    pending, kept_offline = end_the_dead(project), find_kept_offline(project)
+    foreign = [
+        run
+        for run in (*pending, *kept_offline)
+        if not run.is_alive and not is_own(run.description, project)
+    ]
+    if foreign and announce is not None:
+        announce(foreign)
     rows = [
         SyncRow(run=run.description.run.name, id=run.folder.name, state="running")
         for run in pending
