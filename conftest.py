@@ -1,20 +1,12 @@
-"""What do tests that use a real MLflow share: a project with a store, and a server?
-
-A new sqlite store takes MLflow two seconds to make, and a server starts in ten: the store is made
-once and copied, and servers are shared by the tests of a module.
-"""
+"""What do tests that use a real MLflow share: a project with a store, and each kind of worker?"""
 
 from __future__ import annotations
 
 import copy
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +14,9 @@ from typing import Any
 import pytest
 from matrices import first_by_default
 
-pytest_plugins = ["tiers", "unattended", "canary", "all_flavors", "suites", "old_project"]
+# What marks and leaves out tests, then what watches them, then what they use.
+pytest_plugins = ["tiers", "suites", "unattended", "canary"]
+pytest_plugins += ["all_flavors", "mlflow_servers", "old_project"]
 
 
 class MlflowProject:
@@ -76,66 +70,6 @@ class MlflowProject:
         return Path(client.download_artifacts(run.info.run_id, name, str(folder))).read_bytes()
 
 
-class MlflowServer:
-    """A real `mlflow server` on a port of its own; refused until it is started."""
-
-    def __init__(self, folder: Path, empty_store: Path) -> None:
-        self.folder = folder
-        self.store = f"sqlite:///{folder / 'server.db'}"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(empty_store, folder / "server.db")
-        self._reserved = bound_socket()
-        self.port = self._reserved.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        if self._process is not None:
-            return
-        self._reserved.close()
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host"]
-        command += ["127.0.0.1", "--port", str(self.port), "--backend-store-uri", self.store]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        # Its job runners, which serve LLM features, would be 8 more processes.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / "server.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def wait(self, seconds: float = 90.0) -> None:
-        """Wait until it answers."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2):  # noqa: S310
-                    return
-            except OSError:
-                assert time.monotonic() < end, (self.folder / "server.log").read_text()
-                time.sleep(0.1)
-
-    def kill(self) -> None:
-        """Kill it and its workers, as a lost machine would."""
-        self._reserved.close()
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-def bound_socket() -> socket.socket:
-    """Reserve a port: connections to it are refused until something listens there."""
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind(("127.0.0.1", 0))
-    return reserved
-
-
 def pytest_configure() -> None:
     """Before any test module imports MLflow, which looks at it then."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -149,16 +83,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
     return report
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a sqlite store once, to be copied."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 def process_state(before: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -206,48 +130,9 @@ def mlflow_project(
     assert after == before
 
 
-@pytest.fixture(scope="module")
-def late_server(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
-) -> Iterator[MlflowServer]:
-    """Give a server that a test starts, and may kill; it refuses connections until then."""
-    server = MlflowServer(tmp_path_factory.mktemp("late-server"), empty_store)
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
-) -> Iterator[MlflowServer]:
-    """Give a running server, shared by all tests."""
-    server = MlflowServer(tmp_path_factory.mktemp("server"), empty_store)
-    try:
-        server.start()
-        server.wait()
-        yield server
-    finally:
-        server.kill()
-
-
 @pytest.fixture(params=first_by_default(["thread", "process"]))
 def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with each kind of worker; a process ends a minute after its last run."""
     request.getfixturevalue("mlflow_project")  # it sets what most tests need
     monkeypatch.setenv("TRACKYARD_ISOLATION", request.param)
     return str(request.param)
-
-
-@pytest.fixture
-def refusing_server() -> Iterator[str]:
-    """Give the URL of a server that refuses connections."""
-    with bound_socket() as reserved:
-        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
-
-
-@pytest.fixture
-def silent_server() -> Iterator[str]:
-    """Give the URL of a server that accepts connections and never answers."""
-    with bound_socket() as listening:
-        listening.listen(100)  # the kernel accepts; nobody reads
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"

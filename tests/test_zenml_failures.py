@@ -186,7 +186,7 @@ def test_f5_a_server_that_comes_up_during_the_step_gets_everything(mlflow_projec
     """)
 
     @step(experiment_tracker=True)
-    def work() -> int:
+    def late_work() -> int:
         log_metric("portable_before", 1)
         log_param("rate", "portable")
         mlflow.log_metric("native_before", 2, step=7)
@@ -197,20 +197,19 @@ def test_f5_a_server_that_comes_up_during_the_step_gets_everything(mlflow_projec
         with mlflow.start_run(run_name="nested", nested=True):
             mlflow.log_metric("nested", 1)
         late_server.start()
-        late_server.wait()
         log_metric("portable_after", 3)
         mlflow.log_metric("native_after", 4)
         return 42
 
     @pipeline
     def late():
-        work()
+        late_work()
 
     run = Client().get_pipeline_run(late().name)
     sync()
 
-    assert run.steps["work"].outputs["output"].load() == 42
-    found = mlflow_project.run("work", late_server.url)
+    assert run.steps["late_work"].outputs["output"].load() == 42
+    found = mlflow_project.run("late_work", late_server.url)
     parent = mlflow_project.run(run.name, late_server.url)
     assert found.info.status == parent.info.status == "FINISHED"
     assert found.data.metrics == {
@@ -288,7 +287,6 @@ def test_f7b_a_server_that_is_killed_during_the_step_does_not_destroy_it(
 ):
     """There: the function returned 42, and seconds later its step failed without outputs."""
     late_server.start()
-    late_server.wait()
     mlflow_project.configure(f"""
         [experiment_trackers.team]
         flavor = "mlflow"
@@ -297,7 +295,7 @@ def test_f7b_a_server_that_is_killed_during_the_step_does_not_destroy_it(
     """)
 
     @step(experiment_tracker=True)
-    def answer() -> int:
+    def dying_answer() -> int:
         mlflow.log_metric("before", 1)
         late_server.kill()
         for index in range(100):
@@ -307,23 +305,25 @@ def test_f7b_a_server_that_is_killed_during_the_step_does_not_destroy_it(
 
     @pipeline
     def dying():
-        answer()
+        dying_answer()
 
     run = Client().get_pipeline_run(dying().name)
 
-    assert run.status == run.steps["answer"].status == "finished"
-    assert run.steps["answer"].outputs["output"].load() == 42
+    assert run.status == run.steps["dying_answer"].status == "finished"
+    assert run.steps["dying_answer"].outputs["output"].load() == 42
     assert run.duration < 10 + 2 + SLACK
-    left = mlflow_project.run("answer", late_server.store)
+    left = mlflow_project.run("dying_answer", late_server.store)
     assert left.data.metrics == {"before": 1}
-    assert mlflow_id(run.steps["answer"].run_metadata["experiment_tracker_url"]) == left.info.run_id
+    assert (
+        mlflow_id(run.steps["dying_answer"].run_metadata["experiment_tracker_url"])
+        == left.info.run_id
+    )
 
     late_server.start()
-    late_server.wait()
     sync()
 
     assert mlflow_project.run(run.name, late_server.url).info.status == "FINISHED"
-    found = mlflow_project.run("answer", late_server.url)
+    found = mlflow_project.run("dying_answer", late_server.url)
     assert found.info.status == "FINISHED"
     assert found.data.params == {"after": "1"}
     history = mlflow_project.client(late_server.url).get_metric_history(found.info.run_id, "after")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared import shared_folder
 
 # In two parts: the lines of a traceback must not be mistaken for a leak.
 CANARY = os.environ.get("CANARY_SECRET") or "canary" + "-s3cret-0d9e7c31f5"
@@ -64,7 +65,11 @@ def _no_secret_is_written_down(
         )
         patch.setattr(subprocess.Popen, "communicate", watched(subprocess.Popen.communicate))
         yield
-    found += files_with_canary(tmp_path_factory.getbasetemp())
+    for folder in {
+        tmp_path_factory.getbasetemp(),
+        shared_folder(tmp_path_factory, "mlflow").parent,
+    }:
+        found += files_with_canary(folder)
     if found:
         pytest.fail("a secret is left in\n" + "\n".join(dict.fromkeys(found)), pytrace=False)
 
