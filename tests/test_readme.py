@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,16 @@ def blocks(page, *languages):
     return [text for language, text in found if not languages or language in languages]
 
 
-def pages_with(language):
+def pages_with(language, by_default=""):
+    """Parametrize by pages; of packages' READMEs those below a folder alone run by default."""
     pages = [page for page in PAGES if blocks(page, language)]
-    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+    names = {page: str(page.relative_to(ROOT)) for page in pages}
+    marks = {
+        page: () if page == README or name.startswith(by_default) else pytest.mark.slow
+        for page, name in names.items()
+    }
+    params = [pytest.param(page, marks=marks[page], id=names[page]) for page in pages]
+    return pytest.mark.parametrize("page", params)
 
 
 def test_first_block_of_the_readme_is_the_quickstart_and_the_tests():
@@ -72,18 +80,30 @@ def test_links_lead_somewhere(page):
             assert heading in [text.lower().replace(" ", "-") for text in headings], heading
 
 
-@pages_with("python")
-def test_python_blocks_run(page, tmp_path, empty_store):
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, empty_store):
+    """Give a function that runs a page's Python once; gives its folder, the program, its output."""
+
+    @cache
+    def run(page):
+        folder = tmp_path_factory.mktemp("page")
+        return (folder, *run_blocks(page, folder, empty_store))
+
+    return run
+
+
+@pages_with("python", by_default="docs/")
+def test_python_blocks_run(page, ran):
     """A line `# text` below a print is what it prints."""
-    program, output = run_blocks(page, tmp_path, empty_store)
+    _, program, output = ran(page)
 
     for printed in re.findall(r"^ *print\(.*\n *# (.+)$", program, re.MULTILINE):
         assert printed in output.splitlines()
 
 
-def test_flavor_of_the_readme_writes_the_metrics_of_the_pipeline(tmp_path, empty_store):
-    run_blocks(README, tmp_path, empty_store)
-    (written,) = (tmp_path / "runs").glob("*.csv")
+def test_flavor_of_the_readme_writes_the_metrics_of_the_pipeline(ran):
+    folder, *_ = ran(README)
+    (written,) = (folder / "runs").glob("*.csv")
 
     assert [line.split(",")[:2] for line in written.read_text().splitlines()] == [
         ["loss", str(epoch)] for epoch in range(10)

@@ -1,8 +1,8 @@
 """Which checks of the conformance kit does each flavor's suite run by default?
 
-A plugin of pytest. Two suites run them all: the flavor that is there without any configuration,
-and the kit's own reference. For the others those that start processes, or wait for a server, are
-`slow`: they ask more of core than of the flavor.
+A plugin of pytest. The suite of the kit's own reference runs them all. For others those that start
+processes, or wait for a server, are `slow`, but for the one that kills a run: they ask more of core
+than of the flavor.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pytest
 
 from trackyard.testing import FlavorSuite
 
-WHOLE = ("TestMlflow", "TestLedger")
+WHOLE = ("TestLedger", "TestMemoryTracker")
 SLOW = re.compile(
-    "test_(killed|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
+    "test_(killed_(between|in|when)|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
     "|activation_works_without_a_start|last_records_are_kept|ten_thousand|late_records_of_a_child"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )

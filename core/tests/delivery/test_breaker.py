@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 from ledgers import AlwaysRaising, AtTheEnd, Counting, Cursor, Rebuilt
+from matrices import first_by_default
 
 from trackyard import pipeline, start_run, step
 from trackyard.delivery import breaker as breakers
@@ -217,7 +218,7 @@ def test_a_moment_of_trouble_with_an_odd_error_costs_no_record(project):
 # Backends that are not idempotent by nature
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]))
 def test_cursor_of_the_backend_keeps_what_it_has_from_coming_twice(project, isolation, monkeypatch):
     import os
     import sys

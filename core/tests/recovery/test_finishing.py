@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from matrices import first_by_default
 from recorder import Recorder
 from shared_recorder import SharedRecorder
 
@@ -119,7 +120,7 @@ with start_run("stopped") as run:
 """
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_a_process_that_is_stopped_is_not_taken_for_dead(project, isolation):
     project.add_tracker("local", Recorder, isolation=isolation)
     environment = {**project.environment(), "TRACKYARD_WATCHDOG": "1"}

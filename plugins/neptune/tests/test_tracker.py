@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from click.testing import CliRunner
+from matrices import first_by_default
 
 from trackyard import Artifact, Metric, Param, Run, Tag, native_run, start_run
 from trackyard.cli.main import cli
@@ -103,6 +104,7 @@ def test_a_killed_process_loses_no_native_call_and_is_uploaded_as_failed(project
     assert found.refused == []
 
 
+@pytest.mark.slow
 def test_neptunes_own_sync_takes_the_folder_and_ours_finds_its_run_again(project, server):
     project.configure(mode="offline", project=server.PROJECT)
     with start_run("a") as run:
@@ -175,7 +177,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(project, online):
     assert online.only.values("a") == [(0, 1.0)]
 
 
-@pytest.mark.parametrize("kind", ["refused", "hang"])
+@pytest.mark.parametrize("kind", first_by_default(["hang", "refused"]))
 def test_a_black_hole_holds_no_step_and_sync_uploads_later(project, online, kind, caplog):
     if kind == "hang":
         online.fault("hang")
