@@ -27,7 +27,7 @@ from pathlib import Path
 
 os.environ["TRACKYARD_PROGRESS"] = "0"
 
-STEPS, ROUNDS = 20, 9
+STEPS, ROUNDS, MOST = 20, 9, 1.5
 PARAMS = {"rate": 0.1, "depth": 3, "name": "baseline"}
 METRICS = {f"metric_{index}": index / 10 for index in range(10)}
 

@@ -127,6 +127,49 @@ def test_readme_and_contributing_promise_the_same():
     assert promised[0] == promised[1]
 
 
+def test_ci_runs_the_readmes_command_and_then_the_slower_tiers():
+    """Each script says in its last lines which steps it has; `steps.sh` reads the README."""
+    shared, run, long = ((ROOT / ".ci" / name).read_text() for name in ("steps.sh", "run", "long"))
+    reading = re.search(r"command=\$\((awk '[^']+' README.md)\)", shared)[1]
+    command = subprocess.check_output(["bash", "-c", reading], cwd=ROOT, text=True).strip()
+
+    assert command.endswith("uv run pytest")
+    assert f"\n{command}\n```" in (ROOT / "README.md").read_text()
+    assert re.search(r"^step tests covered \w+$", run, re.MULTILINE)
+    assert re.search(r'^step slow covered \w+ "-m slow"$', run, re.MULTILINE)
+    assert re.search(r"""^step tests tests \w+ "-m ''"$""", long, re.MULTILINE)
+    assert "benchmarks/*.py" in long
+
+
+def test_markers_are_registered_with_what_runs_them():
+    markers = dict(
+        mark.split(": ", 1) for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
+    )
+
+    assert ".ci/run" in markers["slow"]
+    assert ".ci/long" in markers["long(reason)"]
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "said"),
+    [
+        ("", 1, ["good            0 s  ok", "bad             0 s  FAILED"]),
+        ("good", 0, ["good            0 s  ok"]),
+        ("goood", 1, ["there is no step 'goood'; the steps are: good bad"]),
+    ],
+)
+def test_steps_of_ci_are_chosen_and_summed_up(names, code, said):
+    steps = "step good true; step bad false; finish"
+    script = f"set -euo pipefail; set -- {names}; . .ci/steps.sh; {steps}"
+    command = ["bash", "-c", script]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    summary = (done.stderr + done.stdout).replace("=== Summary\n", "").splitlines()
+
+    assert done.returncode == code
+    assert [line for line in said if line not in summary] == []
+    assert ("bad " in done.stdout) == (not names)
+
+
 def _constraints():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
