@@ -93,6 +93,7 @@ def test_the_url_of_an_embedded_run_opens_it_where_the_page_is_served(
         assert answer.read() == b"seen"
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page_serves_the_store_on_the_port_of_the_urls(mlflow_project):
     tracker = MlflowTracker(tracking_uri=mlflow_project.store, ui_port=5999)
     command = tracker.tracker_ui_command("127.0.0.1", None)
@@ -514,6 +515,7 @@ def test_deleting_a_run_that_is_not_there_is_no_error(mlflow_project, mlflow_ser
     tracker.tracker_delete_run(run)
 
 
+@pytest.mark.slow
 def test_ui_serves_the_embedded_runs_and_gives_the_address_of_the_latest(mlflow_project):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
