@@ -50,6 +50,17 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         "format": "`json`, `csv` or `parquet`",
         "runs": "How many runs it holds",
     },
+    "runs download": [
+        {
+            "name": "The file's name in the run",
+            "kind": "`file`, `image`, `figure`, `table`, `text` or `html`",
+            "size": "Its bytes",
+            "media_type": "Its MIME type",
+            "step": "The training step, if one was given",
+            "logged_at": "When it was logged (UTC)",
+            "path": "Where it was saved",
+        }
+    ],
     "runs verify": ["trackyard.runs.verifying:Verification"],
     "runs delete": [{"id": "The run's id", **_DELETED}],
     "replay": [

@@ -241,6 +241,10 @@ def test_runs_are_compared_exported_and_named_by_their_address(old_project):
     client.export_runs("ranked", first, file="runs.parquet")
     assert len(pandas.read_parquet("runs.parquet")) > 10
 
+    (row,) = old_project.json("runs", "download", "baseline", "weights.bin")
+    weights = client.get_run("baseline").artifacts["weights.bin"]
+    assert Path(row["path"]).read_bytes() == weights.read_bytes() != b""
+
     url = client.get_run_url("failed")
     assert url == f"https://ledger.example/{client.get_run('failed').id}"
     assert old_project.type("runs", "url", "failed").stdout.strip() == url

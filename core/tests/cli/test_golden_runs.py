@@ -122,6 +122,12 @@ def test_runs_export(three_runs, golden):
     golden(*command, as_json=False, name="runs-export-block", patterns=times)
 
 
+def test_runs_download(three_runs, golden):
+    times = {r'(?<="logged_at": ").*?"': 'TIME"'}
+    golden("runs download", "first", "--to", "got", patterns=times)
+    golden("runs download", "first", "note.txt", name="runs-download-wrong")
+
+
 def test_runs_delete(three_runs, golden):
     golden("runs delete", "training-0")
     store = Store.in_folder(find_project().home)

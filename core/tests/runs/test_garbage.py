@@ -54,7 +54,11 @@ def test_run_that_every_tracker_has_is_deleted(local):
     assert collected() == {"whole": ("deleted", "")}
     assert not folder.exists()
     assert collected() == {}
-    assert [path.name for path in find_project().home.iterdir()] == ["pending", "runs"]
+    assert sorted(path.name for path in find_project().home.iterdir()) == [
+        "collected",
+        "pending",
+        "runs",
+    ]
 
 
 def test_run_that_some_tracker_lacks_is_kept(local):

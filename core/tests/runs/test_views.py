@@ -93,7 +93,7 @@ def test_run_shows_all_that_is_known_of_it(local):
     ]
     first = view.steps[0]
     assert first.params == {"rate": 0.2, "layers": 2, "only": 0.2}
-    assert (first.tags, first.artifacts) == ({"team": "a"}, ("notes/a.txt",))
+    assert (first.tags, list(first.artifacts)) == ({"team": "a"}, ["notes/a.txt"])
     assert list(first.outputs) == ["output"]
     assert first.urls == {"local": f"https://tracker.test/training/{first.id}"}
     assert view.url == first.urls["local"]

@@ -190,7 +190,7 @@ def test_rank_0_alone_is_shown(local):
     assert (dict(shown.metrics), shown.params) == ({"loss": 0.0}, {"rank": 0})
     assert {key: curve.values for key, curve in shown.curves.items()} == {"loss": [0.0]}
     assert {key: curve.values for key, curve in view.curves.items()} == {"loss": [0.0]}
-    assert (view.params, view.artifacts) == ({"rank": 0}, ("note.txt",))
+    assert (view.params, list(view.artifacts)) == ({"rank": 0}, ["note.txt"])
 
 
 def test_all_ranks_are_shown_under_the_names_that_the_tracker_gets(project):

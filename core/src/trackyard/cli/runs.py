@@ -13,6 +13,7 @@ _COMMANDS = {
     "url": ("runs_urls:url", "Print a run's address on a tracker."),
     "open": ("runs_urls:open_run", "Open a run's page in a browser."),
     "export": ("runs_export:export", "Write runs as JSON, CSV or Parquet."),
+    "download": ("runs_download:download", "Save the files that a run logged."),
     "verify": ("runs_verify:verify", "Compare a run on its trackers with its journal."),
     "delete": ("runs_delete:delete", "Delete runs here."),
 }

@@ -96,7 +96,7 @@ def _show_metrics(view: RunView) -> None:
 def _show_lists(view: RunView) -> None:
     """Show what comes in numbers that no table knows before."""
     for title, lines in (
-        ("artifacts", [name for step in view.steps for name in step.artifacts]),
+        ("artifacts", [name for step in view.steps for name in step.artifacts.shown()]),
         ("outputs", [f"{s.name}.{n}  {uri}" for s in view.steps for n, uri in s.outputs.items()]),
         ("URLs", [text for step in view.steps for text in _urls(step)]),
         ("trackers", health_lines(view.health)),

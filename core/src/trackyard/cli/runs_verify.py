@@ -9,7 +9,8 @@ import click
 from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.project.configuration import find_project
-from trackyard.runs.verifying import TIMEOUT, Verification, verify_runs
+from trackyard.runs.reading_back import TIMEOUT
+from trackyard.runs.verifying import Verification, verify_runs
 
 _COLUMNS = {
     "run": "RUN",

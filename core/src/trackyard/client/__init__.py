@@ -73,7 +73,7 @@ class Client(Configuring):
         _check_output_name(name)
         _check_version(version)
         row = self._store.find_output(name, version)
-        return OutputVersion(row, self._store, self._artifact_store, self._home / "runs")
+        return OutputVersion(row, self._store, self._artifact_store, self._project)
 
     def list_outputs(self, name: str | None = None) -> list[OutputVersion]:
         """List all versions of an output, the latest first; or the latest version of each."""
@@ -82,8 +82,9 @@ class Client(Configuring):
         if name is not None:
             _check_output_name(name)
         rows = self._store.list_outputs(name)
-        runs = self._home / "runs"
-        return [OutputVersion(row, self._store, self._artifact_store, runs) for row in rows]
+        return [
+            OutputVersion(row, self._store, self._artifact_store, self._project) for row in rows
+        ]
 
     # Runs
 
@@ -291,7 +292,7 @@ class Client(Configuring):
     def _view(self, row: PipelineRunRow) -> PipelineRun:
         from trackyard.runs.pipeline_views import PipelineRun
 
-        return PipelineRun(row, self._store, self._artifact_store, self._home / "runs")
+        return PipelineRun(row, self._store, self._artifact_store, self._project)
 
     @cached_property
     def _store(self) -> Store:

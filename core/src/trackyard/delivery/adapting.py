@@ -107,7 +107,7 @@ class Adapter:
         return value[: max(limit - 1, 0)] + "…", [artifact]
 
     def _artifact(self, artifact: Artifact) -> Artifact:
-        name = _safe_path(_encodable(artifact.name))
+        name = sent_name(artifact.name)
         if name != artifact.name:
             self.changes["artifacts were renamed"] += 1
         if artifact.kind in self._capabilities.kinds:
@@ -161,6 +161,11 @@ def _escaped(key: str, is_allowed: Callable[[str], bool]) -> str:
     key = re.sub(r"(?s)_(?=u[0-9a-f]+(.))", literal, key)
     key = re.sub(r"^_(?=empty_$)", "_u5f_", key)
     return "".join(c if c == "_" or is_allowed(c) else f"_u{ord(c):x}_" for c in key)
+
+
+def sent_name(name: str) -> str:
+    """Give an artifact's name as backends get it: a relative path, without `..`."""
+    return _safe_path(_encodable(name))
 
 
 def _encodable(text: str) -> str:

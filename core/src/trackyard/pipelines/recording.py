@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -137,17 +136,17 @@ class Recording:
         seconds = (ended_at - run.started_at) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
 
-    def step_run(self, name: str, artifact_store: ArtifactStore, runs_folder: Path) -> StepRun:
+    def step_run(self, name: str, artifact_store: ArtifactStore, project: Project) -> StepRun:
         """Give a step as it ended, with its attempts, whether or not the store has them.
 
         Args:
             name: The step's name.
             artifact_store: Where its outputs lie.
-            runs_folder: Where the runs' folders are.
+            project: Its project.
         """
         attempts: tuple[StepRun, ...] = ()
         for row in self._rows[name]:
-            attempts = StepRun(row, artifact_store, attempts, runs_folder).attempts
+            attempts = StepRun(row, artifact_store, attempts, project).attempts
         return attempts[-1]
 
     def find_cached(self, key: str) -> StepRunRow | None:

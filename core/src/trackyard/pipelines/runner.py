@@ -125,8 +125,7 @@ class PipelineRunner:
 
     def ended(self) -> PipelineRun:
         """Give the pipeline run as it has ended."""
-        runs = self._project.home / "runs"
-        return PipelineRun(self._run, self._recording.store, self._artifacts, runs)
+        return PipelineRun(self._run, self._recording.store, self._artifacts, self._project)
 
     def _note_signal(self, number: int) -> None:
         self._recording.mark.note_signal(number)
@@ -187,8 +186,7 @@ class PipelineRunner:
             self._note(error, self._failure_of(error))
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
-            runs = self._project.home / "runs"
-            call_back(callback, self._recording.step_run(name, self._artifacts, runs))
+            call_back(callback, self._recording.step_run(name, self._artifacts, self._project))
         return error is None
 
     def _take_cached(self, node: Node) -> bool:

@@ -9,6 +9,7 @@ from trackyard.project.configuration import Project
 from trackyard.runs.finding import FoundRun
 from trackyard.runs.folders import runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged
+from trackyard.runs.remains import forget_remains
 from trackyard.store import Store
 
 
@@ -47,5 +48,8 @@ def delete_run(
         problem = delete_folder(folder)
         if problem:
             raise TrackyardError(f"{folder}: {problem}")
+    forget_remains(project.home / "runs" / found.id)
     if found.row is not None and store is not None:
+        for step in store.list_step_runs(found.id):
+            forget_remains(project.home / "runs" / step.id)
         store.delete_pipeline_run(found.id)

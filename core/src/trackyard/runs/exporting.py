@@ -99,7 +99,7 @@ def _rows_of_step(step: StepView) -> Iterator[dict[str, Any]]:
     if not step.curves:  # its journal is gone
         for metric in step.metrics:
             yield _row(step.name, "metric", metric.key, metric.last)
-    for name in step.artifacts:
+    for name in step.artifacts.shown():
         yield _row(step.name, "artifact", name, name)
 
 

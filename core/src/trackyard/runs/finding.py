@@ -68,7 +68,7 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
     assert found.folder is not None
     assert found.description is not None
     summary = summary_of(found.folder, found.description)
-    return block_view(found.folder, found.description, summary)
+    return block_view(project, found.folder, found.description, summary)
 
 
 def _find_row(

@@ -1,7 +1,8 @@
 """Which runs' folders are not needed any more, and how are they deleted?
 
 A journal is the one copy of a run until every tracker has acknowledged all of it. What some
-tracker lacks, refused, or keeps offline is never deleted here, nor is what no tracker ever got.
+tracker lacks, refused, or keeps offline is never deleted here, nor is what no tracker ever got. A
+note of where its trackers have a run is left, so that its files can be read from them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from trackyard.journal.reader import is_attended
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import health_of
+from trackyard.runs.remains import keep_remains
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown
 
@@ -75,10 +77,19 @@ def collect_garbage(
             reason = "another run of its pipeline run is kept"
         size = _size(folder)
         if not reason and not is_dry_run:
-            reason = delete_folder(folder)
+            reason = _collect(folder)
         name = found.run.name if found is not None else folder.name
         collected.append(CollectedRun(name, "kept" if reason else done, folder.name, size, reason))
     return collected
+
+
+def _collect(folder: Path) -> str:
+    """Delete a run's folder, but for where its trackers have it; give why not."""
+    try:
+        keep_remains(folder)
+    except OSError as error:
+        return f"where its trackers have it cannot be noted: {error.strerror}"
+    return delete_folder(folder)
 
 
 def unacknowledged(folder: Path, description: RunDescription) -> str:

@@ -23,7 +23,7 @@ class History:
     Attributes:
         params, tags: The last value by key.
         curves: The points of each metric.
-        artifacts: The last one by name.
+        artifacts: All by name, the latest last.
         status: As it ended; `running`, or `crashed` where its process is gone without a word.
         failure: Why it did not finish, or None.
         ended_at: When it ended, in nanoseconds since the epoch, or None.
@@ -33,7 +33,7 @@ class History:
     params: Mapping[str, ParamValue]
     tags: Mapping[str, str]
     curves: Mapping[str, Curve]
-    artifacts: Mapping[str, Artifact]
+    artifacts: Mapping[str, tuple[Artifact, ...]]
     status: str
     failure: Failure | None
     ended_at: int | None
@@ -51,7 +51,7 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
     params: dict[str, ParamValue] = {}
     tags: dict[str, str] = {}
     curves: dict[str, Curve] = {}
-    artifacts: dict[str, Artifact] = {}
+    artifacts: dict[str, tuple[Artifact, ...]] = {}
     dropped = 0
     reader = JournalReader(folder)
     while entries := reader.read(1000):
@@ -68,7 +68,8 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
                 case "tags":
                     tags |= {key: str(value) for key, value in entry.data.items()}
                 case "artifact":
-                    artifacts[entry.data.name] = entry.data
+                    name = entry.data.name
+                    artifacts[name] = (*artifacts.get(name, ()), entry.data)
     status, end = read_status(folder)
     return History(
         params=params,

@@ -6,7 +6,6 @@ import html
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackyard.contract.materializers import StoredOutput
@@ -21,6 +20,7 @@ from trackyard.system.suggestions import did_you_mean, listed
 if TYPE_CHECKING:
     from trackyard.project.configuration import Project
     from trackyard.project.stacks import Stack
+    from trackyard.runs.artifacts import Artifacts
     from trackyard.runs.curves import Curve
     from trackyard.runs.health import TrackerHealth
     from trackyard.runs.histories import History
@@ -94,7 +94,7 @@ class OutputVersion(OutputView):
     """
 
     def __init__(
-        self, row: OutputRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
+        self, row: OutputRow, store: Store, artifact_store: ArtifactStore, project: Project
     ) -> None:
         stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
         super().__init__(row.name, stored, artifact_store)
@@ -104,21 +104,20 @@ class OutputVersion(OutputView):
         self.created_at = _moment(row.created_at)
         self._row = row
         self._store = store
-        self._runs_folder = runs_folder
+        self._project = project
 
     @property
     def made_by(self) -> StepRun:
         """The step run that made it."""
-        made_by, artifacts = self._row.step_run_id, self._artifact_store
-        return find_step_run(self._store, made_by, artifacts, self._runs_folder)
+        made_by = self._row.step_run_id
+        return find_step_run(self._store, made_by, self._artifact_store, self._project)
 
     @property
     def read_by(self) -> list[StepRun]:
         """The step runs that have read it, the first reader first."""
         rows = self._store.list_output_readers(self._row.id)
         return [
-            _with_attempts(row, self._store, self._artifact_store, self._runs_folder)
-            for row in rows
+            _with_attempts(row, self._store, self._artifact_store, self._project) for row in rows
         ]
 
     def __repr__(self) -> str:
@@ -143,11 +142,13 @@ class StepRun:
         row: StepRunRow,
         artifact_store: ArtifactStore,
         attempts: tuple[StepRun, ...] = (),
-        runs_folder: Path | None = None,
+        project: Project | None = None,
     ) -> None:
         # A cached step has what the run has logged that made its result.
         logged_by = row.metadata.get("cached_from", row.id)
-        self._folder = runs_folder / logged_by if runs_folder is not None else None
+        self._folder = project.home / "runs" / logged_by if project is not None else None
+        self._project = project
+        self._row = row
         self.id = row.id
         self.name = row.name
         self.status = row.status
@@ -188,6 +189,15 @@ class StepRun:
         """All points of each metric, where the journal is on this machine."""
         return Named("metric", self._history.curves if self._history else {})
 
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """The files that it logged, from its journal or, where that is gone, from a tracker."""
+        from trackyard.runs.artifacts import Artifacts, artifacts_of_step
+
+        if self._project is None:
+            return Artifacts(self.name, {}, dict)
+        return artifacts_of_step(self._project, self._row, self._history)
+
     @property
     def health(self) -> tuple[TrackerHealth, ...]:
         """How the run stands on each of its trackers now, by what is on this machine."""
@@ -214,7 +224,7 @@ class StepRun:
 
 
 def find_step_run(
-    store: Store, id: str, artifact_store: ArtifactStore, runs_folder: Path
+    store: Store, id: str, artifact_store: ArtifactStore, project: Project
 ) -> StepRun:
     """Give a step run by its id, with the attempts before it.
 
@@ -222,17 +232,17 @@ def find_step_run(
         RunNotFoundError: There is none.
     """
     row, _ = store.find_step_run(id)
-    return _with_attempts(row, store, artifact_store, runs_folder)
+    return _with_attempts(row, store, artifact_store, project)
 
 
 def _with_attempts(
-    row: StepRunRow, store: Store, artifact_store: ArtifactStore, runs_folder: Path
+    row: StepRunRow, store: Store, artifact_store: ArtifactStore, project: Project
 ) -> StepRun:
     attempts: tuple[StepRun, ...] = ()
     for attempt in store.list_step_runs(row.pipeline_run_id, row.name):
         if attempt.attempt < row.attempt:
-            attempts = StepRun(attempt, artifact_store, attempts, runs_folder).attempts
-    return StepRun(row, artifact_store, attempts, runs_folder)
+            attempts = StepRun(attempt, artifact_store, attempts, project).attempts
+    return StepRun(row, artifact_store, attempts, project)
 
 
 class PipelineRun:
@@ -248,9 +258,9 @@ class PipelineRun:
         row: PipelineRunRow,
         store: Store,
         artifact_store: ArtifactStore,
-        runs_folder: Path | None = None,
+        project: Project | None = None,
     ) -> None:
-        self._runs_folder = runs_folder
+        self._project = project
         self.id = row.id
         self.name = row.name
         self.pipeline = row.pipeline
@@ -268,8 +278,15 @@ class PipelineRun:
         steps: dict[str, StepRun] = {}
         for row in self._store.list_step_runs(self.id):
             earlier = steps[row.name].attempts if row.name in steps else ()
-            steps[row.name] = StepRun(row, self._artifact_store, earlier, self._runs_folder)
+            steps[row.name] = StepRun(row, self._artifact_store, earlier, self._project)
         return Named("step", steps)
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The files of all steps; names that several steps have stand below those of the steps."""
+        from trackyard.runs.artifacts import joined
+
+        return joined(self.name, [(name, step.artifacts) for name, step in self.steps.items()])
 
     @property
     def duration(self) -> float | None:

@@ -19,24 +19,18 @@ from trackyard.contract.records import Record, Tag
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
-from trackyard.hooks.discovery import load_plugins
-from trackyard.hooks.dispatch import Outcome, TrackerHooks
-from trackyard.hooks.rules import implemented_hooks
 from trackyard.journal.children import as_counted
-from trackyard.journal.descriptions import REPLAYED_FROM, TrackerDescription, run_for
+from trackyard.journal.descriptions import REPLAYED_FROM, TrackerDescription
 from trackyard.journal.ending import read_status
-from trackyard.project.configuration import Project, in_project
-from trackyard.project.trackers import Tracker, Trackers
+from trackyard.project.configuration import Project
 from trackyard.recovery.finishing import PendingRun
-from trackyard.recovery.trusting import tracker_for
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
+from trackyard.runs.reading_back import TIMEOUT, ReadingBack
 from trackyard.system.showing import Shown
 from trackyard.system.suggestions import did_you_mean, listed
-from trackyard.system.waiting import result_within
 
-# Seconds that reading a run back may take on a tracker: it is one call for a whole run.
-TIMEOUT = 120.0
+_COMMAND = "trackyard runs verify"
 
 VerificationState = Literal["same", "different", "unreadable"]
 
@@ -85,7 +79,7 @@ def verify_runs(
     """
     found = find_runs(project, name)
     on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
-    reading = _Reading(project, timeout)
+    reading = ReadingBack(project, timeout, _COMMAND)
     return [row for run in on_it or found for row in _verify_run(run, reading, tracker)]
 
 
@@ -103,10 +97,10 @@ def verify_run(
     Raises:
         ConfigError: The run is not on that tracker.
     """
-    return _verify_run(run, _Reading(project, timeout), tracker)
+    return _verify_run(run, ReadingBack(project, timeout, _COMMAND), tracker)
 
 
-def _verify_run(run: PendingRun, reading: _Reading, tracker: str | None) -> list[Verification]:
+def _verify_run(run: PendingRun, reading: ReadingBack, tracker: str | None) -> list[Verification]:
     described = {known.name: known for known in run.description.trackers}
     if tracker is not None and tracker not in described:
         hint = did_you_mean(tracker, described) or f"; it is on {listed(described)}"
@@ -116,7 +110,7 @@ def _verify_run(run: PendingRun, reading: _Reading, tracker: str | None) -> list
     return [_verify(run, description, reading) for description in chosen]
 
 
-def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading) -> Verification:
+def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBack) -> Verification:
     folder = run.folder / description.folder
     report = report_of(description.name, load_state(folder), folder)
     verification = Verification(
@@ -129,8 +123,8 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading)
         quarantined=report.quarantined,
     )
     try:
-        tracker = tracker_for(run.description, description, reading.project, reading.trackers)
-        stored = reading.read_back(run, description, tracker)
+        tracker = reading.tracker(run.description, description)
+        stored = reading.records(run.description, run.folder, description, tracker)
     except TrackyardError as error:
         return attrs.evolve(verification, problem=str(error))
     with tempfile.TemporaryDirectory() as long_texts:
@@ -139,50 +133,6 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: _Reading)
         found = tuple(differences(expected, stored))
     state: VerificationState = "different" if found else "same"
     return attrs.evolve(verification, state=state, records=len(expected), differences=found)
-
-
-class _Reading:
-    """Reads runs back from trackers, and remembers which one does not answer.
-
-    Args:
-        project: The project of the runs.
-        timeout: Seconds that a tracker may take for each.
-    """
-
-    def __init__(self, project: Project, timeout: float) -> None:
-        self.trackers = Trackers(project)
-        self.project = project
-        self._timeout = timeout
-        self._silent: set[str] = set()
-
-    def read_back(
-        self, run: PendingRun, description: TrackerDescription, tracker: Tracker
-    ) -> list[Record]:
-        """Give a run's records as a tracker holds them; raises where they cannot be read."""
-        if "tracker_read_run" not in implemented_hooks(tracker.flavor):
-            raise TrackyardError(f"flavor {tracker.options.flavor!r} cannot read runs back")
-        if tracker.name in self._silent:
-            raise TrackyardError("not asked, since it has not answered for another run")
-        attached = run_for(run.description, description, run.folder)
-        attached = attrs.evolve(attached, attached=True, deadline=self._timeout)
-        hooks = TrackerHooks.of(tracker, load_plugins()[0])
-
-        def read() -> Outcome:
-            with in_project(self.project):
-                return hooks.read_run(attached)
-
-        try:
-            outcome = result_within(self._timeout, read)
-        except TimeoutError:
-            self._silent.add(tracker.name)
-            again = f"trackyard runs verify {run.folder.name} --timeout {self._timeout * 4:g}"
-            raise TrackyardError(
-                f"no answer within {self._timeout:g} s; give it more time, type: {again}"
-            ) from None
-        if outcome.kind != "done":
-            raise TrackyardError(outcome.reason)
-        records: list[Record] = outcome.value
-        return records
 
 
 def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:

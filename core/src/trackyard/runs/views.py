@@ -12,6 +12,7 @@ import attrs
 
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
+from trackyard.runs.artifacts import Artifacts, artifacts_of, artifacts_of_step, joined
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, svg
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.runs.histories import History, has_journal, read_history
@@ -39,7 +40,7 @@ class StepView(Shown):
     params: Mapping[str, Any] = attrs.field(metadata=_help("What was logged as params"))
     tags: Mapping[str, str] = attrs.field(metadata=_help("Its tags"))
     metrics: tuple[MetricSummary, ...] = attrs.field(metadata=_help("Its metrics"))
-    artifacts: tuple[str, ...] = attrs.field(metadata=_help("Names of logged artifacts"))
+    artifacts: Artifacts = attrs.field(eq=False, metadata=_help("Names of logged files"))
     outputs: Mapping[str, str] = attrs.field(metadata=_help("Where each output is stored"))
     urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
     health: tuple[TrackerHealth, ...] = attrs.field(metadata=_help("How it stands on each tracker"))
@@ -84,6 +85,11 @@ class RunView(Shown):
     def metrics(self) -> dict[str, MetricSummary]:
         """The metrics of all steps; those that several steps have bear the steps' names."""
         return _joined((s.name, {m.key: m for m in s.metrics}) for s in self.steps)
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The files of all steps; names that several steps have stand below those of the steps."""
+        return joined(self.name, [(step.name, step.artifacts) for step in self.steps])
 
     @property
     def curves(self) -> dict[str, Curve]:
@@ -132,7 +138,9 @@ def pipeline_run_view(
     )
 
 
-def block_view(folder: Path, description: RunDescription, summary: RunSummary) -> RunView:
+def block_view(
+    project: Project, folder: Path, description: RunDescription, summary: RunSummary
+) -> RunView:
     """Describe the run of a `start_run` block, or a step by itself, by its journal."""
     history, run = read_history(folder, description), description.run
     health = _health(folder, description)
@@ -149,6 +157,7 @@ def block_view(folder: Path, description: RunDescription, summary: RunSummary) -
         outputs={},
         urls={h.tracker: h.url for h in health if h.url},
         health=health,
+        artifacts=artifacts_of(project, folder, run.name, history),
         **_logged(history, run.tags),
     )
     given = attrs.asdict(summary, recurse=False)
@@ -166,10 +175,12 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
     urls |= {h.tracker: h.url for h in health if h.url}
     if has_journal(folder):
         tags = description.run.tags if description else {}
-        logged = _logged(read_history(folder, description), tags)
+        history = read_history(folder, description)
+        logged = _logged(history, tags)
     else:
         last = tuple(summary_of_last(key, value) for key, value in row.metrics.items())
-        logged = {"params": {}, "tags": {}, "metrics": last, "artifacts": ()}
+        history = None
+        logged = {"params": {}, "tags": {}, "metrics": last}
         logged |= {"lost": 0, "has_journal": False}
     has_times = row.started_at is not None
     return StepView(
@@ -181,6 +192,7 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
         started_at=moment(row.started_at) if row.started_at is not None else None,
         ended_at=moment(row.ended_at) if row.ended_at is not None else None,
         error=row.error,
+        artifacts=artifacts_of_step(project, row, history),
         outputs={name: str(stored["uri"]) for name, stored in row.outputs.items()},
         urls=urls,
         health=health if row.status != "cached" else (),  # it was counted with its own run
@@ -193,7 +205,6 @@ def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
         "params": history.params,
         "tags": {**tags, **history.tags},
         "metrics": tuple(curve.summary() for curve in history.curves.values()),
-        "artifacts": tuple(history.artifacts),
         "lost": history.lost,
         "has_journal": True,
         "curves": history.curves,

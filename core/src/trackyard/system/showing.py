@@ -27,6 +27,16 @@ class Shown:
         return html_table(("", ""), rows)
 
 
+class ShownAs:
+    """A base of values that are shown as something else, in tables and as JSON."""
+
+    __slots__ = ()
+
+    def shown(self) -> Any:
+        """Give what is shown."""
+        raise NotImplementedError
+
+
 class ShownList(list[_T]):
     """A list of shown values that is one table in notebooks."""
 
@@ -48,6 +58,8 @@ def is_shown(field: attrs.Attribute[Any], _: Any) -> bool:
 
 def in_a_cell(value: Any) -> str:
     """Write a value as people read it."""
+    if isinstance(value, ShownAs):
+        value = value.shown()
     if value is None or value == "":
         return ""
     if isinstance(value, bool):
@@ -86,6 +98,8 @@ def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def plain(value: Any) -> Any:
     """Make what JSON can hold: objects of attrs values, and no NaN, which JSON does not have."""
+    if isinstance(value, ShownAs):
+        value = value.shown()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,0 +1,350 @@
+"""How does one open, read and save the files that a run logged?
+
+They come from its journal, or from one of its trackers where that is gone or damaged.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+
+from trackyard.contract.errors import ArtifactNotFoundError, TrackyardError
+from trackyard.contract.records import Artifact, ArtifactKind
+from trackyard.delivery.adapting import sent_name
+from trackyard.journal.descriptions import load_description
+from trackyard.project.configuration import Project
+from trackyard.runs.histories import History
+from trackyard.runs.lists import moment
+from trackyard.runs.reading_back import TIMEOUT, ReadingBack
+from trackyard.runs.remains import lay_out
+from trackyard.store import StepRunRow
+from trackyard.system.showing import Shown, ShownAs, html_table, line
+from trackyard.system.suggestions import did_you_mean, listed
+
+_COMMAND = "trackyard runs download"
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(repr=False)
+class LoggedFile(Shown):
+    """A file that a run logged, as it was then."""
+
+    name: str = attrs.field(metadata=_help("Where it belongs in the run"))
+    kind: ArtifactKind = attrs.field(
+        metadata=_help("`file`, `image`, `figure`, `table`, `text` or `html`")
+    )
+    size: int = attrs.field(metadata=_help("Its bytes"))
+    media_type: str | None = attrs.field(metadata=_help("MIME type, or none where unknown"))
+    step: float | None = attrs.field(metadata=_help("Training step, or none"))
+    logged_at: datetime | None = attrs.field(
+        metadata=_help("When it was logged (UTC); none where a tracker does not keep that")
+    )
+    earlier: tuple[LoggedFile, ...] = attrs.field(
+        metadata={"help": "What was logged under this name before, the first first", "json": False}
+    )
+    _find: Callable[[], Path] = attrs.field(eq=False, metadata={"json": False})
+
+    def open(self, mode: str = "r", encoding: str | None = None) -> IO[Any]:
+        """Open it for reading, as `Path.open` does.
+
+        Args:
+            mode: `r` for text, `rb` for bytes.
+            encoding: Of the text; UTF-8 by default.
+
+        Raises:
+            ArtifactNotFoundError: Its content is nowhere to be had.
+            ValueError: The mode would write.
+        """
+        if mode not in ("r", "rt", "rb"):
+            raise ValueError(f"a logged file is only read: mode is 'r' or 'rb', not {mode!r}")
+        return self._find().open(mode, encoding=None if mode == "rb" else encoding or "utf-8")
+
+    def read_bytes(self) -> bytes:
+        """Read all of it.
+
+        Raises:
+            ArtifactNotFoundError: Its content is nowhere to be had.
+        """
+        return self._find().read_bytes()
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Read all of it as a text.
+
+        Raises:
+            ArtifactNotFoundError: Its content is nowhere to be had.
+        """
+        return self._find().read_text(encoding)
+
+    def save(self, path: str | Path = ".") -> Path:
+        """Save it, whole or not at all; what was there before is replaced.
+
+        Args:
+            path: A file, or a folder that is there, in which it gets its name.
+
+        Returns:
+            The file.
+
+        Raises:
+            ArtifactNotFoundError: Its content is nowhere to be had.
+            OSError: It cannot be written.
+        """
+        target = Path(path)
+        if target.is_dir():
+            target /= sent_name(self.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
+        try:
+            shutil.copyfile(self._find(), part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+
+class Artifacts(Mapping[str, LoggedFile], ShownAs):
+    """The files that a run logged, by name; the latest of each.
+
+    Args:
+        run: The run's name, for messages.
+        here: What its journal has; None where that is gone.
+        elsewhere: Gives what a tracker has.
+        is_whole: The journal, where it is there, lacks nothing.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        here: Mapping[str, LoggedFile] | None,
+        elsewhere: Callable[[], Mapping[str, LoggedFile]],
+        *,
+        is_whole: bool = True,
+    ) -> None:
+        self._run = run
+        self.here = here
+        self._elsewhere = elsewhere
+        self.is_whole = is_whole
+
+    @cached_property
+    def _all(self) -> Mapping[str, LoggedFile]:
+        return self._elsewhere() if self.here is None else self.here
+
+    @cached_property
+    def everywhere(self) -> Mapping[str, LoggedFile]:
+        """What the journal has, and a tracker's where the journal lacks something."""
+        return self._all if self.is_whole else {**self._elsewhere(), **self._all}
+
+    def __getitem__(self, name: str) -> LoggedFile:
+        files = self._all if name in self._all else self.everywhere
+        found = files.get(name) or files.get(sent_name(str(name)))
+        if found is None:
+            if any(known.startswith(f"{name}/") for known in files):
+                hint = f"; it is a folder: type .in_folder({str(name)!r})"
+            else:
+                hint = did_you_mean(str(name), files) or f"; there are {listed(files)}"
+            raise ArtifactNotFoundError(f"run {self._run!r} has no artifact {name!r}{hint}")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def in_folder(self, folder: str) -> Artifacts:
+        """Give the files below a folder, such as one that was logged as a whole.
+
+        Raises:
+            ArtifactNotFoundError: There are none.
+        """
+        below = {n: f for n, f in self._all.items() if n.startswith(f"{folder.rstrip('/')}/")}
+        if not below:
+            known = {name.rpartition("/")[0] for name in self._all} - {""}
+            hint = did_you_mean(folder, known) or f"; there are {listed(known)}"
+            raise ArtifactNotFoundError(f"run {self._run!r} has no folder {folder!r}{hint}")
+        return Artifacts(self._run, below, self._elsewhere)
+
+    def save(self, folder: str | Path = ".") -> list[Path]:
+        """Save all of them in a folder, each under its name.
+
+        Args:
+            folder: The folder, which is made if need be.
+
+        Returns:
+            The files.
+
+        Raises:
+            ArtifactNotFoundError: The content of one is nowhere to be had.
+            OSError: One cannot be written.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return [file.save(folder) for file in self.values()]
+
+    def shown(self) -> list[str]:
+        """Name what the journal has: a look asks no tracker."""
+        return list(self.here or ())
+
+    def __repr__(self) -> str:
+        return line(f"<Artifacts of {self._run}: {listed(self.shown())}>")
+
+    def _repr_html_(self) -> str:
+        files = (self.here or {}).values()
+        return html_table(("name", "kind", "bytes"), [(f.name, f.kind, str(f.size)) for f in files])
+
+
+def artifacts_of(project: Project, folder: Path, run: str, history: History | None) -> Artifacts:
+    """Give the files that a run logged.
+
+    Args:
+        project: Its project.
+        folder: Its folder, which may be gone.
+        run: Its name.
+        history: What its journal holds; None where that is gone.
+    """
+    tracker = _OnTrackers(project, folder, run)
+    if history is None:
+        return Artifacts(run, None, tracker.files)
+    here = {name: _file(files, tracker.path) for name, files in history.artifacts.items()}
+    return Artifacts(run, here, tracker.files, is_whole=not history.lost)
+
+
+def artifacts_of_step(project: Project, row: StepRunRow, history: History | None) -> Artifacts:
+    """Give the files that a step logged; a cached one has those of the run that it was taken from.
+
+    Args:
+        project: Its project.
+        row: The step.
+        history: What its journal holds; None where that is gone.
+    """
+    folder = project.home / "runs" / row.metadata.get("cached_from", row.id)
+    has_tracker = any(key.startswith("experiment_tracker.") for key in row.metadata)
+    if history is None and not has_tracker:
+        return Artifacts(row.name, {}, dict)
+    return artifacts_of(project, folder, row.name, history)
+
+
+def joined(run: str, parts: Iterable[tuple[str, Artifacts]]) -> Artifacts:
+    """Give the files of several steps; names that several have stand below those of the steps.
+
+    Args:
+        run: The name of the run that they belong to.
+        parts: The steps' names and files.
+    """
+    parts = list(parts)
+
+    def join(maps: Iterable[Mapping[str, LoggedFile]]) -> dict[str, LoggedFile]:
+        by_step = [(step, files) for (step, _), files in zip(parts, maps, strict=True)]
+        counts = Counter(name for _, files in by_step for name in files)
+        return {
+            f"{step}/{name}" if counts[name] > 1 else name: file
+            for step, files in by_step
+            for name, file in files.items()
+        }
+
+    here = [files.here for _, files in parts]
+    known = [files for files in here if files is not None]
+    return Artifacts(
+        run,
+        join(known) if len(known) == len(parts) else None,
+        lambda: join(files.everywhere for _, files in parts),
+        is_whole=all(files.is_whole for _, files in parts),
+    )
+
+
+def _file(
+    logged: tuple[Artifact, ...], otherwise: Callable[[str], Path] | None, owner: object = None
+) -> LoggedFile:
+    """Describe what was logged under one name.
+
+    Args:
+        logged: The latest last.
+        otherwise: Finds the latest one where its file is gone.
+        owner: What the files live as long as.
+    """
+    described: tuple[LoggedFile, ...] = ()
+    for artifact in logged:
+        is_latest = artifact is logged[-1]
+        one = LoggedFile(
+            name=artifact.name,
+            kind=artifact.kind,
+            size=_size(artifact.path),
+            media_type=artifact.media_type,
+            step=artifact.step,
+            logged_at=moment(artifact.timestamp) if artifact.timestamp else None,
+            earlier=described if is_latest else (),
+            find=partial(_path, artifact, otherwise if is_latest else None, owner),
+        )
+        described = (*described, one)
+    return described[-1]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # deleted meanwhile
+        return 0
+
+
+def _path(artifact: Artifact, otherwise: Callable[[str], Path] | None, _: object) -> Path:
+    if artifact.path.is_file():
+        return artifact.path
+    if otherwise is None:
+        raise ArtifactNotFoundError(f"the content of artifact {artifact.name!r} is gone")
+    return otherwise(artifact.name)
+
+
+class _OnTrackers:
+    """A run's files as the first of its trackers has them that can be read back; asked once."""
+
+    def __init__(self, project: Project, folder: Path, run: str) -> None:
+        self._project = project
+        self._folder = folder
+        self._run = run
+
+    def files(self) -> Mapping[str, LoggedFile]:
+        return {name: _file(files, None, self) for name, files in self._records.items()}
+
+    def path(self, name: str) -> Path:
+        """Give the file of what was logged last under a name."""
+        records = self._records.get(name) or self._records.get(sent_name(name))
+        if not records:
+            raise ArtifactNotFoundError(f"run {self._run!r}: no tracker has its artifact {name!r}")
+        return records[-1].path
+
+    @cached_property
+    def _records(self) -> dict[str, tuple[Artifact, ...]]:
+        place = Path(tempfile.mkdtemp(prefix="trackyard-"))
+        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        folder = lay_out(self._folder, place)
+        run = load_description(folder)
+        problems = []
+        reading = ReadingBack(self._project, TIMEOUT, _COMMAND)
+        for described in run.trackers if run is not None else ():
+            assert run is not None
+            try:
+                tracker = reading.tracker(run, described)
+                found: dict[str, tuple[Artifact, ...]] = {}
+                for record in reading.records(run, folder, described, tracker):
+                    if isinstance(record, Artifact) and record.path.is_file():
+                        found[record.name] = (*found.get(record.name, ()), record)
+            except TrackyardError as error:
+                problems.append(f"{described.name}: {error}")
+            else:
+                return found
+        why = "; ".join(problems) or "it is not known where its trackers have it"
+        raise ArtifactNotFoundError(
+            f"run {self._run!r}: its journal is not on this machine, and no tracker gives its "
+            f"artifacts: {why}"
+        )

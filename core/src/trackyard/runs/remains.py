@@ -1,0 +1,88 @@
+"""What is left of a run whose folder was collected, so that its trackers can be asked for it?
+
+One small file: the run, its trackers as they were, and what each flavor has written down about
+where the run is, such as ids.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+from trackyard.journal.descriptions import folder_names, load_description
+from trackyard.system.files import make_private_folder, write_whole
+
+_FORMAT = 1
+_RUN = "run.json"
+# Of a file of a flavor, in bytes: ids and addresses take less; what takes more is data.
+_LARGEST = 8 * 1024
+
+
+def keep_remains(folder: Path) -> None:
+    """Write down what is to be left of a run; before its folder is deleted.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    kept = _small_files(folder)
+    make_private_folder(_place(folder).parent)
+    write_whole(_place(folder), json.dumps({"format": _FORMAT, "files": kept}))
+
+
+def forget_remains(folder: Path) -> None:
+    """Delete what is left of a run."""
+    _place(folder).unlink(missing_ok=True)
+
+
+def lay_out(folder: Path, target: Path) -> Path:
+    """Lay out what is left of a run, or what its folder has of it, in a folder of that name.
+
+    Args:
+        folder: The run's folder, which may be gone.
+        target: The folder to make it in.
+
+    Returns:
+        The folder of the run, which is not there where nothing is left.
+    """
+    files = _small_files(folder) if (folder / _RUN).is_file() else _kept(folder)
+    place = target / folder.name
+    for name, text in files.items():
+        parts = PurePosixPath(name).parts
+        if len(parts) <= 2 and not any(part.startswith((".", "/")) for part in parts):
+            make_private_folder((place / name).parent)
+            write_whole(place / name, text)
+    return place
+
+
+def _small_files(folder: Path) -> dict[str, str]:
+    """Read what is no journal, by name in the folder."""
+    below = [folder / tracker for tracker in folder_names(load_description(folder))]
+    files = [path for place in below if place.is_dir() for path in sorted(place.iterdir())]
+    texts = {path: _text(path) for path in (folder / _RUN, *files)}
+    return {
+        path.relative_to(folder).as_posix(): text
+        for path, text in texts.items()
+        if text is not None
+    }
+
+
+def _text(path: Path) -> str | None:
+    try:
+        is_small = path.name == _RUN or path.stat().st_size <= _LARGEST
+        if path.is_symlink() or not path.is_file() or not is_small:
+            return None
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _kept(folder: Path) -> dict[str, str]:
+    try:
+        kept = json.loads(_place(folder).read_text(encoding="utf-8"))
+        return dict(kept["files"]) if kept["format"] <= _FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _place(folder: Path) -> Path:
+    return folder.parent.parent / "collected" / f"{folder.name}.json"
