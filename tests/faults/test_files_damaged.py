@@ -13,8 +13,9 @@ from evidence import wait_until
 from hypothesis import given, strategies as st
 
 from trackyard import start_run
+from trackyard.contract.errors import NewerFormatError
 from trackyard.journal.entries import Entry
-from trackyard.journal.frames import JournalFormatError, encode_frame
+from trackyard.journal.frames import encode_frame
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
 from trackyard.recovery.finishing import sync_all
@@ -152,7 +153,7 @@ def test_j5_the_bytes_of_a_journal_logged_as_a_value(faults, journal):
 
 def test_j6_a_newer_format(journal):
     newer = journal.data.replace(b"~1 ", b"~2 ")
-    with pytest.raises(JournalFormatError, match=r"format 2.*pip install --upgrade trackyard"):
+    with pytest.raises(NewerFormatError, match=r"format 2.*pip install --upgrade trackyard"):
         journal.read(newer)
 
     assert journal.segment.read_bytes() == newer
@@ -258,5 +259,5 @@ def test_j3_nothing_but_garbage(tmp_path_factory, data):
     (folder / "r0-p1-aaaa.000001.tyj").write_bytes(data)
     try:
         assert JournalReader(folder).read(100) == []
-    except JournalFormatError:
+    except NewerFormatError:
         assert data[:1] == b"~"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from trackyard.contract.errors import NewerFormatError
 from trackyard.journal import reader as reader_module
 from trackyard.journal.entries import Entry
-from trackyard.journal.frames import JournalFormatError, encode_frame, salt_of
+from trackyard.journal.frames import encode_frame, salt_of
 from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.journal.writer import JournalWriter
 
@@ -145,7 +146,7 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path):
     data = segment.read_bytes().replace(b"~1 ", b"~2 ")
     segment.write_bytes(data)
 
-    with pytest.raises(JournalFormatError, match="pip install --upgrade"):
+    with pytest.raises(NewerFormatError, match="pip install --upgrade"):
         JournalReader(tmp_path / "run").read(10)
     assert segment.read_bytes() == data
 

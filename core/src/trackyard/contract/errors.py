@@ -13,6 +13,10 @@ class TrackyardError(Exception):
     """Base of all errors that a user can put right; the command line shows its text alone."""
 
 
+class NewerFormatError(TrackyardError):
+    """A newer Trackyard wrote something here, in a format that this one does not know."""
+
+
 class ConfigError(TrackyardError):
     """The configuration is wrong: the message names the file, the key path and the way out."""
 
@@ -95,6 +99,27 @@ class RejectedRecords(Exception):
     def __init__(self, records: Iterable[Record], message: str = "") -> None:
         super().__init__(message)
         self.records = tuple(records)
+
+
+def refuse_newer(place: object, found: int, known: int) -> None:
+    """Refuse what bears a higher number than this Trackyard knows; it is left as it is.
+
+    Whatever lies on disk bears a number, and who changes its format raises it: an older version
+    says then that it is too old, where it would else misread it or see nothing.
+
+    Args:
+        place: The file, or what else names it.
+        found: The number that it bears.
+        known: The highest that is known.
+
+    Raises:
+        NewerFormatError: It does.
+    """
+    if found > known:
+        raise NewerFormatError(
+            f"{place}: was written by a newer Trackyard (format {found}, and {known} is the newest "
+            f"known); type: pip install --upgrade trackyard"
+        )
 
 
 def without_statement(text: str) -> str:

@@ -86,7 +86,8 @@ def is_whole(state: DeliveryState, run_folder: Path) -> bool:
 
 def are_whole(run_folder: Path, tracker_folders: Iterable[str]) -> bool:
     """Tell whether each tracker has all of a run, by what is noted in its folder."""
-    return all(is_whole(load_state(run_folder / name), run_folder) for name in tracker_folders)
+    states = [load_state(run_folder / name) for name in tracker_folders]  # a newer one is said
+    return all(is_whole(state, run_folder) for state in states)
 
 
 def complete(run_folder: Path, tracker_folders: Iterable[str]) -> None:

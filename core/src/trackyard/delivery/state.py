@@ -9,9 +9,13 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.errors import refuse_newer
 from trackyard.system.files import append_private, write_whole
 
 logger = logging.getLogger("trackyard")
+
+FORMAT = 1  # of what lies in a tracker's folder of a run, but for what its flavor writes there
+_FILE = "delivery.json"
 
 
 @attrs.define
@@ -55,9 +59,13 @@ def load_state(folder: Path) -> DeliveryState:
     """Read the state in a tracker's folder; one that is missing or torn means from the start.
 
     Sending again what the tracker has already changes nothing there.
+
+    Raises:
+        NewerFormatError: A newer Trackyard wrote it.
     """
     try:
-        values: dict[str, Any] = json.loads((folder / "delivery.json").read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        refuse_newer(folder / _FILE, values.get("format", 1), FORMAT)  # 0.1 wrote none
         known = {field.name for field in attrs.fields(DeliveryState)}
         state = DeliveryState(**{key: value for key, value in values.items() if key in known})
         state.plan = [(str(writer), int(last)) for writer, last in state.plan]
@@ -68,9 +76,9 @@ def load_state(folder: Path) -> DeliveryState:
 
 def save_state(folder: Path, state: DeliveryState) -> None:
     """Write the state, whole or not at all. A full disk costs a repetition, nothing else."""
-    target = folder / "delivery.json"
+    target = folder / _FILE
     try:
-        write_whole(target, json.dumps(attrs.asdict(state)))
+        write_whole(target, json.dumps({"format": FORMAT, **attrs.asdict(state)}))
     except OSError as error:
         logger.debug("%s cannot be written: %s", target, error)
 

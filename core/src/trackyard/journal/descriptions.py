@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.errors import TrackyardError
+from trackyard.contract.errors import refuse_newer
 from trackyard.contract.flavors import Secret
 from trackyard.contract.records import Run
 from trackyard.system.coercing import to_text
@@ -138,15 +138,11 @@ def load_description(folder: Path) -> RunDescription | None:
     """Read a run's description; None where there is none, or none that can be read.
 
     Raises:
-        TrackyardError: A newer Trackyard wrote it.
+        NewerFormatError: A newer Trackyard wrote it.
     """
     try:
         values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        if values["format"] > FORMAT:
-            raise TrackyardError(
-                f"{folder / _FILE}: was written by a newer Trackyard; "
-                f"type: pip install --upgrade trackyard"
-            )
+        refuse_newer(folder / _FILE, values["format"], FORMAT)
         run = Run(**values["run"], folder=folder, attached=True)
         trackers = tuple(_tracker_of(values, tracker) for tracker in values["trackers"])
         _check_names(folder, run, trackers)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from trackyard.journal.entries import Entry, decode_entry
 from trackyard.journal.frames import Frame, frame_at, salt_of
-from trackyard.journal.reader import JournalReader, is_alive, segments_of
+from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
 
 # Bytes that are read at the end of a file, and where they hold no whole frame.
 _TAILS = 256 * 1024, 4 * 1024 * 1024
+_HEADER = 1024  # bytes, in which the first entry of a file stands
 # So many last entries are looked at: the last one may be damaged.
 _LAST = 3
 
@@ -113,12 +114,25 @@ def _last_frames(folder: Path) -> Iterator[tuple[str, list[Frame]]]:
 
 
 def _frames_at_end(folder: Path, writer: str, number: int) -> list[Frame]:
-    salt = salt_of(folder.name, writer, number)
+    path, salt = folder / f"{writer}.{number:06d}.tyj", salt_of(folder.name, writer, number)
+    frames: list[Frame] = []
     for size in _TAILS:
-        data = _tail(folder / f"{writer}.{number:06d}.tyj", size)
-        if frames := _backwards(data, salt):
-            return frames
-    return []
+        if not frames:
+            frames = _backwards(_tail(path, size), salt)
+    _refuse_newer(path, salt, is_readable=bool(frames))
+    return frames
+
+
+def _refuse_newer(path: Path, salt: int, *, is_readable: bool) -> None:
+    """Refuse a file by its beginning, unless that is damaged and some other frame is valid."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER)
+    except OSError:
+        return
+    first = frame_at(head, 0, salt)
+    if first is not None or not is_readable:
+        check_segment(path, head, first)
 
 
 def _tail(path: Path, size: int) -> bytes:

@@ -10,10 +10,13 @@ from typing import Any, Literal, NamedTuple, get_args
 import attrs
 import msgspec
 
+from trackyard.contract.errors import refuse_newer
 from trackyard.contract.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
 from trackyard.journal.blobs import Blob, file_of, value_of
 
 EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
+# Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
+FORMAT = "1.0"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
@@ -93,6 +96,21 @@ def encode_reference(blob: Blob) -> bytes:
 def is_header(payload: bytes) -> bool:
     """Tell whether this is the entry that each file of a journal begins with."""
     return payload.startswith(b'["header"')
+
+
+def check_header(path: Path, payload: bytes) -> None:
+    """Refuse a segment whose first entry says that the others are of a newer format.
+
+    Raises:
+        NewerFormatError: It does.
+    """
+    if is_header(payload):
+        try:
+            text = str(_parts(payload)[3]["format"])
+            number = int(text.partition(".")[0])
+        except (ValueError, KeyError, TypeError):
+            return  # a foreign hand
+        refuse_newer(path, number, int(FORMAT.partition(".")[0]))
 
 
 def decode_entry(payload: bytes, folder: Path) -> Entry | None:

@@ -10,24 +10,25 @@ is not accepted.
 
 from __future__ import annotations
 
+import re
 import struct
 from binascii import hexlify, unhexlify
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from trackyard.contract.errors import TrackyardError
+from trackyard.contract.errors import refuse_newer
 
 HEAD = 39
 LARGEST = 16 * 1024 * 1024  # a longer length is damage; refused before anything is allocated
-_MARK = b"~1 "
+FORMAT = 1  # of a frame; what its JSON says has a number of its own, in `journal.entries`
+_MARK = b"~%d " % FORMAT
+_LINE = _MARK + b"%b %b\n"
+_ANY_MARK = re.compile(rb"~(\d{1,4}) ")
 _PRIME = 2**32 - 5  # by a prime each of the 64 bits of a number counts
 _NUMBERS = struct.Struct(">QII")
 _pack = _NUMBERS.pack
 _unpack = _NUMBERS.unpack
-
-
-class JournalFormatError(TrackyardError):
-    """A journal was written by a newer Trackyard; it was left as it is."""
 
 
 class Frame(NamedTuple):
@@ -46,20 +47,17 @@ def salt_of(run_id: str, writer: str, segment: int) -> int:
 def encode_frame(sequence: int, payload: bytes, salt: int) -> bytes:
     """Write a frame."""
     checksum = crc32(payload, (salt + sequence) % _PRIME)
-    return b"~1 %b %b\n" % (hexlify(_pack(sequence, len(payload), checksum), " ", -4), payload)
+    return _LINE % (hexlify(_pack(sequence, len(payload), checksum), " ", -4), payload)
 
 
-def check_format(data: bytes) -> None:
+def check_mark(path: Path, data: bytes) -> None:
     """Refuse a segment without a valid frame that begins as one of a newer format does.
 
     Raises:
-        JournalFormatError: It does.
+        NewerFormatError: It does.
     """
-    if data[:1] == b"~" and b"1" < data[1:2] <= b"9" and data[2:3] == b" ":
-        raise JournalFormatError(
-            f"the journal has format {data[1:2].decode()}, and 1 is the newest known; "
-            f"type: pip install --upgrade trackyard"
-        )
+    if mark := _ANY_MARK.match(data):
+        refuse_newer(path, int(mark[1]), FORMAT)
 
 
 def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import attrs
 
-from trackyard.journal.entries import Entry, decode_entry
+from trackyard.journal.entries import Entry, check_header, decode_entry
 from trackyard.journal.frames import (
     HEAD,
     LARGEST,
     Frame,
-    check_format,
+    check_mark,
     frame_at,
     next_frame,
     salt_of,
@@ -74,7 +74,7 @@ class JournalReader:
         """Give at most `most` entries that follow; fewer, or none, where no more is written yet.
 
         Raises:
-            JournalFormatError: A newer Trackyard wrote them.
+            NewerFormatError: A newer Trackyard wrote them.
         """
         entries: list[tuple[Position, Entry]] = []
         for writer in self._writers():
@@ -101,6 +101,8 @@ class JournalReader:
             frame = frame_at(data, 0, salt)
             if frame is None:
                 frame, data = self._search(writer, place, salt)
+            if start == 0:
+                check_segment(self._path(writer, place.segment), data, frame)
             while frame is not None:
                 place.offset = start + frame.end
                 entry = self._accept(frame, writer, place)
@@ -110,8 +112,6 @@ class JournalReader:
                     if count >= most:
                         return
                 frame = frame_at(data, frame.end, salt)
-            if place.offset == 0:
-                check_format(data)
             if place.offset == start and not self._go_on(place, data, later):
                 return
 
@@ -192,6 +192,23 @@ class JournalReader:
 
     def _path(self, writer: str, segment: int) -> Path:
         return self._folder / f"{writer}.{segment:06d}.tyj"
+
+
+def check_segment(path: Path, head: bytes, first: Frame | None) -> None:
+    """Refuse a file of a journal that a newer Trackyard wrote.
+
+    Args:
+        path: The file.
+        head: How it begins.
+        first: The first valid frame in it, or None where there is none.
+
+    Raises:
+        NewerFormatError: It did.
+    """
+    if first is None:
+        check_mark(path, head)
+    else:
+        check_header(path, first.payload)
 
 
 def segments_of(folder: Path) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ from trackyard.contract.records import Failure
 from trackyard.journal.blobs import LARGEST_ENTRY, Blobs
 from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
 from trackyard.journal.entries import (
+    FORMAT,
     Entry,
     encode_artifact,
     encode_entry,
@@ -46,7 +47,6 @@ from trackyard.system.ranks import child_role, is_child
 
 logger = logging.getLogger("trackyard")
 
-FORMAT = "1.0"
 _RETRY_AFTER = 1.0  # seconds until a disk that refused a segment is asked again
 
 

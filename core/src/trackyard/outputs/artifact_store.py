@@ -88,8 +88,9 @@ class ArtifactStore:
             if self._is_refused(self._materializers.named(stored.materializer), stored):
                 return False
         try:
+            self._materializers.named(stored.materializer)
             self._check(stored)
-        except OutputError:
+        except (KeyError, OutputError):
             return False
         return True
 
@@ -120,7 +121,8 @@ class ArtifactStore:
         except KeyError:
             raise OutputError(
                 f"{stored.uri}: unknown format {stored.materializer!r}; install the package that "
-                "brings it, or, where the step is yours, run it again"
+                "brings it, or, where the step is yours, run it again; "
+                "where a newer Trackyard wrote it, type: pip install --upgrade trackyard"
             ) from None
         if self._is_refused(materializer, stored):
             kind = "pickle" if materializer is PICKLE else f"file of format {materializer.name!r}"

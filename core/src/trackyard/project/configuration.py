@@ -18,10 +18,14 @@ from typing import Any, Literal
 
 import attrs
 
-from trackyard.contract.errors import ConfigError
+from trackyard.contract.errors import ConfigError, refuse_newer
 from trackyard.system.stamps import users_folder
 
 logger = logging.getLogger("trackyard")
+
+# Of how things lie in `.trackyard/`: names of folders, and marks that are empty files. Who changes
+# that raises it, and writes the number to the file `format` there; where there is none it is 1.
+FORMAT = 1
 
 LayerKind = Literal["project file", "pyproject", "user file"]
 
@@ -119,6 +123,7 @@ def find_project(start: Path | None = None) -> Project:
 
     Raises:
         ConfigError: A configuration file cannot be read, or the working directory is gone.
+        NewerFormatError: A newer Trackyard wrote the project's `.trackyard/`.
     """
     start = Path(start or working_directory()).absolute()
     users = _users_layer()
@@ -195,9 +200,19 @@ def _say_that_it_is_ignored(pyproject: Path) -> None:
 
 def _home(root: Path) -> Path:
     try:
-        return (root / expanded(os.environ.get("TRACKYARD_HOME") or ".trackyard")).absolute()
+        home = (root / expanded(os.environ.get("TRACKYARD_HOME") or ".trackyard")).absolute()
     except ConfigError as error:
         raise ConfigError(f"TRACKYARD_HOME: {error}") from error
+    _refuse_newer_layout(home)
+    return home
+
+
+def _refuse_newer_layout(home: Path) -> None:
+    try:
+        number = int((home / "format").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    refuse_newer(home, number, FORMAT)
 
 
 def expanded(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.errors import NewerFormatError, refuse_newer
 from trackyard.project.configuration import Project
 from trackyard.system.locks import FileLock, is_locked
 from trackyard.system.stamps import is_stamped, stamp_of
@@ -128,11 +129,13 @@ class UnreadableMark:
         path: The file.
         problem: What is wrong with it.
         advice: What to type.
+        is_newer: A newer Trackyard can read it.
     """
 
     path: Path
     problem: str
     advice: str
+    is_newer: bool = False
 
 
 def mark_of(home: Path, run_id: str) -> Path:
@@ -163,18 +166,20 @@ def _marks_of_dead(home: Path) -> Iterator[DeadDriver | UnreadableMark]:
             yield _read(path)
         except FileNotFoundError:
             continue  # it ends just now
+        except NewerFormatError:
+            problem = "it was written by a newer Trackyard"
+            advice = "type: pip install --upgrade trackyard"
+            yield UnreadableMark(path, problem, advice, is_newer=True)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             problem = "it cannot be read" if isinstance(error, OSError) else "it is damaged"
             yield UnreadableMark(path, problem, f"type: {how_to_forget(home, path.stem)}")
 
 
-def _read(path: Path) -> DeadDriver | UnreadableMark:
+def _read(path: Path) -> DeadDriver:
     values = json.loads(path.read_text(encoding="utf-8"))
+    refuse_newer(path, values.get("format", FORMAT), FORMAT)
     project, stamp = values.pop("project", None), values.pop("stamp", None)
     signed = ("driver", path.stem, str(project), json.dumps(values))
-    if values.get("format", FORMAT) > FORMAT:
-        problem = "it was written by a newer Trackyard"
-        return UnreadableMark(path, problem, "type: pip install --upgrade trackyard")
     return DeadDriver(
         path.stem,
         tuple((str(name), int(position)) for name, position in values["steps"]),

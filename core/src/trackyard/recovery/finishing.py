@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract.errors import TrackyardError, without_statement
+from trackyard.contract.errors import NewerFormatError, TrackyardError, without_statement
 from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, are_whole, complete
 from trackyard.delivery.state import load_state
@@ -72,25 +72,47 @@ class PendingRun:
     is_alive: bool
 
 
+@attrs.frozen
+class LeftRun:
+    """A run that is left as it is, such as one that a newer Trackyard wrote.
+
+    Attributes:
+        path: Its folder, or the file that cannot be read.
+        problem: Why, and what to type.
+    """
+
+    path: Path
+    problem: str
+
+
 def find_pending_runs(project: Project) -> list[PendingRun]:
     """List the runs that some tracker does not have whole, the oldest first.
 
     It looks at files and locks alone, and imports no flavor. A run that a newer Trackyard wrote is
     left to that one.
     """
-    pending = []
+    found = list(_pending_or_left(project))
+    _say_what_is_left(run for run in found if isinstance(run, LeftRun))
+    return [run for run in found if isinstance(run, PendingRun)]
+
+
+def _pending_or_left(project: Project) -> Iterator[PendingRun | LeftRun]:
     for folder in pending_folders(project.home):
         try:
             description = load_description(folder)
-        except TrackyardError as error:
-            logger.warning("%s", error)
-            continue
-        if description is None or are_whole(folder, folder_names(description)):
-            if not is_alive(folder):
-                complete(folder, folder_names(description))
-            continue
-        pending.append(PendingRun(folder, description, is_alive(folder)))
-    return pending
+            if description is None or are_whole(folder, folder_names(description)):
+                if not is_alive(folder):
+                    complete(folder, folder_names(description))
+                continue
+        except NewerFormatError as error:
+            yield LeftRun(folder, str(error))
+        else:
+            yield PendingRun(folder, description, is_alive(folder))
+
+
+def _say_what_is_left(left: Iterable[LeftRun]) -> None:
+    for run in left:
+        logger.warning("%s", run.problem)
 
 
 def recover_in_background(project: Project) -> None:
@@ -117,11 +139,11 @@ def _is_to_finish(folder: Path, project: Project) -> bool:
     """Tell whether a run is this user's own, and trackers lack something that is there by now."""
     try:
         description = load_description(folder)
-    except TrackyardError:  # a newer Trackyard wrote it
+        if description is None or not is_own(description, project):
+            return False
+        return not (has_living_children(folder) and are_whole(folder, folder_names(description)))
+    except NewerFormatError:
         return False
-    if description is None or not is_own(description, project):
-        return False
-    return not (has_living_children(folder) and are_whole(folder, folder_names(description)))
 
 
 def _own_drivers(project: Project) -> list[DeadDriver]:
@@ -140,32 +162,46 @@ def sync_all(project: Project, *, patience: float, just_died: int | None = None)
         patience: Seconds to go on after a tracker has failed, with nothing delivered since.
         just_died: A process that died at this moment.
     """
-    pending = end_the_dead(project, just_died, only_own=True)
+    pending, left = end_the_dead(project, just_died, only_own=True)
+    _say_what_is_left(left)
     sync_runs(pending, project, patience=patience, isolates=True, only_own=True)
 
 
 def end_the_dead(
     project: Project, just_died: int | None = None, *, only_own: bool = False
-) -> list[PendingRun]:
-    """Note the ends of runs and pipeline runs whose process died; give what is to be delivered.
+) -> tuple[list[PendingRun], list[LeftRun]]:
+    """Note the ends of runs and pipeline runs whose process died.
 
     It reads files and writes them and the store, and waits for no tracker.
+
+    Returns:
+        What is to be delivered, and what is left as it is.
     """
-    pending = []
-    for run in find_pending_runs(project):
+    pending, left = [], []
+    for run in _pending_or_left(project):
+        if isinstance(run, LeftRun):
+            left.append(run)
+            continue
         if only_own and not is_own(run.description, project):
             continue
         try:
             _has_ended(run, project)  # first: what killed a step is known there
             pending.append(run)
+        except NewerFormatError as error:
+            left.append(LeftRun(run.folder, str(error)))
         except Exception as error:  # what is wrong with one run must not stop the others
-            logger.warning("%s: its end cannot be found: %s", run.folder, _in_a_line(error))
+            problem = f"{run.folder}: its end cannot be found: {_in_a_line(error)}"
+            left.append(LeftRun(run.folder, problem))
     for mark in find_unreadable_marks(project.home):
-        logger.warning(_NOT_RECORDED, mark.path, mark.problem, mark.advice)
+        problem = _NOT_RECORDED % (mark.path, mark.problem, mark.advice)
+        if mark.is_newer:
+            left.append(LeftRun(mark.path, problem))
+        else:
+            logger.warning("%s", problem)
     if _drivers(project, only_own):
-        with _store_may_be_away(), exclusively(project.home / "drivers" / "recovery"):
+        with _store_may_be_away(left), exclusively(project.home / "drivers" / "recovery"):
             _end_pipeline_runs(project, just_died, only_own)
-    return pending
+    return pending, left
 
 
 def _drivers(project: Project, only_own: bool) -> list[DeadDriver]:
@@ -173,14 +209,17 @@ def _drivers(project: Project, only_own: bool) -> list[DeadDriver]:
 
 
 @contextmanager
-def _store_may_be_away() -> Iterator[None]:
+def _store_may_be_away(left: list[LeftRun] | None = None) -> Iterator[None]:
     """Say that the store cannot be written, and go on: trackers get their runs all the same."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (TrackyardError, SQLAlchemyError) as error:
-        logger.warning("the store gets the ends of runs later: %s", _in_a_line(error))
+        if left is not None and isinstance(error, NewerFormatError):
+            left.append(LeftRun(Path("store"), str(error)))
+        else:
+            logger.warning("the store gets the ends of runs later: %s", _in_a_line(error))
 
 
 def _in_a_line(error: Exception) -> str:

@@ -27,6 +27,7 @@ from trackyard.journal.descriptions import (
     folder_name,
     save_description,
 )
+from trackyard.journal.ending import last_sequences
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.reader import JournalReader
@@ -55,13 +56,14 @@ def replay_run(
 
     Raises:
         ConfigError: The tracker is not configured, or wrongly.
-        TrackyardError: The run still lives.
+        TrackyardError: The run still lives, or a newer Trackyard wrote some of it.
     """
     if run.is_alive:
         raise TrackyardError(f"run {run.description.run.name!r} is still running; wait for its end")
     (chosen,) = Trackers(project).select(tracker)
     described = {known.name: known for known in run.description.trackers}
     known = described.get(tracker)
+    _refuse_newer_files(run)
     if known is None or known.project != project.identity:
         folder = known.folder if known else folder_name(tracker)
         new = TrackerDescription(tracker, folder, chosen.table, chosen.place, project.identity)
@@ -79,6 +81,13 @@ def replay_run(
         run = attrs.evolve(run, description=description)
     reports = sync_run(run, project, patience=patience, progress=progress)
     return next(report for report in reports if report.tracker == tracker)
+
+
+def _refuse_newer_files(run: PendingRun) -> None:
+    """Look at what is read later, before anything is written."""
+    last_sequences(run.folder)
+    for tracker in run.description.trackers:
+        load_state(run.folder / tracker.folder)
 
 
 def _help(text: str) -> dict[str, str]:

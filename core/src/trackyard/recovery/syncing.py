@@ -6,12 +6,12 @@ own files, and `tracker_sync_run` uploads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
 import attrs
 
-from trackyard.contract.errors import TrackyardError
+from trackyard.contract.errors import NewerFormatError, TrackyardError
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, save_state
 from trackyard.hooks.discovery import load_plugins
@@ -21,7 +21,7 @@ from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.finishing import PendingRun, end_the_dead, sync_runs
+from trackyard.recovery.finishing import LeftRun, PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown
@@ -32,16 +32,22 @@ _DEADLINE = 600.0
 
 def find_kept_offline(project: Project) -> list[PendingRun]:
     """List the ended runs that some SDK keeps on this machine, the oldest first."""
-    kept = []
+    return [kept for kept in _kept_or_left(project) if isinstance(kept, PendingRun)]
+
+
+def _kept_or_left(project: Project) -> Iterator[PendingRun | LeftRun]:
     for folder in kept_offline_folders(project.home):
-        description = load_description(folder)
-        if description is None or not any(
-            load_state(folder / tracker.folder).is_kept_offline for tracker in description.trackers
-        ):
-            mark_as_uploaded(folder)
+        try:
+            description = load_description(folder)
+            trackers = description.trackers if description is not None else ()
+            states = [load_state(folder / tracker.folder) for tracker in trackers]
+        except NewerFormatError as error:
+            yield LeftRun(folder, str(error))
             continue
-        kept.append(PendingRun(folder, description, is_alive=False))
-    return kept
+        if description is not None and any(state.is_kept_offline for state in states):
+            yield PendingRun(folder, description, is_alive=False)
+        else:
+            mark_as_uploaded(folder)
 
 
 def upload_run(
@@ -139,7 +145,8 @@ class SyncRow(Shown):
     run: str = attrs.field(metadata=_help("The run's name"))
     id: str = attrs.field(metadata=_help("Its id"))
     tracker: str = attrs.field(
-        default="", metadata=_help("The tracker's name; empty for a run that is running")
+        default="",
+        metadata=_help("The tracker's name; empty for a run that is running, or left as it is"),
     )
     state: Literal["complete", "incomplete", "uploaded", "running"] = attrs.field(
         metadata=_help("`complete`, `incomplete`, `uploaded` or `running`")
@@ -171,6 +178,11 @@ class SyncRow(Shown):
             problem=report.problem,
         )
 
+    @classmethod
+    def of_left(cls, left: LeftRun) -> SyncRow:
+        """Make the row of what cannot be read, and is left as it is."""
+        return cls(run=left.path.stem, id=left.path.stem, state="incomplete", problem=left.problem)
+
 
 def synchronise(
     project: Project,
@@ -192,7 +204,10 @@ def synchronise(
         announce: Called with the runs without such a stamp, before anything is delivered.
         progress: Called again and again while something is delivered.
     """
-    pending, kept_offline = end_the_dead(project), find_kept_offline(project)
+    pending, left = end_the_dead(project)
+    offline = list(_kept_or_left(project))
+    kept_offline = [run for run in offline if isinstance(run, PendingRun)]
+    left += [run for run in offline if isinstance(run, LeftRun) and run not in left]
     foreign = [
         run
         for run in (*pending, *kept_offline)
@@ -200,7 +215,8 @@ def synchronise(
     ]
     if foreign and announce is not None:
         announce(foreign)
-    rows = [
+    rows = [SyncRow.of_left(run) for run in left]
+    rows += [
         SyncRow(run=run.description.run.name, id=run.folder.name, state="running")
         for run in pending
         if run.is_alive

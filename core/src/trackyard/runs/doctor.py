@@ -14,7 +14,12 @@ from typing import Literal
 import attrs
 
 from trackyard import __version__
-from trackyard.contract.errors import ConfigError, PluginError, TrackyardError, without_statement
+from trackyard.contract.errors import (
+    NewerFormatError,
+    PluginError,
+    TrackyardError,
+    without_statement,
+)
 from trackyard.hooks.discovery import (
     FLAVORS,
     GROUPS,
@@ -93,9 +98,9 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
     """
     try:
         project = find_project(start)
-    except ConfigError as error:
+    except TrackyardError as error:
         place = str(Path(start or working_directory()).absolute())
-        finding = Finding("problem", "configuration", place, str(error), "edit the file")
+        finding = Finding("problem", "configuration", place, str(error), _how_to_mend(error))
         return Diagnosis(False, place, "", (finding,), (), _versions())
     findings = [*_configuration(project), *_plugins(), *_variables(project)]
     findings += _trackers(project, patience)
@@ -109,6 +114,10 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
         trackers=healths,
         versions=_versions(),
     )
+
+
+def _how_to_mend(error: TrackyardError) -> str:
+    return "" if isinstance(error, NewerFormatError) else "edit the file"
 
 
 def _configuration(project: Project) -> Iterator[Finding]:

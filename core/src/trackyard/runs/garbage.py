@@ -16,7 +16,7 @@ from typing import Literal
 
 import attrs
 
-from trackyard.contract.errors import TrackyardError
+from trackyard.contract.errors import NewerFormatError
 from trackyard.journal.children import has_living_children
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.pending import mark_as_complete, mark_as_uploaded
@@ -62,17 +62,16 @@ def collect_garbage(
         older_than: Seconds since their folder was last written to, at least.
         is_dry_run: Only say what would be deleted.
     """
-    folders = [(folder, _described(folder)) for folder in folders_of_runs(project)]
-    reasons = {folder: _reason(folder, found, older_than) for folder, found in folders}
+    folders = {folder: _look_at(folder, older_than) for folder in folders_of_runs(project)}
     kept_groups = {
         found.run.group
-        for folder, found in folders
-        if found is not None and found.run.group and reasons[folder]
+        for found, reason in folders.values()
+        if found is not None and found.run.group and reason
     }
     done: Literal["deleted", "would be deleted"] = "would be deleted" if is_dry_run else "deleted"
     collected = []
-    for folder, found in folders:
-        reason = reasons[folder]
+    for folder, (found, kept_for) in folders.items():
+        reason = kept_for
         if not reason and found is not None and found.run.group in kept_groups:
             reason = "another run of its pipeline run is kept"
         size = _size(folder)
@@ -129,11 +128,14 @@ def delete_folder(folder: Path) -> str:
     return ""
 
 
-def _described(folder: Path) -> RunDescription | None:
+def _look_at(folder: Path, older_than: float) -> tuple[RunDescription | None, str]:
+    """Give a run's description, and why its folder is kept, or an empty text."""
+    description = None
     try:
-        return load_description(folder)
-    except TrackyardError:
-        return None  # of a newer Trackyard
+        description = load_description(folder)
+        return description, _reason(folder, description, older_than)
+    except NewerFormatError as error:
+        return description, str(error)
 
 
 def _reason(folder: Path, description: RunDescription | None, older_than: float) -> str:

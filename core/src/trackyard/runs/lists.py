@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trackyard.contract.errors import TrackyardError
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store import PipelineRunRow
@@ -118,10 +117,7 @@ def _unknown_folders(project: Project) -> Iterator[Path]:
 def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
     from trackyard.journal.descriptions import load_description
 
-    try:
-        description = load_description(folder)
-    except TrackyardError:
-        return None  # of a newer version; doctor names it
+    description = load_description(folder)
     if description is None or not _fits(description, wanted):
         return None
     summary = summary_of(folder, description)

@@ -18,6 +18,7 @@ from trackyard.contract.errors import (
     OutputNotFoundError,
     RunNotFoundError,
     TrackyardError,
+    refuse_newer,
     without_statement,
 )
 from trackyard.contract.flavors import Secret
@@ -349,11 +350,7 @@ class Store:
         except SQLAlchemyError as error:
             cause = without_statement(str(error))
             raise TrackyardError(f"{self._place}: cannot be opened: {cause}") from error
-        if version > SCHEMA_VERSION:
-            raise TrackyardError(
-                f"{self._place}: was written by a newer Trackyard (schema {version}, known is "
-                f"{SCHEMA_VERSION}); type: pip install --upgrade trackyard"
-            )
+        refuse_newer(self._place, version, SCHEMA_VERSION)
 
     @property
     def _place(self) -> str:
