@@ -152,9 +152,9 @@ def test_a_newer_store_is_said_to_be_newer(old_project):
     for call in (
         client.list_runs,
         client.list_pipeline_runs,
-        client.list_artifacts,
+        client.list_outputs,
         lambda: client.get_pipeline_run("failing"),
-        lambda: client.get_artifact("training.train.mean"),
+        lambda: client.get_output("training.train.mean"),
         lambda: client.get_run("baseline"),
     ):
         with pytest.raises(NewerFormatError, match=UPGRADE):
@@ -194,4 +194,4 @@ def test_an_output_of_a_newer_format_says_what_to_type_and_is_made_again(old_pro
         store.execute("UPDATE artifacts SET materializer = materializer || '-2'")
 
     with pytest.raises(OutputError, match=f"newer Trackyard wrote it, {UPGRADE}"):
-        Client().get_artifact("training.train.mean").load()
+        Client().get_output("training.train.mean").load()
