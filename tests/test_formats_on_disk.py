@@ -107,8 +107,10 @@ def of_descriptions(root: Path) -> Iterator[str]:
     )
     table = {"flavor": "mlflow", "token": "env:TOKEN", "folder": Path("a"), "tags": ["b"]}
     tracker = descriptions.TrackerDescription("ä b", descriptions.folder_name("ä b"), table, "file")
-    descriptions.save_description(root, run, [tracker])
-    yield (root / "run.json").read_text(encoding="utf-8")
+    stamped = attrs.evolve(tracker, name="own", folder="own", project="PROJECT")
+    descriptions.save_description(root, run, [tracker, stamped])
+    text = (root / "run.json").read_text(encoding="utf-8")
+    yield re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text)
 
 
 def of_deliveries(root: Path) -> Iterator[str]:
@@ -141,7 +143,8 @@ class Away:
 
 
 def of_drivers(root: Path) -> Iterator[str]:
-    mark = drivers.DriverMark(root, ID)
+    project = configuration.Project(root, root)
+    mark = drivers.DriverMark(project, ID)
     mark.make([("load", 0), ("train", 1)], {"id": ID})
     outbox = Outbox(Away(), mark.owe)
     outbox.write("add_pipeline_run", PIPELINE_RUN)
@@ -154,6 +157,7 @@ def of_drivers(root: Path) -> Iterator[str]:
     mark.release()
     for file in sorted((root / "drivers").iterdir()):
         text = re.sub(r'(?<="pid": )[0-9]+', "1", file.read_text(encoding="utf-8"))
+        text = re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text.replace(str(root), "PROJECT"))
         yield f"{file.name}: {text}"
 
 
