@@ -86,6 +86,9 @@ def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
 NAMING = ("core/src/trackyard/contract", "core/src/trackyard/pipelines")
 NAMING += ("core/src/trackyard/system", "core/src/trackyard/tracking")
 NAMING += ("core/src/trackyard/cli", "core/src/trackyard/testing")
+NAMING += ("core/src/trackyard/client", "core/src/trackyard/runs", "core/src/trackyard/registry")
+NAMING += ("core/src/trackyard/store", "core/src/trackyard/project", "core/src/trackyard/outputs")
+NAMING += ("core/src/trackyard/redaction",)
 NAMING += tuple(str(folder.relative_to(ROOT)) for folder in ROOT.glob("plugins/*/src"))
 
 
@@ -110,6 +113,8 @@ def _public_functions(module):
     specified: set[str] = set()
     for node in module.body:
         is_class = isinstance(node, ast.ClassDef)
+        if is_class and node.name.endswith("Materializer"):
+            specified.add("save")  # the contract's `Materializer` says it
         bases = [ast.unparse(base) for base in node.bases] if is_class else []
         is_others = node.name.startswith("_") if hasattr(node, "name") else True
         if is_others or any(base.startswith("click.") for base in bases):

@@ -163,6 +163,10 @@ class Client(Configuring):
     def get_run_url(self, name: str, tracker: str | None = None) -> str:
         """Give the address of a run on its first tracker that has one, or on one of them.
 
+        Args:
+            name: The run.
+            tracker: One of its trackers; the first that has an address by default.
+
         Raises:
             RunNotFoundError: The run, or its address, is not there.
         """
@@ -244,6 +248,10 @@ class Client(Configuring):
     def replay_run(self, name: str, to: str) -> list[TrackerReport]:
         """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.
 
+        Args:
+            name: The run, or a pipeline run.
+            to: Name of the tracker.
+
         Raises:
             RunNotFoundError: None fits.
             ConfigError: The tracker is not configured, or wrongly.
@@ -257,6 +265,10 @@ class Client(Configuring):
 
     def plan_replay(self, name: str, to: str) -> list[ReplayPlan]:
         """Say what would be lost or changed by `replay_run`; nothing is sent.
+
+        Args:
+            name: The run, or a pipeline run.
+            to: Name of the tracker.
 
         Raises:
             RunNotFoundError: None fits.

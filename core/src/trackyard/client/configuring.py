@@ -104,6 +104,10 @@ class Configuring:
     def update_experiment_tracker(self, name: str, **fields: Any) -> TrackerView:
         """Set fields of an experiment tracker; tables and lists are replaced.
 
+        Args:
+            name: Its name.
+            fields: The flavor's fields and core's options; secrets as references.
+
         Raises:
             ConfigError: A field is wrong, or there is no tracker of that name.
         """
@@ -112,6 +116,10 @@ class Configuring:
 
     def remove_experiment_tracker_attributes(self, name: str, *fields: str) -> TrackerView:
         """Take fields out of an experiment tracker's configuration.
+
+        Args:
+            name: Its name.
+            fields: Names of what to take out.
 
         Raises:
             ConfigError: One is not set or is needed, or there is no tracker of that name.
@@ -122,6 +130,10 @@ class Configuring:
     def rename_experiment_tracker(self, name: str, new_name: str) -> TrackerView:
         """Give an experiment tracker another name, in its stacks, too.
 
+        Args:
+            name: Its name.
+            new_name: Its name from now on.
+
         Raises:
             ConfigError: There is no tracker of that name, or one of the new name.
         """
@@ -130,6 +142,10 @@ class Configuring:
 
     def copy_experiment_tracker(self, name: str, new_name: str) -> TrackerView:
         """Add an experiment tracker that is configured as another one.
+
+        Args:
+            name: The name of the one that there is.
+            new_name: The copy's name.
 
         Raises:
             ConfigError: There is no tracker of that name, or one of the new name.
@@ -209,6 +225,10 @@ class Configuring:
     def update_stack(self, name: str, **values: Any) -> StackView:
         """Set values of a stack; lists and tables are replaced.
 
+        Args:
+            name: Its name.
+            values: `experiment_trackers`, `orchestrator`, `artifact_store` and `labels`.
+
         Raises:
             ConfigError: A value is wrong, or there is no stack of that name.
         """
@@ -217,6 +237,10 @@ class Configuring:
 
     def remove_stack_attributes(self, name: str, *keys: str) -> StackView:
         """Take keys out of a stack's configuration.
+
+        Args:
+            name: Its name.
+            keys: Names of what to take out.
 
         Raises:
             ConfigError: One is not set, or there is no stack of that name.
@@ -227,6 +251,10 @@ class Configuring:
     def rename_stack(self, name: str, new_name: str) -> StackView:
         """Give a stack another name; the active one stays active.
 
+        Args:
+            name: Its name.
+            new_name: Its name from now on.
+
         Raises:
             ConfigError: There is no stack of that name, or one of the new name.
         """
@@ -235,6 +263,10 @@ class Configuring:
 
     def copy_stack(self, name: str, new_name: str) -> StackView:
         """Add a stack that is configured as another one.
+
+        Args:
+            name: The name of the one that there is.
+            new_name: The copy's name.
 
         Raises:
             ConfigError: There is no stack of that name, or one of the new name.

@@ -45,6 +45,10 @@ class ArtifactStore:
     def save(self, path: str, value: Any) -> StoredOutput:
         """Store a value under a relative path, to which the format's suffix is added.
 
+        Args:
+            path: Where in the store, without the format's suffix.
+            value: What a step returned.
+
         Raises:
             OutputError: No format can hold the value, a file of it cannot be read, or the store
                 cannot be written.

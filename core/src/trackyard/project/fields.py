@@ -90,6 +90,10 @@ def allows_none(annotation: Any) -> bool:
 def parse_text(text: str, annotation: Any) -> Any:
     """Give what a text of a command line or a variable means, as TOML would have it.
 
+    Args:
+        text: What was typed.
+        annotation: The field's type.
+
     Raises:
         ValueError: It means nothing of that type.
     """
@@ -104,7 +108,12 @@ def parse_text(text: str, annotation: Any) -> Any:
 
 
 def parse_texts(texts: Sequence[str], annotation: Any) -> Any:
-    """The same for an option that was given several times: the values are joined."""
+    """The same for an option that was given several times: the values are joined.
+
+    Args:
+        texts: What was typed, one for each time.
+        annotation: The field's type.
+    """
     values = [parse_text(text, annotation) for text in texts]
     if isinstance(values[0], Mapping):
         return {key: value for table in values for key, value in table.items()}

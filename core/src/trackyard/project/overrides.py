@@ -46,6 +46,10 @@ def find_overrides(
 ) -> dict[str, list[Override]]:
     """Find the overrides of things of one kind, by the name of the thing.
 
+    Args:
+        kind: `TRACKER` or `STACK`, as it stands in the variables.
+        names: Names of things that may have some.
+
     Raises:
         ConfigError: A variable names none of them.
     """
@@ -67,6 +71,10 @@ def overriding_values(
     overrides: Iterable[Override], fields: Iterable[Field]
 ) -> Mapping[str, tuple[Any, str]]:
     """Give the values that overrides stand for: for each field its value and its variable.
+
+    Args:
+        overrides: The variables.
+        fields: The fields that there are.
 
     Raises:
         ConfigError: A variable names no field, or its text is no value of it.

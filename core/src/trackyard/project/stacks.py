@@ -229,6 +229,10 @@ def active_stack_name(project: Project) -> tuple[str | None, str]:
 def artifact_store_url(project: Project, stack: Stack) -> str:
     """Give the URL of a stack's artifact store; paths are relative to the project's folder.
 
+    Args:
+        project: The project, from which a relative path counts.
+        stack: The stack.
+
     Raises:
         ConfigError: It is neither a folder nor a whole URL.
     """
@@ -251,6 +255,10 @@ def artifact_store_url(project: Project, stack: Stack) -> str:
 
 def split_options(table: Mapping[str, Any], place: str) -> tuple[TrackerOptions, dict[str, Any]]:
     """Part a tracker's table into core's own options and the flavor's fields.
+
+    Args:
+        table: The table, as written.
+        place: File and key path, for messages.
 
     Raises:
         ConfigError: One of core's options is wrong.

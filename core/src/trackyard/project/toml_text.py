@@ -33,7 +33,13 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def set_values(text: str, path: Path, values: Mapping[str, Any]) -> str:
-    """Set keys of a table, which is made at the end where it is missing."""
+    """Set keys of a table, which is made at the end where it is missing.
+
+    Args:
+        text: The file's text.
+        path: Its keys, such as `("stacks", "default")`.
+        values: What to set in it.
+    """
 
     def change(document: MutableMapping[str, Any]) -> None:
         table = document
@@ -54,7 +60,13 @@ def set_values(text: str, path: Path, values: Mapping[str, Any]) -> str:
 
 
 def remove_values(text: str, path: Path, keys: tuple[str, ...]) -> str:
-    """Remove keys of a table."""
+    """Remove keys of a table.
+
+    Args:
+        text: The file's text.
+        path: Its keys, such as `("stacks", "default")`.
+        keys: What to take out of it.
+    """
 
     def remove(table: MutableMapping[str, Any]) -> None:
         for key in keys:
@@ -67,7 +79,12 @@ def remove_values(text: str, path: Path, keys: tuple[str, ...]) -> str:
 
 
 def remove_table(text: str, path: Path) -> str:
-    """Remove a table and what is below it."""
+    """Remove a table and what is below it.
+
+    Args:
+        text: The file's text.
+        path: Its keys, such as `("stacks", "default")`.
+    """
     lines = text.splitlines(keepends=True)
     for span in reversed(_spans_below(lines, path)):
         start, end = span
@@ -79,7 +96,13 @@ def remove_table(text: str, path: Path) -> str:
 
 
 def rename_table(text: str, path: Path, name: str) -> str:
-    """Give the last key of a table's path another name."""
+    """Give the last key of a table's path another name.
+
+    Args:
+        text: The file's text.
+        path: Its keys, such as `("stacks", "default")`.
+        name: Its last key from now on.
+    """
     lines = text.splitlines(keepends=True)
     for start, _ in _spans_below(lines, path):
         keys = _header(lines[start]) or ()

@@ -269,6 +269,11 @@ class Trackers:
     def check(self, name: str, table: Mapping[str, Any], place: str) -> None:
         """Check a tracker's options and fields; secrets need not be there yet.
 
+        Args:
+            name: The tracker's name.
+            table: Core's options and the flavor's fields together, as written.
+            place: File and key path, for messages.
+
         Raises:
             ConfigError: The flavor is unknown, or a field is wrong.
         """
@@ -287,6 +292,10 @@ class Trackers:
 
     def flavor(self, reference: str, place: str) -> type:
         """Import a flavor by its name or dotted path.
+
+        Args:
+            reference: A flavor's name, or `module:Class`.
+            place: File and key path, for messages.
 
         Raises:
             ConfigError: It is unknown, blocked or broken.
@@ -333,6 +342,11 @@ class Trackers:
 
 def build_orchestrator(name: str, options: Mapping[str, Any], place: str) -> Any:
     """Make an orchestrator from the keys of a stack's table that are its own.
+
+    Args:
+        name: Its name.
+        options: The keys of the stack's table that are its own.
+        place: File and key path, for messages.
 
     Raises:
         ConfigError: It is unknown, blocked or broken, or an option is wrong.

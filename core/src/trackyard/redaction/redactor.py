@@ -42,7 +42,12 @@ class Redactor:
         return self.redact(value) if isinstance(value, str) else value
 
     def redact_pair(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
-        """Redact a param or tag and its key, which may say that the value is a secret."""
+        """Redact a param or tag and its key, which may say that the value is a secret.
+
+        Args:
+            key: Names such as `password` are those of secrets.
+            value: The value.
+        """
         if isinstance(value, str) and value and is_secret_name(key):
             return self.redact(key), "***"
         return self.redact(key), self.redact_value(value)
@@ -54,7 +59,12 @@ class Redactor:
     def redact_table(
         self, columns: list[str], rows: list[list[Any]]
     ) -> tuple[list[str], list[list[Any]]]:
-        """Redact the cells of a table, whose columns have names as well."""
+        """Redact the cells of a table, whose columns have names as well.
+
+        Args:
+            columns: Names of the columns.
+            rows: The cells of each row, in the order of the columns.
+        """
         secret = [is_secret_name(column) for column in columns]
         names = [self.redact(column) for column in columns]
         return names, [
@@ -95,7 +105,12 @@ class Redactor:
     def failure(
         self, error: BaseException, status: Literal["failed", "killed", "crashed"] = "failed"
     ) -> Failure:
-        """Describe an exception; frames and messages, never the values of variables."""
+        """Describe an exception; frames and messages, never the values of variables.
+
+        Args:
+            error: What was raised.
+            status: How the run ends by it.
+        """
         try:
             message = str(error)
         except Exception:  # an exception whose __str__ raises

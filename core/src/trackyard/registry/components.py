@@ -143,7 +143,12 @@ def field_views(cls: type) -> tuple[FieldView, ...]:
 
 
 def list_trackers(project: Project, label: Mapping[str, str] | None = None) -> list[TrackerView]:
-    """List the configured experiment trackers, those with all of some labels."""
+    """List the configured experiment trackers, those with all of some labels.
+
+    Args:
+        project: The project.
+        label: Labels that each must have; all trackers by default.
+    """
     trackers = Trackers(project)
     active, stacks = trackers.stack, load_stacks(project).values()
     return [
@@ -154,7 +159,12 @@ def list_trackers(project: Project, label: Mapping[str, str] | None = None) -> l
 
 
 def list_stacks(project: Project, label: Mapping[str, str] | None = None) -> list[StackView]:
-    """List the stacks, those with all of some labels; without any there is the default one."""
+    """List the stacks, those with all of some labels; without any there is the default one.
+
+    Args:
+        project: The project.
+        label: Labels that each must have; all stacks by default.
+    """
     active = Trackers(project).stack
     stacks = load_stacks(project) or {active.name: active}
     return [
@@ -167,6 +177,10 @@ def list_stacks(project: Project, label: Mapping[str, str] | None = None) -> lis
 def find_tracker(project: Project, name: str) -> TrackerView:
     """Give one experiment tracker.
 
+    Args:
+        project: The project.
+        name: The tracker's name.
+
     Raises:
         ConfigError: There is none of that name.
     """
@@ -175,6 +189,10 @@ def find_tracker(project: Project, name: str) -> TrackerView:
 
 def find_stack(project: Project, name: str) -> StackView:
     """Give one stack.
+
+    Args:
+        project: The project.
+        name: The stack's name.
 
     Raises:
         ConfigError: There is none of that name.

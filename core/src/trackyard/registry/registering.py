@@ -59,6 +59,11 @@ class Registry:
     def register(self, section: Section, name: str, table: Mapping[str, Any]) -> None:
         """Add a thing.
 
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The new table's name.
+            table: Its keys and values, secrets as references.
+
         Raises:
             ConfigError: It is wrong, or there is one of that name.
         """
@@ -82,6 +87,11 @@ class Registry:
     def update(self, section: Section, name: str, values: Mapping[str, Any]) -> None:
         """Set some values of a thing; tables and lists are replaced.
 
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The table's name.
+            values: What to set in it.
+
         Raises:
             ConfigError: One is wrong, or there is nothing of that name.
         """
@@ -92,6 +102,11 @@ class Registry:
 
     def remove_attributes(self, section: Section, name: str, keys: Iterable[str]) -> None:
         """Take keys out of a thing, so that their defaults count again.
+
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The table's name.
+            keys: What to take out of it.
 
         Raises:
             ConfigError: One is not set, or is needed, or there is nothing of that name.
@@ -109,6 +124,11 @@ class Registry:
     def copy(self, section: Section, name: str, new_name: str) -> None:
         """Add a thing that says what another one says.
 
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The table's name.
+            new_name: The copy's name.
+
         Raises:
             ConfigError: There is nothing of that name, or something of the new one.
         """
@@ -117,6 +137,11 @@ class Registry:
 
     def rename(self, section: Section, name: str, new_name: str) -> None:
         """Give a thing another name, also where stacks, or `active_stack`, name it.
+
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The table's name.
+            new_name: Its name from now on.
 
         Raises:
             ConfigError: There is nothing of that name, or something of the new one.
@@ -144,6 +169,10 @@ class Registry:
 
     def delete(self, section: Section, name: str) -> None:
         """Remove a thing.
+
+        Args:
+            section: `experiment_trackers` or `stacks`.
+            name: The table's name.
 
         Raises:
             ConfigError: There is nothing of that name, or it is in use.
@@ -204,6 +233,10 @@ class Registry:
 
     def import_stack(self, text: str, new_name: str | None = None) -> str:
         """Register the one stack in a text of `export_stack`, and its trackers; give its name.
+
+        Args:
+            text: What `export_stack` gave, as TOML.
+            new_name: Another name for the stack.
 
         Raises:
             ConfigError: A name is taken by something else, or a value is wrong.

@@ -61,7 +61,13 @@ class Curve:
         self.timestamps: list[int] = []
 
     def append(self, step: float | None, value: float, timestamp: int) -> None:
-        """Add a point."""
+        """Add a point.
+
+        Args:
+            step: The training step, or None.
+            value: The value.
+            timestamp: When it was logged, in nanoseconds since the epoch.
+        """
         self.steps.append(step)
         self.values.append(value)
         self.timestamps.append(timestamp)
@@ -108,7 +114,12 @@ class Curve:
 
 
 def summary_of_last(key: str, value: float) -> MetricSummary:
-    """Give what is known of a metric where its journal is gone."""
+    """Give what is known of a metric where its journal is gone.
+
+    Args:
+        key: The metric's key.
+        value: Its last value.
+    """
     return MetricSummary(key, value, value, None, goal_of(key), value, value, 0, ())
 
 
@@ -118,7 +129,12 @@ def goal_of(key: str) -> Goal:
 
 
 def sampled(values: Sequence[float], most: int) -> list[float]:
-    """Give the mean of each of at most so many parts; NaN for a part without a finite value."""
+    """Give the mean of each of at most so many parts; NaN for a part without a finite value.
+
+    Args:
+        values: All of them, in order.
+        most: How many to give at most.
+    """
     if len(values) <= most:
         return list(values)
     bounds = [len(values) * part // most for part in range(most + 1)]
@@ -158,7 +174,13 @@ _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 
 
 def svg(curves: Sequence[Sequence[float]], width: int = 160, height: int = 32) -> str:
-    """Draw curves for notebooks, on one scale, each in a colour of its own."""
+    """Draw curves for notebooks, on one scale, each in a colour of its own.
+
+    Args:
+        curves: The values of each, in order.
+        width: Of the picture, in pixels.
+        height: Likewise.
+    """
     drawn = [sampled(values, width) for values in curves]
     finite = [value for values in drawn for value in values if math.isfinite(value)]
     if not finite:

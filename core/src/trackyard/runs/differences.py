@@ -41,6 +41,10 @@ def differences(expected: Iterable[Record], stored: Iterable[Record]) -> list[Di
     of a metric. Numbers are compared with the accuracy of 32 bits, and as texts where they are
     params; times are not compared. Of points that share step, value and millisecond one may stand
     for all.
+
+    Args:
+        expected: What was sent.
+        stored: What the tracker gave back.
     """
     ours, theirs = _Sorted(expected), _Sorted(stored)
     found: list[Difference] = []
@@ -170,7 +174,12 @@ def _size(artifact: Artifact) -> str:
 
 
 def same_value(ours: object, theirs: object) -> bool:
-    """Tell whether two values are the same, where a backend may keep numbers as texts."""
+    """Tell whether two values are the same, where a backend may keep numbers as texts.
+
+    Args:
+        ours: What was sent.
+        theirs: What the tracker gave back, maybe as a text.
+    """
     if str(ours) == str(theirs) or (ours is None and theirs in ("", "null")):
         return True
     if isinstance(ours, bool) or isinstance(theirs, bool):
@@ -182,7 +191,12 @@ def same_value(ours: object, theirs: object) -> bool:
 
 
 def same_number(ours: float, theirs: float) -> bool:
-    """Tell whether two numbers are the same but for the accuracy of 32 bits."""
+    """Tell whether two numbers are the same but for the accuracy of 32 bits.
+
+    Args:
+        ours: What was sent.
+        theirs: What the tracker gave back.
+    """
     if math.isnan(ours) or math.isnan(theirs):
         return math.isnan(ours) and math.isnan(theirs)
     return math.isclose(ours, theirs, rel_tol=1e-6, abs_tol=1e-38)

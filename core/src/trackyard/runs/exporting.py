@@ -46,6 +46,10 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
     """Write runs as a text.
 
     JSON is a list of runs as `runs show --json` has them, with all points of each curve.
+
+    Args:
+        views: The runs.
+        format: `json` or `csv`.
     """
     if format == "csv":
         stream = io.StringIO()
@@ -61,6 +65,11 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
 
 def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> None:
     """Write runs to a file.
+
+    Args:
+        views: The runs.
+        file: The file, which is replaced.
+        format: `json`, `csv` or `parquet`.
 
     Raises:
         TrackyardError: Parquet needs pyarrow, which is not installed.

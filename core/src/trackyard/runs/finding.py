@@ -41,6 +41,11 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
     Of several runs of one name the latest is meant; a prefix has to fit one run alone. A step is
     found by its id alone, for its name is not its own.
 
+    Args:
+        project: The project.
+        store: Its store; None where it has none yet.
+        text: A name, an id or a prefix of either.
+
     Raises:
         RunNotFoundError: None fits, or a prefix fits several.
     """
@@ -62,7 +67,13 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
 
 
 def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
-    """Describe a run that was found."""
+    """Describe a run that was found.
+
+    Args:
+        project: The project.
+        store: Its store; None where it has none yet.
+        found: The run.
+    """
     if found.row is not None and store is not None:
         return pipeline_run_view(project, found.row, store.list_step_runs(found.row.id))
     assert found.folder is not None

@@ -32,6 +32,10 @@ def folders_of_runs(project: Project) -> list[Path]:
 def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
     """Find runs by name, id or prefix, or all of a pipeline run's.
 
+    Args:
+        project: The project.
+        name_or_id: A name, an id, or a prefix of an id.
+
     Raises:
         RunNotFoundError: There is none.
     """
@@ -56,7 +60,12 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
 
 
 def runs_of_group(project: Project, group: str) -> list[PendingRun]:
-    """Give the runs of one pipeline run, its own first."""
+    """Give the runs of one pipeline run, its own first.
+
+    Args:
+        project: The project.
+        group: The pipeline run's id.
+    """
     found = [item for item in described_runs(project) if item[1].run.group == group]
     found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
     return _with_life(found)

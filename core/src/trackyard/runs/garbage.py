@@ -92,7 +92,12 @@ def _collect(folder: Path) -> str:
 
 
 def unacknowledged(folder: Path, description: RunDescription) -> str:
-    """Say what some tracker does not have of a run; an empty text where all have everything."""
+    """Say what some tracker does not have of a run; an empty text where all have everything.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run and its trackers.
+    """
     if not description.trackers:
         return "no tracker has it"
     for health in health_of(folder, description):

@@ -48,7 +48,12 @@ class TrackerHealth(Shown):
 
 
 def health_of(folder: Path, description: RunDescription) -> tuple[TrackerHealth, ...]:
-    """Say how a run stands on each of its trackers, from what is noted on disk."""
+    """Say how a run stands on each of its trackers, from what is noted on disk.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run and its trackers.
+    """
     folders = [(tracker.name, folder / tracker.folder) for tracker in description.trackers]
     return joined(report_of(name, load_state(path), path) for name, path in folders)
 

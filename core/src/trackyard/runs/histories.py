@@ -46,7 +46,12 @@ def has_journal(folder: Path) -> bool:
 
 
 def read_history(folder: Path, description: RunDescription | None) -> History:
-    """Read a run's journal from its beginning: what counts as the run's, as on its trackers."""
+    """Read a run's journal from its beginning: what counts as the run's, as on its trackers.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run; None where that is gone.
+    """
     all_ranks = description is not None and description.counts_all_ranks
     params: dict[str, ParamValue] = {}
     tags: dict[str, str] = {}

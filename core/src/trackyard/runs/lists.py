@@ -53,6 +53,10 @@ def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
     """List runs that fit a filter; a pipeline run's steps are not listed by themselves.
 
     Runs of pipelines come from the store, those of `start_run` blocks from their journals.
+
+    Args:
+        project: The project.
+        wanted: Which of them, in which order, how many.
     """
     enough = wanted.skip + wanted.most
     rows = [_of_row(row) for row in list_rows(project, attrs.evolve(wanted, most=enough, skip=0))]
@@ -74,7 +78,12 @@ def nanoseconds(moment: datetime | None) -> int | None:
 
 
 def seconds_of(started_at: int, ended_at: int | None) -> float:
-    """Give the seconds from start to end, or to now."""
+    """Give the seconds from start to end, or to now.
+
+    Args:
+        started_at: In nanoseconds since the epoch.
+        ended_at: Likewise, or None for a run that goes on.
+    """
     return ((ended_at or time.time_ns()) - started_at) / 1e9
 
 
@@ -125,7 +134,12 @@ def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
 
 
 def summary_of(folder: Path, description: RunDescription) -> RunSummary:
-    """Describe the run of one folder."""
+    """Describe the run of one folder.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run.
+    """
     from trackyard.journal.ending import read_status
 
     run = description.run

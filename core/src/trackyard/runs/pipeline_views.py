@@ -30,7 +30,12 @@ _T = TypeVar("_T")
 
 
 def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
-    """Open a stack's artifact store, with the formats of installed packages."""
+    """Open a stack's artifact store, with the formats of installed packages.
+
+    Args:
+        project: The project, from which a relative path counts.
+        stack: The stack.
+    """
     return ArtifactStore(
         artifact_store_url(project, stack),
         is_trusted=stack.trusts_pickles,
@@ -227,6 +232,12 @@ def find_step_run(
     store: Store, id: str, artifact_store: ArtifactStore, project: Project
 ) -> StepRun:
     """Give a step run by its id, with the attempts before it.
+
+    Args:
+        store: The project's store.
+        id: The step run's id.
+        artifact_store: Where its outputs lie.
+        project: The project.
 
     Raises:
         RunNotFoundError: There is none.

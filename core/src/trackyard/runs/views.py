@@ -112,7 +112,13 @@ class RunView(Shown):
 def pipeline_run_view(
     project: Project, row: PipelineRunRow, steps: Iterable[StepRunRow]
 ) -> RunView:
-    """Describe a pipeline run, by the store and by the journals that are on this machine."""
+    """Describe a pipeline run, by the store and by the journals that are on this machine.
+
+    Args:
+        project: The project.
+        row: The run, as the store has it.
+        steps: All attempts of its steps, in their order.
+    """
     latest = {step.name: step for step in steps}  # by attempt: the last one counts
     views = tuple(_step_of_row(project, step) for step in latest.values())
     runs = project.home / "runs"
@@ -141,7 +147,14 @@ def pipeline_run_view(
 def block_view(
     project: Project, folder: Path, description: RunDescription, summary: RunSummary
 ) -> RunView:
-    """Describe the run of a `start_run` block, or a step by itself, by its journal."""
+    """Describe the run of a `start_run` block, or a step by itself, by its journal.
+
+    Args:
+        project: The project.
+        folder: The run's folder.
+        description: What is written down there of the run.
+        summary: The run as it stands in a list.
+    """
     history, run = read_history(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure

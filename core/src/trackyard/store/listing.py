@@ -66,7 +66,12 @@ def has_store(project: Project) -> bool:
 
 
 def list_rows(project: Project, wanted: RunFilter) -> list[PipelineRunRow]:
-    """List the pipeline runs of a project's store that fit a filter."""
+    """List the pipeline runs of a project's store that fit a filter.
+
+    Args:
+        project: The project.
+        wanted: Which of them, in which order, how many.
+    """
     conditions, values = _conditions(wanted)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     direction = "ASC" if wanted.is_ascending else "DESC"
@@ -84,7 +89,13 @@ def list_rows(project: Project, wanted: RunFilter) -> list[PipelineRunRow]:
 
 
 def known_ids(project: Project, first: str, last: str) -> set[str]:
-    """Give the ids of pipeline runs and step runs between two ids, which begin with a time."""
+    """Give the ids of pipeline runs and step runs between two ids, which begin with a time.
+
+    Args:
+        project: The project.
+        first: The least id that is asked for.
+        last: The greatest.
+    """
     query = (
         "SELECT id FROM step_runs WHERE id BETWEEN :first AND :last "
         "UNION ALL SELECT id FROM pipeline_runs WHERE id BETWEEN :first AND :last"

@@ -63,7 +63,12 @@ class Placed:
 
 
 def begin_step(store: Store, step: RunnerStep) -> Placed:
-    """Record that a step runs, and its pipeline run with it; a second time changes nothing."""
+    """Record that a step runs, and its pipeline run with it; a second time changes nothing.
+
+    Args:
+        store: The store.
+        step: The step, and the pipeline run that it belongs to.
+    """
     with store.writing() as connection:
         _lock(connection, step.pipeline_run_id)
         _add_pipeline_run(connection, step)
@@ -71,7 +76,13 @@ def begin_step(store: Store, step: RunnerStep) -> Placed:
 
 
 def end_step(store: Store, step: RunnerStep, values: Mapping[str, Any]) -> None:
-    """Record how a step ended, whether or not its start is recorded."""
+    """Record how a step ended, whether or not its start is recorded.
+
+    Args:
+        store: The store.
+        step: The step.
+        values: Columns of its row to change.
+    """
     with store.writing() as connection:
         _lock(connection, step.pipeline_run_id)
         _add_pipeline_run(connection, step)

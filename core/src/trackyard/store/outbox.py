@@ -103,7 +103,12 @@ def is_away(error: Exception) -> bool:
 
 
 def write_owed(store: Store, owed: Iterable[Any]) -> None:
-    """Write what another process noted; a second time changes nothing."""
+    """Write what another process noted; a second time changes nothing.
+
+    Args:
+        store: The store.
+        owed: What it lacks, as it was noted on disk.
+    """
     for method, args, named in owed:
         call = _Call(str(method), tuple(map(_from_json, args)), dict(named), was_tried=True)
         call.make(store)

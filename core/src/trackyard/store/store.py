@@ -90,7 +90,12 @@ class Store:
             connection.execute(insert(PIPELINE_RUNS), to_columns(attrs.asdict(row)))
 
     def update_pipeline_run(self, id: str, **values: Any) -> None:
-        """Change columns of a pipeline run."""
+        """Change columns of a pipeline run.
+
+        Args:
+            id: The pipeline run's.
+            values: New values by column.
+        """
         statement = update(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id)
         with self.writing() as connection:
             connection.execute(statement.values(**to_columns(values)))
@@ -101,7 +106,12 @@ class Store:
             connection.execute(insert(STEP_RUNS), to_columns(attrs.asdict(row)))
 
     def update_step_run(self, id: str, **values: Any) -> None:
-        """Change columns of a step run."""
+        """Change columns of a step run.
+
+        Args:
+            id: The step run's.
+            values: New values by column.
+        """
         statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
         with self.writing() as connection:
             connection.execute(statement.values(**to_columns(values)))
@@ -112,6 +122,12 @@ class Store:
         """Record the death of a step's process, and of its pipeline run, unless they had ended.
 
         A pipeline run that another runner drives goes on (see `store.other_runners`).
+
+        Args:
+            step_run_id: The step run's.
+            pipeline_run_id: That of the pipeline run that it belongs to.
+            status: What became of them.
+            ended_at: When, in nanoseconds since the epoch.
         """
         for table, run_id in ((STEP_RUNS, step_run_id), (PIPELINE_RUNS, pipeline_run_id)):
             is_open = (table.c.id == run_id) & (table.c.status == "running")
@@ -304,7 +320,12 @@ class Store:
     def list_pipeline_runs(
         self, pipeline: str | None = None, most: int = 100
     ) -> list[PipelineRunRow]:
-        """List pipeline runs, the latest first."""
+        """List pipeline runs, the latest first.
+
+        Args:
+            pipeline: Only runs of the pipeline of this name.
+            most: How many at most.
+        """
         query = select(PIPELINE_RUNS).order_by(PIPELINE_RUNS.c.started_at.desc()).limit(most)
         if pipeline is not None:
             query = query.where(PIPELINE_RUNS.c.pipeline == pipeline)
@@ -312,7 +333,12 @@ class Store:
             return [_pipeline_run(row) for row in connection.execute(query)]
 
     def list_step_runs(self, pipeline_run_id: str, name: str | None = None) -> list[StepRunRow]:
-        """List all attempts of a pipeline run's steps, or of one, in the order of the pipeline."""
+        """List all attempts of a pipeline run's steps, or of one, in the order of the pipeline.
+
+        Args:
+            pipeline_run_id: The pipeline run's.
+            name: Only attempts of the step of this name.
+        """
         query = select(STEP_RUNS).where(STEP_RUNS.c.pipeline_run_id == pipeline_run_id)
         if name is not None:
             query = query.where(STEP_RUNS.c.name == name)
@@ -321,7 +347,12 @@ class Store:
             return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
 
     def execute(self, query: str, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Read rows with a query of SQL that both databases know."""
+        """Read rows with a query of SQL that both databases know.
+
+        Args:
+            query: SQL, with `:name` where a value goes.
+            values: The values by name.
+        """
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(text(query), dict(values)).mappings()]
 

@@ -39,7 +39,12 @@ def stamp_of(*texts: str) -> str:
 
 
 def is_stamped(stamp: object, *texts: str) -> bool:
-    """Tell whether a stamp was made of these texts with this user's key."""
+    """Tell whether a stamp was made of these texts with this user's key.
+
+    Args:
+        stamp: What stands beside the texts.
+        texts: What it was made of, in order.
+    """
     if not isinstance(stamp, str) or not stamp or not stamp.isascii():
         return False
     try:
