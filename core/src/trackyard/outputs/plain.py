@@ -37,12 +37,10 @@ class JsonMaterializer:
 
     def can_save(self, value: Any) -> bool:
         """Only exact types: a tuple would come back as a list."""
-        if type(value) is list:
-            return all(is_scalar(item) or self.can_save(item) for item in value)
-        if type(value) is dict:
-            keys_fit = all(type(key) is str and is_scalar(key) for key in value)
-            return keys_fit and all(self.can_save(item) for item in value.values())
-        return is_scalar(value)
+        try:
+            return _is_json(value)
+        except RecursionError:  # nested too deeply, or in itself
+            return False
 
     def save(self, value: Any, file: BinaryIO) -> None:
         """Write JSON in ASCII, of a long list some items at a time."""
@@ -76,6 +74,15 @@ class BytesMaterializer:
     def load(self, file: BinaryIO) -> Any:
         """Read the bytes."""
         return file.read()
+
+
+def _is_json(value: Any) -> bool:
+    if type(value) is list:
+        return all(is_scalar(item) or _is_json(item) for item in value)
+    if type(value) is dict:
+        keys_fit = all(type(key) is str and is_scalar(key) for key in value)
+        return keys_fit and all(_is_json(item) for item in value.values())
+    return is_scalar(value)
 
 
 def is_scalar(value: Any) -> bool:
