@@ -370,7 +370,7 @@ def test_a_server_that_says_nothing_is_waited_for_a_second(place, name, monkeypa
                 run.log_metric("loss", 1.0)
         thread.join(30)
 
-    assert 0.5 < waited[0] < 5  # and no SDK's minutes
+    assert 0.5 < waited[0] < 30  # and no SDK's minutes
     lines = [r.getMessage() for r in caplog.records if r.name == "trackyard"]
     assert len(lines) == 1
     assert re.search(rf"{url} does not answer; .* upload: trackyard sync$", lines[0])

@@ -81,7 +81,11 @@ def test_p10_control_c(faults):
 @pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]))
 def test_p11_control_c_twice_while_the_end_is_waited_for(faults, isolation):
     faults.add_tracker(
-        flavor="misbehaving:Misbehaving", hook="log", way="sleep", isolation=isolation
+        flavor="misbehaving:Misbehaving",
+        hook="log",
+        way="sleep",
+        isolation=isolation,
+        flush_timeout=120,
     )
     process = faults.start(PROGRAM.format(wait=SLEEP))
     process.stdout.readline()
@@ -93,7 +97,7 @@ def test_p11_control_c_twice_while_the_end_is_waited_for(faults, isolation):
     process.communicate(timeout=60)
 
     assert process.returncode == -signal.SIGINT
-    assert time.monotonic() - begun < 5  # of the 10 s that `flush_timeout` allows
+    assert time.monotonic() - begun < 60  # of the 120 s that `flush_timeout` allows
     (end,) = [entry for entry in faults.journal() if entry.kind == "end"]
     assert end.data.status == "killed"
 
@@ -137,9 +141,8 @@ def test_p11_what_is_left_after_the_second_control_c_the_watchdog_delivers(fault
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
-    took = wait_until(lambda: faults.statuses() == ["killed"])
+    wait_until(lambda: faults.statuses() == ["killed"], 60)
 
-    assert took < 10 + 5  # of which the alarm takes 6; and what a busy machine takes
     assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
     assert faults.rows("select failure from runs") == [("KeyboardInterrupt: ",)]
 

@@ -27,7 +27,8 @@ class TrackedProject:
 
     def configure(self, **fields: Any) -> None:
         """Write the tracker's fields; it is the only one of the active stack."""
-        text = to_toml({self.name: {"flavor": self.flavor, **fields}})
+        patience = {"start_timeout": 60, "flush_timeout": 60}  # the machine may be busy
+        text = to_toml({self.name: {"flavor": self.flavor, **patience, **fields}})
         text += f'[stacks.default]\nexperiment_trackers = ["{self.name}"]\n'
         (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
 

@@ -124,14 +124,14 @@ def test_runs_of_a_tracker_that_is_down_wait_together_and_go_on_together(project
 
 
 def test_a_later_run_does_not_wait_for_a_tracker_that_is_known_to_be_down(project):
-    project.add_tracker("local", Counting, start_timeout=5, flush_timeout=0.1, **QUICK)
+    project.add_tracker("local", Counting, start_timeout=60, flush_timeout=0.1, **QUICK)
     order(project, "down")
     breaker = breaker_of(find_project().root, "local")
     with start_run():
         wait_until(lambda: breaker.is_open)
     begun = time.monotonic()
     with start_run():
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 30
 
 
 def test_retry_after_holds_the_other_runs_of_the_tracker_too(project):

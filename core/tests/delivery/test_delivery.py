@@ -367,13 +367,13 @@ def test_hanging_start_costs_its_timeout_and_the_records_wait(hanging, caplog):
             run.log_metric("a", 1)
             assert run.url is None
 
-    assert took(run) < 2
+    assert took(run) < 20  # and not for ever
     assert "experiment tracker 'local' starts late: not up within 0.2 s" in caplog.text
     assert "has not taken 1 record(s) and the end of 1 run(s)" in caplog.text
 
 
 def test_hanging_start_costs_its_timeout_once_per_pipeline_run(hanging):
-    hanging.add_tracker("local", Hanging, start_timeout=0.5, flush_timeout=0.1)
+    hanging.add_tracker("local", Hanging, start_timeout=1, flush_timeout=0.1)
 
     @step(experiment_tracker="local")
     def wait(before=None): ...
@@ -381,10 +381,10 @@ def test_hanging_start_costs_its_timeout_once_per_pipeline_run(hanging):
     @pipeline
     def waits():
         before = None
-        for _ in range(6):
+        for _ in range(20):
             before = wait(before)
 
-    assert took(waits) < 2.5  # and not 6 times 0.5 s, plus what a slow machine takes
+    assert took(waits) < 15  # and not 20 times a second
 
 
 def test_hanging_neighbour_holds_nothing_up(hanging):
@@ -395,7 +395,7 @@ def test_hanging_neighbour_holds_nothing_up(hanging):
         with start_run() as run:
             run.log_metric("a", 1)
 
-    assert took(run) < 2
+    assert took(run) < 20  # and not for ever
     assert hanging.hooks("local") == ["start", "log", "end"]
 
 
@@ -406,7 +406,7 @@ def test_hanging_end_costs_the_flush_timeout(hanging, caplog):
         with start_run():
             pass
 
-    assert took(run) < 2
+    assert took(run) < 20  # and not for ever
     assert "has not taken 0 record(s) and the end of 1 run(s)" in caplog.text
 
 
@@ -475,7 +475,7 @@ def test_budget_may_be_closed():
     budget.close()
     event = threading.Event()
 
-    assert took(lambda: budget.wait(event)) < 1
+    assert took(lambda: budget.wait(event)) < 4
     event.set()
     assert budget.wait(event)
 

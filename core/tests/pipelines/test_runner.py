@@ -120,7 +120,7 @@ def test_times_are_recorded(project):
 
     napped = napping().steps["nap"]
 
-    assert 0.05 <= napped.duration < 5
+    assert 0.05 <= napped.duration < 60
     assert before <= napped.started_at.timestamp() <= napped.ended_at.timestamp() <= time.time()
     assert run_of().duration >= napped.duration
 

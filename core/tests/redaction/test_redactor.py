@@ -73,10 +73,10 @@ def test_what_follows_an_option_in_a_list_of_arguments():
     "text", ["x", "x:", "://", "a://b", "a@", "://x@", "/", "-", "--key ", "--a"], ids=ascii
 )
 def test_long_text_is_redacted_in_no_time(text):
-    begun = time.monotonic()
+    begun = time.thread_time()
     Redactor([SECRET]).redact(text * 300_000)
 
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - begun < 5
 
 
 def test_longer_secret_that_holds_a_shorter_one_is_replaced_whole():

@@ -110,11 +110,12 @@ def test_tracker_without_its_secret_is_a_problem(project):
 def test_tracker_that_hangs_is_a_problem_after_a_while(project):
     project.add_tracker("hanging", Hanging)
     project.add_tracker("local", Recorder)
-    diagnosis = examine(patience=0.2)
+    for patience in (0.2, 2.0, 20.0):  # the sound one needs more where the machine is busy
+        problems = [(f.subject, f.text) for f in examine(patience=patience).problems]
+        if len(problems) == 1:
+            break
 
-    assert [(f.subject, f.text) for f in diagnosis.problems] == [
-        ("hanging", "no answer within 0.2 s")
-    ]
+    assert problems == [("hanging", f"no answer within {patience} s")]
 
 
 def test_run_that_has_not_reached_its_tracker_is_a_problem(project):

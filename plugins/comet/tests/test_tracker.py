@@ -295,6 +295,7 @@ def test_a_file_that_is_gone_is_refused_alone(project, server, mode, tmp_path):
 
 
 def test_a_server_that_dies_in_the_run_gets_everything_later(project, online):
+    project.configure(url=online.url, workspace="acme", project="fraud", flush_timeout=1)
     with start_run("a") as run:
         run.log_metric("a", 1, step=1)
         online.wait_for("batch/logger/experiment/metric")

@@ -18,6 +18,13 @@ from trackyard import log_metric, native_run, pipeline, start_run, step
 ROWS = numpy.arange(20.0).reshape(10, 2)
 
 
+@pytest.fixture(autouse=True)
+def _patient(mlflow_project):
+    """Give programs that import MLflow themselves the time that a busy machine takes for it."""
+    budgets = "start_timeout = 60\nflush_timeout = 60\n"
+    mlflow_project.configure(f'[experiment_trackers.local]\nflavor = "mlflow"\n{budgets}')
+
+
 def test_native_calls_land_in_the_same_run(mlflow_project):
     @step(experiment_tracker=True)
     def train() -> str:

@@ -68,10 +68,12 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Give a function that makes a run as core gives it to a tracker; it is always the same run."""
 
+    started_at = time.time_ns()  # its second is in the names of files
+
     def make(**fields: Any) -> Run:
         place = tmp_path / "folder"
         place.mkdir(exist_ok=True)
         fields = {"id": "0" * 31 + "1", "name": "made", "experiment": "made", **fields}
-        return Run(started_at=time.time_ns(), folder=place, **fields)
+        return Run(started_at=started_at, folder=place, **fields)
 
     return make

@@ -63,11 +63,10 @@ class WandbProject(TrackedProject):
     flavor = "wandb"
 
     def configure(self, **fields: Any) -> None:
-        patience = {"start_timeout": 60, "flush_timeout": 60}  # the machine may be busy
         # W&B lists what is installed for each run, which takes a fifth of a second.
         quick = {"x_save_requirements": False}
         names = {"entity": "acme", "project": "fraud"}
-        super().configure(**{**names, **patience, "settings": quick, **fields})
+        super().configure(**{**names, "settings": quick, **fields})
 
     def file(self, run_id: str = "*") -> StoredFile:
         """The file of a run, by default that of the only one."""
