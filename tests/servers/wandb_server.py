@@ -107,6 +107,8 @@ class WandbServer(RecordingServer):
         elif "deleteRun(" in query:
             del self.runs[variables["id"].removeprefix("id-of-")]
             data = {"deleteRun": {"clientMutationId": None}}
+        elif "summaryMetrics" in query:
+            data = {"project": {"run": self._read(self.runs[variables["name"]], variables)}}
         elif "run(name: $name)" in query:
             data = {"project": self._find(**variables)}
         elif "serverInfo" in query:
@@ -123,6 +125,16 @@ class WandbServer(RecordingServer):
         found = self.runs.get(name)
         is_here = found is not None and place == (found.project, found.entity)
         return {"run": {"id": f"id-of-{name}"} if is_here else None}
+
+    def _read(self, run: WandbRun, variables: dict[str, Any]) -> dict[str, Any]:
+        """Give the summary, and one file a page."""
+        first = int(variables["after"] or 0)
+        place = f"{self.url}/storage/runs/{variables['name']}"
+        names = sorted(run.files)[first : first + 1]
+        page = {"hasNextPage": first + 1 < len(run.files), "endCursor": str(first + 1)}
+        edges = [{"node": {"name": name, "url": f"{place}/{name}"}} for name in names]
+        files = {"edges": edges, "pageInfo": page}
+        return {"summaryMetrics": json.dumps(run.summary), "files": files}
 
     def _upsert(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables["name"]
@@ -182,6 +194,8 @@ class WandbServer(RecordingServer):
 
     def _storage(self, request: Request) -> Answer:
         _, kind, id_, *name = request.path.removeprefix("/").split("/")
+        if request.method == "GET":
+            return Answer(body=self.runs[id_].files["/".join(name)])
         with self.changed:
             if kind == "runs":
                 self.runs[id_].files["/".join(name)] = request.body

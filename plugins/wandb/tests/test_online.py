@@ -12,7 +12,8 @@ import pytest
 import wandb
 from matrices import first_by_default
 
-from trackyard import Batch, Client, Failure, Metric, Param, RetryLater, start_run
+import trackyard
+from trackyard import Batch, Client, Failure, Metric, Param, RetryLater, pipeline, start_run, step
 from trackyard_wandb import WandbTracker, tracker, uploading
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import log_path
@@ -45,6 +46,22 @@ def test_a_run_is_there_from_its_start_and_whole_at_its_end(online):
     assert (artifact["type"], artifact["state"]) == ("run_table", "COMMITTED")
     assert (found.state, found.exit_code) == ("finished", 0)
     assert found.config["trackyard"]["status"] == "finished"
+
+
+def test_files_of_a_run_come_from_the_server_where_its_folder_was_collected(online):
+    @step(experiment_tracker="team")
+    def report():
+        trackyard.log_text("<b>x</b>", "page.html")
+        trackyard.log_text("plain", "deep/plain.txt")
+
+    run = pipeline(report, name="reporting")()
+    assert {row.state for row in Client().collect_garbage(older_than=0)} == {"deleted"}
+
+    files = Client().get_run(run.name).artifacts
+    assert {name: (file.kind, file.read_text()) for name, file in files.items()} == {
+        "page.html": ("html", "<b>x</b>"),
+        "deep/plain.txt": ("file", "plain"),
+    }
 
 
 def test_a_run_that_raised_has_failed(online):

@@ -102,7 +102,8 @@ def tracker_read_run(run: Run) -> Iterator[Record]:
     """Read the run back from the backend as it stored it (optional).
 
     Called on an instance that has not started the run, and whose run may have ended long ago:
-    `run.folder` is that of the run, so that ids which a start kept there are found. Every record
+    `run.folder` is that of the run, so that ids which a start kept there are found; of a run that
+    was collected it holds small files alone, and files may be downloaded to it. Every record
     comes under the name by which it was sent, and the tags and config that the flavor mirrors
     (`trackyard.run_id`, `trackyard.status`, ...) come as tags or params.
     """

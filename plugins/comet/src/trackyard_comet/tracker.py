@@ -24,7 +24,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_comet import settings
-from trackyard_comet.archive import load_state, read_archive
+from trackyard_comet.archive import archive_path, load_state, read_archive
 from trackyard_comet.messages import messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
@@ -114,7 +114,7 @@ class CometTracker:
 
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
-        if load_state(run.folder).get("mode") == "offline":
+        if load_state(run.folder).get("mode") == "offline" and archive_path(run).is_file():
             yield from read_archive(run)
             return
         with closing(self._server(run)) as server:

@@ -135,7 +135,7 @@ class NeptuneTracker:
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
         state = load_state(run.folder)
-        if state.get("mode") == "offline":
+        if state.get("mode") == "offline" and (run.folder / ".neptune").is_dir():
             return records_of(OperationFolder(run).all())
         return self._new_server(run).read(run.folder / "downloads")
 

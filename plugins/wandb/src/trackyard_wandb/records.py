@@ -144,6 +144,18 @@ def read_run(path: Path) -> Iterator[Record]:
                 yield from (_file(n, files) for n in names if _is_plain(n, files))
 
 
+def read_downloads(summary: dict[str, Any], files: Path) -> Iterator[Record]:
+    """Give what a server has of a run, but for its history.
+
+    Args:
+        summary: The last values.
+        files: The folder of its files.
+    """
+    yield from _points({"_timestamp": 0, **summary}, files)  # a summary may say no time
+    names = [path.relative_to(files).as_posix() for path in sorted(files.rglob("*"))]
+    yield from (_file(name, files) for name in names if _is_plain(name, files))
+
+
 def _labels(config: Mapping[str, Any]) -> Iterator[Record]:
     for key, value in config.items():
         if key == "trackyard" and isinstance(value, dict):

@@ -11,6 +11,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from trackyard.contract import RetryLater, Run
@@ -32,6 +33,17 @@ mutation UpsertBucket($name: String!, $project: String, $entity: String, $groupN
 _FIND = """
 query Run($name: String!, $project: String!, $entity: String) {
   project(name: $project, entityName: $entity) { run(name: $name) { id } }
+}
+"""
+_READ = """
+query Run($name: String!, $project: String!, $entity: String, $after: String) {
+  project(name: $project, entityName: $entity) { run(name: $name) {
+    summaryMetrics
+    files(first: 100, after: $after) {
+      edges { node { name url } }
+      pageInfo { hasNextPage endCursor }
+    }
+  } }
 }
 """
 _DELETE = """
@@ -114,24 +126,58 @@ class WandbServer:
         if found := project.get("run"):
             self._ask(_DELETE, {"id": found["id"]})
 
+    def read(self, place: Place, folder: Path) -> dict[str, Any]:
+        """Download a run's files, and give the last values of its history.
+
+        Args:
+            place: The run.
+            folder: Where the files go, each under its name.
+
+        Raises:
+            RetryLater: The server cannot be reached now.
+            ValueError: It refuses, or has no such run.
+        """
+        names = {"name": place.id, "project": place.project, "entity": place.entity}
+        after = None
+        while True:
+            project = self._ask(_READ, {**names, "after": after}).get("project") or {}
+            found = project.get("run")
+            if not found:
+                raise ValueError(f"{self._url} has no run {place.id}")
+            for edge in found["files"]["edges"]:
+                target = folder / edge["node"]["name"]
+                if target.resolve().is_relative_to(folder.resolve()):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(self._answer(edge["node"]["url"]))
+            page = found["files"]["pageInfo"]
+            if not page["hasNextPage"]:
+                return dict(json.loads(found["summaryMetrics"] or "{}"))
+            after = page["endCursor"]
+
     def _ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables or {}}).encode()
-        headers = {"Content-Type": "application/json"}
-        if self._api_key:
-            shown = base64.b64encode(f"api:{self._api_key}".encode()).decode()
-            headers["Authorization"] = f"Basic {shown}"
-        request = urllib.request.Request(f"{self._url}/graphql", body, headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
-                content = json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refusal(self._url, error) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            content = json.loads(self._answer(f"{self._url}/graphql", body))
+        except json.JSONDecodeError as error:
             raise RetryLater(f"{self._url} does not answer: {error}") from error
         if not isinstance(content, dict) or content.get("errors"):
             raise ValueError(f"{self._url} refuses: {_message(content)}")
         return dict(content.get("data") or {})
+
+    def _answer(self, url: str, body: bytes | None = None) -> bytes:
+        headers = {"Content-Type": "application/json"} if body else {}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310
+        if self._api_key:  # another host, to which the server leads on, does not get it
+            shown = base64.b64encode(f"api:{self._api_key}".encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {shown}")
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(self._url, error) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise RetryLater(f"{self._url} does not answer: {error}") from error
 
 
 def problems_of(url: str, api_key: str | None) -> list[str]:

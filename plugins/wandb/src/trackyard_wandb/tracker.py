@@ -26,7 +26,7 @@ from trackyard_wandb import settings
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
-from trackyard_wandb.records import read_run
+from trackyard_wandb.records import read_downloads, read_run
 from trackyard_wandb.server import PROBE, WandbServer, problems_of
 from trackyard_wandb.state import load_state, save_state
 from trackyard_wandb.uploading import Upload
@@ -134,7 +134,12 @@ class WandbTracker:
 
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
-        return read_run(log_path(run.folder, self._place(run).id))
+        place = self._place(run)
+        path = log_path(run.folder, place.id)
+        if path.is_file() or not load_state(run.folder).get("entity"):
+            return read_run(path)
+        folder = run.folder / "downloads"  # the file was collected: a server has the run
+        return read_downloads(self._server(run.deadline / 2).read(place, folder), folder)
 
     @hookimpl
     def tracker_delete_run(self, run: Run) -> None:
