@@ -54,7 +54,10 @@ from trackyard.journal.shipping import (
 from trackyard.pipelines.parcels import run_packed as run_packed
 from trackyard.project.configuration import home as home
 from trackyard.project.offline import is_out_of_reach as is_out_of_reach
-from trackyard.system.files import write_whole as write_whole
+from trackyard.system.files import (
+    replacing as replacing,
+    write_whole as write_whole,
+)
 from trackyard.system.import_hooks import after_import as after_import
 from trackyard.system.waiting import (
     is_true_within as is_true_within,

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -29,6 +28,7 @@ from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.coercing import to_text
 from trackyard.system.inside_hooks import inside_hook
 from trackyard.system.interruption import time_limit
+from trackyard.system.waiting import result_within
 
 if TYPE_CHECKING:
     from trackyard.project.trackers import Tracker
@@ -297,15 +297,11 @@ class TrackerHooks:
 
     def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:
         """Call on a thread of its own, which is left alone if it takes too long."""
-        outcomes: list[Outcome] = []
-        context = contextvars.copy_context()
-        work = functools.partial(context.run, lambda: outcomes.append(call()))
-        thread = Thread(target=work, name=f"trackyard-{self.name}-{hook}", daemon=True)
-        thread.start()
-        thread.join(seconds)
-        if outcomes:
-            return outcomes[0]
-        return Outcome("later", reason=f"{hook}: has not returned for {seconds:g} s")
+        work = functools.partial(contextvars.copy_context().run, call)
+        try:
+            return result_within(seconds, work, name=f"{self.name}-{hook}")
+        except TimeoutError:
+            return Outcome("later", reason=f"{hook}: has not returned for {seconds:g} s")
 
     def _reason(self, hook: str, error: BaseException) -> str:
         return reason_of(hook, error, self._redactor)

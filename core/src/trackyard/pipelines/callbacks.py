@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from threading import Thread
 
 from trackyard.runs.pipeline_views import StepRun
+from trackyard.system.waiting import result_within
 
 logger = logging.getLogger("trackyard")
 
@@ -28,11 +28,9 @@ def call_back(callback: Callable[[StepRun], object], step_run: StepRun) -> None:
         except BaseException:  # sys.exit() in there must not end the pipeline
             logger.exception("callback %s of step %r failed", _name_of(callback), step_run.name)
 
-    # A thread of its own: a callback that hangs cannot be ended otherwise.
-    thread = Thread(target=call, name=f"trackyard-callback-{step_run.name}", daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if thread.is_alive():
+    try:
+        result_within(PATIENCE, call, name=f"callback-{step_run.name}")
+    except TimeoutError:
         logger.warning(
             "callback %s of step %r takes more than %g s and is left alone",
             _name_of(callback),

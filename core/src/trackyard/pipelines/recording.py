@@ -47,7 +47,7 @@ class Recording:
         self.store = Store.of(project)
         self.progress = Progress()
         self.mark = DriverMark(project, run.id)
-        self._outbox = Outbox(self.store, self.mark.owe)
+        self._outbox = Outbox(self.mark.owe)
         self._run = run
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
@@ -83,12 +83,14 @@ class Recording:
         place = (node.name, run.attempt, node.position)
         row = StepRunRow(run.id, self._run.id, *place, "running", run.started_at)
         self._rows.setdefault(node.name, []).append(row)
-        self._outbox.write("add_step_run", row)
+        self._outbox.write(self.store.add_step_run, row)
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
         if tracked.deliveries:
-            self._outbox.write("update_step_run", tracked.run.id, metadata=tracked.run_metadata)
+            self._outbox.write(
+                self.store.update_step_run, tracked.run.id, metadata=tracked.run_metadata
+            )
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
 
@@ -127,7 +129,7 @@ class Recording:
         }
         rows = self._output_rows(node, run.id, outcome.outputs)
         self.mark.touch()
-        self._outbox.write("end_step_run", run.id, values, rows, list(self._read_by(node)))
+        self._outbox.write(self.store.end_step_run, run.id, values, rows, list(self._read_by(node)))
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
@@ -179,7 +181,7 @@ class Recording:
             metadata=metadata,
             metrics=found.metrics,
         )
-        self._outbox.write("add_step_run", row)
+        self._outbox.write(self.store.add_step_run, row)
         made = {row.uri: row.id for row in self._outputs_of(found)}
         self._output_ids[node.name] = {
             name: made[stored["uri"]]
@@ -207,10 +209,12 @@ class Recording:
         for node in nodes:
             if node.name not in self._ended and node.name not in self.parts:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
-                self._outbox.write("add_step_run", row)
+                self._outbox.write(self.store.add_step_run, row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         ended_at = time.time_ns()
-        self._outbox.write("update_pipeline_run", self._run.id, status=status, ended_at=ended_at)
+        self._outbox.write(
+            self.store.update_pipeline_run, self._run.id, status=status, ended_at=ended_at
+        )
         if self._outbox.settle(_PATIENCE):
             self.mark.remove()
         else:

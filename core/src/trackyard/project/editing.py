@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trackyard.contract.errors import ConfigError
+from trackyard.system.files import write_whole
 
 
 def edit_file(file: Path, change: Callable[[str], str]) -> None:
@@ -35,7 +35,8 @@ def edit_file(file: Path, change: Callable[[str], str]) -> None:
                 text = file.read_text(encoding="utf-8")
                 changed = change(text)
                 if changed != text:
-                    _replace(file, changed, os.fstat(descriptor).st_mode)
+                    mode = os.fstat(descriptor).st_mode & 0o7777
+                    write_whole(file, changed, is_synced=True, mode=mode)
             except BaseException:
                 if is_new and not file.stat().st_size:
                     file.unlink()
@@ -66,19 +67,3 @@ def _is_there(file: Path, descriptor: int) -> bool:
         return os.path.samestat(file.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _replace(file: Path, text: str, mode: int) -> None:
-    """Write a file beside it and put that in its place, so that no reader sees half of it."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fchmod(descriptor, mode & 0o7777)
-            os.fsync(descriptor)
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -17,7 +17,7 @@ from trackyard.project.overrides import (
     overriding_values,
 )
 from trackyard.project.structuring import structure
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 DEFAULT_TRACKER = "local"
@@ -32,10 +32,6 @@ def _positive(_: Any, __: Any, value: float) -> None:
 def _some_time(_: Any, __: Any, value: float) -> None:
     if not value > 0:
         raise ValueError(f"must be more than 0 seconds, not {value!r}")
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
 
 
 @attrs.frozen(kw_only=True)
@@ -54,26 +50,30 @@ class TrackerOptions:
         labels: What a team sorts its trackers by; backends do not get them.
     """
 
-    flavor: str = attrs.field(metadata=_help("Name of the flavor, or module:Class"))
+    flavor: str = attrs.field(metadata=says("Name of the flavor, or module:Class"))
     required: bool = attrs.field(
-        default=False, metadata=_help("A failure of this tracker fails the step")
+        default=False, metadata=says("A failure of this tracker fails the step")
     )
     isolation: Literal["auto", "thread", "process"] = attrs.field(
-        default="auto", metadata=_help("Where its hooks run")
+        default="auto", metadata=says("Where its hooks run")
     )
     start_timeout: float = attrs.field(
-        default=10.0, validator=_positive, metadata=_help("Seconds to wait for starts at most")
+        default=10.0,
+        validator=_positive,
+        metadata=says("Seconds to wait for starts at most"),
     )
     flush_timeout: float = attrs.field(
-        default=10.0, validator=_positive, metadata=_help("Seconds to wait for deliveries at most")
+        default=10.0,
+        validator=_positive,
+        metadata=says("Seconds to wait for deliveries at most"),
     )
     hook_timeout: float = attrs.field(
-        default=30.0, validator=_some_time, metadata=_help("Seconds that one hook may take")
+        default=30.0, validator=_some_time, metadata=says("Seconds that one hook may take")
     )
     rank: Literal["zero", "all"] = attrs.field(
-        default="zero", metadata=_help("Which ranks of a distributed step are tracked")
+        default="zero", metadata=says("Which ranks of a distributed step are tracked")
     )
-    labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
+    labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
 
 
 @attrs.frozen(kw_only=True)
@@ -121,16 +121,18 @@ class StackTable:
     """What `[stacks.NAME]` may say."""
 
     experiment_trackers: list[str] = attrs.field(
-        factory=list, metadata=_help("Names of experiment trackers; the first one's URL is a run's")
+        factory=list,
+        metadata=says("Names of experiment trackers; the first one's URL is a run's"),
     )
-    orchestrator: str = attrs.field(default="local", metadata=_help("Name of the orchestrator"))
+    orchestrator: str = attrs.field(default="local", metadata=says("Name of the orchestrator"))
     artifact_store: str | None = attrs.field(
-        default=None, metadata=_help("Folder or URL for outputs of steps")
+        default=None, metadata=says("Folder or URL for outputs of steps")
     )
     artifact_store_is_trusted: bool | None = attrs.field(
-        default=None, metadata=_help("Load pickles from it, which run code; a folder is trusted")
+        default=None,
+        metadata=says("Load pickles from it, which run code; a folder is trusted"),
     )
-    labels: dict[str, str] = attrs.field(factory=dict, metadata=_help("Labels, for lists"))
+    labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
 
 
 def stack_keys() -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import attrs
 
 from trackyard.contract.errors import NewerFormatError, refuse_newer
 from trackyard.project.configuration import Project
+from trackyard.system.files import write_whole
 from trackyard.system.locks import FileLock, is_locked
 from trackyard.system.stamps import is_stamped, stamp_of
 
@@ -69,7 +70,7 @@ class DriverMark:
         """Write the mark with a stamp: one that comes from elsewhere ends nothing by itself."""
         path, text = self._files["json"], json.dumps(values)
         stamp = stamp_of("driver", path.stem, self._project, text)
-        _write(path, json.dumps({**values, "project": self._project, "stamp": stamp}))
+        write_whole(path, json.dumps({**values, "project": self._project, "stamp": stamp}))
 
     def touch(self) -> None:
         """Note that the driver has just done something."""
@@ -79,7 +80,7 @@ class DriverMark:
     def note_signal(self, number: int) -> None:
         """Note that the driver is told to stop: it may be killed before it has."""
         with suppress(OSError):
-            _write(self._files["signal"], str(number))
+            write_whole(self._files["signal"], str(number))
 
     def release(self) -> None:
         """Leave the rest to recovery, which takes this process for dead."""
@@ -196,7 +197,9 @@ def _read(path: Path) -> DeadDriver:
 def note_problem(home: Path, run_id: str, problem: str) -> None:
     """Note why the end of a driver's run cannot be recorded: nobody tries again by itself."""
     with suppress(OSError):
-        _write(home / "drivers" / f"{run_id}.problem", problem)
+        write_whole(
+            home / "drivers" / f"{run_id}.problem", problem.encode("utf-8", "backslashreplace")
+        )
 
 
 def how_to_forget(home: Path, run_id: str) -> str:
@@ -227,10 +230,3 @@ def _problem(path: Path) -> str:
         return path.with_suffix(".problem").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole; a signal handler may do so while another one is written."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)

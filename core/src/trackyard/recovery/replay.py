@@ -34,7 +34,7 @@ from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun, sync_run
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 
 def replay_run(
@@ -90,28 +90,24 @@ def _refuse_newer_files(run: PendingRun) -> None:
         load_state(run.folder / tracker.folder)
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class ReplayPlan(Shown):
     """What a tracker would get of a run, by what its flavor says that it can hold."""
 
-    run: str = attrs.field(metadata=_help("The run's name"))
-    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    run: str = attrs.field(metadata=says("The run's name"))
+    tracker: str = attrs.field(metadata=says("The tracker's name"))
     state: Literal["new", "partial", "complete", "running"] = attrs.field(
-        metadata=_help("What it has already; `running` runs are not replayed")
+        metadata=says("What it has already; `running` runs are not replayed")
     )
-    id: str = attrs.field(metadata=_help("The run's id"))
-    metrics: int = attrs.field(metadata=_help("Points of metrics that the journal holds"))
-    params: int = attrs.field(metadata=_help("Params that it holds"))
-    tags: int = attrs.field(metadata=_help("Tags that it holds"))
-    artifacts: int = attrs.field(metadata=_help("Artifacts that it holds"))
-    lost: int = attrs.field(metadata=_help("How many of them would not arrive"))
-    changed: int = attrs.field(metadata=_help("How often something would be changed"))
-    losses: dict[str, int] = attrs.field(metadata=_help("What would not arrive, with how often"))
-    changes: dict[str, int] = attrs.field(metadata=_help("What would be changed, with how often"))
+    id: str = attrs.field(metadata=says("The run's id"))
+    metrics: int = attrs.field(metadata=says("Points of metrics that the journal holds"))
+    params: int = attrs.field(metadata=says("Params that it holds"))
+    tags: int = attrs.field(metadata=says("Tags that it holds"))
+    artifacts: int = attrs.field(metadata=says("Artifacts that it holds"))
+    lost: int = attrs.field(metadata=says("How many of them would not arrive"))
+    changed: int = attrs.field(metadata=says("How often something would be changed"))
+    losses: dict[str, int] = attrs.field(metadata=says("What would not arrive, with how often"))
+    changes: dict[str, int] = attrs.field(metadata=says("What would be changed, with how often"))
 
 
 def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:

@@ -24,7 +24,7 @@ from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import LeftRun, PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.system.locks import FileLock
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 # No upload may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0
@@ -134,31 +134,28 @@ def _call(
     return ""
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(kw_only=True, repr=False)
 class SyncRow(Shown):
     """How a run stands on a tracker after a pass of `trackyard sync`."""
 
-    run: str = attrs.field(metadata=_help("The run's name"))
-    id: str = attrs.field(metadata=_help("Its id"))
+    run: str = attrs.field(metadata=says("The run's name"))
+    id: str = attrs.field(metadata=says("Its id"))
     tracker: str = attrs.field(
         default="",
-        metadata=_help("The tracker's name; empty for a run that is running, or left as it is"),
+        metadata=says("The tracker's name; empty for a run that is running, or left as it is"),
     )
     state: Literal["complete", "incomplete", "uploaded", "running"] = attrs.field(
-        metadata=_help("`complete`, `incomplete`, `uploaded` or `running`")
+        metadata=says("`complete`, `incomplete`, `uploaded` or `running`")
     )
-    url: str | None = attrs.field(default=None, metadata=_help("The run's address there"))
-    delivered: int = attrs.field(default=0, metadata=_help("Records that it has"))
-    pending: int = attrs.field(default=0, metadata=_help("Records that are sent later"))
-    quarantined: int = attrs.field(default=0, metadata=_help("Records that it refused for good"))
+    url: str | None = attrs.field(default=None, metadata=says("The run's address there"))
+    delivered: int = attrs.field(default=0, metadata=says("Records that it has"))
+    pending: int = attrs.field(default=0, metadata=says("Records that are sent later"))
+    quarantined: int = attrs.field(default=0, metadata=says("Records that it refused for good"))
     lost: int = attrs.field(
-        default=0, metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+        default=0,
+        metadata=says("Log calls lost to a full or damaged disk, or with a machine"),
     )
-    problem: str = attrs.field(default="", metadata=_help("The last error as one line"))
+    problem: str = attrs.field(default="", metadata=says("The last error as one line"))
 
     @classmethod
     def of(

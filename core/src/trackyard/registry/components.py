@@ -22,7 +22,7 @@ from trackyard.project.fields import fields_of
 from trackyard.project.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
 from trackyard.project.trackers import Trackers
 from trackyard.system.distributions import requirements_of, version_of
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 _View = TypeVar("_View", "TrackerView", "StackView")
@@ -30,37 +30,33 @@ _View = TypeVar("_View", "TrackerView", "StackView")
 FlavorStatus = Literal["ready", "SDK missing", "blocked", "broken", "not installed"]
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class FieldView(Shown):
     """A field that a flavor's trackers take."""
 
-    name: str = attrs.field(metadata=_help("Its key in the configuration"))
-    type: str = attrs.field(metadata=_help("What it takes, in words"))
-    default: str = attrs.field(metadata=_help("Its default, in words"))
-    help: str = attrs.field(metadata=_help("What it says"))
-    is_required: bool = attrs.field(metadata=_help("It has no default"))
-    is_secret: bool = attrs.field(metadata=_help("It takes a reference to a secret"))
-    env: str = attrs.field(metadata=_help("The variable of the SDK that says the same"))
+    name: str = attrs.field(metadata=says("Its key in the configuration"))
+    type: str = attrs.field(metadata=says("What it takes, in words"))
+    default: str = attrs.field(metadata=says("Its default, in words"))
+    help: str = attrs.field(metadata=says("What it says"))
+    is_required: bool = attrs.field(metadata=says("It has no default"))
+    is_secret: bool = attrs.field(metadata=says("It takes a reference to a secret"))
+    env: str = attrs.field(metadata=says("The variable of the SDK that says the same"))
 
 
 @attrs.frozen(repr=False)
 class FlavorView(Shown):
     """A flavor, installed or known."""
 
-    name: str = attrs.field(metadata=_help("What `--flavor` takes"))
-    status: FlavorStatus = attrs.field(metadata=_help("Whether it can be used"))
-    distribution: str = attrs.field(metadata=_help("The distribution that brings it"))
-    version: str = attrs.field(metadata=_help("The distribution's version, if installed"))
-    sdk: str = attrs.field(metadata=_help("The tracker's own distribution"))
-    sdk_version: str = attrs.field(metadata=_help("Its version, if installed"))
-    summary: str = attrs.field(metadata=_help("The distribution's summary"))
-    problem: str = attrs.field(metadata=_help("What is wrong, and what to type"))
+    name: str = attrs.field(metadata=says("What `--flavor` takes"))
+    status: FlavorStatus = attrs.field(metadata=says("Whether it can be used"))
+    distribution: str = attrs.field(metadata=says("The distribution that brings it"))
+    version: str = attrs.field(metadata=says("The distribution's version, if installed"))
+    sdk: str = attrs.field(metadata=says("The tracker's own distribution"))
+    sdk_version: str = attrs.field(metadata=says("Its version, if installed"))
+    summary: str = attrs.field(metadata=says("The distribution's summary"))
+    problem: str = attrs.field(metadata=says("What is wrong, and what to type"))
     variables: tuple[str, ...] = attrs.field(
-        metadata=_help("Variables of its SDK that are set; of an installed one, if it was imported")
+        metadata=says("Variables of its SDK that are set; of an installed one, if it was imported")
     )
 
 
@@ -68,38 +64,38 @@ class FlavorView(Shown):
 class FlavorDescription(FlavorView):
     """A flavor with what its class says: it was imported for this, its SDK was not."""
 
-    description: str = attrs.field(metadata=_help("The first paragraph about it"))
-    notice: str = attrs.field(metadata=_help("What one should know before using it"))
-    fields: tuple[FieldView, ...] = attrs.field(metadata=_help("What its trackers take"))
-    options: tuple[FieldView, ...] = attrs.field(metadata=_help("What every tracker takes"))
+    description: str = attrs.field(metadata=says("The first paragraph about it"))
+    notice: str = attrs.field(metadata=says("What one should know before using it"))
+    fields: tuple[FieldView, ...] = attrs.field(metadata=says("What its trackers take"))
+    options: tuple[FieldView, ...] = attrs.field(metadata=says("What every tracker takes"))
 
 
 @attrs.frozen(repr=False)
 class TrackerView(Shown):
     """A configured experiment tracker; secrets are shown as references."""
 
-    name: str = attrs.field(metadata=_help("Its name"))
-    flavor: str = attrs.field(metadata=_help("Its flavor"))
-    is_active: bool = attrs.field(metadata=_help("It is in the active stack"))
-    stacks: tuple[str, ...] = attrs.field(metadata=_help("The stacks that name it"))
-    labels: Mapping[str, str] = attrs.field(metadata=_help("Its labels"))
-    options: Mapping[str, Any] = attrs.field(metadata=_help("What core takes, with defaults"))
-    fields: Mapping[str, Any] = attrs.field(metadata=_help("What its flavor takes, as written"))
-    place: str = attrs.field(metadata=_help("Where it is configured: file and key path"))
+    name: str = attrs.field(metadata=says("Its name"))
+    flavor: str = attrs.field(metadata=says("Its flavor"))
+    is_active: bool = attrs.field(metadata=says("It is in the active stack"))
+    stacks: tuple[str, ...] = attrs.field(metadata=says("The stacks that name it"))
+    labels: Mapping[str, str] = attrs.field(metadata=says("Its labels"))
+    options: Mapping[str, Any] = attrs.field(metadata=says("What core takes, with defaults"))
+    fields: Mapping[str, Any] = attrs.field(metadata=says("What its flavor takes, as written"))
+    place: str = attrs.field(metadata=says("Where it is configured: file and key path"))
 
 
 @attrs.frozen(repr=False)
 class StackView(Shown):
     """A stack."""
 
-    name: str = attrs.field(metadata=_help("Its name"))
-    is_active: bool = attrs.field(metadata=_help("It is the active one"))
-    experiment_trackers: tuple[str, ...] = attrs.field(metadata=_help("Its experiment trackers"))
-    orchestrator: str = attrs.field(metadata=_help("Its orchestrator"))
-    artifact_store: str | None = attrs.field(metadata=_help("Its artifact store, if it names one"))
-    options: Mapping[str, Any] = attrs.field(metadata=_help("What its orchestrator takes, as set"))
-    labels: Mapping[str, str] = attrs.field(metadata=_help("Its labels"))
-    place: str = attrs.field(metadata=_help("Where it is configured: file and key path"))
+    name: str = attrs.field(metadata=says("Its name"))
+    is_active: bool = attrs.field(metadata=says("It is the active one"))
+    experiment_trackers: tuple[str, ...] = attrs.field(metadata=says("Its experiment trackers"))
+    orchestrator: str = attrs.field(metadata=says("Its orchestrator"))
+    artifact_store: str | None = attrs.field(metadata=says("Its artifact store, if it names one"))
+    options: Mapping[str, Any] = attrs.field(metadata=says("What its orchestrator takes, as set"))
+    labels: Mapping[str, str] = attrs.field(metadata=says("Its labels"))
+    place: str = attrs.field(metadata=says("Where it is configured: file and key path"))
 
 
 def list_flavors(*, load: bool = False) -> list[FlavorView]:

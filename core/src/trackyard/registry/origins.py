@@ -23,24 +23,20 @@ from trackyard.project.stacks import (
 )
 from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 Origin = Literal["command line", "variable", "project file", "pyproject", "user file", "default"]
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
 
 
 @attrs.frozen(repr=False)
 class ConfigValue(Shown):
     """A value of the configuration, and where it comes from."""
 
-    key: str = attrs.field(metadata=_help("Its key path, as in the file"))
-    value: Any = attrs.field(metadata=_help("The value; secrets are references"))
-    origin: Origin = attrs.field(metadata=_help("Where it comes from"))
-    place: str = attrs.field(metadata=_help("The file or the variable; empty for a default"))
+    key: str = attrs.field(metadata=says("Its key path, as in the file"))
+    value: Any = attrs.field(metadata=says("The value; secrets are references"))
+    origin: Origin = attrs.field(metadata=says("Where it comes from"))
+    place: str = attrs.field(metadata=says("The file or the variable; empty for a default"))
 
 
 def config_values(project: Project, stack: str | None = None) -> list[ConfigValue]:

@@ -19,7 +19,7 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 from trackyard.tracking.tracked_runs import new_run
 
 PATIENCE = 15.0
@@ -28,33 +28,29 @@ _NAME = "trackyard-check"
 StageStatus = Literal["done", "failed", "left out"]
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class StageView(Shown):
     """One thing that was tried."""
 
-    stage: str = attrs.field(metadata=_help("What was tried"))
-    status: StageStatus = attrs.field(metadata=_help("Whether it worked"))
-    seconds: float = attrs.field(metadata=_help("How long it took"))
-    note: str = attrs.field(default="", metadata=_help("What came of it, or the error"))
+    stage: str = attrs.field(metadata=says("What was tried"))
+    status: StageStatus = attrs.field(metadata=says("Whether it worked"))
+    seconds: float = attrs.field(metadata=says("How long it took"))
+    note: str = attrs.field(default="", metadata=says("What came of it, or the error"))
 
 
 @attrs.frozen(repr=False)
 class TrackerCheck(Shown):
     """What came of trying an experiment tracker on its backend."""
 
-    name: str = attrs.field(metadata=_help("The tracker's name"))
-    flavor: str = attrs.field(metadata=_help("Its flavor"))
-    is_working: bool = attrs.field(metadata=_help("Everything that was tried worked"))
-    is_offline: bool = attrs.field(metadata=_help("Its SDK keeps runs on this machine for now"))
-    url: str | None = attrs.field(metadata=_help("Where the trial run was"))
-    stages: tuple[StageView, ...] = attrs.field(metadata=_help("What was tried, in order"))
-    problem: str = attrs.field(metadata=_help("What went wrong"))
-    advice: str = attrs.field(metadata=_help("What to type then"))
-    notice: str = attrs.field(metadata=_help("What one should know about the flavor"))
+    name: str = attrs.field(metadata=says("The tracker's name"))
+    flavor: str = attrs.field(metadata=says("Its flavor"))
+    is_working: bool = attrs.field(metadata=says("Everything that was tried worked"))
+    is_offline: bool = attrs.field(metadata=says("Its SDK keeps runs on this machine for now"))
+    url: str | None = attrs.field(metadata=says("Where the trial run was"))
+    stages: tuple[StageView, ...] = attrs.field(metadata=says("What was tried, in order"))
+    problem: str = attrs.field(metadata=says("What went wrong"))
+    advice: str = attrs.field(metadata=says("What to type then"))
+    notice: str = attrs.field(metadata=says("What one should know about the flavor"))
 
 
 def check_tracker(

@@ -28,29 +28,25 @@ from trackyard.runs.lists import moment
 from trackyard.runs.reading_back import TIMEOUT, ReadingBack
 from trackyard.runs.remains import lay_out
 from trackyard.store import StepRunRow
-from trackyard.system.showing import Shown, ShownAs, html_table, line
+from trackyard.system.showing import Shown, ShownAs, html_table, line, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 _COMMAND = "trackyard runs download"
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
 
 
 @attrs.frozen(repr=False)
 class LoggedFile(Shown):
     """A file that a run logged, as it was then."""
 
-    name: str = attrs.field(metadata=_help("Where it belongs in the run"))
+    name: str = attrs.field(metadata=says("Where it belongs in the run"))
     kind: ArtifactKind = attrs.field(
-        metadata=_help("`file`, `image`, `figure`, `table`, `text` or `html`")
+        metadata=says("`file`, `image`, `figure`, `table`, `text` or `html`")
     )
-    size: int = attrs.field(metadata=_help("Its bytes"))
-    media_type: str | None = attrs.field(metadata=_help("MIME type, or none where unknown"))
-    step: float | None = attrs.field(metadata=_help("Training step, or none"))
+    size: int = attrs.field(metadata=says("Its bytes"))
+    media_type: str | None = attrs.field(metadata=says("MIME type, or none where unknown"))
+    step: float | None = attrs.field(metadata=says("Training step, or none"))
     logged_at: datetime | None = attrs.field(
-        metadata=_help("When it was logged (UTC); none where a tracker does not keep that")
+        metadata=says("When it was logged (UTC); none where a tracker does not keep that")
     )
     earlier: tuple[LoggedFile, ...] = attrs.field(
         metadata={"help": "What was logged under this name before, the first first", "json": False}

@@ -10,31 +10,27 @@ import attrs
 
 from trackyard.runs.curves import MetricSummary, svg
 from trackyard.runs.views import RunView
-from trackyard.system.showing import Shown, html_table, in_a_cell
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
+from trackyard.system.showing import Shown, html_table, in_a_cell, says
 
 
 @attrs.frozen(repr=False)
 class ParamDifference(Shown):
     """A param that differs; a run that lacks it has None, and is not among `present`."""
 
-    key: str = attrs.field(metadata=_help("Its key"))
-    values: tuple[Any, ...] = attrs.field(metadata=_help("Its value in each run"))
-    present: tuple[bool, ...] = attrs.field(metadata=_help("Whether each run has it"))
+    key: str = attrs.field(metadata=says("Its key"))
+    values: tuple[Any, ...] = attrs.field(metadata=says("Its value in each run"))
+    present: tuple[bool, ...] = attrs.field(metadata=says("Whether each run has it"))
 
 
 @attrs.frozen(repr=False)
 class MetricComparison(Shown):
     """A metric of several runs."""
 
-    key: str = attrs.field(metadata=_help("Its key"))
-    goal: str = attrs.field(metadata=_help("What counts as best, guessed from the key"))
-    best_run: str | None = attrs.field(metadata=_help("The run that has the best value"))
+    key: str = attrs.field(metadata=says("Its key"))
+    goal: str = attrs.field(metadata=says("What counts as best, guessed from the key"))
+    best_run: str | None = attrs.field(metadata=says("The run that has the best value"))
     runs: tuple[MetricSummary | None, ...] = attrs.field(
-        metadata=_help("The metric in each run; null where a run lacks it")
+        metadata=says("The metric in each run; null where a run lacks it")
     )
 
 
@@ -42,13 +38,13 @@ class MetricComparison(Shown):
 class Comparison(Shown):
     """Several runs side by side."""
 
-    runs: tuple[str, ...] = attrs.field(metadata=_help("Their names, in order"))
-    ids: tuple[str, ...] = attrs.field(metadata=_help("Their ids"))
-    statuses: tuple[str, ...] = attrs.field(metadata=_help("Their statuses"))
-    seconds: tuple[float | None, ...] = attrs.field(metadata=_help("How long each took"))
-    params: tuple[ParamDifference, ...] = attrs.field(metadata=_help("Params that differ"))
-    same_params: Mapping[str, Any] = attrs.field(metadata=_help("Params that all have alike"))
-    metrics: tuple[MetricComparison, ...] = attrs.field(metadata=_help("Metrics side by side"))
+    runs: tuple[str, ...] = attrs.field(metadata=says("Their names, in order"))
+    ids: tuple[str, ...] = attrs.field(metadata=says("Their ids"))
+    statuses: tuple[str, ...] = attrs.field(metadata=says("Their statuses"))
+    seconds: tuple[float | None, ...] = attrs.field(metadata=says("How long each took"))
+    params: tuple[ParamDifference, ...] = attrs.field(metadata=says("Params that differ"))
+    same_params: Mapping[str, Any] = attrs.field(metadata=says("Params that all have alike"))
+    metrics: tuple[MetricComparison, ...] = attrs.field(metadata=says("Metrics side by side"))
     views: tuple[RunView, ...] = attrs.field(
         factory=tuple, repr=False, eq=False, metadata={"help": "The runs", "json": False}
     )

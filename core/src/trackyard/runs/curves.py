@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 Goal = Literal["lowest", "highest"]
 
@@ -25,24 +25,20 @@ _PLAIN_BARS = "._-~=*%#"
 SHOWN = 24
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class MetricSummary(Shown):
     """A metric of a run, as short as it gets."""
 
-    key: str = attrs.field(metadata=_help("The metric's key"))
-    last: float = attrs.field(metadata=_help("Its last value"))
-    best: float = attrs.field(metadata=_help("Its best value"))
-    best_step: float | None = attrs.field(metadata=_help("The training step of that"))
-    goal: Goal = attrs.field(metadata=_help("What counts as best, guessed from the key"))
-    lowest: float = attrs.field(metadata=_help("Its lowest value"))
-    highest: float = attrs.field(metadata=_help("Its highest value"))
-    points: int = attrs.field(metadata=_help("How often it was logged; 0 where that is unknown"))
+    key: str = attrs.field(metadata=says("The metric's key"))
+    last: float = attrs.field(metadata=says("Its last value"))
+    best: float = attrs.field(metadata=says("Its best value"))
+    best_step: float | None = attrs.field(metadata=says("The training step of that"))
+    goal: Goal = attrs.field(metadata=says("What counts as best, guessed from the key"))
+    lowest: float = attrs.field(metadata=says("Its lowest value"))
+    highest: float = attrs.field(metadata=says("Its highest value"))
+    points: int = attrs.field(metadata=says("How often it was logged; 0 where that is unknown"))
     curve: tuple[float, ...] = attrs.field(
-        metadata=_help(f"Its values in at most {SHOWN} parts of the run, the mean of each")
+        metadata=says(f"Its values in at most {SHOWN} parts of the run, the mean of each")
     )
 
     @property

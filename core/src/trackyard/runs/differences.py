@@ -11,27 +11,23 @@ from typing import Literal
 import attrs
 
 from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 _Kind = Literal["metric", "param", "tag", "artifact"]
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
 
 
 @attrs.frozen(repr=False)
 class Difference(Shown):
     """One thing that a backend does not hold as it was logged."""
 
-    kind: _Kind = attrs.field(metadata=_help("What it is"))
-    key: str = attrs.field(metadata=_help("The key, or an artifact's name, as it was sent"))
+    kind: _Kind = attrs.field(metadata=says("What it is"))
+    key: str = attrs.field(metadata=says("The key, or an artifact's name, as it was sent"))
     problem: Literal["missing", "different", "extra"] = attrs.field(
-        metadata=_help("`extra` are points of a metric that were not logged")
+        metadata=says("`extra` are points of a metric that were not logged")
     )
-    count: int = attrs.field(metadata=_help("Points of a metric; 1 for everything else"))
-    expected: str = attrs.field(metadata=_help("What was logged; of several points the first"))
-    found: str = attrs.field(metadata=_help("What is there instead"))
+    count: int = attrs.field(metadata=says("Points of a metric; 1 for everything else"))
+    expected: str = attrs.field(metadata=says("What was logged; of several points the first"))
+    found: str = attrs.field(metadata=says("What is there instead"))
 
 
 def differences(expected: Iterable[Record], stored: Iterable[Record]) -> list[Difference]:

@@ -48,40 +48,36 @@ from trackyard.registry.starting import look_around
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.system.environment import is_disabled
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
 PATIENCE = 15.0
 _LEAST_BYTES, _LEAST_FILES = 200_000_000, 1000
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class Finding(Shown):
     """One thing that was looked at."""
 
-    status: Literal["ok", "note", "problem"] = attrs.field(metadata=_help("Whether it is well"))
-    area: str = attrs.field(metadata=_help("What was looked at, such as `experiment tracker`"))
-    subject: str = attrs.field(metadata=_help("Which one"))
-    text: str = attrs.field(metadata=_help("What was found"))
-    advice: str = attrs.field(default="", metadata=_help("What to type, or to do"))
+    status: Literal["ok", "note", "problem"] = attrs.field(metadata=says("Whether it is well"))
+    area: str = attrs.field(metadata=says("What was looked at, such as `experiment tracker`"))
+    subject: str = attrs.field(metadata=says("Which one"))
+    text: str = attrs.field(metadata=says("What was found"))
+    advice: str = attrs.field(default="", metadata=says("What to type, or to do"))
 
 
 @attrs.frozen(repr=False)
 class Diagnosis(Shown):
     """What was found, and the versions of what is installed."""
 
-    is_well: bool = attrs.field(metadata=_help("There is no problem"))
-    project: str = attrs.field(metadata=_help("The project's folder"))
-    home: str = attrs.field(metadata=_help("Where its runs are kept"))
-    findings: tuple[Finding, ...] = attrs.field(metadata=_help("What was found, in order"))
+    is_well: bool = attrs.field(metadata=says("There is no problem"))
+    project: str = attrs.field(metadata=says("The project's folder"))
+    home: str = attrs.field(metadata=says("Where its runs are kept"))
+    findings: tuple[Finding, ...] = attrs.field(metadata=says("What was found, in order"))
     trackers: tuple[TrackerHealth, ...] = attrs.field(
-        metadata=_help("How all runs together stand on each tracker")
+        metadata=says("How all runs together stand on each tracker")
     )
-    versions: dict[str, str] = attrs.field(metadata=_help("Version by distribution"))
+    versions: dict[str, str] = attrs.field(metadata=says("Version by distribution"))
 
     @property
     def problems(self) -> tuple[Finding, ...]:

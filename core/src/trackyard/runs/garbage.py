@@ -26,28 +26,24 @@ from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import health_of
 from trackyard.runs.remains import keep_remains
 from trackyard.system.locks import FileLock
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 logger = logging.getLogger("trackyard")
 
 MONTH = 30 * 24 * 3600.0
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class CollectedRun(Shown):
     """What became of a run's folder."""
 
-    run: str = attrs.field(metadata=_help("The run's name; its id where it has none"))
+    run: str = attrs.field(metadata=says("The run's name; its id where it has none"))
     state: Literal["deleted", "would be deleted", "kept"] = attrs.field(
-        metadata=_help("What became of it")
+        metadata=says("What became of it")
     )
-    id: str = attrs.field(metadata=_help("The run's id"))
-    size: int = attrs.field(metadata=_help("Bytes on the disk"))
-    reason: str = attrs.field(metadata=_help("Why it is kept"))
+    id: str = attrs.field(metadata=says("The run's id"))
+    size: int = attrs.field(metadata=says("Bytes on the disk"))
+    reason: str = attrs.field(metadata=says("Why it is kept"))
 
 
 def collect_garbage(

@@ -12,34 +12,30 @@ import attrs
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state
 from trackyard.journal.descriptions import RunDescription
-from trackyard.system.showing import Shown, line
+from trackyard.system.showing import Shown, line, says
 
 HealthState = Literal["complete", "pending", "offline"]
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
 
 
 @attrs.frozen(repr=False)
 class TrackerHealth(Shown):
     """How one run, or several together, stand on one tracker."""
 
-    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    tracker: str = attrs.field(metadata=says("The tracker's name"))
     state: HealthState = attrs.field(
-        metadata=_help("`offline` where its SDK keeps the run until `trackyard sync`")
+        metadata=says("`offline` where its SDK keeps the run until `trackyard sync`")
     )
-    delivered: int = attrs.field(metadata=_help("Records that it has"))
-    pending: int = attrs.field(metadata=_help("Records that are sent later"))
-    quarantined: int = attrs.field(metadata=_help("Records that it refused for good"))
+    delivered: int = attrs.field(metadata=says("Records that it has"))
+    pending: int = attrs.field(metadata=says("Records that are sent later"))
+    quarantined: int = attrs.field(metadata=says("Records that it refused for good"))
     lost: int = attrs.field(
-        metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+        metadata=says("Log calls lost to a full or damaged disk, or with a machine")
     )
-    hung: int = attrs.field(metadata=_help("Hooks that hung, and were left alone or killed"))
-    changed: int = attrs.field(metadata=_help("How often something was changed to fit it"))
-    changes: dict[str, int] = attrs.field(metadata=_help("What was changed, with how often"))
-    url: str | None = attrs.field(metadata=_help("The run's address there"))
-    problem: str = attrs.field(metadata=_help("The last error as one line"))
+    hung: int = attrs.field(metadata=says("Hooks that hung, and were left alone or killed"))
+    changed: int = attrs.field(metadata=says("How often something was changed to fit it"))
+    changes: dict[str, int] = attrs.field(metadata=says("What was changed, with how often"))
+    url: str | None = attrs.field(metadata=says("The run's address there"))
+    problem: str = attrs.field(metadata=says("The last error as one line"))
 
     @property
     def is_well(self) -> bool:

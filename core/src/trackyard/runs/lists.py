@@ -14,7 +14,7 @@ from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store import PipelineRunRow
 from trackyard.store.listing import RunFilter, known_ids, list_rows
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 
 if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
     from trackyard.journal.descriptions import RunDescription
@@ -24,28 +24,24 @@ RunKind = Literal["pipeline", "run", "step"]
 _CHUNK = 2000
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class RunSummary(Shown):
     """A run in a list."""
 
-    name: str = attrs.field(metadata=_help("Its name"))
-    pipeline: str = attrs.field(metadata=_help("Its pipeline, or its experiment without one"))
+    name: str = attrs.field(metadata=says("Its name"))
+    pipeline: str = attrs.field(metadata=says("Its pipeline, or its experiment without one"))
     status: str = attrs.field(
-        metadata=_help("`running`, `finished`, `failed`, `killed` or `crashed`")
+        metadata=says("`running`, `finished`, `failed`, `killed` or `crashed`")
     )
-    seconds: float | None = attrs.field(metadata=_help("From its start to its end, or to now"))
-    started_at: datetime = attrs.field(metadata=_help("When it started (UTC)"))
-    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
-    id: str = attrs.field(metadata=_help("Its id"))
+    seconds: float | None = attrs.field(metadata=says("From its start to its end, or to now"))
+    started_at: datetime = attrs.field(metadata=says("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=says("When it ended"))
+    id: str = attrs.field(metadata=says("Its id"))
     kind: RunKind = attrs.field(
-        metadata=_help("`pipeline`; `run` of a block; `step` of another tool that names no run")
+        metadata=says("`pipeline`; `run` of a block; `step` of another tool that names no run")
     )
     stack: str = attrs.field(
-        metadata=_help("The stack of a pipeline run; empty where another tool runs it")
+        metadata=says("The stack of a pipeline run; empty where another tool runs it")
     )
 
 

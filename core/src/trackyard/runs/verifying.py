@@ -27,7 +27,7 @@ from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
 from trackyard.runs.reading_back import TIMEOUT, ReadingBack
-from trackyard.system.showing import Shown
+from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 _COMMAND = "trackyard runs verify"
@@ -35,29 +35,25 @@ _COMMAND = "trackyard runs verify"
 VerificationState = Literal["same", "different", "unreadable"]
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.frozen(repr=False)
 class Verification(Shown):
     """How a run on a tracker compares with its journal."""
 
-    run: str = attrs.field(metadata=_help("The run's name"))
-    tracker: str = attrs.field(metadata=_help("The tracker's name"))
+    run: str = attrs.field(metadata=says("The run's name"))
+    tracker: str = attrs.field(metadata=says("The tracker's name"))
     state: VerificationState = attrs.field(
-        metadata=_help("`unreadable` where the flavor cannot read runs back, or failed to")
+        metadata=says("`unreadable` where the flavor cannot read runs back, or failed to")
     )
-    id: str = attrs.field(metadata=_help("The run's id"))
-    records: int = attrs.field(metadata=_help("How many records were compared"))
-    pending: int = attrs.field(metadata=_help("Records that were not sent yet, hence are missing"))
+    id: str = attrs.field(metadata=says("The run's id"))
+    records: int = attrs.field(metadata=says("How many records were compared"))
+    pending: int = attrs.field(metadata=says("Records that were not sent yet, hence are missing"))
     quarantined: int = attrs.field(
-        metadata=_help("Records that the backend refused, which are not expected there")
+        metadata=says("Records that the backend refused, which are not expected there")
     )
     differences: tuple[Difference, ...] = attrs.field(
-        default=(), metadata=_help("What is missing or different")
+        default=(), metadata=says("What is missing or different")
     )
-    problem: str = attrs.field(default="", metadata=_help("Why it could not be read"))
+    problem: str = attrs.field(default="", metadata=says("Why it could not be read"))
 
 
 def verify_runs(

@@ -18,36 +18,32 @@ from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.runs.histories import History, has_journal, read_history
 from trackyard.runs.lists import RunKind, RunSummary, moment, seconds_of
 from trackyard.store import PipelineRunRow, StepRunRow
-from trackyard.system.showing import Shown, html_table, in_a_cell
-
-
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
+from trackyard.system.showing import Shown, html_table, in_a_cell, says
 
 
 @attrs.frozen(repr=False)
 class StepView(Shown):
     """A step of a run, by its latest attempt; a run without a pipeline has one, itself."""
 
-    name: str = attrs.field(metadata=_help("Its name"))
-    status: str = attrs.field(metadata=_help("A run's status, `skipped` or `cached`"))
-    seconds: float | None = attrs.field(metadata=_help("From its start to its end"))
-    attempt: int = attrs.field(metadata=_help("Which attempt this is, from 1"))
-    id: str = attrs.field(metadata=_help("The id of its run"))
-    started_at: datetime | None = attrs.field(metadata=_help("When it started (UTC)"))
-    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
-    error: str | None = attrs.field(metadata=_help("Class and message of what it raised"))
-    params: Mapping[str, Any] = attrs.field(metadata=_help("What was logged as params"))
-    tags: Mapping[str, str] = attrs.field(metadata=_help("Its tags"))
-    metrics: tuple[MetricSummary, ...] = attrs.field(metadata=_help("Its metrics"))
-    artifacts: Artifacts = attrs.field(eq=False, metadata=_help("Names of logged files"))
-    outputs: Mapping[str, str] = attrs.field(metadata=_help("Where each output is stored"))
-    urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
-    health: tuple[TrackerHealth, ...] = attrs.field(metadata=_help("How it stands on each tracker"))
+    name: str = attrs.field(metadata=says("Its name"))
+    status: str = attrs.field(metadata=says("A run's status, `skipped` or `cached`"))
+    seconds: float | None = attrs.field(metadata=says("From its start to its end"))
+    attempt: int = attrs.field(metadata=says("Which attempt this is, from 1"))
+    id: str = attrs.field(metadata=says("The id of its run"))
+    started_at: datetime | None = attrs.field(metadata=says("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=says("When it ended"))
+    error: str | None = attrs.field(metadata=says("Class and message of what it raised"))
+    params: Mapping[str, Any] = attrs.field(metadata=says("What was logged as params"))
+    tags: Mapping[str, str] = attrs.field(metadata=says("Its tags"))
+    metrics: tuple[MetricSummary, ...] = attrs.field(metadata=says("Its metrics"))
+    artifacts: Artifacts = attrs.field(eq=False, metadata=says("Names of logged files"))
+    outputs: Mapping[str, str] = attrs.field(metadata=says("Where each output is stored"))
+    urls: Mapping[str, str] = attrs.field(metadata=says("Its address by tracker"))
+    health: tuple[TrackerHealth, ...] = attrs.field(metadata=says("How it stands on each tracker"))
     lost: int = attrs.field(
-        metadata=_help("Log calls lost to a full or damaged disk, or with a machine")
+        metadata=says("Log calls lost to a full or damaged disk, or with a machine")
     )
-    has_journal: bool = attrs.field(metadata=_help("Its journal is on this machine"))
+    has_journal: bool = attrs.field(metadata=says("Its journal is on this machine"))
     curves: Mapping[str, Curve] = attrs.field(
         factory=dict, repr=False, eq=False, metadata={"help": "All points", "json": False}
     )
@@ -57,23 +53,23 @@ class StepView(Shown):
 class RunView(Shown):
     """A run with everything that is known of it."""
 
-    name: str = attrs.field(metadata=_help("Its name"))
-    kind: RunKind = attrs.field(metadata=_help("As in `runs list`"))
-    status: str = attrs.field(metadata=_help("As in `runs list`"))
-    pipeline: str = attrs.field(metadata=_help("Its pipeline, or its experiment without one"))
-    seconds: float | None = attrs.field(metadata=_help("From its start to its end, or to now"))
-    started_at: datetime = attrs.field(metadata=_help("When it started (UTC)"))
-    ended_at: datetime | None = attrs.field(metadata=_help("When it ended"))
-    id: str = attrs.field(metadata=_help("Its id"))
+    name: str = attrs.field(metadata=says("Its name"))
+    kind: RunKind = attrs.field(metadata=says("As in `runs list`"))
+    status: str = attrs.field(metadata=says("As in `runs list`"))
+    pipeline: str = attrs.field(metadata=says("Its pipeline, or its experiment without one"))
+    seconds: float | None = attrs.field(metadata=says("From its start to its end, or to now"))
+    started_at: datetime = attrs.field(metadata=says("When it started (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=says("When it ended"))
+    id: str = attrs.field(metadata=says("Its id"))
     stack: str = attrs.field(
-        metadata=_help("The stack of a pipeline run; empty where another tool runs it")
+        metadata=says("The stack of a pipeline run; empty where another tool runs it")
     )
-    params: Mapping[str, Any] = attrs.field(metadata=_help("Arguments of the pipeline"))
-    url: str | None = attrs.field(metadata=_help("Its address on the first tracker"))
-    urls: Mapping[str, str] = attrs.field(metadata=_help("Its address by tracker"))
-    steps: tuple[StepView, ...] = attrs.field(metadata=_help("Its steps, in order"))
+    params: Mapping[str, Any] = attrs.field(metadata=says("Arguments of the pipeline"))
+    url: str | None = attrs.field(metadata=says("Its address on the first tracker"))
+    urls: Mapping[str, str] = attrs.field(metadata=says("Its address by tracker"))
+    steps: tuple[StepView, ...] = attrs.field(metadata=says("Its steps, in order"))
     health: tuple[TrackerHealth, ...] = attrs.field(
-        metadata=_help("How its runs together stand on each tracker")
+        metadata=says("How its runs together stand on each tracker")
     )
 
     @property

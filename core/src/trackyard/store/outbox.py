@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ParamSpec
 
 import attrs
 from sqlalchemy.exc import (
@@ -23,6 +23,8 @@ from sqlalchemy.exc import (
 from trackyard.contract.errors import without_statement
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.store import Store
+
+_Arguments = ParamSpec("_Arguments")
 
 logger = logging.getLogger("trackyard")
 
@@ -40,21 +42,25 @@ class Outbox:
     """Calls of a store, made in their order, now or later. One thread at a time.
 
     Args:
-        store: The store.
         keep: Notes on disk what the store lacks, as values for JSON.
     """
 
-    def __init__(self, store: Store, keep: Callable[[list[Any]], None]) -> None:
-        self._store = store
+    def __init__(self, keep: Callable[[list[Any]], None]) -> None:
         self._keep = keep
         self._owed: list[_Call] = []
         self._ask_at = 0.0
 
-    def write(self, method: str, *args: Any, **named: Any) -> None:
+    def write(
+        self,
+        method: Callable[_Arguments, object],
+        /,
+        *args: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> None:
         """Call a method of the store, at once unless it is away.
 
         Args:
-            method: Such as `add_step_run`.
+            method: Such as `store.add_step_run`; on disk it bears that name.
             args: Its arguments: rows, or values for JSON.
             named: Likewise.
         """
@@ -75,7 +81,7 @@ class Outbox:
         began, was_away = time.monotonic(), self._owed[0].was_tried
         try:
             while self._owed:
-                self._owed[0].make(self._store)
+                self._owed[0].make()
                 self._owed.pop(0)
         except SQLAlchemyError as error:
             self._owed[0].was_tried = True
@@ -109,28 +115,28 @@ def write_owed(store: Store, owed: Iterable[Any]) -> None:
         store: The store.
         owed: What it lacks, as it was noted on disk.
     """
-    for method, args, named in owed:
-        call = _Call(str(method), tuple(map(_from_json, args)), dict(named), was_tried=True)
-        call.make(store)
+    for name, args, named in owed:
+        method = getattr(store, str(name))
+        _Call(method, tuple(map(_from_json, args)), dict(named), was_tried=True).make()
 
 
 @attrs.define
 class _Call:
-    method: str
+    method: Callable[..., object]
     args: tuple[Any, ...]
     named: dict[str, Any]
     was_tried: bool = False
 
-    def make(self, store: Store) -> None:
+    def make(self) -> None:
         try:
-            getattr(store, self.method)(*self.args, **self.named)
+            self.method(*self.args, **self.named)
         except IntegrityError:
             if not self.was_tried:
                 raise
             # It was done, and the answer was lost.
 
     def to_json(self) -> list[Any]:
-        return [self.method, [to_json(value) for value in self.args], self.named]
+        return [self.method.__name__, [to_json(value) for value in self.args], self.named]
 
 
 def to_json(value: Any) -> Any:

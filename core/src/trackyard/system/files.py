@@ -6,6 +6,8 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK = 1024 * 1024
@@ -34,8 +36,31 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
-def write_whole(path: Path, data: str | bytes, *, is_synced: bool = False) -> None:
-    """Write a file whole or not at all, also where the process is killed; its owner alone reads it.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path of a file that is to be written, and takes another one's place then.
+
+    Who reads that one meanwhile sees what it was before. Where writing raises, it stays.
+
+    Args:
+        path: What is replaced. Its folder is there.
+
+    Raises:
+        OSError: It cannot be replaced.
+    """
+    beside = path.with_name(f"{path.name[:200]}.{os.getpid()}-{secrets.token_hex(2)}")
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(
+    path: Path, data: str | bytes, *, is_synced: bool = False, mode: int = 0o600
+) -> None:
+    """Write a file whole or not at all, also where the process is killed.
 
     It is written beside and then put in its place, so that who reads meanwhile sees the old one.
 
@@ -43,22 +68,17 @@ def write_whole(path: Path, data: str | bytes, *, is_synced: bool = False) -> No
         path: Where. Its folder is there.
         data: What; a text is written as UTF-8.
         is_synced: Wait for the disk, so that it outlives a loss of power, too.
+        mode: Who may read and write it; its owner alone by default.
 
     Raises:
         OSError: It cannot be written; what was there before is still there.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
-    try:
-        with os.fdopen(open_private(beside, os.O_EXCL), "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # whatever the umask takes away
-            file.write(data.encode() if isinstance(data, str) else data)
-            if is_synced:
-                file.flush()
-                os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with replacing(path) as beside, os.fdopen(open_private(beside, os.O_EXCL), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask takes away
+        file.write(data.encode() if isinstance(data, str) else data)
+        if is_synced:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def append_private(path: Path, text: str) -> None:

@@ -37,6 +37,11 @@ class ShownAs:
         raise NotImplementedError
 
 
+def says(text: str) -> dict[str, str]:
+    """Give the metadata of a field that says what it is, as the reference shows it."""
+    return {"help": text}
+
+
 class ShownList(list[_T]):
     """A list of shown values that is one table in notebooks."""
 

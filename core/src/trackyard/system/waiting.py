@@ -9,7 +9,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def result_within(seconds: float, call: Callable[[], _T]) -> _T:
+def result_within(seconds: float, call: Callable[[], _T], *, name: str = "call") -> _T:
     """Give what a call gives, or raise what it raises.
 
     It is made on a thread, which is left behind where it hangs.
@@ -17,6 +17,7 @@ def result_within(seconds: float, call: Callable[[], _T]) -> _T:
     Args:
         seconds: How long to wait.
         call: What is called.
+        name: What the thread is called, for those who look at one that hangs.
 
     Raises:
         TimeoutError: It takes longer.
@@ -30,7 +31,7 @@ def result_within(seconds: float, call: Callable[[], _T]) -> _T:
         except BaseException as error:  # it is raised where it is waited for
             errors.append(error)
 
-    thread = Thread(target=work, name="trackyard-call", daemon=True)
+    thread = Thread(target=work, name=f"trackyard-{name}", daemon=True)
     thread.start()
     thread.join(seconds)
     if errors:

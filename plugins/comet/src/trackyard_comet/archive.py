@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import Record, Run
+from trackyard.contract import Record, Run, replacing, write_whole
 from trackyard_comet.messages import Message, read_messages, records_of, without_own
 
 _STATE = "comet.json"
@@ -47,9 +47,7 @@ def save_state(folder: Path, **values: Any) -> None:
         folder: The tracker's folder of the run.
         **values: What JSON can hold, by name.
     """
-    part = folder / f"{_STATE}.part"
-    part.write_text(json.dumps({**load_state(folder), **values}), encoding="utf-8")
-    part.replace(folder / _STATE)
+    write_whole(folder / _STATE, json.dumps({**load_state(folder), **values}))
 
 
 def append(folder: Path, messages: Iterable[Message]) -> None:
@@ -128,9 +126,8 @@ def zip_messages(path: Path, experiment: dict[str, Any], messages: Iterable[Mess
         experiment: What its `experiment.json` says.
         messages: The lines of its `messages.json`.
     """
-    part = path.with_suffix(".part")
     lines = []
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for message in messages:
             source = Path(message.get("source", ""))
             if message["type"] == "file_upload":
@@ -140,7 +137,6 @@ def zip_messages(path: Path, experiment: dict[str, Any], messages: Iterable[Mess
             lines.append(json.dumps({key: message[key] for key in ("type", "payload")}))
         archive.writestr("messages.json", "".join(f"{line}\n" for line in lines))
         archive.writestr("experiment.json", json.dumps(experiment))
-    part.replace(path)
 
 
 def read_archive(run: Run) -> Iterator[Record]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, Run, after_import, process_values
+from trackyard.contract import RetryLater, Run, after_import, process_values, replacing
 from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
 from trackyard_mlflow.reading import read_records
 
@@ -200,10 +200,9 @@ def _make_store(path: Path, home: Path) -> None:
     """Copy an empty store to where it appears whole or not at all."""
     from mlflow import __version__
 
-    part, empty = path.with_suffix(".part"), home / f"mlflow-{__version__}-empty.db"
+    empty = home / f"mlflow-{__version__}-empty.db"
     if not empty.exists():
-        part.unlink(missing_ok=True)
-        new_client(f"sqlite:///{part.as_posix()}")
-        part.replace(empty)
-    shutil.copyfile(empty, part)
-    part.replace(path)
+        with replacing(empty) as part:
+            new_client(f"sqlite:///{part.as_posix()}")
+    with replacing(path) as part:
+        shutil.copyfile(empty, part)

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import Run
+from trackyard.contract import Run, write_whole
 from trackyard_neptune.operations import Operation, Steps, in_order
 
 _STATE = "neptune.json"
@@ -44,9 +44,7 @@ def save_state(folder: Path, **values: Any) -> None:
         folder: The tracker's folder of the run.
         **values: What JSON can hold, by name.
     """
-    part = folder / f"{_STATE}.part"
-    part.write_text(json.dumps({**load_state(folder), **values}), encoding="utf-8")
-    part.replace(folder / _STATE)
+    write_whole(folder / _STATE, json.dumps({**load_state(folder), **values}))
 
 
 def native_folder(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Failure, Run
+from trackyard.contract import Artifact, Batch, Failure, Run, replacing
 from trackyard_tensorboard.events import encoded, new_event
 
 if TYPE_CHECKING:
@@ -194,7 +194,6 @@ def copied(artifact: Artifact, folder: Path) -> Path:
 
     target = folder / artifact.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name[:200]}.part")
-    shutil.copyfile(artifact.path, part)
-    part.replace(target)
+    with replacing(target) as part:
+        shutil.copyfile(artifact.path, part)
     return target

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import RetryLater, after_import, process_values
+from trackyard.contract import RetryLater, after_import, process_values, write_whole
 from trackyard_trackio.storing import Place, in_folder
 
 logger = logging.getLogger("trackyard")
@@ -114,9 +114,7 @@ def _run_class() -> Callable[[Place, Path], Any]:
         def keep_config(self) -> None:
             """Write down the config, whole or not at all, for the tracker to send."""
             if self.config:
-                part = self._file.with_suffix(".part")
-                part.write_text(json.dumps(to_json_safe(self.config)), encoding="utf-8")
-                part.replace(self._file)
+                write_whole(self._file, json.dumps(to_json_safe(self.config)))
 
         def finish(self) -> None:
             """Write what is left; the step ends the run."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trackyard.contract import Artifact, Record, RetryLater, process_values
+from trackyard.contract import Artifact, Record, RetryLater, process_values, replacing
 from trackyard_trackio.rows import Row, config_records, records_of
 
 # One page of what a server gives; it refuses more than 10,000 rows at once.
@@ -100,9 +100,8 @@ class LocalStore:
         target = self.folder / "media" / place.media / artifact.name
         with _later_where_the_disk_fails():
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name[:200]}.part")
-            shutil.copyfile(artifact.path, part)
-            part.replace(target)
+            with replacing(target) as part:
+                shutil.copyfile(artifact.path, part)
 
     def delete(self, place: Place) -> None:
         """Delete its rows by Trackio's own code, and its files."""

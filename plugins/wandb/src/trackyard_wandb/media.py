@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from trackyard.contract import Artifact
+from trackyard.contract import Artifact, replacing
 
 ShownKind = Literal["image", "table", "html"]
 # For each kind that W&B shows: its name there, and the ending of its files.
@@ -52,9 +52,8 @@ def place_file(source: Path, target: Path) -> None:
         target: The copy; its folder is made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    with replacing(target) as part:
+        shutil.copyfile(source, part)
 
 
 def _size(path: Path) -> dict[str, int]:

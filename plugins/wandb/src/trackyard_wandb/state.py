@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from trackyard.contract import write_whole
+
 _FILE = "wandb.json"
 
 
@@ -24,6 +26,4 @@ def save_state(folder: Path, **values: Any) -> None:
         folder: The tracker's folder of the run.
         **values: What JSON can hold, by name.
     """
-    part = folder / f"{_FILE}.part"
-    part.write_text(json.dumps({**load_state(folder), **values}), encoding="utf-8")
-    part.replace(folder / _FILE)
+    write_whole(folder / _FILE, json.dumps({**load_state(folder), **values}))
