@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from evidence import wait_until
 
 from trackyard import Client
 from trackyard.recovery.drivers import find_dead_drivers
@@ -318,3 +319,94 @@ def test_t5_the_mark_of_a_driver_from_elsewhere_ends_nothing_by_itself(faults):
     (driver,) = find_dead_drivers(faults.home)
     assert driver.project is None
     assert [run.status for run in Client().list_runs()] == ["running"]
+
+
+def tracked_by_own_class(root: Path, name: str = "trackers") -> None:
+    """Make a project whose tracker is a class of its own, which writes who it is."""
+    root.mkdir(exist_ok=True)
+    (root / f"{name}.py").write_text(
+        "from pathlib import Path\nfrom trackyard import flavor, hookimpl\n"
+        f"@flavor\nclass Own:\n    @hookimpl\n    def tracker_start_run(self, run):\n"
+        f"        Path({str(root / 'delivered')!r}).touch()\n"
+    )
+    (root / "trackyard.toml").write_text(
+        f'[experiment_trackers.own]\nflavor = "{name}:Own"\nisolation = "process"\n'
+    )
+
+
+def test_t4_of_two_projects_in_one_process_none_runs_the_others_class(faults, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "two"
+    tracked_by_own_class(one)
+    tracked_by_own_class(other)
+    code = """
+from trackyard import Client
+for project in ("one", "two"):
+    try:
+        print(Client(f"../{project}").check_experiment_tracker("own").stages)
+    except Exception as error:
+        print(error)
+"""
+    said = faults.python(code).stdout.splitlines()
+
+    assert (one / "delivered").exists()
+    assert not (other / "delivered").exists()
+    assert "use a process for each project" in said[-1]
+
+
+def test_t6_commands_that_look_import_no_class_of_the_configuration(faults, server):
+    address, seen = server
+    place = str(faults.root / "executed")
+    (faults.root / "evil.py").write_text(CANARY.format(place=place))
+    (faults.root / "trackyard.toml").write_text(
+        '[experiment_trackers.a]\nflavor = "evil:Tracker"\n[experiment_trackers.b]\n'
+        f'flavor = "mlflow"\ntracking_uri = "{address}"\ntracking_token = "env:MY_CLOUD_SECRET"\n'
+        '[stacks.default]\norchestrator = "evil:Queue"\n'
+    )
+    for words in (
+        ("runs", "list"),
+        ("config", "show"),
+        ("experiment-tracker", "list"),
+        ("experiment-tracker", "describe", "a"),
+        ("experiment-tracker", "flavor", "list"),
+        ("stack", "list"),
+        ("stack", "describe"),
+        ("stack", "export"),
+        ("plugins",),
+        ("doctor",),
+    ):
+        done = faults.command(PROGRAM, *words)
+        assert done.returncode == 0, (words, done.stderr)
+    faults.python(
+        "from trackyard import Client\nclient = Client()\n"
+        "client.list_experiment_trackers(), client.get_experiment_tracker('a')\n"
+        "client.list_stacks(), client.get_stack(), client.show_config(), client.list_runs()\n"
+        "client.doctor(), client.list_flavors(), client.list_outputs(), client.export_stack()\n"
+        "print('looked')"
+    ).check_returncode()
+
+    assert not Path(place).exists()
+    assert seen == []
+    assert "evil" in faults.command(PROGRAM, "doctor", "--connect").stdout
+    assert Path(place).exists()
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_t7_modules_of_the_working_directory_are_none_of_the_helpers(faults, isolation):
+    tracked_by_own_class(faults.root)
+    toml = faults.root / "trackyard.toml"
+    toml.write_text(toml.read_text().replace("process", isolation))
+    place = str(faults.root / "executed")
+    for name in ("logging", "json", "queue", "attrs", "pluggy", "sqlalchemy", "platformdirs"):
+        (faults.root / f"{name}.py").write_text(CANARY.format(place=place))
+    (faults.root / "task").mkdir()
+    script = faults.root / "task" / "script.py"
+    script.write_text(CRASHED)
+    command = (sys.executable, str(script))
+    done = faults.command(*command, TRACKYARD_WATCHDOG="1", PYTHONPATH="")
+
+    assert done.returncode == 1
+    state = "own/delivery.json"
+    (folder,) = faults.run_folders()
+    wait_until(lambda: '"is_ended": true' in (folder / state).read_text())
+    assert (faults.root / "delivered").exists()
+    assert not Path(place).exists()

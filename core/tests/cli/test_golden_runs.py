@@ -55,7 +55,7 @@ def test_doctor(golden_project, golden):
         run.log_metrics({"loss": 1.0, "bad": 2.0})
     own = {r"\d+\.\d GB": "9.9 GB", r"(?s)python 3.*?(?=\n\d problem)": "VERSIONS"}
     own[r'(?s)(?<="versions": \{).*?\}'] = "}"
-    golden("doctor", patterns=own)
+    golden("doctor", "--connect", patterns=own)
 
 
 SECOND = 10**9

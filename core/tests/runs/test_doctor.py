@@ -80,7 +80,7 @@ def test_healthy_project_has_no_problem(project):
 )  # fmt: skip
 def test_wrong_configuration_is_a_problem_and_no_traceback(project, text, message):
     project.configure(text)
-    result = project.trackyard("doctor", "--json")
+    result = project.trackyard("doctor", "--connect", "--json")
 
     assert (result.returncode, result.stderr) == (1, "")
     found = [f for f in json.loads(result.stdout)["findings"] if f["status"] == "problem"]
@@ -96,6 +96,20 @@ def test_tracker_that_says_what_is_wrong_is_a_problem(project):
         ("experiment tracker", "filed", text, "type: trackyard experiment-tracker check filed")
         for text in ("the disk is full", "and old")
     ]
+
+
+def test_without_connecting_no_code_of_the_project_runs_and_no_secret_is_read(project):
+    project.configure(
+        '[experiment_trackers.local]\nflavor = "nowhere:Tracker"\ntoken = "file:/dev/stdin"\n'
+        '[experiment_trackers.other]\nflavor = "nowhere:Tracker"\ntoken = "env:NOT_THERE"\n'
+    )
+    found = {f.subject: f for f in examine(connect=False).findings if "tracker" in f.area}
+
+    assert found["local"].status == "ok"
+    assert found["local"].advice.endswith("type: trackyard doctor --connect")
+    assert found["other"].text.endswith("the environment variable NOT_THERE is not set")
+    assert project.trackyard("doctor").returncode == 1
+    assert "nowhere" in project.trackyard("doctor", "--connect").stdout
 
 
 def test_tracker_without_its_secret_is_a_problem(project):
@@ -257,7 +271,7 @@ def test_command_shows_findings_and_exits_with_1(project):
         '[experiment_trackers."fil\\u001b[2Jed"]\n'
         'flavor = "filing:Filing"\nproblems = ["it \\u001b[2J is odd"]\n'
     )
-    result = project.trackyard("doctor")
+    result = project.trackyard("doctor", "--connect")
 
     assert result.returncode == 1
     assert result.stderr == "1 problem(s)\n"

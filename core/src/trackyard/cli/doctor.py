@@ -29,13 +29,18 @@ _COLUMNS = {
     show_default=True,
     help="Seconds that trackers may take to answer.",
 )
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Ask the trackers, too: reads secrets, imports the project's `module:Class`.",
+)
 @json_option
-def doctor(patience: float, as_json: bool) -> None:
+def doctor(patience: float, connect: bool, as_json: bool) -> None:
     """Look for what is wrong: configuration, plugins, trackers, runs, disk and store.
 
     No run is changed by it. Each problem comes with what to type; with one the exit code is 1.
     """
-    diagnosis = examine(patience=patience)
+    diagnosis = examine(patience=patience, connect=connect)
     if as_json:
         show_json(diagnosis)
     elif is_terminal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -193,6 +194,7 @@ class _Server:
             with self._log.open("wb") as log, _ctrl_c_held() if is_linux else nullcontext():
                 self._child = subprocess.Popen(
                     self._command,
+                    cwd=os.sep,  # servers put the working directory on their path
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

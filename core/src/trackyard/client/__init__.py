@@ -295,11 +295,16 @@ class Client(Configuring):
             collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
         )
 
-    def doctor(self) -> Diagnosis:
-        """Look for what is wrong with the project, its trackers and its runs."""
+    def doctor(self, *, connect: bool = False) -> Diagnosis:
+        """Look for what is wrong with the project, its trackers and its runs.
+
+        Args:
+            connect: Ask the trackers themselves: their secrets are read, and what a `module:Class`
+                of the configuration names is imported.
+        """
         from trackyard.runs.doctor import examine
 
-        return examine(self._project.root)
+        return examine(self._project.root, connect=connect)
 
     def _view(self, row: PipelineRunRow) -> PipelineRun:
         from trackyard.runs.pipeline_views import PipelineRun

@@ -28,6 +28,7 @@ from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
+from trackyard.system.helpers import helper_command, helper_path
 from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
@@ -180,7 +181,11 @@ class WorkerProcess:
             self._give_up(f"its worker process cannot be started: {error}")
             return
         self._environment = {}
-        first = {"path": sys.path, "project": str(self._project_root), "tracker": self.name}
+        first = {
+            "path": helper_path(self._project_root),
+            "project": str(self._project_root),
+            "tracker": self.name,
+        }
         self._say(first)
         for delivery in self._deliveries.values():
             if not delivery.ended.is_set():
@@ -297,7 +302,7 @@ def _spawn(log: Path) -> tuple[int, int, int]:
         (os.POSIX_SPAWN_CLOSE, command_end),
         (os.POSIX_SPAWN_CLOSE, event_end),
     ]
-    command = [sys.executable, "-m", "trackyard.delivery.serving", str(os.getpid())]
+    command = helper_command("trackyard.delivery.serving", str(os.getpid()))
     try:
         process = os.posix_spawn(
             sys.executable, command, own_environment(), file_actions=actions, setsid=True

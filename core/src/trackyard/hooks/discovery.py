@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import sys
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -136,14 +137,26 @@ def _installed(
     return tuple(sorted(found, key=lambda info: (info.name, info.distribution))), damaged
 
 
-def load_flavor(reference: str) -> type:
+def load_flavor(reference: str, project: Path | None = None) -> type:
     """Import a flavor by its name or by a dotted path such as `mypkg.trackers:CsvTracker`.
+
+    Args:
+        reference: The name or the path.
+        project: Folder of the project that names it; the working directory by default.
 
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken, or breaks a rule.
     """
-    loaded: type = _load_checked(_info_of(reference, FLAVORS))
+    loaded: type = _load_checked(_info_of(reference, FLAVORS), project)
     return loaded
+
+
+def is_safe_to_load(reference: str) -> bool:
+    """Tell whether a flavor can be loaded without running code that merely lies in a project.
+
+    What is installed was installed on purpose, and what the program has imported has run.
+    """
+    return ":" not in reference or reference.partition(":")[0] in sys.modules
 
 
 def import_flavor(reference: str) -> Any:
@@ -155,13 +168,17 @@ def import_flavor(reference: str) -> Any:
     return _load(_info_of(reference, FLAVORS))
 
 
-def load_orchestrator(reference: str) -> Any:
+def load_orchestrator(reference: str, project: Path | None = None) -> Any:
     """Import an orchestrator class by its name or by a dotted path such as `mypkg.runs:Queue`.
+
+    Args:
+        reference: The name or the path.
+        project: Folder of the project that names it; the working directory by default.
 
     Raises:
         PluginError: It is unknown, blocked, ambiguous or broken.
     """
-    return _load_checked(_info_of(reference, ORCHESTRATORS))
+    return _load_checked(_info_of(reference, ORCHESTRATORS), project)
 
 
 def load_materializers() -> tuple[Any, ...]:
@@ -236,9 +253,9 @@ def _only_one(name: str, group: str) -> PluginInfo:
     return matches[0]
 
 
-def _load_checked(info: PluginInfo) -> Any:
+def _load_checked(info: PluginInfo, project: Path | None = None) -> Any:
     """Import a plugin and refuse it where it breaks a rule."""
-    loaded = _load(info)
+    loaded = _load(info, project)
     who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
     if info.group == FLAVORS and not (inspect.isclass(loaded) and attrs.has(loaded)):
         raise PluginError(
@@ -268,7 +285,7 @@ def _check_materializer(loaded: Any, who: str) -> None:
         raise PluginError(f"{who}: is no materializer, it lacks {listed(missing)}")
 
 
-def _load(info: PluginInfo) -> Any:
+def _load(info: PluginInfo, project: Path | None = None) -> Any:
     kind = _KINDS[info.group]
     if info.is_blocked or blocked_names() & {normal_name(info.name)}:
         raise PluginError(
@@ -276,10 +293,8 @@ def _load(info: PluginInfo) -> Any:
             f"{os.environ['TRACKYARD_DISABLE_PLUGINS']}; take it out of there to use it"
         )
     module_name, _, attribute = info.value.partition("[")[0].partition(":")  # without extras
-    here = str(Path.cwd())
-    if not info.distribution and here not in sys.path:
-        # A dotted path names the user's own module; console scripts do not look beside them.
-        sys.path.append(here)
+    if not info.distribution:
+        _find_in(project or Path.cwd(), module_name.strip(), f"{kind} {info.name!r}")
     try:
         loaded: Any = _script(module_name.strip()) or importlib.import_module(module_name.strip())
         for part in filter(None, attribute.strip().split(".")):
@@ -292,6 +307,30 @@ def _load(info: PluginInfo) -> Any:
             f"{type(error).__name__}: {error}"
         ) from error
     return loaded
+
+
+def _find_in(project: Path, module: str, who: str) -> None:
+    """Have a user's own module found in a project's folder, after all else that is on the path.
+
+    Raises:
+        PluginError: A module of that name is another project's.
+    """
+    here, module = str(project), module.partition(".")[0]
+    if here not in sys.path:
+        sys.path.append(here)
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    with suppress(ImportError, ValueError):
+        loaded = loaded or getattr(importlib.util.find_spec(module), "origin", None)
+    if loaded is None:
+        return
+    file = Path(loaded)
+    place = file.parent.parent if file.name == "__init__.py" else file.parent
+    is_projects = any((place / name).exists() for name in ("trackyard.toml", ".trackyard"))
+    if is_projects and place.resolve() != project.resolve() and (project / f"{module}.py").exists():
+        raise PluginError(
+            f"{who} cannot be loaded: module {module!r} is another project's, {file}; "
+            f"use a process for each project"
+        )
 
 
 def _script(module_name: str) -> Any:

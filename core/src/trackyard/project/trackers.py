@@ -302,7 +302,7 @@ class Trackers:
         """
         if reference not in self._flavors:
             try:
-                self._flavors[reference] = load_flavor(reference)
+                self._flavors[reference] = load_flavor(reference, self._project.root)
             except PluginError as error:
                 raise ConfigError(f"{place}.flavor: {error}") from error
         return self._flavors[reference]
@@ -314,7 +314,8 @@ class Trackers:
             ConfigError: It is unknown, blocked or broken.
         """
         stack = self.stack
-        return build_orchestrator(stack.orchestrator, stack.options, stack.place)
+        root = self._project.root
+        return build_orchestrator(stack.orchestrator, stack.options, stack.place, root)
 
     def _folder(self, name: str) -> Path:
         return self._project.folder("experiment_trackers", name)
@@ -340,19 +341,22 @@ class Trackers:
         return {DEFAULT_TRACKER: tracker}
 
 
-def build_orchestrator(name: str, options: Mapping[str, Any], place: str) -> Any:
+def build_orchestrator(
+    name: str, options: Mapping[str, Any], place: str, project: Path | None = None
+) -> Any:
     """Make an orchestrator from the keys of a stack's table that are its own.
 
     Args:
         name: Its name.
         options: The keys of the stack's table that are its own.
         place: File and key path, for messages.
+        project: Folder of the project that names it; the working directory by default.
 
     Raises:
         ConfigError: It is unknown, blocked or broken, or an option is wrong.
     """
     try:
-        cls = load_orchestrator(name)
+        cls = load_orchestrator(name, project)
     except PluginError as error:
         raise ConfigError(f"{place}.orchestrator: {error}") from error
     return structure(options, cls, place, also_known=stack_keys()) if attrs.has(cls) else cls()

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from threading import Lock
 
+from trackyard.system.helpers import helper_command
+
 logger = logging.getLogger("trackyard")
 
 # One watchdog serves all runs of a process. A forked child starts its own.
@@ -64,7 +66,7 @@ def _start(process: int) -> int:
         (os.POSIX_SPAWN_OPEN, 2, *null),
         (os.POSIX_SPAWN_CLOSE, reading),
     ]
-    command = [sys.executable, "-m", "trackyard.recovery.watchdog", str(process)]
+    command = helper_command("trackyard.recovery.watchdog", str(process))
     try:
         # A session of its own: Ctrl-C on a terminal goes to the whole group of the runner.
         os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Literal
 
 import attrs
 
 from trackyard.contract.errors import ConfigError, PluginError
-from trackyard.hooks.discovery import load_flavor
+from trackyard.hooks.discovery import is_safe_to_load, load_flavor
 from trackyard.journal.durability import JournalOptions
 from trackyard.project.configuration import Project
 from trackyard.project.fields import Field, fields_of
@@ -88,12 +89,17 @@ def _trackers(project: Project) -> Iterator[ConfigValue]:
     configured = Trackers(project).configured
     overrides = find_overrides("TRACKER", configured)
     for name, tracker in configured.items():
-        try:
-            own = fields_of(load_flavor(tracker.options.flavor))
-        except PluginError:  # it is shown as far as it can be read
-            own = ()
+        flavor = tracker.options.flavor
+        own: tuple[Field, ...] = ()
+        of_flavor = overrides.get(name, [])
+        with suppress(PluginError):  # it is shown as far as it can be read
+            if is_safe_to_load(flavor):
+                own = fields_of(load_flavor(flavor))
         fields = (*fields_of(TrackerOptions), *own)
-        variables = overriding_values(overrides.get(name, ()), fields)
+        if not own:
+            of_core = {field.name.upper() for field in fields}
+            of_flavor = [override for override in of_flavor if override.field in of_core]
+        variables = overriding_values(of_flavor, fields)
         table = project.table.get("experiment_trackers", {}).get(name, {})
         below = {"flavor": tracker.options.flavor}
         path = ("experiment_trackers", name)

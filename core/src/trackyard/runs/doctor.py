@@ -26,6 +26,7 @@ from trackyard.hooks.discovery import (
     damaged_distributions,
     find_plugins,
     inspect_plugin,
+    is_safe_to_load,
     load_plugins,
 )
 from trackyard.hooks.dispatch import TrackerHooks
@@ -85,12 +86,16 @@ class Diagnosis(Shown):
         return tuple(finding for finding in self.findings if finding.status == "problem")
 
 
-def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnosis:
+def examine(
+    start: Path | None = None, *, patience: float = PATIENCE, connect: bool = True
+) -> Diagnosis:
     """Look at everything that may be wrong; nothing is changed, and nothing raises.
 
     Args:
         start: A folder of the project; the working directory by default.
         patience: Seconds that trackers may take to answer, all together.
+        connect: Ask the trackers themselves: their secrets are read, and `module:Class` imported.
+            Without it the project may be anybody's.
     """
     try:
         project = find_project(start)
@@ -98,8 +103,8 @@ def examine(start: Path | None = None, *, patience: float = PATIENCE) -> Diagnos
         place = str(Path(start or working_directory()).absolute())
         finding = Finding("problem", "configuration", place, str(error), _how_to_mend(error))
         return Diagnosis(False, place, "", (finding,), (), _versions())
-    findings = [*_configuration(project), *_plugins(), *_variables(project)]
-    findings += _trackers(project, patience)
+    findings = [*_configuration(project, connect), *_plugins(), *_variables(project)]
+    findings += _trackers(project, patience, connect)
     healths, of_runs = _runs(project)
     findings += [*of_runs, *_drivers(project.home), *_disk(project.home), *_store(project)]
     return Diagnosis(
@@ -116,7 +121,7 @@ def _how_to_mend(error: TrackyardError) -> str:
     return "" if isinstance(error, NewerFormatError) else "edit the file"
 
 
-def _configuration(project: Project) -> Iterator[Finding]:
+def _configuration(project: Project, connect: bool) -> Iterator[Finding]:
     subject = str(project.config_file or "default configuration")
     if is_disabled():
         text = "TRACKYARD_DISABLE is set: nothing is tracked"
@@ -125,7 +130,8 @@ def _configuration(project: Project) -> Iterator[Finding]:
         trackers = Trackers(project)
         stack = trackers.stack
         load_journal_options(project)
-        trackers.orchestrator()
+        if connect or is_safe_to_load(stack.orchestrator):
+            trackers.orchestrator()
         if stack.artifact_store is not None:
             ArtifactStore(artifact_store_url(project, stack)).checked()
     except TrackyardError as error:
@@ -175,13 +181,15 @@ def _variables(project: Project) -> Iterator[Finding]:
         yield Finding("note", "flavor", found.flavor, text, f"type: {advice}")
 
 
-def _trackers(project: Project, patience: float) -> list[Finding]:
+def _trackers(project: Project, patience: float, connect: bool) -> list[Finding]:
     """Ask each configured tracker, all side by side, for what keeps it from working."""
     try:
         trackers = Trackers(project)
         names = list(trackers.configured)
     except TrackyardError:
         return []  # said of the configuration
+    if not connect:
+        return [_glance(trackers, name) for name in names]
     answers: dict[str, list[Finding]] = {}
     threads = []
     for name in names:
@@ -203,6 +211,31 @@ def _trackers(project: Project, patience: float) -> list[Finding]:
     for name, found in given.items():
         findings += found or [_tracker_problem(name, late, f"{advice} {name}")]
     return findings
+
+
+def _glance(trackers: Trackers, name: str) -> Finding:
+    """Say what a tracker's table says without its server, its secrets or the project's code."""
+    tracker = trackers.configured[name]
+    flavor = tracker.options.flavor
+    problem = ""
+    if is_safe_to_load(flavor):
+        try:
+            trackers.check(name, {"flavor": flavor, **tracker.fields}, tracker.place)
+        except TrackyardError as error:
+            problem = str(error)
+    problem = problem or next(
+        (
+            f"{key}: {value}: the environment variable {value[4:]} is not set"
+            for key, value in tracker.fields.items()
+            if isinstance(value, str) and value.startswith("env:") and value[4:] not in os.environ
+        ),
+        "",
+    )
+    if problem:
+        advice = f"type: trackyard experiment-tracker update {name} --help"
+        return _tracker_problem(name, problem, advice)
+    advice = "to ask the tracker itself, type: trackyard doctor --connect"
+    return Finding("ok", "experiment tracker", name, f"flavor {flavor}", advice)
 
 
 def _ask(tracker: Tracker, project: Project, answers: dict[str, list[Finding]]) -> None:

@@ -188,7 +188,14 @@ def upload_rest(
     zip_messages(path, facts, messages)
     environment = {**os.environ, **QUIET, "COMET_API_KEY": server.api_key}
     environment["COMET_URL_OVERRIDE"] = f"{server.url}/clientlib/"
-    command = [sys.executable, "-m", "comet_ml.scripts.comet_upload", "--force-upload", str(path)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "comet_ml.scripts.comet_upload",
+        "--force-upload",
+        str(path),
+    ]
     try:
         done = subprocess.run(
             command, check=False, env=environment, capture_output=True, text=True,

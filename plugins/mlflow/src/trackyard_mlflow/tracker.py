@@ -195,7 +195,7 @@ class MlflowTracker:
             return None
         # Jobs, which serve LLM features, cost 8 more processes and 1.8 GB.
         command = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
-        command += [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
         command += ["--backend-store-uri", self.tracking_uri, "--host", host]
         return [*command, "--port", str(port or self.ui_port)]
 

@@ -159,7 +159,7 @@ class TensorboardTracker:
         if self.server_url:
             return None
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.log_dir)]
+        command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(self.log_dir)]
         # Several writers may be at work in a run: native ones, and that of the portable calls.
         command += ["--reload_multifile", "true", "--reload_interval", "5"]
         return [*command, "--host", host, "--port", str(port or self.ui_port)]

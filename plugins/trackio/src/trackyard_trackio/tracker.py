@@ -179,7 +179,7 @@ class TrackioTracker:
     def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
         if self._server():
             return None
-        command = [sys.executable, "-m", "trackyard_trackio.page", str(self.folder), host]
+        command = [sys.executable, "-P", "-m", "trackyard_trackio.page", str(self.folder), host]
         return [*command, str(port or self.ui_port)]
 
     def _write(self, run: Run, *rows: Row) -> None:

@@ -96,7 +96,7 @@ class _SyncProcess:
         self._log = folder / f"wandb-sync-{os.getpid()}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trackyard_wandb.sync_process", str(os.getpid())],
+                [sys.executable, "-P", "-m", "trackyard_wandb.sync_process", str(os.getpid())],
                 cwd=folder,
                 env=_environment(url, api_key, folder),
                 stdin=subprocess.PIPE,

@@ -114,7 +114,8 @@ class _Process:
 
     def __init__(self) -> None:
         self._connection, other = multiprocessing.Pipe()
-        command = [sys.executable, "-m", "trackyard.pipelines.orchestrators.worker"]
+        # -P: a `logging.py` in the working directory is no module of its own.
+        command = [sys.executable, "-P", "-m", "trackyard.pipelines.orchestrators.worker"]
         command += [str(os.getpid()), str(other.fileno())]
         # A session of its own: Ctrl-C on a terminal is the driver's to deal with.
         self._process = subprocess.Popen(
