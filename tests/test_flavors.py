@@ -26,8 +26,10 @@ from neptune_server import NeptuneServer
 from trackyard import (
     Client,
     Secret,
+    log_dict,
     log_metrics,
     log_params,
+    log_text,
     pipeline,
     set_tag,
     start_run,
@@ -234,6 +236,23 @@ def test_native_and_portable_calls_give_the_same_metrics(place, name):
     for run in (portable, native):
         found = stored(run.id, name).metrics["loss"]
         assert [(m.step, m.value) for m in found] == points, run.name
+
+
+# W&B's runs are offline here, hence are kept; its own tests have a server.
+@pytest.mark.parametrize("name", [name for name in FLAVORS if name != "wandb"])
+def test_file_that_a_step_logged_outlives_its_journal(place, name):
+    @step(experiment_tracker=name)
+    def report():
+        log_text("all is well", "notes/report.txt")
+        log_dict({"rate": 0.1}, "config.json")
+
+    run = pipeline(report, name="reporting")()
+    rows = Client().collect_garbage(older_than=0)
+    assert {(row.state, row.reason) for row in rows} == {("deleted", "")}
+
+    found = Client().get_run(run.name).artifacts
+    assert found["notes/report.txt"].read_text() == "all is well"
+    assert found["config.json"].read_bytes().startswith(b"{")
 
 
 @pytest.mark.parametrize("name", FLAVORS)

@@ -42,6 +42,7 @@ from trackyard.journal.writer import JournalWriter
 from trackyard.outputs.formats import Materializers
 from trackyard.project import configuration
 from trackyard.recovery import drivers
+from trackyard.runs import remains
 from trackyard.store.outbox import Outbox, write_owed
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import SCHEMA_VERSION
@@ -111,6 +112,18 @@ def of_descriptions(root: Path) -> Iterator[str]:
     descriptions.save_description(root, run, [tracker, stamped])
     text = (root / "run.json").read_text(encoding="utf-8")
     yield re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text)
+
+
+def of_remains(root: Path) -> Iterator[str]:
+    folder = root / "runs" / ID
+    folder.mkdir(parents=True)
+    tracker = descriptions.TrackerDescription("team", "team", {"flavor": "mlflow"}, "file")
+    descriptions.save_description(folder, Run(ID, "name", "experiment", 1, folder), [tracker])
+    (folder / "team").mkdir()
+    (folder / "team/ids.json").write_text('{"run_id": "ab"}')
+    (folder / "team/large.json").write_text("x" * 10_000)
+    remains.keep_remains(folder)
+    yield (root / "collected" / f"{ID}.json").read_text(encoding="utf-8")
 
 
 def of_deliveries(root: Path) -> Iterator[str]:
@@ -195,6 +208,7 @@ FORMATS: dict[str, tuple[object, Callable[[Path], Iterator[str]]]] = {
     "deliveries": (state.FORMAT, of_deliveries),
     "drivers": (drivers.FORMAT, of_drivers),
     "store": (SCHEMA_VERSION, of_the_store),
+    "remains": (remains.FORMAT, of_remains),
     "layout": (configuration.FORMAT, of_the_layout),
 }
 

@@ -207,6 +207,16 @@ def test_what_is_left_of_a_run_leads_nowhere_else(filed, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("evil")) == []
 
 
+def test_what_a_newer_version_left_of_a_run_is_said_to_be_newer(filed):
+    run = training()
+    collect()
+    place = find_project().home / "collected" / f"{run.steps['train'].id}.json"
+    place.write_text(json.dumps({"format": 99}))
+
+    with pytest.raises(TrackyardError, match="written by a newer Trackyard"):
+        list(Client().get_run(run.name).artifacts)
+
+
 def test_files_are_downloaded_by_a_command(filed):
     run = training()
     download = ["runs", "download", run.name]

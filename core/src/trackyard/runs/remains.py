@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath
 
+from trackyard.contract.errors import refuse_newer
 from trackyard.journal.descriptions import folder_names, load_description
 from trackyard.system.files import make_private_folder, write_whole
 
-_FORMAT = 1
+FORMAT = 1
 _RUN = "run.json"
 # Of a file of a flavor, in bytes: ids and addresses take less; what takes more is data.
 _LARGEST = 8 * 1024
@@ -26,7 +27,7 @@ def keep_remains(folder: Path) -> None:
     """
     kept = _small_files(folder)
     make_private_folder(_place(folder).parent)
-    write_whole(_place(folder), json.dumps({"format": _FORMAT, "files": kept}))
+    write_whole(_place(folder), json.dumps({"format": FORMAT, "files": kept}))
 
 
 def forget_remains(folder: Path) -> None:
@@ -43,6 +44,9 @@ def lay_out(folder: Path, target: Path) -> Path:
 
     Returns:
         The folder of the run, which is not there where nothing is left.
+
+    Raises:
+        NewerFormatError: A newer Trackyard wrote it.
     """
     files = _small_files(folder) if (folder / _RUN).is_file() else _kept(folder)
     place = target / folder.name
@@ -79,8 +83,9 @@ def _text(path: Path) -> str | None:
 def _kept(folder: Path) -> dict[str, str]:
     try:
         kept = json.loads(_place(folder).read_text(encoding="utf-8"))
-        return dict(kept["files"]) if kept["format"] <= _FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        refuse_newer(_place(folder), kept["format"], FORMAT)
+        return {str(name): str(text) for name, text in kept["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
