@@ -1,0 +1,56 @@
+"""Does the suite pass a correct orchestrator, and catch each of its mutants at the right check?"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from mutants import of_orchestrators
+
+from trackyard.testing import OrchestratorSuite, drivers, orchestrators
+from trackyard.testing.contract import checks_of
+from trackyard.testing.running import run_file
+
+pytestmark = pytest.mark.slow  # each mutant runs scripts of its own
+
+FILE = '''"""One mutant."""
+
+import pytest
+
+from trackyard.testing import OrchestratorSuite
+
+
+class TestMutant(OrchestratorSuite):
+    @pytest.fixture
+    def config(self):
+        return {{"orchestrator": "mutants.of_orchestrators:{name}"}}
+'''
+MUTANTS = {
+    name: value.caught_by
+    for name, value in vars(of_orchestrators).items()
+    if inspect.isclass(value) and hasattr(value, "caught_by")
+}
+
+
+def test_there_are_mutants_of_most_checks():
+    assert len(MUTANTS) >= 20
+    assert set(MUTANTS.values()) <= set(checks_of(OrchestratorSuite))
+    assert len(set(MUTANTS.values())) >= 18
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_mutant_is_caught_at_the_check_that_names_its_fault(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(drivers, "PATIENCE", 40.0)
+    monkeypatch.setattr(orchestrators, "LEEWAY", 15.0)
+    check = MUTANTS[name]
+    file = tmp_path / "test_mutant.py"
+    file.write_text(FILE.format(name=name), encoding="utf-8")
+
+    results = run_file(file, [check])
+
+    failed = [result for result in results if result.outcome == "failed"]
+    assert failed, results
+    for result in failed:
+        assert re.sub(r"\[.*", "", result.check) == check
+        assert result.reason
