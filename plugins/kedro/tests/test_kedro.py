@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 
 MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"
 FILES = {
@@ -176,7 +177,7 @@ def test_every_node_is_a_tracked_step(kedro_project, runner):
     ]
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", first_by_default(RUNNERS))
 def test_error_of_a_node_fails_its_run(kedro_project, runner):
     result = kedro_project.run("failing", runner)
 
@@ -246,7 +247,7 @@ def test_unknown_tracker_is_said_before_anything_runs(kedro_project):
     assert not kedro_project.calls("start", "other")
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", first_by_default(RUNNERS))
 def test_node_whose_output_is_not_saved_has_failed(kedro_project, runner):
     assert kedro_project.run("unsaved", runner).returncode == 1
 

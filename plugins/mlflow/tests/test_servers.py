@@ -336,12 +336,14 @@ def test_a_tracker_without_credentials_uses_the_users_own(
 def test_wrong_credentials_harm_no_step(mlflow_project, door, monkeypatch):
     monkeypatch.setenv("SECRET", CANARY)
     guarded = door("Bearer right-one")
-    own = [f'tracking_uri = "{guarded.url}"', 'tracking_token = "env:SECRET"', "flush_timeout = 1"]
-    configure(mlflow_project, *own)
+    fields = [f'tracking_uri = "{guarded.url}"', 'tracking_token = "env:SECRET"']
+    configure(mlflow_project, *fields, "start_timeout = 0.5", "flush_timeout = 0.5")
 
     with start_run("wrong") as run:
         run.log_metric("a", 1)
         mlflow.log_metric("b", 2)
+        while not guarded.seen:
+            time.sleep(0.02)
         assert run.url is None
 
     assert set(guarded.seen) == {f"Bearer {CANARY}"}

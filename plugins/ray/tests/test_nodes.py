@@ -117,6 +117,7 @@ def test_journal_of_another_machine_arrives_whole(project):
     assert blob.read_text() == "a long text"
 
 
+@pytest.mark.slow
 def test_worker_that_dies_on_another_machine_loses_nothing(project):
     with pytest.raises(trackyard.StepCrashedError, match="WorkerCrashedError") as raised:
         pipeline(lambda: far(dies=True))()
@@ -126,6 +127,7 @@ def test_worker_that_dies_on_another_machine_loses_nothing(project):
     assert calls(project, "fail")[0]["failure"]["status"] == "crashed"
 
 
+@pytest.mark.slow
 def test_node_that_does_not_see_the_drivers_folder_ships_by_itself(project, caplog):
     configure(project, project / "store", ship_journals="false")
     marks = str(Path(".trackyard/drivers").absolute())
@@ -159,6 +161,7 @@ def test_artifact_store_of_another_machine_is_refused(project):
         check_artifact_store("/nowhere")
 
 
+@pytest.mark.slow
 def test_lost_node_costs_its_last_second(project, node):
     progress = project / "progress"
     progress.touch()
