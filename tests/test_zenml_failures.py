@@ -36,7 +36,8 @@ def mlflow_id(url):
 
 def sync():
     """Deliver what is left, as a user does when the server is back."""
-    subprocess.run([sys.executable, "-m", "trackyard", "sync"], check=True, timeout=120)
+    command = [sys.executable, "-m", "trackyard", "sync", "--patience", "60"]
+    subprocess.run(command, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"], indirect=True)

@@ -41,8 +41,8 @@ class TrackedProject:
         return self.run("-m", "trackyard", *arguments)
 
     def sync(self) -> subprocess.CompletedProcess[str]:
-        """Deliver what is left, as a user does."""
-        return self.trackyard("sync")
+        """Deliver what is left, as a user does, with patience for a busy machine."""
+        return self.trackyard("sync", "--patience", "60")
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run Python with arguments."""

@@ -38,6 +38,9 @@ def opened(url):
     return info
 
 
+SYNC = [sys.executable, "-m", "trackyard", "sync", "--patience", "60"]
+
+
 def patient(lines):
     """Add budgets for a busy machine, where a test gives none."""
     given = {line.partition(" ")[0] for line in lines}
@@ -266,7 +269,7 @@ def test_a_step_that_is_killed_while_the_server_is_away_is_there_later(
     done = subprocess.run([sys.executable, "-c", KILLED], check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
     is_away.clear()
-    synced = subprocess.run([sys.executable, "-m", "trackyard", "sync"], check=False, timeout=120)
+    synced = subprocess.run(SYNC, check=False, timeout=120)
     assert synced.returncode == 0
 
     found = mlflow_project.run("killed", mlflow_server.url)
@@ -427,7 +430,7 @@ def test_overlapping_runs_never_send_the_credentials_of_another(
         for done in [pool.submit(work, name) for name in tokens]:
             done.result(60)
     if isolation == "thread":  # there, one waits for the other's environment, and may be late
-        subprocess.run([sys.executable, "-m", "trackyard", "sync"], check=True, timeout=120)
+        subprocess.run(SYNC, check=True, timeout=120)
 
     for name, token in tokens.items():
         assert set(doors[name].seen) == {f"Bearer {token}"}

@@ -139,7 +139,7 @@ def test_where_the_folder_is_away_native_calls_are_kept_and_moved_there_later(bo
         log_metric("portable", 0.125, step=2)
     drive.unlink()
 
-    result = board.trackyard("sync")
+    result = board.sync()
 
     assert "complete" in result.stdout, result.stderr
     for key, points in {"native": (3, 0.5), "bare": (1, 0.25), "portable": (2, 0.125)}.items():

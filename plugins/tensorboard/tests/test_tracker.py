@@ -102,7 +102,7 @@ with start_run("victim", experiment_tracker="board") as run:
     process = board.python(code, TRACKYARD_ISOLATION=isolation)
     assert process.returncode == -signal.SIGKILL, process.stderr
 
-    result = board.trackyard("sync")
+    result = board.sync()
 
     assert "complete" in result.stdout, result.stderr
     assert [step for step, _ in board.scalars("victim", "loss")] == list(range(100))

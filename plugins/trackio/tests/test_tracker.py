@@ -118,7 +118,7 @@ with start_run("victim") as run:
     assert process.returncode == -signal.SIGKILL, process.stderr
     run_id = process.stdout.split()[-1]
 
-    result = board.trackyard("sync")
+    result = board.sync()
 
     assert "complete" in result.stdout, result.stderr
     assert board.values(run_id, "loss") == [(n, n / 10) for n in range(50)]
@@ -307,7 +307,7 @@ def test_a_server_that_is_away_gets_everything_later(server, on_server, board):
     server.start()
 
     for _ in range(2):
-        assert board.trackyard("sync").returncode == 0
+        assert board.sync().returncode == 0
 
     assert on_server.values(run.id, "loss") == [(1, 0.5)]
     assert on_server.values(run.id, "native") == [(0, 1.0)]
