@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -81,15 +82,21 @@ def shared_program(
 
 
 def guard(command: Sequence[str]) -> None:
-    """Start a program, and kill it and its children when nobody uses it any more.
+    """Start a program, and end it and its children when nobody uses it any more.
 
-    It is no child of whoever started it, and goes on after that one has ended.
+    It is no child of whoever started it, and goes on after that one has ended. What `elsewhere`
+    points to is deleted with it.
     """
     if os.fork():
         os._exit(0)
-    subprocess.Popen(command)
+    program = subprocess.Popen(command)
     with locked(Path("users.lock")):
         Path("running").unlink(missing_ok=True)
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        os.killpg(0, signal.SIGQUIT)  # at which a database ends at once, too
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(10)
+        shutil.rmtree(Path("elsewhere").resolve(), ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
 
 

@@ -76,8 +76,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def server():
-    with postgresql.server() as url:
+def server(tmp_path_factory):
+    with postgresql.database(tmp_path_factory) as url:
         yield url
 
 

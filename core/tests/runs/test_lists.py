@@ -24,8 +24,8 @@ SECOND = 10**9
 
 
 @pytest.fixture(scope="module")
-def database():
-    with postgresql.server() as url:
+def database(tmp_path_factory):
+    with postgresql.database(tmp_path_factory) as url:
         yield url
 
 

@@ -27,8 +27,8 @@ with trackyard.tracked_step(pipeline="etl", step="victim", run="monday", experim
 
 
 @pytest.fixture(scope="module")
-def database():
-    with postgresql.server() as url:
+def database(tmp_path_factory):
+    with postgresql.database(tmp_path_factory) as url:
         yield url
 
 

@@ -22,9 +22,9 @@ from trackyard.store.outbox import to_json, write_owed
 from trackyard.system.identifiers import new_id
 
 
-@pytest.fixture(scope="session")
-def database():
-    with postgresql.server() as url:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    with postgresql.database(tmp_path_factory) as url:
         yield url
 
 
