@@ -52,12 +52,12 @@ def walk(group: click.Group, path: str) -> Iterator[tuple[str, str, click.Comman
     """Give each command with its path and its line in the help."""
     context = click.Context(group, info_name=path)
     lines = {name: line for name, (_, line) in group.commands_by_name.items()}
-    for name in group.list_commands(context):
+    for name, line in lines.items():  # not those of plugins
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from walk(command, f"{path} {name}")
         else:
-            yield f"{path} {name}", lines[name], command
+            yield f"{path} {name}", line, command
 
 
 def section(path: str, command: click.Command) -> str:

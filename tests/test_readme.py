@@ -162,9 +162,12 @@ def test_toml_blocks_are_valid_configuration(page, tmp_path, monkeypatch):
 
 @pages_with("console")
 def test_commands_on_the_pages_exist(page):
+    projects = [tomllib.loads(block) for block in blocks(page, "toml")]
+    points = [found.get("project", {}).get("entry-points", {}) for found in projects]
+    own = {name for found in points for name in found.get("trackyard.commands", {})}
     for line in "\n".join(blocks(page, "console")).splitlines():
         command = re.sub(r"^\.venv/bin/", "", line)
-        if command.startswith("trackyard "):
+        if command.startswith("trackyard ") and command.split()[1] not in own:
             result = CliRunner().invoke(cli, [*shlex.split(command)[1:], "--help"])
 
             assert result.exit_code == 0, result.output

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from trackyard.cli import output
-from trackyard.cli.main import _COMMANDS, cli
+from trackyard.cli.commands import COMMANDS
+from trackyard.cli.main import cli
 
 
 def invoke(*arguments):
@@ -28,11 +29,11 @@ def test_help_lists_every_command(option):
 
     assert result.exit_code == 0
     assert result.output.startswith("Usage: trackyard [OPTIONS] COMMAND [ARGS]...")
-    for name, (_, line) in _COMMANDS.items():
+    for name, (_, line) in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(line)}$", result.output, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", _COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name):
     result = invoke(name, "--help")
 
@@ -123,6 +124,7 @@ def test_flavors_are_listed_as_json(install):
         "sdk_version": "",
         "summary": "acme-tracker here",
         "problem": "",
+        "variables": [],
     } in rows
 
 
@@ -135,6 +137,7 @@ def test_blocked_flavor_is_listed_as_such(install, monkeypatch):
 
 
 def test_known_flavor_that_is_missing_is_listed_with_what_to_type(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     monkeypatch.setattr("sys.path", [])
     rows = json.loads(invoke("experiment-tracker", "flavor", "list", "--json").stdout)
 
@@ -147,6 +150,7 @@ def test_known_flavor_that_is_missing_is_listed_with_what_to_type(monkeypatch):
         "sdk_version": "",
         "summary": "",
         "problem": "type: pip install trackyard-mlflow",
+        "variables": ["MLFLOW_TRACKING_URI"],
     } in rows
 
 

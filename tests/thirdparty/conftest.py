@@ -11,8 +11,8 @@ import pytest
 from environments import Environment
 
 ROOT = Path(__file__).parents[2]
-# A package of its own, whose tests run where it is installed.
-collect_ignore = ["trackyard-csv"]
+# Packages of their own, whose tests run where they are installed.
+collect_ignore = ["trackyard-csv", "trackyard-statuses"]
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,11 @@ from trackyard.project.configuration import users_file
 from trackyard.project.editing import edit_file
 
 _COMMANDS = {
-    "install": ("completion:install", "Have your shell complete commands and options."),
-    "show": ("completion:show", "Write the script for a shell."),
+    "install": (
+        "trackyard.cli.completion:install",
+        "Have your shell complete commands and options.",
+    ),
+    "show": ("trackyard.cli.completion:show", "Write the script for a shell."),
 }
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_TRACKYARD_COMPLETE"

@@ -11,7 +11,7 @@ from trackyard.client import Client
 from trackyard.registry.origins import ConfigValue
 from trackyard.system.showing import in_a_cell
 
-_COMMANDS = {"show": ("config:show", "Show what counts, and where it comes from.")}
+_COMMANDS = {"show": ("trackyard.cli.config:show", "Show what counts, and where it comes from.")}
 _COLUMNS = {"key": "KEY", "value": "VALUE"}
 _ORIGIN = {"origin": "ORIGIN", "place": "WHERE"}
 

@@ -14,10 +14,10 @@ from trackyard.system.environment import named_run_id
 from trackyard.tracking.calls import ActiveRun, current_run
 
 _COMMANDS = {
-    "metric": ("log_command:metric", "Log a number."),
-    "param": ("log_command:param", "Log an input."),
-    "tag": ("log_command:tag", "Set a label."),
-    "artifact": ("log_command:artifact", "Log a file or folder."),
+    "metric": ("trackyard.cli.log_command:metric", "Log a number."),
+    "param": ("trackyard.cli.log_command:param", "Log an input."),
+    "tag": ("trackyard.cli.log_command:tag", "Set a label."),
+    "artifact": ("trackyard.cli.log_command:artifact", "Log a file or folder."),
 }
 
 

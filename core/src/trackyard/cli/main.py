@@ -1,42 +1,50 @@
-"""Which commands are there, and how does a mistake look?"""
+"""How is the command line run, and how does a mistake look?"""
 
 from __future__ import annotations
 
 import errno
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from trackyard import __version__
+from trackyard.cli.commands import COMMANDS
 from trackyard.cli.groups import LazyGroup
+from trackyard.cli.output import remark
+from trackyard.cli.plugin_commands import (
+    lines_of_plugins,
+    load_plugins_command,
+    refused_commands,
+)
 from trackyard.contract.errors import TrackyardError
 from trackyard.system.showing import line
-
-_COMMANDS = {
-    "init": ("init:init", "Write a project's configuration."),
-    "experiment-tracker": ("experiment_trackers:experiment_tracker", "Experiment trackers."),
-    "stack": ("stacks:stack", "Stacks of trackers, orchestrator and artifact store."),
-    "run": ("run_command:run", "Run a pipeline."),
-    "runs": ("runs:runs", "Look at runs."),
-    "exec": ("exec_command:exec_", "Run a command as a tracked run."),
-    "log": ("log_command:log", "Log into the run of `trackyard exec` from a script."),
-    "plugins": ("plugins:plugins", "List the installed plugins."),
-    "replay": ("replay:replay", "Send runs to another tracker."),
-    "doctor": ("doctor:doctor", "Look for what is wrong, and say what helps."),
-    "gc": ("gc:gc", "Delete journals that every tracker has acknowledged."),
-    "config": ("config:config", "What the configuration says, and from where."),
-    "completion": ("completion:completion", "Completion by your shell."),
-    "sync": ("sync:sync", "Deliver what trackers do not have yet."),
-    "ui": ("ui:ui", "Serve a tracker's own page on this machine."),
-}
-
 
 _INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Root(LazyGroup):
+    def lines(self) -> Mapping[str, str]:
+        """Give the line of each command, with those of plugins."""
+        return {**super().lines(), **lines_of_plugins()}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, which may be a plugin's."""
+        if cmd_name in self.commands_by_name:
+            return super().get_command(ctx, cmd_name)
+        return load_plugins_command(cmd_name, is_completing=ctx.resilient_parsing)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands; importing none, it names the distribution of a plugin's."""
+        super().format_commands(ctx, formatter)
+        if lines := lines_of_plugins():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(list(lines.items()))
+        for problem in refused_commands():
+            remark(f"Warning: {problem}")
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; a full disk below stdout is a line on stderr, too."""
         try:
@@ -67,7 +75,7 @@ class _Root(LazyGroup):
 
 @click.group(
     cls=_Root,
-    commands_by_name=_COMMANDS,
+    commands_by_name=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="trackyard")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -16,7 +16,13 @@ from trackyard.system.showing import in_a_cell, line, plain
 if TYPE_CHECKING:
     from rich.segment import Segment
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def json_option(command: _Command) -> _Command:
+    """Give a command the flag `--json`, which reaches its function as `as_json`."""
+    option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+    return option(command)
 
 
 def is_terminal() -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_table
+from trackyard.cli.plugin_commands import plugin_commands, why_refused
 from trackyard.contract.errors import PluginError
-from trackyard.hooks.discovery import GROUPS, PluginInfo, find_plugins, inspect_plugin
+from trackyard.hooks.discovery import COMMANDS, GROUPS, PluginInfo, find_plugins, inspect_plugin
 
 _COLUMNS = {
     "name": "NAME",
@@ -66,4 +67,6 @@ def _row(info: PluginInfo) -> dict[str, Any]:
         row["file"], row["hooks"] = inspect_plugin(info)
     except PluginError as error:
         row["problem"] = str(error)
+    if info.group == COMMANDS and not row["problem"]:
+        row["problem"] = why_refused(info.name, plugin_commands().get(info.name, [info]))
     return row

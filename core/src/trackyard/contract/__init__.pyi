@@ -1,5 +1,13 @@
 # The names for authors of flavors and other plugins; `system.doors` reads them, too.
 
+from trackyard.cli.output import (
+    json_option as json_option,
+    remark as remark,
+    say as say,
+    show_json as show_json,
+    show_table as show_table,
+    show_values as show_values,
+)
 from trackyard.contract.errors import (
     ConfigError as ConfigError,
     OutputError as OutputError,
@@ -52,7 +60,11 @@ from trackyard.journal.shipping import (
     shipped_journal as shipped_journal,
 )
 from trackyard.pipelines.parcels import run_packed as run_packed
-from trackyard.project.configuration import home as home
+from trackyard.project.configuration import (
+    Project as Project,
+    find_project as find_project,
+    home as home,
+)
 from trackyard.project.offline import is_out_of_reach as is_out_of_reach
 from trackyard.system.files import (
     replacing as replacing,

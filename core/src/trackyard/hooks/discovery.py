@@ -181,6 +181,15 @@ def load_orchestrator(reference: str, project: Path | None = None) -> Any:
     return _load_checked(_info_of(reference, ORCHESTRATORS), project)
 
 
+def load_command(name: str) -> Any:
+    """Import a command of the command line by its name.
+
+    Raises:
+        PluginError: It is unknown, blocked, ambiguous or broken.
+    """
+    return _load_checked(_only_one(name, COMMANDS))
+
+
 def load_materializers() -> tuple[Any, ...]:
     """Import the output formats that packages bring; one that cannot be loaded is named.
 
@@ -225,6 +234,9 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
         PluginError: It is blocked or broken, or breaks a rule.
     """
     plugin = _load_checked(info)
+    if info.group == COMMANDS:
+        plugin = inspect.unwrap(plugin.callback) if plugin.callback else plugin
+        return plugin.__code__.co_filename if inspect.isfunction(plugin) else "", []
     owner = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
     return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
 
@@ -267,6 +279,8 @@ def _load_checked(info: PluginInfo, project: Path | None = None) -> Any:
         )
     if info.group == MATERIALIZERS:
         _check_materializer(loaded, who)
+    if info.group == COMMANDS:
+        _check_command(loaded, who)
     if info.group in (FLAVORS, PLUGINS):
         check_hooks(loaded, who)
     if info.group == FLAVORS and not implemented_hooks(loaded):
@@ -275,6 +289,13 @@ def _load_checked(info: PluginInfo, project: Path | None = None) -> Any:
             f"run, batch) with @trackyard.hookimpl above them"
         )
     return loaded
+
+
+def _check_command(loaded: Any, who: str) -> None:
+    import click
+
+    if not isinstance(loaded, click.Command):
+        raise PluginError(f"{who}: is no command; write @click.command() above the function")
 
 
 def _check_materializer(loaded: Any, who: str) -> None:

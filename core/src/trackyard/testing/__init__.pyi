@@ -1,3 +1,4 @@
+from trackyard.testing.commands import CommandSuite as CommandSuite
 from trackyard.testing.materializers import MaterializerSuite as MaterializerSuite
 from trackyard.testing.memory import MemoryTracker as MemoryTracker
 from trackyard.testing.orchestrators import OrchestratorSuite as OrchestratorSuite

@@ -1,0 +1,135 @@
+"""What does the author of a command subclass, and what is checked?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import click
+import pytest
+
+from trackyard.hooks.discovery import COMMANDS, find_plugins, load_command
+from trackyard.testing.base import Suite
+from trackyard.testing.contract import check, expect
+
+# Milliseconds of CPU that the import of a command may cost over that of `trackyard --help`.
+IMPORT_BUDGET = 300.0
+
+_PROBE = """
+import sys, time
+import trackyard.cli.main, trackyard.client, trackyard.contract, trackyard.hooks.discovery as found
+started = time.process_time()
+found.load_command(sys.argv[1])
+print((time.process_time() - started) * 1000)
+"""
+_LISTED = """
+import sys
+from trackyard.cli.main import cli
+cli(["--help"], standalone_mode=False)
+print(sys.argv[1] in sys.modules)
+"""
+
+
+class CommandSuite(Suite):
+    """Checks that a command keeps the contract. Subclass it, and pytest runs them all.
+
+    Each check types the command in an empty project, as a program of its own.
+
+    Attributes:
+        command: The name of its entry point.
+        arguments: What to type behind it in a project without runs.
+        mistake: What a user may type wrongly, such as the name of a run that is not there.
+        expected_failures: Reasons by name of checks that the command cannot pass; one that passes
+            all the same is a failure.
+    """
+
+    command: ClassVar[str] = ""
+    arguments: ClassVar[Sequence[str]] = ()
+    mistake: ClassVar[Sequence[str]] = ("--no-such-option",)
+
+    @pytest.fixture(autouse=True)
+    def _configured(self, _project: Path) -> None:
+        expect(bool(self.command), f"{type(self).__name__} does not say which `command` it is of")
+        (_project / "trackyard.toml").write_text("[stacks.default]\n", encoding="utf-8")
+
+    @check("Found by entry point: group trackyard.commands, name = what one types.")
+    def test_it_is_found_by_its_entry_point(self) -> None:
+        """A name that core has, or that two distributions have, is refused."""
+        found = [info for info in find_plugins(COMMANDS) if info.name == self.command]
+        expect(len(found) == 1, f"{len(found)} entry points are named {self.command!r}")
+        listed = _run("-m", "trackyard", "--help")
+        expect(f"command {self.command!r}" not in listed.stderr, listed.stderr.strip())
+
+    @check("`trackyard --help` imports no plugin's command.")
+    def test_the_help_does_not_import_it(self) -> None:
+        """Listing stays quick whatever is installed."""
+        (info,) = (info for info in find_plugins(COMMANDS) if info.name == self.command)
+        done = _run("-c", _LISTED, info.value.partition(":")[0])
+        expect(done.stdout.endswith("False\n"), f"it was imported: {done.stderr[-500:]}")
+
+    @check("Light: an import of a command costs tens of milliseconds.")
+    def test_import_is_quick(self) -> None:
+        """What is heavy is imported inside the function."""
+        done = _run("-c", _PROBE, self.command)
+        expect(done.returncode == 0, f"the import fails: {done.stderr.strip()[-500:]}")
+        expect(not done.stderr, f"the import prints {done.stderr!r}")
+        *printed, spent = done.stdout.splitlines()
+        expect(not printed, f"the import prints {printed!r}")
+        expect(float(spent) < IMPORT_BUDGET, f"the import takes {float(spent):.0f} ms of CPU")
+
+    @check("The docstring is the help, and each option has a line of its own.")
+    def test_help_says_what_it_does(self) -> None:
+        """Groups, too."""
+        done = self._typed("--help")
+        expect(done.returncode == 0, f"--help exits with {done.returncode}: {done.stderr}")
+        for command in _commands_of(load_command(self.command)):
+            expect(bool(command.help), f"{command.name} has no docstring")
+            options = [o for o in command.params if isinstance(o, click.Option) and not o.hidden]
+            silent = [option.opts[0] for option in options if not option.help]
+            expect(not silent, f"no help for {', '.join(silent)}")
+
+    @check("`--json` writes JSON to stdout, and nothing else.")
+    def test_json_is_json(self) -> None:
+        """Remarks go to stderr."""
+        done = self._typed(*self.arguments, "--json")
+        expect(done.returncode == 0, f"--json exits with {done.returncode}: {done.stderr}")
+        try:
+            json.loads(done.stdout)
+        except ValueError as error:
+            expect(False, f"stdout is no JSON ({error}): {done.stdout[:200]!r}")
+
+    @check("A mistake of the user's is a line on stderr and an exit code, never a traceback.")
+    @pytest.mark.parametrize("kind", ["mistake", "configuration"])
+    def test_a_mistake_is_a_line(self, kind: str) -> None:
+        """What was typed, and what stands in the project's file."""
+        if kind == "configuration":
+            Path("trackyard.toml").write_text("[stacks\n", encoding="utf-8")
+        done = self._typed(*(self.mistake if kind == "mistake" else self.arguments))
+        expect("Traceback" not in done.stderr, f"it ends with a traceback: {done.stderr[-500:]}")
+        if kind == "mistake":
+            expect(done.returncode in (1, 2), f"it exits with {done.returncode}")
+            expect("Error: " in done.stderr, f"stderr says {done.stderr!r}")
+            expect(not done.stdout, f"stdout says {done.stdout!r}")
+
+    def _typed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return _run("-m", "trackyard", self.command, *arguments)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a program of its own that finds what this one finds."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS_")}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.run(
+        [sys.executable, *arguments], check=False, capture_output=True, text=True, env=environment
+    )
+
+
+def _commands_of(command: click.Command) -> list[click.Command]:
+    """Give a command and, of a group, those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [command, *(one for child in below for one in _commands_of(child))]
