@@ -231,7 +231,8 @@ class StartsWhenItIsMade(CommandOrchestrator):
 
     caught_by = "test_making_one_starts_nothing"
 
-    def __attrs_post_init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.thread = threading.Thread(target=self._stopping.wait, daemon=True)
         self.thread.start()
 

@@ -93,13 +93,13 @@ class Driver:
         Raises:
             BrokenContract: It hangs, or leaves nothing behind.
         """
-        script, file = self._start(scenario)
+        script = self._start(scenario)
         try:
-            _, text = script.communicate(timeout=PATIENCE)
+            script.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             _kill(script)
             raise BrokenContract(f"the pipeline had not ended after {PATIENCE:g} s") from None
-        return self._seen(file, text)
+        return self._seen()
 
     def stop(self, scenario: str, count: int) -> tuple[Seen, list[int]]:
         """Run a scenario, send Ctrl-C to its script when some steps run, and wait for its end.
@@ -111,45 +111,49 @@ class Driver:
         Returns:
             What it saw, and the steps' processes that are still there.
         """
-        script, file = self._start(scenario)
+        script = self._start(scenario)
         if not steps.wait_for(str(self.root / LINES), count, PATIENCE):
             _kill(script)
             raise BrokenContract(f"{count} step(s) did not begin within {PATIENCE:g} s")
         began = time.monotonic()
         script.send_signal(signal.SIGINT)
         try:
-            _, text = script.communicate(timeout=PATIENCE)
+            script.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             _kill(script)
             raise BrokenContract(f"it went on for {PATIENCE:g} s after Ctrl-C") from None
-        seen = attrs.evolve(self._seen(file, text), seconds=time.monotonic() - began)
+        seen = attrs.evolve(self._seen(), seconds=time.monotonic() - began)
         running = {int(line.split()[1]) for line in self.lines() if line.startswith("begins")}
-        return seen, sorted(pid for pid in running - {script.pid} if _is_running(pid))
+        left = sorted(pid for pid in running - {script.pid} if _is_running(pid))
+        for process in left:
+            with suppress(OSError):  # it has ended
+                os.kill(process, signal.SIGKILL)
+        return seen, left
 
     def lines(self) -> list[str]:
         """Give what the steps have noted."""
         return steps.noted(str(self.root / LINES))
 
-    def _start(self, scenario: str) -> tuple[subprocess.Popen[str], Path]:
+    def _start(self, scenario: str) -> subprocess.Popen[bytes]:
         paths = [str(self.root), *(path for path in sys.path if path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        file = self.root / "seen.json"
-        command = [sys.executable, "-m", "trackyard.testing.driving", scenario, str(file)]
-        script = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        return script, file
+        command = [sys.executable, "-m", "trackyard.testing.driving", scenario, "seen.json"]
+        # A file and no pipe, whose end a process that is left behind would hold open.
+        with (self.root / "errors").open("wb") as errors:
+            return subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
-    def _seen(self, file: Path, text: str) -> Seen:
+    def _seen(self) -> Seen:
+        file = self.root / "seen.json"
         if not file.is_file():
+            text = (self.root / "errors").read_text(encoding="utf-8", errors="replace")
             last = (text.strip().splitlines() or ["it said nothing"])[-1]
             raise BrokenContract(f"the script that drives the pipeline has died: {last}")
         return Seen(**json.loads(file.read_text(encoding="utf-8")))
@@ -165,13 +169,13 @@ def runs_several(driver: Driver) -> str | None:
     return None if driver.orchestrator.places > 1 else "it runs one step at a time"
 
 
-def _kill(script: subprocess.Popen[str]) -> None:
+def _kill(script: subprocess.Popen[bytes]) -> None:
     below = [*processes_below(script.pid)]
     script.kill()
     for process in below:
         with suppress(OSError):  # it has ended
             os.kill(process, signal.SIGKILL)
-    script.communicate()
+    script.wait()
 
 
 def _is_running(process: int, seconds: float = 5.0) -> bool:

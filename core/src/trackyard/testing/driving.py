@@ -30,7 +30,7 @@ MANY = 24
 
 def main() -> None:
     """Run the scenario that is named, and write what came of it."""
-    scenario, file = sys.argv[1:3]
+    (scenario, file), root = sys.argv[1:3], Path.cwd()
     before, began = processes_below(os.getpid()), time.monotonic()
     seen: dict[str, Any] = {"value": None, "error": None}
     try:
@@ -47,7 +47,7 @@ def main() -> None:
         }
         for run in Client().list_pipeline_runs()
     ]
-    Path(file).write_text(json.dumps(seen), encoding="utf-8")
+    (root / file).write_text(json.dumps(seen), encoding="utf-8")
 
 
 def processes_below(process: int) -> dict[int, str]:
