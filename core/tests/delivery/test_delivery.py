@@ -456,9 +456,9 @@ def test_budget_is_spent_by_waiting():
     budget = Budget(0.05)
     event = threading.Event()
 
-    assert not budget.wait(event)
+    assert not budget.wait(event.wait)
     assert budget.left == 0
-    assert not budget.wait(event)
+    assert not budget.wait(event.wait)
 
 
 def test_budget_is_not_spent_on_what_has_happened():
@@ -466,7 +466,7 @@ def test_budget_is_not_spent_on_what_has_happened():
     event = threading.Event()
     event.set()
 
-    assert budget.wait(event)
+    assert budget.wait(event.wait)
     assert budget.left == 5
 
 
@@ -475,15 +475,15 @@ def test_budget_may_be_closed():
     budget.close()
     event = threading.Event()
 
-    assert took(lambda: budget.wait(event)) < 4
+    assert took(lambda: budget.wait(event.wait)) < 4
     event.set()
-    assert budget.wait(event)
+    assert budget.wait(event.wait)
 
 
 def test_budget_may_be_spent_in_parts():
     budget = Budget(5)
 
-    assert not budget.wait(threading.Event(), most=0.01)
+    assert not budget.wait(threading.Event().wait, most=0.01)
     assert 4 < budget.left < 5
 
 

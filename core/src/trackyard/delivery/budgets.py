@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from threading import Thread
 
 
 class Budget:
@@ -19,19 +19,19 @@ class Budget:
         self.seconds = self.left = seconds
         self.is_closed = False
 
-    def wait(self, event: Event, most: float | None = None) -> bool:
-        """Wait for an event while the budget lasts; True where it came.
+    def wait(self, wait: Callable[[float], bool], most: float | None = None) -> bool:
+        """Wait while the budget lasts; True where it came.
 
         Args:
-            event: What to wait for.
+            wait: Waits for something for some seconds, and tells whether it came.
             most: Seconds to wait at most this time, whatever is left.
         """
-        if event.is_set():
+        if wait(0.0):
             return True
         if self.is_closed:
             return False
         begun = time.monotonic()
-        came = event.wait(self.left if most is None else min(self.left, most))
+        came = wait(self.left if most is None else min(self.left, most))
         self.left = max(0.0, self.left - (time.monotonic() - begun))
         return came
 

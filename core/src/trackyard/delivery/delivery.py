@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Lock
 
 import attrs
 
@@ -16,6 +16,7 @@ from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.intake import Intake
 from trackyard.delivery.reports import TrackerReport, is_whole, report_of
 from trackyard.delivery.sending import Sender
+from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.journal.ending import find_end
@@ -34,7 +35,7 @@ _MOST_DATA_FAILURES = 2
 END_AFTER = 3.0
 
 
-class Delivery:
+class LocalDelivery:
     """Carries one run to one tracker: its start, its records in batches, its end.
 
     All hooks are called by `advance`, which the tracker's worker alone calls. The other methods
@@ -47,6 +48,7 @@ class Delivery:
         start_timeout: Seconds that the start hook may take.
         breaker: The tracker's, which all of its runs share.
         on_change: Called after each thing that was done, on the worker.
+        on_hurry: Called where the next thing is to be done at once: it wakes the worker.
         all_ranks: Take what children of a rank above 0 have logged, under `rank1/` and so on.
     """
 
@@ -57,34 +59,30 @@ class Delivery:
         start_timeout: float,
         breaker: Breaker | None = None,
         *,
-        on_change: Callable[[Delivery], None] | None = None,
+        on_change: Callable[[LocalDelivery], None] | None = None,
+        on_hurry: Callable[[], None] | None = None,
         all_ranks: bool = False,
     ) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
-        self.started = Event()  # the start hook has returned in this process
-        self.start_settled = Event()  # started, or the first try has failed
-        self.ended = Event()
-        self.retry_failed = Event()  # a try after the run's end has failed
+        self.progress = Progress()
         self.served_at = 0.0
         self.breaker = breaker or Breaker()
         self._run = run
         self._on_change = on_change
+        self._on_hurry = on_hurry
         self._all_ranks = all_ranks
         self._start_timeout = start_timeout
         self._lock = FileLock(run.folder / "delivery.lock")
         self._being_served = Lock()
-        self._is_closed = self._is_abandoned = False
         self._backoff = Backoff()
         self._due = 0.0
         self._forward_at = 0.0
-        self._is_hurried = False
-        self._hurried_at = 0.0
-        self._is_open = False  # the SDK has the run open
+        self._hurried_at: float | None = None  # since when somebody waits for the end
         self._data_failures = 0
         self._begin(load_state(run.folder))
         if is_whole(self.state, run.folder.parent):
-            self.ended.set()
+            self.progress.move(Stage.ENDED)
 
     def _begin(self, state: DeliveryState) -> None:
         """Go on from what is noted on disk, by this process or the one before it."""
@@ -119,41 +117,43 @@ class Delivery:
     def problem(self) -> str:
         """The last error as one line, or an empty text."""
         running = self.hooks.running
-        if self._is_closed and running and not self._is_abandoned:
+        if self.progress.stage is Stage.LEFT and running:
             return f"{running} has not returned yet"
         return self.state.problem
 
     @property
     def run(self) -> Run:
         """The run as the next hook gets it, with the time that the hook may take."""
-        deadline = self.hooks.hook_timeout if self.started.is_set() else self._start_timeout
+        has_started = self.progress.stage.has_started
+        deadline = self.hooks.hook_timeout if has_started else self._start_timeout
         return attrs.evolve(self._run, deadline=deadline)
 
     def hurry(self) -> None:
         """Do the next thing as soon as the backend allows: the run has ended, someone waits."""
-        if not self._is_hurried:
+        if self._hurried_at is None:  # `advance` may be about to set when it is due
             self._hurried_at = time.monotonic()
-        self._is_hurried = True  # also where `advance` is about to set the time
         self._due = 0.0
+        if self._on_hurry is not None:
+            self._on_hurry()
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
-        return None if self.ended.is_set() or self._is_abandoned else self._due
+        return None if self.progress.stage in (Stage.ENDED, Stage.GIVEN_UP) else self._due
 
     def advance(self) -> None:
         """Do the next thing: start, send one batch, or end."""
         with self._being_served:
             self._advance()
-            if self._is_closed:
+            if self.progress.stage.is_over:
                 self._lock.release()
         if self._on_change is not None:
             self._on_change(self)
 
     def postpone(self, problem: str) -> None:
         """Let nobody wait for the start: the tracker fails for every run just now."""
-        if not self.start_settled.is_set():
+        if self.progress.stage is Stage.NEW:
             self.state.problem = problem
-            self.start_settled.set()
+            self.progress.move(Stage.LATE)
             if self._on_change is not None:
                 self._on_change(self)
 
@@ -162,20 +162,19 @@ class Delivery:
 
         It keeps the lock as long as the hook runs, so that no other process disturbs that.
         """
-        self._is_abandoned = True
         self.state.problem = problem
         if self.hooks.running:
             self.state.abandoned += 1
         save_state(self._run.folder, self._saved())
-        self.start_settled.set()
-        self.retry_failed.set()
+        self.progress.move(Stage.GIVEN_UP)
+        self.progress.retry_failed = True
         self.close()
         if self._on_change is not None:
             self._on_change(self)
 
     def close(self) -> None:
         """Leave the rest to another process, as soon as no hook runs."""
-        self._is_closed = True
+        self.progress.move(Stage.LEFT)
         if self._being_served.acquire(blocking=False):
             try:
                 self._lock.release()
@@ -189,14 +188,14 @@ class Delivery:
 
     def _advance(self) -> None:
         self.served_at = time.monotonic()
-        if self.ended.is_set() or self._is_closed:
+        if self.progress.stage.is_over:
             return
         if not self._lock.is_held and not self._take_over():
             self._due = self.served_at + 1.0
             self.state.problem = "another process is delivering it"
-        elif self.ended.is_set():
+        elif self.progress.stage is Stage.ENDED:
             return
-        elif not self._is_open:
+        elif self.progress.stage is not Stage.OPEN:
             self._start()
         elif self._is_end_due():
             self._send_end_first()
@@ -227,8 +226,10 @@ class Delivery:
         state = load_state(self._run.folder)
         if is_whole(state, self._run.folder.parent):
             self._lock.release()
-            self.ended.set()
-        state.is_ended = self.ended.is_set()  # a child's late records go before the end once more
+            self.progress.move(Stage.ENDED)
+        state.is_ended = (
+            self.progress.stage is Stage.ENDED
+        )  # a child's late records go before the end once more
         self._begin(state)
         return True
 
@@ -236,17 +237,16 @@ class Delivery:
         outcome = self.hooks.start_run(self.run)
         if outcome.kind != "done":
             self._retry(outcome)
-            self.start_settled.set()
+            self.progress.move(Stage.LATE)
             return
         if self.capabilities.idempotence == "cursor":
             self._intake.skip_held(outcome.value or 0)
         self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
-        self._hurried_at = time.monotonic()
+        if self._hurried_at is not None:
+            self._hurried_at = time.monotonic()
         save_state(self._run.folder, self._saved())  # children of its process read its URL
-        self._is_open = True
-        self.started.set()
-        self.start_settled.set()
+        self.progress.move(Stage.OPEN)
 
     def _held(self) -> Outcome:
         """Ask a backend that keeps a cursor how far it has come."""
@@ -272,7 +272,7 @@ class Delivery:
             self._data_failures += 1
             self._retry(outcome)
             if self.capabilities.idempotence == "rebuild":
-                self._is_open = False
+                self.progress.move(Stage.SHUT)
                 self._begin(self.state)
             return
         self._data_failures = 0
@@ -287,19 +287,20 @@ class Delivery:
 
     def _gather(self) -> float:
         """Give the seconds to wait for more records: next to none when the run has ended."""
-        return 0.002 if self._is_hurried else GATHER
+        return GATHER if self._hurried_at is None else 0.002
 
     def _is_end_due(self) -> bool:
         return (
-            self._is_hurried
+            self._hurried_at is not None
             and self._data_failures >= _MOST_DATA_FAILURES
             and not self.state.is_end_sent
         )
 
     def _is_slow(self) -> bool:
         """Tell whether the end was waited for long enough, with records still to be sent."""
-        may_continue = self._keeps_cursor and self._is_hurried and not self.state.is_end_sent
-        return may_continue and time.monotonic() >= self._hurried_at + END_AFTER
+        if self._hurried_at is None or not self._keeps_cursor or self.state.is_end_sent:
+            return False
+        return time.monotonic() >= self._hurried_at + END_AFTER
 
     def _send_end_first(self) -> None:
         """Send the end of a run whose records keep failing or take long: its status is true then.
@@ -315,7 +316,7 @@ class Delivery:
         if outcome.kind != "done":
             self._retry(outcome)
             return
-        self._is_open = False
+        self.progress.move(Stage.SHUT)
         self._due = time.monotonic() + self._backoff.delay()
         self.state.is_end_sent = True
         save_state(self._run.folder, self._saved())
@@ -337,7 +338,6 @@ class Delivery:
         if outcome.kind != "done":
             self._retry(outcome)
             return
-        self._is_open = False
         self.state.is_ended = self.state.is_end_sent = True
         if is_offline(self.hooks.tracker):
             self.state.is_kept_offline = True
@@ -346,7 +346,7 @@ class Delivery:
         self._succeeded()
         save_state(self._run.folder, self.state)
         self._lock.release()
-        self.ended.set()
+        self.progress.move(Stage.ENDED)
 
     def _saved(self) -> DeliveryState:
         """Give the state as it is noted: without a cursor where none is kept before the end."""
@@ -359,8 +359,8 @@ class Delivery:
         self.breaker.failed(outcome.reason, outcome.after)
         self._due = time.monotonic() + self._backoff.delay()
         save_state(self._run.folder, self._saved())
-        if self._is_hurried:
-            self.retry_failed.set()
+        if self._hurried_at is not None:
+            self.progress.retry_failed = True
 
     def _succeeded(self) -> None:
         self._backoff.reset()

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,11 +25,15 @@ from trackyard.contract.flavors import capabilities_of
 from trackyard.contract.process_state import own_environment
 from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
 from trackyard.system.helpers import helper_command, helper_path
 from trackyard.system.locks import FileLock
+
+if TYPE_CHECKING:
+    from trackyard.project.stacks import TrackerOptions
 
 logger = logging.getLogger("trackyard")
 
@@ -38,7 +42,7 @@ _MOST_DEATHS = 3
 
 
 class RemoteDelivery:
-    """A delivery that a worker process carries out; it looks like `Delivery` from outside.
+    """A delivery that a worker process carries out.
 
     Args:
         hooks: The tracker's hooks in this process, for the activation.
@@ -52,10 +56,7 @@ class RemoteDelivery:
     ) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
-        self.started = Event()
-        self.start_settled = Event()
-        self.ended = Event()
-        self.retry_failed = Event()
+        self.progress = Progress()
         self.url: str | None = None
         self.problem = ""
         self.delivered = 0
@@ -66,7 +67,8 @@ class RemoteDelivery:
     @property
     def run(self) -> Run:
         """The run as the next hook gets it."""
-        deadline = self.hooks.hook_timeout if self.started.is_set() else self._start_timeout
+        has_started = self.progress.stage.has_started
+        deadline = self.hooks.hook_timeout if has_started else self._start_timeout
         return attrs.evolve(self._run, deadline=deadline)
 
     def take(self, event: dict[str, Any]) -> None:
@@ -74,8 +76,8 @@ class RemoteDelivery:
         self.url = event.get("url") or self.url
         self.problem = event.get("problem", "")
         self.delivered = event.get("delivered", self.delivered)
-        for name in event["facts"]:
-            getattr(self, name).set()
+        self.progress.retry_failed |= event["retry_failed"]
+        self.progress.move(Stage(event["stage"]))
 
     def count_as_hung(self) -> None:
         """Note that a hook of this run hung: the worker that noted things of it was killed then."""
@@ -94,7 +96,7 @@ class RemoteDelivery:
 
 
 class WorkerProcess:
-    """A process that serves the runs of one tracker; it has the same methods as `Worker`.
+    """A process that serves the runs of one tracker.
 
     Args:
         name: The tracker's name.
@@ -121,16 +123,11 @@ class WorkerProcess:
         self._lock = Lock()
         self._listener: Thread | None = None
 
-    def carry(
-        self,
-        hooks: TrackerHooks,
-        run: Run,
-        start_timeout: float,
-        *,
-        all_ranks: bool = False,  # noqa: ARG002 - the worker reads the tracker's options itself
-    ) -> RemoteDelivery:
+    def carry(self, hooks: TrackerHooks, run: Run, options: TrackerOptions) -> RemoteDelivery:
         """Serve one more run."""
-        delivery = RemoteDelivery(hooks, run, start_timeout, lambda: self._say_hurry(run.id))
+        delivery = RemoteDelivery(
+            hooks, run, options.start_timeout, lambda: self._say_hurry(run.id)
+        )
         with self._lock:
             self._deliveries[run.id] = delivery
             if self._commands is None:
@@ -139,9 +136,6 @@ class WorkerProcess:
                 self._say_carry(delivery)
         return delivery
 
-    def wake(self) -> None:
-        """Nothing: `hurry` of each delivery has said it."""
-
     def hurry(self) -> None:
         """Try a tracker that fails once more, as soon as the backend allows: someone waits."""
         self._say({"hurry": None})
@@ -149,10 +143,10 @@ class WorkerProcess:
     def look_after(self) -> None:
         """Nothing: a process that hangs ends itself."""
 
-    def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - as `Worker` has it
+    def close(self) -> None:
         """Forget what has ended; the process lives on for the next run."""
         with self._lock:
-            ended = [id_ for id_, d in self._deliveries.items() if d.ended.is_set()]
+            ended = [id_ for id_, d in self._deliveries.items() if d.progress.stage is Stage.ENDED]
             for id_ in ended:
                 del self._deliveries[id_]
 
@@ -188,7 +182,7 @@ class WorkerProcess:
         }
         self._say(first)
         for delivery in self._deliveries.values():
-            if not delivery.ended.is_set():
+            if delivery.progress.stage is not Stage.ENDED:
                 self._say_carry(delivery)
         self._listener = Thread(
             target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
@@ -228,7 +222,7 @@ class WorkerProcess:
             delivery = self._deliveries.get(event["run"])
             if delivery is not None:
                 delivery.take(event)
-                if delivery.ended.is_set():
+                if delivery.progress.stage is Stage.ENDED:
                     self._deaths = 0
                 self.changed.set()
         os.close(events)
@@ -250,7 +244,7 @@ class WorkerProcess:
         self._deaths += 1
         if has_hung and self._serving in self._deliveries:
             self._deliveries[self._serving].count_as_hung()
-        if all(delivery.ended.is_set() for delivery in self._deliveries.values()):
+        if all(delivery.progress.stage is Stage.ENDED for delivery in self._deliveries.values()):
             return
         how = "hung and was killed" if has_hung else "died"
         if self._deaths > _MOST_DEATHS:
@@ -260,7 +254,7 @@ class WorkerProcess:
             "experiment tracker %r: its worker process %s and is started again", self.name, how
         )
         for delivery in self._deliveries.values():
-            if not delivery.ended.is_set():
+            if delivery.progress.stage is not Stage.ENDED:
                 delivery.problem = f"its worker process {how}"
         time.sleep(0.1 * self._deaths)
         self._start()
@@ -268,8 +262,8 @@ class WorkerProcess:
     def _give_up(self, problem: str) -> None:
         for delivery in self._deliveries.values():
             delivery.problem = problem
-            delivery.start_settled.set()
-            delivery.retry_failed.set()
+            delivery.progress.move(Stage.LATE)  # the next run starts it again, for this one, too
+            delivery.progress.retry_failed = True
 
 
 # Worker processes live as long as the process that they serve; a forked child has its own.

@@ -23,9 +23,10 @@ from typing import Any
 import attrs
 
 from trackyard.contract.errors import TrackyardError
-from trackyard.delivery.delivery import Delivery
+from trackyard.delivery.delivery import LocalDelivery
 from trackyard.delivery.process import messages_from, send_message
-from trackyard.delivery.worker import Worker
+from trackyard.delivery.stages import Stage
+from trackyard.delivery.thread import WorkerThread
 from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
@@ -87,9 +88,9 @@ class _Server:
         self._plugins = load_plugins()[0]
         self._tracker = tracker
         self._events = events
-        self._worker = Worker(tracker, on_serve=self._say_whom_it_serves)
-        self._serving: Delivery | None = None
-        self._deliveries: dict[str, Delivery] = {}
+        self._worker = WorkerThread(tracker, on_serve=self._say_whom_it_serves)
+        self._serving: LocalDelivery | None = None
+        self._deliveries: dict[str, LocalDelivery] = {}
         self._said: dict[str, dict[str, Any]] = {}
         self._is_frozen = False
 
@@ -105,12 +106,11 @@ class _Server:
         try:
             delivery = self._new_delivery(folder, table, is_attached)
         except TrackyardError as error:
-            facts = ["start_settled", "retry_failed"]
-            message = {"run": run_id, "url": None, "problem": str(error), "facts": facts}
-            self._send(message)
+            message = {"run": run_id, "url": None, "problem": str(error)}
+            self._send({**message, "stage": Stage.LATE.value, "retry_failed": True})
             return
         self._deliveries[run_id] = delivery
-        if delivery.ended.is_set():  # another process has delivered it meanwhile
+        if delivery.progress.stage is Stage.ENDED:  # another process has delivered it meanwhile
             self._say(delivery)
         else:
             self._worker.add(delivery)
@@ -138,9 +138,10 @@ class _Server:
             self._worker.hurry()
         if run_id in self._deliveries:
             self._deliveries[run_id].hurry()
-            self._worker.wake()
 
-    def _new_delivery(self, folder: Path, table: Mapping[str, Any], is_attached: bool) -> Delivery:
+    def _new_delivery(
+        self, folder: Path, table: Mapping[str, Any], is_attached: bool
+    ) -> LocalDelivery:
         description = load_description(folder.parent)
         if description is None:
             raise TrackyardError(f"{folder.parent}: the run's description cannot be read")
@@ -149,42 +150,47 @@ class _Server:
         run = attrs.evolve(run_for(description, tracker, folder.parent), attached=is_attached)
         # A hook that hangs ends this process, and its runner starts another one.
         hooks = TrackerHooks.of(built, self._plugins, is_alone=True)
-        all_ranks = built.options.rank == "all"
-        timeout = built.options.start_timeout
-        breaker = self._worker.breaker
-        return Delivery(hooks, run, timeout, breaker, on_change=self._say, all_ranks=all_ranks)
+        return LocalDelivery(
+            hooks,
+            run,
+            built.options.start_timeout,
+            self._worker.breaker,
+            on_change=self._say,
+            on_hurry=self._worker.wake,
+            all_ranks=built.options.rank == "all",
+        )
 
-    def _say(self, delivery: Delivery) -> None:
+    def _say(self, delivery: LocalDelivery) -> None:
         """Tell the runner what has changed."""
         self._spare_sdk(delivery)
-        facts = ("started", "start_settled", "ended", "retry_failed")
         message = {
             "run": delivery.run.id,
             "url": delivery.url,
             "problem": delivery.problem,
             "delivered": delivery.state.delivered,
-            "facts": [name for name in facts if getattr(delivery, name).is_set()],
+            "stage": delivery.progress.stage.value,
+            "retry_failed": delivery.progress.retry_failed,
         }
         if self._said.get(delivery.run.id) != message:
             self._said[delivery.run.id] = message
             self._send(message)
-        if delivery.ended.is_set():
+        if delivery.progress.stage is Stage.ENDED:
             self._deliveries.pop(delivery.run.id, None)
             self._said.pop(delivery.run.id, None)
 
-    def _say_whom_it_serves(self, delivery: Delivery) -> None:
+    def _say_whom_it_serves(self, delivery: LocalDelivery) -> None:
         """Tell the runner which run's hook is called next: one that hangs says nothing any more."""
         if delivery is not self._serving:
             self._serving = delivery
             self._send({"serving": delivery.run.id})
 
-    def _spare_sdk(self, delivery: Delivery) -> None:
+    def _spare_sdk(self, delivery: LocalDelivery) -> None:
         """Have the garbage collector pass over what the SDK has made once its first run is started.
 
         That is hundreds of thousands of objects which live as long as this process. To look at
         all of them again and again took a quarter of the time of a delivery.
         """
-        if delivery.started.is_set() and not self._is_frozen:
+        if delivery.progress.stage is Stage.OPEN and not self._is_frozen:
             self._is_frozen = True
             gc.freeze()
 

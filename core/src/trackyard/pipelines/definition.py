@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 from trackyard.contract.errors import PipelineError
-from trackyard.pipelines.graph import Graph, bind_arguments, graph_being_built
+from trackyard.pipelines.building import graph_being_built
+from trackyard.pipelines.graph import Graph, bind_arguments
 from trackyard.pipelines.steps import checked_name, take_after
 from trackyard.project.configuration import find_project
 

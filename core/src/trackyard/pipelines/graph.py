@@ -6,12 +6,13 @@ import graphlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from trackyard.contract.errors import PipelineError
+from trackyard.pipelines.building import building, graph_being_built
+from trackyard.pipelines.steps import Step
 from trackyard.pipelines.types import (
     named_tuple,
     output_names,
@@ -21,12 +22,7 @@ from trackyard.pipelines.types import (
 )
 from trackyard.system.suggestions import did_you_mean, listed
 
-if TYPE_CHECKING:
-    from trackyard.pipelines.steps import Step
-
 _T = TypeVar("_T")
-
-_building: ContextVar[Graph | None] = ContextVar("trackyard_graph", default=None)
 
 
 @attrs.define(eq=False)
@@ -92,7 +88,7 @@ class Output:
                 f"step {self.node.name!r} has one output; to unpack it, annotate the step as "
                 f"returning tuple[...] with one type for each output"
             )
-        graph = _building.get()
+        graph = graph_being_built()
         if graph is not None:
             graph.last_unpacked = self.node
         return iter([Output(self.node, name) for name in names])
@@ -139,9 +135,9 @@ class Graph:
         Raises:
             PipelineError: A step's outputs were unpacked into another number of names.
         """
-        token = _building.set(self)
         try:
-            yield
+            with building(self):
+                yield
         except ValueError as error:
             if self.last_unpacked is None or "values to unpack" not in str(error):
                 raise
@@ -150,8 +146,6 @@ class Graph:
                 f"pipeline {self.pipeline!r}: step {self.last_unpacked.name!r} is annotated to "
                 f"return {len(names)} outputs ({', '.join(names)}): {error}"
             ) from error
-        finally:
-            _building.reset(token)
 
     def add(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
         """Add a call of a step.
@@ -263,11 +257,6 @@ class Graph:
             )
         above = [node for node in calls if node.position < waiting.position]
         return {node.name for node in above or calls}
-
-
-def graph_being_built() -> Graph | None:
-    """Give the graph that a pipeline function is building in this context, if any."""
-    return _building.get()
 
 
 def bind_arguments(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import attrs
 
 from trackyard.contract.errors import PipelineError
-from trackyard.pipelines.graph import graph_being_built
+from trackyard.pipelines.building import graph_being_built
 from trackyard.project.trackers import Selection, Settings
 from trackyard.system.suggestions import did_you_mean, listed
 

@@ -7,7 +7,6 @@ that hangs or crashes harms nothing but itself.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,17 +17,16 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run
-from trackyard.delivery.delivery import Delivery
-from trackyard.delivery.process import RemoteDelivery, WorkerProcess
 from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.stages import Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
-from trackyard.delivery.worker import Worker
+from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
-from trackyard.journal.descriptions import RunDescription, TrackerDescription, folder_name, run_for
+from trackyard.journal.descriptions import RunDescription, TrackerDescription, run_for
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
-from trackyard.project.trackers import Tracker, Trackers
+from trackyard.project.trackers import Trackers
 from trackyard.recovery.trusting import tracker_for
 
 logger = logging.getLogger("trackyard")
@@ -70,7 +68,7 @@ class Owed:
     folder: Path
     before: TrackerReport
     report: TrackerReport | None = None
-    delivery: Delivery | RemoteDelivery | None = None
+    delivery: Delivery | None = None
 
     @classmethod
     def of(cls, run: RunDescription, tracker: TrackerDescription, run_folder: Path) -> Owed:
@@ -122,7 +120,7 @@ class CatchingUp:
         self._plugins = plugins
         self._limits = limits
         self._begun = time.monotonic()
-        self._worker: Worker | WorkerProcess | None = None
+        self._worker: Worker | None = None
         self._waiting: deque[Owed] = deque()
         self._open: list[Owed] = []
         self._failing_since: float | None = None
@@ -140,7 +138,7 @@ class CatchingUp:
             self._begin(self._waiting.popleft())
         for owed in list(self._open):
             assert owed.delivery is not None
-            if owed.delivery.ended.is_set():
+            if owed.delivery.progress.stage is Stage.ENDED:
                 self._settle(owed, owed.delivery.report())
         if not self._open:
             return not self._waiting
@@ -152,10 +150,8 @@ class CatchingUp:
 
     def close(self) -> None:
         """End the worker, whatever it does."""
-        if isinstance(self._worker, WorkerProcess):
+        if self._worker is not None:
             self._worker.stop()
-        elif self._worker is not None:
-            self._worker.close()
         for owed in self._open:
             assert owed.delivery is not None
             owed.delivery.close()
@@ -171,22 +167,12 @@ class CatchingUp:
         run_folder = owed.folder.parent
         run: Run = attrs.evolve(run_for(owed.run, description, run_folder), attached=True)
         if self._worker is None:
-            self._worker = self._new_worker(built)
-        owed.delivery = self._worker.carry(
-            hooks, run, built.options.start_timeout, all_ranks=built.options.rank == "all"
-        )
+            self._worker = worker_for(
+                built, self._project, is_attached=True, isolates=self._limits.isolates
+            )
+        owed.delivery = self._worker.carry(hooks, run, built.options)
         owed.delivery.hurry()
         self._open.append(owed)
-
-    def _new_worker(self, tracker: Tracker) -> Worker | WorkerProcess:
-        isolation: str = tracker.options.isolation
-        if isolation == "auto":
-            isolation = os.environ.get("TRACKYARD_ISOLATION") or "auto"
-        wants_process = self._limits.isolates or tracker.capabilities.shared_runs
-        if isolation == "thread" or (isolation == "auto" and not wants_process):
-            return Worker(self.name)
-        log = self._project.home / "workers" / f"{folder_name(self.name)}.sync.log"
-        return WorkerProcess(self.name, self._project.root, log, is_attached=True)
 
     def _is_enough(self) -> bool:
         """Tell whether the tracker has failed for too long, with nothing delivered since."""

@@ -10,17 +10,15 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trackyard.contract.errors import RequiredTrackerError
 from trackyard.contract.records import Failure, ParamValue, Run
-from trackyard.delivery.breaker import breaker_of
 from trackyard.delivery.budgets import Budget, wait_side_by_side
-from trackyard.delivery.process import worker_process
 from trackyard.delivery.reports import TrackerReport, complete
-from trackyard.delivery.worker import Worker
+from trackyard.delivery.stages import Stage
+from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.discovery import load_plugins
-from trackyard.journal.descriptions import folder_name, is_described, is_portable
+from trackyard.journal.descriptions import is_described
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
 from trackyard.project.configuration import Project
@@ -30,9 +28,6 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.tracked_runs import TrackedRun
-
-if TYPE_CHECKING:
-    from trackyard.tracking.tracked_runs import AnyDelivery, AnyWorker
 
 logger = logging.getLogger("trackyard")
 
@@ -65,7 +60,7 @@ class RunGroup:
         self._project = project
         self._journal_options = load_journal_options(project)
         self._runs_folder = _writable(project.home) / "runs"
-        self._workers: dict[str, AnyWorker] = {}
+        self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
         self._flush_budgets: dict[str, Budget] = {}
         self._runs: list[TrackedRun] = []
@@ -119,8 +114,6 @@ class RunGroup:
             failure: Why it did not finish, or None.
         """
         tracked.finish(failure)
-        for name in tracked.deliveries:
-            self._workers[name].wake()
 
     def note_signal(self, number: int) -> None:
         """Note in the runs that have not ended that the process is told to stop."""
@@ -141,7 +134,7 @@ class RunGroup:
             delivery = tracked.deliveries.get(tracker.name)
             if delivery is None or not tracker.options.required:
                 continue
-            if not self._flush_budgets[tracker.name].wait(delivery.ended):
+            if not self._flush_budgets[tracker.name].wait(delivery.progress.until_ended):
                 raise RequiredTrackerError(
                     f"experiment tracker {tracker.name!r} is required and could not take "
                     f"everything: {delivery.problem or 'it did not answer in time'}"
@@ -169,7 +162,7 @@ class RunGroup:
         for tracked in runs:
             for delivery in tracked.deliveries.values():
                 delivery.close()
-            if all(delivery.ended.is_set() for delivery in tracked.deliveries.values()):
+            if all(d.progress.stage is Stage.ENDED for d in tracked.deliveries.values()):
                 complete(tracked.folder, (d.run.folder.name for d in tracked.deliveries.values()))
         reports = tuple(report for tracked in runs for report in tracked.reports())
         is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
@@ -182,32 +175,15 @@ class RunGroup:
         self._runs.append(tracked)
         return tracked
 
-    def _worker(self, tracker: Tracker) -> AnyWorker:
+    def _worker(self, tracker: Tracker) -> Worker:
         if tracker.name not in self._workers:
             watch_over(self._project.root)
-            self._workers[tracker.name] = self._new_worker(tracker)
+            self._workers[tracker.name] = worker_for(tracker, self._project)
             self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
             self._flush_budgets[tracker.name] = Budget(tracker.options.flush_timeout)
         return self._workers[tracker.name]
 
-    def _new_worker(self, tracker: Tracker) -> AnyWorker:
-        """Choose between a thread and a process by `isolation` (see `TrackerOptions`)."""
-        isolation: str = tracker.options.isolation
-        if isolation == "auto":
-            isolation = os.environ.get("TRACKYARD_ISOLATION") or "auto"
-        wants_process = isolation == "process" or (
-            isolation == "auto" and tracker.capabilities.shared_runs
-        )
-        # A class of the user's own script, or a field that is an object, stays in this process.
-        can_move = tracker.flavor.__module__ != "__main__" and is_portable(tracker.table)
-        if not wants_process or not can_move:
-            if isolation == "process":
-                logger.warning("experiment tracker %r cannot move to a process", tracker.name)
-            return Worker(tracker.name, breaker_of(self._project.root, tracker.name))
-        log = self._project.home / "workers" / f"{folder_name(tracker.name)}.log"
-        return worker_process(tracker.name, self._project.root, log)
-
-    def _start_parent(self, tracker: Tracker, worker: AnyWorker) -> None:
+    def _start_parent(self, tracker: Tracker, worker: Worker) -> None:
         parent = self.parent
         if parent is None or tracker.name in parent.deliveries:
             return
@@ -217,15 +193,15 @@ class RunGroup:
     def _wait_for_starts(self, tracked: TrackedRun) -> None:
         wait_side_by_side(
             [
-                partial(self._start_budgets[name].wait, delivery.start_settled)
+                partial(self._start_budgets[name].wait, delivery.progress.until_settled)
                 for name, delivery in tracked.deliveries.items()
-                if not delivery.start_settled.is_set()
+                if delivery.progress.stage is Stage.NEW
             ]
         )
 
     def _judge_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
         budget, delivery = self._start_budgets[tracker.name], tracked.deliveries[tracker.name]
-        if delivery.started.is_set():
+        if delivery.progress.stage.has_started:
             return
         problem = delivery.problem or f"not up within {tracker.options.start_timeout:g} s"
         if tracker.options.required:
@@ -243,21 +219,21 @@ class RunGroup:
             if name in tracked.deliveries:
                 self._wait_for_end(name, tracked.deliveries[name])
 
-    def _wait_for_end(self, name: str, delivery: AnyDelivery) -> None:
+    def _wait_for_end(self, name: str, delivery: Delivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.
 
         Together with all waits for starts that stays within `start_timeout`; who gave none has
         not waited yet, and does so here.
         """
-        budget = self._start_budgets[name]
-        if budget.seconds == 0 and not delivery.start_settled.is_set():
-            self._flush_budgets[name].wait(delivery.ended)
-        elif not delivery.started.is_set() and not delivery.retry_failed.is_set():
-            is_new = not delivery.start_settled.is_set() and not budget.is_closed
+        budget, progress = self._start_budgets[name], delivery.progress
+        if budget.seconds == 0 and progress.stage is Stage.NEW:
+            self._flush_budgets[name].wait(progress.until_ended)
+        elif not progress.stage.has_started and not progress.retry_failed:
+            is_new = progress.stage is Stage.NEW and not budget.is_closed
             budget.open()
-            budget.wait(delivery.started, most=None if is_new else 1.0)
-        if delivery.started.is_set():
-            self._flush_budgets[name].wait(delivery.ended)
+            budget.wait(progress.until_started, most=None if is_new else 1.0)
+        if progress.stage.has_started:
+            self._flush_budgets[name].wait(progress.until_ended)
 
 
 def _writable(home: Path) -> Path:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -44,13 +44,8 @@ from trackyard.system.interruption import Terminated
 from trackyard.system.ranks import process_rank
 
 if TYPE_CHECKING:
-    from trackyard.delivery.delivery import Delivery
-    from trackyard.delivery.process import RemoteDelivery, WorkerProcess
     from trackyard.delivery.reports import TrackerReport
-    from trackyard.delivery.worker import Worker
-
-    AnyDelivery: TypeAlias = Delivery | RemoteDelivery
-    AnyWorker: TypeAlias = Worker | WorkerProcess
+    from trackyard.delivery.workers import Delivery, Worker
 
 logger = logging.getLogger("trackyard")
 
@@ -89,7 +84,7 @@ class TrackedRun:
         self.run = run
         self.folder = folder
         self.redactor = redactor
-        self.deliveries: dict[str, AnyDelivery] = {}
+        self.deliveries: dict[str, Delivery] = {}
         self.native_runs: dict[str, object] = {}
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
@@ -174,7 +169,7 @@ class TrackedRun:
     ) -> None:
         self.append(Entry("metrics", timestamp, step, metrics))
 
-    def add_tracker(self, tracker: Tracker, worker: AnyWorker, parent: TrackedRun | None) -> None:
+    def add_tracker(self, tracker: Tracker, worker: Worker, parent: TrackedRun | None) -> None:
         """Begin to carry the run to a tracker.
 
         Args:
@@ -199,12 +194,7 @@ class TrackedRun:
         self.journal.show_life()  # first: who reads the description looks for a sign of life
         save_description(self.folder, self.run, self._described)
         mark_as_pending(self.folder)
-        self.deliveries[tracker.name] = worker.carry(
-            hooks,
-            run,
-            tracker.options.start_timeout,
-            all_ranks=tracker.options.rank == "all",
-        )
+        self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options)
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -229,7 +219,7 @@ class TrackedRun:
             yield
         self.native_runs.clear()
 
-    def _activate(self, name: str, delivery: AnyDelivery, stack: ExitStack) -> None:
+    def _activate(self, name: str, delivery: Delivery, stack: ExitStack) -> None:
         """Enter a tracker's activation, unless it hung a while ago: it would cost time again."""
         rest = rest_of(self.folder.parent, name)
         if not rest.is_over:

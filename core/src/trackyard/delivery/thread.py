@@ -6,11 +6,15 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Condition, Thread, current_thread
+from typing import TYPE_CHECKING
 
 from trackyard.contract.records import Run
 from trackyard.delivery.breaker import Breaker
-from trackyard.delivery.delivery import GATHER, Delivery
+from trackyard.delivery.delivery import GATHER, LocalDelivery
 from trackyard.hooks.dispatch import TrackerHooks
+
+if TYPE_CHECKING:
+    from trackyard.project.stacks import TrackerOptions
 
 logger = logging.getLogger("trackyard")
 
@@ -18,7 +22,7 @@ logger = logging.getLogger("trackyard")
 _MOST_ABANDONED = 3
 
 
-class Worker:
+class WorkerThread:
     """A daemon thread that serves the runs of one tracker, one hook at a time.
 
     Starts go before everything else, so that a step's URL does not wait for another step's
@@ -36,26 +40,37 @@ class Worker:
         self,
         name: str,
         breaker: Breaker | None = None,
-        on_serve: Callable[[Delivery], None] | None = None,
+        on_serve: Callable[[LocalDelivery], None] | None = None,
     ) -> None:
         self.name = name
         self._on_serve = on_serve
         self.breaker = breaker or Breaker()
-        self._deliveries: list[Delivery] = []
+        self._deliveries: list[LocalDelivery] = []
         self._changed = Condition()
         self._closing = False
         self._thread: Thread | None = None
-        self._serving: Delivery | None = None
+        self._serving: LocalDelivery | None = None
 
-    def carry(
-        self, hooks: TrackerHooks, run: Run, start_timeout: float, *, all_ranks: bool = False
-    ) -> Delivery:
-        """Serve one more run."""
-        delivery = Delivery(hooks, run, start_timeout, self.breaker, all_ranks=all_ranks)
+    def carry(self, hooks: TrackerHooks, run: Run, options: TrackerOptions) -> LocalDelivery:
+        """Serve one more run.
+
+        Args:
+            hooks: The tracker's hooks.
+            run: The run as this tracker gets it.
+            options: What core takes of the tracker.
+        """
+        delivery = LocalDelivery(
+            hooks,
+            run,
+            options.start_timeout,
+            self.breaker,
+            on_hurry=self.wake,
+            all_ranks=options.rank == "all",
+        )
         self.add(delivery)
         return delivery
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, delivery: LocalDelivery) -> None:
         """Serve one more run."""
         with self._changed:
             if self.breaker.abandoned >= _MOST_ABANDONED:
@@ -98,17 +113,13 @@ class Worker:
                 self._deliveries.clear()
             self._start()
 
-    def close(self, timeout: float = 0.0) -> None:
-        """Stop when the call that is running returns.
-
-        Args:
-            timeout: Seconds to wait for that; a thread that hangs in a hook is left alone.
-        """
+    def close(self) -> None:
+        """Stop when the call that is running returns, without waiting for it."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout)
+
+    stop = close
 
     def _start(self) -> None:
         # Assigned first: a thread that is not the worker's any more ends itself.
@@ -157,7 +168,7 @@ class Worker:
         for delivery in list(self._deliveries):
             delivery.postpone(problem)
 
-    def _next(self, now: float) -> Delivery | None:
+    def _next(self, now: float) -> LocalDelivery | None:
         waiting = []
         for delivery in list(self._deliveries):
             due = delivery.due()
@@ -168,4 +179,9 @@ class Worker:
                 waiting.append(delivery)
             if not delivery.capabilities.concurrent_runs:
                 break  # the runs behind it wait for its end
-        return min(waiting, key=lambda d: (d.started.is_set(), d.served_at), default=None)
+        return min(waiting, key=_turn, default=None)
+
+
+def _turn(delivery: LocalDelivery) -> tuple[bool, float]:
+    """Starts go first; what was served longest ago goes before what was served just now."""
+    return delivery.progress.stage.has_started, delivery.served_at
