@@ -1,20 +1,20 @@
 """How are the hooks of one tracker called without its mistakes reaching anyone else?
 
 Each tracker of each run has a plugin manager of its own, holding that one instance and the
-cross-cutting plugins. This is the only file that calls hooks, and it alone catches what they raise.
+cross-cutting plugins. This is the only file that calls hooks; `guards` catches what they raise.
 """
 
 from __future__ import annotations
 
 import contextvars
-import functools
 import logging
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 import pluggy
@@ -22,7 +22,7 @@ import pluggy
 from trackyard.contract import hookspecs
 from trackyard.contract.errors import RejectedRecords, RetryLater
 from trackyard.contract.records import Batch, Failure, Record, Run
-from trackyard.hooks.guards import guarded, is_from_user, reason_of
+from trackyard.hooks.guards import Tried, guarded, reason_of, tried
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.coercing import to_text
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from trackyard.project.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
+
+_T = TypeVar("_T")
 
 NamedPlugins = Sequence[tuple[str, object]]
 RecordFilter = Callable[[Record], Record | None]
@@ -168,16 +170,18 @@ class TrackerHooks:
     def read_run(self, run: Run) -> Outcome:
         """Read the run back from the backend, for a command; the value is a list of records."""
 
-        def read() -> Outcome:
+        def read_all() -> Outcome:
             outcome = self._call("tracker_read_run", run=run)
             if outcome.kind != "done":
                 return outcome
-            try:
-                return Outcome(value=list(outcome.value or ()))
-            except Exception as error:  # a generator raises when it is read
-                return Outcome("broken", reason=self._reason("tracker_read_run", error))
+            read: Tried[list[Record]] = tried(
+                list, outcome.value or ()
+            )  # a generator raises when it is read
+            if read.error is not None:
+                return Outcome("broken", reason=self._reason("tracker_read_run", read.error))
+            return Outcome(value=read.value)
 
-        return self._bounded("tracker_read_run", _READ_DEADLINE, read)
+        return self._bounded("tracker_read_run", _READ_DEADLINE, read_all)
 
     @property
     def can_delete(self) -> bool:
@@ -201,7 +205,7 @@ class TrackerHooks:
     def ui_command(self, host: str, port: int | None) -> Outcome:
         """Give the command that serves the tracker's own page; the value is argv or None."""
         hook = "tracker_ui_command"
-        call = functools.partial(self._call, hook, host=host, port=port)
+        call = partial(self._call, hook, host=host, port=port)
         return self._bounded(hook, _COMMAND_DEADLINE, call)
 
     @contextmanager
@@ -218,41 +222,45 @@ class TrackerHooks:
             run: The run.
             has_hung: Called with the seconds that entering or leaving took, where it hung.
         """
-        manager, entered, native = None, False, None
-        with self._in_step(has_hung):
-            outcome = self._call_untimed("tracker_activate_run", run=run)
-            manager = outcome.value
-            if outcome.reason:
-                logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
+        hook = "tracker_activate_run"
+        outcome, _ = self._in_step(partial(self._call_untimed, hook, run=run), has_hung)
+        if outcome is not None and outcome.reason:
+            logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
+        manager = outcome.value if outcome is not None else None
+        native, has_entered = None, False
         if manager is not None:
-            with self._in_step(has_hung):
-                native = manager.__enter__()
-                entered = True
+            # It may have no such method: looking that up is part of the try.
+            native, error = self._in_step(
+                lambda: manager.__enter__(),  # noqa: PLW0108 - see above
+                has_hung,
+            )
+            has_entered = error is None
         try:
             yield native
         finally:
-            if entered and not sys.is_finalizing():  # no thread can be started then
-                with self._in_step(has_hung):
-                    manager.__exit__(None, None, None)
+            if (
+                manager is not None and has_entered and not sys.is_finalizing()
+            ):  # no thread can be started then
+                self._in_step(lambda: manager.__exit__(None, None, None), has_hung)
 
-    @contextmanager
-    def _in_step(self, has_hung: Callable[[float], None] | None) -> Iterator[None]:
+    def _in_step(
+        self, call: Callable[[], _T], has_hung: Callable[[float], None] | None
+    ) -> Tried[_T]:
         """Limit and contain a part of the activation, which runs in the step's thread."""
+
+        def limited() -> _T:
+            with time_limit(self.hook_timeout):
+                return call()
+
         begun = time.monotonic()
-        with self._contained("tracker_activate_run"), time_limit(self.hook_timeout):
-            yield
+        came = tried(limited)
+        if came.error is not None:
+            reason = self._reason("tracker_activate_run", came.error)
+            logger.warning("experiment tracker %r: %s", self.name, reason)
         spent = time.monotonic() - begun
         if has_hung is not None and spent >= self.hook_timeout:
             has_hung(spent)
-
-    @contextmanager
-    def _contained(self, hook: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:  # a plugin's sys.exit() must not end the step either
-            if is_from_user(error):
-                raise
-            logger.warning("experiment tracker %r: %s", self.name, self._reason(hook, error))
+        return came
 
     def _call(self, hook: str, **arguments: Any) -> Outcome:
         """Call a hook of the worker's, whose clock runs meanwhile."""
@@ -261,22 +269,21 @@ class TrackerHooks:
             return self._call_untimed(hook, **arguments)
 
     def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:
-        try:
-            return Outcome(value=getattr(self._manager.hook, hook)(**arguments))
-        except RetryLater as error:
-            return Outcome("later", reason=self._reason(hook, error), after=_seconds(error))
-        except RejectedRecords as error:
-            records = getattr(error, "records", ())
-            return Outcome("rejected", reason=self._reason(hook, error), records=records)
-        except (ConnectionError, TimeoutError) as error:
-            return Outcome("later", reason=self._reason(hook, error))
-        except BaseException as error:  # sys.exit() in a plugin, too, ends nothing but its call
-            if is_from_user(error):
-                raise
-            if logger.isEnabledFor(logging.DEBUG):
-                text = self._redactor.failure(error).traceback
-                logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)
-            return Outcome("broken", reason=self._reason(hook, error))
+        value, error = tried(getattr(self._manager.hook, hook), **arguments)
+        if error is None:
+            return Outcome(value=value)
+        reason = self._reason(hook, error)
+        match error:
+            case RetryLater():
+                return Outcome("later", reason=reason, after=_seconds(error))
+            case RejectedRecords():
+                return Outcome("rejected", reason=reason, records=getattr(error, "records", ()))
+            case ConnectionError() | TimeoutError():
+                return Outcome("later", reason=reason)
+        if logger.isEnabledFor(logging.DEBUG):
+            text = self._redactor.failure(error).traceback
+            logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)
+        return Outcome("broken", reason=reason)
 
     @contextmanager
     def _timed(self, hook: str, seconds: float) -> Iterator[None]:
@@ -297,7 +304,7 @@ class TrackerHooks:
 
     def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:
         """Call on a thread of its own, which is left alone if it takes too long."""
-        work = functools.partial(contextvars.copy_context().run, call)
+        work = partial(contextvars.copy_context().run, call)
         try:
             return result_within(seconds, work, name=f"{self.name}-{hook}")
         except TimeoutError:
@@ -319,14 +326,8 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
     manager.add_hookspecs(hookspecs)
     for name, plugin in plugins:
         manager.register(plugin, name=name)
-    try:
-        filters: list[RecordFilter] = manager.hook.tracker_filter_records(run=run)
-        for given in filters:
-            if not callable(given):
-                raise TypeError(f"gave {type(given).__name__}, which is no function")
-    except BaseException as error:
-        if is_from_user(error):
-            raise
+    filters, error = tried(_checked_filters, manager, run)
+    if error is not None:
         names = [name for name, plugin in plugins if _filters(plugin)]
         logger.warning(
             "every record of run %r is dropped, since plugin %s failed: %s; mend it, or type: "
@@ -337,6 +338,14 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
             ",".join(names),
         )
         return [_drop]
+    return filters or []
+
+
+def _checked_filters(manager: pluggy.PluginManager, run: Run) -> list[RecordFilter]:
+    filters: list[RecordFilter] = manager.hook.tracker_filter_records(run=run)
+    for given in filters:
+        if not callable(given):
+            raise TypeError(f"gave {type(given).__name__}, which is no function")
     return filters
 
 
@@ -355,15 +364,11 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
     A filter that raises, or gives no record, drops it: it may be there to keep a secret out.
     """
     for filter_ in filters:
-        try:
-            filtered = filter_(record)
-            if filtered is None:
-                return None
-            if not isinstance(filtered, Record):
-                raise TypeError(f"a filter gave {type(filtered).__name__}")
-        except BaseException as error:  # a filter runs in the step's thread
-            if is_from_user(error):
-                raise
+        filtered, error = tried(filter_, record)
+        if error is None and filtered is None:
+            return None
+        if not isinstance(filtered, Record):
+            error = error or TypeError(f"a filter gave {type(filtered).__name__}")
             logger.warning("a record was dropped: %s", reason_of("tracker_filter_records", error))
             return None
         record = filtered

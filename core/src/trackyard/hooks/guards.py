@@ -1,4 +1,7 @@
-"""How are cross-cutting plugins kept from stopping or repeating what a tracker's hooks do?"""
+"""How is what plugins raise caught, and cross-cutting ones kept from stopping a tracker's hooks?
+
+This is the one place that catches it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import functools
 import logging
 from collections.abc import Callable, Generator
 from threading import current_thread, main_thread
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from trackyard.contract import hookspecs
 from trackyard.contract.errors import without_statement
@@ -15,6 +18,31 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.interruption import StepTimeoutError, Terminated
 
 logger = logging.getLogger("trackyard")
+
+_T = TypeVar("_T")
+
+
+class Tried(NamedTuple, Generic[_T]):
+    """What a call of a plugin's code gave, or what it raised."""
+
+    value: _T | None
+    error: BaseException | None
+
+
+def tried(call: Callable[..., _T], *arguments: Any, **keywords: Any) -> Tried[_T]:
+    """Call what a plugin has given; only a real Ctrl-C or SIGTERM comes through.
+
+    Args:
+        call: What is called; its `sys.exit()` ends nothing, either.
+        *arguments: Its arguments.
+        **keywords: Likewise, by name.
+    """
+    try:
+        return Tried(call(*arguments, **keywords), None)
+    except BaseException as error:
+        if is_from_user(error):
+            raise
+        return Tried(None, error)
 
 
 def guarded(plugin: object, name: str) -> object:
@@ -34,11 +62,10 @@ def guarded(plugin: object, name: str) -> object:
 def _guard_call(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return method(*arguments, **keywords)
-        except BaseException as error:
+        value, error = tried(method, *arguments, **keywords)
+        if error is not None:
             _warn_of_plugin(name, method, error)
-            return None
+        return value
 
     return call
 
@@ -61,43 +88,29 @@ def _guard_wrapper(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def wrap(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
         wrapper = method(*arguments, **keywords)
-        try:
-            next(wrapper)
-        except BaseException as error:
+        _, error = tried(next, wrapper)
+        if error is not None:
             _warn_of_plugin(name, method, error)
             return (yield)
         try:
             result = yield
-        except BaseException as error:
-            _show_error(wrapper, name, method, error)
+        except BaseException as of_hook:
+            # It sees the hook's error, and cannot hide it.
+            _, error = tried(wrapper.throw, of_hook)
+            if error is not of_hook and not isinstance(error, StopIteration | None):
+                _warn_of_plugin(name, method, error)
             raise
-        try:
-            wrapper.send(result)
-        except StopIteration as stop:
-            return stop.value
-        except BaseException as error:
+        _, error = tried(wrapper.send, result)
+        if isinstance(error, StopIteration):
+            return error.value
+        if error is not None:
             _warn_of_plugin(name, method, error)
         return result
 
     return wrap
 
 
-def _show_error(
-    wrapper: Generator[None, Any, Any], name: str, method: Callable[..., Any], error: BaseException
-) -> None:
-    """Let a wrapper see the hook's error; it cannot hide it."""
-    try:
-        wrapper.throw(error)
-    except StopIteration:
-        return
-    except BaseException as raised:
-        if raised is not error:
-            _warn_of_plugin(name, method, raised)
-
-
 def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException) -> None:
-    if is_from_user(error):
-        raise error
     logger.warning("plugin %r: %s", name, reason_of(method.__name__, error))
 
 
