@@ -83,7 +83,8 @@ def test_it_is_listed_and_described(csv_installed, tmp_path):
 @pytest.mark.slow
 def test_its_author_runs_the_suite(csv_installed):
     """Both ways: the test file of the package, and the command without one."""
-    suite = csv_installed.succeed("pytest", "-q", "-p", "no:cacheprovider", folder=PACKAGE)
+    options = ["-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"]  # not this repository's
+    suite = csv_installed.succeed("pytest", *options, folder=PACKAGE)
     command = ["trackyard", "experiment-tracker", "flavor", "check", "csv", "--json"]
     only = ["--only", "metrics_are_kept", "--only", "entry_point"]
     checked = json.loads(csv_installed.succeed(*command, *only, folder=PACKAGE))

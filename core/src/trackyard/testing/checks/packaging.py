@@ -27,7 +27,8 @@ IMPORT_BUDGET = 300.0
 _PROBE = """
 import json, os, sys, threading, time
 import trackyard.hooks.dispatch, trackyard.project.trackers, trackyard.tracking.calls
-from trackyard.hooks.discovery import load_flavor
+from trackyard.hooks.discovery import FLAVORS, find_plugins, load_flavor
+find_plugins(FLAVORS)
 before, environment = set(sys.modules), dict(os.environ)
 started = time.process_time()
 load_flavor(sys.argv[1])
