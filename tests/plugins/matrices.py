@@ -11,9 +11,13 @@ import pytest
 
 
 def first_by_default(values: Iterable[Any], count: int = 1) -> list[Any]:
-    """Give values for `parametrize`: the first ones run by default, the others are `slow`."""
+    """Give values, or tuples of them, for `parametrize`: the first ones run by default.
+
+    The others are `slow`.
+    """
     every = list(values)
-    return every[:count] + [pytest.param(value, marks=pytest.mark.slow) for value in every[count:]]
+    rest = [value if isinstance(value, tuple) else (value,) for value in every[count:]]
+    return every[:count] + [pytest.param(*values, marks=pytest.mark.slow) for values in rest]
 
 
 def cut(*axes: Sequence[Hashable], seed: int = 0) -> list[Any]:
