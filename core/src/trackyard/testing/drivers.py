@@ -97,8 +97,9 @@ class Driver:
         try:
             script.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            _kill(script)
             raise BrokenContract(f"the pipeline had not ended after {PATIENCE:g} s") from None
+        finally:
+            _kill(script)
         return self._seen()
 
     def stop(self, scenario: str, count: int) -> tuple[Seen, list[int]]:
@@ -120,8 +121,9 @@ class Driver:
         try:
             script.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            _kill(script)
             raise BrokenContract(f"it went on for {PATIENCE:g} s after Ctrl-C") from None
+        finally:
+            _kill(script)
         seen = attrs.evolve(self._seen(), seconds=time.monotonic() - began)
         running = {int(line.split()[1]) for line in self.lines() if line.startswith("begins")}
         left = sorted(pid for pid in running - {script.pid} if _is_running(pid))
@@ -170,6 +172,9 @@ def runs_several(driver: Driver) -> str | None:
 
 
 def _kill(script: subprocess.Popen[bytes]) -> None:
+    """End a script with all that it has started, unless it has ended itself."""
+    if script.poll() is not None:
+        return
     below = [*processes_below(script.pid)]
     script.kill()
     for process in below:
