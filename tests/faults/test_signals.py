@@ -196,7 +196,7 @@ SLOW = """class Slow:
 
 @pytest.mark.parametrize("program", [PROGRAM, PIPELINE], ids=["block", "pipeline"])
 def test_p11_control_c_twice_before_the_end_is_written(faults, program):
-    faults.add_tracker()
+    faults.add_tracker(flush_timeout=1)  # which is waited for, with nothing to wait for
     process = faults.start(program.format(wait=SLOW), TRACKYARD_WATCHDOG="1")
     for said in ("ready\n", "waiting\n"):
         assert process.stdout.readline() == said
