@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ from trackyard import Client
 from trackyard.recovery.drivers import find_dead_drivers
 from trackyard.recovery.finishing import recover_in_background, sync_all
 from trackyard.recovery.trusting import is_own
+from trackyard.runs.exporting import export_text
 from trackyard.runs.folders import find_runs
 from trackyard.system.stamps import is_stamped
 
@@ -410,3 +413,62 @@ def test_t7_modules_of_the_working_directory_are_none_of_the_helpers(faults, iso
     wait_until(lambda: '"is_ended": true' in (folder / state).read_text())
     assert (faults.root / "delivered").exists()
     assert not Path(place).exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_t8_everything_below_the_home_is_its_owners_alone_at_any_umask(faults, umask):
+    faults.add_tracker(isolation="process")
+    code = f"""
+import os
+os.umask({umask})
+from trackyard import pipeline, start_run, step
+@step(experiment_tracker=True)
+def train(): return {{1, 2}}
+@pipeline
+def training(): train()
+training()
+with start_run("block") as run:
+    run.log_metric("loss", 1)
+    run.log_text("text", "a.txt")
+"""
+    faults.python(code).check_returncode()
+    modes = {
+        path.relative_to(faults.root): stat.S_IMODE(path.lstat().st_mode)
+        for path in (faults.home, *faults.home.rglob("*"))
+    }
+
+    odd = {
+        str(path): oct(mode)
+        for path, mode in modes.items()
+        if mode != (0o700 if (faults.root / path).is_dir() else 0o600)
+    }
+    assert odd == {}
+    assert {"store.db", "runs", "artifacts", ".gitignore"} <= {path.name for path in modes}
+    assert (faults.home / ".gitignore").read_text() == "*\n"
+
+
+def test_t8_a_folder_that_was_there_before_gets_no_gitignore(faults, tmp_path, monkeypatch):
+    faults.add_tracker(isolation="thread")
+    home = tmp_path / "shared"
+    home.mkdir()
+    faults.python("import trackyard\nwith trackyard.start_run('a'): pass", TRACKYARD_HOME=str(home))
+    assert (home / "runs").is_dir()
+    assert not (home / ".gitignore").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", '=HYPERLINK("x")']
+)
+def test_t9_a_cell_that_a_spreadsheet_would_run_is_a_text(faults, text):
+    faults.python(
+        "import sys, trackyard\n"
+        "with trackyard.start_run('cells', experiment_tracker=None) as run:\n"
+        "    run.log_params({'p': sys.argv[1], 'n': -1.5, 'm': '-2'}); run.log_metric('x', -3)\n",
+        text,
+    ).check_returncode()
+    exported = export_text([Client().get_run("cells")], "csv")
+    rows = list(csv.DictReader(io.StringIO(exported, newline="")))
+
+    values = {row["key"]: row["value"] for row in rows}
+    assert values == {"p": f"'{text}", "n": "-1.5", "m": "-2", "x": "-3.0"}
+    assert {row["key"]: row["number"] for row in rows}["x"] == "-3.0"

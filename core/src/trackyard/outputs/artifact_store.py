@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from trackyard.contract.errors import ConfigError, OutputError
 from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
 from trackyard.outputs.formats import PICKLE, Materializers
+from trackyard.system.files import make_home, make_private_file, make_private_folder
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -32,13 +33,20 @@ class ArtifactStore:
         is_trusted: Pickles are loaded from it, and other formats that run code when they are
             loaded.
         materializers: The formats that it knows.
+        home: The project's `.trackyard`: what lies there is its owner's alone.
     """
 
     def __init__(
-        self, url: str, *, is_trusted: bool = True, materializers: Materializers | None = None
+        self,
+        url: str,
+        *,
+        is_trusted: bool = True,
+        materializers: Materializers | None = None,
+        home: Path | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.is_trusted = is_trusted
+        self._home = home if home is not None and Path(self.url).is_relative_to(home) else None
         self._materializers = materializers or Materializers()
         self._own_digests: set[str] = set()
 
@@ -107,6 +115,9 @@ class ArtifactStore:
         try:
             if "file" in (self._file_system.protocol, *self._file_system.protocol):
                 folder = Path(self._path(self.url))
+                if self._home is not None:
+                    make_home(self._home)
+                    make_private_folder(folder)
                 folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK):
                     raise PermissionError(f"{folder} may not be written")
@@ -155,6 +166,9 @@ class ArtifactStore:
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:
             target = self._path(uri)
+            if self._home is not None:
+                make_private_folder(Path(target).parent)
+                make_private_file(Path(target))
             self._file_system.makedirs(posixpath.dirname(target), exist_ok=True)
             file = self._file_system.open(target, "wb")
         except Exception as error:  # each file system has errors of its own

@@ -172,6 +172,7 @@ def _run(parcel: Parcel) -> Outcome:
         parcel.artifact_store,
         is_trusted=parcel.is_trusted,
         materializers=Materializers(load_materializers),
+        home=project.home,
     )
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)

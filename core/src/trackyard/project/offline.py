@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trackyard.project.configuration import home
+from trackyard.system.files import write_whole
 from trackyard.system.waiting import is_true_within
 
 logger = logging.getLogger("trackyard")
@@ -53,7 +54,7 @@ def _is_remembered(known: str) -> bool:
 
 def _remember(known: str) -> None:
     with suppress(OSError):  # where it cannot be written each step asks
-        _file().write_text(json.dumps({**_read(), known: time.time()}), encoding="utf-8")
+        write_whole(_file(), json.dumps({**_read(), known: time.time()}))
 
 
 def _read() -> dict[str, float]:

@@ -19,7 +19,7 @@ import attrs
 
 from trackyard.contract.errors import NewerFormatError, refuse_newer
 from trackyard.project.configuration import Project
-from trackyard.system.files import write_whole
+from trackyard.system.files import make_home, make_private_folder, write_whole
 from trackyard.system.locks import FileLock, is_locked
 from trackyard.system.stamps import is_stamped, stamp_of
 
@@ -51,7 +51,7 @@ class DriverMark:
             step: Of another runner's step, which is driven by itself, what the store knows of it.
         """
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(make_home(self._folder.parent) / self._folder.name)
             self._lock.acquire()
             self._known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.

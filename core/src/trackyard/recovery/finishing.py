@@ -129,7 +129,7 @@ def recover_in_background(project: Project) -> None:
     try:
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _AT_MOST_EVERY:
             return
-        stamp.touch()
+        stamp.touch(mode=0o600)
     except OSError as error:
         logger.debug("%s cannot be touched: %s", stamp, error)
     finish_in_background(project.root)

@@ -27,6 +27,20 @@ COLUMNS = (
     *("training_step", "timestamp"),
 )
 
+_RUN_BY_SPREADSHEETS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)
+
 
 def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     """Give everything that was logged in a run, one row each, with the keys in `COLUMNS`.
@@ -52,15 +66,34 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
         format: `json` or `csv`.
     """
     if format == "csv":
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row for view in views for row in rows_of(view))
-        return stream.getvalue()
+        rows = (row for view in views for row in rows_of(view))
+        cells = ([_defused(row.get(key)) for key in COLUMNS] for row in rows)
+        return "".join(map(_line, (COLUMNS, *cells)))
     from trackyard.system.showing import plain
 
     runs = [{**plain(view), "points": _points_of(view)} for view in views]
     return json.dumps(runs, indent=2, allow_nan=False) + "\n"
+
+
+def _line(cells: Iterable[Any]) -> str:
+    """Write a line of CSV; a cell with any kind of a line's end in it is quoted."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\r\n").writerow(cells)
+    return stream.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _defused(cell: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would run; a number stays one.
+
+    What was logged may come from anywhere: `=HYPERLINK(...)` as a param's value sends others away.
+    """
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_RUN_BY_SPREADSHEETS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> None:

@@ -40,6 +40,7 @@ def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
         artifact_store_url(project, stack),
         is_trusted=stack.trusts_pickles,
         materializers=Materializers(load_materializers),
+        home=project.home,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.system.files import make_home, make_private_file
 
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "postgresql+psycopg2")
 
@@ -22,7 +24,9 @@ def sqlite_engine(home: Path) -> Engine:
         TrackyardError: The folder cannot be made.
     """
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home(home)
+        with suppress(OSError):  # sqlite itself says what is wrong with the file
+            make_private_file(home / "store.db")
     except OSError as error:
         raise TrackyardError(f"{home}: cannot be made: {error.strerror}") from error
     return engine_of(URL.create("sqlite", database=str(home / "store.db")), "store")

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK = 1024 * 1024
@@ -34,6 +34,33 @@ def make_private_folder(path: Path) -> Path:
         make_private_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def make_home(home: Path) -> Path:
+    """Make a project's `.trackyard`, which nobody else may enter and git leaves out; give it back.
+
+    A folder of another name that is there already is used as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    is_ours = home.name == ".trackyard" or not home.exists()
+    make_private_folder(home)
+    ignored = home / ".gitignore"
+    if is_ours and not os.path.lexists(ignored):
+        with suppress(OSError):  # a full disk takes the rest neither, which is said there
+            write_whole(ignored, "*\n")
+    return home
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file that nobody else may read, for a library that opens it by its name.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not os.path.lexists(path):
+        os.close(open_private(path))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
+from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.tracked_runs import TrackedRun
 
@@ -241,7 +242,7 @@ def _writable(home: Path) -> Path:
     if is_disabled():  # then nothing is written at all
         return home
     try:
-        (home / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(make_home(home) / "runs")
         if not os.access(home / "runs", os.W_OK):
             problem = "it is read-only"
         elif _is_a_trap(home / "runs"):

@@ -173,6 +173,6 @@ class StepRecord:
             )
             try:
                 stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                stamp.touch()
+                stamp.touch(mode=0o600)
             except OSError as problem:
                 logger.debug("%s cannot be touched: %s", stamp, problem)

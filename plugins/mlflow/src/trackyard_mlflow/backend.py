@@ -84,7 +84,7 @@ def _make_database(path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    new.touch()  # it fails at once where MLflow would try for minutes
+    new.touch(mode=0o600)  # it fails at once where MLflow would try for minutes
     try:
         with _without_migrations_shown():
             files = (path.parent / "mlflow-artifacts").as_uri()
