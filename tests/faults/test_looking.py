@@ -472,3 +472,54 @@ def test_t9_a_cell_that_a_spreadsheet_would_run_is_a_text(faults, text):
     values = {row["key"]: row["value"] for row in rows}
     assert values == {"p": f"'{text}", "n": "-1.5", "m": "-2", "x": "-3.0"}
     assert {row["key"]: row["number"] for row in rows}["x"] == "-3.0"
+
+
+def test_t10_a_pickle_that_somebody_else_stored_is_loaded_by_who_trusts_it(faults, tmp_path):
+    """And never by looking: it would run what it names."""
+    (faults.root / "own.py").write_text(
+        "from pathlib import Path\n"
+        "class Odd:\n    def __reduce__(self):\n"
+        f"        return (Path.write_text, (Path({str(faults.root / 'executed')!r}), 'x'))\n"
+    )
+    code = (
+        "from own import Odd\nfrom trackyard import pipeline, step\n"
+        "@step\ndef make(): return Odd()\n"
+        "@pipeline\ndef making(): make()\nmaking()"
+    )
+    faults.python(code, PYTHONPATH=str(faults.root)).check_returncode()
+    executed = faults.root / "executed"
+    Client().get_output("make").load()  # one's own
+    assert executed.exists()
+
+    executed.unlink()
+    shutil.rmtree(tmp_path / "config")
+    foreign = "from trackyard import Client\nClient().get_output('make').load({})"
+    refused = faults.python(foreign.format(""))
+    assert "which runs code when it is loaded" in refused.stderr
+    assert "load(trust=True)" in refused.stderr
+    assert not executed.exists()
+    faults.python(foreign.format("trust=True")).check_returncode()
+    assert executed.exists()
+
+
+def test_t11_files_of_an_embedded_store_lie_below_it_or_are_left_alone(faults, tmp_path):
+    from mlflow import MlflowClient
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    faults.home.mkdir()
+    client = MlflowClient(f"sqlite:///{faults.home / 'mlflow.db'}")
+    client.create_experiment("fraud", elsewhere.as_uri())
+    done = faults.python(
+        "import trackyard\n"
+        "with trackyard.start_run('a', experiment='fraud') as run:\n"
+        "    run.log_text('text', 'a.txt'); run.log_metric('loss', 1)\n",
+        TRACKYARD_ISOLATION="thread",
+    )
+
+    assert "1 were refused" in done.stderr
+    assert [*elsewhere.rglob("*")] == []
+    (run,) = client.search_runs([client.get_experiment_by_name("fraud").experiment_id])
+    assert run.data.metrics == {"loss": 1.0}
+    (quarantined,) = faults.home.glob("runs/*/*/quarantine.jsonl")
+    assert f"keeps the run's files elsewhere, in {elsewhere.as_uri()}" in quarantined.read_text()

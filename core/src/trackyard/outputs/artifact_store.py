@@ -16,11 +16,13 @@ from trackyard.contract.errors import ConfigError, OutputError
 from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
 from trackyard.outputs.formats import PICKLE, Materializers
 from trackyard.system.files import make_home, make_private_file, make_private_folder
+from trackyard.system.stamps import is_stamped, stamp_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _LARGE = 1 << 20
+_STAMP = ".stamp"  # added to the name of a file that runs code when it is loaded
 
 logger = logging.getLogger("trackyard")
 
@@ -31,7 +33,7 @@ class ArtifactStore:
     Args:
         url: A path or URL such as `s3://bucket/folder` or `memory://outputs`.
         is_trusted: Pickles are loaded from it, and other formats that run code when they are
-            loaded.
+            loaded; None: those that this user has stored.
         materializers: The formats that it knows.
         home: The project's `.trackyard`: what lies there is its owner's alone.
     """
@@ -40,7 +42,7 @@ class ArtifactStore:
         self,
         url: str,
         *,
-        is_trusted: bool = True,
+        is_trusted: bool | None = True,
         materializers: Materializers | None = None,
         home: Path | None = None,
     ) -> None:
@@ -92,6 +94,8 @@ class ArtifactStore:
 
     def trust(self, stored: StoredOutput) -> None:
         """Load this even if it runs code: this pipeline run has made it, in another process."""
+        if stored.sha256 not in self._own_digests:
+            self._stamp(stored)
         self._own_digests.add(stored.sha256)
 
     def has(self, stored: StoredOutput) -> bool:
@@ -125,8 +129,12 @@ class ArtifactStore:
             raise ConfigError(f"artifact_store {self.url}: cannot be used: {error}") from error
         return self
 
-    def load(self, stored: StoredOutput) -> Any:
+    def load(self, stored: StoredOutput, *, trust: bool = False) -> Any:
         """Load a value.
+
+        Args:
+            stored: Where it lies.
+            trust: Load it even if it is a pickle that somebody else has stored.
 
         Raises:
             OutputError: It is gone, damaged, of an unknown format, or an untrusted pickle.
@@ -139,11 +147,13 @@ class ArtifactStore:
                 "brings it, or, where the step is yours, run it again; "
                 "where a newer Trackyard wrote it, type: pip install --upgrade trackyard"
             ) from None
-        if self._is_refused(materializer, stored):
+        if not trust and self._is_refused(materializer, stored):
             kind = "pickle" if materializer is PICKLE else f"file of format {materializer.name!r}"
             raise OutputError(
                 f"{stored.uri}: is a {kind}, which runs code when it is loaded, and {self.url} is "
-                "not marked as trusted; write artifact_store_is_trusted = true in the stack's table"
+                "not marked as trusted; it was not stored by you: where you trust who stored it, "
+                "load it by load(trust=True), or write artifact_store_is_trusted = true in the "
+                "stack's table"
             )
         if needs_trust(materializer):
             self._check(stored)
@@ -160,8 +170,34 @@ class ArtifactStore:
         return value
 
     def _is_refused(self, materializer: Materializer, stored: StoredOutput) -> bool:
-        is_trusted = self.is_trusted or stored.sha256 in self._own_digests
-        return needs_trust(materializer) and not is_trusted
+        if not needs_trust(materializer) or self.is_trusted or stored.sha256 in self._own_digests:
+            return False
+        return self.is_trusted is not None or not self._is_stamped(stored)
+
+    def _stamp(self, stored: StoredOutput) -> None:
+        """Note beside a file that runs code that a process of this user stored it."""
+        if self.is_trusted is not None:
+            return
+        with suppress(Exception):  # each file system has errors of its own
+            if needs_trust(self._materializers.named(stored.materializer)):
+                path = self._path(stored.uri + _STAMP)
+                stamp = stamp_of("output", stored.sha256)
+                if self._home is not None:
+                    make_private_file(Path(path))
+                self._file_system.pipe_file(path, stamp.encode())
+
+    def _is_stamped(self, stored: StoredOutput) -> bool:
+        for uri in self._places(stored):
+            with suppress(Exception):  # each file system has errors of its own
+                stamp = self._file_system.cat_file(self._path(uri + _STAMP))
+                if is_stamped(stamp.decode("ascii"), "output", stored.sha256):
+                    return True
+        return False
+
+    def _places(self, stored: StoredOutput) -> dict[str, None]:
+        # The second place is where it lies after the whole store has been moved.
+        moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
+        return dict.fromkeys((stored.uri, moved))
 
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:
@@ -182,14 +218,13 @@ class ArtifactStore:
                 except Exception as error:
                     raise _StoreError from error
             digest = writing.digest()
-        self._own_digests.add(digest)
-        return StoredOutput(uri, materializer.name, writing.size, digest)
+        stored = StoredOutput(uri, materializer.name, writing.size, digest)
+        self.trust(stored)
+        return stored
 
     def _open(self, stored: StoredOutput) -> Any:
-        # The second place is where it lies after the whole store has been moved.
-        moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
         problem: Exception | None = None
-        for uri in dict.fromkeys((stored.uri, moved)):
+        for uri in self._places(stored):
             try:
                 return self._file_system.open(self._path(uri), "rb")
             except Exception as error:  # each file system has errors of its own

@@ -60,7 +60,7 @@ class Parcel:
     urls: Mapping[str, str]
     active: frozenset[str]
     artifact_store: str
-    is_trusted: bool
+    is_trusted: bool | None
     description: RunDescription | None = attrs.field()
 
     @description.default

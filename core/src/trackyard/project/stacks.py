@@ -95,7 +95,8 @@ class Stack(Shown):
     """A named choice of experiment trackers, orchestrator and artifact store.
 
     Attributes:
-        artifact_store_is_trusted: Pickles are loaded from it; by default from a folder alone.
+        artifact_store_is_trusted: Pickles are loaded from it; by default, from a folder, those
+            that this user has stored.
         options: The orchestrator's own, as written.
     """
 
@@ -109,10 +110,10 @@ class Stack(Shown):
     place: str = attrs.field(default="default configuration: stacks.default", eq=False, repr=False)
 
     @property
-    def trusts_pickles(self) -> bool:
-        """Pickles, which run code, are loaded from its artifact store."""
-        if self.artifact_store_is_trusted is None:
-            return "://" not in (self.artifact_store or "")
+    def trusts_pickles(self) -> bool | None:
+        """Pickles, which run code, are loaded from its artifact store; None: those of this user."""
+        if self.artifact_store_is_trusted is None and "://" in (self.artifact_store or ""):
+            return False
         return self.artifact_store_is_trusted
 
 
@@ -130,7 +131,7 @@ class StackTable:
     )
     artifact_store_is_trusted: bool | None = attrs.field(
         default=None,
-        metadata=says("Load pickles from it, which run code; a folder is trusted"),
+        metadata=says("Load pickles from it, which run code; by default your own in a folder"),
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
 

@@ -77,13 +77,16 @@ class OutputView:
         self._stored = stored
         self._artifact_store = artifact_store
 
-    def load(self) -> Any:
+    def load(self, *, trust: bool = False) -> Any:
         """Load the value.
 
+        Args:
+            trust: Load also a pickle that somebody else has stored: that runs code of theirs.
+
         Raises:
-            OutputError: It is gone, damaged, or a pickle in an untrusted store.
+            OutputError: It is gone, damaged, or a pickle that somebody else has stored.
         """
-        return self._artifact_store.load(self._stored)
+        return self._artifact_store.load(self._stored, trust=trust)
 
     def __repr__(self) -> str:
         return f"<Output {self.name} ({self.materializer}) {self.uri}>"

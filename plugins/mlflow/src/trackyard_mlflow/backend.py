@@ -11,8 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from trackyard.contract import Batch, Record, RetryLater, Run, home, process_values
+from trackyard.contract import (
+    Batch,
+    Record,
+    RejectedRecords,
+    RetryLater,
+    Run,
+    home,
+    process_values,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -257,9 +267,32 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
             raise
         for kind, entities in kinds.items():
             client.log_batch(run_id, **{kind: entities})
+    if batch.artifacts:
+        _check_place(client, run_id, batch)
     for artifact in batch.artifacts:
         folder = PurePosixPath(artifact.name).parent.as_posix()
         client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+
+
+def is_elsewhere(client: MlflowClient, artifact_uri: str) -> bool:
+    """Tell whether the store in `.trackyard/`, which may be anybody's, names a place outside of it.
+
+    Args:
+        client: A client of the store.
+        artifact_uri: Where it keeps a run's files.
+    """
+    if client.tracking_uri != f"sqlite:///{(home() / 'mlflow.db').as_posix()}":
+        return False
+    uri = urlsplit(artifact_uri)
+    folder = Path(url2pathname(uri.path)).resolve()
+    return uri.scheme not in ("", "file") or not folder.is_relative_to(home().resolve())
+
+
+def _check_place(client: MlflowClient, run_id: str, batch: Batch) -> None:
+    place = str(client.get_run(run_id).info.artifact_uri)
+    if is_elsewhere(client, place):
+        reason = f"the store in {home()} keeps the run's files elsewhere, in {place}"
+        raise RejectedRecords(batch.artifacts, f"{reason}, where nothing is written")
 
 
 def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:

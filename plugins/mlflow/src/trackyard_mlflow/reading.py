@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from trackyard.contract import Artifact, Metric, Param, Record, Tag
+from trackyard_mlflow.backend import is_elsewhere
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,6 +52,11 @@ def _artifacts(
 ) -> Iterator[tuple[str, Path]]:
     from mlflow.exceptions import MlflowException
 
+    if is_elsewhere(client, run.info.artifact_uri):
+        logger.warning(
+            "artifacts in %s are left alone: no place of its store", run.info.artifact_uri
+        )
+        return
     uri = urlsplit(run.info.artifact_uri)
     if uri.scheme == "file":  # in their place: MlflowClient cannot get names with #, ? or % in them
         root = Path(url2pathname(uri.path))
