@@ -391,6 +391,8 @@ def test_how_a_run_ended_is_shown(mlflow_project, error, status, shown):
 
 
 def test_a_run_that_is_told_to_end_is_shown_as_killed(mlflow_project):
+    patience = "start_timeout = 60\nflush_timeout = 60\n"  # it imports MLflow first
+    mlflow_project.configure(f'[experiment_trackers.local]\nflavor = "mlflow"\n{patience}')
     code = """
 import os, signal, time
 from trackyard import start_run
@@ -399,7 +401,7 @@ with start_run("told") as run:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
 """
-    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=50)
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=150)
 
     found = mlflow_project.run("told")
     assert ended.returncode == 128 + 15

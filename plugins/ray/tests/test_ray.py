@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -43,13 +44,18 @@ def cluster(only_cluster):
         import ray
 
         patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(MODULES)]))
-        ray.init(
-            address="local",
-            num_cpus=3,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-        )
+        for _ in range(3):  # a busy machine may not have it up within Ray's own 30 seconds
+            with contextlib.suppress(Exception):
+                ray.init(
+                    address="local",
+                    num_cpus=3,
+                    include_dashboard=False,
+                    configure_logging=False,
+                    log_to_driver=False,
+                )
+                break
+            ray.shutdown()
+        assert ray.is_initialized()
     yield
     started = [found for found in gc.get_objects() if type(found) is subprocess.Popen]
     ray.shutdown()
