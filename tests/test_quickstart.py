@@ -50,7 +50,9 @@ def test_it_has_under_80_lines():
 
 
 def test_it_warns_of_nothing(quickstart):
-    assert quickstart.errors == ""
+    # On a busy machine it takes MLflow long to be imported, which is said.
+    late = r"experiment tracker 'local' starts late: not up within 10 s\n"
+    assert re.sub(late, "", quickstart.errors) == ""
 
 
 def test_it_prints_status_metric_and_url_of_each_step(quickstart):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -137,7 +138,9 @@ def test_activation_that_hangs_costs_a_pipeline_its_time_once(project, caplog, h
     assert time.monotonic() - begun < 60
     assert len(project.calls(hook)) == 1
     (said,) = [text for text in caplog.messages if "tracker_activate_run hung for 1" in text]
-    assert "native calls do not land in its runs for the next 20 s" in said
+    assert re.search(
+        r"native calls do not land in its runs for the next 2\d s", said
+    )  # 20, or late
     assert [value for _, value, _ in project.logged("metrics")] == [0, 1, 2, 3]
 
 
