@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from base64 import b64encode
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any, Literal
 from urllib.parse import quote
 
 from trackyard.contract.records import Failure, ParamValue
-from trackyard.redaction.secret_shapes import is_secret_name, without_secrets
+from trackyard.redaction.json_texts import redacted_json
+from trackyard.redaction.secret_shapes import is_secret_name, suspects, without_secrets
 
 _DEEPEST = 200
 
@@ -25,6 +29,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
         self._forms = [form for secret in self.secrets for form in _forms_of(secret)]
+        self._has_numbers = any(_is_number_like(form) for form in self._forms)
 
     @classmethod
     def joined(cls, redactors: Iterable[Redactor]) -> Redactor:
@@ -52,28 +57,54 @@ class Redactor:
             return self.redact(key), "***"
         return self.redact(key), self.redact_value(value)
 
+    def redact_pairs(self, pairs: Mapping[str, ParamValue]) -> list[tuple[str, ParamValue]]:
+        """Redact many params or tags, each as `redact_pair` does."""
+        values = [value if isinstance(value, str) else "" for value in pairs.values()]
+        odd = {index % len(pairs) for index in self._suspicious([*pairs, *values])}
+        return [
+            self.redact_pair(*pair) if index in odd else pair
+            for index, pair in enumerate(pairs.items())
+        ]
+
+    def redact_texts(self, texts: list[str]) -> list[str]:
+        """Redact many texts."""
+        odd = self._suspicious(texts)
+        return [self.redact(text) if index in odd else text for index, text in enumerate(texts)]
+
+    def redact_json(self, text: str) -> str:
+        """Redact a JSON text as `redact_nested` does the value that it says.
+
+        Args:
+            text: What `json.dumps` has written, with `ensure_ascii=False`.
+        """
+        places = suspects(text)
+        if self._has_numbers and any(form in text for form in self._forms):  # may be a number, too
+            return json.dumps(self.redact_nested(json.loads(text)), ensure_ascii=False)
+        for form in self._forms:
+            if '"' not in form.replace('\\"', ""):  # as it may stand in a string
+                places += [match.start() for match in re.finditer(re.escape(form), text)]
+        if not places:
+            return text
+
+        def hide(value: Any) -> Any:
+            return self._nested(value, is_secret=True, above=())
+
+        return redacted_json(text, sorted(places), self.redact, is_secret_name, hide)
+
     def redact_nested(self, value: Any) -> Any:
         """Redact every text in dicts and lists of dicts and lists; what is none stays as it is."""
         return self._nested(value, is_secret=False, above=())
 
-    def redact_table(
-        self, columns: list[str], rows: list[list[Any]]
-    ) -> tuple[list[str], list[list[Any]]]:
-        """Redact the cells of a table, whose columns have names as well.
-
-        Args:
-            columns: Names of the columns.
-            rows: The cells of each row, in the order of the columns.
-        """
-        secret = [is_secret_name(column) for column in columns]
-        names = [self.redact(column) for column in columns]
-        return names, [
-            [
-                self._nested(cell, is_secret=index < len(secret) and secret[index], above=())
-                for index, cell in enumerate(row)
-            ]
-            for row in rows
-        ]
+    def _suspicious(self, texts: list[str]) -> set[int]:
+        """Give the numbers of the texts in which there may be a secret, or that may name one."""
+        joined = "\0".join(texts)
+        places = suspects(joined)
+        for form in self._forms:
+            places += [match.start() for match in re.finditer(re.escape(form), joined)]
+        if not places:
+            return set()
+        ends = list(accumulate((len(text) + 1 for text in texts), initial=0))
+        return {bisect_right(ends, place) - 1 for place in places}
 
     def _nested(self, value: Any, *, is_secret: bool, above: tuple[int, ...]) -> Any:
         kind = type(value)  # isinstance asks the value, which may raise
@@ -159,4 +190,9 @@ def _forms_of(secret: str) -> list[str]:
     """Give how a secret may stand in a text: as it is, in a URL, in JSON, in a header."""
     encoded = secret.encode("utf-8", "backslashreplace")
     forms = [secret, quote(secret, safe="", errors="replace"), json.dumps(secret)[1:-1]]
+    forms.append(json.dumps(secret, ensure_ascii=False)[1:-1])
     return list(dict.fromkeys([*forms, b64encode(encoded).decode().rstrip("=")]))
+
+
+def _is_number_like(text: str) -> bool:
+    return not any(character.isalpha() for character in text.replace("e", "").replace("E", ""))

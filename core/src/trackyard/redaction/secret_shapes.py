@@ -6,16 +6,18 @@ and `authToken` do, `num_tokens`, `tokens_per_sec`, `pad_token`, `secretary` and
 
 from __future__ import annotations
 
+import heapq
 import re
+from collections.abc import Callable, Iterable, Iterator
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Words that stand in a shape, which are quick to search for, and the shape.
+# Words with which a shape begins, or behind which it does: they are quick to search for.
 _SHAPES = tuple(
-    (words.split(), re.compile(shape))
+    (_words(words), re.compile(shape))
     for words, shape in (
         ("AKIA ASIA", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),  # AWS
         ("ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,251}"),
@@ -28,12 +30,12 @@ _SHAPES = tuple(
         ),
         ("xox", r"\bxox[a-z]-[A-Za-z0-9-]{10,250}"),  # Slack
         ("xapp-", r"\bxapp-[0-9]-[A-Za-z0-9-]{10,250}"),
-        ("hooks.slack.com", r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,80}"),
+        ("hooks.slack.com/services/", r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,80}"),
         ("AIza", r"\bAIza[A-Za-z0-9_-]{35}"),  # Google
         ("ya29.", r"\bya29\.[A-Za-z0-9_-]{20,}"),
         ("GOCSPX-", r"\bGOCSPX-[A-Za-z0-9_-]{28}"),
         ("hf_ api_org_", r"\b(?:hf|api_org)_[A-Za-z0-9]{34,40}\b"),  # Hugging Face
-        ("k_live_ k_test_", r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}"),  # Stripe
+        ("sk_live_ sk_test_ rk_live_ rk_test_", r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}"),  # Stripe
         ("npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
         ("pypi-", r"\bpypi-[A-Za-z0-9_-]{50,}"),
         ("dapi", r"\bdapi[0-9a-f]{32}\b"),  # Databricks
@@ -47,7 +49,7 @@ _SHAPES = tuple(
         ("eyJhcGlf", r"\beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/_-]{20,}={0,2}"),  # Neptune
         ("AccountKey=", r"(?<=AccountKey=)[A-Za-z0-9+/]{40,}={0,2}"),  # Azure
         (
-            "PRIVATE KEY",
+            "-----BEGIN",
             r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END[^\n]*|\Z)",
         ),
     )
@@ -60,6 +62,7 @@ _header = re.compile(
 _url_credentials = re.compile(r"(?<=://)[^\s/?#'\"]+@")
 _url_argument = re.compile(r"(?<=[?&])([A-Za-z0-9_.%-]{1,64})=([^&\s\"'<>#]+)")
 _TRIGGERS = _words("passw passphrase pwd secret token key credential auth cookie dsn jwt")
+_HEADERS = _words("bearer authorization wandb")
 
 # `name = value`, `"name": "value"`, `--name=value`, as in settings, tracebacks and commands. It
 # begins inside of the name, for the same reason.
@@ -118,6 +121,11 @@ _ABOUT = _words(
     field format algorithm url uri endpoint
     """
 )
+# All words of the above; those of names make sure that each name of a secret has one.
+_EXACT_WORDS = ("://", *(word for words, _ in _SHAPES for word in words))
+_WORDS = (*_TRIGGERS, *_HEADERS, "sessionid", "github", "gitlab", "azure")
+# A shape that may begin at more than every so many characters is sought by its regular expression.
+_SPARSE = 40
 
 
 def is_secret_name(name: str) -> bool:
@@ -142,19 +150,80 @@ def is_secret_name(name: str) -> bool:
 def without_secrets(text: str) -> str:
     """Give a text with `***` in place of what looks like a secret."""
     for words, shape in _SHAPES:
-        if any(word in text for word in words):
-            text = shape.sub("***", text)
+        text = _replaced(text, text, words, shape, "***")
     if "://" in text:
-        text = _url_credentials.sub("***@", text)
-        text = _url_argument.sub(_without_argument, text)
-    lowered = text.lower()
-    if any(word in lowered for word in ("bearer", "authorization", "wandb")):
-        text = _header.sub(r"\1\2***", text)
+        text = _replaced(text, text, ("://",), _url_credentials, "***@")
+        text = _replaced(text, text, ("?", "&"), _url_argument, _without_argument)
+    lowered = _lowered(text)
+    without = _replaced(text, lowered, _HEADERS, _header, r"\1\2***")
+    if without is not text:
+        text, lowered = without, _lowered(without)
     if any(word in lowered for word in _TRIGGERS):
-        text = _assignment.sub(_without_value, text)
-        if "--" in text:
-            text = _option.sub(_without_option, text)
+        text = _replaced(text, lowered, _TRIGGERS, _assignment, _without_value)
+        text = _replaced(text, text, ("--",), _option, _without_option)
     return text
+
+
+def suspects(text: str) -> list[int]:
+    """Give the places in a text, in order, about which something may be a secret.
+
+    Without one `without_secrets` leaves the text as it is, and no name in it is that of a secret.
+    """
+    lowered = _lowered(text)
+    places = [place for word in _EXACT_WORDS for place in _places(text, word)]
+    places += [place for word in _WORDS for place in _places(lowered, word)]
+    return sorted(places)
+
+
+def _lowered(text: str) -> str:
+    """Give a text in small letters, each at its place."""
+    return (text.replace("\u0130", "i") if "\u0130" in text else text).lower()
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    place = text.find(word)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + 1)
+
+
+def _ends(text: str, word: str) -> Iterator[int]:
+    return (place + len(word) for place in _places(text, word))
+
+
+def _replaced(
+    text: str,
+    searched: str,
+    words: Iterable[str],
+    shape: re.Pattern[str],
+    replacement: str | Callable[[re.Match[str]], str],
+) -> str:
+    """Do what `shape.sub` does, which would try every character of a long text.
+
+    Args:
+        text: The text.
+        searched: The same, or the same in small letters.
+        words: What each match begins with, or stands behind.
+        shape: What to look for.
+        replacement: As for `re.sub`.
+
+    Returns:
+        The text itself where there is nothing to replace.
+    """
+    count = sum(searched.count(word) for word in words)
+    if count == 0:
+        return text
+    if count * _SPARSE > len(text):
+        return shape.sub(replacement, text)
+    places = _ends if shape.pattern.startswith("(?<=") else _places
+    parts, end = [], 0
+    for place in heapq.merge(*(places(searched, word) for word in words)):
+        match = shape.match(text, place) if place >= end else None
+        if match is not None:
+            new = match.expand(replacement) if isinstance(replacement, str) else replacement(match)
+            parts += [text[end:place], new]
+            end = match.end()
+    return "".join([*parts, text[end:]]) if parts else text
 
 
 def _without_option(match: re.Match[str]) -> str:

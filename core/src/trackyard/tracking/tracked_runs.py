@@ -149,17 +149,17 @@ class TrackedRun:
 
     def _append(self, entry: Entry) -> None:
         if entry.kind in ("params", "tags"):
-            data = dict(self._redacted(key, value) for key, value in entry.data.items())
-            entry = entry._replace(data=data)
+            entry = entry._replace(data=self._redacted(entry.data))
         self.journal.append(entry)
 
-    def _redacted(self, key: str, value: ParamValue) -> tuple[str, ParamValue]:
-        """Redact a param or tag; say once of each key that it hides its value."""
-        redacted_key, redacted = self.redactor.redact_pair(key, value)
-        if redacted == "***" != value and key not in self._hidden and len(self._hidden) < 100:
-            self._hidden.add(key)
-            logger.warning("%r looks like a secret: its value is not kept", redacted_key)
-        return redacted_key, redacted
+    def _redacted(self, pairs: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """Redact params or tags; say once of each key that it hides its value."""
+        redacted = self.redactor.redact_pairs(pairs)
+        for (key, value), (redacted_key, kept) in zip(pairs.items(), redacted, strict=True):
+            if kept == "***" != value and key not in self._hidden and len(self._hidden) < 100:
+                self._hidden.add(key)
+                logger.warning("%r looks like a secret: its value is not kept", redacted_key)
+        return dict(redacted)
 
     def _append_metric(self, timestamp: int, step: float | None, key: str, number: float) -> None:
         self.append(Entry("metrics", timestamp, step, {key: number}))
