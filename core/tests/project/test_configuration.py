@@ -453,7 +453,7 @@ MISTAKES = {
         "[zebra]",
         (
             "zebra: unknown key; known are 'active_stack', 'experiment_trackers', 'journal', "
-            "'stacks', 'store'"
+            "'params', 'stacks', 'store'"
         ),
     ),
     "section is no table": ("stacks = 5", "stacks: must be a table, not 5"),

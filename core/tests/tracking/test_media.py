@@ -7,8 +7,12 @@ import math
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
+import pandas
+import polars
+import pyarrow
 import pytest
 from recorder import Recorder
 
@@ -169,6 +173,11 @@ class Frame:
         raise NotImplementedError
 
 
+class Row(NamedTuple):
+    number: int
+    text: str
+
+
 class PolarsFrame:
     """A data frame as polars has it."""
 
@@ -215,7 +224,45 @@ def test_table_with_gaps_is_filled_up(log, table, columns, data):
     assert content(artifacts) == {"columns": columns, "data": data}
 
 
-@pytest.mark.parametrize("table", [5, None, "abc", [1, 2], {"a": 5}])
+@pytest.mark.parametrize(
+    ("table", "columns", "data"),
+    [
+        (
+            pandas.DataFrame({"id": [2**53 + 1], "score": [0.5]}),
+            ["id", "score"],
+            [[2**53 + 1, 0.5]],
+        ),
+        (pandas.DataFrame({"t": [pandas.NaT], "n": [pandas.NA]}), ["t", "n"], [[None, None]]),
+        (pandas.DataFrame([[1, 2]], columns=["a", "a"]), ["a", "a (2)"], [[1, 2]]),
+        (pandas.DataFrame({"a": [1]}, index=["x"]), ["index", "a"], [["x", 1]]),
+        (pandas.Series([1], name="a"), ["a"], [[1]]),
+        (polars.DataFrame({"a": [1], "b": ["x"]}), ["a", "b"], [[1, "x"]]),
+        (polars.LazyFrame({"a": [1]}), ["a"], [[1]]),
+        (polars.Series("a", [1]), ["a"], [[1]]),
+        (pyarrow.table({"a": [2**60]}), ["a"], [[2**60]]),
+        ({"question": "why", "answer": "no"}, ["question", "answer"], [["why", "no"]]),
+        ({"a": 5, "b": [1, 2]}, ["a", "b"], [[5, [1, 2]]]),
+        ([[1, 2], [3]], ["0", "1"], [[1, 2], [3, None]]),
+        ([Row(1, "x")], ["number", "text"], [[1, "x"]]),
+        (numpy.array([[1, 2]]), ["0", "1"], [[1, 2]]),
+        (numpy.array([1, 2]), ["value"], [[1], [2]]),
+        (numpy.array([(1, 0.5)], [("a", int), ("b", float)]), ["a", "b"], [[1, 0.5]]),
+        ({"password": ["abc"], "n": [1]}, ["password", "n"], [["***", 1]]),
+    ],
+)
+def test_table_of_any_kind_is_kept_whole(log, table, columns, data):
+    artifacts, _ = log("log_table", table, "errors.json")
+
+    assert content(artifacts) == {"columns": columns, "data": data}
+
+
+def test_columns_of_several_lengths_are_named(log):
+    _, (warning,) = log("log_table", {"a": [1, 2], "b": [3]}, "errors.json")
+
+    assert warning.startswith("artifact 'errors.json': columns of several lengths were filled up")
+
+
+@pytest.mark.parametrize("table", [5, None, "abc", [1, 2], [{"a": 1}, 2]])
 def test_what_is_no_table_is_named_and_skipped(log, table):
     artifacts, (warning,) = log("log_table", table, "errors.json")
 

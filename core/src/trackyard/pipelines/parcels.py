@@ -36,6 +36,7 @@ from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.files import make_private_folder
 from trackyard.system.interruption import termination_as_exit
+from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import TrackedRun
 
 
@@ -235,6 +236,7 @@ def _joined(parcel: Parcel, project: Project) -> TrackedRun:
         plugins,
         Redactor.joined(redactors),
         load_journal_options(project),
+        params=load_param_options(project),
         role="worker",
     )
     tracked.deliveries.update(cast("Any", deliveries))

@@ -21,7 +21,7 @@ from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 DEFAULT_TRACKER = "local"
-_SECTIONS = ("active_stack", "experiment_trackers", "journal", "stacks", "store")
+_SECTIONS = ("active_stack", "experiment_trackers", "journal", "params", "stacks", "store")
 
 
 def _positive(_: Any, __: Any, value: float) -> None:

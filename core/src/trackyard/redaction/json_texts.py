@@ -43,7 +43,9 @@ def redacted_json(
         new, is_secret, is_option = known[raw]
         parts += [text[end:start], new]
         end = stop
-        if is_secret and (text[stop : stop + 1] == ":" or (is_option and _has_next(text, start, stop))):
+        if is_secret and (
+            text[stop : stop + 1] == ":" or (is_option and _has_next(text, start, stop))
+        ):
             begin = _behind(text, stop + 1)
             hidden, end = _decoder.raw_decode(text, begin)
             parts += [text[stop:begin], _encoded(hide(hidden))]

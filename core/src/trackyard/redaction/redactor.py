@@ -71,6 +71,13 @@ class Redactor:
         odd = self._suspicious(texts)
         return [self.redact(text) if index in odd else text for index, text in enumerate(texts)]
 
+    def redact_columns(self, columns: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
+        """Redact the cells of columns whose names say that they hold secrets."""
+        return [
+            (name, self._nested(cells, is_secret=True, above=()) if is_secret_name(name) else cells)
+            for name, cells in columns
+        ]
+
     def redact_json(self, text: str) -> str:
         """Redact a JSON text as `redact_nested` does the value that it says.
 

@@ -35,7 +35,10 @@ _SHAPES = tuple(
         ("ya29.", r"\bya29\.[A-Za-z0-9_-]{20,}"),
         ("GOCSPX-", r"\bGOCSPX-[A-Za-z0-9_-]{28}"),
         ("hf_ api_org_", r"\b(?:hf|api_org)_[A-Za-z0-9]{34,40}\b"),  # Hugging Face
-        ("sk_live_ sk_test_ rk_live_ rk_test_", r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}"),  # Stripe
+        (
+            "sk_live_ sk_test_ rk_live_ rk_test_",
+            r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}",
+        ),  # Stripe
         ("npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
         ("pypi-", r"\bpypi-[A-Za-z0-9_-]{50,}"),
         ("dapi", r"\bdapi[0-9a-f]{32}\b"),  # Databricks

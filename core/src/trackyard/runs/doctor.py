@@ -50,6 +50,7 @@ from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.system.environment import is_disabled
 from trackyard.system.showing import Shown, says
+from trackyard.tracking.params import load_param_options
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
 PATIENCE = 15.0
@@ -130,6 +131,7 @@ def _configuration(project: Project, connect: bool) -> Iterator[Finding]:
         trackers = Trackers(project)
         stack = trackers.stack
         load_journal_options(project)
+        load_param_options(project)
         if connect or is_safe_to_load(stack.orchestrator):
             trackers.orchestrator()
         if stack.artifact_store is not None:

@@ -76,12 +76,14 @@ def to_param(value: Any) -> ParamValue:
     return to_text(value) if plain is None else to_param(plain)
 
 
-def to_pairs(values: Any) -> list[tuple[str, Any]] | None:
+def to_pairs(values: Any) -> list[tuple[str | None, Any]] | None:
     """Give the keys and values of a mapping, of pairs or of an object such as a Namespace.
 
+    The mapping may be changed by another thread meanwhile: it is copied first, and read again where
+    that fails.
+
     Returns:
-        None where `values` is nothing of the kind. The mapping may be changed by another thread
-        meanwhile: it is copied first, and read again where that fails.
+        Keys as texts, but None as it is; None where `values` is nothing of the kind.
     """
     for _ in range(10):
         try:
@@ -92,7 +94,7 @@ def to_pairs(values: Any) -> list[tuple[str, Any]] | None:
                 items = dict(vars(values)).items()
             else:
                 items = dict(values).items()
-            return [(k if type(k) is str else to_text(k), value) for k, value in items]
+            return [(k if type(k) is str or k is None else to_text(k), v) for k, v in items]
         except RuntimeError:  # "dictionary changed size during iteration"
             continue
         except Exception:

@@ -22,6 +22,7 @@ from trackyard.recovery.trusting import tracker_for
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
+from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import TrackedRun, new_run
 
 logger = logging.getLogger("trackyard")
@@ -66,6 +67,7 @@ def attach(run_id: str) -> AttachedRun:
         load_plugins()[0],
         _redactor(description, project),
         load_journal_options(project),
+        params=load_param_options(project),
         role=child_role(),
     )
     atexit.register(attached.leave)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -18,11 +18,13 @@ from trackyard.contract.records import Artifact, ParamValue
 from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
-from trackyard.system.coercing import to_number, to_pairs, to_param, to_step, to_text
+from trackyard.system.coercing import to_number, to_pairs, to_step, to_text
 from trackyard.system.environment import NamedRun, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking import media
 from trackyard.tracking.media import SavedFile
+from trackyard.tracking.params import param_of, params_of
+from trackyard.tracking.plain_values import PlainValues
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
@@ -90,13 +92,18 @@ class ActiveRun:
             step: The training step that it belongs to.
         """
         # The usual types are told apart here: this call stands in training loops.
-        text = self._keys[key if type(key) is str else to_text(key)]
+        if type(key) is not str:
+            if key is None:
+                self._warn("a metric whose key is None was not logged; give it a name")
+                return
+            key = to_text(key)
+        text = self._keys[key]
         number = value if type(value) is float else to_number(value)
         if number is None:
             self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
         elif not self._is_disabled:
-            if type(step) is not int or step < 0 or step > _SMALL:
-                step = to_step(step)
+            if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
+                step = self._step(step)
             self._append_metric(time_ns(), step, text, number)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
@@ -115,7 +122,7 @@ class ActiveRun:
                 numbers[keys[key]] = number
         if numbers and not self._is_disabled:
             total = sum(numbers.values())
-            self._append_metrics(time_ns(), to_step(step), numbers, total - total == 0.0)
+            self._append_metrics(time_ns(), self._step(step), numbers, total - total == 0.0)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log one input of the run, such as a learning rate.
@@ -124,13 +131,23 @@ class ActiveRun:
             key: Its name.
             value: A number, a bool, None or a text; anything else is kept as its text.
         """
-        self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
+        if self._has_key("param", key):
+            self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
 
     def log_params(self, params: Any) -> None:
-        """Log several inputs: a mapping, pairs, or an object such as an argparse Namespace."""
-        pairs = {key: self._param(value) for key, value in self._pairs("log_params", params)}
-        if pairs:
+        """Log several inputs: a mapping, pairs, or an object with fields, such as a dataclass.
+
+        Args:
+            params: The inputs. What is nested gets keys such as `optimizer.lr`, unless `[params]`
+                of the configuration says otherwise.
+        """
+        values, tracked = PlainValues(), self._tracked
+        pairs = params_of(params, tracked.params, tracked.redactor.redact_nested, values)
+        if pairs is None:
+            self._warn(f"log_params: {_shown(params)} has no keys and values; nothing was logged")
+        elif pairs:
             self._append(Entry("params", time_ns(), None, pairs))
+        self._warn_of("log_params", values.notes)
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set one label; the last value counts.
@@ -139,11 +156,16 @@ class ActiveRun:
             key: Its name.
             value: Its text.
         """
-        self._append(Entry("tags", time_ns(), None, {to_text(key): to_text(self._param(value))}))
+        if self._has_key("tag", key):
+            text = to_text(self._param(value))
+            self._append(Entry("tags", time_ns(), None, {to_text(key): text}))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several labels."""
-        pairs = {key: to_text(self._param(value)) for key, value in self._pairs("set_tags", tags)}
+        pairs = {
+            key: value if type(value) is str else to_text(self._param(value))
+            for key, value in self._pairs("set_tags", tags)
+        }
         if pairs:
             self._append(Entry("tags", time_ns(), None, pairs))
 
@@ -181,8 +203,8 @@ class ActiveRun:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        redact = self._tracked.redactor.redact_nested
-        self._log_file(name, lambda path: media.save_dict(redact(dictionary), path), step)
+        redact = self._tracked.redactor.redact_json
+        self._log_file(name, lambda path: media.save_dict(dictionary, path, redact), step)
 
     def log_image(self, image: Any, name: str, step: Any = None) -> None:
         """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
@@ -213,8 +235,8 @@ class ActiveRun:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        redact = self._tracked.redactor.redact_table
-        self._log_file(name, lambda path: media.save_table(table, path, redact), step, ".json")
+        redactor = self._tracked.redactor
+        self._log_file(name, lambda path: media.save_table(table, path, redactor), step, ".json")
 
     def _log_file(
         self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
@@ -228,10 +250,11 @@ class ActiveRun:
         try:
             with journal.blobs.staging(name) as path:
                 saved = save(path)
-                now, at = time_ns(), to_step(step)
+                now, at = time_ns(), self._step(step)
                 name = media.with_suffix_of(name, saved.path)
                 artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
                 self._append(Entry("artifact", now, at, artifact))
+            self._warn_of(f"artifact {_shown(name)!r}", saved.notes)
         except Exception as error:
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
@@ -242,18 +265,33 @@ class ActiveRun:
         pairs = to_pairs(values)
         if pairs is None:
             self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
-        return pairs or []
+            return []
+        named = [(key, value) for key, value in pairs if key is not None]
+        if len(named) < len(pairs):
+            self._warn(f"{call}: a value whose key is None was left out; give it a name")
+        return named
+
+    def _has_key(self, what: str, key: Any) -> bool:
+        if key is None:
+            self._warn(f"a {what} whose key is None was not logged; give it a name")
+        return key is not None
+
+    def _step(self, step: Any) -> int | float | None:
+        """Give a training step, and warn where it is none or too large: none is made up."""
+        at = to_step(step)
+        if at is None and step is not None:
+            self._warn(f"step {_shown(step)} is no number: it was left out; give a whole number")
+        elif type(step) in (int, float) and at != step:
+            self._warn(f"step {_shown(step)} became {at}; steps have 64 bits")
+        return at
 
     def _param(self, value: Any) -> ParamValue:
         """Give what is kept of a param, which may be a whole configuration with secrets in it."""
-        if issubclass(
-            type(value), dict | list | tuple
-        ):  # isinstance asks the value, which may raise
-            try:
-                value = self._tracked.redactor.redact_nested(value)
-            except Exception:  # another thread changes it; its text is redacted once more
-                return to_param(value)
-        return to_param(value)
+        return param_of(value, self._tracked.redactor.redact_nested, PlainValues())
+
+    def _warn_of(self, what: str, notes: Sequence[str]) -> None:
+        if notes:
+            self._warn(f"{what}: {'; '.join(notes)}")
 
     def _append(self, entry: Entry) -> None:
         if not self._is_disabled:

@@ -28,6 +28,7 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
+from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
@@ -60,6 +61,7 @@ class RunGroup:
         self.redactor = redactor or Redactor()
         self._project = project
         self._journal_options = load_journal_options(project)
+        self._param_options = load_param_options(project)
         self._runs_folder = _writable(project.home) / "runs"
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -172,7 +174,10 @@ class RunGroup:
 
     def _new_run(self, run: Run) -> TrackedRun:
         folder = self._runs_folder / run.id
-        tracked = TrackedRun(run, folder, self._plugins, self.redactor, self._journal_options)
+        tracked = TrackedRun(
+            *(run, folder, self._plugins, self.redactor, self._journal_options),
+            params=self._param_options,
+        )
         self._runs.append(tracked)
         return tracked
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from trackyard.contract.records import ArtifactKind
-from trackyard.system.coercing import to_param, to_text
+from trackyard.redaction.redactor import Redactor
+from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
-
-_Columns: TypeAlias = list[str]
-_Rows: TypeAlias = list[list[Any]]
+from trackyard.tracking.json_texts import encoded, json_text
+from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.tables import plain_columns
 
 
 @attrs.frozen
 class SavedFile:
-    """A file that was written for an artifact."""
+    """A file that was written for an artifact.
+
+    Attributes:
+        path, kind, media_type: As of an `Artifact`.
+        notes: What of the value was changed, and what to do about it.
+    """
 
     path: Path
     kind: ArtifactKind
     media_type: str | None
+    notes: tuple[str, ...] = ()
 
 
 def files_of(path: Any, name: Any) -> list[tuple[str, Path]]:
@@ -85,16 +91,18 @@ def save_text(text: Any, path: Path) -> SavedFile:
     return SavedFile(path, "html" if media_type == "text/html" else "text", media_type)
 
 
-def save_dict(value: Any, path: Path) -> SavedFile:
-    """Write a dict or list as JSON.
+def save_dict(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile:
+    """Write a dict, list or object as JSON.
 
     Args:
-        value: What JSON can hold; anything else in it is written as its text.
+        value: The value; what JSON has no name for becomes dicts, lists and texts.
         path: The file.
+        redact: Gives a JSON text without secrets.
     """
-    text = json.dumps(value, indent=2, default=_cell, skipkeys=True)
-    path.write_text(text, encoding="utf-8")
-    return SavedFile(path, "text", "application/json")
+    values = PlainValues()
+    text = json_text(values.plain(value), values)
+    path.write_bytes(encoded(redact(text)))
+    return SavedFile(path, "text", "application/json", tuple(values.notes))
 
 
 def save_figure(figure: Any, path: Path) -> SavedFile:
@@ -135,20 +143,20 @@ def save_image(image: Any, path: Path) -> SavedFile:
     return SavedFile(path, "image", mimetypes.guess_type(path.name)[0] or "image/png")
 
 
-def save_table(
-    table: Any, path: Path, redact: Callable[[_Columns, _Rows], tuple[_Columns, _Rows]]
-) -> SavedFile:
+def save_table(table: Any, path: Path, redactor: Redactor) -> SavedFile:
     """Write a table as JSON with `columns` and `data`, as trackers show it.
 
     Args:
-        table: A dict of columns, a list of dicts, or a data frame of pandas or polars.
+        table: What `plain_columns` takes.
         path: The file.
-        redact: Gives the columns and rows without secrets.
+        redactor: Keeps secrets out of it.
     """
-    columns, rows = redact(*_columns_and_rows(table))
-    text = json.dumps({"columns": columns, "data": rows}, default=_cell)
-    path.write_text(text, encoding="utf-8")
-    return SavedFile(path, "table", "application/json")
+    values = PlainValues()
+    columns = redactor.redact_columns(plain_columns(table, values))
+    rows = [list(row) for row in zip(*(column for _, column in columns), strict=True)]
+    text = json_text({"columns": [name for name, _ in columns], "data": rows}, values)
+    path.write_bytes(redactor.redact_json(text).encode("utf-8", "backslashreplace"))
+    return SavedFile(path, "table", "application/json", tuple(values.notes))
 
 
 def _image_of_array(array: Any) -> Any:
@@ -167,25 +175,3 @@ def _image_of_array(array: Any) -> Any:
     if pixels.dtype.kind == "f":
         pixels = numpy.nan_to_num(pixels).clip(0.0, 1.0) * 255.0
     return Image.fromarray(pixels.round().clip(0, 255).astype("uint8"))
-
-
-def _columns_and_rows(table: Any) -> tuple[list[str], list[list[Any]]]:
-    if hasattr(table, "to_dict") and hasattr(table, "columns"):
-        columns = [to_text(column) for column in table.columns]
-        values = table.values.tolist() if hasattr(table, "values") else table.rows()
-        return columns, [list(row) for row in values]
-    if isinstance(table, Mapping):
-        columns = [to_text(column) for column in table]
-        cells = [list(column) for column in table.values()]
-        length = max((len(column) for column in cells), default=0)
-        padded = [column + [None] * (length - len(column)) for column in cells]
-        return columns, [list(row) for row in zip(*padded, strict=True)]
-    rows = [dict(row) for row in table]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [to_text(name) for name in names], [[row.get(name) for name in names] for row in rows]
-
-
-def _cell(value: Any) -> Any:
-    """Give what JSON holds of a value: a number of numpy's as such, all else as text."""
-    param = to_param(value)
-    return param if type(param) in (int, float, bool) else to_text(value)

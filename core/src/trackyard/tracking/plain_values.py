@@ -7,19 +7,34 @@ them is imported here.
 from __future__ import annotations
 
 import itertools
-import os
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import date, time
-from enum import Enum
+from collections.abc import (
+    Callable,
+    ItemsView,
+    KeysView,
+    Mapping,
+    Sequence,
+    Set as AbstractSet,
+    ValuesView,
+)
 from typing import Any
 
 from trackyard.system.coercing import str_of_integer, to_text
+from trackyard.tracking.arrays import OTHER, dates_of, frame_columns, values_of
 
 _DEEPEST = 200
 _PLAIN = frozenset({str, int, float, bool, type(None)})
-_LONGEST_INTEGER = 10_000  # bits; Python writes no longer ones as decimals
-_MISSING = ("NaTType", "NAType")
+_HUGE = 2**10_000  # Python writes no longer integers as decimals
+_MISSING = frozenset({"NaTType", "NAType"})
+_LONGEST_RANGE = 1_000_000
+# The text of what is made in these modules, or of these classes, says all that it is.
+_TEXT_MODULES = frozenset({"datetime", "decimal", "enum", "fractions", "pathlib", "uuid"})
+_TEXTS = (bytes, bytearray, complex, type)
+_CONVERTED: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__index__,
+    float: float.__float__,
+}
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 class PlainValues:
@@ -38,7 +53,7 @@ class PlainValues:
             self.notes.append(text)
 
     def plain(self, value: Any, above: tuple[int, ...] = ()) -> Any:
-        """Give a value as JSON holds it; the same object where it is plain already.
+        """Give a value as JSON holds it.
 
         Args:
             value: Any value; it is not changed, and may be changed by another thread meanwhile.
@@ -46,79 +61,197 @@ class PlainValues:
         """
         kind = type(value)
         if kind in _PLAIN:
-            return _short(value) if kind is int else value
-        if kind is not dict and kind is not list:
-            inner = self._opened(value)
-            if inner is value or type(inner) in _PLAIN:
-                return inner
-            if type(inner) is not dict and type(inner) is not list:
-                return self.plain(inner, (*above, id(value))[-_DEEPEST:])
-        else:
-            inner = value
+            return str_of_integer(value) if kind is int and _is_huge(value) else value
         if id(value) in above:
             self.note("what holds itself was cut there")
             return "<cycle>"
-        if len(above) >= _DEEPEST:
-            self.note(f"what lies deeper than {_DEEPEST} levels was cut; log it as a file")
+        if len(above) > _DEEPEST:
+            self.note(f"what lies deeper than {_DEEPEST} levels was cut; log it as a text")
             return "<too deep>"
         above = (*above, id(value))
-        return self._items(inner, above) if type(inner) is list else self._pairs(inner, above)
+        if kind is list:
+            return self._items(value, above)
+        if kind is dict:
+            return self._pairs(value, above)
+        return self.plain(self._opened(value), above)
+
+    def fields(self, value: Any) -> dict[Any, Any] | None:
+        """Give the keys and values of a mapping or of an object with fields, or None."""
+        try:
+            found = self._mapping(value)
+        except Exception:
+            return None
+        return found if type(found) is dict else None
 
     def _items(self, items: list[Any], above: tuple[int, ...]) -> list[Any]:
+        items = list(items)
         kinds = set(map(type, items))
-        if kinds <= _PLAIN and int not in kinds:
+        if kinds <= _PLAIN and not (int in kinds and any(map(_is_huge, items))):
             return items
-        return [item if type(item) is str else self.plain(item, above) for item in list(items)]
+        return [item if type(item) is str else self.plain(item, above) for item in items]
 
     def _pairs(self, pairs: dict[Any, Any], above: tuple[int, ...]) -> dict[str, Any]:
         items = list(pairs.items())
-        names = [key if type(key) is str else self._key(key) for key, _ in items]
         plain = {
-            name: value if type(value) is str else self.plain(value, above)
-            for name, (_, value) in zip(names, items, strict=True)
+            key if type(key) is str else _key(key): value
+            if type(value) is str
+            else self.plain(value, above)
+            for key, value in items
         }
-        if len(plain) < len(items):
-            plain = self._apart(names, items, above)
-        return plain
+        return plain if len(plain) == len(items) else self._apart(items, above)
 
-    def _key(self, key: Any) -> str:
-        """Give a key's text, as JSON has it for null and truth values."""
-        if key is None or type(key) is bool:
-            return {None: "null", True: "true", False: "false"}[key]
-        return text_of(key)
-
-    def _apart(
-        self, names: list[str], items: list[tuple[Any, Any]], above: tuple[int, ...]
-    ) -> dict[str, Any]:
+    def _apart(self, items: list[tuple[Any, Any]], above: tuple[int, ...]) -> dict[str, Any]:
         """Keep keys apart whose texts are the same, such as 1 and "1"."""
         plain: dict[str, Any] = {}
-        taken = {*names}
-        for name, (key, value) in zip(names, items, strict=True):
-            own = name
-            if own in plain:
-                others = (f"{name} ({type(key).__name__} {n})" for n in itertools.count(2))
-                own = next(other for other in others if other not in taken)
-                taken.add(own)
-                self.note(f"keys with the text {name!r} were kept apart; make them different texts")
-            plain[own] = self.plain(value, above)
+        texts = {_key(key) for key, _ in items}
+        for key, value in items:
+            name = _key(key)
+            if name in plain:
+                self.note(
+                    f"keys whose text is {name!r} were kept apart; give them texts that differ"
+                )
+                others = (f"{name} ({number})" for number in itertools.count(2))
+                name = next(other for other in others if other not in texts)
+                texts.add(name)
+            plain[name] = self.plain(value, above)
         return plain
 
     def _opened(self, value: Any) -> Any:
-        """Give what is nearer to plain: a plain value, a dict or list, or the text of an object."""
-        for ask in (_scalar, _mapping, _array, _sequence):
+        """Give what is nearer to plain: a plain value, a dict, a list, or an object's text."""
+        for ask in (_scalar, _scalar_of_array, self._array, self._mapping, _sequence):
             try:
                 found = ask(value)
             except Exception:  # noqa: S112 - objects may raise whatever they are asked
                 continue
-            if found is not _OTHER:
+            if found is not OTHER:
                 return found
-        if getattr(type(value), "_is_frame", None) is None and _is_frame(value):
-            from trackyard.tracking.tables import columns_of
-
-            return dict(zip(*columns_of(value, self), strict=True))
-        if not isinstance(value, bytes | bytearray | memoryview | complex):
-            self.note(f"a {type(value).__name__} was kept as its text; log what it consists of")
+        self.note(f"a {type(value).__name__} was kept as its text; log the values that it holds")
         return text_of(value)
 
+    def _array(self, value: Any) -> Any:
+        kind = type(value)
+        if hasattr(kind, "columns") or hasattr(kind, "column_names"):
+            columns = frame_columns(value)
+            return OTHER if columns is None else dict(columns)
+        index: Any = value.index if hasattr(kind, "iloc") else None
+        if type(index).__name__ in ("NoneType", "RangeIndex"):
+            return values_of(value)
+        if index.is_unique:
+            return dict(zip(index.tolist(), value.tolist(), strict=True))
+        self.note("an index that has a label twice was left out; log a table, with it as a column")
+        return value.tolist()
 
-_OTHER = object()
+    def _mapping(self, value: Any) -> Any:
+        kind = type(value)
+        names = _fields_of(value)
+        if names is not None:
+            return {name: getattr(value, name) for name in names}
+        if kind.__module__.startswith("omegaconf."):
+            return self._configuration(value)
+        if isinstance(value, Mapping) or hasattr(kind, "keys"):
+            return dict(value)
+        is_namespace = kind.__module__ in ("argparse", "types") and hasattr(value, "__dict__")
+        return dict(vars(value)) if is_namespace else OTHER
+
+    def _configuration(self, value: Any) -> Any:
+        """Give what a configuration of OmegaConf says, resolved, but for what it lacks."""
+        from omegaconf import OmegaConf
+
+        is_list = OmegaConf.is_list(value)
+        found: dict[Any, Any] = {}
+        for key in range(len(value)) if is_list else list(value):
+            if OmegaConf.is_missing(value, key):
+                self.note(f"{_path(value, key)!r} is '???' and was left out; give it a value")
+                continue
+            try:
+                found[key] = value[key]
+            except Exception as error:
+                reason = to_text(error).partition("\n")[0]
+                self.note(f"{_path(value, key)!r} was kept unresolved; {reason}")
+                unresolved: Any = OmegaConf.to_container(value, resolve=False)
+                found[key] = unresolved[key]
+        return list(found.values()) if is_list else found
+
+
+def text_of(value: Any) -> str:
+    """Give a value's text: ISO 8601 of dates and times, UTF-8 of bytes, else what `str` gives."""
+    try:
+        if issubclass(type(value), bytes | bytearray):
+            return bytes(value).decode()
+        if type(value).__module__ != "builtins" and hasattr(type(value), "isoformat"):
+            return str(value.isoformat())
+    except Exception:
+        return to_text(value)
+    return to_text(value)
+
+
+def _scalar(value: Any) -> Any:
+    kind = type(value)
+    if kind.__name__ in _MISSING:
+        return None
+    for plain, convert in _CONVERTED.items():
+        if issubclass(kind, plain):
+            return convert(value)
+    modules = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    is_text = issubclass(kind, _TEXTS) or hasattr(kind, "__code__") or modules & _TEXT_MODULES
+    return text_of(value) if is_text else OTHER
+
+
+def _scalar_of_array(value: Any) -> Any:
+    kind = type(value)
+    if not hasattr(kind, "item") or getattr(value, "shape", None) != ():
+        return OTHER
+    if getattr(value.dtype, "kind", "") in ("m", "M"):
+        return dates_of(to_text(value))
+    item = value.item()
+    if type(item) is kind:  # a number of numpy's that is wider than Python's
+        return float(value) if float(value) == value else to_text(value)
+    return item
+
+
+def _sequence(value: Any) -> Any:
+    if isinstance(value, AbstractSet):
+        items = list(value)
+        try:
+            return sorted(items)
+        except TypeError:
+            return sorted(items, key=to_text)
+    if type(value) is range and len(value) > _LONGEST_RANGE:
+        return OTHER
+    return [*value] if isinstance(value, Sequence | KeysView | ValuesView | ItemsView) else OTHER
+
+
+def _fields_of(value: Any) -> list[str] | None:
+    """Give the names of the fields that an object's class declares, or None."""
+    kind = type(value)
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return list(kind._fields)
+    if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields
+
+        return [field.name for field in fields(value)]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__]
+    if hasattr(kind, "__struct_fields__"):
+        return list(kind.__struct_fields__)
+    if hasattr(kind, "model_fields"):  # pydantic
+        return [*kind.model_fields, *(value.model_extra or ())]
+    return list(kind.__fields__) if hasattr(kind, "__fields__") else None
+
+
+def _key(key: Any) -> str:
+    """Give a key's text, as JSON has it for null and truth values."""
+    if type(key) is str:
+        return key
+    return _WORDS[key] if key is None or type(key) is bool else text_of(key)
+
+
+def _is_huge(value: Any) -> bool:
+    return type(value) is int and not -_HUGE < value < _HUGE
+
+
+def _path(configuration: Any, key: Any) -> str:
+    try:
+        return str(configuration._get_full_key(key))  # noqa: SLF001 - nothing else gives it
+    except Exception:
+        return to_text(key)

@@ -42,6 +42,7 @@ from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.identifiers import new_id
 from trackyard.system.interruption import Terminated
 from trackyard.system.ranks import process_rank
+from trackyard.tracking.params import ParamOptions
 
 if TYPE_CHECKING:
     from trackyard.delivery.reports import TrackerReport
@@ -69,6 +70,7 @@ class TrackedRun:
         options: How soon the disk has to hold what is journaled.
         role: How the journal's files are named; by this process's rank unless another process
             holds the run.
+        params: What the project says of params.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class TrackedRun:
         options: JournalOptions | None = None,
         *,
         role: str | None = None,
+        params: ParamOptions | None = None,
     ) -> None:
         self.run = run
+        self.params = params or ParamOptions()
         self.folder = folder
         self.redactor = redactor
         self.deliveries: dict[str, Delivery] = {}

@@ -1,0 +1,92 @@
+"""Which values do arrays, series and frames of any library hold?
+
+They are asked by the methods that their classes have; no library is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Columns: TypeAlias = list[tuple[Any, list[Any]]]
+
+# What `values_of` gives of a value that has none.
+OTHER: Any = object()
+
+
+def values_of(array: Any) -> Any:
+    """Give the values of an array, a tensor or a series as a list, or as one value.
+
+    Args:
+        array: The array; of anything else that has none of its methods, `OTHER` is given.
+    """
+    kind = type(array)
+    if hasattr(kind, "detach"):
+        array = array.detach()
+        array = array.to_dense() if array.is_sparse else array
+    elif hasattr(kind, "toarray"):
+        array = array.toarray()
+    dtype = None if hasattr(kind, "iloc") else getattr(array, "dtype", None)
+    if getattr(dtype, "names", None):  # `tolist` would leave the names out
+        return {name: values_of(array[name]) for name in array.dtype.names}
+    if getattr(dtype, "kind", "") in ("m", "M"):  # `tolist` would give integers
+        return dates_of(array.astype(str).tolist())
+    for name in ("tolist", "to_list", "to_pylist", "as_py"):
+        if hasattr(type(array), name) and kind is not memoryview:
+            return getattr(array, name)()
+    return OTHER
+
+
+def dates_of(texts: Any) -> Any:
+    """Give texts of dates, in lists as well, with None for what is no date."""
+    if type(texts) is list:
+        return [dates_of(text) for text in texts]
+    return None if texts == "NaT" else texts
+
+
+def frame_columns(table: Any) -> Columns | None:
+    """Give the columns of a frame, each by itself, so that it keeps its type; None of others.
+
+    Args:
+        table: A frame of pandas, polars or Arrow, or another that gives its rows. What names the
+            rows in a frame of pandas comes first, unless they are merely counted.
+    """
+    kind = type(table)
+    if hasattr(kind, "to_pydict") and hasattr(kind, "column_names"):  # Arrow
+        return [(n, c.to_pylist()) for n, c in zip(table.column_names, table.columns, strict=True)]
+    if hasattr(kind, "iloc") and hasattr(kind, "columns"):  # pandas
+        columns = [
+            (name, table.iloc[:, number].tolist()) for number, name in enumerate(table.columns)
+        ]
+        return [*index_columns(table.index), *columns]
+    if hasattr(kind, "get_columns"):  # polars
+        return [(series.name, series.to_list()) for series in table.get_columns()]
+    if hasattr(kind, "to_dict") and hasattr(kind, "columns"):
+        rows = table.values.tolist() if hasattr(table, "values") else table.rows()
+        return by_position([list(row) for row in rows], [*table.columns])
+    return None
+
+
+def index_columns(index: Any) -> Columns:
+    """Give what names rows in pandas, where these are not merely counted."""
+    if type(index).__name__ == "RangeIndex":
+        return []
+    names = [
+        name if name is not None else ("index" if index.nlevels == 1 else f"level_{level}")
+        for level, name in enumerate(index.names)
+    ]
+    return [(name, index.get_level_values(level).tolist()) for level, name in enumerate(names)]
+
+
+def by_position(rows: list[list[Any]], names: list[Any] | None = None) -> Columns:
+    """Give the columns of rows; what a shorter row lacks is null.
+
+    Args:
+        rows: The cells of each row.
+        names: Of the columns; their numbers by default.
+    """
+    width = max((len(row) for row in rows), default=0)
+    names = names or list(range(width))
+    return [
+        (name, [row[number] if number < len(row) else None for row in rows])
+        for number, name in enumerate(names)
+    ]
