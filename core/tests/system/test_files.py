@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from trackyard.system.files import write_whole
+from trackyard.system.files import replacing, write_whole
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
@@ -50,3 +50,15 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path):
 
         assert reader.read() == "old"
     assert (tmp_path / "kept").read_text() == "new"
+
+
+def test_a_file_may_have_another_name_until_it_is_whole(tmp_path):
+    """Some tools take every file whose name has a word in it for one of theirs."""
+    path = tmp_path / "out.events.1"
+    with replacing(path, name=".part") as beside:
+        beside.write_text("half")
+        seen = [each.name for each in tmp_path.iterdir()]
+
+    assert seen == [beside.name]
+    assert beside.name.startswith(".part.")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -64,18 +64,20 @@ def make_private_file(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
     """Give the path of a file that is to be written, and takes another one's place then.
 
     Who reads that one meanwhile sees what it was before. Where writing raises, it stays.
 
     Args:
         path: What is replaced. Its folder is there.
+        name: What the file's own name begins with until then, where somebody finds whole files by
+            their names; that of `path` by default.
 
     Raises:
         OSError: It cannot be replaced.
     """
-    beside = path.with_name(f"{path.name[:200]}.{os.getpid()}-{secrets.token_hex(2)}")
+    beside = path.with_name(f"{(name or path.name)[:200]}.{os.getpid()}-{secrets.token_hex(2)}")
     try:
         yield beside
         beside.replace(path)

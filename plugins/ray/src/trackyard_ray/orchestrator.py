@@ -27,6 +27,7 @@ from trackyard.contract import (
     JournalReceiver,
     Outcome,
     heard_of,
+    option,
     process_values,
     run_packed,
     ship_what_is_left,
@@ -53,35 +54,21 @@ def _not_negative(_: Any, __: Any, value: int) -> None:
         raise ValueError(f"must be 0 or more, not {value!r}")
 
 
-def _help(text: str) -> dict[str, str]:
-    return {"help": text}
-
-
 @attrs.define(eq=False, kw_only=True)
 class RayOrchestrator:
     """Runs steps as tasks of a Ray cluster."""
 
-    address: str | None = attrs.field(
-        default=None, metadata=_help("The cluster, or 'auto'; none starts one here")
+    address: str | None = option("The cluster, or 'auto'; none starts one here", default=None)
+    num_cpus: int | None = option("Processors of a cluster that is started here", default=None)
+    runtime_env: dict[str, Any] = option("Ray's runtime environment", factory=dict)
+    max_retries: int = option(
+        "How often a step whose worker died is tried again", default=0, validator=_not_negative
     )
-    num_cpus: int | None = attrs.field(
-        default=None, metadata=_help("Processors of a cluster that is started here")
+    max_tasks: int = option(
+        "How many tasks may be asked for at once", default=100, validator=_positive
     )
-    runtime_env: dict[str, Any] = attrs.field(
-        factory=dict, metadata=_help("Ray's runtime environment")
-    )
-    max_retries: int = attrs.field(
-        default=0,
-        validator=_not_negative,
-        metadata=_help("How often a step whose worker died is tried again"),
-    )
-    max_tasks: int = attrs.field(
-        default=100, validator=_positive, metadata=_help("How many tasks may be asked for at once")
-    )
-
-    ship_journals: bool = attrs.field(
-        default=False,
-        metadata=_help("Ship journals also from machines that see the project's folder"),
+    ship_journals: bool = option(
+        "Ship journals also from machines that see the project's folder", default=False
     )
 
     is_elsewhere: ClassVar[bool] = True

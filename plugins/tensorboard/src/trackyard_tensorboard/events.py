@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Metric, Run
+from trackyard.contract import Artifact, Batch, Metric, Run, replacing
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -143,9 +143,8 @@ class EventFiles:
         before = run_files(self._folder)
         number = int(before[-1].name.split(".")[-2]) + 1 if before else 0
         path = self._folder / f"{self._prefix}.{number:06d}.run"
-        part = self._folder / f".{number:06d}.part"  # no name that TensorBoard looks at
-        part.write_bytes(_records([_version(), *events]))
-        part.replace(path)
+        with replacing(path, name=".part") as part:  # no name that TensorBoard looks at
+            part.write_bytes(_records([_version(), *events]))
         for old in before:
             old.unlink(missing_ok=True)
 
