@@ -82,17 +82,10 @@ def test_core_names_no_flavor_and_no_variable_of_an_sdk(file):
         assert [line for line in named if line != EXCEPT.get(name)] == []
 
 
-# Whose docstrings name their arguments; what was added is not taken away again.
-NAMING = ("core/src/trackyard/contract", "core/src/trackyard/pipelines")
-NAMING += ("core/src/trackyard/system", "core/src/trackyard/tracking")
-NAMING += ("core/src/trackyard/cli", "core/src/trackyard/testing")
-NAMING += ("core/src/trackyard/client", "core/src/trackyard/runs", "core/src/trackyard/registry")
-NAMING += ("core/src/trackyard/store", "core/src/trackyard/project", "core/src/trackyard/outputs")
-NAMING += ("core/src/trackyard/redaction",)
-NAMING += tuple(str(folder.relative_to(ROOT)) for folder in ROOT.glob("plugins/*/src"))
+PACKAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/src"))
 
 
-@pytest.mark.parametrize("folder", NAMING)
+@pytest.mark.parametrize("folder", ["core/src", *PACKAGES])
 def test_docstring_names_each_of_two_arguments_or_more(folder):
     unnamed = {
         f"{file.relative_to(ROOT)}: {name}": sorted(_arguments(function) - _named(function))

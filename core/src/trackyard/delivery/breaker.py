@@ -121,7 +121,12 @@ _breakers: dict[tuple[int, Path, str], Breaker] = {}
 
 
 def breaker_of(project_root: Path, tracker: str) -> Breaker:
-    """Give this process's breaker for a tracker of a project."""
+    """Give this process's breaker for a tracker of a project.
+
+    Args:
+        project_root: The project's folder.
+        tracker: The tracker's name.
+    """
     return _breakers.setdefault((os.getpid(), project_root, tracker), Breaker())
 
 
@@ -129,5 +134,10 @@ _rests: dict[tuple[int, Path, str], Rest] = {}
 
 
 def rest_of(runs_folder: Path, tracker: str) -> Rest:
-    """Give the rest that this process's activations of a tracker take, by where its runs are."""
+    """Give the rest that this process's activations of a tracker take, by where its runs are.
+
+    Args:
+        runs_folder: The folder of the project's runs.
+        tracker: The tracker's name.
+    """
     return _rests.setdefault((os.getpid(), runs_folder, tracker), Rest())

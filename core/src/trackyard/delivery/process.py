@@ -124,7 +124,13 @@ class WorkerProcess:
         self._listener: Thread | None = None
 
     def carry(self, hooks: TrackerHooks, run: Run, options: TrackerOptions) -> RemoteDelivery:
-        """Serve one more run."""
+        """Serve one more run.
+
+        Args:
+            hooks: The tracker's hooks, of which only the configuration goes there.
+            run: The run, with a folder of this tracker's own.
+            options: How long the tracker may take, and what it may cost.
+        """
         delivery = RemoteDelivery(
             hooks, run, options.start_timeout, lambda: self._say_hurry(run.id)
         )
@@ -271,7 +277,13 @@ _processes: dict[tuple[int, Path, str], WorkerProcess] = {}
 
 
 def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
-    """Give this process's worker process for a tracker of a project."""
+    """Give this process's worker process for a tracker of a project.
+
+    Args:
+        name: The tracker's name.
+        project_root: The project's folder.
+        log: Where it writes what it and the SDK print.
+    """
     key = (os.getpid(), project_root, name)
     if key not in _processes:
         _processes[key] = WorkerProcess(name, project_root, log)
@@ -313,6 +325,10 @@ def _spawn(log: Path) -> tuple[int, int, int]:
 
 def send_message(pipe: int, message: dict[str, Any]) -> None:
     """Write a message.
+
+    Args:
+        pipe: The descriptor to write to.
+        message: What JSON can hold.
 
     Raises:
         OSError: The other side has gone.

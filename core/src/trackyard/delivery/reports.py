@@ -78,20 +78,35 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
 
 
 def is_whole(state: DeliveryState, run_folder: Path) -> bool:
-    """Tell whether a tracker has the run's end and all that was written before and after it."""
+    """Tell whether a tracker has the run's end and all that was written before and after it.
+
+    Args:
+        state: What is noted of the delivery to this tracker.
+        run_folder: The run's folder, with its journal.
+    """
     if not state.is_ended:
         return False
     return not count_late(run_folder, state.cursor, all_ranks=state.all_ranks).records
 
 
 def are_whole(run_folder: Path, tracker_folders: Iterable[str]) -> bool:
-    """Tell whether each tracker has all of a run, by what is noted in its folder."""
+    """Tell whether each tracker has all of a run, by what is noted in its folder.
+
+    Args:
+        run_folder: The run's folder.
+        tracker_folders: The names of its trackers' folders.
+    """
     states = [load_state(run_folder / name) for name in tracker_folders]  # a newer one is said
     return all(is_whole(state, run_folder) for state in states)
 
 
 def complete(run_folder: Path, tracker_folders: Iterable[str]) -> None:
-    """Note that every tracker has the whole run, unless a child still may, or did, log into it."""
+    """Note that every tracker has the whole run, unless a child still may, or did, log into it.
+
+    Args:
+        run_folder: The run's folder.
+        tracker_folders: The names of its trackers' folders.
+    """
     mark_as_complete(run_folder)
     # Looked at afterwards: a child takes its lock before it marks the run.
     if has_living_children(run_folder) or not are_whole(run_folder, tracker_folders):

@@ -75,6 +75,10 @@ class Sender:
     def send(self, run: Run, records: list[Numbered]) -> tuple[list[Numbered], Outcome]:
         """Send records; a batch that is refused is tried once more and then halved.
 
+        Args:
+            run: The run.
+            records: Records with their numbers, in their order.
+
         Returns:
             The records that have to be sent again later, and why.
         """
@@ -154,7 +158,15 @@ class Sender:
 def put_aside(
     tracker: str, state: DeliveryState, folder: Path, record: Record, reason: str
 ) -> None:
-    """Quarantine a record that a tracker will never take, and say so."""
+    """Quarantine a record that a tracker will never take, and say so.
+
+    Args:
+        tracker: The tracker's name.
+        state: Where it is counted.
+        folder: The tracker's folder in the run's.
+        record: The record.
+        reason: Why it is refused.
+    """
     state.quarantined += 1
     quarantine(folder, record, reason)
     logger.warning(

@@ -75,7 +75,12 @@ def load_state(folder: Path) -> DeliveryState:
 
 
 def save_state(folder: Path, state: DeliveryState) -> None:
-    """Write the state, whole or not at all. A full disk costs a repetition, nothing else."""
+    """Write the state, whole or not at all. A full disk costs a repetition, nothing else.
+
+    Args:
+        folder: The tracker's folder in the run's.
+        state: The state.
+    """
     target = folder / _FILE
     try:
         write_whole(target, json.dumps({"format": FORMAT, **attrs.asdict(state)}))
@@ -91,7 +96,13 @@ def note_hang(folder: Path) -> None:
 
 
 def quarantine(folder: Path, record: Any, reason: str) -> None:
-    """Keep a record that the tracker refused, and why, one line of JSON each."""
+    """Keep a record that the tracker refused, and why, one line of JSON each.
+
+    Args:
+        folder: The tracker's folder in the run's.
+        record: The record.
+        reason: Why it was refused.
+    """
     line = json.dumps({"record": attrs.asdict(record), "reason": reason}, default=str)
     try:
         append_private(folder / "quarantine.jsonl", line + "\n")

@@ -68,7 +68,13 @@ class Worker(Protocol):
     """What serves the runs of one tracker, one hook at a time."""
 
     def carry(self, hooks: TrackerHooks, run: Run, options: TrackerOptions) -> Delivery:
-        """Serve one more run."""
+        """Serve one more run.
+
+        Args:
+            hooks: The tracker's hooks.
+            run: The run, with a folder of this tracker's own.
+            options: How long the tracker may take, and what it may cost.
+        """
 
     def hurry(self) -> None:
         """Try a tracker that fails once more, as soon as the backend allows: someone waits."""

@@ -117,6 +117,11 @@ class TrackerHooks:
     ) -> TrackerHooks:
         """Give the hooks of a new instance of a configured tracker.
 
+        Args:
+            tracker: The tracker.
+            plugins: The plugins that stand across all trackers.
+            is_alone: This process serves nothing else, and a hook that hangs ends it.
+
         Raises:
             ConfigError: A field is unknown, missing or of the wrong type.
         """
@@ -146,7 +151,12 @@ class TrackerHooks:
         return self._redactor.redact(without_credentials(value))
 
     def log(self, run: Run, batch: Batch) -> Outcome:
-        """Send a batch."""
+        """Send a batch.
+
+        Args:
+            run: The run.
+            batch: What was logged.
+        """
         return self._call("tracker_log", run=run, batch=batch)
 
     def end_run(self, run: Run) -> Outcome:
@@ -154,7 +164,12 @@ class TrackerHooks:
         return self._call("tracker_end_run", run=run)
 
     def fail_run(self, run: Run, failure: Failure) -> Outcome:
-        """Mark the run as failed, killed or crashed."""
+        """Mark the run as failed, killed or crashed.
+
+        Args:
+            run: The run.
+            failure: Why it did not finish.
+        """
         return self._call("tracker_fail_run", run=run, failure=failure)
 
     def sync_run(self, run: Run) -> Outcome:
@@ -203,7 +218,12 @@ class TrackerHooks:
         return [self._redactor.redact(to_text(problem)) for answer in answers for problem in answer]
 
     def ui_command(self, host: str, port: int | None) -> Outcome:
-        """Give the command that serves the tracker's own page; the value is argv or None."""
+        """Give the command that serves the tracker's own page; the value is argv or None.
+
+        Args:
+            host: Where it is to listen.
+            port: On which port; None leaves it to the command.
+        """
         hook = "tracker_ui_command"
         call = partial(self._call, hook, host=host, port=port)
         return self._bounded(hook, _COMMAND_DEADLINE, call)
@@ -319,6 +339,10 @@ def record_filters(plugins: NamedPlugins, run: Run) -> list[RecordFilter]:
 
     Where one fails to give its filter every record is dropped: it may be there to keep a secret
     out.
+
+    Args:
+        plugins: The plugins that stand across all trackers.
+        run: The run.
     """
     if not plugins:
         return []
@@ -362,6 +386,10 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
     """Pass a record through the filters.
 
     A filter that raises, or gives no record, drops it: it may be there to keep a secret out.
+
+    Args:
+        filters: The run's filters.
+        record: The record.
     """
     for filter_ in filters:
         filtered, error = tried(filter_, record)

@@ -46,7 +46,12 @@ def tried(call: Callable[..., _T], *arguments: Any, **keywords: Any) -> Tried[_T
 
 
 def guarded(plugin: object, name: str) -> object:
-    """Wrap a cross-cutting plugin, so that its errors neither stop nor repeat a delivery."""
+    """Wrap a cross-cutting plugin, so that its errors neither stop nor repeat a delivery.
+
+    Args:
+        plugin: The plugin.
+        name: What it is called in warnings.
+    """
     wrapped = type("GuardedPlugin", (), {})()
     for attribute, function in marked_functions(plugin):
         method = getattr(plugin, attribute)
@@ -115,7 +120,13 @@ def _warn_of_plugin(name: str, method: Callable[..., Any], error: BaseException)
 
 
 def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None) -> str:
-    """Give what a hook raised as one line, without secrets."""
+    """Give what a hook raised as one line, without secrets.
+
+    Args:
+        hook: The hook's name.
+        error: What it raised.
+        redactor: Takes secrets out of the text.
+    """
     if isinstance(error, StepTimeoutError):
         return f"{hook}: it took too long and was interrupted"
     try:

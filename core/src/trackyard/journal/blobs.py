@@ -64,6 +64,10 @@ class Blobs:
     def take(self, path: Path, name: str) -> Blob:
         """Store a file's content under an artifact's name; a staged file is moved, not copied.
 
+        Args:
+            path: The file.
+            name: The artifact's name, by which the stored file is called.
+
         Raises:
             OSError: It cannot be read or written.
             ValueError: It is no regular file.
@@ -100,6 +104,12 @@ class Blobs:
 def file_of(folder: Path, sha256: str, size: int, name: str) -> Path:
     """Give the stored file of an artifact.
 
+    Args:
+        folder: The run's folder.
+        sha256: The digest of its content.
+        size: Its size in bytes.
+        name: The artifact's name.
+
     Raises:
         DamagedBlobError: It is not there, or not what was stored.
     """
@@ -119,6 +129,11 @@ def file_of(folder: Path, sha256: str, size: int, name: str) -> Path:
 
 def value_of(folder: Path, sha256: str, size: int) -> bytes:
     """Give a stored value.
+
+    Args:
+        folder: The run's folder.
+        sha256: The digest of its content.
+        size: Its size in bytes.
 
     Raises:
         DamagedBlobError: It is not there, or not what was stored.

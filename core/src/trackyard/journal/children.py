@@ -48,6 +48,11 @@ def with_metrics_of_children(
     """Add the last values of what children logged to those of the run's own process.
 
     Where there are no children nothing is read.
+
+    Args:
+        own: The last values of the run's own process.
+        folder: The run's folder.
+        all_ranks: Whether what ranks other than 0 logged counts, too.
     """
     children = children_in(folder)
     if not children:
@@ -61,7 +66,13 @@ def with_metrics_of_children(
 def last_metrics(
     folder: Path, *, all_ranks: bool, wants: Callable[[str], bool] | None = None
 ) -> dict[str, float]:
-    """Give the last value of each metric in a journal, or in that of some writers."""
+    """Give the last value of each metric in a journal, or in that of some writers.
+
+    Args:
+        folder: The run's folder.
+        all_ranks: Whether what ranks other than 0 logged counts, too.
+        wants: Tells of a writer's name whether it counts; all do by default.
+    """
     last: dict[str, tuple[int, float]] = {}
     reader = JournalReader(folder, wants=wants)
     while entries := reader.read(1000):
@@ -91,6 +102,11 @@ def count_late(folder: Path, cursor: Mapping[str, int], *, all_ranks: bool) -> C
     """Count what children wrote behind the cursor of a tracker that has the run's end.
 
     Where nobody wrote anything more, only names and the ends of children's files are looked at.
+
+    Args:
+        folder: The run's folder.
+        cursor: How far the tracker is in each writer's journal.
+        all_ranks: Whether it takes what ranks other than 0 logged, too.
     """
     children = children_in(folder)
     if not children:
@@ -101,7 +117,12 @@ def count_late(folder: Path, cursor: Mapping[str, int], *, all_ranks: bool) -> C
 
 
 def count(reader: JournalReader, *, all_ranks: bool) -> Count:
-    """Count what a reader gives, by the rule of ranks."""
+    """Count what a reader gives, by the rule of ranks.
+
+    Args:
+        reader: Gives the entries.
+        all_ranks: Whether what ranks other than 0 logged counts, too.
+    """
     records = lost = 0
     while entries := reader.read(1000):
         for position, entry in entries:

@@ -73,7 +73,13 @@ def wants_all_ranks(trackers: Iterable[TrackerDescription]) -> bool:
 
 
 def run_for(description: RunDescription, tracker: TrackerDescription, run_folder: Path) -> Run:
-    """Give the run as a tracker gets it: with its folder, and that of its parent if it has one."""
+    """Give the run as a tracker gets it: with its folder, and that of its parent if it has one.
+
+    Args:
+        description: The run's description.
+        tracker: That of the tracker.
+        run_folder: The run's folder.
+    """
     run, folder = description.run, run_folder / tracker.folder
     parent = run_folder.parent / run.parent_id / tracker.folder if run.parent_id else None
     if parent is None or not parent.is_dir():
@@ -110,7 +116,13 @@ def _reference_or_path(value: Any) -> str:
 
 
 def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
-    """Write a run's description, whole or not at all; a full disk must not stop the step."""
+    """Write a run's description, whole or not at all; a full disk must not stop the step.
+
+    Args:
+        folder: The run's folder.
+        run: The run.
+        trackers: The trackers that it is to reach.
+    """
     values = attrs.asdict(run, value_serializer=_plain)
     for local in ("folder", "parent_folder", "deadline", "attached", "ended_at"):
         values.pop(local)
@@ -200,7 +212,12 @@ def _plain(_: Any, __: Any, value: Any) -> Any:
 
 
 def metadata_of(flavors: Mapping[str, str], urls: Mapping[str, str]) -> dict[str, str]:
-    """Give what the store keeps of a run's trackers: their flavors and URLs, by name."""
+    """Give what the store keeps of a run's trackers: their flavors and URLs, by name.
+
+    Args:
+        flavors: The flavors, by the trackers' names.
+        urls: The URLs that are known, likewise.
+    """
     metadata = {f"experiment_tracker.{name}": flavor for name, flavor in flavors.items()}
     metadata |= {f"experiment_tracker_url.{name}": url for name, url in urls.items()}
     if urls:

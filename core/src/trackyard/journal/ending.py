@@ -86,6 +86,10 @@ def has_entry_of(folder: Path, kinds: tuple[str, ...]) -> bool:
 
     A file that cannot be read may hold one. It looks at bytes and decodes nothing: a gigabyte takes
     about a second. A value that was logged cannot look like it, since its quotes are escaped.
+
+    Args:
+        folder: The run's folder.
+        kinds: Kinds of entries, such as `end`.
     """
     texts = [f'["{kind}"'.encode() for kind in kinds]
     overlap = max(map(len, texts))

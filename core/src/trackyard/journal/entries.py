@@ -83,7 +83,12 @@ def dropped_in(entry: Entry) -> int:
 
 
 def encode_artifact(entry: Entry, blob: Blob) -> bytes:
-    """Write the entry of an artifact whose content is stored: its place follows from the two."""
+    """Write the entry of an artifact whose content is stored: its place follows from the two.
+
+    Args:
+        entry: The entry.
+        blob: Its content as it is stored.
+    """
     data = attrs.asdict(entry.data, filter=lambda field, _: field.name != "path")
     return encode_entry(entry._replace(data={**data, "sha256": blob.sha256, "size": blob.size}))
 
@@ -100,6 +105,10 @@ def is_header(payload: bytes) -> bool:
 
 def check_header(path: Path, payload: bytes) -> None:
     """Refuse a segment whose first entry says that the others are of a newer format.
+
+    Args:
+        path: The segment, for the message.
+        payload: Its first entry.
 
     Raises:
         NewerFormatError: It does.

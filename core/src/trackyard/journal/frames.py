@@ -40,18 +40,34 @@ class Frame(NamedTuple):
 
 
 def salt_of(run_id: str, writer: str, segment: int) -> int:
-    """Make the salt of a segment from what its path says, which no damage inside can change."""
+    """Make the salt of a segment from what its path says, which no damage inside can change.
+
+    Args:
+        run_id: The run's id.
+        writer: The name of the process's journal in the run's.
+        segment: The segment's number.
+    """
     return crc32(f"{run_id}/{writer}/{segment}".encode())
 
 
 def encode_frame(sequence: int, payload: bytes, salt: int) -> bytes:
-    """Write a frame."""
+    """Write a frame.
+
+    Args:
+        sequence: The frame's number in its writer's journal.
+        payload: What it holds.
+        salt: Of the segment.
+    """
     checksum = crc32(payload, (salt + sequence) % _PRIME)
     return _LINE % (hexlify(_pack(sequence, len(payload), checksum), " ", -4), payload)
 
 
 def check_mark(path: Path, data: bytes) -> None:
     """Refuse a segment without a valid frame that begins as one of a newer format does.
+
+    Args:
+        path: The segment, for the message.
+        data: What it holds.
 
     Raises:
         NewerFormatError: It does.
@@ -61,7 +77,13 @@ def check_mark(path: Path, data: bytes) -> None:
 
 
 def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
-    """Find the first valid frame at an offset or after damage there."""
+    """Find the first valid frame at an offset or after damage there.
+
+    Args:
+        data: What the segment holds.
+        offset: Where to look from.
+        salt: Of the segment.
+    """
     frame = frame_at(data, offset, salt)
     while frame is None:
         newline = data.find(b"\n~", offset)
@@ -73,7 +95,12 @@ def next_frame(data: bytes, offset: int, salt: int) -> Frame | None:
 
 
 def frames_of(data: bytes, salt: int) -> list[Frame]:
-    """Give every valid frame."""
+    """Give every valid frame.
+
+    Args:
+        data: What the segment holds.
+        salt: Of the segment.
+    """
     frames: list[Frame] = []
     while frame := next_frame(data, frames[-1].end if frames else 0, salt):
         frames.append(frame)
@@ -81,7 +108,13 @@ def frames_of(data: bytes, salt: int) -> list[Frame]:
 
 
 def frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
-    """Give the frame that begins at an offset, or None where none does that is valid."""
+    """Give the frame that begins at an offset, or None where none does that is valid.
+
+    Args:
+        data: What the segment holds.
+        offset: Where it begins.
+        salt: Of the segment.
+    """
     if not data.startswith(_MARK, offset):
         return None
     begin = offset + HEAD

@@ -68,16 +68,36 @@ class JournalReceiver:
         return {path.name: path.stat().st_size for path in (self._runs / run_id).glob("*.tyj")}
 
     def take(self, run_id: str, name: str, offset: int, data: bytes) -> None:
-        """Write a part of a journal's file."""
+        """Write a part of a journal's file.
+
+        Args:
+            run_id: The run's id.
+            name: The file's name.
+            offset: Where the part stands in it.
+            data: The part.
+        """
         _write(make_private_folder(self._runs / run_id) / Path(name).name, offset, data)
 
     def take_blob(self, run_id: str, key: str, offset: int, data: bytes) -> None:
-        """Write a part of a blob, beside where it will lie."""
+        """Write a part of a blob, beside where it will lie.
+
+        Args:
+            run_id: The run's id.
+            key: What its sender calls the blob.
+            offset: Where the part stands in it.
+            data: The part.
+        """
         folder = make_private_folder(self._runs / run_id / "blobs" / f".new-{Path(key).name}")
         _write(folder / "part", offset, data, is_last=True)
 
     def keep_blob(self, run_id: str, key: str, name: str) -> None:
-        """Move a blob that is whole to its place, which its content says."""
+        """Move a blob that is whole to its place, which its content says.
+
+        Args:
+            run_id: The run's id.
+            key: What its sender calls the blob.
+            name: The artifact's name.
+        """
         folder = self._runs / run_id
         staged = folder / "blobs" / f".new-{Path(key).name}"
         if (staged / "part").exists():  # else it was kept before, and nobody heard the answer

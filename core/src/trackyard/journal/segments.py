@@ -79,7 +79,14 @@ class WrittenSegment:
         self.salt = salt
 
     def write(self, sequence: int, payload: bytes, offset: int, reserve: int) -> int:
-        """Write a frame at an offset; give the offset behind it, or 0 where it does not fit."""
+        """Write a frame at an offset; give the offset behind it, or 0 where it does not fit.
+
+        Args:
+            sequence: The frame's number.
+            payload: What it holds.
+            offset: Where it goes.
+            reserve: How many bytes have to stay free behind it.
+        """
         frame = encode_frame(sequence, payload, self.salt)
         end = offset + len(frame)
         if end > self._limit - reserve:
@@ -107,7 +114,12 @@ class WrittenSegment:
         return os.fstat(self._file).st_nlink == 0
 
     def read(self, start: int, end: int) -> bytes:
-        """Give what was written between two offsets."""
+        """Give what was written between two offsets.
+
+        Args:
+            start: The first offset.
+            end: The one behind the last.
+        """
         return os.pread(self._file, end - start, start)
 
     def synchronise(self, end: int) -> None:
@@ -148,7 +160,14 @@ class MappedSegment(WrittenSegment):
         self._map = mmap.mmap(file, size)
 
     def write(self, sequence: int, payload: bytes, offset: int, reserve: int) -> int:
-        """Write a frame at an offset; give the offset behind it, or 0 where it does not fit."""
+        """Write a frame at an offset; give the offset behind it, or 0 where it does not fit.
+
+        Args:
+            sequence: The frame's number.
+            payload: What it holds.
+            offset: Where it goes.
+            reserve: How many bytes have to stay free behind it.
+        """
         frame = encode_frame(sequence, payload, self.salt)
         end = offset + len(frame)
         if end > self._limit - reserve:

@@ -158,7 +158,14 @@ class JournalWriter:
         self.last_metrics.update(metrics)
 
     def append_metric(self, timestamp: int, step: float | None, key: str, number: float) -> None:
-        """Write one number, likewise: the call that stands in training loops."""
+        """Write one number, likewise: the call that stands in training loops.
+
+        Args:
+            timestamp: When, in nanoseconds since the epoch.
+            step: The training step, or None.
+            key: The metric's name.
+            number: Its value.
+        """
         if number - number != 0.0:  # NaN or infinite
             self.append_metrics(timestamp, step, {key: number})
             return

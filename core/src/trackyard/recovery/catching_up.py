@@ -72,7 +72,13 @@ class Owed:
 
     @classmethod
     def of(cls, run: RunDescription, tracker: TrackerDescription, run_folder: Path) -> Owed:
-        """Look at what a tracker lacks."""
+        """Look at what a tracker lacks.
+
+        Args:
+            run: The run's description.
+            tracker: That of the tracker.
+            run_folder: The run's folder.
+        """
         folder = run_folder / tracker.folder
         state = load_state(folder)
         if not state.is_ended:

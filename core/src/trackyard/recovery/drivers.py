@@ -195,7 +195,13 @@ def _read(path: Path) -> DeadDriver:
 
 
 def note_problem(home: Path, run_id: str, problem: str) -> None:
-    """Note why the end of a driver's run cannot be recorded: nobody tries again by itself."""
+    """Note why the end of a driver's run cannot be recorded: nobody tries again by itself.
+
+    Args:
+        home: The project's `.trackyard`.
+        run_id: The driver's run.
+        problem: Why, for people.
+    """
     with suppress(OSError):
         write_whole(
             home / "drivers" / f"{run_id}.problem", problem.encode("utf-8", "backslashreplace")
@@ -203,12 +209,22 @@ def note_problem(home: Path, run_id: str, problem: str) -> None:
 
 
 def how_to_forget(home: Path, run_id: str) -> str:
-    """Give the command that removes what a dead driver has left."""
+    """Give the command that removes what a dead driver has left.
+
+    Args:
+        home: The project's `.trackyard`.
+        run_id: The driver's run.
+    """
     return f"rm {shlex.quote(str(home / 'drivers' / run_id))}.*"
 
 
 def forget_driver(home: Path, run_id: str) -> None:
-    """Remove what a dead driver has left."""
+    """Remove what a dead driver has left.
+
+    Args:
+        home: The project's `.trackyard`.
+        run_id: The driver's run.
+    """
     for kind in _KINDS:
         with suppress(OSError):
             (home / "drivers" / f"{run_id}.{kind}").unlink(missing_ok=True)

@@ -174,6 +174,11 @@ def end_the_dead(
 
     It reads files and writes them and the store, and waits for no tracker.
 
+    Args:
+        project: Whose runs.
+        just_died: A process that died at this moment.
+        only_own: Leave out what this user's processes did not make in this project.
+
     Returns:
         What is to be delivered, and what is left as it is.
     """

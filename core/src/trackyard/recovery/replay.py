@@ -113,6 +113,11 @@ class ReplayPlan(Shown):
 def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
     """Say what a tracker would get of a run; nothing is sent or written for this.
 
+    Args:
+        run: The run.
+        project: Where the tracker is configured.
+        tracker: The tracker's name.
+
     Raises:
         ConfigError: The tracker is not configured, or wrongly.
     """

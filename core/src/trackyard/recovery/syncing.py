@@ -161,7 +161,13 @@ class SyncRow(Shown):
     def of(
         cls, pending: PendingRun, report: TrackerReport, state: Literal["complete", "uploaded"]
     ) -> SyncRow:
-        """Make the row of a report."""
+        """Make the row of a report.
+
+        Args:
+            pending: The run.
+            report: How it stands on a tracker.
+            state: What has become of it.
+        """
         return cls(
             run=pending.description.run.name,
             id=pending.folder.name,

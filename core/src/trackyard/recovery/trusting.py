@@ -17,7 +17,12 @@ from trackyard.redaction.secret_shapes import without_secrets
 
 
 def is_own(run: RunDescription, project: Project) -> bool:
-    """Tell whether a process of this user described one of the run's trackers in this project."""
+    """Tell whether a process of this user described one of the run's trackers in this project.
+
+    Args:
+        run: The run's description.
+        project: The project.
+    """
     return any(tracker.project == project.identity for tracker in run.trackers)
 
 
