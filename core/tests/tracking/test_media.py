@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -11,8 +12,9 @@ from typing import NamedTuple
 
 import numpy
 import pandas
+import PIL.Image
 import polars
-import pyarrow
+import pyarrow.parquet
 import pytest
 from recorder import Recorder
 
@@ -68,8 +70,34 @@ def test_every_file_of_a_folder_is_logged(project, log):
     assert [(a[0], a[4]) for a in artifacts] == [
         ("results/a.txt", "a"),
         ("results/deep/b.txt", "b"),
+        ("results/link.txt", "a"),
     ]
     assert warnings == []
+
+
+def test_links_of_a_folder_are_followed_and_what_leads_nowhere_or_back_is_named(project, log):
+    folder = project.root / "outputs"
+    (folder / "empty").mkdir(parents=True)
+    (project.root / "blob").write_text("weights")
+    (folder / "model.bin").symlink_to(project.root / "blob")
+    (folder / "gone").symlink_to("nowhere")
+    (folder / "loop").symlink_to(".")
+    artifacts, (warning,) = log("log_artifact", folder)
+
+    assert [(a[0], a[4]) for a in artifacts] == [("outputs/model.bin", "weights")]
+    assert warning == (
+        "log_artifact: outputs/empty is an empty folder, and was left out; "
+        "outputs/gone is a link that leads nowhere, and was left out; "
+        "outputs/loop is a link that leads back to a folder it lies in, and was left out"
+    )
+
+
+def test_empty_folder_is_named(project, log):
+    (project.root / "outputs").mkdir()
+    artifacts, warnings = log("log_artifact", project.root / "outputs")
+
+    assert artifacts == []
+    assert warnings == ["log_artifact: outputs is empty: there is no file to log"]
 
 
 def test_working_directory_is_logged_under_its_name(project, log, monkeypatch):
@@ -113,7 +141,7 @@ def test_folder_that_cannot_be_read_is_skipped(project, log, monkeypatch):
         raise PermissionError("not yours")
 
     (project.root / "outputs").mkdir()
-    monkeypatch.setattr(Path, "rglob", fail)
+    monkeypatch.setattr(os, "scandir", fail)
     artifacts, (warning,) = log("log_artifact", project.root / "outputs")
 
     assert artifacts == []
@@ -256,6 +284,55 @@ def test_table_of_any_kind_is_kept_whole(log, table, columns, data):
     assert content(artifacts) == {"columns": columns, "data": data}
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame({"id": [2**60], "text": ["x"], "t": [pandas.Timestamp("2024-01-01")]}),
+        polars.DataFrame({"id": [2**60], "text": ["x"]}),
+        polars.LazyFrame({"id": [2**60], "text": ["x"]}),
+        pyarrow.table({"id": [2**60], "text": ["x"]}),
+        {"id": [2**60], "text": ["x"]},
+    ],
+    ids=lambda table: type(table).__name__,
+)
+def test_table_becomes_parquet_by_its_name(log, table):
+    artifacts, warnings = log("log_table", table, "errors.parquet")
+    read = pyarrow.parquet.read_table(io.BytesIO(artifacts[0][4].encode("latin-1")))
+
+    assert artifacts[0][:3] == ["errors.parquet", "file", "application/vnd.apache.parquet"]
+    assert read.select(["id", "text"]).to_pylist() == [{"id": 2**60, "text": "x"}]
+    assert warnings == []
+
+
+def test_parquet_holds_no_secret(log):
+    table = {
+        "password": ["abc", None],
+        "url": ["https://ann:pass@host", "x"],
+        "n": [{"token": "a"}, None],
+    }
+    artifacts, _ = log("log_table", pandas.DataFrame(table), "errors.parquet")
+    read = pyarrow.parquet.read_table(io.BytesIO(artifacts[0][4].encode("latin-1")))
+
+    assert read.to_pydict() == {
+        "password": ["***", None],
+        "url": ["https://***@host", "x"],
+        "n": [{"token": "***"}, None],
+    }
+
+
+def test_column_of_several_types_becomes_texts_in_parquet_and_is_named(log):
+    _, (warning,) = log("log_table", {"a": [1, "x"]}, "errors.parquet")
+
+    assert "column 'a' holds several types" in warning
+
+
+def test_table_named_as_csv_is_json_and_named_so(log):
+    artifacts, (warning,) = log("log_table", {"a": [1]}, "errors.csv")
+
+    assert artifacts[0][0] == "errors.json"
+    assert "name it errors.json, or errors.parquet" in warning
+
+
 def test_columns_of_several_lengths_are_named(log):
     _, (warning,) = log("log_table", {"a": [1, 2], "b": [3]}, "errors.json")
 
@@ -297,6 +374,45 @@ def test_figure_is_written_in_its_kind(log, figure, name, expected):
     artifacts, _ = log("log_figure", figure, name, step=3)
 
     assert artifacts == [expected]
+
+
+class Page:
+    def to_html(self):
+        return "<p>drawn"
+
+
+class Axes:
+    figure = Figure()
+
+
+class Grid:
+    fig = Figure()
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "kind"),
+    [
+        (Axes(), "a.png", "figure"),
+        (numpy.array([[Axes()]]), "a.png", "figure"),
+        ([Axes()], "a.png", "figure"),
+        (Grid(), "a.png", "figure"),
+        (Page(), "a.html", "html"),
+    ],
+)
+def test_figure_is_found_in_what_holds_it(log, figure, name, kind):
+    artifacts, warnings = log("log_figure", figure, "a")
+
+    assert artifacts[0][:2] == [name, kind]
+    assert warnings == []
+
+
+def test_axes_of_matplotlib_are_drawn(log):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    artifacts, warnings = log("log_figure", pyplot.subplots(1, 2)[1], "axes")
+
+    assert artifacts[0][4].startswith("\x89PNG")
+    assert warnings == []
 
 
 def test_what_is_no_figure_is_named_and_skipped(log):
@@ -357,22 +473,74 @@ class Tensor:
         (numpy.full((2, 3), 255), (3, 2), 255),
         (numpy.full((2, 3, 1), 1.0), (3, 2), 255),
         (numpy.full((2, 3, 3), 0.5), (3, 2), (128, 128, 128)),
-        (numpy.full((2, 3, 4), 300), (3, 2), (255, 255, 255, 255)),
-        (numpy.full((2, 3), math.nan), (3, 2), 0),
-        (numpy.full((2, 3), -5.0), (3, 2), 0),
+        (numpy.full((2, 3), fill_value=True), (3, 2), 255),
+        (numpy.full((2, 3), 4000, "uint16"), (3, 2), 4000),
+        (numpy.full((2, 3), 4000), (3, 2), 4000),
+        (numpy.full((3, 8, 9), 0.5), (9, 8), (128, 128, 128)),
+        (numpy.full((1, 8, 9), 0.5), (9, 8), 128),
         (Tensor(numpy.full((2, 3), 1.0)), (3, 2), 255),
+        (Tensor(numpy.full((3, 4, 4), 1.0)), (4, 4), (255, 255, 255)),
     ],
 )
 def test_array_is_an_image(project, log, array, size, pixel):
     pillow = pytest.importorskip("PIL.Image")
-    artifacts, _ = log("log_image", array, "sample.png")
-    (project.root / "read.png").write_bytes(artifacts[0][4].encode("latin-1"))
-    with pillow.open(project.root / "read.png") as image:
+    artifacts, warnings = log("log_image", array, "sample.png")
+
+    assert warnings == []
+    with pillow.open(io.BytesIO(artifacts[0][4].encode("latin-1"))) as image:
         assert image.size == size
         assert image.getpixel((0, 0)) == pixel
 
 
-@pytest.mark.parametrize("image", [5, None, numpy.zeros(3), numpy.zeros((1, 1, 7)), "missing.png"])
+@pytest.mark.parametrize(
+    ("array", "name", "pixel", "warning"),
+    [
+        (numpy.full((2, 3, 4), 300), "a.png", (255,) * 4, "values from 300 to 300 were cut"),
+        (numpy.full((2, 3), math.nan), "a.png", 0, "NaN became black"),
+        (numpy.full((2, 3), -1.0), "a.png", 0, "floats from -1 to -1 were cut to 0 to 1"),
+        (numpy.full((2, 3), 200.0), "a.png", 200, "floats to 200 were read as 0 to 255"),
+        (numpy.full((2, 3, 3), 2**15, "uint16"), "a.png", (128,) * 3, "16 bits of colours became"),
+        (numpy.full((2, 3), 2**15, "uint16"), "a.jpg", 128, "16 bits became 8"),
+        (numpy.zeros((3, 4, 4)), "a.png", (0,) * 4, "was read as height x width x channels"),
+        (numpy.zeros((2, 3, 4)), "a.jpg", (255,) * 3, ".jpg has no transparency"),
+        (PIL.Image.new("CMYK", (3, 2)), "a.png", (255,) * 3, "no colours of mode CMYK"),
+        (PIL.Image.new("F", (3, 2), 2.0), "a.png", 2, "floats to 2 were read as 0 to 255"),
+        (PIL.Image.new("RGBA", (3, 2)), "a.jpg", (255,) * 3, ".jpg has no transparency"),
+    ],
+)
+def test_image_that_its_file_cannot_hold_is_changed_and_named(log, array, name, pixel, warning):
+    artifacts, (message,) = log("log_image", array, name)
+
+    assert warning in message
+    with PIL.Image.open(io.BytesIO(artifacts[0][4].encode("latin-1"))) as image:
+        assert image.getpixel((0, 0)) == pixel
+
+
+@pytest.mark.parametrize("call", ["log_image", "log_figure", "log_table"])
+def test_dot_in_a_name_is_no_suffix(log, call):
+    value = {"log_image": numpy.zeros((2, 2)), "log_figure": Figure(), "log_table": {"a": [1]}}[
+        call
+    ]
+    artifacts, _ = log(call, value, "roc_lr0.01")
+
+    assert artifacts[0][0] == "roc_lr0.01" + (".json" if call == "log_table" else ".png")
+
+
+def test_bytes_of_an_image_are_named_by_what_they_are(log):
+    artifacts, warnings = log("log_image", b"\xff\xd8\xff", "photo")
+
+    assert artifacts[0][:3] == ["photo.jpg", "image", "image/jpeg"]
+    assert warnings == []
+
+
+def test_bytes_of_another_image_than_the_name_says_are_named(log):
+    artifacts, (warning,) = log("log_image", b"\xff\xd8\xff", "photo.png")
+
+    assert artifacts[0][0] == "photo.jpg"
+    assert "it is a .jpg file" in warning
+
+
+@pytest.mark.parametrize("image", [5, None, numpy.zeros(3), numpy.zeros((5, 1, 7)), "missing.png"])
 def test_what_is_no_image_is_named_and_skipped(log, image):
     artifacts, (warning,) = log("log_image", image, "sample.png")
 

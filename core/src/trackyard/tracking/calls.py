@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock, get_ident
 from time import time_ns
 from typing import Any
@@ -22,6 +22,7 @@ from trackyard.system.coercing import to_number, to_pairs, to_step, to_text
 from trackyard.system.environment import NamedRun, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking import media
+from trackyard.tracking.folders import files_of
 from trackyard.tracking.media import SavedFile
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
@@ -176,13 +177,16 @@ class ActiveRun:
             path: The file or folder; it may be changed or deleted afterwards.
             name: Where it belongs in the run; its own name by default.
         """
+        notes: list[str] = []
         try:
-            files = media.files_of(path, name)
+            files = files_of(path, name, notes)
         except Exception as error:
             self._warn(f"artifact was not logged: {to_text(error)}")
             return
         for inner, file in files:
             self._log_file(inner, partial(media.save_file, file))
+        more = [f"and {len(notes) - 5} more like that"] if len(notes) > 5 else []
+        self._warn_of("log_artifact", [*notes[:5], *more])
 
     def log_text(self, text: str, name: str, step: Any = None) -> None:
         """Log a text as a file, such as `report.txt` or `page.html`.
@@ -211,41 +215,42 @@ class ActiveRun:
 
         Args:
             image: A path, the bytes of a file, a Pillow image, or an array of height x width, with
-                1, 3 or 4 channels.
+                1, 3 or 4 channels behind or before, of truth values, integers from 0 to 255 (grey
+                ones to 65535) or floats from 0 to 1.
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        self._log_file(name, lambda path: media.save_image(image, path), step, ".png")
+        name = media.image_name(to_text(name), image)
+        self._log_file(name, lambda path: media.save_image(image, path), step)
 
     def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
-        """Log a figure of matplotlib or plotly, such as `curve.png`.
+        """Log a figure, such as `curve.png`.
 
         Args:
-            figure: The figure; one of plotly is kept as a page.
+            figure: A figure or axes of matplotlib, a grid of seaborn; a figure of plotly, altair
+                or bokeh is kept as a page.
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        self._log_file(name, lambda path: media.save_figure(figure, path), step, ".png")
+        name = media.figure_name(to_text(name))
+        self._log_file(name, lambda path: media.save_figure(figure, path), step)
 
     def log_table(self, table: Any, name: str, step: Any = None) -> None:
         """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
 
         Args:
-            table: Lists by column, a list of dicts, or a frame of pandas or polars.
-            name: Its path in the run.
+            table: Lists by column, a dict of one row, rows, an array, a series, or a frame of
+                pandas, polars or Arrow.
+            name: Its path in the run; `.parquet` makes it Parquet.
             step: The training step that it belongs to.
         """
-        redactor = self._tracked.redactor
-        self._log_file(name, lambda path: media.save_table(table, path, redactor), step, ".json")
+        redactor, name = self._tracked.redactor, media.table_name(to_text(name))
+        self._log_file(name, lambda path: media.save_table(table, path, redactor), step)
 
-    def _log_file(
-        self, name: str, save: Callable[[Path], SavedFile], step: Any = None, suffix: str = ""
-    ) -> None:
+    def _log_file(self, name: str, save: Callable[[Path], SavedFile], step: Any = None) -> None:
         if is_disabled():
             return
         name = self._tracked.redactor.redact(to_text(name))
-        if suffix and not PurePosixPath(name).suffix:
-            name += suffix
         journal = self._tracked.journal
         try:
             with journal.blobs.staging(name) as path:

@@ -13,9 +13,15 @@ from trackyard.contract.records import ArtifactKind
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
+from trackyard.tracking.figures import is_figure_name, write_figure
+from trackyard.tracking.images import is_image_name, save_array, save_pillow, suffix_of
 from trackyard.tracking.json_texts import encoded, json_text
+from trackyard.tracking.parquet import save_parquet
 from trackyard.tracking.plain_values import PlainValues
 from trackyard.tracking.tables import plain_columns
+
+# Formats of tables that people name and that are not written.
+_NO_TABLES = (".csv", ".tsv", ".html", ".txt", ".xlsx", ".md")
 
 
 @attrs.frozen
@@ -31,30 +37,6 @@ class SavedFile:
     kind: ArtifactKind
     media_type: str | None
     notes: tuple[str, ...] = ()
-
-
-def files_of(path: Any, name: Any) -> list[tuple[str, Path]]:
-    """Give the files that a path stands for, itself or those of a folder, and their names.
-
-    Args:
-        path: A file or folder.
-        name: What to call it; its own name where this is empty.
-
-    Raises:
-        Exception: There is no such file; or the folder cannot be read.
-    """
-    try:
-        source = Path(path)
-        is_there = path != "" and source.exists()  # an empty text would mean the working directory
-    except (TypeError, OSError):  # no path at all, or one that is too long
-        is_there = False
-    if not is_there:
-        raise FileNotFoundError(f"there is no file {to_text(path)[:100]}")
-    base = to_text(name) if name else source.absolute().name
-    if not source.is_dir():
-        return [(base, source)]
-    files = sorted(p for p in source.rglob("*") if p.is_file() and not p.is_symlink())
-    return [(f"{base}/{file.relative_to(source).as_posix()}", file) for file in files]
 
 
 def with_suffix_of(name: str, path: Path) -> str:
@@ -106,72 +88,94 @@ def save_dict(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile
 
 
 def save_figure(figure: Any, path: Path) -> SavedFile:
-    """Write a figure of matplotlib (`savefig`) or of plotly and its like (`write_html`).
+    """Write a figure as a picture, or as a page where it is one of plotly and its like.
 
     Args:
-        figure: The figure.
-        path: The file, whose suffix chooses matplotlib's format; plotly's gets `.html`.
+        figure: What `write_figure` takes.
+        path: The file, whose suffix chooses a picture's format.
     """
-    if hasattr(figure, "savefig"):
-        figure.savefig(path)
-        return SavedFile(path, "figure", mimetypes.guess_type(path.name)[0] or "image/png")
-    if hasattr(figure, "write_html"):
-        path = path.with_suffix(".html")
-        figure.write_html(path)
-        return SavedFile(path, "html", "text/html")
-    raise TypeError(f"{type(figure).__name__} has neither savefig() nor write_html()")
+    written = write_figure(figure, path)
+    kind: ArtifactKind = "html" if written.suffix == ".html" else "figure"
+    media_type = "text/html" if kind == "html" else mimetypes.guess_type(path.name)[0]
+    return SavedFile(written, kind, media_type or "image/png")
 
 
 def save_image(image: Any, path: Path) -> SavedFile:
     """Write an image: a file, bytes of one, an object with `save()`, or an array.
 
-    Arrays have shape (height, width) or (height, width, channels) with 1, 3 or 4 channels, as
-    integers from 0 to 255 or floats from 0 to 1. They need Pillow.
-
     Args:
-        image: The image.
+        image: The image; an array needs Pillow.
         path: The file, whose suffix chooses the format of an array or a Pillow image.
     """
+    notes: list[str] = []
     if isinstance(image, bytes | bytearray | memoryview):
         path.write_bytes(image)
+        path = _named_as_it_is(path, notes)
     elif isinstance(image, str | Path):
         save_file(Path(image), path)
-    elif hasattr(image, "save"):
-        image.save(path)
+        path = _named_as_it_is(path, notes)
+    elif hasattr(image, "save") and not hasattr(image, "shape"):
+        save_pillow(image, path, notes)
     else:
-        _image_of_array(image).save(path)
-    return SavedFile(path, "image", mimetypes.guess_type(path.name)[0] or "image/png")
+        save_array(image, path, notes)
+    media_type = mimetypes.guess_type(path.name)[0] or "image/png"
+    return SavedFile(path, "image", media_type, tuple(notes))
+
+
+def image_name(name: str, image: Any) -> str:
+    """Give an image's name with the suffix of its file, where it has none.
+
+    Args:
+        name: The name that the user gave.
+        image: The image.
+    """
+    if is_image_name(name):
+        return name
+    if isinstance(image, str | Path):
+        return name + (Path(image).suffix if is_image_name(str(image)) else ".png")
+    start = bytes(image[:12]) if isinstance(image, bytes | bytearray | memoryview) else b""
+    return name + (suffix_of(start) or ".png")
+
+
+def figure_name(name: str) -> str:
+    """Give a figure's name with the suffix of a picture, where it has none of a figure."""
+    return name if is_figure_name(name) else f"{name}.png"
+
+
+def table_name(name: str) -> str:
+    """Give a table's name with the suffix of its format, where it has none that names one."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return name if suffix in (".json", ".parquet", *_NO_TABLES) else f"{name}.json"
+
+
+def _named_as_it_is(path: Path, notes: list[str]) -> Path:
+    """Give a file the suffix of what it holds: pages choose by it how they show an image."""
+    with path.open("rb") as file:
+        suffix = suffix_of(file.read(12))
+    own = path.suffix.lower()
+    if suffix is None or {".jpeg": ".jpg", ".tif": ".tiff"}.get(own, own) == suffix:
+        return path
+    notes.append(f"it is a {suffix} file and was named so; name it {path.stem}{suffix}")
+    return path.rename(path.with_suffix(suffix))
 
 
 def save_table(table: Any, path: Path, redactor: Redactor) -> SavedFile:
-    """Write a table as JSON with `columns` and `data`, as trackers show it.
+    """Write a table: as Parquet, or as JSON with `columns` and `data`, as trackers show it.
 
     Args:
         table: What `plain_columns` takes.
-        path: The file.
+        path: The file, whose suffix `.parquet` chooses that.
         redactor: Keeps secrets out of it.
     """
     values = PlainValues()
+    if path.suffix == ".parquet":
+        save_parquet(table, path, redactor, values)
+        return SavedFile(path, "file", "application/vnd.apache.parquet", tuple(values.notes))
+    if path.suffix != ".json":
+        values.note(f"a table is kept as JSON; name it {path.stem}.json, or {path.stem}.parquet")
+        path = path.with_suffix(".json")
     columns = redactor.redact_columns(plain_columns(table, values))
     rows = [list(row) for row in zip(*(column for _, column in columns), strict=True)]
     text = json_text({"columns": [name for name, _ in columns], "data": rows}, values)
     path.write_bytes(redactor.redact_json(text).encode("utf-8", "backslashreplace"))
     return SavedFile(path, "table", "application/json", tuple(values.notes))
-
-
-def _image_of_array(array: Any) -> Any:
-    try:
-        import numpy
-        from PIL import Image
-    except ImportError as error:
-        raise TypeError("an array as an image needs Pillow; type: pip install pillow") from error
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-    pixels = numpy.asarray(array)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"an image has 2 or 3 dimensions, not {pixels.ndim}")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.dtype.kind == "f":
-        pixels = numpy.nan_to_num(pixels).clip(0.0, 1.0) * 255.0
-    return Image.fromarray(pixels.round().clip(0, 255).astype("uint8"))

@@ -1,0 +1,166 @@
+"""How do arrays and images of Pillow become files that show what they show?
+
+Only a user's own value brings numpy or Pillow in here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trackyard.system.coercing import to_text
+
+_SUFFIXES = (
+    (b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
+    (b"II*\0", ".tiff"), (b"MM\0*", ".tiff"), (b"RIFF", ".webp"),
+)  # fmt: skip
+_CHANNELS = (1, 2, 3, 4)
+# Modes of Pillow that are arrays of numbers rather than of colours.
+_NUMBERS = ("F", "I", "I;16B", "I;16L")
+
+
+def suffix_of(data: bytes) -> str | None:
+    """Give the suffix of an image file from its first bytes, or None where they say nothing."""
+    return next((suffix for start, suffix in _SUFFIXES if data.startswith(start)), None)
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a name ends as files of images do; `lr0.01` does not."""
+    import mimetypes
+
+    kind = mimetypes.guess_type(PurePosixPath(name).name)[0] or ""
+    return kind.startswith("image/") or PurePosixPath(name).suffix.lower() == ".webp"
+
+
+def save_pillow(image: Any, path: Path, notes: list[str]) -> None:
+    """Write an image of Pillow, in other colours where the file's format lacks its own.
+
+    Args:
+        image: The image, or an object with `save()` alone.
+        path: The file, whose suffix chooses the format.
+        notes: Gets what was changed.
+    """
+    mode = getattr(image, "mode", None)
+    if mode in _NUMBERS and path.suffix.lower() not in (".tif", ".tiff"):
+        import numpy
+
+        save_array(numpy.asarray(image), path, notes)
+        return
+    try:
+        image.save(path)
+    except OSError:
+        if mode is None:
+            raise
+        _convert(image, path, notes)
+
+
+def save_array(array: Any, path: Path, notes: list[str]) -> None:
+    """Write an array of height x width, with channels behind or before.
+
+    Args:
+        array: Truth values, integers from 0 to 255 or, grey, to 65535, or floats from 0 to 1; an
+            array of numpy, or what becomes one, such as a tensor.
+        path: The file, whose suffix chooses the format.
+        notes: Gets what was changed.
+
+    Raises:
+        TypeError: Pillow is not there.
+        ValueError: It has no shape or values of an image.
+    """
+    try:
+        import numpy
+        from PIL import Image
+    except ImportError as error:
+        raise TypeError("an array as an image needs Pillow; type: pip install pillow") from error
+    is_tensor = hasattr(type(array), "detach")
+    if is_tensor:
+        array = array.detach().cpu()
+        array = array.float() if "bfloat16" in to_text(getattr(array, "dtype", "")) else array
+    pixels = _channels_last(numpy.asarray(array), notes, is_tensor=is_tensor)
+    if pixels.dtype.kind not in "buif":
+        raise ValueError(f"an image has numbers, not {pixels.dtype}; convert it to uint8")
+    pixels = _in_range(pixels, numpy, notes)
+    if pixels.dtype == "uint16" and path.suffix.lower() not in (".png", ".tif", ".tiff"):
+        notes.append("16 bits became 8; name it .png to keep them")
+        pixels = (pixels >> 8).astype("uint8")
+    save_pillow(Image.fromarray(pixels), path, notes)
+
+
+def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:
+    """Give an array of height x width, or with channels behind, whichever way it came."""
+    shape = pixels.shape
+    if pixels.ndim not in (2, 3) or 0 in shape:
+        raise ValueError(
+            f"an image has height, width and perhaps channels, not the shape {shape}; "
+            "log each image of a batch by itself"
+        )
+    if pixels.ndim == 2:
+        return pixels
+    is_first, is_last = shape[0] in (1, 3, 4), shape[2] in _CHANNELS
+    if not is_first and not is_last:
+        raise ValueError(f"an image has 1, 3 or 4 channels, not the shape {shape}")
+    if is_first and is_last and not is_tensor:
+        notes.append(
+            f"the shape {shape} was read as height x width x channels; "
+            "give array.transpose(1, 2, 0) if channels come first"
+        )
+    elif is_first:
+        pixels = pixels.transpose(1, 2, 0)
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _in_range(pixels: Any, numpy: Any, notes: list[str]) -> Any:
+    """Give truth values, integers or floats as 8 bits, or as 16 where they are grey."""
+    if pixels.dtype.kind == "b":
+        return pixels.astype("uint8") * 255
+    if pixels.dtype.kind == "f":
+        return _of_floats(pixels, numpy, notes)
+    is_deep = pixels.dtype == "uint16" or (pixels.dtype.itemsize > 2 and pixels.max() > 255)
+    if is_deep and pixels.ndim == 2 and pixels.min() >= 0 and pixels.max() < 2**16:
+        return pixels.astype("uint16")
+    if pixels.dtype == "uint16":
+        notes.append("16 bits of colours became 8; log each channel by itself to keep them")
+        return (pixels >> 8).astype("uint8")
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > 255:
+        notes.append(f"values from {low} to {high} were cut to 0 to 255; scale them before")
+    return pixels.clip(0, 255).astype("uint8")
+
+
+def _of_floats(pixels: Any, numpy: Any, notes: list[str]) -> Any:
+    is_finite = numpy.isfinite(pixels)
+    if not is_finite.all():
+        notes.append("NaN became black, infinities black and white; give numbers")
+    low, high = (
+        (pixels[is_finite].min(), pixels[is_finite].max()) if is_finite.any() else (0.0, 1.0)
+    )
+    if low >= 0 and 1 < high <= 255:
+        notes.append(f"floats to {high:g} were read as 0 to 255; give uint8, or floats from 0 to 1")
+        scale = 1.0
+    else:
+        if low < 0 or high > 1:
+            notes.append(
+                f"floats from {low:g} to {high:g} were cut to 0 to 1; scale them before, "
+                "such as by (image - image.min()) / (image.max() - image.min())"
+            )
+        scale = 255.0
+    scaled = numpy.nan_to_num(pixels.astype("float64"), nan=0.0) * scale
+    return scaled.clip(0.0, 255.0).round().astype("uint8")
+
+
+def _convert(image: Any, path: Path, notes: list[str]) -> None:
+    """Write an image whose colours the format does not know in red, green and blue."""
+    mode, bands = image.mode, image.getbands()
+    if "A" in bands or "transparency" in image.info:
+        from PIL import Image
+
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image).convert("RGB")
+        notes.append(f"{path.suffix} has no transparency: it became white; name it .png")
+    else:
+        image = image.convert("RGB")
+        keeps = ".tiff" if mode in ("CMYK", "LAB", "YCbCr") else ".png"
+        if mode != "P":
+            notes.append(f"{path.suffix} has no colours of mode {mode}; name it {keeps}")
+    image.save(path)

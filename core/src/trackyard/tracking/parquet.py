@@ -1,0 +1,92 @@
+"""How does a table become a file of Parquet, with each column's own type and without secrets?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackyard.redaction.redactor import Redactor
+from trackyard.redaction.secret_shapes import is_secret_name
+from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.tables import plain_columns
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def save_parquet(table: Any, path: Path, redactor: Redactor, values: PlainValues) -> None:
+    """Write a table as Parquet.
+
+    Args:
+        table: What `plain_columns` takes.
+        path: The file.
+        redactor: Keeps secrets out of it.
+        values: Makes values plain that Arrow has no type for, and notes what it changes.
+
+    Raises:
+        TypeError: pyarrow is not there, or it is no table.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise TypeError("Parquet needs pyarrow; type: pip install 'trackyard[parquet]'") from error
+    found = _redacted(_arrow(table, values), redactor)
+    pyarrow.parquet.write_table(found, path)
+
+
+def _arrow(table: Any, values: PlainValues) -> pyarrow.Table:
+    import pyarrow
+
+    kind = type(table)
+    if hasattr(kind, "collect") and hasattr(kind, "lazy"):  # a lazy frame of polars
+        table = table.collect()
+        kind = type(table)
+    try:
+        if isinstance(table, pyarrow.Table):
+            return table
+        if hasattr(kind, "to_arrow"):
+            return table.to_arrow()
+        if hasattr(kind, "iloc") and hasattr(kind, "columns"):
+            return pyarrow.Table.from_pandas(table)
+    except (pyarrow.ArrowException, TypeError, ValueError):
+        pass  # a column has values of several types
+    columns = plain_columns(table, values)
+    arrays = {}
+    for name, cells in columns:
+        try:
+            arrays[name] = pyarrow.array(cells)
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+            values.note(f"column {name!r} holds several types and became texts; name it .json")
+            arrays[name] = pyarrow.array([None if cell is None else str(cell) for cell in cells])
+    return pyarrow.table(arrays)
+
+
+def _redacted(table: pyarrow.Table, redactor: Redactor) -> pyarrow.Table:
+    for number, field in enumerate(table.schema):
+        column = table.column(number)
+        kept = _without_secrets(column, redactor, is_secret=is_secret_name(field.name))
+        if kept is not column:
+            table = table.set_column(number, field.name, kept)
+    names = redactor.redact_texts(table.column_names)
+    return table if names == table.column_names else table.rename_columns(names)
+
+
+def _without_secrets(column: Any, redactor: Redactor, *, is_secret: bool) -> Any:
+    import pyarrow
+
+    kinds = pyarrow.types
+    if kinds.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if kinds.is_nested(column.type):
+        cells = column.to_pylist()
+        kept = redactor.redact_columns([("password" if is_secret else "", cells)])[0][1]
+        kept = redactor.redact_nested(kept)
+        return column if kept == cells else pyarrow.array(kept)
+    if not (kinds.is_string(column.type) or kinds.is_large_string(column.type)):
+        return column
+    texts = [text for text in column.unique().to_pylist() if text is not None]
+    redacted = ["***"] * len(texts) if is_secret else redactor.redact_texts(texts)
+    if redacted == texts:
+        return column
+    new = dict(zip(texts, redacted, strict=True))
+    return pyarrow.array([new.get(text) for text in column.to_pylist()], column.type)
