@@ -220,8 +220,8 @@ class ActiveRun:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        name = media.image_name(to_text(name), image)
-        self._log_file(name, lambda path: media.save_image(image, path), step)
+        named = partial(media.image_name, image=image)
+        self._log_file(name, partial(media.save_image, image), step, named)
 
     def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
         """Log a figure, such as `curve.png`.
@@ -232,8 +232,8 @@ class ActiveRun:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
-        name = media.figure_name(to_text(name))
-        self._log_file(name, lambda path: media.save_figure(figure, path), step)
+        save = partial(media.save_figure, figure)
+        self._log_file(name, save, step, media.figure_name)
 
     def log_table(self, table: Any, name: str, step: Any = None) -> None:
         """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
@@ -244,15 +244,22 @@ class ActiveRun:
             name: Its path in the run; `.parquet` makes it Parquet.
             step: The training step that it belongs to.
         """
-        redactor, name = self._tracked.redactor, media.table_name(to_text(name))
-        self._log_file(name, lambda path: media.save_table(table, path, redactor), step)
+        save = partial(media.save_table, table, redactor=self._tracked.redactor)
+        self._log_file(name, save, step, media.table_name)
 
-    def _log_file(self, name: str, save: Callable[[Path], SavedFile], step: Any = None) -> None:
+    def _log_file(
+        self,
+        name: str,
+        save: Callable[[Path], SavedFile],
+        step: Any = None,
+        named: Callable[[str], str] = str,
+    ) -> None:
         if is_disabled():
             return
         name = self._tracked.redactor.redact(to_text(name))
         journal = self._tracked.journal
         try:
+            name = named(name)
             with journal.blobs.staging(name) as path:
                 saved = save(path)
                 now, at = time_ns(), self._step(step)
