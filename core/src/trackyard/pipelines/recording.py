@@ -261,3 +261,46 @@ class Recording:
             )
             for name, output in stored.items()
         ]
+
+
+class AttemptRow:
+    """What is written down of one attempt of a step: its `RunRow`.
+
+    Args:
+        recording: Writes it.
+        node: The step.
+        run: The attempt.
+        cache_key: What its result can be found by again, or None.
+    """
+
+    def __init__(
+        self, recording: Recording, node: Node, run: Run, *, cache_key: str | None
+    ) -> None:
+        self.outcome = Outcome()
+        self._recording = recording
+        self._node = node
+        self._run = run
+        self._cache_key = cache_key
+
+    def begin(self) -> None:
+        """Write that it begins; its trackers may not know it yet."""
+        self._recording.begin_attempt(self._node, self._run)
+
+    def keep_urls(self, tracked: TrackedRun) -> None:
+        """Write where it can be watched."""
+        self._recording.keep_urls(tracked)
+
+    def note_signal(self, number: int) -> None:
+        """Note that the driver is told to stop."""
+        self._recording.mark.note_signal(number)
+
+    def end(self, tracked: TrackedRun | None, failure: Failure | None) -> None:
+        """Write how it ended, what came of it, and what it has read.
+
+        Args:
+            tracked: Its run with the trackers, or None where it was not started.
+            failure: Why it did not finish, or None.
+        """
+        self._recording.end_attempt(
+            self._node, self._run, tracked, self.outcome, failure, cache_key=self._cache_key
+        )

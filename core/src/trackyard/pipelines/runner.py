@@ -33,7 +33,7 @@ from trackyard.pipelines.checks import (
 from trackyard.pipelines.fingerprints import cache_key
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.parcels import Parcel, pack, unpack_outcome
-from trackyard.pipelines.recording import Recording
+from trackyard.pipelines.recording import AttemptRow, Recording
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
@@ -46,7 +46,8 @@ from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of, new_run
+from trackyard.tracking.run_life import RunLife
+from trackyard.tracking.tracked_runs import EndsRun, TrackedRun, failure_of, new_run
 
 logger = logging.getLogger("trackyard")
 
@@ -231,12 +232,32 @@ class PipelineRunner:
         The tracker run is started before the inputs are loaded and ended after the outputs are
         stored: whatever goes wrong between, it is marked as failed.
         """
-        tracked: TrackedRun | None = None
+        key = self._cache_keys.get(node.name)
+        row = AttemptRow(self._recording, node, run, cache_key=key)
+        error: BaseException | None = None
+        try:
+            with RunLife(self._group, row, lock=self._lock) as life:
+                row.outcome = outcome = self._outcome_of(node, run, row, life)
+                self._keep_outputs(node, outcome)
+                error = outcome.error
+                if life.tracked is not None and tries.is_allowed(error):
+                    life.tracked.set_tag("trackyard.retried_as", following.id)
+                if error is not None or outcome.failure is not None:
+                    raise EndsRun(outcome.failure)
+        except EndsRun:
+            pass
+        except RequiredTrackerError as raised:
+            error = raised
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        return error
+
+    def _outcome_of(self, node: Node, run: Run, row: AttemptRow, life: RunLife) -> Outcome:
+        """Start an attempt, have the orchestrator run it, and say what came of it."""
         try:
             with self._lock:
-                self._recording.begin_attempt(node, run)
-                tracked = self._group.start(run, self._trackers[node.name])
-                self._recording.keep_urls(tracked)
+                row.begin()
+                tracked = life.start(run, self._trackers[node.name])
             outcome = checked_outcome(self._orchestrator.run(self._job(node, tracked)))
         except BaseException as error:
             lost = 0
@@ -245,13 +266,17 @@ class PipelineRunner:
             outcome = Outcome(failure=self._failure_of(error), error=error, lost=lost)
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
-        if tracked is not None:
-            metrics = tracked.with_metrics_of_children(outcome.metrics)
-            outcome = attrs.evolve(outcome, metrics=metrics)
+        if life.tracked is None:
+            return outcome
+        life.tracked.journal.dropped += outcome.lost
+        metrics = life.tracked.with_metrics_of_children(outcome.metrics)
+        return attrs.evolve(outcome, metrics=metrics)
+
+    def _keep_outputs(self, node: Node, outcome: Outcome) -> None:
         with self._lock:
-            if tracked is not None and tries.is_allowed(outcome.error):
-                tracked.set_tag("trackyard.retried_as", following.id)
-            return self._end_attempt(node, run, tracked, outcome)
+            for stored in outcome.outputs.values():
+                self._artifacts.trust(stored)
+            self._stored[node.name] = dict(outcome.outputs)
 
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
         step = node.step
@@ -313,27 +338,6 @@ class PipelineRunner:
         if isinstance(error, KeyboardInterrupt):  # before a second one comes
             self._note_signal(signal.SIGINT)
         return failure_of(error, self._group.redactor)
-
-    def _end_attempt(
-        self, node: Node, run: Run, tracked: TrackedRun | None, outcome: Outcome
-    ) -> Exception | None:
-        error, failure = outcome.error, outcome.failure
-        if tracked is not None:
-            tracked.journal.dropped += outcome.lost
-            self._group.finish(tracked, failure)
-            if error is None:
-                try:
-                    self._group.wait_for_required(tracked, self._trackers[node.name])
-                except RequiredTrackerError as raised:
-                    error, failure = raised, self._failure_of(raised)
-        for stored in outcome.outputs.values():
-            self._artifacts.trust(stored)
-        self._stored[node.name] = dict(outcome.outputs)
-        key = self._cache_keys.get(node.name)
-        self._recording.end_attempt(node, run, tracked, outcome, failure, cache_key=key)
-        if error is not None and not isinstance(error, Exception):
-            raise error
-        return error
 
     def _note(self, error: BaseException, failure: Failure | None) -> None:
         """Keep the first error, which is raised at the end, and the worst failure."""

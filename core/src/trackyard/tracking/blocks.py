@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from trackyard.contract.records import Failure, Run
+from trackyard.contract.records import Run
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.system.environment import is_disabled
@@ -19,8 +15,9 @@ from trackyard.system.interruption import termination_as_exit
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of, new_run
+from trackyard.tracking.tracked_runs import new_run
 
 
 @contextmanager
@@ -138,98 +135,10 @@ def tracked_block(
         trackers: Its trackers.
         record: The store's row, of another runner's step; it has begun.
     """
-    life = _Life(group, record)
-    failure: Failure | None = None
-    try:
-        tracked = life.begin(run, trackers)
-        try:
-            with termination_as_exit(noting(group, record)), activated(tracked) as active:
-                yield active
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                # A second one may come before the run has ended.
-                noting(group, record)(signal.SIGINT)
-            life.finish(failure_of(error, group.redactor))
-            raise
-        if not life.is_over:
-            life.finish(None)
-            group.wait_for_required(tracked, trackers)
-    except BaseException as error:
-        failure = failure_of(error, group.redactor)
-        raise
-    finally:
-        life.close(failure)
-
-
-class _Life:
-    """Ends the run of a block once: when the block ends, or else when the process does.
-
-    A block in a generator, or one that a runner entered for its step, may be open when the process
-    ends. Once Python takes itself apart no tracker can be waited for: it would be for ever.
-
-    Args:
-        group: Where the run belongs.
-        record: The store's row, of another runner's step.
-    """
-
-    def __init__(self, group: RunGroup, record: StepRecord | None) -> None:
-        self._group = group
-        self._record = record
-        self._tracked: TrackedRun | None = None
-        self._process = os.getpid()
-        self._is_closed = False
-
-    def begin(self, run: Run, trackers: list[Tracker]) -> TrackedRun:
-        """Start the run on its trackers."""
-        self._tracked = tracked = self._group.start(run, trackers)
-        if self._record is not None:
-            self._record.keep_urls(tracked)
-        # After SDKs have done so: what was registered last comes first.
-        atexit.register(self._end_with_process)
-        return tracked
-
-    def finish(self, failure: Failure | None) -> None:
-        """Say how the run ended."""
-        if self._tracked is not None and not self.is_over:
-            self._group.finish(self._tracked, failure)
-
-    def close(self, failure: Failure | None) -> None:
-        """Write the end to the store, and wait for trackers as long as their budgets allow."""
-        if self.is_over:
-            return
-        self._is_closed = True
-        atexit.unregister(self._end_with_process)
-        if self._record is not None:
-            self._record.end(self._tracked, failure)
-        self._group.close()
-        if self._record is not None and self._tracked is not None:
-            self._record.keep_urls(self._tracked)  # of trackers that started late
-
-    @property
-    def is_over(self) -> bool:
-        """Tell whether nothing is to be ended: a forked child leaves the block, and not the run."""
-        return self._is_closed or os.getpid() != self._process or sys.is_finalizing()
-
-    def _end_with_process(self) -> None:
-        failure = Failure("killed", "ProcessExit", "the process ended before the block did")
-        self.finish(failure)
-        self.close(failure)
-
-
-def noting(group: RunGroup, record: StepRecord | None) -> Callable[[int], None]:
-    """Give a function that notes a signal which tells the process to stop.
-
-    Args:
-        group: The runs that note it.
-        record: The store's row of another runner's step, or None.
-    """
-
-    def note(number: int) -> None:
-        group.note_signal(number)
-        if record is not None:
-            record.note_signal(number)
-
-    return note
+    with RunLife(group, record, closes_group=True) as life:
+        tracked = life.start(run, trackers)
+        with termination_as_exit(life.note_signal), activated(tracked) as active:
+            yield active
 
 
 def _select(project: Project, selection: Selection, settings: Settings | None) -> list[Tracker]:

@@ -14,7 +14,7 @@ from typing import Any
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
-from trackyard.tracking.blocks import noting, tracked_block
+from trackyard.tracking.blocks import tracked_block
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import EndsRun
@@ -65,11 +65,17 @@ def run_command(
     Raises:
         CommandError: The command cannot be started.
     """
+
+    def note(number: int) -> None:
+        group.note_signal(number)
+        if record is not None:
+            record.note_signal(number)
+
     try:
         with tracked_block(group, run, trackers, record) as active:
             if params:
                 active.log_params(params)
-            code, told = _run(command, noting(group, record))
+            code, told = _run(command, note)
             failure = failure_of_code(code, told)
             if failure is not None:
                 raise EndsRun(failure)

@@ -54,7 +54,7 @@ logger = logging.getLogger("trackyard")
 class EndsRun(Exception):
     """Raised inside a run to say how it ended, where no exception of the user's says it."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure | None) -> None:
         super().__init__(str(failure))
         self.failure = failure
 

@@ -1,0 +1,151 @@
+"""In which order does a run live, whoever does its work?"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from trackyard.contract.records import Failure, Run
+from trackyard.project.trackers import Tracker
+from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.tracked_runs import EndsRun, TrackedRun, failure_of
+
+
+class RunRow(Protocol):
+    """Where it is written down what becomes of a run, beside its journal."""
+
+    def keep_urls(self, tracked: TrackedRun) -> None:
+        """Write where the run can be watched."""
+
+    def note_signal(self, number: int) -> None:
+        """Note that the process is told to stop: it may be killed before it has."""
+
+    def end(self, tracked: TrackedRun | None, failure: Failure | None) -> None:
+        """Write how the run ended.
+
+        Args:
+            tracked: The run, or None where it was not started.
+            failure: Why it did not finish, or None.
+        """
+
+
+class RunLife:
+    """A run's life around a `with` block, in which `start` is called and the work is done.
+
+    What leaves the block says how the run ended; then, in this order, its end is journaled,
+    trackers that are required are waited for where it finished, the row is written, and a group
+    that has no other run is closed.
+
+    That happens once: a forked child leaves the block, but not the run. The block of a group's
+    only run may stand in a generator, or be entered by a runner for its step, and be open when the
+    process ends, which ends the run then. Once Python takes itself apart no tracker can be waited
+    for: it would be for ever.
+
+    Args:
+        group: Where the run belongs.
+        row: What else is told of it, if anything.
+        lock: Held while it starts and ends, where runs of several threads share the group.
+        closes_group: Whether it is the group's only run.
+    """
+
+    def __init__(
+        self,
+        group: RunGroup,
+        row: RunRow | None = None,
+        *,
+        lock: AbstractContextManager[Any] | None = None,
+        closes_group: bool = False,
+    ) -> None:
+        self.tracked: TrackedRun | None = None
+        self._group = group
+        self._row = row
+        self._lock = lock or nullcontext()
+        self._closes_group = closes_group
+        self._trackers: list[Tracker] = []
+        self._process = os.getpid()
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if not self._is_over:
+            with self._lock:
+                self._end(error)
+
+    def start(self, run: Run, trackers: list[Tracker]) -> TrackedRun:
+        """Start the run, and wait for its trackers as long as their budgets allow.
+
+        Args:
+            run: The run.
+            trackers: Where it is to be tracked.
+
+        Raises:
+            RequiredTrackerError: A tracker with `required = true` is not up in time.
+        """
+        with self._lock:
+            self._trackers = trackers
+            self.tracked = tracked = self._group.start(run, trackers)
+            if self._row is not None:
+                self._row.keep_urls(tracked)
+        if self._closes_group:
+            # After SDKs have done so: what was registered last comes first.
+            atexit.register(self._end_with_process)
+        return tracked
+
+    def note_signal(self, number: int) -> None:
+        """Note that the process is told to stop: it may be killed before the run has ended."""
+        self._group.note_signal(number)
+        if self._row is not None:
+            self._row.note_signal(number)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or os.getpid() != self._process or sys.is_finalizing()
+
+    def _end(self, error: BaseException | None) -> None:
+        """End the run as what left its block says.
+
+        Raises:
+            RequiredTrackerError: A tracker with `required = true` did not take everything.
+        """
+        failure: Failure | None = None
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                # A second one may come before the run has ended.
+                self.note_signal(signal.SIGINT)
+            failure = None if error is None else failure_of(error, self._group.redactor)
+            if self.tracked is not None:
+                self._group.finish(self.tracked, failure)
+                if error is None:
+                    self._group.wait_for_required(self.tracked, self._trackers)
+        except BaseException as raised:
+            failure = failure_of(raised, self._group.redactor)
+            raise
+        finally:
+            self._close(failure)
+
+    def _close(self, failure: Failure | None) -> None:
+        self._is_closed = True
+        atexit.unregister(self._end_with_process)
+        if self._row is not None:
+            self._row.end(self.tracked, failure)
+        if self._closes_group:
+            self._group.close()
+            if self._row is not None and self.tracked is not None:
+                self._row.keep_urls(self.tracked)  # of trackers that started late
+
+    def _end_with_process(self) -> None:
+        if not self._is_over:
+            text = "the process ended before the block did"
+            self._end(EndsRun(Failure("killed", "ProcessExit", text)))
