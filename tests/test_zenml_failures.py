@@ -253,10 +253,11 @@ class BrokenCleanup(MlflowTracker):
 def test_f7_a_broken_cleanup_does_not_destroy_a_good_step(mlflow_project, times, status):
     """There: the step was failed and its outputs were lost."""
     broken = mlflow_project.new_store(mlflow_project.root / "broken.db")
-    (mlflow_project.root / "broken_cleanup.py").write_text(BROKEN_CLEANUP)
+    module = f"broken_cleanup_{times}"  # a process has one module of a name
+    (mlflow_project.root / f"{module}.py").write_text(BROKEN_CLEANUP)
     mlflow_project.configure(f"""
         [experiment_trackers.broken]
-        flavor = "broken_cleanup:BrokenCleanup"
+        flavor = "{module}:BrokenCleanup"
         tracking_uri = "{broken}"
         times = {times}
         flush_timeout = 3
