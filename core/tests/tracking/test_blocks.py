@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import enum
 import gc
+import sys
 import uuid
 import weakref
 
@@ -294,6 +295,39 @@ def test_task_that_is_cancelled_is_killed(local):
     assert local.calls("fail")[0]["failure"]["status"] == "killed"
     step = Client().get_pipeline_run("etl-monday").steps["train"]
     assert (step.status, step.error) == ("killed", "CancelledError")
+
+
+STARTING = """
+import os, signal, time, trackyard
+from trackyard.client import Client
+
+@trackyard.flavor
+class Hanging:
+    @trackyard.hookimpl
+    def tracker_start_run(self, run):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    try:
+        with trackyard.start_run("baseline", experiment_tracker="local"):
+            print("not reached")
+    except KeyboardInterrupt:
+        print(Client().get_run("baseline").status, flush=True)
+    os._exit(0)
+"""
+
+
+def test_run_that_is_interrupted_while_it_starts_has_ended_though_the_process_goes_on(project):
+    """As in a notebook: nobody would come to end it."""
+    (project.root / "hanging.py").write_text(STARTING)
+    project.configure(
+        "[experiment_trackers.local]\nflavor = 'hanging:Hanging'\nisolation = 'thread'\n"
+        "start_timeout = 100\n"
+    )
+    result = project.command(sys.executable, "hanging.py")
+
+    assert result.stdout == "killed\n", result.stderr
 
 
 # Blocks that are open when the process ends

@@ -29,7 +29,7 @@ from trackyard.system.environment import is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.params import load_param_options
-from trackyard.tracking.tracked_runs import TrackedRun
+from trackyard.tracking.tracked_runs import TrackedRun, failure_of
 
 logger = logging.getLogger("trackyard")
 
@@ -94,16 +94,17 @@ class RunGroup:
         """
         tracked = self._new_run(run)
         chosen = _tracked_here(trackers)
-        for tracker in chosen:
-            worker = self._worker(tracker)
-            worker.look_after()
-            self._start_parent(tracker, worker)
-            tracked.add_tracker(tracker, worker, self.parent)
         try:
+            for tracker in chosen:
+                worker = self._worker(tracker)
+                worker.look_after()
+                self._start_parent(tracker, worker)
+                tracked.add_tracker(tracker, worker, self.parent)
             self._wait_for_starts(tracked)
             for tracker in chosen:
                 self._judge_start(tracker, tracked)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
+            tracked.finish(failure_of(error, self.redactor))
             for budget in self._start_budgets.values():
                 budget.left = 0.0  # who presses Ctrl-C waits for no tracker that is not there yet
             raise
