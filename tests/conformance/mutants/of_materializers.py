@@ -290,6 +290,15 @@ class HasAnOddName(SignalMaterializer):
     suffix = "signal"
 
 
+class TakesMoreThanASignal(SignalMaterializer):
+    """It takes what is more than a signal, and gives a signal."""
+
+    caught_by = "test_subclass_is_not_taken_for_its_base"
+
+    def can_save(self, value: Any) -> bool:
+        return isinstance(value, Signal)
+
+
 def _file(data: bytes) -> Any:
     import io
 

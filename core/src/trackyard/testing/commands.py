@@ -39,11 +39,12 @@ print(sys.argv[1] in sys.modules)
 class CommandSuite(Suite):
     """Checks that a command keeps the contract. Subclass it, and pytest runs them all.
 
-    Each check types the command in an empty project, as a program of its own.
+    Each check types the command in a project of its own, as a program of its own. Most of them are
+    without runs; one has runs that have finished, failed and crashed.
 
     Attributes:
         command: The name of its entry point.
-        arguments: What to type behind it in a project without runs.
+        arguments: What to type behind it, whatever runs the project has.
         mistake: What a user may type wrongly, such as the name of a run that is not there.
         expected_failures: Reasons by name of checks that the command cannot pass; one that passes
             all the same is a failure.
@@ -99,10 +100,21 @@ class CommandSuite(Suite):
         """Remarks go to stderr."""
         done = self._typed(*self.arguments, "--json")
         expect(done.returncode == 0, f"--json exits with {done.returncode}: {done.stderr}")
-        try:
-            json.loads(done.stdout)
-        except ValueError as error:
-            expect(False, f"stdout is no JSON ({error}): {done.stdout[:200]!r}")
+        _expect_json(done.stdout)
+
+    @check("Whatever runs there are, it shows them; no control character reaches a terminal.")
+    def test_runs_of_every_kind_are_shown(self) -> None:
+        """Of blocks and pipelines: finished, failed, crashed, with NaN, with names of any kind."""
+        filled = _run("-m", "trackyard.testing.filling")
+        expect(filled.returncode == 0, f"no runs could be made: {filled.stderr[-500:]}")
+        for arguments in (self.arguments, (*self.arguments, "--json")):
+            done, typed = self._typed(*arguments), " ".join((self.command, *arguments))
+            wrong = f"`trackyard {typed}` ends with a traceback: {done.stderr[-500:]}"
+            expect("Traceback" not in done.stderr, wrong)
+            odd = sorted({one for one in done.stdout + done.stderr if one < " "} - {*"\t\n"})
+            expect(not odd, f"`trackyard {typed}` writes {', '.join(map(repr, odd))}")
+        if done.returncode == 0:
+            _expect_json(done.stdout)
 
     @check("A mistake of the user's is a line on stderr and an exit code, never a traceback.")
     @pytest.mark.parametrize("kind", ["mistake", "configuration"])
@@ -128,6 +140,18 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], check=False, capture_output=True, text=True, env=environment
     )
+
+
+def _expect_json(text: str) -> None:
+    """Require one document of JSON, which has neither NaN nor infinities."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is none of its values")
+
+    try:
+        json.loads(text, parse_constant=refuse)
+    except ValueError as error:
+        expect(False, f"stdout is no JSON ({error}): {text[:200]!r}")
 
 
 def _commands_of(command: click.Command) -> list[click.Command]:

@@ -122,7 +122,7 @@ class MaterializerSuite(Suite):
         materializer: The object that the entry point names.
         values: A list of values that it has to hold: the more of their edges, the better.
         same: A function that tells whether two values are the same; only where the values cannot
-            be compared by `==` and by their attrs fields.
+            be compared by `==`, nor by the fields of an attrs class or dataclass.
 
     Attributes:
         expected_failures: Reasons by name of checks that the materializer cannot pass; one that
@@ -224,6 +224,17 @@ class MaterializerSuite(Suite):
         for name, value in shelf.held.items():
             expect(shelf.comes_back(value), f"{name} came back changed")
 
+    @check("A subclass is more than its base: can_save says no, or it comes back as what it is.")
+    def test_subclass_is_not_taken_for_its_base(self, shelf: Shelf) -> None:
+        """The values of the author, as ones of a class below theirs."""
+        for number, value in enumerate(shelf.values):
+            more = _as_subclass(value)
+            if more is not None and shelf.can_save(more) and shelf.can_be_saved(more):
+                found = loaded(shelf.materializer, saved(shelf.materializer, more))
+                kinds = f"{type(more).__name__}, came back as {type(found).__name__}"
+                what = f"{_shown(number, value)}, of the subclass {kinds}"
+                expect(type(found) is type(more), what)
+
     @check("Saving leaves a value as it was.")
     def test_value_stays_as_it_was(self, shelf: Shelf) -> None:
         """The step may still use it."""
@@ -300,6 +311,17 @@ class MaterializerSuite(Suite):
 
 
 _SMALL = 100_000
+
+
+def _as_subclass(value: Any) -> Any:
+    """Give a copy of a value as one of a subclass; None where its class cannot have such a one."""
+    try:
+        cls = type(f"More{type(value).__name__}", (type(value),), {"__slots__": ()})
+        changed = copy.copy(value)
+        object.__setattr__(changed, "__class__", cls)
+    except Exception:  # it is final, or its instances are not made by Python
+        return None
+    return changed
 
 
 def _of(shelf: Shelf, kind: str) -> list[str]:

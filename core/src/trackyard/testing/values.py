@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import importlib.util
 import math
@@ -13,6 +14,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import attrs
+
+from trackyard.testing.contract import BrokenContract
 
 # What happened when files were loaded: see `went_off`.
 TRAPS: list[str] = []
@@ -229,9 +232,16 @@ def is_same(first: Any, second: Any) -> bool:
     for kinds, compare_kind in _COMPARE_KINDS:
         if isinstance(first, kinds):
             return compare_kind(first, second)
-    if attrs.has(type(first)):
+    if attrs.has(type(first)) or dataclasses.is_dataclass(first):
         return is_same(_fields(first), _fields(second))
-    return bool(first == second) and repr(first) == repr(second)
+    try:
+        return bool(first == second) and repr(first) == repr(second)
+    except Exception as error:  # of the author's class
+        name, said = type(first).__name__, f"{type(error).__name__}: {error}"
+        raise BrokenContract(
+            f"two values of {name} cannot be compared by == ({said}); give the suite a fixture "
+            "`same`: a function of two values that tells whether they are the same"
+        ) from error
 
 
 def _is_same_float(first: float, second: float) -> bool:
@@ -253,7 +263,9 @@ _COMPARE_KINDS: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
 
 
 def _fields(value: Any) -> list[Any]:
-    return [getattr(value, field.name) for field in attrs.fields(type(value))]
+    cls: Any = type(value)
+    fields: Any = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
+    return [getattr(value, field.name) for field in fields]
 
 
 def _same_of_numpy(first: Any, second: Any) -> bool:
