@@ -29,6 +29,7 @@ from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
+from trackyard.system.descriptors import OwnFile
 from trackyard.system.helpers import helper_command, helper_path
 from trackyard.system.locks import FileLock
 
@@ -116,7 +117,7 @@ class WorkerProcess:
         self._log = log
         self._deliveries: dict[str, RemoteDelivery] = {}
         self._process: int | None = None
-        self._commands: int | None = None
+        self._commands: OwnFile | None = None
         self._environment: dict[str, str] = {}  # as the process has it
         self._deaths = 0
         self._serving = ""  # the run whose hook was called last
@@ -193,7 +194,13 @@ class WorkerProcess:
         self._listener = Thread(
             target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
         )
-        self._listener.start()
+        try:
+            self._listener.start()
+        except (RuntimeError, MemoryError) as error:  # the process has too many, or no memory
+            events.close()
+            self._commands.close()  # it ends then
+            self._commands = self._process = self._listener = None
+            self._give_up(f"no thread can be started for its worker process: {error}")
 
     def _say_carry(self, delivery: RemoteDelivery) -> None:
         message: dict[str, Any] = {"carry": str(delivery.run.folder)}
@@ -213,11 +220,11 @@ class WorkerProcess:
     def _say(self, message: dict[str, Any]) -> None:
         try:
             if self._commands is not None:
-                send_message(self._commands, message)
+                send_message(self._commands.checked(), message)
         except OSError as error:  # it has died, which `_listen` notices
             logger.debug("experiment tracker %r: %s", self.name, error)
 
-    def _listen(self, events: int) -> None:
+    def _listen(self, events: OwnFile) -> None:
         for event in messages_from(events):
             if "log" in event:
                 logger.log(event["level"], "%s", event["log"])
@@ -231,14 +238,14 @@ class WorkerProcess:
                 if delivery.progress.stage is Stage.ENDED:
                     self._deaths = 0
                 self.changed.set()
-        os.close(events)
+        events.close()
         with self._lock:
             self._start_again()
         self.changed.set()
 
     def _start_again(self) -> None:
         if self._commands is not None:
-            os.close(self._commands)
+            self._commands.close()
             self._commands = None
         has_hung = False
         if self._process is not None:
@@ -290,7 +297,7 @@ def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
     return _processes[key]
 
 
-def _spawn(log: Path) -> tuple[int, int, int]:
+def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile]:
     """Start a worker; give its process id, and the ends of the pipes for commands and events.
 
     Raises:
@@ -320,7 +327,7 @@ def _spawn(log: Path) -> tuple[int, int, int]:
     finally:
         os.close(command_end)
         os.close(event_end)
-    return process, commands, events
+    return process, OwnFile(commands), OwnFile(events)
 
 
 def send_message(pipe: int, message: dict[str, Any]) -> None:
@@ -339,7 +346,7 @@ def send_message(pipe: int, message: dict[str, Any]) -> None:
 
 
 def messages_from(
-    pipe: int, is_there: Callable[[], bool] | None = None
+    pipe: OwnFile, is_there: Callable[[], bool] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Give the messages that come, until the other side has gone.
 
@@ -349,9 +356,9 @@ def messages_from(
     """
     text = b""
     while is_there is None or is_there():
-        if is_there is not None and not select.select([pipe], [], [], 1.0)[0]:
+        if is_there is not None and not select.select([pipe.number], [], [], 1.0)[0]:
             continue
-        chunk = os.read(pipe, 65536)
+        chunk = os.read(pipe.number, 65536) if pipe.is_ours() else b""
         if not chunk:
             return
         *lines, text = (text + chunk).split(b"\n")

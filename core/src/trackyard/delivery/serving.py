@@ -33,6 +33,7 @@ from trackyard.journal.descriptions import TrackerDescription, load_description,
 from trackyard.journal.ending import find_end
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import Trackers
+from trackyard.system.descriptors import OwnFile
 
 # Seconds without a run after which it ends; the runner starts it anew when it needs it again.
 IDLE_AFTER = 60.0
@@ -49,7 +50,7 @@ def main() -> None:
     os.dup2(2, 1)  # what an SDK prints goes to the log, not among the events
     runner = int(sys.argv[1])
     idle = _Idleness()
-    lines = messages_from(0, lambda: os.getppid() == runner and not idle.lasts_too_long())
+    lines = messages_from(OwnFile(0), lambda: os.getppid() == runner and not idle.lasts_too_long())
     first = next(lines)
     sys.path[:] = first["path"]
     logging.getLogger("trackyard").addHandler(_EventHandler(events))

@@ -124,7 +124,13 @@ class WorkerThread:
     def _start(self) -> None:
         # Assigned first: a thread that is not the worker's any more ends itself.
         self._thread = Thread(target=self._serve, name=f"trackyard-{self.name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except (RuntimeError, MemoryError) as error:  # the process has too many, or no memory
+            self._thread = None  # the next run tries again
+            for delivery in self._deliveries:
+                delivery.abandon(f"no thread can be started for it: {error}")
+            self._deliveries.clear()
 
     def _serve(self) -> None:
         while not self._closing and self._thread is current_thread():

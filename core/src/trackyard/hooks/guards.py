@@ -15,7 +15,7 @@ from trackyard.contract import hookspecs
 from trackyard.contract.errors import without_statement
 from trackyard.hooks.rules import marked_functions
 from trackyard.redaction.redactor import Redactor
-from trackyard.system.interruption import StepTimeoutError, Terminated
+from trackyard.system.interruption import StepTimeoutError, Terminated, came_from_signal
 
 logger = logging.getLogger("trackyard")
 
@@ -139,6 +139,12 @@ def reason_of(hook: str, error: BaseException, redactor: Redactor | None = None)
 
 
 def is_from_user(error: BaseException) -> bool:
-    """Tell whether this is a real Ctrl-C or SIGTERM, which come in the main thread alone."""
-    is_signal = isinstance(error, (KeyboardInterrupt, Terminated))
-    return is_signal and current_thread() is main_thread()
+    """Tell whether this is a real Ctrl-C or SIGTERM, or what a handler of the user's raised.
+
+    They come in the main thread alone.
+    """
+    if current_thread() is not main_thread():
+        return False
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        return True
+    return came_from_signal(error) and not isinstance(error, StepTimeoutError)

@@ -12,12 +12,13 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
 from trackyard.system.files import copy_private, make_private_folder, open_private
+from trackyard.system.interruption import let_signals_through
 
 # An entry that is longer lies in a blob, and the journal refers to it.
 LARGEST_ENTRY = 1024 * 1024
@@ -163,8 +164,11 @@ def _put(path: Path, target: Path, size: int) -> None:
     if target in others:
         return
     for other in others:
-        with suppress(OSError):  # the file system knows no links, or another thread was quicker
+        try:
             os.link(other, target)
+        except OSError as error:  # the file system knows no links, or another thread was quicker
+            let_signals_through(error)
+        else:
             return
     path.replace(target)
 

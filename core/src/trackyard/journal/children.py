@@ -15,7 +15,7 @@ import attrs
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader, segments_of
-from trackyard.system.locks import is_locked
+from trackyard.system.life import life_of
 from trackyard.system.ranks import is_child, rank_of_child
 
 
@@ -95,7 +95,7 @@ class Count(NamedTuple):
 
 def has_living_children(folder: Path) -> bool:
     """Tell whether a child of the run's process that has logged into it lives."""
-    return any(is_locked(path) for path in folder.glob("child*.lock"))
+    return any(life_of(path).is_alive for path in folder.glob("child*.lock"))
 
 
 def count_late(folder: Path, cursor: Mapping[str, int], *, all_ranks: bool) -> Count:

@@ -19,6 +19,7 @@ from trackyard.journal.frames import (
     next_frame,
     salt_of,
 )
+from trackyard.system.life import life_of
 from trackyard.system.locks import is_locked
 
 _SEGMENT = re.compile(r"(?P<writer>.+)\.(?P<number>\d{6})\.tyj")
@@ -222,8 +223,20 @@ def segments_of(folder: Path) -> list[tuple[str, int]]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Tell whether a process that writes this journal lives: it holds a lock until it dies."""
-    return any(is_locked(path) for path in folder.glob("r*-p*.lock"))
+    """Tell whether a process that writes this journal lives, or may live (see `doubt_of`)."""
+    return any(life_of(path).is_alive for path in folder.glob("r*-p*.lock"))
+
+
+def doubt_of(folder: Path) -> str:
+    """Say why nobody can know whether a process writes this journal; an empty text where one can.
+
+    Args:
+        folder: The run's folder.
+    """
+    lives = [life_of(path) for path in folder.glob("r*-p*.lock")]
+    if any(life.is_alive and not life.doubt for life in lives):
+        return ""
+    return next((life.doubt for life in lives if life.doubt), "")
 
 
 def is_attended(folder: Path) -> bool:

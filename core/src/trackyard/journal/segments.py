@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
 from trackyard.journal.frames import encode_frame
+from trackyard.system.descriptors import OwnFile, identity_of, others_of
 from trackyard.system.files import open_private
+from trackyard.system.interruption import came_from_signal
 
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 64 * 1024, 16 * 1024 * 1024
 # Kept free in each segment, so that the run's end fits on a full disk.
@@ -37,24 +40,27 @@ def open_segment(path: Path, size: int, smallest: int, salt: int) -> WrittenSegm
     """
     file = open_private(path, os.O_EXCL)
     try:
-        if can_be_mapped(path.parent):
-            try:
-                return MappedSegment(file, _preallocated(file, size, smallest), salt)
-            except OSError as error:
-                if error.errno not in _NO_MAP:
-                    raise
-        return WrittenSegment(file, size, salt)
+        room = _preallocated(file, size, smallest) if can_be_mapped(path.parent) else 0
     except OSError:
         os.close(file)
         path.unlink(missing_ok=True)
         raise
+    if room:
+        with IgnoredErrors():  # there is no memory for a map, or no descriptor
+            return MappedSegment(file, room, salt)
+        with IgnoredErrors():  # who reads takes zeros for what is still to be written
+            os.ftruncate(file, 0)
+    return WrittenSegment(file, size, salt)
 
 
 def _preallocated(file: int, size: int, smallest: int) -> int:
+    """Give the bytes that the disk keeps for a file; 0 where its file system keeps none."""
     while True:
         try:
             os.posix_fallocate(file, 0, size)
         except OSError as error:
+            if error.errno in _NO_MAP:
+                return 0
             if error.errno not in _NO_ROOM or size <= smallest:
                 raise
             size = max(size // 4, smallest)
@@ -72,9 +78,10 @@ class WrittenSegment:
 
     def __init__(self, file: int, size: int, salt: int) -> None:
         self.synced = 0
-        self._file = file
+        self._file = OwnFile(file)
         self._is_closed = False
         self._size = size
+        self._least = 0  # bytes that it has as long as nobody cuts it
         self._limit = min(size, _BETWEEN_LOOKS)
         self.salt = salt
 
@@ -89,38 +96,46 @@ class WrittenSegment:
         """
         frame = encode_frame(sequence, payload, self.salt)
         end = offset + len(frame)
-        if end > self._limit - reserve:
+        if end > self._limit - reserve or self.is_gone():
             return 0
         written = 0
         try:
             while written < len(frame):
-                written += os.pwrite(self._file, frame[written:], offset + written)
+                written += os.pwrite(self._file.number, frame[written:], offset + written)
         except OSError:
             # A torn frame must not stand in the way of the next one.
             with IgnoredErrors():
-                os.ftruncate(self._file, offset)
+                os.ftruncate(self._file.checked(), offset)
             raise
+        self._least = end
         return end
 
     def goes_on(self) -> bool:
         """Raise the limit up to which nobody looks; False at the end, or where the file is gone."""
-        if self._limit == self._size or self.is_deleted():
+        if self._limit == self._size or self.is_gone():
             return False
         self._limit = min(self._limit + _BETWEEN_LOOKS, self._size)
         return True
 
-    def is_deleted(self) -> bool:
-        """Tell whether someone has removed the file."""
-        return os.fstat(self._file).st_nlink == 0
+    def is_gone(self) -> bool:
+        """Tell whether someone has removed the file, has cut it or has closed its descriptor."""
+        try:
+            status = os.fstat(self._file.checked())
+        except OSError:
+            return True
+        return status.st_nlink == 0 or status.st_size < self._least
 
     def read(self, start: int, end: int) -> bytes:
-        """Give what was written between two offsets.
+        """Give what was written between two offsets; nothing where it cannot be read any more.
 
         Args:
             start: The first offset.
             end: The one behind the last.
         """
-        return os.pread(self._file, end - start, start)
+        try:
+            return os.pread(self._file.checked(), end - start, start)
+        except OSError:
+            return b""
 
     def synchronise(self, end: int) -> None:
         """Have the disk hold what was written up to an offset.
@@ -129,7 +144,7 @@ class WrittenSegment:
             OSError: The disk failed. It must not be asked for the same again.
         """
         try:
-            file = os.dup(self._file)
+            file = os.dup(self._file.checked())
         except OSError:
             if self._is_closed:
                 return  # it was synchronised before
@@ -144,20 +159,25 @@ class WrittenSegment:
         """Cut the file to its length."""
         self._is_closed = True
         with IgnoredErrors():
-            os.ftruncate(self._file, length)
-        os.close(self._file)
+            os.ftruncate(self._file.checked(), length)
+        self.let_go()
 
-    def leave_to_parent(self) -> None:
-        """In a forked child: let go of the file without touching it."""
-        os.close(self._file)
+    def let_go(self) -> None:
+        """Close the file without touching it, as a forked child does."""
+        self._file.close()
 
 
 class MappedSegment(WrittenSegment):
-    """A file that is preallocated and mapped into memory."""
+    """A file that is preallocated and mapped into memory. It takes one descriptor.
+
+    Raises:
+        OSError: There is no memory for the map, or no descriptor; the file stays open.
+    """
 
     def __init__(self, file: int, size: int, salt: int) -> None:
-        super().__init__(file, size, salt)
-        self._map = mmap.mmap(file, size)
+        self._map, kept = _mapped(file, size)
+        super().__init__(kept, size, salt)
+        self._least = size
 
     def write(self, sequence: int, payload: bytes, offset: int, reserve: int) -> int:
         """Write a frame at an offset; give the offset behind it, or 0 where it does not fit.
@@ -175,15 +195,43 @@ class MappedSegment(WrittenSegment):
         self._map[offset:end] = frame
         return end
 
-    def close(self, length: int) -> None:
-        """Cut the file to its length."""
+    def let_go(self) -> None:
+        """Close the file without touching it, as a forked child does."""
+        if _takes_descriptor() and not self._file.is_ours() and identity_of(self._file.number):
+            # Closing the map would close what has its number by now, and so would forgetting it.
+            _never_forget(self._map)
+            return
         self._map.close()
-        super().close(length)
+        self._file.close()
 
-    def leave_to_parent(self) -> None:
-        """In a forked child: let go of the file without touching it."""
-        self._map.close()
-        super().leave_to_parent()
+
+def _takes_descriptor() -> bool:
+    """Tell whether a map keeps a descriptor of its own; before Python 3.13 it always does."""
+    return sys.version_info < (3, 13)
+
+
+def _mapped(file: int, size: int) -> tuple[mmap.mmap, int]:
+    """Map a file; give the map, and the only descriptor of the file that is open then.
+
+    Raises:
+        OSError: It cannot be mapped.
+    """
+    if not _takes_descriptor():
+        return mmap.mmap(file, size, trackfd=False), file  # type: ignore[call-arg,unused-ignore]
+    free = os.dup(file)  # mostly the number that the map's own descriptor gets
+    os.close(free)
+    mapped = mmap.mmap(file, size)
+    others = [free] if identity_of(free) == identity_of(file) else others_of(file)
+    if len(others) != 1:
+        return mapped, file
+    os.close(file)
+    return mapped, others[0]
+
+
+def _never_forget(thing: object) -> None:
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 class IgnoredErrors:
@@ -192,8 +240,8 @@ class IgnoredErrors:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, OSError | AttributeError)
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> bool:
+        return isinstance(error, OSError | AttributeError) and not came_from_signal(error)
 
 
 # There a map is not coherent between machines, or a lost server ends the process with SIGBUS.

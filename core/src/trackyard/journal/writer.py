@@ -41,8 +41,11 @@ from trackyard.journal.segments import (
     WrittenSegment,
     open_segment,
 )
+from trackyard.system.descriptors import OwnFile
 from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.forks import leave_in_forked_child
+from trackyard.system.interruption import let_signals_through
+from trackyard.system.life import forget_life, note_life
 from trackyard.system.ranks import child_role, is_child
 
 logger = logging.getLogger("trackyard")
@@ -79,12 +82,12 @@ class JournalWriter:
         self._lock = RLock()
         self.blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
         self._is_writing = False  # this thread is, or nobody may any more
-        self._has_ended = self._has_refused = False
+        self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
-        self._lock_file: int | None = None
+        self._lock_file: OwnFile | None = None
         self._retry_at = 0.0
         self._is_closed = False
         self._interval_sync: IntervalSync | None = None
@@ -99,6 +102,11 @@ class JournalWriter:
     def unnoted(self) -> int:
         """How many entries were dropped of which the journal itself says nothing."""
         return self.dropped - self._noted
+
+    @property
+    def has_end(self) -> bool:
+        """Tell whether the run's end is written, or nothing more can be."""
+        return self._has_end or self._is_closed
 
     @property
     def has_entries(self) -> bool:
@@ -128,6 +136,7 @@ class JournalWriter:
         try:
             blob = self.blobs.take(entry.data.path, entry.data.name)
         except (OSError, ValueError) as error:
+            let_signals_through(error)
             self.count_as_dropped(error)
         else:
             self._append(encode_artifact(entry, blob))
@@ -188,17 +197,22 @@ class JournalWriter:
             entry: The end.
         """
         with self._lock:
-            if self._has_ended:
-                return
-            if self._segment is not None and self._segment.is_deleted():
-                self._segment = None  # the end, at least, is written anew
-            self._take_no_more()
-            failure, before = entry.data, self.dropped
-            if not self._keep(encode_entry(entry)) and isinstance(failure, Failure):
-                shortened = entry._replace(data=_shortened(failure))
-                if self._keep(encode_entry(shortened)):
-                    self.dropped = before
+            if not self.has_end:
+                self._write_end(entry)
         self.close()
+
+    def _write_end(self, entry: Entry) -> None:
+        """Write the end, again where something interrupted that. The lock is held."""
+        self._take_no_more()
+        if self._segment is not None and self._segment.is_gone():
+            self._segment.let_go()
+            self._segment = None  # the end, at least, is written anew
+        failure, before = entry.data, self.dropped
+        if not self._keep(encode_entry(entry)) and isinstance(failure, Failure):
+            shortened = entry._replace(data=_shortened(failure))
+            if self._keep(encode_entry(shortened)):
+                self.dropped = before
+        self._has_end = True
 
     def _take_no_more(self) -> None:
         """Let nobody write from here on; note what was dropped before. The lock is held."""
@@ -219,6 +233,7 @@ class JournalWriter:
         try:
             self._write_slowly(payload, reserve)
         except OSError as error:
+            let_signals_through(error)
             self.count_as_dropped(error)
             return False
         return True
@@ -254,7 +269,8 @@ class JournalWriter:
                 self._segment.close(self._next[1])
                 self._segment = None
             if self._lock_file is not None:
-                os.close(self._lock_file)
+                forget_life(self._folder / f"{self.name}.lock")
+                self._lock_file.close()
                 self._lock_file = None
             self._is_closed = True
 
@@ -284,6 +300,7 @@ class JournalWriter:
                 while self._deferred:
                     self._write_slowly(self._deferred.popleft(), RESERVE)
             except OSError as error:
+                let_signals_through(error)
                 if error.errno:  # the disk itself has been asked
                     self._retry_at = time.monotonic() + _RETRY_AFTER
                 self.count_as_dropped(error)
@@ -357,10 +374,12 @@ class JournalWriter:
             raise OSError(0, "the run has ended")
         if time.monotonic() < self._retry_at:
             raise OSError(0, "the disk refused them a moment ago")
-        if self._segment is not None and self._segment.is_deleted():
-            logger.warning("%s was deleted while it was written", self._folder)
+        if self._segment is not None and self._segment.is_gone():
+            logger.warning(
+                "%s was deleted or cut while it was written, or its files were closed", self._folder
+            )
         make_private_folder(self._folder)  # or anew, if it was deleted
-        if self._lock_file is None:
+        if self._lock_file is None or not self._lock_file.is_ours():
             if self._role == "child" and not self._number:  # its rank may be known by now
                 self._role = child_role()
                 self.name = self._new_name()
@@ -423,9 +442,11 @@ class JournalWriter:
 
     def _open_lock(self) -> None:
         """Hold a lock for as long as this process lives."""
-        self._lock_file = open_private(self._folder / f"{self.name}.lock")
+        path = self._folder / f"{self.name}.lock"
+        self._lock_file = file = OwnFile(open_private(path))
         with IgnoredErrors():  # some network file systems know no locks
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        note_life(file, path)
         if is_child(self.name):  # the run may have ended: somebody has to look again
             mark_as_pending(self._folder)
 
@@ -433,9 +454,9 @@ class JournalWriter:
         """In a forked child: let go of the parent's files, without touching what they hold."""
         try:
             if self._segment is not None:
-                self._segment.leave_to_parent()
+                self._segment.let_go()
             if self._lock_file is not None:
-                os.close(self._lock_file)
+                self._lock_file.close()
         except OSError as error:  # another thread was closing it at the fork
             logger.debug("%s: %s", self._folder, error)
         finally:

@@ -20,7 +20,8 @@ import attrs
 from trackyard.contract.errors import NewerFormatError, refuse_newer
 from trackyard.project.configuration import Project
 from trackyard.system.files import make_home, make_private_folder, write_whole
-from trackyard.system.locks import FileLock, is_locked
+from trackyard.system.life import forget_life, life_of, note_life
+from trackyard.system.locks import FileLock
 from trackyard.system.stamps import is_stamped, stamp_of
 
 logger = logging.getLogger("trackyard")
@@ -52,7 +53,8 @@ class DriverMark:
         """
         try:
             make_private_folder(make_home(self._folder.parent) / self._folder.name)
-            self._lock.acquire()
+            if self._lock.acquire() and self._lock.file is not None:
+                note_life(self._lock.file, self._files["lock"])
             self._known = {"format": FORMAT, "pid": os.getpid(), "steps": [*steps], "step": step}
             # Written last: who finds it without a lock may take the driver for dead.
             self._write(self._known)
@@ -84,6 +86,7 @@ class DriverMark:
 
     def release(self) -> None:
         """Leave the rest to recovery, which takes this process for dead."""
+        forget_life(self._files["lock"])
         self._lock.release()
 
     def remove(self) -> None:
@@ -161,7 +164,7 @@ def find_unreadable_marks(home: Path) -> list[UnreadableMark]:
 
 def _marks_of_dead(home: Path) -> Iterator[DeadDriver | UnreadableMark]:
     for path in sorted((home / "drivers").glob("*.json")):
-        if is_locked(path.with_suffix(".lock")):
+        if life_of(path.with_suffix(".lock")).is_alive:
             continue
         try:
             yield _read(path)

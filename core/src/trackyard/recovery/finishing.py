@@ -31,7 +31,7 @@ from trackyard.journal.descriptions import (
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import pending_folders
-from trackyard.journal.reader import is_alive, is_attended
+from trackyard.journal.reader import doubt_of, is_alive, is_attended
 from trackyard.project.configuration import Project
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end, was_found_dead
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
@@ -45,6 +45,7 @@ from trackyard.recovery.drivers import (
 )
 from trackyard.recovery.guarding import finish_in_background
 from trackyard.recovery.trusting import is_own
+from trackyard.system.files import is_recent
 from trackyard.system.locks import exclusively
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def _pending_or_left(project: Project) -> Iterator[PendingRun | LeftRun]:
                 continue
         except NewerFormatError as error:
             yield LeftRun(folder, str(error))
-        else:
-            yield PendingRun(folder, description, is_alive(folder))
+            continue
+        doubt = doubt_of(folder)
+        yield LeftRun(folder, doubt) if doubt else PendingRun(folder, description, is_alive(folder))
 
 
 def _say_what_is_left(left: Iterable[LeftRun]) -> None:
@@ -127,7 +129,7 @@ def recover_in_background(project: Project) -> None:
         return
     stamp = project.home / "recovery.stamp"
     try:
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < _AT_MOST_EVERY:
+        if stamp.exists() and is_recent(stamp, _AT_MOST_EVERY):
             return
         stamp.touch(mode=0o600)
     except OSError as error:

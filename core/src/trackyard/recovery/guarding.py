@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from threading import Lock
 
+from trackyard.system.descriptors import OwnFile
 from trackyard.system.helpers import helper_command
 
 logger = logging.getLogger("trackyard")
 
 # One watchdog serves all runs of a process. A forked child starts its own.
-_started: dict[int, int] = {}  # process id -> write end of the watchdog's pipe
+_started: dict[int, OwnFile] = {}  # process id -> write end of the watchdog's pipe
 _told: set[tuple[int, Path]] = set()
 _lock = Lock()
 
@@ -37,9 +38,10 @@ def watch_over(project_root: Path) -> None:
         if (process, project_root) in _told:
             return
         try:
-            if process not in _started:
-                _started[process] = _start(process)
-            os.write(_started[process], f"{project_root}\n".encode())
+            pipe = _started.get(process)
+            if pipe is None or not pipe.is_ours():  # closed, with what else the user's code closed
+                _started[process] = pipe = OwnFile(_start(process))
+            os.write(pipe.number, f"{project_root}\n".encode())
             _told.add((process, project_root))
         except (OSError, NotImplementedError) as error:
             logger.debug("no watchdog: %s", error)

@@ -1,7 +1,7 @@
 """What is kept of the odd values that people log?
 
 All functions here are total: whatever they get, they return, since a log call must never raise
-into a step. None of them imports numpy or torch.
+into a step. Only what a signal's handler raises comes through. None imports numpy or torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from trackyard.system.interruption import let_signals_through
 
 if TYPE_CHECKING:
     from trackyard.contract.records import ParamValue
@@ -61,8 +63,8 @@ def to_text(value: Any) -> str:
             text = convert(value)
             if isinstance(text, str):
                 return str.__str__(text)
-        except Exception:  # noqa: S112 - the next way is tried, and the last line always works
-            continue
+        except Exception as error:  # the next way is tried, and the last line always works
+            let_signals_through(error)
     return f"<unrepresentable {type(value).__name__}>"
 
 
@@ -95,9 +97,10 @@ def to_pairs(values: Any) -> list[tuple[str | None, Any]] | None:
             else:
                 items = dict(values).items()
             return [(k if type(k) is str or k is None else to_text(k), v) for k, v in items]
-        except RuntimeError:  # "dictionary changed size during iteration"
-            continue
-        except Exception:
+        except RuntimeError as error:  # "dictionary changed size during iteration"
+            let_signals_through(error)
+        except Exception as error:
+            let_signals_through(error)
             return None
     return None
 
@@ -126,14 +129,16 @@ def _float(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return _infinity_like(value)
-    except Exception:
+    except Exception as error:
+        let_signals_through(error)
         return None
 
 
 def _infinity_like(value: Any) -> float | None:
     try:
         return -math.inf if value < 0 else math.inf
-    except Exception:
+    except Exception as error:
+        let_signals_through(error)
         return None
 
 
@@ -148,6 +153,7 @@ def _plain(value: Any) -> int | float | bool | str | None:
     """Give what `.item()` of an array's scalar gives, where it is a plain value."""
     try:
         plain = value.item()
-    except Exception:
+    except Exception as error:
+        let_signals_through(error)
         return None
     return plain if type(plain) in (int, float, bool, str) else None

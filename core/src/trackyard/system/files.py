@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,6 +123,19 @@ def append_private(path: Path, text: str) -> None:
     """
     with os.fdopen(open_private(path, os.O_APPEND), "a", encoding="utf-8") as file:
         file.write(text)
+
+
+def is_recent(path: Path, seconds: float) -> bool:
+    """Tell whether a file was touched a while ago at most; one from the future says nothing.
+
+    Args:
+        path: The file.
+        seconds: How long ago at most. A clock that was set back leaves times of the future.
+
+    Raises:
+        OSError: It is not there.
+    """
+    return 0 <= time.time() - path.stat().st_mtime < seconds
 
 
 def copy_private(source: Path, target: Path) -> None:

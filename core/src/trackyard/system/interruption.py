@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_VARARGS
 from threading import Lock, Timer, current_thread, get_ident, main_thread
 from types import FrameType
 
@@ -31,6 +32,39 @@ class StepTimeoutError(TimeoutError):
 
     def __reduce__(self) -> tuple[type[StepTimeoutError], tuple[()]]:
         return StepTimeoutError, ()
+
+
+def came_from_signal(error: BaseException) -> bool:
+    """Tell whether a signal's handler raised this, such as a time limit of the user's own.
+
+    It interrupts whatever Python code happens to run, and belongs to whoever called that. A handler
+    is known by its second argument, the frame that it interrupts.
+    """
+    if isinstance(error, StepTimeoutError):
+        return True  # it may have been sent to a thread, where there are no handlers
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_handler(trace.tb_frame):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def let_signals_through(error: BaseException) -> None:
+    """Raise what a signal's handler raised, in a place that goes on after other errors."""
+    if came_from_signal(error):
+        raise error
+
+
+def _is_handler(frame: FrameType) -> bool:
+    code, interrupted = frame.f_code, frame.f_back
+    if interrupted is None:
+        return False
+    values: list[object] = []
+    for name in code.co_varnames[: code.co_argcount + bool(code.co_flags & CO_VARARGS)]:
+        value = frame.f_locals.get(name)
+        values += value if type(value) is tuple else (value,)
+    return any(value is interrupted for value in values)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trackyard.system.descriptors import OwnFile
 from trackyard.system.forks import leave_in_forked_child
 
 logger = logging.getLogger("trackyard")
@@ -22,12 +23,16 @@ class FileLock:
 
     Args:
         path: The file, which stays when the lock is released.
+
+    Attributes:
+        is_held: This process has the lock.
+        file: The file while it is open.
     """
 
     def __init__(self, path: Path) -> None:
         self.is_held = False
         self._path = path
-        self._file: int | None = None
+        self.file: OwnFile | None = None
         leave_in_forked_child(self)
 
     def acquire(self) -> bool:
@@ -36,8 +41,9 @@ class FileLock:
         A disk that takes no files, or knows no locks, has no other process's lock either.
         """
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self.file = OwnFile(os.open(self._path, flags, 0o600))
+            fcntl.flock(self.file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             return False
@@ -49,9 +55,9 @@ class FileLock:
     def release(self) -> None:
         """Give the lock back."""
         self.is_held = False
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self.file is not None:
+            self.file.close()
+            self.file = None
 
     def leave_to_parent(self) -> None:
         """Close the file only; the lock itself belongs to the parent's, which stays open."""

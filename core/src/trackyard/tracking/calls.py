@@ -21,7 +21,9 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_number, to_pairs, to_step, to_text
 from trackyard.system.environment import NamedRun, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
+from trackyard.system.interruption import let_signals_through
 from trackyard.tracking import media
+from trackyard.tracking.containing import contained
 from trackyard.tracking.folders import files_of
 from trackyard.tracking.media import SavedFile
 from trackyard.tracking.params import param_of, params_of
@@ -33,8 +35,11 @@ logger = logging.getLogger("trackyard")
 # Steps from 0 to here are kept as they are; CPython compares such integers in one instruction.
 _SMALL = 2**30 - 1
 
-# What a disk says that cannot keep a file: this counts as a loss, a wrong call does not.
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+# What a system says that cannot keep a file: this counts as a loss, a wrong call does not.
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 
 
 class ActiveRun:
@@ -92,21 +97,25 @@ class ActiveRun:
             value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
             step: The training step that it belongs to.
         """
-        # The usual types are told apart here: this call stands in training loops.
-        if type(key) is not str:
-            if key is None:
-                self._warn("a metric whose key is None was not logged; give it a name")
-                return
-            key = to_text(key)
-        text = self._keys[key]
-        number = value if type(value) is float else to_number(value)
-        if number is None:
-            self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
-        elif not self._is_disabled:
-            if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
-                step = self._step(step)
-            self._append_metric(time_ns(), step, text, number)
+        try:
+            # The usual types are told apart here: this call stands in training loops.
+            if type(key) is not str:
+                if key is None:
+                    self._warn("a metric whose key is None was not logged; give it a name")
+                    return
+                key = to_text(key)
+            text = self._keys[key]
+            number = value if type(value) is float else to_number(value)
+            if number is None:
+                self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
+            elif not self._is_disabled:
+                if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
+                    step = self._step(step)
+                self._append_metric(time_ns(), step, text, number)
+        except (RecursionError, MemoryError):  # see `contained`, which would cost this call more
+            self._tracked.journal.dropped += 1
 
+    @contained()
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log several numbers of the same moment and step.
 
@@ -125,6 +134,7 @@ class ActiveRun:
             total = sum(numbers.values())
             self._append_metrics(time_ns(), self._step(step), numbers, total - total == 0.0)
 
+    @contained()
     def log_param(self, key: str, value: Any) -> None:
         """Log one input of the run, such as a learning rate.
 
@@ -135,6 +145,7 @@ class ActiveRun:
         if self._has_key("param", key):
             self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
 
+    @contained()
     def log_params(self, params: Any) -> None:
         """Log several inputs: a mapping, pairs, or an object with fields, such as a dataclass.
 
@@ -150,6 +161,7 @@ class ActiveRun:
             self._append(Entry("params", time_ns(), None, pairs))
         self._warn_of("log_params", values.notes)
 
+    @contained()
     def set_tag(self, key: str, value: Any) -> None:
         """Set one label; the last value counts.
 
@@ -161,6 +173,7 @@ class ActiveRun:
             text = to_text(self._param(value))
             self._append(Entry("tags", time_ns(), None, {to_text(key): text}))
 
+    @contained()
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several labels."""
         pairs = {
@@ -170,6 +183,7 @@ class ActiveRun:
         if pairs:
             self._append(Entry("tags", time_ns(), None, pairs))
 
+    @contained()
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Log a file, or every file of a folder, as it is now.
 
@@ -181,6 +195,7 @@ class ActiveRun:
         try:
             files = files_of(path, name, notes)
         except Exception as error:
+            let_signals_through(error)
             self._warn(f"artifact was not logged: {to_text(error)}")
             return
         for inner, file in files:
@@ -188,6 +203,7 @@ class ActiveRun:
         more = [f"and {len(notes) - 5} more like that"] if len(notes) > 5 else []
         self._warn_of("log_artifact", [*notes[:5], *more])
 
+    @contained()
     def log_text(self, text: str, name: str, step: Any = None) -> None:
         """Log a text as a file, such as `report.txt` or `page.html`.
 
@@ -199,6 +215,7 @@ class ActiveRun:
         redacted = self._tracked.redactor.redact(to_text(text))
         self._log_file(name, lambda path: media.save_text(redacted, path), step)
 
+    @contained()
     def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
         """Log a dict or list as a JSON file, such as `config.json`.
 
@@ -210,6 +227,7 @@ class ActiveRun:
         redact = self._tracked.redactor.redact_json
         self._log_file(name, lambda path: media.save_dict(dictionary, path, redact), step)
 
+    @contained()
     def log_image(self, image: Any, name: str, step: Any = None) -> None:
         """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
 
@@ -223,6 +241,7 @@ class ActiveRun:
         named = partial(media.image_name, image=image)
         self._log_file(name, partial(media.save_image, image), step, named)
 
+    @contained()
     def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
         """Log a figure, such as `curve.png`.
 
@@ -235,6 +254,7 @@ class ActiveRun:
         save = partial(media.save_figure, figure)
         self._log_file(name, save, step, media.figure_name)
 
+    @contained()
     def log_table(self, table: Any, name: str, step: Any = None) -> None:
         """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
 
@@ -267,7 +287,10 @@ class ActiveRun:
                 artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
                 self._append(Entry("artifact", now, at, artifact))
             self._warn_of(f"artifact {_shown(name)!r}", saved.notes)
+        except (RecursionError, MemoryError):
+            raise  # counted by the call itself
         except Exception as error:
+            let_signals_through(error)
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
@@ -392,20 +415,29 @@ def native_run(name: str) -> object:
 def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
     """Make a run the current one, for portable and native calls, in the calling thread."""
     run = ActiveRun(tracked)
-    run.outer = _innermost()
-    _active.append(run)
-    _name_for_children()
-    _current.set(run)
     try:
-        with tracked.activated():
-            yield run
+        try:
+            run.outer = _innermost()
+            _active.append(run)
+            _name_for_children()
+            _current.set(run)
+            with tracked.activated():
+                yield run
+        finally:
+            _deactivate(run)
     finally:
+        _deactivate(run)  # again: what a signal's handler raised may have cut that short
+
+
+def _deactivate(run: ActiveRun) -> None:
+    """Let a run be current no more; a second time that changes nothing."""
+    if run in _active:
         _active.remove(run)
-        for other in [*_active]:
-            if other.outer is run:  # a generator goes on that was entered inside
-                other.outer = run.outer
-        _name_for_children()
-        _current.set(_innermost())
+    for other in [*_active]:
+        if other.outer is run:  # a generator goes on that was entered inside
+            other.outer = run.outer
+    _name_for_children()
+    _current.set(_innermost())
 
 
 def _name_for_children() -> None:
@@ -432,12 +464,17 @@ def log_metric(key: str, value: Any, step: Any = None) -> None:
         value: A number, or a scalar of numpy, torch or jax. NaN and infinities are kept.
         step: The training step that it belongs to.
     """
-    run = _current.get()  # as `current_run` does: one call less in a training loop
-    if run is None or run not in _active:
-        run = current_run()
-    run.log_metric(key, value, step)
+    try:
+        run = _current.get()  # as `current_run` does: one call less in a training loop
+        if run is None or run not in _active:
+            run = current_run()
+        run.log_metric(key, value, step)
+    except (RecursionError, MemoryError):  # see `contained`, which would cost this call more
+        if _active:
+            _active[-1]._tracked.journal.dropped += 1  # noqa: SLF001 - likewise
 
 
+@contained(_active)
 def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
     """Log several numbers of the same step; see `ActiveRun.log_metrics`.
 
@@ -448,6 +485,7 @@ def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
     current_run().log_metrics(metrics, step)
 
 
+@contained(_active)
 def log_param(key: str, value: Any) -> None:
     """Log one input; see `ActiveRun.log_param`.
 
@@ -458,11 +496,13 @@ def log_param(key: str, value: Any) -> None:
     current_run().log_param(key, value)
 
 
+@contained(_active)
 def log_params(params: Any) -> None:
     """Log several inputs; see `ActiveRun.log_params`."""
     current_run().log_params(params)
 
 
+@contained(_active)
 def set_tag(key: str, value: Any) -> None:
     """Set one label; see `ActiveRun.set_tag`.
 
@@ -473,11 +513,13 @@ def set_tag(key: str, value: Any) -> None:
     current_run().set_tag(key, value)
 
 
+@contained(_active)
 def set_tags(tags: Mapping[str, Any]) -> None:
     """Set several labels; see `ActiveRun.set_tags`."""
     current_run().set_tags(tags)
 
 
+@contained(_active)
 def log_artifact(path: str | Path, name: str | None = None) -> None:
     """Log a file or folder; see `ActiveRun.log_artifact`.
 
@@ -488,6 +530,7 @@ def log_artifact(path: str | Path, name: str | None = None) -> None:
     current_run().log_artifact(path, name)
 
 
+@contained(_active)
 def log_text(text: str, name: str, step: Any = None) -> None:
     """Log a text as a file; see `ActiveRun.log_text`.
 
@@ -499,6 +542,7 @@ def log_text(text: str, name: str, step: Any = None) -> None:
     current_run().log_text(text, name, step)
 
 
+@contained(_active)
 def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
     """Log a dict or list as a JSON file; see `ActiveRun.log_dict`.
 
@@ -510,6 +554,7 @@ def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
     current_run().log_dict(dictionary, name, step)
 
 
+@contained(_active)
 def log_image(image: Any, name: str, step: Any = None) -> None:
     """Log an image; see `ActiveRun.log_image`.
 
@@ -521,6 +566,7 @@ def log_image(image: Any, name: str, step: Any = None) -> None:
     current_run().log_image(image, name, step)
 
 
+@contained(_active)
 def log_figure(figure: Any, name: str, step: Any = None) -> None:
     """Log a figure; see `ActiveRun.log_figure`.
 
@@ -532,6 +578,7 @@ def log_figure(figure: Any, name: str, step: Any = None) -> None:
     current_run().log_figure(figure, name, step)
 
 
+@contained(_active)
 def log_table(table: Any, name: str, step: Any = None) -> None:
     """Log a table; see `ActiveRun.log_table`.
 

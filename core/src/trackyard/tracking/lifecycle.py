@@ -119,6 +119,11 @@ class RunGroup:
         """
         tracked.finish(failure)
 
+    @property
+    def without_end(self) -> list[TrackedRun]:
+        """The runs that have no end yet, the pipeline run's own left out."""
+        return [run for run in self._runs if run is not self.parent and not run.has_end]
+
     def note_signal(self, number: int) -> None:
         """Note in the runs that have not ended that the process is told to stop."""
         for tracked in self._runs:

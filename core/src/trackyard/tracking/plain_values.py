@@ -19,6 +19,7 @@ from collections.abc import (
 from typing import Any
 
 from trackyard.system.coercing import str_of_integer, to_text
+from trackyard.system.interruption import let_signals_through
 from trackyard.tracking.arrays import OTHER, dates_of, frame_columns, values_of
 
 _DEEPEST = 200
@@ -79,7 +80,8 @@ class PlainValues:
         """Give the keys and values of a mapping or of an object with fields, or None."""
         try:
             found = self._mapping(value)
-        except Exception:
+        except Exception as error:
+            let_signals_through(error)
             return None
         return found if type(found) is dict else None
 
@@ -121,7 +123,8 @@ class PlainValues:
         for ask in (_scalar, _scalar_of_array, self._array, self._mapping, _sequence):
             try:
                 found = ask(value)
-            except Exception:  # noqa: S112 - objects may raise whatever they are asked
+            except Exception as error:  # objects may raise whatever they are asked
+                let_signals_through(error)
                 continue
             if found is not OTHER:
                 return found
@@ -166,6 +169,7 @@ class PlainValues:
             try:
                 found[key] = value[key]
             except Exception as error:
+                let_signals_through(error)
                 reason = to_text(error).partition("\n")[0]
                 self.note(f"{_path(value, key)!r} was kept unresolved; {reason}")
                 unresolved: Any = OmegaConf.to_container(value, resolve=False)
@@ -180,7 +184,8 @@ def text_of(value: Any) -> str:
             return bytes(value).decode()
         if type(value).__module__ != "builtins" and hasattr(type(value), "isoformat"):
             return str(value.isoformat())
-    except Exception:
+    except Exception as error:
+        let_signals_through(error)
         return to_text(value)
     return to_text(value)
 
@@ -253,5 +258,6 @@ def _is_huge(value: Any) -> bool:
 def _path(configuration: Any, key: Any) -> str:
     try:
         return str(configuration._get_full_key(key))  # noqa: SLF001 - nothing else gives it
-    except Exception:
+    except Exception as error:
+        let_signals_through(error)
         return to_text(key)

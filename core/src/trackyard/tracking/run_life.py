@@ -79,9 +79,13 @@ class RunLife:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if not self._is_over:
-            with self._lock:
-                self._end(error)
+        try:
+            if not self._is_over:
+                with self._lock:
+                    self._end(error)
+        finally:
+            if os.getpid() == self._process and not sys.is_finalizing():
+                self._end_rest(error)
 
     def start(self, run: Run, trackers: list[Tracker]) -> TrackedRun:
         """Start the run, and wait for its trackers as long as their budgets allow.
@@ -134,6 +138,16 @@ class RunLife:
             raise
         finally:
             self._close(failure)
+
+    def _end_rest(self, error: BaseException | None) -> None:
+        """Write the end that is missing where a signal's handler raised as it began or ended."""
+        if self._closes_group:
+            left = self._group.without_end
+        else:
+            left = [self.tracked] if self.tracked is not None and not self.tracked.has_end else []
+        for tracked in left:
+            failure = None if error is None else failure_of(error, self._group.redactor)
+            self._group.finish(tracked, failure)
 
     def _close(self, failure: Failure | None) -> None:
         self._is_closed = True

@@ -21,6 +21,7 @@ from trackyard.recovery.drivers import DriverMark
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
+from trackyard.system.files import is_recent
 from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun
 
@@ -153,7 +154,7 @@ class StepRecord:
         from trackyard.store import Store
 
         stamp = self._project.home / "store.away"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < _REST:
+        if stamp.exists() and is_recent(stamp, _REST):
             self._is_whole = False
             return
         try:

@@ -132,6 +132,11 @@ class TrackedRun:
             self._append(Entry("tags", time.time_ns(), None, {key: value}))
 
     @property
+    def has_end(self) -> bool:
+        """Tell whether the run's end is written, or nothing more can be."""
+        return self.journal.has_end
+
+    @property
     def flavors(self) -> dict[str, str]:
         """The flavor of each tracker, by the tracker's name."""
         return {tracker.name: str(tracker.table["flavor"]) for tracker in self._described}

@@ -1,0 +1,68 @@
+"""Is a descriptor still the file that was opened, or has somebody else's file taken its number?
+
+Code that closes descriptors which are not its own (`os.closerange`, a double close) frees our
+numbers, and the next files of others get them. Before anything is done to a descriptor that was
+kept for long, it is asked which file it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+class OwnFile:
+    """An open file that is kept for long.
+
+    Args:
+        number: Its descriptor, opened just now.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = identity_of(number)
+
+    @property
+    def inode(self) -> int:
+        """The number of the file in its file system."""
+        return 0 if self._identity is None else self._identity[1]
+
+    def is_ours(self) -> bool:
+        """Tell whether the descriptor is still the file that it was opened for."""
+        return self._identity is not None and identity_of(self.number) == self._identity
+
+    def checked(self) -> int:
+        """Give the descriptor.
+
+        Raises:
+            OSError: It was closed by somebody else.
+        """
+        if not self.is_ours():
+            raise OSError(errno.EBADF, "its file was closed by somebody else")
+        return self.number
+
+    def close(self) -> None:
+        """Close it, unless somebody else's file has its number."""
+        if self.is_ours():
+            os.close(self.number)
+        self._identity = None
+
+
+def identity_of(number: int) -> tuple[int, int] | None:
+    """Give device and inode of an open file, or None where the descriptor is closed."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def others_of(number: int) -> list[int]:
+    """Give the other descriptors of this process that are open for the same file."""
+    identity = identity_of(number)
+    try:
+        numbers = [int(path.name) for path in Path("/dev/fd").iterdir()]
+    except OSError:
+        return []
+    return [other for other in numbers if other != number and identity_of(other) == identity]

@@ -1,0 +1,320 @@
+"""At the limits of the system the step goes on, and what cannot be kept is counted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from trackyard import current_run, start_run
+from trackyard.contract.errors import NoActiveRunError
+from trackyard.journal.ending import find_end
+from trackyard.journal.entries import dropped_in
+
+HEAD = """
+import os, resource, sys
+import trackyard
+"""
+
+
+def dropped(faults, folder) -> int:
+    return sum(dropped_in(entry) for entry in faults.journal(folder))
+
+
+def refuse_threads(monkeypatch) -> None:
+    def refuse(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    monkeypatch.setattr(threading, "_start_joinable_thread", refuse, raising=False)
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_l1_no_thread_can_be_started(faults, isolation, monkeypatch, caplog):
+    faults.add_tracker(isolation=isolation)
+    with monkeypatch.context() as patch:
+        refuse_threads(patch)
+        with start_run("alone") as run:
+            run.log_metric("loss", 1)
+
+    assert "no thread can be started" in caplog.text
+    assert faults.journaled("loss") == [1]
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.values("loss") == [1]
+    assert faults.statuses() == ["finished"]
+
+
+def test_l2_no_process_can_be_started(faults, monkeypatch, caplog):
+    faults.add_tracker(isolation="process")
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "1")
+
+    def refuse(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_spawn", refuse)
+        with start_run("alone") as run:
+            run.log_metric("loss", 1)
+
+    assert "its worker process cannot be started" in caplog.text
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.values("loss") == [1]
+    assert faults.statuses() == ["finished"]
+
+
+MANY = (
+    HEAD
+    + """
+import contextlib
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+with contextlib.ExitStack() as stack:
+    for number in range(int(sys.argv[1])):
+        run = stack.enter_context(trackyard.start_run(f"run {number}"))
+        run.log_metric("loss", number)
+    print(len(os.listdir("/proc/self/fd")))
+    open("/dev/null").close()
+"""
+)
+
+
+def test_l3_a_hundred_runs_at_once_with_256_open_files(faults):
+    faults.add_tracker()
+    done = faults.python(MANY, "100")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert int(done.stdout) < 240
+    assert sorted(faults.values("loss")) == list(range(100))
+    assert faults.statuses() == ["finished"] * 100
+
+
+def test_l4_no_memory_for_a_map(faults, monkeypatch):
+    faults.add_tracker(isolation="thread")
+
+    def refuse(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with start_run("small") as run:
+        for number in range(100):
+            run.log_metric("loss", number)
+
+    assert faults.values("loss") == list(range(100))
+    assert faults.statuses() == ["finished"]
+
+
+DEEP = (
+    HEAD
+    + """
+def deep(calls, log):
+    if log:
+        trackyard.log_metric("loss", calls)
+        trackyard.log_param(f"p{calls}", calls)
+    return deep(calls - 1, log) + 1 if calls else 0
+
+most = 900
+while True:  # what fits without a log call
+    try:
+        deep(most, False)
+    except RecursionError:
+        break
+    most += 1
+with trackyard.start_run("deep"):
+    print(deep(most - 2, True), most - 2)
+    trackyard.log_metric("after", 1)
+"""
+)
+
+
+def test_l5_the_depth_of_calls_is_nearly_used_up(faults):
+    faults.add_tracker(isolation="thread")
+    done = faults.python(DEEP)
+
+    assert done.returncode == 0, done.stderr
+    depth, most = map(int, done.stdout.split())
+    assert depth == most
+    (folder,) = faults.run_folders()
+    kept = len(faults.journaled("loss"))
+    params = [entry for entry in faults.journal() if entry.kind == "params"]
+    assert faults.journaled("after") == [1]
+    assert kept > 100
+    assert dropped(faults, folder) == 2 * (most + 1) - kept - len(params) > 0
+    assert "record(s) were lost" in done.stderr
+    assert faults.statuses() == ["finished"]
+
+
+def test_l6_a_journal_is_cut_before_the_run_ends(faults):
+    """Cut between two log calls it kills a process that has mapped it: see the README."""
+    faults.add_tracker(isolation="thread")
+    with start_run("cut") as run:
+        run.log_metric("loss", 1)
+        (segment,) = run.folder.glob("*.tyj")
+        os.truncate(segment, 0)
+
+    assert faults.statuses() == ["finished"]
+
+
+def test_l6_a_journal_without_a_map_is_cut(faults, monkeypatch):
+    faults.add_tracker(isolation="thread")
+    monkeypatch.delattr(os, "posix_fallocate")
+    with start_run("cut") as run:
+        run.log_metric("loss", 1)
+        (segment,) = run.folder.glob("*.tyj")
+        os.truncate(segment, 0)
+        run.log_metric("loss", 2)
+
+    assert faults.journaled("loss")[-1] == 2
+    assert faults.statuses() == ["finished"]
+
+
+class Late(Exception):
+    """A time limit of the user's own."""
+
+
+class LateTimeout(TimeoutError):
+    """Another one, which is an OSError, as `TimeoutError` is."""
+
+
+def alarm_in(seconds: float, error: type[Exception]) -> None:
+    def limit(*_):
+        raise error("the user's limit")
+
+    signal.signal(signal.SIGALRM, limit)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+@pytest.fixture(autouse=True)
+def _no_alarm():
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+class Slow:
+    """A value that takes its time."""
+
+    def __float__(self):
+        time.sleep(10)
+        return 1.0
+
+    def __str__(self):
+        time.sleep(10)
+        return "slow"
+
+    __repr__ = __str__
+
+    def item(self):
+        time.sleep(10)
+
+
+CALLS = {
+    "metric": lambda run, _: run.log_metric("loss", Slow()),
+    "metrics": lambda run, _: run.log_metrics({"loss": Slow()}),
+    "param": lambda run, _: run.log_param("rate", Slow()),
+    "nested param": lambda run, _: run.log_param("rates", [Slow()]),
+    "tags": lambda run, _: run.set_tags({"tag": Slow()}),
+    "dict": lambda run, _: run.log_dict({"a": Slow()}, "a.json"),
+    "text": lambda run, _: run.log_text(Slow(), "a.txt"),
+    "file": lambda run, path: run.log_artifact(path),
+}
+
+
+@pytest.mark.parametrize("error", [LateTimeout, pytest.param(Late, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("call", CALLS)
+def test_l8_what_a_signal_handler_raises_in_a_log_call_comes_through(
+    faults, call, error, tmp_path, monkeypatch
+):
+    big = tmp_path / "big.bin"
+    if call == "file":
+        with big.open("wb") as file:
+            file.truncate(2**29)
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    faults.add_tracker(isolation="thread")
+    has_raised = False
+    try:
+        with start_run("limited") as run:
+            run.log_metric("loss", 1)
+            alarm_in(0.05, error)
+            CALLS[call](run, big)
+    except error:
+        has_raised = True
+
+    assert has_raised
+    assert faults.journaled("loss") == [1]
+    assert faults.statuses() == ["failed"]
+
+
+def alarm_at_any_time(count: int, seed: int, **options) -> int:
+    """Open and leave blocks while an alarm goes off somewhere; gives how often it did."""
+    draw, alarms = random.Random(seed), 0
+
+    def limit(*_):
+        raise Late
+
+    signal.signal(signal.SIGALRM, limit)
+    for number in range(count):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, 8e-3))
+            with start_run(f"run {number}", **options) as run:
+                run.log_metric("loss", 1)
+        except Late:
+            alarms += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        with pytest.raises(NoActiveRunError):
+            current_run()
+        assert "TRACKYARD_RUN_ID" not in os.environ
+    return alarms
+
+
+def test_l9_an_alarm_as_a_block_begins_or_ends_leaves_no_run_behind(faults):
+    assert alarm_at_any_time(100, 1, experiment_tracker=None) > 10
+    ends = [find_end(folder) for folder in faults.run_folders() if any(folder.glob("*.tyj"))]
+    assert ends
+    assert None not in ends
+
+
+@pytest.mark.slow
+def test_l9_alarms_at_a_thousand_moments(faults):
+    assert alarm_at_any_time(1000, 2, experiment_tracker=None) > 100
+    folders = [folder for folder in faults.run_folders() if any(folder.glob("*.tyj"))]
+    assert [folder for folder in folders if find_end(folder) is None] == []
+
+
+CLOSED = (
+    HEAD
+    + """
+with trackyard.start_run("closed") as run:
+    run.log_metric("loss", 1)
+    os.closerange(3, 256)
+    files = [open(f"data{number}", "wb") for number in range(12)]
+    for file in files:
+        file.write(b"d" * 100_000)
+        file.flush()
+    for number in range(2, 2000):
+        run.log_metric("loss", number)
+for file in files:
+    file.write(b"d")
+    file.close()
+"""
+)
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("map", ["mapped", "written"])
+def test_l7_descriptors_are_closed_and_bear_files_of_others(faults, isolation, map):
+    faults.add_tracker(isolation=isolation)
+    before = "import os; del os.posix_fallocate\n" if map == "written" else ""
+    done = faults.python(before + CLOSED)
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.stat().st_size for path in faults.root.glob("data*")} == {100_001}
+    assert faults.journaled("loss") == list(range(1, 2000))
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.values("loss") == list(range(1, 2000))
+    assert faults.statuses() == ["finished"]
