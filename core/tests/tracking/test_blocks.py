@@ -13,6 +13,7 @@ import weakref
 
 import numpy
 import pytest
+from left_behind import wait_until
 from recorder import Recorder
 
 from trackyard import (
@@ -38,6 +39,15 @@ class Unstartable(Recorder):
         raise OSError("no such server")
 
 
+class Late(Recorder):
+    """Is up only when the store has the step's end."""
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        wait_until(lambda: Client().get_pipeline_run("etl-monday").status == "finished")
+        return super().tracker_start_run(run)
+
+
 @pytest.fixture
 def local(project):
     project.add_tracker("local", Recorder)
@@ -54,6 +64,15 @@ def test_step_of_another_runner_is_started_logged_and_ended(local):
     (start,) = local.calls("start")
     assert (start["name"], start["step"], start["attempt"]) == ("train", "train", 2)
     assert start["tags"] == {"trackyard.run_name": "2026-11-25"}
+
+
+def test_url_of_a_tracker_that_starts_after_the_block_stands_in_the_store(project):
+    project.add_tracker("local", Late, start_timeout=0, flush_timeout=60, isolation="thread")
+    with tracked_step(pipeline="etl", step="train", run="monday") as run:
+        assert run.url is None
+
+    step = Client().get_pipeline_run("etl-monday").steps["train"]
+    assert step.run_metadata["experiment_tracker_url"] == f"https://tracker.test/etl/{run.id}"
 
 
 def test_steps_of_one_run_are_a_group_and_those_of_others_are_not(local):
