@@ -56,7 +56,7 @@ def as_columns(value, values):
     ],
 )  # fmt: skip
 def test_value_becomes_what_the_page_says(become, written, result, warns):
-    values = PlainValues()
+    values = PlainValues(for_json=True)
 
     assert become(eval(written, LIBRARIES), values) == json.loads(result)
     assert bool(values.notes) == bool(warns)

@@ -7,17 +7,12 @@ JSON has no name for NaN and infinities: they are written as the texts "NaN", "I
 from __future__ import annotations
 
 import json
-import math
-import re
 from typing import Any
 
 import msgspec
 
-from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.plain_values import ODD_NUMBERS, PlainValues
 
-_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-# Texts are matched too, so that nothing in them is.
-_TEXT_OR_NUMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|NaN|-?Infinity')
 # A longer file is for programs to read.
 _LONGEST_INDENTED = 1024 * 1024
 
@@ -26,22 +21,15 @@ def json_text(value: Any, values: PlainValues) -> str:
     """Write a plain value as JSON.
 
     Args:
-        value: What `PlainValues.plain` gives.
-        values: Gets a note of what reads back as something else.
+        value: What `PlainValues.plain` gives, for JSON.
+        values: What has given it; gets a note of what reads back as something else.
     """
     text = json.dumps(value, ensure_ascii=False, check_circular=False)
-    if "NaN" not in text and "Infinity" not in text:
-        return text
-
-    def written(match: re.Match[str]) -> str:
-        found = match[0]
-        if found[0] != '"':
-            return f'"{found}"'
-        if found[1:-1] in _NUMBERS and match.string[match.end() : match.end() + 1] != ":":
-            values.note(f"the text {found} reads back as a number; give it another text")
-        return found
-
-    return _TEXT_OR_NUMBER.sub(written, text)
+    for name, count in values.odd_numbers.items():
+        # In a longer text a quote has a backslash before it; behind a key stands a colon.
+        if text.count(f'"{name}"') - text.count(f'"{name}":') > count:
+            values.note(f'the text "{name}" reads back as a number; give it another text')
+    return text
 
 
 def encoded(text: str) -> bytes:
@@ -60,7 +48,7 @@ def value_in(text: str | bytes) -> Any:
 
 def _numbers_of(value: Any) -> Any:
     if isinstance(value, str):
-        return _NUMBERS.get(value, value)
+        return ODD_NUMBERS.get(value, value)
     if isinstance(value, list):
         return [_numbers_of(item) for item in value]
     if isinstance(value, dict):

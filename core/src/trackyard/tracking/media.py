@@ -81,7 +81,7 @@ def save_dict(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile
         path: The file.
         redact: Gives a JSON text without secrets.
     """
-    values = PlainValues()
+    values = PlainValues(for_json=True)
     text = json_text(values.plain(value), values)
     path.write_bytes(encoded(redact(text)))
     return SavedFile(path, "text", "application/json", tuple(values.notes))
@@ -167,7 +167,7 @@ def save_table(table: Any, path: Path, redactor: Redactor) -> SavedFile:
         path: The file, whose suffix `.parquet` chooses that.
         redactor: Keeps secrets out of it.
     """
-    values = PlainValues()
+    values = PlainValues(for_json=path.suffix != ".parquet")
     if path.suffix == ".parquet":
         save_parquet(table, path, redactor, values)
         return SavedFile(path, "file", "application/vnd.apache.parquet", tuple(values.notes))

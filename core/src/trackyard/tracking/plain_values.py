@@ -7,6 +7,7 @@ them is imported here.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import (
     Callable,
     ItemsView,
@@ -35,18 +36,26 @@ _CONVERTED: dict[type, Callable[[Any], Any]] = {
     int: int.__index__,
     float: float.__float__,
 }
+# What stands for numbers that JSON has no name for.
+ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
 class PlainValues:
     """Makes values plain, and notes what would not come back as it was.
 
+    Args:
+        for_json: Make texts of NaN and infinities, for which JSON has no name.
+
     Attributes:
         notes: What was changed, each thing once, with what to do about it.
+        odd_numbers: How often each such text was made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_json: bool = False) -> None:
         self.notes: list[str] = []
+        self.odd_numbers = dict.fromkeys(ODD_NUMBERS, 0)
+        self._for_json = for_json
 
     def note(self, text: str) -> None:
         """Note something once."""
@@ -62,7 +71,8 @@ class PlainValues:
         """
         kind = type(value)
         if kind in _PLAIN:
-            return str_of_integer(value) if kind is int and _is_huge(value) else value
+            is_odd = (kind is float and value - value != 0.0) or (kind is int and _is_huge(value))
+            return self._odd(value) if is_odd else value
         if id(value) in above:
             self.note("what holds itself was cut there")
             return "<cycle>"
@@ -70,11 +80,9 @@ class PlainValues:
             self.note(f"what lies deeper than {_DEEPEST} levels was cut; log it as a text")
             return "<too deep>"
         above = (*above, id(value))
-        if kind is list:
-            return self._items(value, above)
         if kind is dict:
             return self._pairs(value, above)
-        return self.plain(self._opened(value), above)
+        return self._items(value, above) if kind is list else self.plain(self._opened(value), above)
 
     def fields(self, value: Any) -> dict[Any, Any] | None:
         """Give the keys and values of a mapping or of an object with fields, or None."""
@@ -88,7 +96,11 @@ class PlainValues:
     def _items(self, items: list[Any], above: tuple[int, ...]) -> list[Any]:
         items = list(items)
         kinds = set(map(type, items))
-        if kinds <= _PLAIN and not (int in kinds and any(map(_is_huge, items))):
+        if kinds == {float}:
+            total = sum(items)
+            if total - total == 0.0:
+                return items
+        elif kinds == {str} or (kinds == {int} and not any(map(_is_huge, items))):
             return items
         return [item if type(item) is str else self.plain(item, above) for item in items]
 
@@ -96,11 +108,20 @@ class PlainValues:
         items = list(pairs.items())
         plain = {
             key if type(key) is str else _key(key): value
-            if type(value) is str
+            if type(value) is str or (type(value) is float and value - value == 0.0)
             else self.plain(value, above)
             for key, value in items
         }
         return plain if len(plain) == len(items) else self._apart(items, above)
+
+    def _odd(self, number: float) -> float | str:
+        if type(number) is int:
+            return str_of_integer(number)
+        if not self._for_json:
+            return number
+        name = "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+        self.odd_numbers[name] += 1
+        return name
 
     def _apart(self, items: list[tuple[Any, Any]], above: tuple[int, ...]) -> dict[str, Any]:
         """Keep keys apart whose texts are the same, such as 1 and "1"."""

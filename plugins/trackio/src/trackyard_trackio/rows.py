@@ -99,8 +99,12 @@ def artifact_row(run: Run, artifact: Artifact, place: str) -> Row:
         shown = {"_type": f"trackio.{artifact.kind}", "caption": artifact.name}
     elif artifact.kind == "table":
         content = json.loads(artifact.path.read_text(encoding="utf-8"))
-        lines = [dict(zip(content["columns"], row, strict=False)) for row in content["data"]]
-        shown = {"_type": "trackio.table", "_value": lines[:MOST_ROWS]}
+        columns = [_shown(column) for column in content["columns"]]
+        lines = [
+            dict(zip(columns, map(_shown, row), strict=False))
+            for row in content["data"][:MOST_ROWS]
+        ]
+        shown = {"_type": "trackio.table", "_value": lines}
     elif artifact.kind == "text":
         text = artifact.path.read_text(encoding="utf-8", errors="replace")
         if len(text) <= MOST_CHARACTERS:
@@ -164,6 +168,15 @@ def _row(run: Run, step: float | None, timestamp: int, values: dict[str, Any]) -
     has_step = "next" if step is None else "step"
     whole = None if step is None else int(step)
     return Row(f"{run.id}:{timestamp}:{has_step}:{digest}", whole, timestamp, values)
+
+
+def _shown(cell: Any) -> Any:
+    """Give a cell as the page's JSON holds it, which has no lone surrogates and 64 bits."""
+    if isinstance(cell, str):
+        return cell.encode("utf-8", "backslashreplace").decode()
+    if isinstance(cell, int) and not -(2**63) <= cell < 2**63:
+        return str(cell)
+    return json.dumps(cell) if isinstance(cell, list | dict) else cell
 
 
 def _stored(key: str) -> str:
