@@ -8,7 +8,7 @@ import re
 import pytest
 from mutants import of_orchestrators
 
-from trackyard.testing import OrchestratorSuite, drivers, orchestrators
+from trackyard.testing import OrchestratorSuite
 from trackyard.testing.contract import checks_of
 from trackyard.testing.running import run_file
 
@@ -22,6 +22,8 @@ from trackyard.testing import OrchestratorSuite
 
 
 class TestMutant(OrchestratorSuite):
+    patience = 60.0
+
     @pytest.fixture
     def config(self):
         return {{"orchestrator": "mutants.of_orchestrators:{name}"}}
@@ -39,10 +41,20 @@ def test_there_are_mutants_of_most_checks():
     assert len(set(MUTANTS.values())) >= 18
 
 
+def test_crash_may_be_raised_or_returned(tmp_path):
+    check = "test_death_is_a_crash_of_that_step_alone"
+    for name in ("CommandOrchestrator", "ReturnsTheCrash"):
+        file = tmp_path / f"test_{name.lower()}.py"
+        file.write_text(FILE.format(name=name), encoding="utf-8")
+
+        results = run_file(file, [check])
+
+        assert {result.outcome for result in results} == {"passed"}, results
+        assert len(results) == 3
+
+
 @pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_mutant_is_caught_at_the_check_that_names_its_fault(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(drivers, "PATIENCE", 40.0)
-    monkeypatch.setattr(orchestrators, "LEEWAY", 15.0)
+def test_mutant_is_caught_at_the_check_that_names_its_fault(name, tmp_path):
     check = MUTANTS[name]
     file = tmp_path / "test_mutant.py"
     file.write_text(FILE.format(name=name), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 from company_orchestrator import CommandOrchestrator
 
-from trackyard.contract import Job, Outcome, StepCrashedError, own_environment, run_packed
+from trackyard.contract import Failure, Job, Outcome, StepCrashedError, own_environment, run_packed
 
 
 class RunsTwice(CommandOrchestrator):
@@ -108,6 +108,41 @@ class DiesWithTheWorker(CommandOrchestrator):
             return super().run(job)
         except StepCrashedError as error:
             raise OSError(str(error)) from None
+
+
+class ReturnsTheCrash(CommandOrchestrator):
+    """It says by an outcome that a process has died, which is as good: it is no mutant."""
+
+    def run(self, job: Job) -> Outcome:
+        try:
+            return super().run(job)
+        except StepCrashedError as error:
+            return Outcome(error=error)
+
+
+class ReturnsAFailure(ReturnsTheCrash):
+    """It calls a crash a failure of the step's own."""
+
+    caught_by = "test_death_is_a_crash_of_that_step_alone"
+
+    def run(self, job: Job) -> Outcome:
+        found = super().run(job)
+        if isinstance(found.error, StepCrashedError):
+            failure = Failure("failed", "Crashed", str(found.error))
+            return attrs.evolve(found, failure=failure)
+        return found
+
+
+class ReturnsNoError(ReturnsTheCrash):
+    """It says that a step has crashed and not by which error."""
+
+    caught_by = "test_death_is_a_crash_of_that_step_alone"
+
+    def run(self, job: Job) -> Outcome:
+        found = super().run(job)
+        if isinstance(found.error, StepCrashedError):
+            return Outcome(failure=Failure("crashed", "Crashed", str(found.error)))
+        return found
 
 
 class TakesAnExitForSuccess(CommandOrchestrator):

@@ -91,6 +91,9 @@ class Orchestrator(Protocol):
     def run(self, job: Job) -> Outcome:
         """Run an attempt and wait for it; called from up to `places` threads at once.
 
+        An outcome that the orchestrator makes itself has an `error` and no `failure`: that is the
+        same as raising it.
+
         Raises:
             StepCrashedError: The process or machine that ran it has died, or had to be ended; its
                 `lost` counts the log calls that are gone with it.

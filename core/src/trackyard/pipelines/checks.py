@@ -73,11 +73,13 @@ def checked_outcome(outcome: object) -> Outcome:
     """Give what an orchestrator gave.
 
     Raises:
-        PluginError: It is no outcome of a step.
+        PluginError: It is no outcome of a step, or one that failed without an error.
         BaseException: The outcome's error, where the orchestrator made it and says no more of it.
     """
     if not isinstance(outcome, Outcome):
         raise PluginError(f"the orchestrator gave {outcome!r} in place of the step's Outcome")
+    if outcome.failure is not None and outcome.error is None:
+        raise PluginError(f"the orchestrator gave a failure without its error: {outcome.failure}")
     if outcome.error is not None and outcome.failure is None:
         raise outcome.error
     return outcome

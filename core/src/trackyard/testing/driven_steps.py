@@ -65,7 +65,7 @@ def noted(file: str) -> list[str]:
     return Path(file).read_text(encoding="utf-8").splitlines() if Path(file).exists() else []
 
 
-def wait_for(file: str, count: int, seconds: float = 30.0) -> bool:
+def wait_for(file: str, count: int, seconds: float = 60.0) -> bool:
     """Wait until a file has some lines; tell whether it has.
 
     Args:
@@ -170,14 +170,16 @@ def take_a_lock(lock: Any) -> None:
 
 
 @step(timeout=1.0)
-def sleep_on() -> None:
+def sleep_on(file: str) -> None:
     """Take longer than the timeout."""
+    note(file, f"at {time.time()}")
     time.sleep(600)
 
 
 @step(timeout=1.0)
-def never_listen() -> None:
+def never_listen(file: str) -> None:
     """Take longer than the timeout, whatever comes."""
+    note(file, f"at {time.time()}")
     end = time.monotonic() + 600
     while time.monotonic() < end:
         with suppress(BaseException):

@@ -24,9 +24,6 @@ from trackyard.testing.contract import BrokenContract, expect
 from trackyard.testing.driving import LINES, processes_below
 from trackyard.testing.workbench import toml_table
 
-# Seconds that a script with a few short steps may take at most.
-PATIENCE = 90.0
-
 
 @attrs.frozen
 class Seen:
@@ -73,10 +70,12 @@ class Driver:
     Args:
         root: The project's folder, which is the working directory.
         table: The stack's table, as in `[stacks.NAME]`.
+        patience: Seconds that a script with a few short steps may take at most.
     """
 
-    def __init__(self, root: Path, table: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, table: Mapping[str, Any], patience: float) -> None:
         self.root = root
+        self.patience = patience
         self.table = dict(table)
         text = toml_table("stacks.default", {"experiment_trackers": [], **self.table})
         (root / "trackyard.toml").write_text(text, encoding="utf-8")
@@ -95,9 +94,9 @@ class Driver:
         """
         script = self._start(scenario)
         try:
-            script.wait(PATIENCE)
+            script.wait(self.patience)
         except subprocess.TimeoutExpired:
-            raise BrokenContract(f"the pipeline had not ended after {PATIENCE:g} s") from None
+            raise BrokenContract(f"the pipeline had not ended after {self.patience:g} s") from None
         finally:
             _kill(script)
         return self._seen()
@@ -113,15 +112,15 @@ class Driver:
             What it saw, and the steps' processes that are still there.
         """
         script = self._start(scenario)
-        if not steps.wait_for(str(self.root / LINES), count, PATIENCE):
+        if not steps.wait_for(str(self.root / LINES), count, self.patience):
             _kill(script)
-            raise BrokenContract(f"{count} step(s) did not begin within {PATIENCE:g} s")
+            raise BrokenContract(f"{count} step(s) did not begin within {self.patience:g} s")
         began = time.monotonic()
         script.send_signal(signal.SIGINT)
         try:
-            script.wait(PATIENCE)
+            script.wait(self.patience)
         except subprocess.TimeoutExpired:
-            raise BrokenContract(f"it went on for {PATIENCE:g} s after Ctrl-C") from None
+            raise BrokenContract(f"it went on for {self.patience:g} s after Ctrl-C") from None
         finally:
             _kill(script)
         seen = attrs.evolve(self._seen(), seconds=time.monotonic() - began)

@@ -31,13 +31,13 @@ MANY = 24
 def main() -> None:
     """Run the scenario that is named, and write what came of it."""
     (scenario, file), root = sys.argv[1:3], Path.cwd()
-    before, began = processes_below(os.getpid()), time.monotonic()
+    before, began = processes_below(os.getpid()), time.time()
     seen: dict[str, Any] = {"value": None, "error": None}
     try:
         seen["value"] = SCENARIOS[scenario.partition(":")[0]](*scenario.split(":")[1:])
     except BaseException as error:
         seen["error"] = _described(error)
-    seen["seconds"] = time.monotonic() - began
+    seen["seconds"] = time.time() - _began(began)
     seen["left"] = _left_after(before)
     seen["runs"] = [
         {
@@ -50,19 +50,28 @@ def main() -> None:
     (root / file).write_text(json.dumps(seen), encoding="utf-8")
 
 
+def _began(at_latest: float) -> float:
+    """Tell when the step began whose time is taken; a cluster may take longer to start."""
+    times = [float(line.split()[1]) for line in steps.noted(LINES) if line.startswith("at ")]
+    return max([at_latest, *times])
+
+
 def processes_below(process: int) -> dict[int, str]:
-    """Give the processes that a process has started, and those that they have, with their names."""
-    command = ["ps", "-A", "-o", "pid=,ppid=,stat=,comm="]
+    """Give the processes that a process has started, and those that they have, with their names.
+
+    Those of a session that it leads count also where the one that started them has ended.
+    """
+    command = ["ps", "-A", "-o", "pid=,ppid=,sess=,stat=,comm="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listing:
-        rows = [line.split(None, 3) for line in listing.communicate()[0].splitlines()]
-    found: dict[int, str] = {}
-    above = {process}
+        rows = [line.split(None, 4) for line in listing.communicate()[0].splitlines()]
+    ids = {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
+    below = {pid for pid, (_, session) in ids.items() if session == process}
+    above = {process, *below}
     while above:
-        below = {int(row[0]): row for row in rows if int(row[1]) in above}
-        below.pop(listing.pid, None)
-        found |= {pid: f"{row[3]} ({row[2]})" for pid, row in below.items()}
-        above = set(below)
-    return found
+        above = {pid for pid, (parent, _) in ids.items() if parent in above} - below
+        below |= above
+    below -= {process, listing.pid}
+    return {int(row[0]): f"{row[4]} ({row[3]})" for row in rows if int(row[0]) in below}
 
 
 def _left_after(before: dict[int, str], seconds: float = 10.0) -> list[str]:
@@ -85,6 +94,11 @@ def _described(error: BaseException) -> dict[str, Any]:
     }
 
 
+def _lines() -> str:
+    """Give the file that steps add lines to, wherever they begin."""
+    return str(Path(LINES).absolute())
+
+
 def _outputs() -> dict[str, bool]:
     @pipeline
     def passing() -> None:
@@ -101,40 +115,40 @@ def _outputs() -> dict[str, bool]:
 
 
 def _once() -> list[str]:
-    pipeline(steps.tell)(LINES, "it")
-    return steps.noted(LINES)
+    pipeline(steps.tell)(_lines(), "it")
+    return steps.noted(_lines())
 
 
 def _order() -> list[str]:
     @pipeline
     def chain() -> None:
-        first = steps.tell(LINES, "first", None, 0.3)
-        second = steps.tell(LINES, "second", first, 0.3)
-        steps.tell(LINES, "third", [first, second])
+        first = steps.tell(_lines(), "first", None, 0.3)
+        second = steps.tell(_lines(), "second", first, 0.3)
+        steps.tell(_lines(), "third", [first, second])
 
     chain()
-    return steps.noted(LINES)
+    return steps.noted(_lines())
 
 
 def _many() -> dict[str, Any]:
     @pipeline
     def mapped() -> None:
-        steps.total(steps.double.map(range(MANY), file=LINES))
+        steps.total(steps.double.map(range(MANY), file=_lines()))
 
     run = mapped()
     running = most = 0
-    for line in steps.noted(LINES):
+    for line in steps.noted(_lines()):
         running += 1 if line.startswith("begins") else -1
         most = max(most, running)
     numbers = run.steps["total"].outputs["output"].load()
-    return {"numbers": numbers, "most": most, "lines": len(steps.noted(LINES))}
+    return {"numbers": numbers, "most": most, "lines": len(steps.noted(_lines()))}
 
 
 def _meet() -> list[bool]:
     @pipeline
     def meeting() -> None:
-        steps.meet(LINES)
-        steps.meet(LINES)
+        steps.meet(_lines())
+        steps.meet(_lines())
 
     run = meeting()
     return [found.outputs["output"].load() for found in run.steps.values()]
@@ -161,18 +175,18 @@ def _lock_in() -> None:
 
 
 def _sleeps() -> None:
-    pipeline(steps.sleep_on)()
+    pipeline(steps.sleep_on)(_lines())
 
 
 def _deaf() -> None:
-    pipeline(steps.never_listen)()
+    pipeline(steps.never_listen)(_lines())
 
 
 def _dies(way: str) -> None:
     @pipeline
     def deadly() -> None:
         steps.die(way)
-        steps.total(steps.double.map(range(3), file=LINES))
+        steps.total(steps.double.map(range(3), file=_lines()))
 
     deadly()
 
@@ -248,7 +262,7 @@ def _stopped(kind: str, count: str) -> None:
     @pipeline
     def holding() -> None:
         for number in range(int(count)):
-            held(LINES, number)
+            held(_lines(), number)
 
     holding()
 

@@ -17,9 +17,6 @@ from trackyard.testing.contract import check, expect, skip_unless_it_applies
 from trackyard.testing.drivers import Driver, runs_elsewhere, runs_several
 from trackyard.testing.driving import MANY
 
-# Seconds that a machine with other work may add to what is promised.
-LEEWAY = 20.0
-
 
 class OrchestratorSuite(Suite):
     """Checks that an orchestrator keeps the contract. Subclass it, and pytest runs them all.
@@ -32,10 +29,14 @@ class OrchestratorSuite(Suite):
             dotted path, and its fields.
 
     Attributes:
+        patience: Seconds that a script with a few short steps may take at most, beside whatever
+            else the machine does; a quarter of it may be added to what is promised in seconds. An
+            orchestrator that starts a cluster for each pipeline run may need more.
         expected_failures: Reasons by name of checks that the orchestrator cannot pass; one that
             passes all the same is a failure.
     """
 
+    patience: ClassVar[float] = 90.0
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     @pytest.fixture
@@ -57,7 +58,7 @@ class OrchestratorSuite(Suite):
             request: Of the check.
             config: The fixture `config`.
         """
-        driver = Driver(_project, config)
+        driver = Driver(_project, config, self.patience)
         skip_unless_it_applies(request.function, driver)
         return driver
 
@@ -176,7 +177,7 @@ class OrchestratorSuite(Suite):
         """A step that sleeps."""
         seen = driver.run("sleeps")
         seen.raised("StepTimeoutError")
-        _expect_soon(seen.seconds, 1.0)
+        _expect_soon(driver, seen.seconds, 1.0)
 
     @check("A step that does not heed its timeout is ended.", runs_elsewhere)
     def test_step_that_heeds_no_timeout_is_ended(self, driver: Driver) -> None:
@@ -184,15 +185,20 @@ class OrchestratorSuite(Suite):
         seen = driver.run("deaf")
         seen.raised("StepCrashedError")
         expect(seen.statuses == {"never_listen": "crashed"}, f"the steps are {seen.statuses}")
-        _expect_soon(seen.seconds, 1.0 + GRACE)
+        _expect_soon(driver, seen.seconds, 1.0 + GRACE)
         expect(not seen.left, f"there is still {', '.join(seen.left)}")
 
-    @check("Where the process of a step has died, run raises StepCrashedError.", runs_elsewhere)
+    @check(
+        "Where the process of a step has died, run raises StepCrashedError, or gives an Outcome "
+        "whose error it is.",
+        runs_elsewhere,
+    )
     @pytest.mark.parametrize("way", ["kill -9", "exit 0", "exit 3"])
     def test_death_is_a_crash_of_that_step_alone(self, driver: Driver, way: str) -> None:
         """By a signal, and by os._exit; the other steps finish."""
         seen = driver.run(f"dies:{way}")
         seen.raised("StepCrashedError")
+        expect(seen.runs[0]["status"] == "crashed", f"the run is {seen.runs[0]['status']}")
         expect(seen.statuses.pop("die") == "crashed", f"the step is {seen.runs[0]['steps']}")
         others = set(seen.statuses.values())
         expect(others == {"finished"}, f"the other steps are {seen.statuses}")
@@ -244,7 +250,7 @@ class OrchestratorSuite(Suite):
         count = min(2, driver.orchestrator.places)
         seen, running = driver.stop(f"stopped:heeds:{count + 2}", count)
         seen.raised("KeyboardInterrupt")
-        _expect_soon(seen.seconds, GRACE)
+        _expect_soon(driver, seen.seconds, GRACE)
         expect(not running, f"steps go on in {running}")
         expect(seen.runs[0]["status"] == "killed", f"the run is {seen.runs[0]['status']}")
         stopped = [line for line in driver.lines() if line.startswith("stopped")]
@@ -255,12 +261,13 @@ class OrchestratorSuite(Suite):
         """It catches whatever comes."""
         seen, running = driver.stop("stopped:never:1", 1)
         seen.raised("KeyboardInterrupt")
-        _expect_soon(seen.seconds, GRACE)
+        _expect_soon(driver, seen.seconds, GRACE)
         expect(not running, f"steps go on in {running}")
 
 
 _LIFE = ("begins", "ends")
 
 
-def _expect_soon(seconds: float, promised: float) -> None:
-    expect(seconds < promised + LEEWAY, f"it took {seconds:.0f} s, where {promised:g} s are asked")
+def _expect_soon(driver: Driver, seconds: float, promised: float) -> None:
+    leeway = driver.patience / 4  # a machine has other work, too
+    expect(seconds < promised + leeway, f"it took {seconds:.0f} s, where {promised:g} s are asked")

@@ -173,6 +173,42 @@ def test_orchestrator_that_gives_no_outcome_fails_the_step(side_by_side, install
     assert statuses() == {"gather": "failed"}
 
 
+def test_crash_that_an_orchestrator_returns_is_one_that_it_raises(side_by_side, install):
+    text = ELSEWHERE.replace("import run_packed", "import Outcome, StepCrashedError")
+    body = "return job.unpack(run_packed(job.pack(), lambda: nullcontext(Path(self.folder))))"
+    crash = "StepCrashedError('no machine', 3)"
+    ways = {"returns": f"return Outcome(error={crash})", "raises": f"raise {crash}"}
+    install(
+        "acme",
+        {name: text.replace(body, way) for name, way in ways.items()},
+        orchestrators={name: f"{name}:Elsewhere" for name in ways},
+    )
+    tracked = "[stacks.default]\nexperiment_trackers = ['local']\n"
+    seen = []
+    for name in ways:
+        side_by_side.configure(f"{tracked}orchestrator = '{name}'\nfolder = 'run'\n")
+        side_by_side.add_tracker("local", Shared)
+        with pytest.raises(trackyard.StepCrashedError, match="step 'work': no machine"):
+            pipeline(work)(3)
+        seen.append((statuses(), lost(Client().list_pipeline_runs()[0].steps["work"].id)))
+
+    assert seen == [({"work": "crashed"}, [3])] * 2
+
+
+def test_failure_without_an_error_is_not_taken_for_success(side_by_side, install):
+    odd = ELSEWHERE.replace(
+        "return job.unpack", "return Outcome(failure=Failure('failed', 'E')) or"
+    )
+    odd = odd.replace("import run_packed", "import Failure, Outcome, run_packed")
+    install("acme", {"acme": odd}, orchestrators={"odd": "acme:Elsewhere"})
+    side_by_side.configure("[stacks.default]\norchestrator = 'odd'\nfolder = 'run'\n")
+
+    with pytest.raises(trackyard.PluginError, match="a failure without its error"):
+        pipeline(lambda: gather([1]))()
+
+    assert statuses() == {"gather": "failed"}
+
+
 def lost(run_id):
     folder = trackyard.home() / "runs" / run_id
     return [health.lost for health in health_of(folder, load_description(folder))]
