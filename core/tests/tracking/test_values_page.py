@@ -15,6 +15,7 @@ import polars
 import pyarrow
 import pytest
 
+from trackyard import Client, start_run
 from trackyard.redaction.redactor import Redactor
 from trackyard.tracking.json_texts import json_text
 from trackyard.tracking.params import ParamOptions, params_of
@@ -60,6 +61,14 @@ def test_value_becomes_what_the_page_says(become, written, result, warns):
 
     assert become(eval(written, LIBRARIES), values) == json.loads(result)
     assert bool(values.notes) == bool(warns)
+
+
+def test_numbers_without_a_name_in_json_come_back_as_numbers(project):
+    with start_run("a", experiment_tracker=None) as run:
+        run.log_dict({"loss": float("inf"), "rate": 0.5}, "a.json")
+
+    file = Client().get_run(run.id).artifacts["a.json"]
+    assert file.read_json() == {"loss": float("inf"), "rate": 0.5}
 
 
 @pytest.mark.parametrize("section", ["In JSON", "`log_params`", "`log_table`"])

@@ -30,6 +30,7 @@ from trackyard.runs.remains import lay_out
 from trackyard.store import StepRunRow
 from trackyard.system.showing import Shown, ShownAs, html_table, line, says
 from trackyard.system.suggestions import did_you_mean, listed
+from trackyard.tracking.json_texts import value_in
 
 _COMMAND = "trackyard runs download"
 
@@ -83,6 +84,15 @@ class LoggedFile(Shown):
             ArtifactNotFoundError: Its content is nowhere to be had.
         """
         return self._find().read_text(encoding)
+
+    def read_json(self) -> Any:
+        """Read what `log_dict` or `log_table` wrote; NaN and infinities are numbers again.
+
+        Raises:
+            ArtifactNotFoundError: Its content is nowhere to be had.
+            ValueError: It is no JSON.
+        """
+        return value_in(self.read_bytes())
 
     def save(self, path: str | Path = ".") -> Path:
         """Save it, whole or not at all; what was there before is replaced.

@@ -132,7 +132,9 @@ class ActiveRun:
                 numbers[keys[key]] = number
         if numbers and not self._is_disabled:
             total = sum(numbers.values())
-            self._append_metrics(time_ns(), self._step(step), numbers, total - total == 0.0)
+            if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
+                step = self._step(step)
+            self._append_metrics(time_ns(), step, numbers, total - total == 0.0)
 
     @contained()
     def log_param(self, key: str, value: Any) -> None:
@@ -301,6 +303,8 @@ class ActiveRun:
         if pairs is None:
             self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
             return []
+        if type(values) is dict and None not in values:
+            return pairs  # type: ignore[return-value] # none of their keys is None
         named = [(key, value) for key, value in pairs if key is not None]
         if len(named) < len(pairs):
             self._warn(f"{call}: a value whose key is None was left out; give it a name")
