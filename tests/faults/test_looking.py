@@ -9,13 +9,12 @@ import os
 import shutil
 import stat
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from evidence import wait_until
+from looking import recording_server
 
 from trackyard import Client
 from trackyard.recovery.drivers import find_dead_drivers
@@ -46,27 +45,8 @@ def _own_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """Give the address of a server that records every request, and what it has seen."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(f"{self.command} {self.path} {self.headers}")
-            self.send_response(500)
-            self.end_headers()
-
-        do_POST = do_PUT = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listening.server_port}", seen
-    listening.shutdown()
-    listening.server_close()
-    thread.join()
+    with recording_server() as recording:
+        yield recording
 
 
 def crash(faults, **env: str) -> Path:
@@ -404,6 +384,14 @@ def test_t7_modules_of_the_working_directory_are_none_of_the_helpers(faults, iso
     (faults.root / "task").mkdir()
     script = faults.root / "task" / "script.py"
     script.write_text(CRASHED)
+    # What is beside the script is on the script's own path, and on that of no other process.
+    trackers = faults.root / "trackers.py"
+    trackers.write_text(f"import colorsys\n{trackers.read_text()}")
+    canary = CANARY.format(place=place).replace(
+        "\nPath", "\nimport sys\n'script' in sys.argv[0] or Path"
+    )
+    for folder in (faults.root, script.parent):
+        (folder / "colorsys.py").write_text(canary)
     command = (sys.executable, str(script))
     done = faults.command(*command, TRACKYARD_WATCHDOG="1", PYTHONPATH="")
 
@@ -488,17 +476,23 @@ def test_t10_a_pickle_that_somebody_else_stored_is_loaded_by_who_trusts_it(fault
     )
     faults.python(code, PYTHONPATH=str(faults.root)).check_returncode()
     executed = faults.root / "executed"
-    Client().get_output("make").load()  # one's own
+    Client().get_output("make.output").load()  # one's own
     assert executed.exists()
 
     executed.unlink()
     shutil.rmtree(tmp_path / "config")
-    foreign = "from trackyard import Client\nClient().get_output('make').load({})"
+    foreign = "from trackyard import Client\nClient().get_output('make.output').load({})"
     refused = faults.python(foreign.format(""))
     assert "which runs code when it is loaded" in refused.stderr
-    assert "load(trust=True)" in refused.stderr
+    assert "type: .load(trust=True); for all of this store write below" in refused.stderr
+    assert "[stacks.default] in trackyard.toml: artifact_store_is_trusted = true" in refused.stderr
     assert not executed.exists()
     faults.python(foreign.format("trust=True")).check_returncode()
+    assert executed.exists()
+    executed.unlink()
+    said = "[stacks.default]\nartifact_store_is_trusted = true\n"
+    (faults.root / "trackyard.toml").write_text(said)
+    faults.python(foreign.format("")).check_returncode()
     assert executed.exists()
 
 
@@ -523,3 +517,65 @@ def test_t11_files_of_an_embedded_store_lie_below_it_or_are_left_alone(faults, t
     assert run.data.metrics == {"loss": 1.0}
     (quarantined,) = faults.home.glob("runs/*/*/quarantine.jsonl")
     assert f"keeps the run's files elsewhere, in {elsewhere.as_uri()}" in quarantined.read_text()
+
+
+CHATTY = """
+import faulthandler, logging, os, sys
+import attrs
+from trackyard import Secret, flavor, hookimpl, secret
+@flavor
+class Chatty:
+    token: Secret = secret()
+    @hookimpl
+    def tracker_start_run(self, run):
+        token = self.token.reveal()
+        print("printed", token)
+        logging.warning("logged %s", token)
+        os.write(2, b"written " + token.encode() + b"\\n")
+    @hookimpl
+    def tracker_log(self, run, batch):
+        if (run.folder / "seen").exists():
+            raise ValueError(f"refused with {self.token.reveal()}")
+        (run.folder / "seen").touch()
+        os.write(2, b"before the end " + self.token.reveal().encode())
+        faulthandler._sigsegv()
+"""
+
+
+def test_t12_a_worker_that_prints_its_secret_and_dies_leaves_none_in_its_log(faults, monkeypatch):
+    monkeypatch.setenv("CHATTY_TOKEN", SECRET)
+    (faults.root / "chatty.py").write_text(CHATTY)
+    (faults.root / "trackyard.toml").write_text(
+        '[experiment_trackers.chatty]\nflavor = "chatty:Chatty"\nisolation = "process"\n'
+        'token = "env:CHATTY_TOKEN"\n'
+    )
+    log = faults.home / "workers" / "chatty.log"
+    # The log of a worker begins anew when it is started again: what each has left is looked at.
+    code = """
+import shutil, time
+from pathlib import Path
+from trackyard import start_run
+from trackyard.delivery.process import WorkerProcess
+started = WorkerProcess._start_again
+def start_again(self):
+    self._log_the_rest()
+    shutil.copyfile(self._log, "of_the_dead.log")
+    started(self)
+WorkerProcess._start_again = start_again
+with start_run("a") as run:
+    run.log_metric("loss", 1)
+    until = time.monotonic() + 30
+    while not Path("of_the_dead.log").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+"""
+    done = faults.python(code, TRACKYARD_ISOLATION="process")
+    dead = (faults.root / "of_the_dead.log").read_text()
+
+    for word in ("printed", "logged", "written", "before the end"):
+        assert f"{word} ***" in dead
+    assert "Segmentation fault" in dead
+    assert "tracker_log" in dead
+    assert "written ***" in log.read_text()
+    assert SECRET not in done.stderr + dead + log.read_text()
+    noted = [path for path in faults.home.rglob("*") if path.is_file()]
+    assert [path for path in noted if SECRET.encode() in path.read_bytes()] == []

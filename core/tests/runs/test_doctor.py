@@ -40,18 +40,20 @@ class Away(Recorder):
 
 
 def problems(**options):
-    return [(f.area, f.subject, f.text, f.advice) for f in examine(**options).problems]
+    return [
+        (f.area, f.subject, f.text, f.advice) for f in examine(connect=True, **options).problems
+    ]
 
 
 def notes():
-    return [(f.subject, f.text) for f in examine().findings if f.status == "note"]
+    return [(f.subject, f.text) for f in examine(connect=True).findings if f.status == "note"]
 
 
 def test_healthy_project_has_no_problem(project):
     project.add_tracker("local", Recorder)
     with start_run("a", experiment_tracker="local") as run:
         run.log_metric("loss", 1.0)
-    diagnosis = examine()
+    diagnosis = examine(connect=True)
 
     assert diagnosis.is_well
     assert diagnosis.problems == ()
@@ -103,7 +105,7 @@ def test_without_connecting_no_code_of_the_project_runs_and_no_secret_is_read(pr
         '[experiment_trackers.local]\nflavor = "nowhere:Tracker"\ntoken = "file:/dev/stdin"\n'
         '[experiment_trackers.other]\nflavor = "nowhere:Tracker"\ntoken = "env:NOT_THERE"\n'
     )
-    found = {f.subject: f for f in examine(connect=False).findings if "tracker" in f.area}
+    found = {f.subject: f for f in examine().findings if "tracker" in f.area}
 
     assert found["local"].status == "ok"
     assert found["local"].advice.endswith("type: trackyard doctor --connect")
@@ -125,7 +127,7 @@ def test_tracker_that_hangs_is_a_problem_after_a_while(project):
     project.add_tracker("hanging", Hanging)
     project.add_tracker("local", Recorder)
     for patience in (0.2, 2.0, 20.0):  # the sound one needs more where the machine is busy
-        problems = [(f.subject, f.text) for f in examine(patience=patience).problems]
+        problems = [(f.subject, f.text) for f in examine(patience=patience, connect=True).problems]
         if len(problems) == 1:
             break
 
@@ -214,7 +216,7 @@ def test_variable_of_an_sdk_that_no_tracker_uses_is_noted(project, install, monk
     monkeypatch.setenv("ACME_KEY", "very-secret")
 
     assert notes() == [("acme", "ACME_KEY is set, and no configured tracker is of this flavor")]
-    (advice,) = [f.advice for f in examine().findings if f.subject == "acme"]
+    (advice,) = [f.advice for f in examine(connect=True).findings if f.subject == "acme"]
     assert advice == "type: trackyard experiment-tracker register acme -f acme"
     project.configure('[experiment_trackers.ours]\nflavor = "acme"\n')
     assert notes() == []
@@ -222,7 +224,7 @@ def test_variable_of_an_sdk_that_no_tracker_uses_is_noted(project, install, monk
 
 def test_variable_of_an_sdk_whose_flavor_is_missing_is_noted(project, install, monkeypatch):
     project.configure(TOML)
-    examine()  # what it imports is imported before
+    examine(connect=True)  # what it imports is imported before
     monkeypatch.delenv("TRACKYARD_DISABLE_PLUGINS")
     monkeypatch.setattr("sys.path", [str(install("nothing", {}))])
     monkeypatch.setenv("COMET_API_KEY", "very-secret")
@@ -230,7 +232,7 @@ def test_variable_of_an_sdk_whose_flavor_is_missing_is_noted(project, install, m
     assert notes() == [
         ("comet", "COMET_API_KEY is set, and no configured tracker is of this flavor")
     ]
-    (advice,) = [f.advice for f in examine().findings if f.subject == "comet"]
+    (advice,) = [f.advice for f in examine(connect=True).findings if f.subject == "comet"]
     assert advice == "type: pip install trackyard-comet"
 
 
@@ -244,8 +246,8 @@ def test_store_that_cannot_be_opened_is_a_problem(project):
         load()
 
     training()
-    assert examine().findings[-1].area == "store"
-    assert examine().is_well
+    assert examine(connect=True).findings[-1].area == "store"
+    assert examine(connect=True).is_well
     (find_project().home / "store.db").write_bytes(b"no database at all" * 100)
     ((area, subject, text, advice),) = problems()
 
@@ -301,7 +303,7 @@ def test_error_of_a_database_is_cut_down_to_its_cause(project):
     with start_run("a", experiment_tracker="local") as run:
         run.log_metric("loss", 1.0)
     cause = "OperationalError: (sqlite3.OperationalError) no such table: runs"
-    diagnosis = examine()
+    diagnosis = examine(connect=True)
     texts = [finding.text for finding in diagnosis.problems]
 
     assert f"tracker_check: {cause}" in texts
@@ -317,7 +319,9 @@ def test_error_of_the_store_is_cut_down_to_its_cause(project):
     line()
     with closing(sqlite3.connect(find_project().home / "store.db")) as connection:
         connection.execute("alter table pipeline_runs rename to gone")
-    (text,) = [finding.text for finding in examine().problems if finding.area == "store"]
+    (text,) = [
+        finding.text for finding in examine(connect=True).problems if finding.area == "store"
+    ]
 
     assert text.endswith("no such table: pipeline_runs")
 

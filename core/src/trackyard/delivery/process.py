@@ -12,9 +12,11 @@ import logging
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -24,12 +26,15 @@ import attrs
 from trackyard.contract.flavors import capabilities_of
 from trackyard.contract.process_state import own_environment
 from trackyard.contract.records import Run
+from trackyard.delivery.logs import WorkerLog
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
+from trackyard.redaction.redactor import Redactor
 from trackyard.system.descriptors import OwnFile
+from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.helpers import helper_command, helper_path
 from trackyard.system.locks import FileLock
 
@@ -118,6 +123,8 @@ class WorkerProcess:
         self._deliveries: dict[str, RemoteDelivery] = {}
         self._process: int | None = None
         self._commands: OwnFile | None = None
+        self._printed: OwnFile | None = None
+        self._redactor = Redactor()
         self._environment: dict[str, str] = {}  # as the process has it
         self._deaths = 0
         self._serving = ""  # the run whose hook was called last
@@ -177,7 +184,7 @@ class WorkerProcess:
     def _start(self) -> None:
         """Start the process and give it everything that has not ended. The lock is held."""
         try:
-            self._process, self._commands, events = _spawn(self._log)
+            self._process, self._commands, events, self._printed = _spawn(self._log)
         except (OSError, NotImplementedError) as error:
             self._give_up(f"its worker process cannot be started: {error}")
             return
@@ -208,6 +215,7 @@ class WorkerProcess:
         # What lies in the run's folder may come from elsewhere; what was chosen here counts.
         tracker = delivery.hooks.configured
         assert tracker is not None, "its hooks are those of a configured tracker"
+        self._redactor = Redactor.joined((self._redactor, tracker.redactor))
         message["tracker"] = {"table": plain_table(tracker.table), "place": tracker.place}
         environment = own_environment()
         if environment != self._environment:
@@ -252,6 +260,7 @@ class WorkerProcess:
             _, status = os.waitpid(self._process, 0)
             has_hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
             self._process = None
+        self._log_the_rest()
         if self._is_stopping:
             return
         self._deaths += 1
@@ -271,6 +280,13 @@ class WorkerProcess:
                 delivery.problem = f"its worker process {how}"
         time.sleep(0.1 * self._deaths)
         self._start()
+
+    def _log_the_rest(self) -> None:
+        """Write to the log what the process has printed and could not write any more."""
+        printed, self._printed = self._printed, None
+        if printed is not None and printed.is_ours():
+            with suppress(OSError):  # its folder may have gone
+                WorkerLog(printed.number, self._log, [self._redactor]).close()
 
     def _give_up(self, problem: str) -> None:
         for delivery in self._deliveries.values():
@@ -297,25 +313,31 @@ def worker_process(name: str, project_root: Path, log: Path) -> WorkerProcess:
     return _processes[key]
 
 
-def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile]:
-    """Start a worker; give its process id, and the ends of the pipes for commands and events.
+def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile, OwnFile]:
+    """Start a worker; give its process id, and our ends of the pipes.
+
+    They are those for commands, for events, and for what it prints, which it reads itself.
 
     Raises:
         OSError: It cannot be started.
     """
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(log.parent)
+    os.close(open_private(log, os.O_TRUNC))
     command_end, commands = os.pipe()
     events, event_end = os.pipe()
-    for file in (command_end, event_end):
+    printed, print_end = (end.detach() for end in socket.socketpair())
+    for file in (command_end, event_end, print_end, printed):
         os.set_inheritable(file, True)
     actions = [
         (os.POSIX_SPAWN_DUP2, command_end, 0),
         (os.POSIX_SPAWN_DUP2, event_end, 1),
-        (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, print_end, 2),
         (os.POSIX_SPAWN_CLOSE, command_end),
         (os.POSIX_SPAWN_CLOSE, event_end),
+        (os.POSIX_SPAWN_CLOSE, print_end),
     ]
-    command = helper_command("trackyard.delivery.serving", str(os.getpid()))
+    arguments = (str(os.getpid()), str(printed), str(log))
+    command = helper_command("trackyard.delivery.serving", *arguments)
     try:
         process = os.posix_spawn(
             sys.executable, command, own_environment(), file_actions=actions, setsid=True
@@ -323,11 +345,14 @@ def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile]:
     except BaseException:
         os.close(commands)
         os.close(events)
+        os.close(printed)
         raise
     finally:
         os.close(command_end)
         os.close(event_end)
-    return process, OwnFile(commands), OwnFile(events)
+        os.close(print_end)
+    os.set_inheritable(printed, False)
+    return process, OwnFile(commands), OwnFile(events), OwnFile(printed)
 
 
 def send_message(pipe: int, message: dict[str, Any]) -> None:

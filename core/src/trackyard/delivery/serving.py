@@ -1,6 +1,6 @@
 """What does a worker process do? It carries the runs of one tracker as its runner says.
 
-    python -m trackyard.delivery.serving RUNNER < commands > events
+    python -m trackyard.delivery.serving RUNNER SOCKET LOG < commands > events 2> SOCKET
 
 Where its runner dies, the watchdog ends its runs and this process, which has the SDK imported
 already, delivers them; it goes on for a minute at most.
@@ -24,6 +24,7 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.delivery.delivery import LocalDelivery
+from trackyard.delivery.logs import WorkerLog
 from trackyard.delivery.process import messages_from, send_message
 from trackyard.delivery.stages import Stage
 from trackyard.delivery.thread import WorkerThread
@@ -44,20 +45,26 @@ OUTLIVE = 60.0
 def main() -> None:
     """Serve until the runner has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The alarm of a hook that hangs: the log says where each thread stands, and the process ends.
-    faulthandler.register(signal.SIGALRM, chain=True)
+    runner, printed = int(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(printed, False)
+    log = WorkerLog(printed, Path(sys.argv[3]))
+    # Where each thread stands goes straight to the log: it names files and functions alone. The
+    # alarm is that of a hook that hangs, and ends the process.
+    faulthandler.enable(log.file)
+    faulthandler.register(signal.SIGALRM, log.file, chain=True)
+    log.follow()
     events = os.dup(1)
     os.dup2(2, 1)  # what an SDK prints goes to the log, not among the events
-    runner = int(sys.argv[1])
     idle = _Idleness()
     lines = messages_from(OwnFile(0), lambda: os.getppid() == runner and not idle.lasts_too_long())
     first = next(lines)
     sys.path[:] = first["path"]
-    logging.getLogger("trackyard").addHandler(_EventHandler(events))
-    server = _Server(Path(first["project"]), first["tracker"], events)
+    logging.getLogger("trackyard").addHandler(_EventHandler(events, log))
+    server = _Server(Path(first["project"]), first["tracker"], events, log)
     idle.server = server
     for command in lines:
         if "stop" in command:
+            log.drain()
             os._exit(0)  # whatever hook is running
         if "environment" in command:
             os.environ.clear()
@@ -67,6 +74,7 @@ def main() -> None:
         else:
             server.hurry(command["hurry"])
     server.outlive_runner()
+    log.drain()
     os._exit(0)
 
 
@@ -84,11 +92,12 @@ class _Idleness:
 
 
 class _Server:
-    def __init__(self, project_root: Path, tracker: str, events: int) -> None:
+    def __init__(self, project_root: Path, tracker: str, events: int, log: WorkerLog) -> None:
         self._trackers = Trackers(find_project(project_root))
         self._plugins = load_plugins()[0]
         self._tracker = tracker
         self._events = events
+        self._log = log
         self._worker = WorkerThread(tracker, on_serve=self._say_whom_it_serves)
         self._serving: LocalDelivery | None = None
         self._deliveries: dict[str, LocalDelivery] = {}
@@ -148,6 +157,7 @@ class _Server:
             raise TrackyardError(f"{folder.parent}: the run's description cannot be read")
         tracker = TrackerDescription(self._tracker, folder.name, **table)
         built = self._trackers.build(tracker.name, tracker.table, tracker.place)
+        self._log.know(built.redactor)
         run = attrs.evolve(run_for(description, tracker, folder.parent), attached=is_attached)
         # A hook that hangs ends this process, and its runner starts another one.
         hooks = TrackerHooks.of(built, self._plugins, is_alone=True)
@@ -203,13 +213,15 @@ class _Server:
 class _EventHandler(logging.Handler):
     """Lets the runner show what is logged here."""
 
-    def __init__(self, events: int) -> None:
+    def __init__(self, events: int, log: WorkerLog) -> None:
         super().__init__(logging.WARNING)
         self._events = events
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        message = {"log": self._log.redact(record.getMessage()), "level": record.levelno}
         with suppress(OSError):
-            send_message(self._events, {"log": record.getMessage(), "level": record.levelno})
+            send_message(self._events, message)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class ArtifactStore:
             loaded; None: those that this user has stored.
         materializers: The formats that it knows.
         home: The project's `.trackyard`: what lies there is its owner's alone.
+        stack: The stack whose store it is, to say where to write that it is trusted.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class ArtifactStore:
         is_trusted: bool | None = True,
         materializers: Materializers | None = None,
         home: Path | None = None,
+        stack: str = "default",
     ) -> None:
         self.url = url.rstrip("/")
+        self._stack = stack
         self.is_trusted = is_trusted
         self._home = home if home is not None and Path(self.url).is_relative_to(home) else None
         self._materializers = materializers or Materializers()
@@ -152,8 +155,8 @@ class ArtifactStore:
             raise OutputError(
                 f"{stored.uri}: is a {kind}, which runs code when it is loaded, and {self.url} is "
                 "not marked as trusted; it was not stored by you: where you trust who stored it, "
-                "load it by load(trust=True), or write artifact_store_is_trusted = true in the "
-                "stack's table"
+                "type: .load(trust=True); for all of this store write below "
+                f"[stacks.{self._stack}] in trackyard.toml: artifact_store_is_trusted = true"
             )
         if needs_trust(materializer):
             self._check(stored)

@@ -88,7 +88,7 @@ class Diagnosis(Shown):
 
 
 def examine(
-    start: Path | None = None, *, patience: float = PATIENCE, connect: bool = True
+    start: Path | None = None, *, patience: float = PATIENCE, connect: bool = False
 ) -> Diagnosis:
     """Look at everything that may be wrong; nothing is changed, and nothing raises.
 

@@ -41,6 +41,7 @@ def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
         is_trusted=stack.trusts_pickles,
         materializers=Materializers(load_materializers),
         home=project.home,
+        stack=stack.name,
     )
 
 
