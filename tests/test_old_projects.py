@@ -8,20 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import click
 import numpy
 import pandas
 import polars
 import pyarrow
 import pytest
+from looking import calls_for_runs, commands_for_runs
 
 from trackyard import Client
-from trackyard.cli.main import cli
 
 # By the beginning of its name.
 STATUSES = {
@@ -41,20 +39,6 @@ STATUSES = {
     "dying-": "running",  # nobody has told the store yet
 }
 AWAY = "tracker_start_run: ConnectionRefusedError: nobody answers"
-# What looks at no run, and what goes on for ever or opens a browser.
-CHANGES = ("register", "update", "rename", "copy", "delete")
-OTHER_COMMANDS = {
-    *("init", "completion install", "completion show", "plugins", "run", "exec", "ui", "runs open"),
-    *("log metric", "log param", "log tag", "log artifact", "stack set", "stack import"),
-    *(f"experiment-tracker flavor {verb}" for verb in ("list", "describe", "new", "check")),
-    *(f"experiment-tracker {verb}" for verb in (*CHANGES, "remove-attribute", "check")),
-    *(f"stack {verb}" for verb in (*CHANGES, "remove-attribute")),
-}
-OTHER_CALLS = {
-    *("list_flavors", "get_flavor", "check_experiment_tracker", "import_stack", "set_active_stack"),
-    *("remove_experiment_tracker_attributes", "remove_stack_attributes"),
-    *(f"{verb}_{thing}" for verb in CHANGES for thing in ("experiment_tracker", "stack")),
-}
 
 
 def known_name(name: str) -> str:
@@ -63,22 +47,11 @@ def known_name(name: str) -> str:
 
 def test_every_command_and_call_that_looks_is_tried_here():
     tried = Path(__file__).read_text(encoding="utf-8")
-    commands = {*commands_of(cli)} - OTHER_COMMANDS
-    calls = {name for name in dir(Client) if not name.startswith("_")} - OTHER_CALLS
 
-    quoted = {command: '"' + command.replace(" ", '", "') + '"' for command in commands}
+    names = commands_for_runs()
+    quoted = {command: '"' + command.replace(" ", '", "') + '"' for command in names}
     assert [command for command, text in quoted.items() if text not in tried] == []
-    assert [call for call in calls if f"client.{call}" not in tried] == []
-
-
-def commands_of(group: click.Group, *before: str) -> Iterator[str]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands_of(command, *before, name)
-        else:
-            yield " ".join([*before, name])
+    assert [call for call in calls_for_runs() if f"client.{call}" not in tried] == []
 
 
 def test_list_has_every_run_with_its_status(old_project):
