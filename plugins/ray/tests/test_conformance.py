@@ -1,4 +1,8 @@
-"""Does Ray keep the contract of orchestrators?"""
+"""Does Ray keep the contract of orchestrators?
+
+Each check's script imports Ray and has workers of its own, or a cluster: `conftest.py` says which
+checks are `slow`, and the rest is `long`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,23 @@ import pytest
 
 from trackyard.testing import OrchestratorSuite
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("only_cluster")]
 
+@pytest.mark.usefixtures("only_cluster")
+class TestOwnCluster(OrchestratorSuite):
+    """Each check's script starts one and ends it. Runs first, with no other cluster beside it."""
 
-class TestRay(OrchestratorSuite):
-    """Each check's script has a cluster of its own, which takes most of the time."""
+    patience = 300.0
 
     @pytest.fixture
     def config(self):
-        return {"orchestrator": "ray", "num_cpus": 3, "max_tasks": 8}
+        return {"orchestrator": "ray", "num_cpus": 2, "max_tasks": 4}
+
+
+class TestSharedCluster(OrchestratorSuite):
+    """Each check's script connects to the same one."""
+
+    patience = 180.0
+
+    @pytest.fixture
+    def config(self, cluster):
+        return {"orchestrator": "ray", "address": cluster, "max_tasks": 4}

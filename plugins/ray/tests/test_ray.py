@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import signal
@@ -34,34 +32,6 @@ experiment_trackers = ["local"]
 orchestrator = "{orchestrator}"
 {options}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(only_cluster):
-    """Start a cluster of three workers for all tests of this module."""
-    with pytest.MonkeyPatch.context() as patch:  # workers find what this process finds
-        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
-        import ray
-
-        patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(MODULES)]))
-        for _ in range(3):  # a busy machine may not have it up within Ray's own 30 seconds
-            with contextlib.suppress(Exception):
-                ray.init(
-                    address="local",
-                    num_cpus=3,
-                    include_dashboard=False,
-                    configure_logging=False,
-                    log_to_driver=False,
-                )
-                break
-            ray.shutdown()
-        assert ray.is_initialized()
-    yield
-    started = [found for found in gc.get_objects() if type(found) is subprocess.Popen]
-    ray.shutdown()
-    for process in started:  # Ray leaves its own to be found by the garbage collector
-        if process.args and "ray" in str(process.args):
-            process.wait(30)
 
 
 @pytest.fixture
@@ -223,6 +193,43 @@ def test_stopping_the_driver_kills_its_steps_and_frees_the_cluster(ray_project, 
         int(file.name[2:]) for file in here.glob("up*")
     )
     wait_until(lambda: ray.available_resources().get("CPU") == 3)
+
+
+STRANGER = """
+import trackyard
+
+@trackyard.step
+def one(): ...
+
+@trackyard.step
+def another(): ...
+
+@trackyard.pipeline
+def asking():
+    one()
+    another()
+
+asking()
+"""
+
+
+@pytest.mark.slow
+def test_driver_without_the_clusters_token_is_told_what_to_type(ray_project, cluster):
+    configure(f'address = "{cluster}"')
+    Path("stranger.py").write_text(STRANGER)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    environment |= {"PYTHONPATH": str(MODULES), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+
+    command = [sys.executable, "stranger.py"]
+    done = subprocess.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ConfigError: orchestrator 'ray': address = " in last
+    assert "set RAY_AUTH_MODE=token" in last
+    steps = Client().list_pipeline_runs()[0].steps.values()
+    assert Counter(found.status for found in steps) == {"failed": 2}
 
 
 def wait_until(is_so, seconds=60):

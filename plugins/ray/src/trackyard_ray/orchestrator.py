@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import logging
 import math
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -28,16 +26,24 @@ from trackyard.contract import (
     Outcome,
     heard_of,
     option,
-    process_values,
     run_packed,
     ship_what_is_left,
     shipped_journal,
+)
+from trackyard_ray.interruption import woken_by_cancel
+from trackyard_ray.surroundings import (
+    Surroundings,
+    same_answer_to_sigterm,
+    same_interpreter,
+    shut_down,
 )
 
 logger = logging.getLogger("trackyard")
 
 # Seconds that the driver's machine, or one whose worker died, may take to answer.
 _PATIENCE = 60.0
+# How often a cluster is started: a busy machine may not have it up within Ray's own 30 seconds.
+_TRIES = 3
 # What a task answers that does not see the driver's folder, and was not told where to ship to.
 _UNSEEN = b"unseen"
 # What a Ray task is asked for by a name of its own; the rest are custom resources.
@@ -74,9 +80,16 @@ class RayOrchestrator:
     is_elsewhere: ClassVar[bool] = True
     _receiver: Any = attrs.field(init=False, default=None)
     _lock: Lock = attrs.field(init=False, factory=Lock)
+    # What a thread starts is killed when that thread ends, by Ray's `PR_SET_PDEATHSIG`: a cluster
+    # is started by one that lasts until it is shut down, unlike those that run steps.
+    _starter: ThreadPoolExecutor = attrs.field(
+        init=False, factory=partial(ThreadPoolExecutor, 1, "trackyard-ray")
+    )
     _running: set[Any] = attrs.field(init=False, factory=set)
     _task: Any = attrs.field(init=False, default=None)
-    _is_own_cluster: bool = attrs.field(init=False, default=False)
+    _is_connected: bool = attrs.field(init=False, default=False)
+    _refusal: str | None = attrs.field(init=False, default=None)
+    _before: Surroundings | None = attrs.field(init=False, default=None)
     _is_stopping: bool = attrs.field(init=False, default=False)
 
     @property
@@ -86,6 +99,8 @@ class RayOrchestrator:
 
     def run(self, job: Job) -> Outcome:
         """Run an attempt as a task, and wait for it."""
+        with self._lock:
+            self._before = self._before or Surroundings()  # its import changes some
         import ray
         from ray.exceptions import RayError
 
@@ -123,11 +138,13 @@ class RayOrchestrator:
 
     def stop(self) -> None:
         """Tell the steps that run to stop, and end their workers where they do not."""
+        self._is_stopping = True  # also for what holds the lock while it starts a cluster
+        with self._lock:
+            running = list(self._running)
+        if not running:
+            return
         import ray
 
-        with self._lock:
-            self._is_stopping = True
-            running = list(self._running)
         try:
             for reference in running:
                 ray.cancel(reference, force=False)
@@ -139,15 +156,15 @@ class RayOrchestrator:
                 ray.cancel(reference, force=True)
 
     def close(self) -> None:
-        """Stop the cluster, if it was started for this pipeline run."""
-        if not self._is_own_cluster and self._receiver is None:
-            return
-        import ray
-
+        """Leave the cluster, which ends if it was started for this pipeline run."""
         if self._receiver is not None:
+            import ray
+
             ray.kill(self._receiver)
-        if self._is_own_cluster:
-            ray.shutdown()
+        if self._is_connected and self._before is not None:
+            shut_down(is_own_cluster=self.address is None)
+            self._starter.shutdown()
+            self._before.give_back()
 
     def _discard(self, reference: Any) -> None:
         with self._lock:
@@ -162,8 +179,7 @@ class RayOrchestrator:
         import ray
 
         with self._lock:
-            if self._task is None:
-                self._task = self._connect()
+            self._connect()
             if self._receiver is not None:
                 return
             logger.warning(
@@ -220,10 +236,7 @@ class RayOrchestrator:
     def _submit(self, job: Job, packed: bytes) -> Any:
         seen = None if self.ship_journals else job.mark
         with self._lock:
-            if self._is_stopping:
-                raise StepCrashedError("the pipeline run is being stopped")
-            if self._task is None:
-                self._task = self._connect()
+            self._connect()
             task = self._task.options(**_asked_for(job))
             self._say_what_is_missing(job)
             reference = task.remote(packed, job.run.id, seen, self._receiver, job.patience)
@@ -251,32 +264,76 @@ class RayOrchestrator:
             raise ConfigError(f"{text}; the cluster has {', '.join(kinds)}")
         logger.warning("%s: it waits until there is one", text)
 
-    def _connect(self) -> Any:
+    def _connect(self) -> None:
+        """Connect to the cluster, or start one here, unless that is done or somebody else did it.
+
+        Raises:
+            ConfigError: There is none, or it does not let this process in.
+            StepCrashedError: The pipeline run is being stopped.
+        """
         import ray
 
-        if not ray.is_initialized():
-            environment = dict(self.runtime_env)
-            if self.address is None:
-                # Its workers find what this script finds.
-                path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-                environment["env_vars"] = {**path, **environment.get("env_vars", {})}
-            with _same_interpreter(self.address is None), _same_answer_to_sigterm():
-                ray.init(
-                    address=self.address or "local",
-                    num_cpus=self.num_cpus,
-                    runtime_env=environment,
-                    include_dashboard=False if self.address is None else None,
-                    configure_logging=False,
-                )
-            self._is_own_cluster = True
-        # Retries are the driver's: each attempt is a run of its own.
-        return ray.remote(max_retries=0)(_run_on_node)
+        if self._task is None and not self._is_stopping:
+            if not ray.is_initialized():
+                self._initialize()
+            # Retries are the driver's: each attempt is a run of its own.
+            self._task = ray.remote(max_retries=0)(_run_on_node)
+        if self._is_stopping:
+            raise StepCrashedError("the pipeline run is being stopped")
+
+    def _initialize(self) -> None:
+        if self._refusal is not None:  # a cluster that does not answer costs half a minute
+            raise ConfigError(self._refusal)
+        self._is_connected = True
+        for tries in range(_TRIES if self.address is None else 1, 0, -1):
+            try:
+                return self._starter.submit(self._initialize_ray).result()
+            except Exception as error:  # of many kinds, `Exception` itself among them
+                shut_down(is_own_cluster=self.address is None)
+                if tries == 1 or self._is_stopping:
+                    self._refusal = self._why_not(error)
+                    raise ConfigError(self._refusal) from error
+        return None
+
+    def _why_not(self, error: Exception) -> str:
+        text = f"{type(error).__name__}: {error}"
+        if self.address is None:
+            return f"orchestrator 'ray': no cluster could be started here: {text}"
+        return (
+            f"orchestrator 'ray': address = {self.address!r} cannot be connected to: {text}; type "
+            "`ray status` to see whether it is there; where it asks for a token, set "
+            "RAY_AUTH_MODE=token, which Ray does by itself for address = 'auto' alone"
+        )
+
+    def _initialize_ray(self) -> None:
+        import ray
+
+        environment = dict(self.runtime_env)
+        if self.address is None:
+            # Its workers find what this script finds.
+            path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            environment["env_vars"] = {**path, **environment.get("env_vars", {})}
+        with same_interpreter(self.address is None), same_answer_to_sigterm():
+            ray.init(
+                address=self.address or "local",
+                num_cpus=self.num_cpus,
+                runtime_env=environment,
+                include_dashboard=False if self.address is None else None,
+                configure_logging=False,
+            )
 
 
 def _run_on_node(
     packed: bytes, run_id: str, mark: Path | None, receiver: Any, patience: float | None
 ) -> bytes:
     """Run an attempt; `mark` is a file of the driver's, which its own folder alone has."""
+    with woken_by_cancel():
+        return _run_in_time(packed, run_id, mark, receiver, patience)
+
+
+def _run_in_time(
+    packed: bytes, run_id: str, mark: Path | None, receiver: Any, patience: float | None
+) -> bytes:
     if patience is None:
         return _run_here(packed, run_id, mark, receiver)
     # For a step that does not heed its timeout; unlike a thread, it needs no lock of Python's.
@@ -313,36 +370,6 @@ def _on_node(node: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node, soft=False)
-
-
-@contextmanager
-def _same_interpreter(is_own_cluster: bool) -> Iterator[None]:
-    """Have the workers of a cluster on this machine run in this script's own environment.
-
-    Below `uv run` Ray would pack the working directory and start each of them by `uv run` there.
-    Source: `RAY_ENABLE_UV_RUN_RUNTIME_ENV` in Ray's `ray.init`.
-    """
-    from ray._private import ray_constants
-
-    off = [(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", False)]
-    with process_values({}, off if is_own_cluster else []):
-        yield
-
-
-@contextmanager
-def _same_answer_to_sigterm() -> Iterator[None]:
-    """Take back the handler of SIGTERM that Ray sets below Python's, and which aborts the driver.
-
-    Python can set signal handlers in its main thread alone; the C library does it anywhere.
-    Source: `InstallFailureSignalHandler` in Ray's `core_worker_process.cc`.
-    """
-    library = ctypes.CDLL(None)
-    before = ctypes.create_string_buffer(512)  # more than any system's `struct sigaction`
-    library.sigaction(signal.SIGTERM, None, before)
-    try:
-        yield
-    finally:
-        library.sigaction(signal.SIGTERM, before, None)
 
 
 def _asked_for(job: Job) -> dict[str, Any]:
