@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -19,10 +20,12 @@ from trackyard.delivery.sending import Sender
 from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
-from trackyard.journal.ending import find_end
+from trackyard.journal.ending import find_end, is_of_recovery, last_sequences
 from trackyard.journal.entries import Entry
-from trackyard.journal.pending import mark_as_kept_offline
+from trackyard.journal.pending import mark_as_kept_offline, mark_as_pending
 from trackyard.system.locks import FileLock
+
+logger = logging.getLogger("trackyard")
 
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.
@@ -80,6 +83,7 @@ class LocalDelivery:
         self._forward_at = 0.0
         self._hurried_at: float | None = None  # since when somebody waits for the end
         self._data_failures = 0
+        self._is_taken_for_dead = False  # by another process, while this one lives
         self._begin(load_state(run.folder))
         if is_whole(self.state, run.folder.parent):
             self.progress.move(Stage.ENDED)
@@ -218,6 +222,11 @@ class LocalDelivery:
         if self._run.attached and self._intake.has_read_all:
             # A cursor of an earlier version may be behind it.
             self._intake.end = self._intake.end or self._journaled_end()
+        elif self._intake.end_of_recovery is not None and not self._is_taken_for_dead:
+            self._is_taken_for_dead = True
+            folder = self._run.folder.parent
+            logger.warning("%s: it was taken for dead, and lives; it goes on", folder)
+            mark_as_pending(folder)
 
     def _take_over(self) -> bool:
         """Take the lock and go on from what the process before this one has noted."""
@@ -323,7 +332,9 @@ class LocalDelivery:
 
     def _journaled_end(self) -> Entry | None:
         found = find_end(self._run.folder.parent)
-        return found.entry if found is not None else None
+        if found is None or (is_of_recovery(found.writer) and not self._run.attached):
+            return None  # this very process lives
+        return found.entry
 
     def _call_end(self, end: Entry) -> Outcome:
         run = attrs.evolve(self.run, ended_at=end.timestamp)
@@ -339,6 +350,7 @@ class LocalDelivery:
             self._retry(outcome)
             return
         self.state.is_ended = self.state.is_end_sent = True
+        self._note_whose_end_it_is(end)
         if is_offline(self.hooks.tracker):
             self.state.is_kept_offline = True
             mark_as_kept_offline(self._run.folder.parent)
@@ -347,6 +359,15 @@ class LocalDelivery:
         save_state(self._run.folder, self.state)
         self._lock.release()
         self.progress.move(Stage.ENDED)
+
+    def _note_whose_end_it_is(self, end: Entry) -> None:
+        """Let the cursor pass an end that recovery wrote: the run's own may still come."""
+        folder, cursor = self._run.folder.parent, self.state.cursor
+        for writer in [writer for writer in cursor if is_of_recovery(writer)]:
+            del cursor[writer]
+        found = find_end(folder)
+        if found is not None and is_of_recovery(found.writer) and found.entry == end:
+            cursor[found.writer] = last_sequences(folder)[found.writer]
 
     def _saved(self) -> DeliveryState:
         """Give the state as it is noted: without a cursor where none is kept before the end."""

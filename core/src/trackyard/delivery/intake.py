@@ -9,6 +9,7 @@ from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Numbered, put_aside
 from trackyard.delivery.state import DeliveryState
 from trackyard.journal.children import as_counted
+from trackyard.journal.ending import is_of_recovery
 from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader, Position
 
@@ -42,6 +43,7 @@ class Intake:
         self._all_ranks = all_ranks
         self.pending: deque[Numbered] = deque()  # adapted, and not yet delivered
         self.end: Entry | None = None
+        self.end_of_recovery: Entry | None = None
         self.has_read_all = False
         self._tracker = tracker
         self._folder = run.folder
@@ -93,7 +95,10 @@ class Intake:
     def _take(self, position: Position, entry: Entry) -> None:
         if entry.kind == "end":
             # The cursor never passes it: who goes on after a failure has to find it again.
-            self.end = self.end or entry
+            if is_of_recovery(position.writer):
+                self.end_of_recovery = self.end_of_recovery or entry
+            else:
+                self.end = self.end or entry
             return
         if self._read and self._read[-1][0] == position.writer:
             self._read[-1] = position.writer, position.sequence

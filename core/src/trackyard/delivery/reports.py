@@ -14,6 +14,7 @@ import attrs
 
 from trackyard.delivery.state import DeliveryState, load_state
 from trackyard.journal.children import count, count_late, has_living_children
+from trackyard.journal.ending import find_end, is_of_recovery
 from trackyard.journal.pending import mark_as_complete, mark_as_pending
 from trackyard.journal.reader import JournalReader
 
@@ -57,14 +58,16 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         state: The state of the delivery.
         folder: The tracker's folder of the run.
     """
-    if state.is_ended:
+    if state.is_ended and not state.is_end_of_recovery:
         left = count_late(folder.parent, state.cursor, all_ranks=state.all_ranks)
     else:
         left = count(JournalReader(folder.parent, state.cursor), all_ranks=state.all_ranks)
     return TrackerReport(
         tracker=tracker,
         url=state.url,
-        is_complete=state.is_ended and not left.records,
+        is_complete=state.is_ended
+        and not left.records
+        and not _is_superseded(state, folder.parent),
         delivered=state.delivered,
         pending=left.records,
         quarantined=state.quarantined,
@@ -84,9 +87,21 @@ def is_whole(state: DeliveryState, run_folder: Path) -> bool:
         state: What is noted of the delivery to this tracker.
         run_folder: The run's folder, with its journal.
     """
-    if not state.is_ended:
+    if not state.is_ended or _is_superseded(state, run_folder):
         return False
-    return not count_late(run_folder, state.cursor, all_ranks=state.all_ranks).records
+    if state.is_end_of_recovery:  # the run's own process may have lived, and written on
+        left = count(JournalReader(run_folder, state.cursor), all_ranks=state.all_ranks)
+    else:
+        left = count_late(run_folder, state.cursor, all_ranks=state.all_ranks)
+    return not left.records
+
+
+def _is_superseded(state: DeliveryState, run_folder: Path) -> bool:
+    """Tell whether the run's own process has ended it by now, and the tracker has another end."""
+    if not state.is_end_of_recovery:
+        return False
+    found = find_end(run_folder)
+    return found is not None and not is_of_recovery(found.writer)
 
 
 def are_whole(run_folder: Path, tracker_folders: Iterable[str]) -> bool:

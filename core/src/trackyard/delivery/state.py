@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from trackyard.contract.errors import refuse_newer
+from trackyard.journal.ending import is_of_recovery
 from trackyard.system.files import append_private, write_whole
 
 logger = logging.getLogger("trackyard")
@@ -53,6 +54,15 @@ class DeliveryState:
     abandoned: int = 0
     changes: dict[str, int] = attrs.field(factory=dict)
     problem: str = ""
+
+    @property
+    def is_end_of_recovery(self) -> bool:
+        """Tell whether the tracker's end is not that of the run's own process.
+
+        That one was taken for dead. Where it lived it may have written more, and an end of its own.
+        The cursor passes no other end than recovery's.
+        """
+        return any(is_of_recovery(writer) for writer in self.cursor)
 
 
 def load_state(folder: Path) -> DeliveryState:

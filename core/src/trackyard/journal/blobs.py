@@ -46,17 +46,21 @@ class Blobs:
     Args:
         folder: The run's folder.
         is_synced: Have the disk hold each before it is referred to, for power failures.
+
+    Attributes:
+        folder: Where they lie.
+        is_synced: As given.
     """
 
     def __init__(self, folder: Path, *, is_synced: bool = False) -> None:
-        self._folder = folder / "blobs"
-        self._is_synced = is_synced
+        self.folder = folder / "blobs"
+        self.is_synced = is_synced
         self._lock = RLock()  # a signal handler may log while its own thread is in here
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
         """Give the path of a file that is to be written, and then taken by `take`."""
-        place = make_private_folder(self._folder / f".new-{os.getpid()}-{secrets.token_hex(4)}")
+        place = make_private_folder(self.folder / f".new-{os.getpid()}-{secrets.token_hex(4)}")
         try:
             yield place / file_name(name)
         finally:
@@ -73,20 +77,20 @@ class Blobs:
             OSError: It cannot be read or written.
             ValueError: It is no regular file.
         """
-        if path.parent.parent != self._folder or not path.parent.name.startswith(".new-"):
+        if path.parent.parent != self.folder or not path.parent.name.startswith(".new-"):
             with self.staging(name) as staged:
                 copy_private(path, staged)
                 return self.take(staged, name)
         path.chmod(0o600)
         size, digest = _digest(path)
-        place = make_private_folder(self._folder / digest)
+        place = make_private_folder(self.folder / digest)
         target = place / file_name(name)
-        if self._is_synced:
+        if self.is_synced:
             _have_on_disk(path)
         with self._lock:
             _put(path, target, size)
-        if self._is_synced:
-            for folder in (place, self._folder):
+        if self.is_synced:
+            for folder in (place, self.folder):
                 _have_on_disk(folder)
         return Blob(target, digest, size)
 

@@ -13,6 +13,8 @@ from trackyard.journal.reader import JournalReader, check_segment, is_alive, seg
 # Bytes that are read at the end of a file, and where they hold no whole frame.
 _TAILS = 256 * 1024, 4 * 1024 * 1024
 _HEADER = 1024  # bytes, in which the first entry of a file stands
+# How the names of the files begin to which recovery writes.
+RECOVERY = "recovery"
 # So many last entries are looked at: the last one may be damaged.
 _LAST = 3
 
@@ -24,8 +26,20 @@ class End(NamedTuple):
     entry: Entry
 
 
+def is_of_recovery(writer: str) -> bool:
+    """Tell whether the run's own process did not write this: it was taken for dead.
+
+    Args:
+        writer: A writer of a journal.
+    """
+    return writer.startswith(RECOVERY)
+
+
 def find_end(folder: Path) -> End | None:
     """Give the run's end, the last entry of its writer; None where there is none.
+
+    The end that the run's own process wrote counts before that of recovery: its writers, `r0-...`,
+    come first.
 
     Args:
         folder: The run's folder.
@@ -61,7 +75,7 @@ def read_status(folder: Path) -> tuple[str, Entry | None]:
         folder: The run's folder.
     """
     found = find_end(folder)
-    if found is None and is_alive(folder):
+    if (found is None or is_of_recovery(found.writer)) and is_alive(folder):
         return "running", None
     found = found or search_end(folder)  # it may have ended just now
     if found is None:

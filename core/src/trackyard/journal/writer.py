@@ -80,7 +80,7 @@ class JournalWriter:
         self.dropped = self._noted = 0
         # Replaced, never released: a lock that another thread held at the fork stays held.
         self._lock = RLock()
-        self.blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
+        self._blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
         self._is_writing = False  # this thread is, or nobody may any more
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
@@ -102,6 +102,31 @@ class JournalWriter:
     def unnoted(self) -> int:
         """How many entries were dropped of which the journal itself says nothing."""
         return self.dropped - self._noted
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, wherever it was moved to."""
+        if self._lock_file is not None and not self._folder.exists():
+            self._follow(self._lock_file)
+        return self._folder
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where files and large values of the run are stored."""
+        if self._blobs.folder.parent != self.folder:
+            self._blobs = Blobs(self._folder, is_synced=self._blobs.is_synced)
+        return self._blobs
+
+    def _follow(self, lock: OwnFile) -> None:
+        """Go on in the folder that the project was moved to while it was written."""
+        path = lock.path()
+        if path is not None and path.name == f"{self.name}.lock":
+            self._folder = path.parent
+            logger.warning(
+                "the project was moved while run %s is tracked; its records go on to %s, and to "
+                "its trackers by: trackyard sync",
+                *(self._folder.name, self._folder),
+            )
 
     @property
     def has_end(self) -> bool:
@@ -203,6 +228,7 @@ class JournalWriter:
 
     def _write_end(self, entry: Entry) -> None:
         """Write the end, again where something interrupted that. The lock is held."""
+        self._folder = self.folder
         self._take_no_more()
         if self._segment is not None and self._segment.is_gone():
             self._segment.let_go()
@@ -378,7 +404,7 @@ class JournalWriter:
             logger.warning(
                 "%s was deleted or cut while it was written, or its files were closed", self._folder
             )
-        make_private_folder(self._folder)  # or anew, if it was deleted
+        make_private_folder(self.folder)  # or anew, if it was deleted
         if self._lock_file is None or not self._lock_file.is_ours():
             if self._role == "child" and not self._number:  # its rank may be known by now
                 self._role = child_role()

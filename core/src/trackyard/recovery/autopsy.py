@@ -8,9 +8,11 @@ from pathlib import Path
 
 from trackyard.contract.records import Failure
 from trackyard.journal.ending import (
+    RECOVERY,
     End,
     find_end,
     has_entry_of,
+    is_of_recovery,
     last_timestamp,
     search_end,
 )
@@ -19,13 +21,10 @@ from trackyard.journal.reader import JournalReader, is_alive
 from trackyard.journal.writer import JournalWriter
 from trackyard.system.locks import exclusively
 
-# How the names of the files begin to which recovery writes.
-_ROLE = "recovery"
-
 
 def was_found_dead(end: End) -> bool:
     """Tell whether the run's own process did not write its end."""
-    return end.writer.startswith(_ROLE)
+    return is_of_recovery(end.writer)
 
 
 def find_or_write_end(folder: Path) -> End | None:
@@ -48,7 +47,7 @@ def _write_end(folder: Path) -> End:
     told, last_sign_of_life = _last_words(folder)
     # It ended with its last entry, not when it was found dead.
     entry = Entry("end", last_sign_of_life, None, cause_of_death(told))
-    writer = JournalWriter(folder, _ROLE)
+    writer = JournalWriter(folder, RECOVERY)
     writer.end(entry)
     return End(writer.name, entry)
 

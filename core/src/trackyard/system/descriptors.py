@@ -8,7 +8,9 @@ kept for long, it is asked which file it is.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import sys
 from pathlib import Path
 
 
@@ -41,6 +43,20 @@ class OwnFile:
         if not self.is_ours():
             raise OSError(errno.EBADF, "its file was closed by somebody else")
         return self.number
+
+    def path(self) -> Path | None:
+        """Give where the file lies now, if it was moved; None where that cannot be known."""
+        if not self.is_ours():
+            return None
+        try:
+            if sys.platform == "darwin":
+                told = fcntl.fcntl(self.number, fcntl.F_GETPATH, bytes(1024))
+                path = Path(os.fsdecode(told.rstrip(b"\0")))
+            else:
+                path = Path(f"/proc/self/fd/{self.number}").readlink()
+            return path if path.stat().st_ino == self.inode else None
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Close it, unless somebody else's file has its number."""

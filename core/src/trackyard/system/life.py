@@ -114,13 +114,11 @@ def _life_of_a_copy(path: Path, note: _Note, *, is_running: bool) -> Life:
     original = Path(note.path)
     with suppress(OSError):
         if original.stat().st_ino == note.inode:
-            return Life(
-                True, f"{path.parent}: a copy of {original.parent}, where the run itself is"
-            )
+            where = f"the run itself lies in {original.parent}"
+            return Life(True, f"{path.parent} is a copy that is left alone: {where}")
     if is_running:
-        return Life(
-            True, f"{path.parent}: a copy of a run that process {note.process} is still writing"
-        )
+        who = f"process {note.process} is still writing the run itself"
+        return Life(True, f"{path.parent} is a copy that is left alone: {who}")
     return Life(False)
 
 
@@ -143,7 +141,7 @@ def _age(path: Path) -> float:
         now = probe.stat().st_mtime
         probe.unlink()
     ages = []
-    for file in path.parent.glob("*.*"):
+    for file in path.parent.glob(f"{path.stem}*"):  # what others write there is no sign of it
         with suppress(OSError):
             ages.append(now - file.stat().st_mtime)
     return min((age for age in ages if age >= -1.0), default=SILENCE + 1.0)

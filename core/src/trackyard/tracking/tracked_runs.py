@@ -264,6 +264,9 @@ class TrackedRun:
             self.journal.end(Entry("end", time.time_ns(), None, failure))
         else:
             self.journal.close()
+        self.folder = self.journal.folder  # the project may have been moved
+        if self.deliveries:
+            mark_as_pending(self.folder)  # again: another process may have taken this one for dead
         if self.deliveries and not is_described(self.folder):
             self._describe_again()
         for delivery in self.deliveries.values():

@@ -1,0 +1,270 @@
+"""No run that lives is ended, whatever a single sign says, and what it does later is not left."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+from evidence import kill_with_children, wait_until
+
+from trackyard import start_run
+from trackyard.journal.reader import is_alive
+from trackyard.recovery.finishing import find_pending_runs, sync_all
+
+LONG = """
+import os, sys, time, trackyard
+from pathlib import Path
+with trackyard.start_run("long") as run:
+    run.log_metric("loss", 0)
+    if "closerange" in sys.argv:
+        os.closerange(3, 256)
+    print("up", flush=True)
+    while not Path("go").exists():
+        time.sleep(0.02)
+    run.log_metric("loss", 1)
+    print("on", flush=True)
+    while not Path("end").exists():
+        time.sleep(0.02)
+"""
+
+
+@contextmanager
+def long_run(faults, *arguments: str):
+    """Have a process with a run, which logs again by the file `go` and ends by the file `end`."""
+    process = faults.start(LONG, *arguments)
+    try:
+        assert process.stdout.readline() == "up\n"
+        wait_until(lambda: faults.values("loss") == [0])
+        yield process
+        if process.poll() is None:
+            (faults.root / "go").touch()
+            (faults.root / "end").touch()
+            assert process.wait(60) == 0, process.stderr.read()
+    finally:
+        if process.poll() is None:
+            kill_with_children(process.pid)
+        process.communicate()
+
+
+def note_of(folder) -> dict:
+    (lock,) = folder.glob("r0-*.lock")
+    return json.loads(lock.read_text())
+
+
+def change_note(folder, **changes) -> None:
+    (lock,) = folder.glob("r0-*.lock")
+    lock.write_text(json.dumps({**note_of(folder), **changes}))
+
+
+def age(folder, seconds: float) -> None:
+    """Let all of a run's files look older, or younger where that is negative."""
+    then = time.time() - seconds
+    for path in folder.iterdir():
+        os.utime(path, (then, then))
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    """A file system that shows locks on one machine only: the onlooker gets each of them."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+
+
+def test_a1_a_lock_that_another_machine_cannot_see(faults, blind, caplog):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults):
+        (folder,) = faults.run_folders()
+        change_note(folder, boot="another", host="node7")
+        sync_all(faults.project, patience=1)
+
+        assert faults.statuses() == ["running"]
+        assert "node7" in caplog.text
+        assert "whether it lives cannot be seen from here" in caplog.text
+    assert faults.statuses() == ["finished"]
+    assert faults.ends() == [1]
+
+
+def test_a1_another_machine_that_is_silent_counts_as_dead(faults, blind):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        (folder,) = faults.run_folders()
+        kill_with_children(process.pid)
+        process.wait()
+        change_note(folder, boot="another")
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["running"]
+
+        age(folder, 200)
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["crashed"]
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a2_a_step_closes_the_file_that_holds_the_lock(faults, isolation):
+    faults.add_tracker(isolation=isolation)
+    with long_run(faults, "closerange"):
+        (folder,) = faults.run_folders()
+        assert is_alive(folder)
+        sync_all(faults.project, patience=5)
+        assert faults.statuses() == ["running"]
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.statuses() == ["finished"]
+    assert faults.values("loss") == [0, 1]
+
+
+def test_a3_a_stamp_from_the_future_stops_no_recovery(faults, monkeypatch):
+    faults.add_tracker(isolation="thread")
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    with long_run(faults) as process:
+        kill_with_children(process.pid)
+        process.wait()
+        stamp = faults.home / "recovery.stamp"
+        stamp.touch()
+        os.utime(stamp, (time.time() + 86400,) * 2)
+        assert faults.trackyard("runs", "list").returncode == 0
+        wait_until(lambda: faults.statuses() == ["crashed"], 60)
+
+
+def test_a3_files_from_the_future_are_no_sign_of_life(faults, blind):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        (folder,) = faults.run_folders()
+        kill_with_children(process.pid)
+        process.wait()
+        change_note(folder, boot="another")
+        age(folder, -86400)
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["crashed"]
+
+
+def test_a4_a_project_is_renamed_while_its_run_lives(faults, tmp_path, caplog):
+    faults.add_tracker(isolation="thread")
+    caplog.set_level("WARNING")
+    with start_run("moved") as run:
+        for number in range(100):
+            run.log_metric("loss", number)
+        faults.home.rename(tmp_path / "elsewhere")
+        for number in range(100, 3000):
+            run.log_metric("loss", number)
+        run.log_text("late", "late.txt")
+    (folder,) = (tmp_path / "elsewhere" / "runs").iterdir()
+
+    assert faults.journaled("loss", folder) == list(range(3000))
+    assert [entry.kind for entry in faults.journal(folder)][-1] == "end"
+    assert "was moved" in caplog.text
+    assert faults.run_folders() == []
+    (tmp_path / "elsewhere").rename(faults.home)
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.values("loss") == list(range(3000))
+    assert faults.statuses() == ["finished"]
+
+
+def test_a5_a_copy_of_a_project_whose_run_lives_is_left_alone(faults, tmp_path):
+    faults.add_tracker(isolation="thread")
+    copy = tmp_path / "copy"
+    with long_run(faults):
+        shutil.copytree(faults.home, copy)
+        listed = faults.trackyard("runs", "list", TRACKYARD_HOME=str(copy))
+        done = faults.trackyard("sync", TRACKYARD_HOME=str(copy))
+
+        assert "running" in listed.stdout
+        assert "is a copy that is left alone" in done.stderr + done.stdout
+        assert faults.statuses() == ["running"]
+    assert faults.statuses() == ["finished"]
+    assert faults.ends() == [1]
+
+
+def test_a5_a_dead_run_that_was_moved_to_another_disk_is_finished(faults, tmp_path):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        kill_with_children(process.pid)
+        process.wait()
+        shutil.copytree(faults.home, tmp_path / "copy")
+        shutil.rmtree(faults.home)
+        shutil.copytree(tmp_path / "copy", faults.home)
+        shutil.rmtree(tmp_path / "copy")
+        assert faults.trackyard("sync").returncode == 0
+        assert faults.statuses() == ["crashed"]
+
+
+def test_a6_a_project_that_is_mounted_twice(faults, mount, tmp_path):
+    faults.add_tracker(isolation="thread")
+    place = mount("size=1m")
+    with long_run(faults):
+        command = ["mount", "--bind", str(faults.home), str(place)]
+        subprocess.run(command, check=True)
+        try:
+            done = faults.trackyard("sync", TRACKYARD_HOME=str(place))
+            assert done.returncode == 0
+            assert faults.statuses() == ["running"]
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+    assert faults.statuses() == ["finished"]
+
+
+def test_a7_process_1_of_another_container_is_not_the_one_that_wrote(faults):
+    """Its number is taken here, by another process."""
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        (folder,) = faults.run_folders()
+        kill_with_children(process.pid)
+        process.wait()
+        change_note(folder, process=1, started=1)
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["crashed"]
+
+
+def test_a7_process_1_of_a_container_whose_processes_cannot_be_seen(faults, blind):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults):
+        (folder,) = faults.run_folders()
+        change_note(folder, process=1, space=1)
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["running"]
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a8_the_runs_own_end_replaces_that_of_recovery(faults, isolation):
+    faults.add_tracker(isolation=isolation)
+    with long_run(faults) as process:
+        take_for_dead(faults)
+        assert faults.statuses() == ["crashed"]
+        (faults.root / "go").touch()
+        assert process.stdout.readline() == "on\n"
+    faults.trackyard("sync")
+
+    assert faults.values("loss") == [0, 1]
+    assert faults.statuses() == ["finished"]
+    assert "finished" in faults.trackyard("runs", "list").stdout
+
+
+def test_a8_what_stands_behind_the_end_of_recovery_is_pending(faults):
+    orders = faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        take_for_dead(faults)
+        (orders / "down").touch()
+        (faults.root / "go").touch()
+        assert process.stdout.readline() == "on\n"
+        wait_until(lambda: list((faults.home / "pending").iterdir()))
+        kill_with_children(process.pid)
+        process.wait()
+    (orders / "down").unlink()
+    (run,) = find_pending_runs(faults.project)
+
+    assert not run.is_alive
+    assert faults.trackyard("sync").returncode == 0
+    assert faults.values("loss") == [0, 1]
+    assert faults.statuses() == ["crashed"]
+
+
+def take_for_dead(faults) -> None:
+    """Have recovery end a run that lives: nothing is left that says so."""
+    (folder,) = faults.run_folders()
+    for path in [*folder.glob("*.lock"), *folder.glob("*/delivery.lock")]:
+        path.unlink()
+    sync_all(faults.project, patience=5)
