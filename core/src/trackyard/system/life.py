@@ -21,9 +21,8 @@ import attrs
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.locks import is_locked
 
-# Who cannot be seen lives while its files change. A watchdog touches the lock every minute.
-BEAT_EVERY = 60.0
-SILENCE = 3 * BEAT_EVERY
+# Who cannot be seen lives while its files change; seconds of silence after which it counts as dead.
+SILENCE = 180.0
 
 
 class Life(NamedTuple):
