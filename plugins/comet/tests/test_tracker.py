@@ -9,7 +9,7 @@ import zipfile
 from contextlib import suppress
 
 import pytest
-from left_behind import assert_left_as_it_was
+from left_behind import assert_left_as_it_was, wait_until
 from matrices import first_by_default
 
 from trackyard import (
@@ -290,8 +290,22 @@ def test_a_file_that_is_gone_is_refused_alone(project, server, mode, tmp_path):
 
     with pytest.raises(RejectedRecords) as caught:
         tracker.tracker_log(run, Batch.of((Metric("loss", 1.0, 1, 1), gone), 0, 1))
+    tracker.tracker_end_run(run)
 
     assert caught.value.records == (gone,)
+
+
+def test_a_failed_end_and_a_repeated_start_leave_no_connection_open(project, server, tmp_path):
+    tracker = CometTracker(url=server.url, mode="online")
+    run = Run(id="a" * 32, name="a", experiment="a", started_at=0, ended_at=1, folder=tmp_path)
+    tracker.tracker_start_run(run)
+    tracker.tracker_start_run(run)
+    server.fault("status", ".*")
+    with pytest.raises(RetryLater):
+        tracker.tracker_end_run(run)
+
+    wait_until(lambda: not server._connections)
+    assert not server._connections
 
 
 def test_a_server_that_dies_in_the_run_gets_everything_later(project, online):

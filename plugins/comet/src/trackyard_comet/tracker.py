@@ -71,6 +71,8 @@ class CometTracker:
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
+        if self._writing is not None:  # an earlier try's
+            self._writing.close()
         self.is_offline = self._goes_offline(run)
         self._writing = self._new_writing(run)
         self._writing.start()
@@ -161,9 +163,8 @@ class CometTracker:
         return self._writing
 
     def _end(self, end: End) -> None:
-        writing = self._started()
-        writing.finish(end)
-        writing.close()
+        with closing(self._started()) as writing:
+            writing.finish(end)
 
     def _find_page(self, run: Run) -> None:
         known: str | None = load_state(run.folder).get("url")
