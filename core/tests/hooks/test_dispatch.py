@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import signal
@@ -29,6 +30,7 @@ from trackyard import (
     start_run,
     step,
 )
+from trackyard.contract import CredentialRefused, RunDeleted, TooLarge
 from trackyard.contract.records import Batch
 from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
 from trackyard.redaction.redactor import Redactor, without_credentials
@@ -317,7 +319,12 @@ class Broken(RetryLater):
         (ConnectionResetError(), "later", None),
         (TimeoutError("slow"), "later", None),
         (RejectedRecords([METRIC]), "rejected", None),
-        (OSError("disk full"), "broken", None),
+        (OSError("disk full"), "later", None),
+        (IsADirectoryError(errno.EISDIR, "a folder"), "broken", None),
+        (CredentialRefused("401"), "later", None),
+        (RunDeleted("gone"), "deleted", None),
+        (TooLarge("413"), "large", None),
+        (ValueError("odd"), "broken", None),
     ],
 )
 def test_error_says_what_is_to_be_done(error, kind, after):

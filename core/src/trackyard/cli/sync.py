@@ -5,19 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from trackyard.cli.completing import run_names
 from trackyard.cli.output import json_option, remark, show_json, show_table, until_interrupted
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import PendingRun
-from trackyard.recovery.syncing import SyncRow, synchronise
+from trackyard.recovery.syncing import SyncRow, accept, synchronise
+from trackyard.runs.folders import find_runs
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_ALL = "*"  # no run's name, id or prefix
 _COLUMNS = {
     "run": "RUN",
     "tracker": "TRACKER",
@@ -28,6 +31,14 @@ _COLUMNS = {
     "lost": "LOST",
     "problem": "PROBLEM",
 }
+
+
+class _How(TypedDict):
+    """What a pass is told by options."""
+
+    patience: float
+    timeout: float | None
+    refused: bool
 
 
 @click.command()
@@ -44,19 +55,40 @@ _COLUMNS = {
 @click.option(
     "--every", default=10.0, show_default=True, help="Seconds between two passes of --watch."
 )
+@click.option("--refused", is_flag=True, help="Send again what trackers have refused, too.")
+@click.option(
+    "--accept",
+    "accepted",
+    metavar="[RUN]",
+    is_flag=False,
+    flag_value=_ALL,
+    shell_complete=run_names,
+    help="Accept what trackers lack of RUN, or of all runs: it is counted no more.",
+)
 @json_option
-def sync(patience: float, timeout: float | None, watch: bool, every: float, as_json: bool) -> None:
+def sync(
+    accepted: str | None, every: float, *, watch: bool, as_json: bool, **how: Unpack[_How]
+) -> None:
     """Deliver what trackers do not have yet, end dead runs, upload what SDKs keep offline.
 
-    Exit code 1 says that something is left. Runs that live are left to their own processes. Runs
-    that you did not make in this project are listed first: they are delivered by this command
-    alone, and to trackers as they are configured here.
+    Exit code 1 says that a tracker does not have everything: something is pending, was refused or
+    is lost. What nobody can mend is accepted by name with --accept, which delivers nothing.
+
+    Runs that live are left to their own processes. Runs that you did not make in this project are
+    listed first: they are delivered by this command alone, and to trackers as they are configured
+    here.
     """
     project = find_project()
-    rows = _one_pass(project, patience, timeout)
+    if accepted is not None:
+        rows = accept(project, find_runs(project, accepted) if accepted != _ALL else ())
+        show_table(rows, _COLUMNS, as_json=as_json, empty="nothing is lacking")
+        return
+    rows = _one_pass(project, how)
     if not watch:
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")
-        sys.exit(any(row.state == "incomplete" for row in rows))
+        _advise(rows)
+        sys.exit(any(row.is_lacking for row in rows))
+    how["refused"] = False  # once is enough
     shown: list[SyncRow] | None = None
     with until_interrupted():
         while True:
@@ -64,7 +96,7 @@ def sync(patience: float, timeout: float | None, watch: bool, every: float, as_j
                 _show_pass(rows, as_json=as_json)
             shown = rows
             time.sleep(every)
-            rows = _one_pass(project, patience, timeout)
+            rows = _one_pass(project, how)
 
 
 def _list_foreign(foreign: list[PendingRun]) -> None:
@@ -84,15 +116,17 @@ def _show_pass(rows: list[SyncRow], *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _one_pass(project: Project, patience: float, timeout: float | None) -> list[SyncRow]:
+def _advise(rows: list[SyncRow]) -> None:
+    """Say what helps where a tracker does not have everything."""
+    if any(row.state == "refused" or row.quarantined for row in rows if row.is_lacking):
+        remark("some records were refused; to send them again type: trackyard sync --refused")
+    if any(row.is_lacking for row in rows):
+        remark("what cannot be mended is accepted by: trackyard sync --accept RUN")
+
+
+def _one_pass(project: Project, how: _How) -> list[SyncRow]:
     with closing(_Bars()) as bars:
-        return synchronise(
-            project,
-            patience=patience,
-            timeout=timeout,
-            announce=_list_foreign,
-            progress=bars.show,
-        )
+        return synchronise(project, **how, announce=_list_foreign, progress=bars.show)
 
 
 class _Bars:

@@ -234,16 +234,36 @@ class Client(Configuring):
 
         return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
 
-    def sync(self, *, patience: float = 10.0, timeout: float | None = None) -> list[SyncRow]:
+    def sync(
+        self, *, patience: float = 10.0, timeout: float | None = None, refused: bool = False
+    ) -> list[SyncRow]:
         """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
 
         Args:
             patience: Seconds to go on with a tracker that fails.
             timeout: Seconds for each tracker at most, or None.
+            refused: Send once more what trackers have refused, too.
         """
         from trackyard.recovery.syncing import synchronise
 
-        return ShownList(synchronise(self._project, patience=patience, timeout=timeout))
+        return ShownList(
+            synchronise(self._project, patience=patience, timeout=timeout, refused=refused)
+        )
+
+    def accept_losses(self, name: str) -> list[SyncRow]:
+        """Accept what trackers do not have of a run, or of all runs of a pipeline run.
+
+        Args:
+            name: The run, or a pipeline run.
+
+        Raises:
+            RunNotFoundError: None fits.
+            TrackyardError: The run is still running, or a process is delivering it.
+        """
+        from trackyard.recovery.syncing import accept
+        from trackyard.runs.folders import find_runs
+
+        return ShownList(accept(self._project, find_runs(self._project, name)))
 
     def replay_run(self, name: str, to: str) -> list[TrackerReport]:
         """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.

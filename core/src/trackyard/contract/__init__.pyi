@@ -8,14 +8,23 @@ from trackyard.cli.output import (
     show_table as show_table,
     show_values as show_values,
 )
+from trackyard.contract.answers import (
+    Answer as Answer,
+    classify_answer as classify_answer,
+    classify_error as classify_error,
+    seconds_to_wait as seconds_to_wait,
+)
 from trackyard.contract.errors import (
     ConfigError as ConfigError,
+    CredentialRefused as CredentialRefused,
     OutputError as OutputError,
     PluginError as PluginError,
     RejectedRecords as RejectedRecords,
     RetryLater as RetryLater,
+    RunDeleted as RunDeleted,
     RunNotFoundError as RunNotFoundError,
     StepCrashedError as StepCrashedError,
+    TooLarge as TooLarge,
     TrackyardError as TrackyardError,
 )
 from trackyard.contract.flavors import (

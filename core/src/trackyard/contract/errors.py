@@ -86,6 +86,28 @@ class RetryLater(Exception):
         self.after = after
 
 
+class CredentialRefused(RetryLater):
+    """Raised by a hook: the backend knows the credential, and does not let it in.
+
+    An outage for a person to mend: nothing is thrown away, and everything is sent then.
+    """
+
+
+class RunDeleted(Exception):
+    """Raised by a hook: somebody has deleted the run, or its experiment, in the backend.
+
+    It is said once. Nothing is thrown away: a `trackyard sync` that is typed tries again, and a
+    run that was restored gets everything.
+    """
+
+
+class TooLarge(Exception):
+    """Raised by `tracker_log`: the request is larger than something on the way lets through.
+
+    Core halves the batch; one record alone that is too large stays pending, and holds up nobody.
+    """
+
+
 class RejectedRecords(Exception):
     """Raised by `tracker_log`: the backend will never take these records of the batch.
 

@@ -56,6 +56,12 @@ class Adapter:
             case Artifact():
                 return [self._artifact(record)]
 
+    def fit_late(self, record: Record) -> Record:
+        """Fit a record that is sent after others that were logged later."""
+        if self._capabilities.step_rule != "increasing" or not isinstance(record, Metric):
+            return record
+        return attrs.evolve(record, step=None if record.step is None else self._step(record.step))
+
     def _metric(self, metric: Metric) -> list[Record]:
         value = metric.value
         if self._capabilities.not_a_number == "drop" and not math.isfinite(value):

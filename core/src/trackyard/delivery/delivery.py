@@ -12,6 +12,7 @@ import attrs
 from trackyard.contract.flavors import capabilities_of, is_offline
 from trackyard.contract.records import Failure, Run
 from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.aside import Aside, put_aside
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.intake import Intake
@@ -27,6 +28,9 @@ from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
 
+# So many of the records that others went past are tried before the next pause; so many failures of
+# an end have the run started once more.
+_MOST_TRIED = 3
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.
 GATHER = 0.1
@@ -82,7 +86,7 @@ class LocalDelivery:
         self._due = 0.0
         self._forward_at = 0.0
         self._hurried_at: float | None = None  # since when somebody waits for the end
-        self._data_failures = 0
+        self._data_failures = self._apart_tried = self._end_failures = 0
         self._is_taken_for_dead = False  # by another process, while this one lives
         self._begin(load_state(run.folder))
         if is_whole(self.state, run.folder.parent):
@@ -99,13 +103,24 @@ class LocalDelivery:
         if not self._keeps_cursor and not state.is_ended:
             state.cursor, state.number, state.plan = {}, 0, []
             state.delivered = state.quarantined = state.lost = 0
-        held = self._held if self.capabilities.idempotence == "cursor" else None
+            Aside(self._run.folder, state).clear()
+        self._aside = Aside(self._run.folder, state)
+        if self.capabilities.idempotence != "cursor":  # else it says itself what it has
+            self._aside.leave_to_journal(state.number)
+        self._apart_backoff, self._apart_due = Backoff(), 0.0
         adapter = Adapter(self.capabilities, self._run.folder)
         adapter.changes.update(state.changes if self._keeps_cursor else {})
         largest = self.capabilities.largest_batch
         self._adapter = adapter
         self._intake = Intake(self.hooks.name, self._run, adapter, state, all_ranks=self._all_ranks)
-        self._sender = Sender(self.hooks, state, self._run.folder, largest, held)
+        self._sender = Sender(
+            self.hooks,
+            state,
+            self._aside,
+            largest,
+            ask=None if self.capabilities.idempotence == "rebuild" else self._ask,
+            keeps_cursor=self.capabilities.idempotence == "cursor",
+        )
 
     @property
     def url(self) -> str | None:
@@ -136,13 +151,14 @@ class LocalDelivery:
         """Do the next thing as soon as the backend allows: the run has ended, someone waits."""
         if self._hurried_at is None:  # `advance` may be about to set when it is due
             self._hurried_at = time.monotonic()
-        self._due = 0.0
+        self._due = self._apart_due = 0.0
         if self._on_hurry is not None:
             self._on_hurry()
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
-        return None if self.progress.stage in (Stage.ENDED, Stage.GIVEN_UP) else self._due
+        stage = self.progress.stage
+        return None if stage.is_final or stage is Stage.GIVEN_UP else self._due
 
     def advance(self) -> None:
         """Do the next thing: start, send one batch, or end."""
@@ -199,7 +215,7 @@ class LocalDelivery:
             self.state.problem = "another process is delivering it"
         elif self.progress.stage is Stage.ENDED:
             return
-        elif self.progress.stage is not Stage.OPEN:
+        elif not self.progress.stage.is_open:
             self._start()
         elif self._is_end_due():
             self._send_end_first()
@@ -210,8 +226,10 @@ class LocalDelivery:
                 self._send_end_first()
             elif self._intake.pending:
                 self._send_next()
+            elif self._aside.waiting and time.monotonic() >= self._apart_due:
+                self._send_apart()
             elif self._intake.end is not None and self._intake.has_read_all:
-                self._finish(self._intake.end)
+                self._finish_or_wait(self._intake.end)
             else:
                 self._due = time.monotonic() + self._gather()
 
@@ -248,8 +266,12 @@ class LocalDelivery:
             self._retry(outcome)
             self.progress.move(Stage.LATE)
             return
+        if self._is_made_anew(outcome):
+            self._begin_anew()
         if self.capabilities.idempotence == "cursor":
             self._intake.skip_held(outcome.value or 0)
+            self._forget_held(outcome.value or 0)
+        self.state.deleted = ""
         self.state.url = self.hooks.url(self.run) or self.state.url
         self._succeeded()
         if self._hurried_at is not None:
@@ -257,9 +279,29 @@ class LocalDelivery:
         save_state(self._run.folder, self._saved())  # children of its process read its URL
         self.progress.move(Stage.OPEN)
 
-    def _held(self) -> Outcome:
-        """Ask a backend that keeps a cursor how far it has come."""
-        return self.hooks.start_run(self.run)
+    def _is_made_anew(self, outcome: Outcome) -> bool:
+        """Tell whether the backend was emptied, and has none of what it had taken."""
+        counts = self.capabilities.idempotence == "cursor"
+        has_nothing = outcome.value == 0 or (counts and outcome.value is None)
+        return self._keeps_cursor and has_nothing and self.state.number > 0
+
+    def _begin_anew(self) -> None:
+        """Send the whole journal once more."""
+        self._aside.clear()
+        state = self.state
+        state.cursor, state.number, state.plan = {}, 0, []
+        state.delivered = state.quarantined = state.lost = 0
+        state.is_end_sent = state.is_ended = False
+        self._begin(state)
+        save_state(self._run.folder, self._saved())
+
+    def _ask(self) -> Outcome:
+        """Ask whether the backend is there, and one that keeps a cursor how far it has come."""
+        outcome = self.hooks.start_run(self.run)
+        if outcome.kind == "done" and self._is_made_anew(outcome):
+            self.progress.move(Stage.SHUT)  # it is started once more, and gets everything
+            return Outcome("later", reason="the backend was emptied, and gets everything again")
+        return outcome
 
     def _forward_native(self) -> None:
         """Have native calls forwarded while the run lives; what fails here is sent at the end."""
@@ -271,11 +313,19 @@ class LocalDelivery:
 
     def _send_next(self) -> None:
         """Send one batch; what is not taken now stays pending, in its order."""
-        if self.capabilities.idempotence == "cursor" and not self._intake.is_planned():
-            save_state(self._run.folder, self._saved())
+        if self.capabilities.idempotence == "cursor":
+            if any(waiting.number for waiting in self._aside.waiting):
+                outcome = self._ask()  # does it have the one whose number these would get?
+                if outcome.kind != "done":
+                    self._retry(outcome)
+                    return
+                self._forget_held(outcome.value or 0)
+            if not self._intake.is_planned():
+                save_state(self._run.folder, self._saved())
         batch = self._sender.take_batch(self._intake.pending)
         count = len(batch)
-        left, outcome = self._sender.send(self.run, batch)
+        is_followed = bool(self._intake.pending) or not self._intake.has_read_all
+        left, outcome = self._sender.send(self.run, batch, is_followed=is_followed)
         if left:
             self._intake.pending.extendleft(reversed(left))
             self._data_failures += 1
@@ -293,6 +343,73 @@ class LocalDelivery:
             save_state(self._run.folder, self._saved())
             if count < self._sender.largest:
                 self._due = time.monotonic() + self._gather()
+
+    def _send_apart(self) -> None:
+        """Try what others have gone past, as long as the backend takes some of it.
+
+        Where it counts what it has, each try has the next number: its old one is behind those of
+        the records that went past.
+        """
+        waiting = self._aside.waiting[0]
+        number, counts = waiting.origin, self.capabilities.idempotence == "cursor"
+        if counts:
+            number = self.state.number + 1
+            if not self._aside.number(waiting, number):
+                self._wait_apart(Outcome("later", reason="the disk is full"))
+                return
+        record = self._adapter.fit_late(waiting.record)
+        outcome = self._sender.send_alone(self.run, number, record)
+        waiting.tries += 1
+        is_refused = outcome.kind in ("broken", "rejected") and waiting.tries > 1
+        if outcome.kind == "deleted":
+            self._retry(outcome)
+        elif outcome.kind == "done" or is_refused:
+            if is_refused:
+                folder, reason = self._run.folder, outcome.reason
+                put_aside(self.hooks.name, self.state, folder, record, reason)
+            elif counts:
+                self._intake.pass_number(number)
+            self._aside.settle(waiting)
+            self._apart_backoff.reset()
+            self._succeeded()
+            save_state(self._run.folder, self._saved())
+        else:
+            self._wait_apart(outcome)
+
+    def _wait_apart(self, outcome: Outcome) -> None:
+        """Leave for later what was not taken once more; try others first then."""
+        waiting = self._aside.waiting[0]
+        if waiting.number and self._ask().kind == "done":
+            self._aside.number(waiting, 0)
+        self._aside.put_last(waiting)
+        self._apart_tried += 1
+        self.state.problem = outcome.reason
+        if self._apart_tried >= min(_MOST_TRIED, len(self._aside.waiting)):
+            self._apart_tried = 0
+            self._apart_due = time.monotonic() + self._apart_backoff.delay(outcome.after)
+        save_state(self._run.folder, self._saved())
+
+    def _forget_held(self, held: int) -> None:
+        """Settle what the backend has of the records that were tried when a process stopped."""
+        self._aside.leave_to_journal(max(held, self.state.number))
+        for waiting in list(self._aside.waiting):
+            if waiting.number and waiting.number <= held:
+                self._intake.pass_number(waiting.number)
+                self.state.delivered += 1
+                self._aside.settle(waiting)
+            elif waiting.number:
+                self._aside.number(waiting, 0)
+
+    def _finish_or_wait(self, end: Entry) -> None:
+        """End the run; where some of its records are still not taken, let its status be true."""
+        if not self._aside.waiting:
+            self._finish(end)
+        elif not self.state.is_end_sent:
+            self._call_end_early(end)
+        else:
+            self.progress.retry_failed = True
+            self.progress.move(Stage.WAITING)
+            self._due = self._apart_due
 
     def _gather(self) -> float:
         """Give the seconds to wait for more records: next to none when the run has ended."""
@@ -321,6 +438,9 @@ class LocalDelivery:
         end = self._journaled_end()
         if end is None or (end.data is None and not fails):  # a run that finished can wait
             return
+        self._call_end_early(end)
+
+    def _call_end_early(self, end: Entry) -> None:
         outcome = self._call_end(end)
         if outcome.kind != "done":
             self._retry(outcome)
@@ -337,11 +457,17 @@ class LocalDelivery:
         return found.entry
 
     def _call_end(self, end: Entry) -> Outcome:
+        """Call the end hook; where it fails again and again, find out whether the run is there."""
         run = attrs.evolve(self.run, ended_at=end.timestamp)
         failure: Failure | None = end.data
         outcome = self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
         if outcome.kind == "done":
             self.state.url = self.hooks.url(run) or self.state.url
+            self._end_failures = 0
+        else:
+            self._end_failures += 1
+            if self._end_failures % _MOST_TRIED == 0:
+                self.progress.move(Stage.SHUT)
         return outcome
 
     def _finish(self, end: Entry) -> None:
@@ -375,7 +501,23 @@ class LocalDelivery:
             return self.state
         return attrs.evolve(self.state, cursor={}, number=0)
 
+    def _leave_deleted(self, reason: str) -> None:
+        """Leave a run that was deleted there to a sync that somebody types; say it once."""
+        if not self.state.deleted:
+            logger.warning(
+                "experiment tracker %r: run %r was deleted there: %s; what it lacks is kept; "
+                "restore it and type: trackyard sync",
+                *(self.hooks.name, self._run.name, reason),
+            )
+        self.state.problem = self.state.deleted = reason
+        save_state(self._run.folder, self._saved())
+        self.progress.retry_failed = True
+        self.progress.move(Stage.DELETED)
+
     def _retry(self, outcome: Outcome) -> None:
+        if outcome.kind == "deleted":
+            self._leave_deleted(outcome.reason)
+            return
         self.state.problem = outcome.reason
         self.breaker.failed(outcome.reason, outcome.after)
         self._due = time.monotonic() + self._backoff.delay()
@@ -387,5 +529,6 @@ class LocalDelivery:
         self._backoff.reset()
         self.breaker.succeeded()
         self._due = 0.0
-        self.state.problem = ""
+        if not self._aside.waiting:
+            self.state.problem = ""
         self.state.changes = dict(self._adapter.changes)

@@ -6,7 +6,8 @@ from collections import deque
 
 from trackyard.contract.records import Record, Run
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.sending import Numbered, put_aside
+from trackyard.delivery.aside import put_aside
+from trackyard.delivery.sending import Numbered
 from trackyard.delivery.state import DeliveryState
 from trackyard.journal.children import as_counted
 from trackyard.journal.ending import is_of_recovery
@@ -82,6 +83,10 @@ class Intake:
         while self.pending and self.pending[0][0] <= held:
             self.pending.popleft()
             self._state.delivered += 1
+
+    def pass_number(self, number: int) -> None:
+        """Leave a number to a record that was passed by before, and that the tracker has now."""
+        self._number = self._state.number = number
 
     def acknowledge(self) -> None:
         """Move the cursor behind the entries whose records the tracker has, or has refused."""

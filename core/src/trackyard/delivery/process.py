@@ -160,7 +160,7 @@ class WorkerProcess:
     def close(self) -> None:
         """Forget what has ended; the process lives on for the next run."""
         with self._lock:
-            ended = [id_ for id_, d in self._deliveries.items() if d.progress.stage is Stage.ENDED]
+            ended = [id_ for id_, d in self._deliveries.items() if d.progress.stage.is_final]
             for id_ in ended:
                 del self._deliveries[id_]
 
@@ -196,7 +196,7 @@ class WorkerProcess:
         }
         self._say(first)
         for delivery in self._deliveries.values():
-            if delivery.progress.stage is not Stage.ENDED:
+            if not delivery.progress.stage.is_final:
                 self._say_carry(delivery)
         self._listener = Thread(
             target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
@@ -243,7 +243,7 @@ class WorkerProcess:
             delivery = self._deliveries.get(event["run"])
             if delivery is not None:
                 delivery.take(event)
-                if delivery.progress.stage is Stage.ENDED:
+                if delivery.progress.stage.is_final:
                     self._deaths = 0
                 self.changed.set()
         events.close()
@@ -266,7 +266,7 @@ class WorkerProcess:
         self._deaths += 1
         if has_hung and self._serving in self._deliveries:
             self._deliveries[self._serving].count_as_hung()
-        if all(delivery.progress.stage is Stage.ENDED for delivery in self._deliveries.values()):
+        if all(delivery.progress.stage.is_final for delivery in self._deliveries.values()):
             return
         how = "hung and was killed" if has_hung else "died"
         if self._deaths > _MOST_DEATHS:
@@ -276,7 +276,7 @@ class WorkerProcess:
             "experiment tracker %r: its worker process %s and is started again", self.name, how
         )
         for delivery in self._deliveries.values():
-            if delivery.progress.stage is not Stage.ENDED:
+            if not delivery.progress.stage.is_final:
                 delivery.problem = f"its worker process {how}"
         time.sleep(0.1 * self._deaths)
         self._start()

@@ -15,7 +15,12 @@ import attrs
 from trackyard.delivery.state import DeliveryState, load_state
 from trackyard.journal.children import count, count_late, has_living_children
 from trackyard.journal.ending import find_end, is_of_recovery
-from trackyard.journal.pending import mark_as_complete, mark_as_pending
+from trackyard.journal.pending import (
+    mark_as_complete,
+    mark_as_lacking,
+    mark_as_pending,
+    mark_as_whole,
+)
 from trackyard.journal.reader import JournalReader
 
 
@@ -31,9 +36,12 @@ class TrackerReport:
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
         lost: How many log calls a full or damaged disk or a lost machine cost, so far as known.
-        has_end: The tracker has the run's end; children may have logged after it.
+        has_end: The tracker has the run's end; children may have logged after it, and records may
+            wait that it has not taken.
         is_kept_offline: Its SDK keeps the run on this machine until `trackyard sync`.
         abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
+        accepted: How much of what is pending, refused or lost somebody has accepted by name.
+        deleted: What the tracker says of the run's deletion there, or an empty text.
     """
 
     tracker: str
@@ -48,6 +56,18 @@ class TrackerReport:
     is_kept_offline: bool = False
     has_end: bool = False
     abandoned: int = 0
+    accepted: int = 0
+    deleted: str = ""
+
+    @property
+    def lacking(self) -> int:
+        """How much the tracker does not have: records, log calls, and the run's end."""
+        return self.pending + self.quarantined + self.lost + (not self.has_end)
+
+    @property
+    def is_settled(self) -> bool:
+        """The tracker has everything, or somebody has accepted by name that it has not."""
+        return self.lacking <= self.accepted
 
 
 def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:
@@ -67,27 +87,34 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         url=state.url,
         is_complete=state.is_ended
         and not left.records
+        and not state.apart
         and not _is_superseded(state, folder.parent),
         delivered=state.delivered,
-        pending=left.records,
+        pending=left.records + state.apart,
         quarantined=state.quarantined,
         changes=state.changes,
         problem=state.problem,
         lost=state.lost + left.lost,
         is_kept_offline=state.is_kept_offline,
-        has_end=state.is_ended,
+        has_end=state.is_ended or state.is_end_sent,
         abandoned=state.abandoned,
+        accepted=state.accepted,
+        deleted=state.deleted,
     )
 
 
 def is_whole(state: DeliveryState, run_folder: Path) -> bool:
     """Tell whether a tracker has the run's end and all that was written before and after it.
 
+    It also is where somebody has accepted by name what the tracker lacks.
+
     Args:
         state: What is noted of the delivery to this tracker.
         run_folder: The run's folder, with its journal.
     """
-    if not state.is_ended or _is_superseded(state, run_folder):
+    if state.accepted and report_of("", state, run_folder / "tracker").is_settled:
+        return True
+    if not state.is_ended or state.apart or _is_superseded(state, run_folder):
         return False
     if state.is_end_of_recovery:  # the run's own process may have lived, and written on
         left = count(JournalReader(run_folder, state.cursor), all_ranks=state.all_ranks)
@@ -118,11 +145,19 @@ def are_whole(run_folder: Path, tracker_folders: Iterable[str]) -> bool:
 def complete(run_folder: Path, tracker_folders: Iterable[str]) -> None:
     """Note that every tracker has the whole run, unless a child still may, or did, log into it.
 
+    What one of them refused, or what is lost, is noted for `trackyard sync`.
+
     Args:
         run_folder: The run's folder.
         tracker_folders: The names of its trackers' folders.
     """
+    names = list(tracker_folders)
     mark_as_complete(run_folder)
+    reports = (report_of(name, load_state(run_folder / name), run_folder / name) for name in names)
+    if any(not report.is_settled for report in reports):
+        mark_as_lacking(run_folder)
+    else:
+        mark_as_whole(run_folder)
     # Looked at afterwards: a child takes its lock before it marks the run.
-    if has_living_children(run_folder) or not are_whole(run_folder, tracker_folders):
+    if has_living_children(run_folder) or not are_whole(run_folder, names):
         mark_as_pending(run_folder)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 
-from trackyard.contract.records import Artifact, Batch, Metric, Record, Run
-from trackyard.delivery.state import DeliveryState, quarantine
+from trackyard.contract.records import Artifact, Batch, Record, Run
+from trackyard.delivery.aside import Aside, put_aside, say_passed
+from trackyard.delivery.state import DeliveryState
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
-
-logger = logging.getLogger("trackyard")
 
 # Most files that one call gets: a hook has a deadline, and a slow server takes them one by one.
 MOST_FILES = 20
-# Most characters of texts that one call gets.
-MOST_CHARACTERS = 1_000_000
-# After so many records were refused one after the other, with none taken, it may well be the
-# tracker that is at fault: it gets a pause, and twice as many the next time.
-_REFUSED_IN_A_ROW = 10
+# Most bytes of records that one call gets, as they are sent; files come on top.
+MOST_BYTES = 1_000_000
+# What a record takes besides its key and its text.
+_FRAME = 100
+# After so many tries with one batch the record at fault is searched.
+_TRIES = {"later": 3, "broken": 2}
+# After so many records that were not taken, one by one and with none taken between, it may well be
+# the tracker that is at fault: it gets a pause, and twice as many the next time.
+_IN_A_ROW = {"later": 3, "broken": 10}
+# It goes past them after so many doublings, if others wait behind them.
+_MOST_ALLOWANCE = 8
+# So many records of which a tracker says the same are no refusals, but an outage of its.
+_SAME_MESSAGE = 10
 # Bytes of files for which a hook gets a second more.
 _BYTES_A_SECOND = 1_000_000
 
@@ -30,73 +35,135 @@ Numbered = tuple[int, Record]
 
 
 class Sender:
-    """Sends batches of one run, and finds the record at fault where one is refused.
+    """Sends batches of one run, and finds the record at fault where one is not taken.
 
     Args:
         hooks: The tracker's hooks.
         state: Where delivered and quarantined records are counted.
-        folder: The tracker's folder of the run.
+        aside: Where records wait that others go past.
         largest: Most records of a batch.
-        held: Asks a backend that keeps a cursor how far it has come; None where it keeps none.
+        ask: Asks the backend whether it is there, and how far a run has come that it counts; None
+            where asking would change the run.
+        keeps_cursor: It counts.
     """
 
     def __init__(
         self,
         hooks: TrackerHooks,
         state: DeliveryState,
-        folder: Path,
+        aside: Aside,
         largest: int,
-        held: Callable[[], Outcome] | None = None,
+        *,
+        ask: Callable[[], Outcome] | None = None,
+        keeps_cursor: bool = False,
     ) -> None:
         self.state = state
         self.largest = largest
+        self._most_bytes = MOST_BYTES
         self._hooks = hooks
-        self._folder = folder
-        self._held = held
-        self._refused_in_a_row = 0
-        self._allowance = _REFUSED_IN_A_ROW
-        self._taken_at_once = 0  # the most records of a call while a batch is halved
-        self._suspected = 0  # number of the first record of a batch that was refused once
+        self._folder = aside.folder
+        self._aside = aside
+        self._ask = ask
+        self._keeps_cursor = keeps_cursor
+        self._tries = 0  # failures in a row of the batch that begins with this record:
+        self._suspected = 0
+        self._allowance = 1  # times what stands in `_IN_A_ROW`
+        self._not_taken: list[tuple[Numbered, Outcome]] = []  # since the last one that was
+        self._said = Counter[str]()  # why records were refused since the last one that was taken
+        self._taken: list[int] = []  # the sizes of what was taken while a batch is halved
 
     def take_batch(self, pending: deque[Numbered]) -> list[Numbered]:
         """Take from a deque what one call may get."""
         batch: list[Numbered] = []
-        files = characters = 0
+        files = size = 0
         while pending and len(batch) < self.largest:
             record = pending[0][1]
-            if not isinstance(record, Metric):  # which is small, and often there
-                files += isinstance(record, Artifact)
-                characters += _length(record)
-                if batch and (files > MOST_FILES or characters > MOST_CHARACTERS):
-                    break
+            files += isinstance(record, Artifact)
+            size += _size_as_sent(record)
+            if batch and (files > MOST_FILES or size > self._most_bytes):
+                break
             batch.append(pending.popleft())
         return batch
 
-    def send(self, run: Run, records: list[Numbered]) -> tuple[list[Numbered], Outcome]:
-        """Send records; a batch that is refused is tried once more and then halved.
+    def send(
+        self, run: Run, records: list[Numbered], *, is_followed: bool = False
+    ) -> tuple[list[Numbered], Outcome]:
+        """Send records; where they are not taken again and again the one at fault is searched.
 
         Args:
             run: The run.
-            records: Records with their numbers, in their order.
+            records: What is sent.
+            is_followed: Others wait behind them.
 
         Returns:
             The records that have to be sent again later, and why.
         """
         outcome = self._call(run, records)
-        if outcome.kind == "broken" and self._suspected != records[0][0]:
-            self._suspected = records[0][0]
+        if self._suspected != records[0][0]:
+            self._suspected, self._tries = records[0][0], 0
+        self._tries += outcome.kind in _TRIES
+        self._taken.clear()
+        if outcome.kind not in _TRIES:
+            return self._search(run, records, outcome, is_followed=is_followed)
+        if self._tries < _TRIES[outcome.kind]:
             return self._without_held(records, attrs.evolve(outcome, kind="later"))
-        refused, self._taken_at_once = self.state.quarantined, 0
-        left, result = self._settle(run, records, outcome)
-        if outcome.kind == "broken" and not left and self.state.quarantined == refused:
-            # No record is at fault: it was too large.
-            self.largest = max(1, self._taken_at_once)
-        return left, result
+        if outcome.kind == "later":
+            if self._ask is None:
+                return records, outcome
+            there = self._ask()
+            if there.kind != "done":
+                return records, there
+        return self._search(run, records, outcome, is_followed=is_followed)
+
+    def send_alone(self, run: Run, number: int, record: Record) -> Outcome:
+        """Send one record that has waited; the outcome `done` also where only the answer was lost.
+
+        Args:
+            run: The run.
+            number: Its number.
+            record: The record.
+        """
+        outcome = self._call(run, [(number, record)])
+        if outcome.kind == "done":
+            self.state.delivered += 1
+        elif self._keeps_cursor:
+            outcome = self._without_held([(number, record)], outcome)[1]
+        return outcome
 
     def _call(self, run: Run, records: list[Numbered]) -> Outcome:
         batch = Batch.of(tuple(record for _, record in records), records[0][0], records[-1][0])
         more = sum(_size(artifact) for artifact in batch.artifacts) / _BYTES_A_SECOND
         return self._hooks.log(attrs.evolve(run, deadline=run.deadline + more), batch)
+
+    def _search(
+        self, run: Run, records: list[Numbered], outcome: Outcome, *, is_followed: bool
+    ) -> tuple[list[Numbered], Outcome]:
+        """Halve what is not taken until each record at fault is alone; say what becomes of it."""
+        left, result = self._settle(run, records, outcome)
+        found, self._not_taken = self._not_taken, []
+        numbers = {number for (number, _), _ in found}
+        left = [one for one in left if one[0] not in numbers]
+        if outcome.kind != "done" and not left and not found and self._taken:
+            self._make_smaller(records, outcome)
+        has_stopped = bool(found) and result.kind != "done"
+        is_hopeless = self._allowance > _MOST_ALLOWANCE and is_followed
+        if is_hopeless or (not has_stopped and (self._taken or is_followed or _are_broken(found))):
+            left = [*self._pass_by(found), *left]
+        else:
+            left = [*(one for one, _ in found), *left]
+            result = found[0][1] if found else result
+        if not left:
+            return [], Outcome()
+        kind = result.kind if result.kind == "deleted" else "later"
+        return sorted(left, key=lambda one: one[0]), attrs.evolve(result, kind=kind)
+
+    def _make_smaller(self, records: list[Numbered], outcome: Outcome) -> None:
+        """Send less at a time from now on: no record was at fault, all of them were too much."""
+        most = max(self._taken)
+        if outcome.kind == "large":
+            self._most_bytes = max(1, sum(map(_size_as_sent, (r for _, r in records[:most]))))
+        else:
+            self.largest = max(1, most)
 
     def _settle(
         self, run: Run, records: list[Numbered], outcome: Outcome
@@ -104,30 +171,42 @@ class Sender:
         """Do what the outcome of sending these records asks for."""
         if outcome.kind == "done":
             self.state.delivered += len(records)
-            self._taken_at_once = max(self._taken_at_once, len(records))
-            self._refused_in_a_row, self._allowance = 0, _REFUSED_IN_A_ROW
-            return [], outcome
-        if outcome.kind == "later":
-            return self._without_held(records, outcome)
+            self._taken.append(len(records))
+            self._allowance = 1
+            passed, self._not_taken = self._pass_by(self._not_taken), []
+            self._said.clear()
+            return passed, outcome
+        if outcome.kind == "deleted":
+            return records, outcome
         rejected = [one for one in records if _is_among(one[1], outcome.records)]
         if rejected:
-            self._quarantine([record for _, record in rejected], outcome.reason)
+            for _, record in rejected:
+                put_aside(self._hooks.name, self.state, self._folder, record, outcome.reason)
             return self._resend(run, [one for one in records if one not in rejected])
         if len(records) > 1:
             return self._halve(run, records, outcome)
-        if self._refused_in_a_row >= self._allowance:
-            self._refused_in_a_row, self._allowance = 0, 2 * self._allowance
+        return self._settle_one(records, outcome)
+
+    def _settle_one(
+        self, records: list[Numbered], outcome: Outcome
+    ) -> tuple[list[Numbered], Outcome]:
+        """Take a record for one that may be at fault; stop where too many are one by one."""
+        records, outcome = self._without_held(records, outcome)
+        if not records:
+            return [], outcome
+        self._not_taken.append((records[0], outcome))
+        most = self._allowance * min(_IN_A_ROW.get(o.kind, 3) for _, o in self._not_taken)
+        if len(self._not_taken) >= most:
+            self._allowance *= 2
             return records, attrs.evolve(outcome, kind="later")
-        self._refused_in_a_row += 1
-        self._quarantine([records[0][1]], outcome.reason)
         return [], Outcome()
 
     def _halve(
         self, run: Run, records: list[Numbered], why: Outcome
     ) -> tuple[list[Numbered], Outcome]:
         records, why = self._without_held(records, why)
-        if why.kind == "later":
-            return records, why
+        if not records:
+            return [], why
         middle = (len(records) + 1) // 2
         left, first = self._resend(run, records[:middle])
         if left:  # the backend has gone away meanwhile: keep the order, try again later
@@ -141,46 +220,46 @@ class Sender:
         self, records: list[Numbered], why: Outcome
     ) -> tuple[list[Numbered], Outcome]:
         """Leave out what the backend has in spite of an error: only its answer was lost."""
-        if self._held is None:
+        if not self._keeps_cursor or self._ask is None:
             return records, why
-        outcome = self._held()
+        outcome = self._ask()
         if outcome.kind != "done":
             return records, attrs.evolve(why, kind="later")
         left = [one for one in records if one[0] > (outcome.value or 0)]
         self.state.delivered += len(records) - len(left)
         return left, why if left else Outcome()
 
-    def _quarantine(self, records: list[Record], reason: str) -> None:
-        for record in records:
-            put_aside(self._hooks.name, self.state, self._folder, record, reason)
+    def _pass_by(self, found: list[tuple[Numbered, Outcome]]) -> list[Numbered]:
+        """Refuse these records, or let them wait; give those that have to keep their place.
+
+        What the backend itself says of a record is a refusal; what it says of many in a row, word
+        for word, is of itself.
+        """
+        self._said.update(outcome.reason for _, outcome in found)
+        kept = []
+        for (number, record), outcome in found:
+            is_refused = outcome.kind in ("broken", "rejected")
+            if is_refused and self._said[outcome.reason] < _SAME_MESSAGE:
+                put_aside(self._hooks.name, self.state, self._folder, record, outcome.reason)
+            elif self._aside.add(record, number, outcome.reason):
+                say_passed(self._hooks.name, record, outcome.reason)
+            else:
+                kept.append((number, record))
+        return kept
 
 
-def put_aside(
-    tracker: str, state: DeliveryState, folder: Path, record: Record, reason: str
-) -> None:
-    """Quarantine a record that a tracker will never take, and say so.
-
-    Args:
-        tracker: The tracker's name.
-        state: Where it is counted.
-        folder: The tracker's folder in the run's.
-        record: The record.
-        reason: Why it is refused.
-    """
-    state.quarantined += 1
-    quarantine(folder, record, reason)
-    logger.warning(
-        "experiment tracker %r refused %s %r: %s",
-        tracker,
-        type(record).__name__.lower(),
-        getattr(record, "key", getattr(record, "name", "")),
-        reason,
-    )
+def _are_broken(found: list[tuple[Numbered, Outcome]]) -> bool:
+    """Tell whether records are at fault by what was said of them alone: there is no outage."""
+    return bool(found) and all(outcome.kind in ("broken", "rejected") for _, outcome in found)
 
 
-def _length(record: Record) -> int:
+def _size_as_sent(record: Record) -> int:
+    """Give about how many bytes a record takes as it is sent, but for a file's content."""
+    key = getattr(record, "key", "")
     value = getattr(record, "value", None)
-    return len(value) if isinstance(value, str) else 0
+    if isinstance(value, str):
+        return _FRAME + len(key.encode()) + len(value.encode())
+    return _FRAME + len(key)
 
 
 def _size(artifact: Artifact) -> int:

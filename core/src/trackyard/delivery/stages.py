@@ -14,20 +14,32 @@ class Stage(Enum):
     NEW = "new"  # its start has not come back yet
     LATE = "late"  # its first start has failed, or was put off: it is tried again
     OPEN = "open"  # the SDK has the run open
+    WAITING = "waiting"  # it has the end, and records that it has not taken are tried again
     SHUT = "shut"  # it had it open, and is asked to open it again
     ENDED = "ended"  # the tracker has the run's end and all that was written until then
+    DELETED = "deleted"  # there, by somebody; a sync that is typed tries again
     LEFT = "left"  # to another process
     GIVEN_UP = "given up"  # a hook hangs in it, or in others before it
 
     @property
     def has_started(self) -> bool:
         """Tell whether the tracker has the run."""
-        return self in (Stage.OPEN, Stage.SHUT, Stage.ENDED)
+        return self in (Stage.OPEN, Stage.WAITING, Stage.SHUT, Stage.ENDED)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the SDK has the run open."""
+        return self in (Stage.OPEN, Stage.WAITING)
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether there is nothing to do by itself, whichever process does it."""
+        return self in (Stage.ENDED, Stage.DELETED)
 
     @property
     def is_over(self) -> bool:
         """Tell whether nothing more is done for it here."""
-        return self in (Stage.ENDED, Stage.LEFT, Stage.GIVEN_UP)
+        return self in (Stage.ENDED, Stage.DELETED, Stage.LEFT, Stage.GIVEN_UP)
 
 
 class Progress:
@@ -67,6 +79,14 @@ class Progress:
     def until_ended(self, seconds: float) -> bool:
         """Wait until the tracker has everything; True where it has."""
         return self._until(lambda stage: stage is Stage.ENDED, seconds)
+
+    def until_done(self, seconds: float) -> bool:
+        """Wait until the tracker has all that it takes now; True where it has.
+
+        Args:
+            seconds: How long at most.
+        """
+        return self._until(lambda stage: stage in (Stage.ENDED, Stage.WAITING), seconds)
 
     def _until(self, is_there: Callable[[Stage], bool], seconds: float) -> bool:
         """Wait for a stage; not for one that cannot come any more."""

@@ -15,7 +15,7 @@ from trackyard.system.files import append_private, write_whole
 
 logger = logging.getLogger("trackyard")
 
-FORMAT = 1  # of what lies in a tracker's folder of a run, but for what its flavor writes there
+FORMAT = 2  # of what lies in a tracker's folder of a run, but for what its flavor writes there
 _FILE = "delivery.json"
 
 
@@ -34,6 +34,9 @@ class DeliveryState:
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
         delivered, quarantined: Numbers of records.
+        apart: How many records wait while others go past them (`aside`).
+        accepted: How much of what is pending, quarantined or lost somebody has accepted.
+        deleted: What the tracker says of the run's deletion there, or an empty text.
         lost: How many entries of the journal were damaged or never written, up to the cursor.
         abandoned: Hooks that hung, and whose thread was left alone or whose process was killed.
         changes: What had to be changed for the backend, with how often.
@@ -50,6 +53,9 @@ class DeliveryState:
     url: str | None = None
     delivered: int = 0
     quarantined: int = 0
+    apart: int = 0
+    accepted: int = 0
+    deleted: str = ""
     lost: int = 0
     abandoned: int = 0
     changes: dict[str, int] = attrs.field(factory=dict)
@@ -113,7 +119,9 @@ def quarantine(folder: Path, record: Any, reason: str) -> None:
         record: The record.
         reason: Why it was refused.
     """
-    line = json.dumps({"record": attrs.asdict(record), "reason": reason}, default=str)
+    kind = type(record).__name__.lower()
+    values = {"kind": kind, "record": attrs.asdict(record), "reason": reason}
+    line = json.dumps(values, default=str)
     try:
         append_private(folder / "quarantine.jsonl", line + "\n")
     except OSError as error:

@@ -20,7 +20,8 @@ import attrs
 import pluggy
 
 from trackyard.contract import hookspecs
-from trackyard.contract.errors import RejectedRecords, RetryLater
+from trackyard.contract.answers import classify_error
+from trackyard.contract.errors import RejectedRecords, RetryLater, RunDeleted, TooLarge
 from trackyard.contract.records import Batch, Failure, Record, Run
 from trackyard.hooks.guards import Tried, guarded, reason_of, tried
 from trackyard.hooks.rules import implemented_hooks
@@ -50,20 +51,24 @@ _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 _LONGEST_URL = 8000
 
 
+OutcomeKind = Literal["done", "later", "large", "deleted", "rejected", "broken"]
+
+
 @attrs.frozen
 class Outcome:
     """What came of one hook call.
 
     Attributes:
-        kind: `done`; `later` where the backend could not be reached; `rejected` where it named
-            records that it will never take; `broken` for any other error.
+        kind: `done`; `later` where the backend could not be reached; `large` where less at a time
+            may pass; `deleted` where the run is gone there; `rejected` where it named records that
+            it will never take; `broken` for any other error.
         value: What the hook returned.
         reason: The error as one line.
         after: Seconds to wait at least before the next try, where the hook said so.
         records: The rejected records.
     """
 
-    kind: Literal["done", "later", "rejected", "broken"] = "done"
+    kind: OutcomeKind = "done"
     value: Any = None
     reason: str = ""
     after: float | None = None
@@ -292,14 +297,24 @@ class TrackerHooks:
         value, error = tried(getattr(self._manager.hook, hook), **arguments)
         if error is None:
             return Outcome(value=value)
+        return self._failed(hook, error)
+
+    def _failed(self, hook: str, error: BaseException) -> Outcome:
+        """Say what an error means that a hook raised."""
         reason = self._reason(hook, error)
         match error:
             case RetryLater():
                 return Outcome("later", reason=reason, after=_seconds(error))
+            case RunDeleted():
+                return Outcome("deleted", reason=reason)
+            case TooLarge():
+                return Outcome("large", reason=reason)
             case RejectedRecords():
                 return Outcome("rejected", reason=reason, records=getattr(error, "records", ()))
-            case ConnectionError() | TimeoutError():
-                return Outcome("later", reason=reason)
+        answer = classify_error(error)
+        if answer is not None and answer.verdict not in ("refused", "taken"):
+            kind: OutcomeKind = "large" if answer.verdict == "too large" else "later"
+            return Outcome(kind, reason=reason, after=answer.after)
         if logger.isEnabledFor(logging.DEBUG):
             text = self._redactor.failure(error).traceback
             logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)

@@ -3,7 +3,8 @@
 One empty file per run in `.trackyard/pending/`, so that the question costs one listing, however
 many runs there are. A file that is left over is harmless: sync looks and removes it.
 `.trackyard/offline/` has likewise the runs that are whole, but that an SDK keeps on this machine
-until `trackyard sync` uploads them.
+until `trackyard sync` uploads them, and `.trackyard/lacking/` those of which a tracker has refused
+something, or something is lost, until somebody accepts that.
 """
 
 from __future__ import annotations
@@ -59,6 +60,29 @@ def mark_as_uploaded(run_folder: Path) -> None:
 def kept_offline_folders(home: Path) -> list[Path]:
     """Give the folders of the runs that an SDK keeps offline, the oldest first."""
     return _named_in(home / "offline", home)
+
+
+def mark_as_lacking(run_folder: Path) -> None:
+    """Note that a tracker has refused something of a run, or that something of it is lost."""
+    folder = _folder_of(run_folder).with_name("lacking")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / run_folder.name).touch(mode=0o600)
+    except OSError as error:
+        logger.debug("%s cannot be marked as lacking: %s", run_folder, error)
+
+
+def mark_as_whole(run_folder: Path) -> None:
+    """Note that nothing of a run was refused or lost, or that somebody has accepted it."""
+    try:
+        (_folder_of(run_folder).with_name("lacking") / run_folder.name).unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("%s cannot be marked as whole: %s", run_folder, error)
+
+
+def lacking_folders(home: Path) -> list[Path]:
+    """Give the folders of the runs of which something was refused or lost, the oldest first."""
+    return _named_in(home / "lacking", home)
 
 
 def _named_in(folder: Path, home: Path) -> list[Path]:

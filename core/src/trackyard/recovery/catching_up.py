@@ -18,7 +18,6 @@ import attrs
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, report_of
-from trackyard.delivery.stages import Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
@@ -144,7 +143,7 @@ class CatchingUp:
             self._begin(self._waiting.popleft())
         for owed in list(self._open):
             assert owed.delivery is not None
-            if owed.delivery.progress.stage is Stage.ENDED:
+            if owed.delivery.progress.stage.is_final:
                 self._settle(owed, owed.delivery.report())
         if not self._open:
             return not self._waiting

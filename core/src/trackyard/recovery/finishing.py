@@ -143,7 +143,9 @@ def _is_to_finish(folder: Path, project: Project) -> bool:
         description = load_description(folder)
         if description is None or not is_own(description, project):
             return False
-        return not (has_living_children(folder) and are_whole(folder, folder_names(description)))
+        names = [tracker.folder for tracker in description.trackers]
+        left = [name for name in names if not load_state(folder / name).deleted]
+        return bool(left) and not (has_living_children(folder) and are_whole(folder, left))
     except NewerFormatError:
         return False
 
@@ -375,6 +377,9 @@ def sync_runs(
         for tracker in run.description.trackers
         if not only_own or tracker.project == project.identity
     ]
+    if only_own:  # nobody has typed this: what was deleted there is left alone
+        for _, one in owed:
+            one.report = one.report or (one.before if one.before.deleted else None)
     all_owed, plugins = [one for _, one in owed], load_plugins()[0]
     limits = Limits(patience, timeout, isolates)
     catch_up(all_owed, project, plugins, limits, progress)

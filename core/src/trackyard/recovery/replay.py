@@ -33,6 +33,7 @@ from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
+from trackyard.recovery.accepting import take_back_refused
 from trackyard.recovery.finishing import PendingRun, sync_run
 from trackyard.system.showing import Shown, says
 
@@ -79,6 +80,8 @@ def replay_run(
         save_description(run.folder, description.run, description.trackers)
         mark_as_pending(run.folder)
         run = attrs.evolve(run, description=description)
+    else:
+        take_back_refused(run, tracker)
     reports = sync_run(run, project, patience=patience, progress=progress)
     return next(report for report in reports if report.tracker == tracker)
 

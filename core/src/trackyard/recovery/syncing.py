@@ -20,12 +20,14 @@ from trackyard.journal.descriptions import TrackerDescription, load_description,
 from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
+from trackyard.recovery.accepting import accept_losses, find_lacking, reports_of, take_back_all
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import LeftRun, PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown, says
 
+RowState = Literal["complete", "incomplete", "refused", "lost", "accepted", "uploaded", "running"]
 # No upload may take longer than this, in seconds: it is one call for a whole run.
 _DEADLINE = 600.0
 
@@ -144,8 +146,11 @@ class SyncRow(Shown):
         default="",
         metadata=says("The tracker's name; empty for a run that is running, or left as it is"),
     )
-    state: Literal["complete", "incomplete", "uploaded", "running"] = attrs.field(
-        metadata=says("`complete`, `incomplete`, `uploaded` or `running`")
+    state: RowState = attrs.field(
+        metadata=says(
+            "`complete`, `incomplete`, `refused` or `lost` where no more comes by itself, "
+            "`accepted`, `uploaded` or `running`"
+        )
     )
     url: str | None = attrs.field(default=None, metadata=says("The run's address there"))
     delivered: int = attrs.field(default=0, metadata=says("Records that it has"))
@@ -157,22 +162,25 @@ class SyncRow(Shown):
     )
     problem: str = attrs.field(default="", metadata=says("The last error as one line"))
 
+    @property
+    def is_lacking(self) -> bool:
+        """A tracker does not have everything, and nobody has accepted that."""
+        return self.state in ("incomplete", "refused", "lost")
+
     @classmethod
-    def of(
-        cls, pending: PendingRun, report: TrackerReport, state: Literal["complete", "uploaded"]
-    ) -> SyncRow:
+    def of(cls, pending: PendingRun, report: TrackerReport, state: RowState) -> SyncRow:
         """Make the row of a report.
 
         Args:
             pending: The run.
             report: How it stands on a tracker.
-            state: What has become of it.
+            state: Its state where the tracker has everything.
         """
         return cls(
             run=pending.description.run.name,
             id=pending.folder.name,
             tracker=report.tracker,
-            state=state if report.is_complete else "incomplete",
+            state=_state_of(report, state),
             url=report.url,
             delivered=report.delivered,
             pending=report.pending,
@@ -187,6 +195,16 @@ class SyncRow(Shown):
         return cls(run=left.path.stem, id=left.path.stem, state="incomplete", problem=left.problem)
 
 
+def _state_of(report: TrackerReport, when_whole: RowState) -> RowState:
+    if report.accepted and report.is_settled:
+        return "accepted"
+    if not report.is_complete:
+        return "incomplete"
+    if report.is_settled:
+        return when_whole
+    return "refused" if report.quarantined else "lost"
+
+
 def synchronise(
     project: Project,
     *,
@@ -194,6 +212,7 @@ def synchronise(
     timeout: float | None = None,
     announce: Callable[[list[PendingRun]], None] | None = None,
     progress: Callable[[list[Owed]], None] | None = None,
+    refused: bool = False,
 ) -> list[SyncRow]:
     """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
 
@@ -206,7 +225,10 @@ def synchronise(
         timeout: Seconds for each tracker at most, or None.
         announce: Called with the runs without such a stamp, before anything is delivered.
         progress: Called again and again while something is delivered.
+        refused: Send once more what trackers have refused, too.
     """
+    if refused:
+        take_back_all(project)
     pending, left = end_the_dead(project)
     offline = list(_kept_or_left(project))
     kept_offline = [run for run in offline if isinstance(run, PendingRun)]
@@ -234,4 +256,26 @@ def synchronise(
             rows.append(SyncRow.of(kept, report, "uploaded"))
             if "has not returned" in report.problem:
                 hanging.add(report.tracker)
+    listed = {row.id for row in rows}
+    for run in find_lacking(project):
+        if run.folder.name not in listed:
+            lacking = [report for report in reports_of(run) if not report.is_settled]
+            rows += [SyncRow.of(run, report, "complete") for report in lacking]
     return rows
+
+
+def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]:
+    """Accept by name what trackers do not have of runs.
+
+    Args:
+        project: The project.
+        runs: The runs; without any, all of which something is lacking.
+
+    Raises:
+        TrackyardError: One is still running, or a process is delivering it.
+    """
+    return [
+        SyncRow.of(run, report, "complete")
+        for run in runs or find_lacking(project)
+        for report in accept_losses(run)
+    ]

@@ -1,4 +1,9 @@
 from trackyard.testing.commands import CommandSuite as CommandSuite
+from trackyard.testing.faulty_proxy import (
+    FAULTS as FAULTS,
+    Fault as Fault,
+    FaultyProxy as FaultyProxy,
+)
 from trackyard.testing.materializers import MaterializerSuite as MaterializerSuite
 from trackyard.testing.memory import MemoryTracker as MemoryTracker
 from trackyard.testing.orchestrators import OrchestratorSuite as OrchestratorSuite

@@ -239,13 +239,13 @@ class RunGroup:
         """
         budget, progress = self._start_budgets[name], delivery.progress
         if budget.seconds == 0 and progress.stage is Stage.NEW:
-            self._flush_budgets[name].wait(progress.until_ended)
+            self._flush_budgets[name].wait(progress.until_done)
         elif not progress.stage.has_started and not progress.retry_failed:
             is_new = progress.stage is Stage.NEW and not budget.is_closed
             budget.open()
             budget.wait(progress.until_started, most=None if is_new else 1.0)
         if progress.stage.has_started:
-            self._flush_budgets[name].wait(progress.until_ended)
+            self._flush_budgets[name].wait(progress.until_done)
 
 
 def _writable(home: Path) -> Path:

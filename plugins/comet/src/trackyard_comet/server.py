@@ -17,7 +17,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from trackyard.contract import Artifact, Metric, Param, Record, RetryLater, Tag, is_true_within
+from trackyard.contract import (
+    Artifact,
+    Metric,
+    Param,
+    Record,
+    RetryLater,
+    Tag,
+    classify_answer,
+    is_true_within,
+)
 from trackyard_comet.messages import ArtifactKind, Identity, Message, metric_identity, number
 
 if TYPE_CHECKING:
@@ -265,13 +274,12 @@ class CometServer:
             answer = self._session.request(method, f"{self.url}/{path}", timeout=timeout, **options)
         except requests.RequestException as error:
             raise RetryLater(f"{self.url} cannot be reached: {error}") from error
-        status = answer.status_code
-        if status < 400 or status in allow:
+        if answer.status_code in allow or (answer.ok and method == "GET"):  # which may be a page
             return answer
-        problem = f"{self.url}/{path} answered {status}: {_message_of(answer)}"
-        if status >= 500 or status in (401, 403, 408, 429):
-            raise RetryLater(problem, after=_seconds(answer.headers.get("Retry-After")))
-        raise ValueError(problem)
+        said = classify_answer(answer.status_code, answer.headers, answer.content)
+        if said.verdict != "taken":
+            raise said.error(f"{self.url}/{path}")
+        return answer
 
 
 def page_of(url: str, workspace: str | None, project: str, key: str) -> str | None:
@@ -309,18 +317,3 @@ def _param_value(payload: Message) -> dict[str, Any]:
         "context": payload.get("context"),
         "timestamp": payload["local_timestamp"],
     }
-
-
-def _message_of(answer: Response) -> str:
-    try:
-        return str(answer.json()["msg"])
-    except (ValueError, KeyError, TypeError):
-        return str(answer.text[:200])
-
-
-def _seconds(header: str | None) -> float | None:
-    """Read a `Retry-After`; its other form, a date, is left to core's own delays."""
-    try:
-        return float(header) if header else None
-    except ValueError:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,21 +15,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import attrs
+
 from trackyard.contract import (
+    Answer,
     Batch,
     Record,
     RejectedRecords,
     RetryLater,
     Run,
+    RunDeleted,
+    classify_answer,
+    classify_error,
     home,
     process_values,
+    write_whole,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
+    from requests import Response
 
 logger = logging.getLogger("trackyard")
 
@@ -36,6 +43,10 @@ logger = logging.getLogger("trackyard")
 PATIENCE = 1.0
 
 _IDS = "mlflow.json"
+# There while a run that was made anew has got none of its records.
+_ANEW = "mlflow-anew"
+# MLflow's word for a run or an experiment that it does not know.
+_GONE = "RESOURCE_DOES_NOT_EXIST"
 # The end of a run on a server prints two lines, into whatever the step writes to stdout.
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
@@ -53,9 +64,6 @@ def connected(
         seconds: How long a server may take for an answer. MLflow's own limits, 7 tries of 120 s,
             block for minutes; core does the retries.
     """
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(max(seconds, 1.0))),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -64,10 +72,13 @@ def connected(
     with process_values(values, patience=PATIENCE):
         try:
             yield new_client(tracking_uri)
-        except (MlflowException, RequestException) as error:
-            if not is_temporary(error):
-                raise
-            raise RetryLater(str(error)) from error
+        except (RetryLater, RunDeleted):
+            raise
+        except Exception as error:
+            answer = meaning_of(error)
+            if answer is None or answer.verdict in ("refused", "deleted"):
+                raise  # what it is of, the caller knows
+            raise answer.error() from error
 
 
 def new_client(tracking_uri: str) -> MlflowClient:
@@ -146,28 +157,108 @@ def find_or_create_run(
         run: The run.
         experiment: The experiment's name.
         tags: Tags of the new run.
+
+    Raises:
+        RunDeleted: Somebody has deleted it there.
     """
     known = read_ids(run.folder)
-    if known:
-        return client.get_run(known["run_id"])
+    if known and (same := _known_run(client, known)) is not None:
+        return same
     parent = parent_ids(run)
-    experiment_id = parent.get("experiment_id", "")
-    if parent.get("experiment") != experiment:
-        experiment_id = find_or_create_experiment(client, experiment)
+    place = {key: parent.get(key, "") for key in ("experiment_id", "experiment_created")}
+    if known or parent.get("experiment") != experiment:
+        place = find_or_create_experiment(client, experiment)
     intention, found = run.folder / "mlflow-intention", None
     if run.attached or intention.exists():
-        found = _search(client, experiment_id, run.id)
+        found = _search(client, place["experiment_id"], run.id)
     if found is None:
         intention.touch()
+        if known:  # before the ids of the new one: who goes on after a crash has to know it
+            (run.folder / _ANEW).touch()
         own_tags = {**tags, **run.tags, **run.identity_tags}
         if parent:
             own_tags["mlflow.parentRunId"] = parent["run_id"]
         found = client.create_run(
-            experiment_id, start_time=run.started_at // 1_000_000, run_name=run.name, tags=own_tags
+            place["experiment_id"],
+            start_time=run.started_at // 1_000_000,
+            run_name=run.name,
+            tags=own_tags,
         )
-    ids = {**ids_of(found), "experiment": experiment, "parent_id": parent.get("run_id", "")}
-    (run.folder / _IDS).write_text(json.dumps(ids), encoding="utf-8")
+    ids = {**ids_of(found), **place, "experiment": experiment}
+    ids["parent_id"] = parent.get("run_id", "")
+    write_whole(run.folder / _IDS, json.dumps(ids))
     return found
+
+
+def _known_run(client: MlflowClient, known: Mapping[str, str]) -> MlflowRun | None:
+    """Give the run that was started before; None where the store was emptied since.
+
+    Raises:
+        RunDeleted: It was deleted there, and the store is the same.
+    """
+    try:
+        found = client.get_run(known["run_id"])
+    except Exception as error:
+        if not _is_gone(error):
+            raise
+        if not _is_same_store(client, known):
+            return None
+        raise RunDeleted(f"MLflow has no run {known['run_id']} any more") from error
+    if found.info.lifecycle_stage == "deleted":
+        raise RunDeleted(f"run {found.info.run_id} was deleted in MLflow; its page restores it")
+    return found
+
+
+def _is_same_store(client: MlflowClient, known: Mapping[str, str]) -> bool:
+    """Tell whether a store that does not know a run knows its experiment, made when it was."""
+    try:
+        experiment = client.get_experiment(known["experiment_id"])
+    except Exception as error:
+        if not _is_gone(error):
+            raise
+        return False
+    created = known.get("experiment_created")
+    return created is None or created == str(experiment.creation_time)
+
+
+def _is_gone(error: BaseException) -> bool:
+    answer = meaning_of(error)
+    return answer is not None and answer.verdict == "deleted"
+
+
+def is_made_anew(folder: Path) -> bool:
+    """Tell whether the run was made anew in a store that was emptied, and has no record yet.
+
+    Args:
+        folder: The tracker's folder of the run.
+    """
+    return (folder / _ANEW).exists()
+
+
+@contextmanager
+def writing(client: MlflowClient, run: Run, run_id: str) -> Iterator[None]:
+    """Tell what MLflow refuses of a run from a run that it has no more.
+
+    Args:
+        client: A client of the store.
+        run: The run.
+        run_id: MLflow's own id of it.
+
+    Raises:
+        RunDeleted: Somebody has deleted it there.
+        RetryLater: It is not there; `tracker_start_run` finds out why.
+    """
+    try:
+        yield
+    except Exception as error:
+        answer = meaning_of(error)
+        if answer is None or answer.verdict not in ("refused", "deleted"):
+            raise
+        ids = {**read_ids(run.folder), "run_id": run_id}
+        if _known_run(client, ids) is None or answer.verdict == "deleted":
+            raise RetryLater(answer.message) from error
+        raise
+    (run.folder / _ANEW).unlink(missing_ok=True)
 
 
 def delete_run(client: MlflowClient, run: Run) -> None:
@@ -216,8 +307,8 @@ def read_ids(folder: Path) -> dict[str, str]:
         return {}
 
 
-def find_or_create_experiment(client: MlflowClient, name: str) -> str:
-    """Give an experiment's id.
+def find_or_create_experiment(client: MlflowClient, name: str) -> dict[str, str]:
+    """Give an experiment's id, and when it was made.
 
     Args:
         client: A client of the store.
@@ -228,14 +319,16 @@ def find_or_create_experiment(client: MlflowClient, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, _artifact_location(client)))
+            id_ = client.create_experiment(name, _artifact_location(client))
+            experiment = client.get_experiment(id_)
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
     if experiment.lifecycle_stage == "deleted":  # its name stays taken, and it takes no runs
         client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
+    created = str(experiment.creation_time)
+    return {"experiment_id": str(experiment.experiment_id), "experiment_created": created}
 
 
 def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
@@ -263,15 +356,41 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
         if kinds:
             client.log_batch(run_id, **kinds)
     except MlflowException as error:
-        if is_temporary(error) or len(kinds) == 1:
+        if not is_refused(error) or len(kinds) == 1:
             raise
         for kind, entities in kinds.items():
             client.log_batch(run_id, **{kind: entities})
     if batch.artifacts:
         _check_place(client, run_id, batch)
-    for artifact in batch.artifacts:
-        folder = PurePosixPath(artifact.name).parent.as_posix()
-        client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+    with _pages_are_no_answers():
+        for artifact in batch.artifacts:
+            folder = PurePosixPath(artifact.name).parent.as_posix()
+            client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+
+
+@contextmanager
+def _pages_are_no_answers() -> Iterator[None]:
+    """Let a page, such as one to log in, not count as the answer to a file that was sent.
+
+    MLflow looks at the status alone there, and the file would be nowhere.
+    """
+    from mlflow.store.artifact import http_artifact_repo as repository
+
+    check = "augmented_raise_for_status"
+    if not hasattr(repository, check):
+        yield
+        return
+    with process_values({}, [(repository, check, _raise_for_page)], PATIENCE):
+        yield
+
+
+def _raise_for_page(response: Response) -> None:
+    from mlflow.utils.request_utils import augmented_raise_for_status
+
+    augmented_raise_for_status(response)
+    kind = response.headers.get("Content-Type", "")
+    if response.request.method == "PUT" and "html" in kind:
+        raise RetryLater(f"{response.url} answered with a page instead of MLflow's answer")
 
 
 def is_elsewhere(client: MlflowClient, artifact_uri: str) -> bool:
@@ -303,13 +422,10 @@ def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record,
         run_id: MLflow's own id of the run.
         records: What is written.
     """
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
     try:
         send(client, run_id, Batch.of(records, 0, 0))
-    except (MlflowException, RequestException) as error:
-        if is_temporary(error):
+    except Exception as error:
+        if not is_refused(error):
             raise
         if len(records) == 1:
             logger.warning("MLflow refused %s of a native call: %s", records[0], error)
@@ -319,15 +435,37 @@ def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record,
         send_what_is_taken(client, run_id, records[middle:])
 
 
-def is_temporary(error: MlflowException | RequestException) -> bool:
-    """Tell whether another try can help: no answer, or one that is not about what was sent."""
-    from mlflow.exceptions import MlflowException
+def meaning_of(error: BaseException) -> Answer | None:
+    """Say what an error means that MLflow raised; None where nothing is known of it.
 
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-    else:  # files are sent by requests alone
-        status = 500 if error.response is None else error.response.status_code
-    return not 400 <= status < 500 or status in (401, 403, 408, 429)
+    An answer of a proxy's, which is no JSON, MLflow puts under a code of its own: its status counts
+    then, and that it is no word of MLflow's. What MLflow says itself comes with its code.
+
+    Args:
+        error: The error.
+    """
+    from mlflow.exceptions import MlflowException, RestException
+
+    if not isinstance(error, MlflowException):
+        return classify_error(error)
+    foreign = re.search(r"failed with error code (\d+) != \d+", str(error))
+    if isinstance(error, RestException):
+        body, status = json.dumps(error.json), error.get_http_status_code()
+    elif foreign is not None:
+        body, status = str(error), int(foreign[1])
+    else:  # the client's own check of a value, or a store that is a database or a folder
+        body, status = error.serialize_as_json(), error.get_http_status_code()
+    return attrs.evolve(classify_answer(status, body=body, deleted=[_GONE]), message=str(error))
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether MLflow itself says that it will never take what was sent.
+
+    Args:
+        error: What it raised.
+    """
+    answer = meaning_of(error)
+    return answer is not None and answer.verdict == "refused"
 
 
 def _search(client: MlflowClient, experiment_id: str, run_id: str) -> MlflowRun | None:

@@ -31,9 +31,11 @@ from trackyard_mlflow.backend import (
     delete_run,
     find_or_create_run,
     ids_of,
+    is_made_anew,
     late_parent_tag,
     read_ids,
     send,
+    writing,
 )
 from trackyard_mlflow.reading import read_records
 
@@ -111,13 +113,14 @@ class MlflowTracker:
             vars(self)["capabilities"] = attrs.evolve(type(self).capabilities, nests=False)
 
     @hookimpl
-    def tracker_start_run(self, run: Run) -> None:
+    def tracker_start_run(self, run: Run) -> int | None:
         name = (self.experiment_name or run.experiment or "default")[:500]
         if self.tracking_uri.startswith("databricks") and not name.startswith("/"):
             name = f"/{name}"  # there, experiments are files
         # Half of what the step waits at most, since its pipeline's run is started before it.
         with self._connected(run.deadline / 2) as client:
             self._remote = find_or_create_run(client, run, name, self.tags)
+        return 0 if is_made_anew(run.folder) else None
 
     @hookimpl
     def tracker_url(self) -> str | None:
@@ -134,7 +137,7 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_log(self, run: Run, batch: Batch) -> None:
-        with self._connected(run.deadline) as client:
+        with self._connected(run.deadline) as client, writing(client, run, self._run_id()):
             send(client, self._run_id(), batch)
 
     @hookimpl
@@ -150,7 +153,7 @@ class MlflowTracker:
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
         self.tracker_sync_run(run)
         ended_at = run.ended_at // 1_000_000 if run.ended_at else None
-        with connected(self.tracking_uri, self._environment()) as client:
+        with self._connected() as client, writing(client, run, self._run_id()):
             for key, value in {**tags, **late_parent_tag(run)}.items():
                 client.set_tag(self._run_id(), key, value)
             client.set_terminated(self._run_id(), status, ended_at)

@@ -13,7 +13,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trackyard.contract import Record, RetryLater, is_true_within, process_values
+from trackyard.contract import (
+    CredentialRefused,
+    Record,
+    RetryLater,
+    classify_answer,
+    is_true_within,
+    process_values,
+)
 from trackyard_neptune.native import quiet
 from trackyard_neptune.operations import Operation, records_of
 from trackyard_neptune.settings import server_url
@@ -158,7 +165,7 @@ class NeptuneServer:
                 self._tell(errors)
                 left = left[max(count, 1) :]
         except ClientHttpError as error:
-            if error.status in (401, 403, 408, 429):
+            if classify_answer(error.status, body=str(error.response)).verdict != "refused":
                 raise
             if len(operations) == 1:
                 self._tell([error])
@@ -225,17 +232,20 @@ def _raise(error: Exception) -> NoReturn:
     """Tell what waiting may help from what it does not."""
     from neptune.common.exceptions import NeptuneException
     from neptune.exceptions import (
+        ClientHttpError,
         Forbidden,
         NeptuneConnectionLostException,
         NeptuneInvalidApiTokenException,
         Unauthorized,
     )
 
-    waiting = (NeptuneConnectionLostException, NeptuneInvalidApiTokenException)
     if isinstance(error, RetryLater):
         raise error
-    is_known = isinstance(error, NeptuneException)
-    if not is_known or isinstance(error, (*waiting, Unauthorized, Forbidden)):
+    if isinstance(error, (NeptuneInvalidApiTokenException, Unauthorized, Forbidden)):
+        raise CredentialRefused(f"Neptune: {_plain(error)}") from error
+    if isinstance(error, ClientHttpError):
+        raise classify_answer(error.status, body=str(error.response)).error("Neptune") from error
+    if not isinstance(error, NeptuneException) or isinstance(error, NeptuneConnectionLostException):
         cause = error.__cause__ or error
         raise RetryLater(f"Neptune: {type(cause).__name__}: {_plain(cause)}") from error
     raise ValueError(_plain(error)) from error

@@ -14,7 +14,14 @@ from typing import Any, Protocol
 
 import attrs
 
-from trackyard.contract import Artifact, Record, RetryLater, process_values, replacing
+from trackyard.contract import (
+    Artifact,
+    Record,
+    RetryLater,
+    classify_answer,
+    process_values,
+    replacing,
+)
 from trackyard_trackio.rows import Row, config_records, records_of
 
 # One page of what a server gives; it refuses more than 10,000 rows at once.
@@ -264,12 +271,12 @@ class RemoteStore:
             answer = httpx.request(method, f"{self._url}/{path}", **options)
         except httpx.RequestError as error:
             raise RetryLater(f"{self._url} cannot be reached: {error!r}") from error
-        if answer.is_success:
+        if answer.is_success and method == "GET":  # a file, which may be a page
             return answer
-        problem = f"{self._url}/{path} answered {answer.status_code}: {_error_in(answer)}"
-        if answer.status_code >= 500 or answer.status_code in (401, 403, 408, 429):
-            raise RetryLater(problem, after=_seconds(answer.headers.get("Retry-After")))
-        raise ValueError(problem)
+        said = classify_answer(answer.status_code, answer.headers, answer.content)
+        if said.verdict != "taken":
+            raise said.error(f"{self._url}/{path}")
+        return answer
 
 
 def file_name(project: str) -> str:
@@ -310,18 +317,3 @@ def _json_safe(values: Mapping[str, Any]) -> dict[str, Any]:
     """Write what JSON cannot hold as Trackio does."""
     special = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
     return {k: special.get(str(v), v) if isinstance(v, float) else v for k, v in values.items()}
-
-
-def _error_in(answer: Any) -> str:
-    try:
-        return str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return str(answer.text[:200])
-
-
-def _seconds(header: str | None) -> float | None:
-    """Read a `Retry-After`; its other form, a date, is left to core's own delays."""
-    try:
-        return float(header) if header else None
-    except ValueError:
-        return None

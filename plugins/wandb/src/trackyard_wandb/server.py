@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import RetryLater, Run
+from trackyard.contract import CredentialRefused, RetryLater, Run, classify_answer
 from trackyard_wandb.places import Place
 
 # Seconds for the answer to `mode = "auto"`.
@@ -70,10 +70,10 @@ class WandbServer:
         """Tell whether it answers in time; a refusal is an answer, too."""
         try:
             self._ask(_VIEWER)
+        except (CredentialRefused, ValueError):
+            return True
         except RetryLater:
             return False
-        except ValueError:
-            return True
         return True
 
     def knows_key(self) -> bool:
@@ -198,13 +198,11 @@ def problems_of(url: str, api_key: str | None) -> list[str]:
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
     """Give what a status says: wait, or that it will never do."""
-    text = f"{url} answers {error.code} {error.reason}"
-    if error.code in (408, 425, 429) or error.code >= 500:
-        after = error.headers.get("Retry-After", "")
-        return RetryLater(text, after=float(after) if after.isdigit() else None)
-    if error.code in (401, 403):
-        text += "; check the API key, or type: wandb login"
-    return ValueError(text)
+    text = f"{url} answers"
+    said = classify_answer(error.code, dict(error.headers), error.read())
+    if said.verdict == "credential":
+        text = f"{url} does not let the API key in; check it, or type: wandb login"
+    return said.error(text)
 
 
 def _message(content: Any) -> str:

@@ -1,0 +1,141 @@
+"""Whatever stands before a real MLflow server: all arrives that can, once, and `sync` says so."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import attrs
+import pytest
+from click.testing import CliRunner
+from matrices import cut
+
+from trackyard import start_run
+from trackyard.cli.main import cli
+from trackyard.project.configuration import find_project
+from trackyard.testing import FAULTS, FaultyProxy
+
+PLACES = ("start", "log-batch", "artifact", "end")
+LENGTHS = ("once", "for 6 s", "always for one record")
+SECONDS = 6
+POINTS = 30
+
+
+@attrs.frozen
+class Cell:
+    """A run behind a proxy, and its neighbour."""
+
+    project: object
+    proxy: FaultyProxy
+    name: str
+    store: str
+
+    def where(self, place, run=None):
+        """Give what the requests have in them that get the fault."""
+        return {
+            "start": rf'/runs/create\n[\s\S]*"{self.name}"',
+            "log-batch": r"/runs/log-batch\n[\s\S]*victim",
+            "artifact": r"^PUT .*victim\.txt",
+            "end": r"/runs/update\n[\s\S]*" + (_remote_id(run) if run else ""),
+        }[place]
+
+    def run(self, name, before_end=lambda run: None):
+        with start_run(name, experiment=self.name) as run:
+            for step in range(POINTS):
+                run.log_metric("loss", step, step=step)
+            run.log_metric("victim", 1.0, step=0)
+            run.log_text("victim", "victim.txt")
+            run.log_param("rate", 0.1)
+            run.log_metric("behind", 1.0, step=0)
+            run.log_text("behind", "behind.txt")
+            before_end(run)
+
+    def sync(self):
+        """Give the exit code and the rows by name of their run, as a program gets them."""
+        result = CliRunner().invoke(cli, ["sync", "--json", "--patience", "6"])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result
+        return result.exit_code, {row["run"]: row for row in json.loads(result.stdout)}
+
+    def held(self, name):
+        """Give what the server itself holds of the only run of a name."""
+        found = self.project.run(name, self.store)
+        client, id_ = self.project.client(self.store), found.info.run_id
+        points = {
+            key: sorted((p.step, p.value) for p in client.get_metric_history(id_, key))
+            for key in ("loss", "victim", "behind")
+        }
+        return {
+            **points,
+            "params": found.data.params,
+            "files": sorted(f.path for f in client.list_artifacts(id_)),
+            "status": found.info.status,
+        }
+
+
+WHOLE = {
+    "loss": [(step, float(step)) for step in range(POINTS)],
+    "victim": [(0, 1.0)],
+    "behind": [(0, 1.0)],
+    "params": {"rate": "0.1"},
+    "files": ["behind.txt", "victim.txt"],
+    "status": "FINISHED",
+}
+# What is not there of a run for as long as its record gets the fault.
+LACKING = {"log-batch": {"victim": []}, "artifact": {"files": ["behind.txt"]}}
+
+
+def _remote_id(run):
+    path = find_project().home / "runs" / run.id / "team" / "mlflow.json"
+    return json.loads(path.read_text())["run_id"]
+
+
+@pytest.fixture
+def cell(mlflow_project, mlflow_server, tmp_path):
+    with FaultyProxy(mlflow_server.url) as proxy:
+        mlflow_project.configure(
+            f'[experiment_trackers.team]\nflavor = "mlflow"\ntracking_uri = "{proxy.url}"\n'
+            "start_timeout = 4\nflush_timeout = 1\n"
+        )
+        name = "x" + "".join(c for c in tmp_path.name if c.isalnum())
+        yield Cell(mlflow_project, proxy, name, mlflow_server.url)
+
+
+@pytest.mark.parametrize(("fault", "place", "length"), cut([*FAULTS], PLACES, LENGTHS, seed=14))
+def test_n13_any_fault_at_any_moment_loses_nothing_and_holds_up_nobody(cell, fault, place, length):
+    limits = {"once": {"times": 1}, "for 6 s": {"seconds": SECONDS}}.get(length, {})
+    rules = []
+
+    def begin(run=None):
+        rules.append(cell.proxy.fault(FAULTS[fault], cell.where(place, run), **limits))
+
+    if place == "end":
+        cell.run(cell.name, before_end=begin)
+    else:
+        begin()
+        cell.run(cell.name)
+    if length == "always for one record":
+        cell.run(f"{cell.name}-neighbour" if place in ("start", "end") else f"{cell.name}2")
+        code, rows = cell.sync()
+        _is_said_truly(cell, place, code, rows)
+    elif length == "for 6 s":
+        time.sleep(max(0.0, rules[0].until - time.monotonic()))
+    assert rules[0].met or length == "always for one record"
+    cell.proxy.mend()
+    code, rows = cell.sync()
+
+    assert code == 0, rows
+    assert all(row["state"] == "complete" for row in rows.values())
+    assert cell.held(cell.name) == WHOLE
+
+
+def _is_said_truly(cell, place, code, rows):
+    """While one record gets the fault, all others are there, and sync says what is not."""
+    row = rows[cell.name]
+    assert (code, row["state"]) == (1, "incomplete")
+    assert row["problem"]
+    if place in ("start", "end"):
+        assert cell.held(f"{cell.name}-neighbour") == WHOLE
+        assert row["pending"] == (POINTS + 5 if place == "start" else 0)
+    else:
+        assert row["pending"] == 1
+        assert cell.held(cell.name) == {**WHOLE, **LACKING[place]}
