@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 
 from trackyard import Artifact, Failure, Metric, Param, Run, Tag, start_run
 from trackyard.cli.main import cli
-from trackyard.delivery import state
+from trackyard.delivery import aside, state
 from trackyard.journal import descriptions, entries, frames
 from trackyard.journal.blobs import Blob
 from trackyard.journal.entries import Entry, EntryKind
@@ -143,6 +143,12 @@ def of_deliveries(root: Path) -> Iterator[str]:
     for record in records:
         state.quarantine(root, record, "it is refused")
     yield from (root / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    waiting = aside.Aside(root, state.DeliveryState())
+    for number, record in enumerate(records):
+        waiting.add(record, number, "it is too large")
+    waiting.number(waiting.waiting[1], 7)
+    waiting.settle(waiting.waiting[0])
+    yield from filter(None, (root / "aside.jsonl").read_text(encoding="utf-8").splitlines())
 
 
 class Away:

@@ -150,7 +150,8 @@ def test_block_ends_with_a_line_for_a_tracker_that_has_not_everything(project, c
         run.log_metrics({"loss": 1.0, "bad": 2.0})
 
     assert caplog.messages[-1] == (
-        "experiment tracker 'narrow' has 1 record(s); 1 were refused and are quarantined"
+        "experiment tracker 'narrow' has 1 record(s); 1 were refused "
+        "(to send them again type: trackyard sync --refused)"
     )
 
 

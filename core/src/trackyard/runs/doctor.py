@@ -328,16 +328,20 @@ def _drivers(home: Path) -> Iterator[Finding]:
 
 def _of_health(project: Project, health: TrackerHealth) -> Iterator[Finding]:
     where = "experiment tracker"
-    if health.state == "pending" and health.problem:
+    if health.accepted:
+        text = f"of what it does not have {health.accepted} was accepted: records, log calls, ends"
+        yield Finding("note", where, health.tracker, text)
+    if health.unaccepted and health.state == "pending" and health.problem:
         text = f"{health.pending} record(s) are pending: {health.problem}"
         yield Finding("problem", where, health.tracker, text, "type: trackyard sync")
     if health.state == "offline":
         text = "its SDK keeps runs on this machine"
         yield Finding("note", where, health.tracker, text, "type: trackyard sync")
-    if health.quarantined:
+    if health.unaccepted and health.quarantined:
         text = f"it refused {health.quarantined} record(s), which are quarantined"
         pattern = project.home / "runs" / "*" / "*" / "quarantine.jsonl"
-        yield Finding("problem", where, health.tracker, text, f"read {pattern}")
+        advice = f"read {pattern}; to send them again type: trackyard sync --refused"
+        yield Finding("problem", where, health.tracker, text, advice)
 
 
 def _lost_in(folder: Path) -> int:

@@ -16,6 +16,8 @@ from trackyard.system.showing import Shown, line, says
 
 HealthState = Literal["complete", "pending", "offline"]
 
+_COUNTS = ("delivered", "pending", "quarantined", "lost", "hung", "accepted", "unaccepted")
+
 
 @attrs.frozen(repr=False)
 class TrackerHealth(Shown):
@@ -27,7 +29,7 @@ class TrackerHealth(Shown):
     )
     delivered: int = attrs.field(metadata=says("Records that it has"))
     pending: int = attrs.field(metadata=says("Records that are sent later"))
-    quarantined: int = attrs.field(metadata=says("Records that it refused for good"))
+    quarantined: int = attrs.field(metadata=says("Records that it refused"))
     lost: int = attrs.field(
         metadata=says("Log calls lost to a full or damaged disk, or with a machine")
     )
@@ -36,6 +38,12 @@ class TrackerHealth(Shown):
     changes: dict[str, int] = attrs.field(metadata=says("What was changed, with how often"))
     url: str | None = attrs.field(metadata=says("The run's address there"))
     problem: str = attrs.field(metadata=says("The last error as one line"))
+    accepted: int = attrs.field(
+        default=0, metadata=says("How much of what it lacks was accepted by name")
+    )
+    unaccepted: int = attrs.field(
+        default=0, metadata=says("How much it lacks besides: records, log calls, ends of runs")
+    )
 
     @property
     def is_well(self) -> bool:
@@ -74,7 +82,7 @@ def health_lines(healths: Iterable[TrackerHealth]) -> list[str]:
     lines = []
     for health in healths:
         counts = f"{health.delivered} delivered"
-        for name in ("pending", "quarantined", "lost", "hung", "changed"):
+        for name in ("pending", "quarantined", "lost", "hung", "changed", "accepted"):
             if getattr(health, name):
                 counts += f", {getattr(health, name)} {name}"
         counts += ", kept offline until: trackyard sync" if health.state == "offline" else ""
@@ -98,6 +106,8 @@ def _health(report: TrackerReport) -> TrackerHealth:
         changes=dict(report.changes),
         url=report.url,
         problem=report.problem,
+        accepted=min(report.accepted, report.lacking),
+        unaccepted=max(0, report.lacking - report.accepted),
     )
 
 
@@ -114,8 +124,5 @@ def _sum(healths: list[TrackerHealth]) -> TrackerHealth:
         changes=dict(changes),
         url=next((health.url for health in healths if health.url), None),
         problem=next((health.problem for health in healths if health.problem), ""),
-        **{
-            name: sum(getattr(health, name) for health in healths)
-            for name in ("delivered", "pending", "quarantined", "lost", "hung")
-        },
+        **{name: sum(getattr(health, name) for health in healths) for name in _COUNTS},
     )

@@ -323,6 +323,7 @@ def _what_is_gone(reports: list[TrackerReport]) -> str:
     """Say what one tracker will not get by itself."""
     refused = sum(report.quarantined for report in reports)
     lost = sum(report.lost for report in reports)
-    texts = [f"{refused} were refused and are quarantined"] if refused else []
+    again = "to send them again type: trackyard sync --refused"
+    texts = [f"{refused} were refused ({again})"] if refused else []
     texts += [f"{lost} log call(s) are lost"] if lost else []
     return ", ".join(texts)
