@@ -135,7 +135,7 @@ def left_behind(folder):
         ([sys.executable, "program.py"], "beside", 0),
         ([sys.executable, "program.py", "killed"], "default", -signal.SIGKILL),
         ([*trackyard_command, "runs", "list"], "default", 0),
-        ([*trackyard_command, "sync"], "default", 0),
+        ([*trackyard_command, "sync"], "default", 1),  # something was refused
     ):
         variables = {"TRACKYARD_WATCHDOG": "0", "PYTHONPATH": str(folder)}
         done = subprocess.run(

@@ -152,7 +152,10 @@ def test_quarantined_records_are_a_problem(project):
     ((_, subject, text, advice),) = problems()
 
     assert (subject, text) == ("filed", "it refused 1 record(s), which are quarantined")
-    assert advice == f"read {project.root}/.trackyard/runs/*/*/quarantine.jsonl"
+    assert advice == (
+        f"read {project.root}/.trackyard/runs/*/*/quarantine.jsonl; "
+        "to send them again type: trackyard sync --refused"
+    )
 
 
 def test_damaged_journal_and_folder_are_noted(project):

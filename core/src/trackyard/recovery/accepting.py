@@ -18,6 +18,7 @@ from trackyard.delivery.state import load_state, save_state
 from trackyard.journal.descriptions import folder_names, load_description
 from trackyard.journal.pending import (
     lacking_folders,
+    mark_as_lacking,
     mark_as_pending,
     mark_as_whole,
     pending_folders,
@@ -34,6 +35,7 @@ def find_lacking(project: Project) -> list[PendingRun]:
     Args:
         project: The project.
     """
+    _mark_what_older_versions_left(project)
     folders = {*lacking_folders(project.home), *pending_folders(project.home)}
     runs = [run for run in _described(sorted(folders)) if not run.is_alive]
     lacking = []
@@ -110,6 +112,13 @@ def reports_of(run: PendingRun) -> list[TrackerReport]:
     """
     folders = [(of.name, run.folder / of.folder) for of in run.description.trackers]
     return [report_of(name, load_state(folder), folder) for name, folder in folders]
+
+
+def _mark_what_older_versions_left(project: Project) -> None:
+    """Note once which runs of a version before these marks had something refused."""
+    if not (project.home / "lacking").is_dir():
+        for path in (project.home / "runs").glob(f"*/*/{QUARANTINE}"):
+            mark_as_lacking(path.parents[1])
 
 
 def _described(folders: Iterable[Path]) -> Iterator[PendingRun]:
