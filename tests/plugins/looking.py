@@ -22,6 +22,7 @@ _OTHER_COMMANDS = {
     *(f"stack {verb}" for verb in (*_CHANGES, "remove-attribute")),
 }
 _OTHER_CALLS = {
+    "accept_losses",
     *("list_flavors", "get_flavor", "check_experiment_tracker", "import_stack", "set_active_stack"),
     *("remove_experiment_tracker_attributes", "remove_stack_attributes"),
     *(f"{verb}_{thing}" for verb in _CHANGES for thing in ("experiment_tracker", "stack")),
