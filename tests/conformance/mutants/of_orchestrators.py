@@ -25,6 +25,37 @@ class RunsTwice(CommandOrchestrator):
         return super().run(job)
 
 
+class TriesTheDeadAgain(CommandOrchestrator):
+    """It runs a step once more whose process has died."""
+
+    caught_by = "test_step_that_died_is_not_run_again"
+
+    def run(self, job: Job) -> Outcome:
+        try:
+            return super().run(job)
+        except StepCrashedError:
+            return super().run(job)
+
+
+class ReadsToTheEndOfAPipe(CommandOrchestrator):
+    """It waits until nobody holds the pipe of the outcome any more."""
+
+    caught_by = "test_child_that_is_left_holds_nothing_up"
+
+    def run(self, job: Job) -> Outcome:
+        code = "import os, sys; from trackyard.contract import run_packed\n"
+        code += "os.write(int(sys.argv[1]), run_packed(sys.stdin.buffer.read()))"
+        reading, writing = os.pipe()
+        command = [sys.executable, "-c", code, str(writing)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, pass_fds=[writing], env=own_environment()
+        )
+        os.close(writing)
+        process.communicate(job.pack())
+        with os.fdopen(reading, "rb") as outcomes:
+            return job.unpack(outcomes.read())
+
+
 class ReturnsAtOnce(CommandOrchestrator):
     """It submits a step and does not wait for it."""
 

@@ -196,6 +196,25 @@ def die(way: str) -> None:
 
 
 @step
+def die_and_note(file: str) -> None:
+    """Note that it begins, and end the process."""
+    note(file, "it begins")
+    os._exit(3)
+
+
+@step
+def leave_a_child(file: str) -> int:
+    """Give a value, and leave a forked child behind that holds all that this process has open."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        time.sleep(600)
+        os._exit(0)
+    note(file, f"begins {child} {time.time()}")
+    return 7
+
+
+@step
 def roam(before: Any) -> dict[str, Any]:  # noqa: ARG001
     """Tell where it begins, and leave that place and a variable behind."""
     seen = {"folder": str(Path.cwd()), "variable": os.environ.get("LEFT_BEHIND")}

@@ -191,6 +191,20 @@ def _dies(way: str) -> None:
     deadly()
 
 
+def _dies_once() -> None:
+    pipeline(steps.die_and_note)(LINES)
+
+
+def _child() -> float:
+    """Give the seconds from the end of a step that has left a child behind to that of the run."""
+    try:
+        pipeline(steps.leave_a_child)(LINES)
+        return time.time() - float(steps.noted(LINES)[0].split()[2])
+    finally:
+        for line in steps.noted(LINES):
+            os.kill(int(line.split()[1]), signal.SIGKILL)
+
+
 def _roams() -> list[dict[str, Any]]:
     @pipeline
     def roaming() -> None:
@@ -281,6 +295,8 @@ SCENARIOS: dict[str, Callable[..., Any]] = {
     "sleeps": _sleeps,
     "deaf": _deaf,
     "dies": _dies,
+    "dies once": _dies_once,
+    "child": _child,
     "roams": _roams,
     "untouched": _untouched,
     "talks": _talks,

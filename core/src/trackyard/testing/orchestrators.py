@@ -95,6 +95,19 @@ class OrchestratorSuite(Suite):
         lines = driver.run("once").finished()
         expect(lines == ["it begins", "it ends"], f"the step noted {lines}")
 
+    @check("A job is run once, also where its process has died.", runs_elsewhere)
+    def test_step_that_died_is_not_run_again(self, driver: Driver) -> None:
+        """`@step(retries=...)` and `max_retries` are the driver's to count."""
+        driver.run("dies once").raised("StepCrashedError")
+        tries = 1 + getattr(driver.orchestrator, "max_retries", 0)
+        begun = len(driver.lines())
+        expect(begun == tries, f"the step began {begun} times, and not {tries}")
+
+    @check("A step has ended when it gave its outcome, whatever it left behind.", runs_elsewhere)
+    def test_child_that_is_left_holds_nothing_up(self, driver: Driver) -> None:
+        """A forked child, which has the process's files and pipes open."""
+        _expect_soon(driver, driver.run("child").finished(), GRACE)
+
     @check("run waits for the attempt: a step begins when those that it waits for have ended.")
     def test_steps_run_in_the_order_of_their_inputs(self, driver: Driver) -> None:
         """A chain of three."""
