@@ -211,7 +211,7 @@ class Series:
     ("values", "expected"),
     [
         ({"a": 1}, [("a", 1)]),
-        ({1: 2, None: 3}, [("1", 2), ("None", 3)]),
+        ({1: 2, None: 3}, [("1", 2), (None, 3)]),
         (OrderedDict(a=1), [("a", 1)]),
         (types.MappingProxyType({"a": 1}), [("a", 1)]),
         ([("a", 1), ("b", 2)], [("a", 1), ("b", 2)]),

@@ -30,10 +30,18 @@ def open_private(path: Path, flags: int = 0) -> int:
 
 
 def make_private_folder(path: Path) -> Path:
-    """Make a folder that nobody else may enter, and those that it lies in; give it back."""
+    """Make a folder that nobody else may enter, and those that it lies in; give it back.
+
+    Raises:
+        OSError: It cannot be made.
+    """
     if not path.is_dir():
         make_private_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError as error:  # what is there is a file, which this says better
+            reason = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from error
     return path
 
 
