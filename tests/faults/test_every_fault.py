@@ -100,7 +100,17 @@ def cell(mlflow_project, mlflow_server, tmp_path):
         yield Cell(mlflow_project, proxy, name, mlflow_server.url)
 
 
-@pytest.mark.parametrize(("fault", "place", "length"), cut([*FAULTS], PLACES, LENGTHS, seed=14))
+def cells():
+    """Give all cells: four by default, each pair of two axes in `slow`, all in `long`."""
+    every = cut([*FAULTS], PLACES, LENGTHS, seed=14)
+    by_default = [cell for cell in every if not cell.marks]
+    return [
+        pytest.param(*cell.values, marks=pytest.mark.slow) if cell in by_default[4:] else cell
+        for cell in every
+    ]
+
+
+@pytest.mark.parametrize(("fault", "place", "length"), cells())
 def test_n13_any_fault_at_any_moment_loses_nothing_and_holds_up_nobody(cell, fault, place, length):
     limits = {"once": {"times": 1}, "for 6 s": {"seconds": SECONDS}}.get(length, {})
     rules = []
