@@ -158,6 +158,7 @@ class Away:
         def call(*_: object, **__: object) -> None:
             raise OperationalError("statement", {}, Exception("away"))
 
+        call.__name__ = name  # it is noted by its name
         return call
 
 
@@ -165,12 +166,12 @@ def of_drivers(root: Path) -> Iterator[str]:
     project = configuration.Project(root, root)
     mark = drivers.DriverMark(project, ID)
     mark.make([("load", 0), ("train", 1)], {"id": ID})
-    outbox = Outbox(Away(), mark.owe)
-    outbox.write("add_pipeline_run", PIPELINE_RUN)
-    outbox.write("add_step_run", STEP_RUN)
-    outbox.write("end_step_run", ID, {"status": "finished"}, [OUTPUT], read=[])
-    outbox.write("update_step_run", ID, metadata={"key": "value"})
-    outbox.write("update_pipeline_run", ID, status="finished", ended_at=4)
+    store, outbox = Away(), Outbox(mark.owe)
+    outbox.write(store.add_pipeline_run, PIPELINE_RUN)
+    outbox.write(store.add_step_run, STEP_RUN)
+    outbox.write(store.end_step_run, ID, {"status": "finished"}, [OUTPUT], read=[])
+    outbox.write(store.update_step_run, ID, metadata={"key": "value"})
+    outbox.write(store.update_pipeline_run, ID, status="finished", ended_at=4)
     mark.note_signal(15)
     drivers.note_problem(root, ID, "problem")
     mark.release()
