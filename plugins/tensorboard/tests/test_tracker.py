@@ -193,7 +193,7 @@ def test_a_file_that_is_gone_is_refused_alone(board, make_run, tmp_path):
 def test_the_page_is_served_by_tensorboard_unless_there_is_a_server(board):
     command = TensorboardTracker(ui_port=7007).tracker_ui_command("127.0.0.1", None)
 
-    assert command[:3] == [sys.executable, "-m", "tensorboard.main"]
+    assert command[:4] == [sys.executable, "-P", "-m", "tensorboard.main"]
     assert command[command.index("--logdir") + 1] == str(board.log_dir)
     assert command[-4:] == ["--host", "127.0.0.1", "--port", "7007"]
     server = TensorboardTracker(server_url="https://board.example.com")
