@@ -221,7 +221,7 @@ FORMATS: dict[str, tuple[object, Callable[[Path], Iterator[str]]]] = {
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path, own_modules: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make an empty folder the working directory."""
     folder = tmp_path / "project"
     folder.mkdir()

@@ -110,13 +110,30 @@ def test_sync_leaves_a_newer_run_says_so_and_delivers_the_others(old_project, ra
         ("die", "ledger"): "complete",
         ("die", "away"): "complete",
         ("offline", "keeper"): "uploaded",
+        ("baseline", "ledger"): "refused",
+        ("baseline", "ranks"): "refused",
     }
     assert {path: path.read_bytes() for path in before} == before
-    assert [row.state for row in client.sync()] == ["incomplete"]
+    assert [row.state for row in client.sync()] == ["incomplete", "refused", "refused"]
     doctor = client.doctor()
     assert any(NEWER in finding.text for finding in doctor.problems)
     (kept,) = (run for run in client.collect_garbage(older_than=0) if run.id == folder.name)
     assert (kept.state, UPGRADE in kept.reason) == ("kept", True)
+
+
+@pytest.mark.parametrize("raising", [with_newer_description, with_newer_delivery])
+def test_what_a_newer_run_lacks_is_neither_forgotten_nor_accepted(old_project, raising):
+    (old_project.root / "open").touch()
+    assert {row.state for row in Client().sync()} > {"refused"}  # from here on nothing is pending
+    folder = old_project.root / ".trackyard" / "runs" / Client().get_run("baseline").id
+    raising(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    for arguments, code in ((), 1), (("--refused",), 1), (("--accept",), 0):
+        (left,) = old_project.json("sync", *arguments, code=code)
+        assert (left["id"], left["state"]) == (folder.name, "incomplete")
+        assert (NEWER in left["problem"], UPGRADE in left["problem"]) == (True, True)
+        assert {path: path.read_bytes() for path in before} == before
 
 
 def test_what_an_sdk_keeps_of_a_newer_run_is_left_and_said(old_project):

@@ -41,10 +41,6 @@ class OldProject:
         found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         return {kept["name"]: kept for kept in found}
 
-    def close(self) -> None:
-        for name in ("ledger", "training"):  # each version's project has its own
-            sys.modules.pop(name, None)
-
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def unpacked_project(
@@ -58,9 +54,20 @@ def unpacked_project(
 
 
 @pytest.fixture
+def own_modules() -> Iterator[None]:
+    """Have a project of here import its own modules; others of the same names come back."""
+    names = [path.stem for path in (PROJECTS / "project").glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
+
+
+@pytest.fixture
 def old_project(
-    unpacked_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[OldProject]:
+    unpacked_project: Path, tmp_path: Path, own_modules: None, monkeypatch: pytest.MonkeyPatch
+) -> OldProject:
     """Make a copy the working directory."""
     root = tmp_path / "moved"
     shutil.copytree(unpacked_project, root)
@@ -74,6 +81,4 @@ def old_project(
     (root / ".trackyard" / "recovery.stamp").touch()
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(root)
-    copy = OldProject(root)
-    yield copy
-    copy.close()
+    return OldProject(root)

@@ -55,6 +55,7 @@ def test_run_that_every_tracker_has_is_deleted(local):
     assert not folder.exists()
     assert collected() == {}
     assert sorted(path.name for path in find_project().home.iterdir()) == [
+        ".gitignore",
         "collected",
         "pending",
         "runs",

@@ -8,7 +8,7 @@ command that somebody types.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trackyard.contract.errors import NewerFormatError, TrackyardError
@@ -25,26 +25,34 @@ from trackyard.journal.pending import (
 )
 from trackyard.journal.reader import is_alive
 from trackyard.project.configuration import Project
-from trackyard.recovery.finishing import PendingRun
+from trackyard.recovery.finishing import LeftRun, PendingRun
 from trackyard.system.locks import FileLock
 
 
-def find_lacking(project: Project) -> list[PendingRun]:
+def find_lacking(project: Project) -> tuple[list[PendingRun], list[LeftRun]]:
     """List the runs that have ended and lack something that nobody has accepted, the oldest first.
 
     Args:
         project: The project.
+
+    Returns:
+        Those runs, and what a newer Trackyard wrote, which is left as it is.
     """
     _mark_what_older_versions_left(project)
     folders = {*lacking_folders(project.home), *pending_folders(project.home)}
-    runs = [run for run in _described(sorted(folders)) if not run.is_alive]
+    runs, left = _described(folders)
     lacking = []
     for run in runs:
-        if all(report.is_settled for report in reports_of(run)):
+        try:
+            is_settled = all(report.is_settled for report in reports_of(run))
+        except NewerFormatError as error:
+            left.append(LeftRun(run.folder, str(error)))
+            continue
+        if is_settled:
             mark_as_whole(run.folder)
         else:
             lacking.append(run)
-    return lacking
+    return lacking, left
 
 
 def accept_losses(run: PendingRun) -> list[TrackerReport]:
@@ -76,8 +84,8 @@ def take_back_all(project: Project) -> None:
         project: The project.
     """
     refused = {path.parents[1] for path in (project.home / "runs").glob(f"*/*/{QUARANTINE}")}
-    for run in _described(sorted(refused | {*lacking_folders(project.home)})):
-        if not run.is_alive:
+    for run in _described(refused | {*lacking_folders(project.home)})[0]:
+        with suppress(NewerFormatError):  # sync names it
             take_back_refused(run)
 
 
@@ -121,16 +129,20 @@ def _mark_what_older_versions_left(project: Project) -> None:
             mark_as_lacking(path.parents[1])
 
 
-def _described(folders: Iterable[Path]) -> Iterator[PendingRun]:
-    for folder in folders:
+def _described(folders: Iterable[Path]) -> tuple[list[PendingRun], list[LeftRun]]:
+    """Give the runs that are over, and those whose description a newer Trackyard wrote."""
+    runs, left = [], []
+    for folder in sorted(folders):
         try:
             description = load_description(folder)
-        except NewerFormatError:  # sync names it
+        except NewerFormatError as error:
+            left.append(LeftRun(folder, str(error)))
             continue
         if description is None:
             mark_as_whole(folder)
-        else:
-            yield PendingRun(folder, description, is_alive(folder))
+        elif not is_alive(folder):
+            runs.append(PendingRun(folder, description, is_alive=False))
+    return runs, left
 
 
 @contextmanager

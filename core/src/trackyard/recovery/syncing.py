@@ -257,10 +257,12 @@ def synchronise(
             if "has not returned" in report.problem:
                 hanging.add(report.tracker)
     listed = {row.id for row in rows}
-    for run in find_lacking(project):
+    lacking, left = find_lacking(project)
+    rows += [row for row in map(SyncRow.of_left, left) if row.id not in listed]
+    for run in lacking:
         if run.folder.name not in listed:
-            lacking = [report for report in reports_of(run) if not report.is_settled]
-            rows += [SyncRow.of(run, report, "complete") for report in lacking]
+            reports = [report for report in reports_of(run) if not report.is_settled]
+            rows += [SyncRow.of(run, report, "complete") for report in reports]
     return rows
 
 
@@ -274,8 +276,7 @@ def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]
     Raises:
         TrackyardError: One is still running, or a process is delivering it.
     """
-    return [
-        SyncRow.of(run, report, "complete")
-        for run in runs or find_lacking(project)
-        for report in accept_losses(run)
-    ]
+    lacking, left = ([*runs], []) if runs else find_lacking(project)
+    reports = [(run, report) for run in lacking for report in accept_losses(run)]
+    rows = [SyncRow.of(run, report, "complete") for run, report in reports]
+    return [*map(SyncRow.of_left, left), *rows]
