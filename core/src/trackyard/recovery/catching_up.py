@@ -188,8 +188,9 @@ class CatchingUp:
         progress = sum(owed.now().delivered for owed in self.owed)
         progress += sum(owed.report is not None for owed in self.owed)
         problem = any(delivery.problem for delivery in deliveries)
-        if progress != self._progress or not problem:
+        if progress != self._progress:
             self._progress, self._failing_since = progress, None
+        # A try that is under way bears no problem yet: patience goes on from the first failure.
         if not problem:
             return False
         self._failing_since = self._failing_since or now
