@@ -262,6 +262,16 @@ def test_a8_what_stands_behind_the_end_of_recovery_is_pending(faults):
     assert faults.statuses() == ["crashed"]
 
 
+def test_a8_a_worker_that_outlives_its_runner_takes_the_end_of_recovery(faults, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "1")
+    faults.add_tracker(isolation="process")
+    with long_run(faults) as process:
+        process.kill()  # its worker lives on
+        process.wait()
+        wait_until(lambda: faults.statuses() == ["crashed"])
+    assert faults.ends() == [1]
+
+
 def take_for_dead(faults) -> None:
     """Have recovery end a run that lives: nothing is left that says so."""
     (folder,) = faults.run_folders()

@@ -88,6 +88,7 @@ class LocalDelivery:
         self._hurried_at: float | None = None  # since when somebody waits for the end
         self._data_failures = self._apart_tried = self._end_failures = 0
         self._is_taken_for_dead = False  # by another process, while this one lives
+        self._takes_any_end = run.attached  # that of recovery, too
         self._begin(load_state(run.folder))
         if is_whole(self.state, run.folder.parent):
             self.progress.move(Stage.ENDED)
@@ -154,6 +155,10 @@ class LocalDelivery:
         self._due = self._apart_due = 0.0
         if self._on_hurry is not None:
             self._on_hurry()
+
+    def take_any_end(self) -> None:
+        """End with what recovery has written, too: the run's own process has gone."""
+        self._takes_any_end = True
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
@@ -237,14 +242,16 @@ class LocalDelivery:
         """Read what comes next; after the run's end once, for a child may log on for ever."""
         if self._intake.end is None or not self._intake.has_read_all:
             self._intake.read(self._sender.largest)
-        if self._run.attached and self._intake.has_read_all:
-            # A cursor of an earlier version may be behind it.
-            self._intake.end = self._intake.end or self._journaled_end()
-        elif self._intake.end_of_recovery is not None and not self._is_taken_for_dead:
-            self._is_taken_for_dead = True
+        if self._takes_any_end:
+            if self._intake.has_read_all:
+                # A cursor of an earlier version may be behind it.
+                self._intake.end = self._intake.end or self._journaled_end()
+        elif self._intake.end_of_recovery is not None:
             folder = self._run.folder.parent
-            logger.warning("%s: it was taken for dead, and lives; it goes on", folder)
-            mark_as_pending(folder)
+            if not self._is_taken_for_dead:
+                self._is_taken_for_dead = True
+                logger.warning("%s: it was taken for dead, and lives; it goes on", folder)
+            mark_as_pending(folder)  # each time: recovery takes the mark away when it is through
 
     def _take_over(self) -> bool:
         """Take the lock and go on from what the process before this one has noted."""
@@ -452,8 +459,8 @@ class LocalDelivery:
 
     def _journaled_end(self) -> Entry | None:
         found = find_end(self._run.folder.parent)
-        if found is None or (is_of_recovery(found.writer) and not self._run.attached):
-            return None  # this very process lives
+        if found is None or (is_of_recovery(found.writer) and not self._takes_any_end):
+            return None  # the run's own process lives
         return found.entry
 
     def _call_end(self, end: Entry) -> Outcome:

@@ -73,7 +73,7 @@ def main() -> None:
             server.carry(Path(command["carry"]), command["tracker"], command["attached"])
         else:
             server.hurry(command["hurry"])
-    server.outlive_runner()
+    server.outlive_runner(runner)
     log.drain()
     os._exit(0)
 
@@ -129,14 +129,20 @@ class _Server:
         """Tell whether a run has not ended."""
         return bool(self._deliveries)
 
-    def outlive_runner(self) -> None:
-        """Deliver what is left, where a watchdog is there to end the runs of the dead."""
+    def outlive_runner(self, runner: int) -> None:
+        """Deliver what is left, where a watchdog is there to end the runs of the dead.
+
+        Args:
+            runner: Its process, which may live: what it runs can have closed its pipes.
+        """
         if os.environ.get("TRACKYARD_WATCHDOG") == "0":
             return
         give_up_at = time.monotonic() + OUTLIVE
         told: set[str] = set()
         while self.has_work() and time.monotonic() < give_up_at:
             for id_, delivery in list(self._deliveries.items()):
+                if os.getppid() != runner:
+                    delivery.take_any_end()
                 if id_ not in told and find_end(delivery.run.folder.parent) is not None:
                     told.add(id_)
                     self.hurry(id_)
