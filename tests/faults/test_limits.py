@@ -262,14 +262,15 @@ def alarm_at_any_time(count: int, seed: int, **options) -> int:
     for number in range(count):
         begun, is_measured = time.monotonic(), number % 10 == 0
         try:
-            if not is_measured:
-                signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, 2 * usual))
-            with start_run(f"run {number}", **options) as run:
-                run.log_metric("loss", 1)
-        except Late:
+            try:
+                if not is_measured:
+                    signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, 2 * usual))
+                with start_run(f"run {number}", **options) as run:
+                    run.log_metric("loss", 1)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Late:  # also where it goes off just before it is taken back
             alarms += 1
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         if is_measured:
             usual = time.monotonic() - begun
         with pytest.raises(NoActiveRunError):
@@ -279,18 +280,22 @@ def alarm_at_any_time(count: int, seed: int, **options) -> int:
 
 
 # An alarm may go off between the opening of a file and the `with` that would close it.
-interrupted = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+# Python itself swallows what is raised in the callback of a weak reference.
+interrupted = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning",
+    "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning",
+)
 
 
 @interrupted
 def test_l9_an_alarm_as_a_block_begins_or_ends_leaves_no_run_behind(faults):
-    assert alarm_at_any_time(40, 1, experiment_tracker=None) > 4
+    assert alarm_at_any_time(100, 1, experiment_tracker=None) > 10
     ends = [find_end(folder) for folder in faults.run_folders() if any(folder.glob("*.tyj"))]
     assert ends
     assert None not in ends
 
 
-@pytest.mark.long(reason="a thousand moments")
+@pytest.mark.long(reason="a thousand moments, of which a rare one still leaves a run without end")
 @interrupted
 def test_l9_alarms_at_a_thousand_moments(faults):
     assert alarm_at_any_time(1000, 2, experiment_tracker=None) > 100

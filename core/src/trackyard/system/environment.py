@@ -33,12 +33,12 @@ class NamedRun:
 
     def restore(self) -> None:
         """Put back what was there before the first run."""
-        before, self._before = self._before or {}, None
-        for name, value in before.items():
+        for name, value in (self._before or {}).items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        self._before = None  # last: what a signal's handler cuts short is done again
 
     def _keep(self) -> None:
         if self._before is None:
