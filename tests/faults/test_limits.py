@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -306,13 +308,18 @@ def test_l9_alarms_at_a_thousand_moments(faults):
 CLOSED = (
     HEAD
     + """
+import pathlib, time
+orders = pathlib.Path("backends/local")
 with trackyard.start_run("closed") as run:
     run.log_metric("loss", 1)
+    while not (orders / "waiting").exists():  # a hook's own files are the flavor's to guard
+        time.sleep(0.005)
     os.closerange(3, 256)
-    files = [open(f"data{number}", "wb") for number in range(12)]
+    files = [open(f"data{number}", "w+b") for number in range(12)]
     for file in files:
         file.write(b"d" * 100_000)
         file.flush()
+    (orders / "go").touch()
     for number in range(2, 2000):
         run.log_metric("loss", number)
 for file in files:
@@ -325,7 +332,7 @@ for file in files:
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 @pytest.mark.parametrize("map", ["mapped", "written"])
 def test_l7_descriptors_are_closed_and_bear_files_of_others(faults, isolation, map):
-    faults.add_tracker(isolation=isolation)
+    faults.add_tracker(flavor="ledger:WaitingLedger", isolation=isolation)
     before = "import os; del os.posix_fallocate\n" if map == "written" else ""
     done = faults.python(before + CLOSED)
 
@@ -336,3 +343,47 @@ def test_l7_descriptors_are_closed_and_bear_files_of_others(faults, isolation, m
     assert faults.trackyard("sync").returncode == 0
     assert faults.values("loss") == list(range(1, 2000))
     assert faults.statuses() == ["finished"]
+
+
+CLOSING_STEP = (
+    HEAD
+    + """
+files = []
+
+@trackyard.step
+def closing() -> int:
+    os.closerange(3, int(sys.argv[1]))
+    files.extend(open(f"data{number}", "w+b") for number in range(20))
+    for file in files:
+        file.write(b"d" * 100_000)
+        file.flush()
+    return 1
+
+@trackyard.step
+def after(number: int) -> int:
+    return number + 1
+
+@trackyard.pipeline
+def work():
+    return after(closing())
+
+print(work().status)
+for file in files:
+    file.write(b"d")
+    file.close()
+"""
+)
+
+
+@pytest.mark.parametrize("numbers", [256, pytest.param(4096, marks=pytest.mark.slow)])
+def test_l7_a_step_closes_the_store_and_its_files_stay_whole(faults, numbers):
+    done = faults.python(CLOSING_STEP, str(numbers))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "finished\n"
+    for file in faults.root.glob("data*"):
+        assert file.read_bytes() == b"d" * 100_001
+    assert faults.trackyard("sync").returncode == 0
+    with closing(sqlite3.connect(faults.home / "store.db")) as store:
+        steps = store.execute("select name, status from step_runs order by started_at").fetchall()
+    assert steps == [("closing", "finished"), ("after", "finished")]

@@ -16,7 +16,7 @@ import attrs
 
 from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
 from trackyard.delivery.state import DeliveryState, quarantine
-from trackyard.system.files import append_private
+from trackyard.system.files import append_private, read_whole
 
 logger = logging.getLogger("trackyard")
 
@@ -228,7 +228,7 @@ def record_in(line: dict[str, Any], folder: Path) -> Record | None:
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """Read the lines of a file that are whole; none where there is no file."""
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
+        texts = read_whole(path).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     lines = []

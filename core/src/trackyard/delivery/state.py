@@ -11,7 +11,7 @@ import attrs
 
 from trackyard.contract.errors import refuse_newer
 from trackyard.journal.ending import is_of_recovery
-from trackyard.system.files import append_private, write_whole
+from trackyard.system.files import append_private, read_whole, write_whole
 
 logger = logging.getLogger("trackyard")
 
@@ -80,7 +80,7 @@ def load_state(folder: Path) -> DeliveryState:
         NewerFormatError: A newer Trackyard wrote it.
     """
     try:
-        values: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(read_whole(folder / _FILE))
         refuse_newer(folder / _FILE, values.get("format", 1), FORMAT)  # 0.1 wrote none
         known = {field.name for field in attrs.fields(DeliveryState)}
         state = DeliveryState(**{key: value for key, value in values.items() if key in known})

@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
-from trackyard.system.files import copy_private, make_private_folder, open_private
+from trackyard.system.descriptors import opened
+from trackyard.system.files import copy_private, make_private_folder, open_private, reading
 from trackyard.system.interruption import let_signals_through
 
 # An entry that is longer lies in a blob, and the journal refers to it.
@@ -157,7 +158,7 @@ def file_name(name: str) -> str:
 
 
 def _digest(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
+    with reading(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
@@ -178,8 +179,5 @@ def _put(path: Path, target: Path, size: int) -> None:
 
 
 def _have_on_disk(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    with opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file:
+        os.fsync(file.number)

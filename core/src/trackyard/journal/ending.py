@@ -9,6 +9,7 @@ from typing import NamedTuple
 from trackyard.journal.entries import Entry, decode_entry
 from trackyard.journal.frames import Frame, frame_at, salt_of
 from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
+from trackyard.system.files import reading
 
 # Bytes that are read at the end of a file, and where they hold no whole frame.
 _TAILS = 256 * 1024, 4 * 1024 * 1024
@@ -110,7 +111,7 @@ def has_entry_of(folder: Path, kinds: tuple[str, ...]) -> bool:
     for writer, number in segments_of(folder):
         before = b""
         try:
-            with (folder / f"{writer}.{number:06d}.tyj").open("rb") as file:
+            with reading(folder / f"{writer}.{number:06d}.tyj") as file:
                 while chunk := file.read(_TAILS[-1]):
                     data = before + chunk
                     if any(text in data for text in texts):
@@ -144,7 +145,7 @@ def _frames_at_end(folder: Path, writer: str, number: int) -> list[Frame]:
 def _refuse_newer(path: Path, salt: int, *, is_readable: bool) -> None:
     """Refuse a file by its beginning, unless that is damaged and some other frame is valid."""
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             head = file.read(_HEADER)
     except OSError:
         return
@@ -159,7 +160,7 @@ def _tail(path: Path, size: int) -> bytes:
     A file that cannot be read gives nothing: whoever wants its end then reads the whole journal.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             end = file.seek(0, 2)
             while end > 0:
                 start = max(0, end - size)

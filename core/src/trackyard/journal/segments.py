@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trackyard.journal.frames import encode_frame
-from trackyard.system.descriptors import OwnFile, identity_of, others_of
+from trackyard.system.descriptors import OwnFile, identity_of, opened, others_of
 from trackyard.system.files import open_private
 from trackyard.system.interruption import came_from_signal
 
@@ -144,15 +144,13 @@ class WrittenSegment:
             OSError: The disk failed. It must not be asked for the same again.
         """
         try:
-            file = os.dup(self._file.checked())
+            number = os.dup(self._file.checked())
         except OSError:
             if self._is_closed:
                 return  # it was synchronised before
             raise
-        try:
-            getattr(os, "fdatasync", os.fsync)(file)
-        finally:
-            os.close(file)
+        with opened(number) as file:
+            getattr(os, "fdatasync", os.fsync)(file.number)
         self.synced = max(self.synced, end)
 
     def close(self, length: int) -> None:

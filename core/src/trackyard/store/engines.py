@@ -12,6 +12,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.system.descriptors import high_numbers
 from trackyard.system.files import make_home, make_private_file
 
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "postgresql+psycopg2")
@@ -56,7 +57,7 @@ def engine_of(url: str | URL, place: str) -> Engine:
             hint = "pip install psycopg2-binary"
         raise ConfigError(f"{place}: {error.name} is not installed; type: {hint}") from error
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "do_connect", _connect_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -82,7 +83,18 @@ def _parsed(url: str | URL, place: str) -> URL:
     return parsed
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
+def _connect_sqlite(dialect: Any, _: Any, place: list[Any], options: dict[str, Any]) -> Any:
+    """Open the database so that a step which closes what is not its own has no file hurt.
+
+    Sqlite keeps its files open over steps, and nobody can tell it that they were closed.
+    """
+    with high_numbers():
+        connection = dialect.connect(*place, **options)
+        _prepare_sqlite(connection)
+    return connection
+
+
+def _prepare_sqlite(connection: Any) -> None:
     """Let readers and one writer work side by side; wait for another writer up to 30 s."""
     connection.isolation_level = None  # Python's driver would begin too late, and not for DDL
     cursor = connection.cursor()
@@ -90,6 +102,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     _use_write_ahead_log(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA user_version").fetchone()  # it has opened all of its files then
     cursor.close()
 
 

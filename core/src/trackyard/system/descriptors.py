@@ -10,8 +10,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# A new file gets the lowest number that is free, so that few programs come as far as this one.
+_HIGH = 512
 
 
 class OwnFile:
@@ -63,6 +69,41 @@ class OwnFile:
         if self.is_ours():
             os.close(self.number)
         self._identity = None
+
+
+@contextmanager
+def opened(number: int) -> Iterator[OwnFile]:
+    """Give a file that was opened just now; close it, unless somebody else's file has its number.
+
+    Args:
+        number: Its descriptor.
+    """
+    file = OwnFile(number)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@contextmanager
+def high_numbers() -> Iterator[None]:
+    """Have what a library opens meanwhile get numbers that no other file gets soon.
+
+    It would go on with a number that was closed by somebody else, and write into the file that
+    has it by then. Nothing is changed where the system has no numbers left.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = _HIGH if limit == resource.RLIM_INFINITY else min(_HIGH, limit // 2)
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            while taken[-1] < most:
+                taken.append(os.dup(taken[0]))
+        yield
+    finally:
+        for number in taken:
+            os.close(number)
 
 
 def identity_of(number: int) -> tuple[int, int] | None:

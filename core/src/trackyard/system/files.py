@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import secrets
 import stat
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from trackyard.system.descriptors import OwnFile, opened
 
 _CHUNK = 1024 * 1024
 _COPIED_AT_ONCE = 256 * _CHUNK  # by the system itself, without memory of ours
@@ -111,12 +114,11 @@ def write_whole(
     Raises:
         OSError: It cannot be written; what was there before is still there.
     """
-    with replacing(path) as beside, os.fdopen(open_private(beside, os.O_EXCL), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask takes away
-        file.write(data.encode() if isinstance(data, str) else data)
+    with replacing(path) as beside, opened(open_private(beside, os.O_EXCL)) as file:
+        os.fchmod(file.number, mode)  # whatever the umask takes away
+        _write(file, data.encode() if isinstance(data, str) else data)
         if is_synced:
-            file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.checked())
 
 
 def append_private(path: Path, text: str) -> None:
@@ -129,8 +131,42 @@ def append_private(path: Path, text: str) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    with os.fdopen(open_private(path, os.O_APPEND), "a", encoding="utf-8") as file:
-        file.write(text)
+    with opened(open_private(path, os.O_APPEND)) as file:
+        _write(file, text.encode())
+
+
+def read_whole(path: Path) -> bytes:
+    """Give what a file holds.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file:
+        parts = []
+        while part := os.read(file.checked(), _CHUNK):
+            parts.append(part)
+        file.checked()
+        return b"".join(parts)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file for reading.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    with (
+        opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as file,
+        open(file.number, "rb", closefd=False) as stream,
+    ):
+        yield stream
+
+
+def _write(file: OwnFile, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file.checked(), left) :]
 
 
 def is_recent(path: Path, seconds: float) -> bool:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import attrs
 
 from trackyard.system.descriptors import OwnFile
+from trackyard.system.files import read_whole
 from trackyard.system.locks import is_locked
 
 # Who cannot be seen lives while its files change; seconds of silence after which it counts as dead.
@@ -123,7 +124,7 @@ def _life_of_a_copy(path: Path, note: _Note, *, is_running: bool) -> Life:
 
 def _read(path: Path) -> _Note | None:
     try:
-        return _Note(**json.loads(path.read_bytes()))
+        return _Note(**json.loads(read_whole(path)))
     except (OSError, ValueError, TypeError):
         return None
 

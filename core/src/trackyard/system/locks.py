@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trackyard.system.descriptors import OwnFile
+from trackyard.system.descriptors import OwnFile, opened
 from trackyard.system.forks import leave_in_forked_child
 
 logger = logging.getLogger("trackyard")
@@ -67,24 +67,20 @@ class FileLock:
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
     """Let one process at a time into a block; the others wait."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with opened(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as file:
+        fcntl.flock(file.number, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(file)
 
 
 def is_locked(path: Path) -> bool:
     """Tell whether a living process holds the lock on a file."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        number = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(file)
+    with opened(number) as file:
+        try:
+            fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
     return False
