@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import numpy
@@ -11,6 +12,7 @@ import pytest
 from recorder import Recorder
 
 from trackyard import ConfigError, Pipeline, PipelineError, Step, pipeline, step
+from trackyard.pipelines.graph import Output
 
 
 @step
@@ -364,8 +366,62 @@ def test_output_has_no_truth_while_the_pipeline_is_built():
 
     assert mistake(training) == (
         "the output of step 'evaluate' is not known while the pipeline is built; "
-        "decide inside a step"
+        "pass it on, and decide and compute with it inside a step"
     )
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda output: output == 0.1,
+        lambda output: output in [0.1],
+        lambda output: output < 1,
+        lambda output: output + 1,
+        lambda output: 1 + output,
+        lambda output: numpy.ones(2) * output,
+        numpy.mean,
+        lambda output: -output,
+        lambda output: f"{output}",
+        lambda output: f"{output:.2f}",
+        lambda output: "%s" % output,  # noqa: UP031 - people write so
+        str,
+        float,
+        range,
+        round,
+        len,
+        lambda output: output[0],
+        lambda output: output(1),
+        lambda output: {output},
+        lambda output: {output: 1},
+        lambda output: max(output, 1),
+        math.sqrt,
+        Path,
+        lambda output: output.__enter__(),
+    ],
+)
+def test_output_is_no_value_for_any_operator_while_the_pipeline_is_built(use):
+    message = mistake(lambda: use(load()))
+
+    assert "the output of step 'load' is not known while the pipeline is built" in message
+
+
+def test_every_operator_of_python_is_refused_by_an_output():
+    operators = {name for kind in (int, float, str, list, dict, set) for name in vars(kind)}
+    kept = "new init init_subclass subclasshook getattribute doc iter repr reduce reduce_ex sizeof "
+    kept += "len getnewargs getstate setattr delattr dir class getformat setformat class_getitem"
+    operators -= {f"__{name}__" for name in kept.split()}
+
+    refused = vars(Output)["__bool__"]
+    names = {name for name in operators if name.startswith("__")}
+    assert {name for name in names if getattr(Output, name, None) is not refused} == set()
+
+
+def test_output_can_be_displayed_while_the_pipeline_is_built():
+    seen = []
+
+    graph_of(lambda: seen.append(repr(load())))
+
+    assert seen == ["<output of step 'load', not known yet>"]
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -111,6 +111,25 @@ def test_run_is_what_the_client_finds(project):
     assert found.steps["total"].error is None
 
 
+class Slow(Recorder):
+    """Takes its time to start."""
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        time.sleep(0.1)
+        self.note("up", run, at=time.time())
+
+
+def test_seconds_of_a_step_are_without_the_start_of_its_tracker(project):
+    project.add_tracker("local", Slow)
+
+    run = pipeline(tracked)()
+
+    (up,) = project.calls("up")
+    assert run.steps["tracked"].started_at.timestamp() >= up["at"]
+    assert run.duration > run.steps["tracked"].duration
+
+
 def test_times_are_recorded(project):
     before = time.time()
 

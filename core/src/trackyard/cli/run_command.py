@@ -325,7 +325,7 @@ def _show_error(error: Exception) -> None:
     """Show where the step's own code failed, without our frames above it."""
     if isinstance(error, TrackyardError):
         raise error
-    from trackyard.pipelines.parcels import RemoteTraceback
+    from trackyard.pipelines.travelling import RemoteTraceback
 
     if isinstance(error.__cause__, RemoteTraceback):  # of another process, which says it all
         parts = _without_our_frames(error.__cause__.args[0])

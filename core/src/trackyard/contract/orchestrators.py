@@ -25,6 +25,8 @@ class Outcome:
         failure: How it ended, or None where it finished.
         error: What it raised, or None.
         lost: About how many log calls are lost of which the run's journal does not say so.
+        seconds: How long the step took where it ran, its inputs and outputs included; None where
+            that is not known.
     """
 
     outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
@@ -32,6 +34,7 @@ class Outcome:
     failure: Failure | None = None
     error: BaseException | None = None
     lost: int = 0
+    seconds: float | None = None
 
 
 @attrs.frozen(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import fill_in, is_named_tuple
-from trackyard.pipelines.types import output_names
 from trackyard.system.forks import only_in_this_process
 from trackyard.system.interruption import time_limit
 from trackyard.tracking.calls import activated
@@ -30,12 +30,14 @@ class Attempt:
         run: The attempt as trackers know it.
         function: The user's function.
         arguments: By parameter name; a `StoredOutput` stands for what it names.
+        outputs: What its outputs are called, which another process cannot always tell.
         timeout: Seconds that the function may take, or None.
     """
 
     run: Run
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
+    outputs: tuple[str, ...]
     timeout: float | None = None
 
 
@@ -49,6 +51,7 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
         tracked: Its run, which has been started.
         artifacts: Where inputs and outputs lie.
     """
+    began = time.monotonic()
     try:
         arguments = fill_in(attempt.arguments, StoredOutput, artifacts.load)
         with activated(tracked), time_limit(attempt.timeout), only_in_this_process():
@@ -58,8 +61,9 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
         if isinstance(error, KeyboardInterrupt):
             tracked.note_signal(signal.SIGINT)  # a second one may come before the run has ended
         failure = failure_of(error, tracked.redactor)
-        return Outcome({}, tracked.last_metrics, failure, error)
-    return Outcome(outputs, tracked.last_metrics)
+        seconds = time.monotonic() - began
+        return Outcome({}, tracked.last_metrics, failure, error, seconds=seconds)
+    return Outcome(outputs, tracked.last_metrics, seconds=time.monotonic() - began)
 
 
 def stored_in(value: Any) -> Iterator[StoredOutput]:
@@ -83,7 +87,7 @@ def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
 
 
 def _save(attempt: Attempt, result: Any, artifacts: ArtifactStore) -> dict[str, StoredOutput]:
-    names = output_names(attempt.function)
+    names = attempt.outputs
     if len(names) == 1:
         results = [result]
     elif isinstance(result, tuple | list) and len(result) == len(names):

@@ -112,11 +112,41 @@ class Output:
         named = named_tuple(self.node.step.function)
         return tuple(stored.values()) if named is None else named._make(stored.values())
 
-    def __bool__(self) -> bool:
-        raise PipelineError(
-            f"the output of step {self.node.name!r} is not known while the pipeline is built; "
-            f"decide inside a step"
-        )
+    def __len__(self) -> int:
+        if self.name is not None or self.node.mapped is not None:
+            _refuse(self)
+        return len(output_names(self.node.step.function))
+
+    def __repr__(self) -> str:
+        named = "" if self.name in (None, "output") else f" {self.name!r}"
+        return f"<output{named} of step {self.node.name!r}, not known yet>"
+
+
+def _refuse(output: Output, *_: Any, **__: Any) -> Any:
+    """Stand for each operator: what is asked of a value cannot be asked of an output.
+
+    Raises:
+        PipelineError: Always.
+    """
+    raise PipelineError(
+        f"the output of step {output.node.name!r} is not known while the pipeline is built; "
+        f"pass it on, and decide and compute with it inside a step"
+    )
+
+
+# By all of these Python itself asks an object for its value; `__iter__` unpacks outputs.
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
+_ASKED = (
+    "bool eq ne lt le gt ge hash str format bytes fspath int float complex index round trunc floor "
+    "ceil neg pos abs invert getitem setitem delitem contains reversed next call enter exit "
+    "await aiter anext aenter aexit array array_ufunc array_function dataframe"
+)
+for _name in _ASKED.split():
+    setattr(Output, f"__{_name}__", _refuse)
+for _name in _BINARY.split():
+    for _side in ("", "r", "i"):
+        if f"{_side}{_name}" != "idivmod":
+            setattr(Output, f"__{_side}{_name}__", _refuse)
 
 
 class Graph:

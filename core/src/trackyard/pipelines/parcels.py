@@ -12,7 +12,6 @@ import os
 import pickle
 import platform
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, cast
 
 import attrs
 
-from trackyard.contract.errors import ConfigError, PipelineError, StepError
+from trackyard.contract.errors import ConfigError, PipelineError
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.hooks.discovery import load_materializers, load_plugins
@@ -128,21 +127,19 @@ def _run_packed(packed: bytes, shipped: Callable[[], AbstractContextManager[Path
             outcome = _run(attrs.evolve(parcel, folder=folder, active=active))
     except Exception as error:  # the function's module may be missing here, or broken
         outcome = Outcome(failure=Redactor().failure(error), error=error)
-    try:
-        return cast("bytes", cloudpickle.dumps(_portable(outcome)))
-    except Exception:  # an exception that cannot be pickled, which this can
-        return cast("bytes", cloudpickle.dumps(attrs.evolve(outcome, error=_stand_in(outcome))))
+    if outcome.error is not None:
+        from trackyard.pipelines.travelling import Travelling  # cloudpickle, too
+
+        travelling = Travelling(outcome.error, str(outcome.failure))
+        outcome = attrs.evolve(outcome, error=travelling)
+    return cast("bytes", cloudpickle.dumps(outcome))
 
 
 def unpack_outcome(packed: bytes) -> Outcome:
     """Give the outcome that `run_packed` packed."""
     import cloudpickle
 
-    try:
-        outcome: Outcome = cloudpickle.loads(packed)
-    except Exception as error:  # an exception's own class may refuse to be made again
-        return Outcome(failure=Redactor().failure(error), error=error)
-    return outcome
+    return cast("Outcome", cloudpickle.loads(packed))
 
 
 def make_findable(artifact_store: str) -> None:
@@ -241,51 +238,6 @@ def _joined(parcel: Parcel, project: Project) -> TrackedRun:
     )
     tracked.deliveries.update(cast("Any", deliveries))
     return tracked
-
-
-def _portable(outcome: Outcome) -> Outcome:
-    """Let the error carry its traceback as text: frames cannot travel."""
-    error = outcome.error
-    if error is None:
-        return outcome
-    text = "".join(traceback.format_exception(error))
-    error.__cause__ = error.__context__ = None
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - made a moment ago
-    except Exception:  # its class cannot be made again from its arguments, say
-        error = _stand_in(outcome)
-    rebuild: Callable[..., BaseException] = _with_remote_traceback
-    return attrs.evolve(outcome, error=cast("Any", _Travelling(error, text, rebuild)))
-
-
-def _stand_in(outcome: Outcome) -> StepError:
-    assert outcome.failure is not None
-    return StepError(str(outcome.failure))
-
-
-class _Travelling:
-    """An exception on its way: it arrives as itself, with where it was raised as its cause."""
-
-    def __init__(
-        self, error: BaseException, text: str, rebuild: Callable[..., BaseException]
-    ) -> None:
-        self._parts = (error.with_traceback(None), text)
-        self._rebuild = rebuild
-
-    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[BaseException, str]]:
-        return self._rebuild, self._parts
-
-
-class RemoteTraceback(Exception):
-    """Where another process raised an exception, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
-def _with_remote_traceback(error: BaseException, text: str) -> BaseException:
-    error.__cause__ = RemoteTraceback(text)
-    return error
 
 
 def _is_importable(module: ModuleType) -> bool:

@@ -76,9 +76,8 @@ class Progress:
             metrics: The last value of each metric, which changes while the step runs.
         """
         shown = _with_attempt(name, attempt)
-        began = self._running[name].began if name in self._running else time.monotonic()
         links = tuple(map(_plain, urls.values()))
-        self._running[name] = _Running(shown, "running", began, metrics, links)
+        self._running[name] = _Running(shown, "running", time.monotonic(), metrics, links)
         if self._live is None:
             self._step("running", shown, "".join(f"  {link}" for link in links))
 

@@ -102,6 +102,7 @@ class Recording:
         outcome: Outcome,
         failure: Failure | None,
         *,
+        times: tuple[int, int],
         cache_key: str | None,
     ) -> None:
         """Write how an attempt ended, its outputs, and what it has read.
@@ -112,15 +113,16 @@ class Recording:
             tracked: Its run with the trackers, or None where it was not started.
             outcome: What came of it.
             failure: Why it did not finish, or None.
+            times: When it began and ended, in nanoseconds since the epoch.
             cache_key: What its result can be found by again, or None.
         """
         metadata = self._metadata[run.id] = tracked.run_metadata if tracked else {}
         status = failure.status if failure else "finished"
-        ended_at = time.time_ns()
         note = str(failure) if failure else None
         values: dict[str, Any] = {
             "status": status,
-            "ended_at": ended_at,
+            "started_at": times[0],
+            "ended_at": times[1],
             "error": note,
             "outputs": {name: attrs.asdict(output) for name, output in outcome.outputs.items()},
             "metadata": metadata,
@@ -135,7 +137,7 @@ class Recording:
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
         self._output_ids[node.name] = ids
         self._ended[node.name] = tracked
-        seconds = (ended_at - run.started_at) / 1e9 if tracked else None
+        seconds = (times[1] - times[0]) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
 
     def step_run(self, name: str, artifact_store: ArtifactStore, project: Project) -> StepRun:
@@ -281,10 +283,24 @@ class AttemptRow:
         self._node = node
         self._run = run
         self._cache_key = cache_key
+        self._times: tuple[int, int] | None = None
 
     def begin(self) -> None:
         """Write that it begins; its trackers may not know it yet."""
         self._recording.begin_attempt(self._node, self._run)
+
+    def note_outcome(self, outcome: Outcome, handed_over: int) -> None:
+        """Note what came of it, and when.
+
+        Args:
+            outcome: What came of it.
+            handed_over: When it was given to the orchestrator, its trackers having started; in
+                nanoseconds since the epoch.
+        """
+        self.outcome = outcome
+        ended_at = time.time_ns()
+        took = outcome.seconds
+        self._times = (handed_over if took is None else ended_at - int(took * 1e9), ended_at)
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where it can be watched."""
@@ -301,6 +317,13 @@ class AttemptRow:
             tracked: Its run with the trackers, or None where it was not started.
             failure: Why it did not finish, or None.
         """
+        times = self._times or (self._run.started_at, time.time_ns())
         self._recording.end_attempt(
-            self._node, self._run, tracked, self.outcome, failure, cache_key=self._cache_key
+            self._node,
+            self._run,
+            tracked,
+            self.outcome,
+            failure,
+            times=times,
+            cache_key=self._cache_key,
         )

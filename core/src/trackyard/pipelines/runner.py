@@ -35,6 +35,7 @@ from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.parcels import Parcel, pack, unpack_outcome
 from trackyard.pipelines.recording import AttemptRow, Recording
 from trackyard.pipelines.scheduling import Schedule
+from trackyard.pipelines.types import output_names
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.drivers import mark_of
@@ -237,7 +238,7 @@ class PipelineRunner:
         error: BaseException | None = None
         try:
             with RunLife(self._group, row, lock=self._lock) as life:
-                row.outcome = outcome = self._outcome_of(node, run, row, life)
+                outcome = self._outcome_of(node, run, row, life)
                 self._keep_outputs(node, outcome)
                 error = outcome.error
                 if life.tracked is not None and tries.is_allowed(error):
@@ -254,10 +255,12 @@ class PipelineRunner:
 
     def _outcome_of(self, node: Node, run: Run, row: AttemptRow, life: RunLife) -> Outcome:
         """Start an attempt, have the orchestrator run it, and say what came of it."""
+        handed_over = run.started_at
         try:
             with self._lock:
                 row.begin()
                 tracked = life.start(run, self._trackers[node.name])
+            handed_over = time.time_ns()
             outcome = checked_outcome(self._orchestrator.run(self._job(node, tracked)))
         except BaseException as error:
             lost = 0
@@ -266,11 +269,12 @@ class PipelineRunner:
             outcome = Outcome(failure=self._failure_of(error), error=error, lost=lost)
         if self._orchestrator.is_elsewhere:
             outcome = self._seen_from_here(outcome)
-        if life.tracked is None:
-            return outcome
-        life.tracked.journal.dropped += outcome.lost
-        metrics = life.tracked.with_metrics_of_children(outcome.metrics)
-        return attrs.evolve(outcome, metrics=metrics)
+        if life.tracked is not None:
+            life.tracked.journal.dropped += outcome.lost
+            metrics = life.tracked.with_metrics_of_children(outcome.metrics)
+            outcome = attrs.evolve(outcome, metrics=metrics)
+        row.note_outcome(outcome, handed_over)
+        return outcome
 
     def _keep_outputs(self, node: Node, outcome: Outcome) -> None:
         with self._lock:
@@ -281,7 +285,9 @@ class PipelineRunner:
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
         step = node.step
         arguments = self._stored_arguments(node)
-        attempt = Attempt(tracked.run, step.function, arguments, step.timeout)
+        attempt = Attempt(
+            tracked.run, step.function, arguments, output_names(step.function), step.timeout
+        )
 
         def pack_attempt() -> bytes:
             active = frozenset(

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -218,6 +219,7 @@ def test_what_a_step_raises_is_raised_with_its_traceback(side_by_side):
     class OddError(Exception):
         def __init__(self, one, two):
             super().__init__(f"{one} and {two}")
+            self.one, self.lock, self.inner = one, threading.Lock(), ExceptionGroup("in", [self])
 
     @step(experiment_tracker=True)
     def failing():
@@ -231,8 +233,40 @@ def test_what_a_step_raises_is_raised_with_its_traceback(side_by_side):
         pipeline(failing)()
     assert "in failing" in str(caught.value.__cause__)
     assert side_by_side.calls("fail")[0]["failure"]["kind"] == "ValueError"
-    with pytest.raises(trackyard.StepError, match="OddError: salt and pepper"):
+    with pytest.raises(OddError, match="salt and pepper") as caught:
         pipeline(odd)()
+    assert caught.value.one == "salt"
+    assert "lock" in caught.value.lock
+
+
+def test_output_keeps_its_name_where_annotations_are_texts(side_by_side, monkeypatch):
+    code = (
+        "from __future__ import annotations\n"
+        "from typing import Annotated\n"
+        "import trackyard\n"
+        "class OwnError(Exception):\n"
+        "    def __init__(self, code, *, text):\n"
+        "        super().__init__(f'{code}: {text}')\n"
+        "        self.code = code\n"
+        "@trackyard.step\n"
+        "def fit(fails: bool) -> Annotated[int, 'model']:\n"
+        "    if fails: raise OwnError(5, text='x')\n"
+        "    return 3\n"
+        "@trackyard.step\n"
+        "def show(model: int) -> int: return model + 1\n"
+        "@trackyard.pipeline\n"
+        "def fitting(fails: bool = False): show(fit(fails))\n"
+        "if __name__ == '__main__':\n"
+        "    steps = fitting().steps\n"
+        "    print(list(steps['fit'].outputs), steps['show'].outputs['output'].load())\n"
+        "    try: fitting(fails=True)\n"
+        "    except OwnError as error: print(error.code, error)\n"
+    )
+    Path("script.py").write_text(code)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["['model'] 4", "5 5: x"]
 
 
 def test_native_calls_are_activated_where_the_step_runs(side_by_side):
