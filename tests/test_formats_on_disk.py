@@ -37,7 +37,7 @@ from trackyard.cli.main import cli
 from trackyard.delivery import aside, state
 from trackyard.journal import descriptions, entries, frames
 from trackyard.journal.blobs import Blob
-from trackyard.journal.entries import Entry, EntryKind
+from trackyard.journal.entries import Entry, EntryKind, Holder
 from trackyard.journal.writer import JournalWriter
 from trackyard.outputs.formats import Materializers
 from trackyard.project import configuration
@@ -86,6 +86,8 @@ def of_entries(root: Path) -> Iterator[str]:
     yield entries.encode_entry(Entry("end", 1, None, None)).decode()
     yield entries.encode_artifact(Entry("artifact", 1, None, artifact), BLOB).decode()
     yield entries.encode_reference(BLOB).decode()
+    parts = [entries.encode_entry(Entry("metrics", 1, 2, {"loss": 0.5}))]
+    yield entries.encode_captured(Holder("mlflow", "ab", "row 3", 4), parts).decode()
     writer = JournalWriter(root / ID)
     writer.append(Entry("tags", 1, None, {}))
     writer.close()

@@ -47,7 +47,7 @@ def with_newer_entries(folder: Path) -> None:
         data = file.read_bytes()
         frame = next_frame(data, 0, salt)
         assert frame is not None
-        header = frame.payload.replace(b'"format":"1.0"', b'"format":"2.0"')
+        header = frame.payload.replace(b'"format":"1.0"', b'"format":"9.0"')
         assert header != frame.payload
         file.write_bytes(encode_frame(frame.sequence, header, salt) + data[frame.end :])
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
 from trackyard.journal.blobs import LARGEST_ENTRY
-from trackyard.journal.entries import decode_entry
+from trackyard.journal.entries import decode_entries
 from trackyard.journal.frames import frames_of, salt_of
 from trackyard.recovery.finishing import find_pending_runs, sync_all
 
@@ -156,9 +156,9 @@ class Machine(RuleBasedStateMachine):
         start = frames[index - 1].end
         if is_end:
             for frame in frames[index:]:
-                entry = decode_entry(frame.payload, self.folder(run))
-                run.is_cut |= entry.kind == "end"
-                run.cut |= {_of(record) for record in entry.records()}
+                for entry in decode_entries(frame.payload, self.folder(run)):
+                    run.is_cut |= entry.kind == "end"
+                    run.cut |= {_of(record) for record in entry.records()}
             path.write_bytes(data[: start + generator.randrange(5)])
         else:
             path.write_bytes(data[: start + 40] + b"\1" + data[start + 41 :])

@@ -8,17 +8,18 @@ from pathlib import Path
 from hypothesis import given, strategies as st
 
 from trackyard.contract.records import Failure
-from trackyard.journal.entries import Entry, decode_entry, encode_entry
+from trackyard.journal.entries import Entry, Holder, decode_entries, encode_captured, encode_entry
 
 FOLDER = Path("/nowhere/run")
 
 
-def there_and_back(entry: Entry) -> Entry | None:
+def there_and_back(entry: Entry) -> Entry:
     payload = encode_entry(entry)
 
     assert b"\n" not in payload
     assert b"\0" not in payload
-    return decode_entry(payload, FOLDER)
+    (read,) = decode_entries(payload, FOLDER)
+    return read
 
 
 @given(
@@ -69,4 +70,28 @@ def test_ends_come_back():
 
 
 def test_a_kind_of_a_newer_trackyard_is_skipped():
-    assert decode_entry(b'["hologram",1,null,{}]', FOLDER) is None
+    assert decode_entries(b'["hologram",1,null,{}]', FOLDER) == []
+
+
+def test_parts_of_one_call_come_back_together_with_their_holder():
+    holder = Holder("mlflow", "4f\n\udc80", "row 3", 9)
+    parts = [
+        Entry("metrics", 5, 1, {"loss": math.inf}),
+        Entry("params", 6, None, {"lr": math.nan, "name": "x\udc80"}),
+    ]
+    payload = encode_captured(holder, [encode_entry(part) for part in parts])
+    read = decode_entries(payload, FOLDER)
+
+    assert b"\n" not in payload
+    assert [entry.kind for entry in read] == ["metrics", "params"]
+    assert read[0].data == {"loss": math.inf}
+    assert {entry.held_by for entry in read} == {Holder("mlflow", "4f\n\\udc80", "row 3", 9)}
+
+
+def test_parts_of_a_newer_kind_are_skipped_and_the_others_kept():
+    holder = Holder("mlflow", "4f", "", 9)
+    parts = [b'["hologram",1,null,{}]', encode_entry(Entry("tags", 6, None, {"a": "b"}))]
+
+    assert [entry.kind for entry in decode_entries(encode_captured(holder, parts), FOLDER)] == [
+        "tags"
+    ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from trackyard.contract.capturing import Capture
     from trackyard.contract.records import Batch, Failure, Record, Run
 
 hookspec = pluggy.HookspecMarker("trackyard")
@@ -86,14 +87,46 @@ def tracker_fail_run(run: Run, failure: Failure) -> None:
 
 
 @hookspec(firstresult=True)
-def tracker_activate_run(run: Run) -> AbstractContextManager[object]:
+def tracker_activate_run(run: Run, capture: Capture | None) -> AbstractContextManager[object]:
     """Make the SDK's own calls land in this run while the step runs (optional).
 
     Called in the step's thread: use no network. Called also when the start is late or has
     failed: offer a local target then, so that the SDK's calls neither raise nor go astray.
 
+    Args:
+        run: The run.
+        capture: Takes what the SDK's own calls log, for the run's journal; None where the tracker
+            has `capture = false`, or nothing else is to get it.
+
     Returns:
         A context manager. It may yield the SDK's run object, which `native_run` hands out.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_remote_id(run: Run) -> str | None:
+    """Give the backend's own id of the run, as far as it is known now (optional).
+
+    Called after the start, and as the run is activated. What the SDK's own calls logged to a run
+    of this id is not sent to it; a run that is made anew has another id, and gets it. Without this
+    hook `run.id` is taken. Must not wait for the network.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_read_native(run: Run, position: str) -> tuple[list[Record], str] | None:
+    """Read what the SDK's own calls have logged to its own files behind a position (optional).
+
+    For SDKs whose files hold more than their calls tell. Core calls it every second while the run
+    is active, before its end is written, and in recovery, from a thread of its own.
+
+    Args:
+        run: The run.
+        position: Where the call before this one came to; an empty text at first.
+
+    Returns:
+        The records, with the SDK's own steps and times, and the position behind them. What
+        portable calls have logged there is left out.
     """
 
 

@@ -103,7 +103,7 @@ class LocalDelivery:
         )
         if not self._keeps_cursor and not state.is_ended:
             state.cursor, state.number, state.plan = {}, 0, []
-            state.delivered = state.quarantined = state.lost = 0
+            state.delivered = state.native = state.quarantined = state.lost = 0
             Aside(self._run.folder, state).clear()
         self._aside = Aside(self._run.folder, state)
         if self.capabilities.idempotence != "cursor":  # else it says itself what it has
@@ -113,7 +113,11 @@ class LocalDelivery:
         adapter.changes.update(state.changes if self._keeps_cursor else {})
         largest = self.capabilities.largest_batch
         self._adapter = adapter
-        self._intake = Intake(self.hooks.name, self._run, adapter, state, all_ranks=self._all_ranks)
+        self._intake = Intake(
+            *(self.hooks.name, self._run, adapter, state),
+            all_ranks=self._all_ranks,
+            has_native_calls=self.hooks.has_native_calls and not self._run.attached,
+        )
         self._sender = Sender(
             self.hooks,
             state,
@@ -280,6 +284,7 @@ class LocalDelivery:
             self._forget_held(outcome.value or 0)
         self.state.deleted = ""
         self.state.url = self.hooks.url(self.run) or self.state.url
+        self.state.remote_id = self.hooks.remote_id(self.run)
         self._succeeded()
         if self._hurried_at is not None:
             self._hurried_at = time.monotonic()
@@ -297,7 +302,8 @@ class LocalDelivery:
         self._aside.clear()
         state = self.state
         state.cursor, state.number, state.plan = {}, 0, []
-        state.delivered = state.quarantined = state.lost = 0
+        state.delivered = state.native = state.quarantined = state.lost = 0
+        state.anew_at = time.time_ns()
         state.is_end_sent = state.is_ended = False
         self._begin(state)
         save_state(self._run.folder, self._saved())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Iterable
+from itertools import chain
 
 from trackyard.contract.records import Record, Run
 from trackyard.delivery.adapting import Adapter
@@ -16,6 +19,8 @@ from trackyard.journal.reader import JournalReader, Position
 
 # Entries that are read at a time: each read costs a look at the file, and each entry memory.
 _ENTRIES = 500
+# Seconds for which calls of another SDK wait: the code may be about to call the tracker's own.
+_GRACE = 1.0
 
 
 class Intake:
@@ -30,6 +35,7 @@ class Intake:
         adapter: Fits records to the backend.
         state: The cursor, which is moved by `acknowledge` alone.
         all_ranks: Take what children of a rank above 0 have logged, under `rank1/` and so on.
+        has_native_calls: The code may log by the tracker's own SDK, too.
     """
 
     def __init__(
@@ -40,8 +46,10 @@ class Intake:
         state: DeliveryState,
         *,
         all_ranks: bool = False,
+        has_native_calls: bool = False,
     ) -> None:
         self._all_ranks = all_ranks
+        self._has_native_calls = has_native_calls
         self.pending: deque[Numbered] = deque()  # adapted, and not yet delivered
         self.end: Entry | None = None
         self.end_of_recovery: Entry | None = None
@@ -63,12 +71,17 @@ class Intake:
         """Read entries until there are enough records for a batch; entries are never divided."""
         self.has_read_all = False
         while len(self.pending) < most:
-            entries = [self._ahead.popleft()] if self._ahead else self._reader.read(_ENTRIES)
-            for position, entry in entries:
-                self._take(position, entry)
+            entries = self._next_ahead() if self._ahead else self._reader.read(_ENTRIES)
             if not entries:
                 self.has_read_all = True
                 return
+            self._look_for_native_calls(chain(entries, self._ahead))
+            for index, (position, entry) in enumerate(entries):
+                if self._waits(entry, entries[index:]):
+                    self._ahead.extendleft(reversed(entries[index:]))
+                    self._ahead.extend(self._reader.read(_ENTRIES))
+                    return
+                self._take(position, entry)
 
     def is_planned(self) -> bool:
         """Note in the state what is about to be sent; True where that stood there already."""
@@ -111,8 +124,51 @@ class Intake:
             self._read.append((position.writer, position.sequence))
         self._lost += dropped_in(entry)
         counted = as_counted(entry, position.writer, all_ranks=self._all_ranks)
-        for record in counted.records() if counted is not None else ():
+        if counted is None or self._is_left_out(counted):
+            return
+        for record in counted.records():
             self._adapt(record)
+
+    def _next_ahead(self) -> list[tuple[Position, Entry]]:
+        """Give the entries of one position, which the cursor passes together."""
+        entries = [self._ahead.popleft()]
+        while self._ahead and self._ahead[0][0] == entries[0][0]:
+            entries.append(self._ahead.popleft())
+        return entries
+
+    def _look_for_native_calls(self, entries: Iterable[tuple[Position, Entry]]) -> None:
+        if not self._state.logs_natively and any(
+            entry.held_by is not None and entry.held_by.source == self._tracker
+            for _, entry in entries
+        ):
+            self._state.logs_natively = True
+
+    def _waits(self, entry: Entry, following: list[tuple[Position, Entry]]) -> bool:
+        """Tell whether it is too early to say if the tracker gets what another SDK has logged."""
+        holder = entry.held_by
+        if holder is None or not self._has_native_calls or self._state.logs_natively:
+            return False
+        has_end = any(later.kind == "end" for _, later in chain(following, self._ahead))
+        age = time.time_ns() - holder.captured_at
+        return holder.source != self._tracker and 0 <= age < _GRACE * 1e9 and not has_end
+
+    def _is_left_out(self, entry: Entry) -> bool:
+        """Tell whether the tracker is not sent an entry that calls of an SDK have logged.
+
+        It has what its own SDK has put into this very run. What other SDKs log is left out where
+        its own is called, too: code that logs to two SDKs logs everything twice.
+        """
+        holder, state = entry.held_by, self._state
+        if holder is None:
+            return False
+        if holder.source != self._tracker:
+            return state.logs_natively
+        if holder.remote_id != state.remote_id or holder.captured_at < state.anew_at:
+            return False
+        count = len(entry.records())
+        self._number += count
+        state.native += count
+        return True
 
     def _adapt(self, record: Record) -> None:
         try:

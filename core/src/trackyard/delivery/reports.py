@@ -33,6 +33,7 @@ class TrackerReport:
         url: The run's address there, if it is known.
         is_complete: The tracker has everything, the end included.
         delivered, pending, quarantined: Numbers of records.
+        native: How many records calls of its own SDK have put there.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
         lost: How many log calls a full or damaged disk or a lost machine cost, so far as known.
@@ -58,6 +59,7 @@ class TrackerReport:
     abandoned: int = 0
     accepted: int = 0
     deleted: str = ""
+    native: int = 0
 
     @property
     def lacking(self) -> int:
@@ -100,6 +102,7 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         abandoned=state.abandoned,
         accepted=state.accepted,
         deleted=state.deleted,
+        native=state.native,
     )
 
 

@@ -15,7 +15,7 @@ from trackyard.system.files import append_private, read_whole, write_whole
 
 logger = logging.getLogger("trackyard")
 
-FORMAT = 2  # of what lies in a tracker's folder of a run, but for what its flavor writes there
+FORMAT = 3  # of what lies in a tracker's folder of a run, but for what its flavor writes there
 _FILE = "delivery.json"
 
 
@@ -33,7 +33,12 @@ class DeliveryState:
         all_ranks: It gets what children of a rank above 0 log, too.
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
-        delivered, quarantined: Numbers of records.
+        remote_id: The backend's own id of the run, as soon as it was started.
+        anew_at: When the run was last made anew there, in nanoseconds since the epoch: what was
+            there before is sent once more.
+        logs_natively: Calls of the tracker's own SDK have logged in the run.
+        delivered, native, quarantined: Numbers of records: those that were sent, those that calls
+            of its SDK had put there, those that it refused.
         apart: How many records wait while others go past them (`aside`).
         accepted: How much of what is pending, quarantined or lost somebody has accepted.
         deleted: What the tracker says of the run's deletion there, or an empty text.
@@ -51,7 +56,11 @@ class DeliveryState:
     all_ranks: bool = False
     is_kept_offline: bool = False
     url: str | None = None
+    remote_id: str = ""
+    anew_at: int = 0
+    logs_natively: bool = False
     delivered: int = 0
+    native: int = 0
     quarantined: int = 0
     apart: int = 0
     accepted: int = 0

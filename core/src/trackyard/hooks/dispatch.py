@@ -32,6 +32,7 @@ from trackyard.system.interruption import time_limit
 from trackyard.system.waiting import result_within
 
 if TYPE_CHECKING:
+    from trackyard.contract.capturing import Capture
     from trackyard.project.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
@@ -204,6 +205,11 @@ class TrackerHooks:
         return self._bounded("tracker_read_run", _READ_DEADLINE, read_all)
 
     @property
+    def has_native_calls(self) -> bool:
+        """Tell whether calls of the tracker's own SDK can land in the run."""
+        return "tracker_activate_run" in implemented_hooks(self.tracker)
+
+    @property
     def can_delete(self) -> bool:
         """Tell whether the tracker can delete a run from its backend."""
         return "tracker_delete_run" in implemented_hooks(self.tracker)
@@ -233,9 +239,46 @@ class TrackerHooks:
         call = partial(self._call, hook, host=host, port=port)
         return self._bounded(hook, _COMMAND_DEADLINE, call)
 
+    def remote_id(self, run: Run) -> str:
+        """Give the backend's own id of the run; that of core where the flavor does not say it."""
+        return _id_or(run.id, self._call("tracker_remote_id", run=run).value)
+
+    @property
+    def reads_native(self) -> bool:
+        """Tell whether what the SDK's own calls log is read from the SDK's files."""
+        return "tracker_read_native" in implemented_hooks(self.tracker)
+
+    def read_native(self, run: Run, position: str) -> Outcome:
+        """Read what the SDK's own files hold; the value is records and a position, or None.
+
+        Args:
+            run: The run.
+            position: Where the read before this one came to.
+        """
+        hook = "tracker_read_native"
+
+        def read() -> Outcome:
+            with inside_hook():
+                outcome = self._call_untimed(hook, run=run, position=position)
+            if outcome.kind != "done" or outcome.value is None:
+                return outcome
+            read, error = tried(_checked_native, outcome.value)
+            return Outcome(value=read) if error is None else self._failed(hook, error)
+
+        return self._bounded(hook, self.hook_timeout, read)
+
+    def remote_id_in_step(self, run: Run) -> str:
+        """Give it likewise, in the step's thread."""
+        call = partial(self._call_untimed, "tracker_remote_id", run=run)
+        outcome, _ = self._in_step(call, None)
+        return _id_or(run.id, outcome.value if outcome is not None else None)
+
     @contextmanager
     def activated(
-        self, run: Run, has_hung: Callable[[float], None] | None = None
+        self,
+        run: Run,
+        capture: Capture | None = None,
+        has_hung: Callable[[float], None] | None = None,
     ) -> Iterator[object]:
         """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
 
@@ -245,10 +288,12 @@ class TrackerHooks:
 
         Args:
             run: The run.
+            capture: Takes what the SDK's own calls log, or None.
             has_hung: Called with the seconds that entering or leaving took, where it hung.
         """
         hook = "tracker_activate_run"
-        outcome, _ = self._in_step(partial(self._call_untimed, hook, run=run), has_hung)
+        call = partial(self._call_untimed, hook, run=run, capture=capture)
+        outcome, _ = self._in_step(call, has_hung)
         if outcome is not None and outcome.reason:
             logger.warning("experiment tracker %r: %s", self.name, outcome.reason)
         manager = outcome.value if outcome is not None else None
@@ -416,6 +461,17 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
             return None
         record = filtered
     return record
+
+
+def _checked_native(value: Any) -> tuple[list[Record], str]:
+    records, position = value
+    if not isinstance(position, str):
+        raise TypeError(f"gave {type(position).__name__} as its position, which is no text")
+    return list(records), position
+
+
+def _id_or(default: str, value: Any) -> str:
+    return value if value and isinstance(value, str) else default
 
 
 def _seconds(error: RetryLater) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from trackyard.journal.entries import Entry, decode_entry
+from trackyard.journal.entries import Entry, decode_entries
 from trackyard.journal.frames import Frame, frame_at, salt_of
 from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
 from trackyard.system.files import reading
@@ -189,8 +189,6 @@ def _backwards(data: bytes, salt: int) -> list[Frame]:
 def _entries(frames: list[Frame], folder: Path) -> Iterator[Entry]:
     for frame in frames:
         try:
-            entry = decode_entry(frame.payload, folder)
+            yield from decode_entries(frame.payload, folder)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-        if entry is not None:
-            yield entry

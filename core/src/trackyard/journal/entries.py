@@ -11,12 +11,22 @@ import attrs
 import msgspec
 
 from trackyard.contract.errors import refuse_newer
-from trackyard.contract.records import Artifact, Failure, Metric, Param, ParamValue, Record, Tag
+from trackyard.contract.records import (
+    Artifact,
+    Failure,
+    Metric,
+    Param,
+    ParamValue,
+    Record,
+    Tag,
+    encodable,
+)
 from trackyard.journal.blobs import Blob, file_of, value_of
 
 EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
 # Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
-FORMAT = "1.0"
+# 2: calls of SDKs themselves, as `captured`.
+FORMAT = "2.0"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
@@ -24,6 +34,23 @@ encode_plain = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 # JSON has no name for these.
 _ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Holder(NamedTuple):
+    """Where the records of an entry are already, since calls of an SDK itself put them there.
+
+    Attributes:
+        source: The tracker, or the flavor where no tracker of it takes part in the run.
+        remote_id: The backend's own id of the run.
+        position: What the flavor calls the place in its own files, or an empty text.
+        captured_at: When they were captured, in nanoseconds since the epoch: the records have the
+            SDK's own times.
+    """
+
+    source: str
+    remote_id: str
+    position: str = ""
+    captured_at: int = 0
 
 
 class Entry(NamedTuple):
@@ -35,12 +62,14 @@ class Entry(NamedTuple):
         step: The training step, or None.
         data: By kind: numbers, params or tags by key, an `Artifact`; for `end` a `Failure` or
             None; for `header`, `dropped` and `signal` a dict.
+        held_by: Where its records are already; None for what was logged by portable calls.
     """
 
     kind: EntryKind
     timestamp: int
     step: int | float | None
     data: Any
+    held_by: Holder | None = None
 
     def records(self) -> list[Record]:
         """Give the records of the contract that this entry holds."""
@@ -75,6 +104,18 @@ def encode_entry(entry: Entry) -> bytes:
     except (UnicodeEncodeError, msgspec.ValidationError, TypeError, OverflowError, ValueError):
         # Lone surrogates: the standard library writes them as escapes.
         return json.dumps((entry.kind, entry.timestamp, entry.step, data), default=str).encode()
+
+
+def encode_captured(holder: Holder, entries: list[bytes]) -> bytes:
+    """Write what one call of an SDK logged, which may be of several kinds, as one entry.
+
+    Args:
+        holder: Where it is already.
+        entries: Its parts, each as `encode_entry` or `encode_artifact` writes it.
+    """
+    who = encode_plain([encodable(text) for text in holder[:3]])
+    parts = b",".join(entries)
+    return b'["captured",%d,null,{"by":%b,"entries":[%b]}]' % (holder.captured_at, who, parts)
 
 
 def dropped_in(entry: Entry) -> int:
@@ -122,8 +163,10 @@ def check_header(path: Path, payload: bytes) -> None:
         refuse_newer(path, number, int(FORMAT.partition(".")[0]))
 
 
-def decode_entry(payload: bytes, folder: Path) -> Entry | None:
-    """Read an entry; None for a kind that a newer Trackyard knows and that can be skipped.
+def decode_entries(payload: bytes, folder: Path) -> list[Entry]:
+    """Read what one frame holds: one entry, or the parts of one call of an SDK.
+
+    There are none for a kind that a newer Trackyard knows and that can be skipped.
 
     Args:
         payload: The JSON.
@@ -138,6 +181,16 @@ def decode_entry(payload: bytes, folder: Path) -> Entry | None:
         kind, timestamp, step, data = _parts(payload)
     if kind == "blob":
         kind, timestamp, step, data = _parts(value_of(folder, data["sha256"], data["size"]))
+    if kind == "captured":
+        source, remote_id, position = map(str, data["by"])
+        held_by = Holder(source, remote_id, position, int(timestamp))
+        entries = [_entry(*_four(parts), folder) for parts in data["entries"]]
+        return [entry._replace(held_by=held_by) for entry in entries if entry is not None]
+    entry = _entry(kind, timestamp, step, data, folder)
+    return [] if entry is None else [entry]
+
+
+def _entry(kind: Any, timestamp: Any, step: Any, data: Any, folder: Path) -> Entry | None:
     if not isinstance(kind, str) or kind not in _KINDS:
         return None
     return Entry(_KINDS[kind], int(timestamp), step, _decode_data(kind, data, folder))
@@ -148,6 +201,10 @@ def _parts(payload: bytes) -> tuple[Any, Any, Any, Any]:
         parts: Any = _decode(payload)
     except msgspec.DecodeError:
         parts = json.loads(payload)
+    return _four(parts)
+
+
+def _four(parts: Any) -> tuple[Any, Any, Any, Any]:
     try:
         kind, timestamp, step, data = parts
     except (TypeError, ValueError):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import attrs
 
-from trackyard.journal.entries import Entry, check_header, decode_entry
+from trackyard.journal.entries import Entry, check_header, decode_entries
 from trackyard.journal.frames import (
     HEAD,
     LARGEST,
@@ -74,7 +74,9 @@ class JournalReader:
         self._places: dict[str, _Place] = {}
 
     def read(self, most: int) -> list[tuple[Position, Entry]]:
-        """Give at most `most` entries that follow; fewer, or none, where no more is written yet.
+        """Give about `most` entries that follow; fewer, or none, where no more is written yet.
+
+        What one call of an SDK logged may be several entries of one position, which come together.
 
         Raises:
             NewerFormatError: A newer Trackyard wrote them.
@@ -108,12 +110,11 @@ class JournalReader:
                 check_segment(self._path(writer, place.segment), data, frame)
             while frame is not None:
                 place.offset = start + frame.end
-                entry = self._accept(frame, writer, place)
-                if entry is not None:
+                for entry in self._accept(frame, writer, place):
                     count += 1
                     yield Position(writer, frame.sequence), entry
-                    if count >= most:
-                        return
+                if count >= most:
+                    return
                 frame = frame_at(data, frame.end, salt)
             if place.offset == start and not self._go_on(place, data, later):
                 return
@@ -142,11 +143,11 @@ class JournalReader:
             frame = next_frame(data, 0, salt)
         return frame, data
 
-    def _accept(self, frame: Frame, writer: str, place: _Place) -> Entry | None:
-        """Give the entry of a frame, unless it was seen before, and count what is missing."""
+    def _accept(self, frame: Frame, writer: str, place: _Place) -> list[Entry]:
+        """Give the entries of a frame, unless it was seen before, and count what is missing."""
         sequence, expected = frame.sequence, place.sequence
         if sequence < expected:
-            return None  # a block that stands there twice
+            return []  # a block that stands there twice
         seen = self._cursor.get(writer, -1)
         if sequence > expected:
             gone = sequence - max(expected, seen + 1)
@@ -154,12 +155,12 @@ class JournalReader:
         place.headers = 0
         place.sequence = sequence + 1
         if sequence <= seen:
-            return None
+            return []
         try:
-            return decode_entry(frame.payload, self._folder)
+            return decode_entries(frame.payload, self._folder)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.lost += 1  # the checksum is right and the content is not: a foreign hand
-            return None
+            return []
 
     def _data(self, writer: str, place: _Place, size: int) -> bytes:
         """Read so many bytes from the place on; a chunk is longer where one frame is longer."""

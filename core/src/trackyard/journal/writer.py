@@ -25,7 +25,9 @@ from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptio
 from trackyard.journal.entries import (
     FORMAT,
     Entry,
+    Holder,
     encode_artifact,
+    encode_captured,
     encode_entry,
     encode_plain,
     encode_reference,
@@ -153,18 +155,37 @@ class JournalWriter:
         if self._has_ended:
             self._refuse()
             return
+        payload = self._encoded(entry)
+        if payload:
+            self._append(payload)
+
+    def append_captured(self, holder: Holder, entries: list[Entry]) -> None:
+        """Write what one call of an SDK logged as one entry, likewise.
+
+        Args:
+            holder: Where it is already.
+            entries: Its parts.
+        """
+        if self._has_ended:
+            self._refuse()
+            return
+        payloads = [payload for entry in entries if (payload := self._encoded(entry))]
+        if payloads:
+            self._append(encode_captured(holder, payloads))
+
+    def _encoded(self, entry: Entry) -> bytes:
+        """Give an entry as it is written; nothing where its file cannot be kept."""
         if entry.kind == "metrics":
             self.last_metrics.update(entry.data)
         if entry.kind != "artifact":
-            self._append(encode_entry(entry))
-            return
+            return encode_entry(entry)
         try:
             blob = self.blobs.take(entry.data.path, entry.data.name)
         except (OSError, ValueError) as error:
             let_signals_through(error)
             self.count_as_dropped(error)
-        else:
-            self._append(encode_artifact(entry, blob))
+            return b""
+        return encode_artifact(entry, blob)
 
     def append_metrics(
         self,

@@ -47,6 +47,7 @@ class TrackerOptions:
         hook_timeout: Seconds that one call of a hook may take; one that takes twice as long is
             taken to hang. Batches with files get a second more for each megabyte.
         rank: `zero` tracks rank 0 of a distributed step alone, `all` tracks every rank.
+        capture: What its SDK's own calls log reaches the journal and the run's other trackers.
         labels: What a team sorts its trackers by; backends do not get them.
     """
 
@@ -72,6 +73,9 @@ class TrackerOptions:
     )
     rank: Literal["zero", "all"] = attrs.field(
         default="zero", metadata=says("Which ranks of a distributed step are tracked")
+    )
+    capture: bool = attrs.field(
+        default=True, metadata=says("Its SDK's own calls reach the run's other trackers, too")
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
 

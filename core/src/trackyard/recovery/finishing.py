@@ -44,6 +44,7 @@ from trackyard.recovery.drivers import (
     note_problem,
 )
 from trackyard.recovery.guarding import finish_in_background
+from trackyard.recovery.native_calls import read_what_is_left
 from trackyard.recovery.trusting import is_own
 from trackyard.system.files import is_recent
 from trackyard.system.locks import exclusively
@@ -371,6 +372,10 @@ def sync_runs(
         How each run stands on each tracker.
     """
     dead = [run for run in pending if _has_ended(run, project)]
+    plugins = load_plugins()[0]
+    for run in dead:
+        if not only_own or is_own(run.description, project):
+            read_what_is_left(run.description, run.folder, project, plugins)
     owed = [
         (run, Owed.of(run.description, tracker, run.folder))
         for run in dead
@@ -380,7 +385,7 @@ def sync_runs(
     if only_own:  # nobody has typed this: what was deleted there is left alone
         for _, one in owed:
             one.report = one.report or (one.before if one.before.deleted else None)
-    all_owed, plugins = [one for _, one in owed], load_plugins()[0]
+    all_owed = [one for _, one in owed]
     limits = Limits(patience, timeout, isolates)
     catch_up(all_owed, project, plugins, limits, progress)
     for run in dead:

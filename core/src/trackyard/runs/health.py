@@ -16,7 +16,16 @@ from trackyard.system.showing import Shown, line, says
 
 HealthState = Literal["complete", "pending", "offline"]
 
-_COUNTS = ("delivered", "pending", "quarantined", "lost", "hung", "accepted", "unaccepted")
+_COUNTS = (
+    "delivered",
+    "native",
+    "pending",
+    "quarantined",
+    "lost",
+    "hung",
+    "accepted",
+    "unaccepted",
+)
 
 
 @attrs.frozen(repr=False)
@@ -27,7 +36,8 @@ class TrackerHealth(Shown):
     state: HealthState = attrs.field(
         metadata=says("`offline` where its SDK keeps the run until `trackyard sync`")
     )
-    delivered: int = attrs.field(metadata=says("Records that it has"))
+    delivered: int = attrs.field(metadata=says("Records that it was sent"))
+    native: int = attrs.field(metadata=says("Records that calls of its own SDK have put there"))
     pending: int = attrs.field(metadata=says("Records that are sent later"))
     quarantined: int = attrs.field(metadata=says("Records that it refused"))
     lost: int = attrs.field(
@@ -82,7 +92,7 @@ def health_lines(healths: Iterable[TrackerHealth]) -> list[str]:
     lines = []
     for health in healths:
         counts = f"{health.delivered} delivered"
-        for name in ("pending", "quarantined", "lost", "hung", "changed", "accepted"):
+        for name in ("native", "pending", "quarantined", "lost", "hung", "changed", "accepted"):
             if getattr(health, name):
                 counts += f", {getattr(health, name)} {name}"
         counts += ", kept offline until: trackyard sync" if health.state == "offline" else ""
@@ -98,6 +108,7 @@ def _health(report: TrackerReport) -> TrackerHealth:
         tracker=report.tracker,
         state=whole if report.is_complete else "pending",
         delivered=report.delivered,
+        native=report.native,
         pending=report.pending,
         quarantined=report.quarantined,
         lost=report.lost,

@@ -23,6 +23,8 @@ from trackyard.contract.records import (
     Tag,
 )
 from trackyard.delivery.breaker import rest_of
+from trackyard.delivery.capturing import CaptureJournal
+from trackyard.delivery.native_reading import NativeReading
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
 from trackyard.journal.children import with_metrics_of_children
 from trackyard.journal.descriptions import (
@@ -42,6 +44,7 @@ from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.identifiers import new_id
 from trackyard.system.interruption import Terminated
 from trackyard.system.ranks import process_rank
+from trackyard.tracking.capturing import RunCapture
 from trackyard.tracking.params import ParamOptions
 
 if TYPE_CHECKING:
@@ -90,9 +93,11 @@ class TrackedRun:
         self.redactor = redactor
         self.deliveries: dict[str, Delivery] = {}
         self.native_runs: dict[str, object] = {}
+        self._captured: set[str] = set()
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
         self._plugins = plugins
+        self._options = options
         self._described: list[TrackerDescription] = []
         self._filters = record_filters(plugins, run)
         # Stands in training loops, where one more call in between would be felt.
@@ -204,6 +209,8 @@ class TrackedRun:
         save_description(self.folder, self.run, self._described)
         mark_as_pending(self.folder)
         self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options)
+        if tracker.options.capture:
+            self._captured.add(tracker.name)
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -244,9 +251,22 @@ class TrackedRun:
                 rest.begin(spent),
             )
 
+        capture = self._capture(name, delivery, stack) if name in self._captured else None
         self.native_runs[name] = stack.enter_context(
-            delivery.hooks.activated(delivery.run, has_hung)
+            delivery.hooks.activated(delivery.run, capture, has_hung)
         )
+
+    def _capture(self, name: str, delivery: Delivery, stack: ExitStack) -> RunCapture:
+        """Have what the SDK's own calls log journaled until the activation is left."""
+        hooks, run = delivery.hooks, delivery.run
+        if hooks.reads_native:
+            reading = NativeReading(
+                *(hooks, run, self.redactor, self._plugins), options=self._options
+            )
+            reading.begin()
+            stack.callback(reading.end)
+        journal = CaptureJournal(self.journal, self.redactor, self._filters)
+        return RunCapture(journal, name, hooks.remote_id_in_step(run))
 
     def note_signal(self, number: int) -> None:
         """Note that the process is told to stop: it may be killed before the run has ended."""

@@ -1,0 +1,100 @@
+"""How are records of an SDK's own calls written to a journal?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
+from trackyard.hooks.dispatch import RecordFilter, apply_filters
+from trackyard.journal.entries import Entry, Holder
+from trackyard.journal.writer import JournalWriter
+from trackyard.redaction.redactor import RedactedKeys, Redactor
+
+
+class CaptureJournal:
+    """Writes records, filtered and redacted as those of portable calls are.
+
+    Args:
+        journal: Where they are written.
+        redactor: Keeps secrets out of them.
+        filters: Those of cross-cutting plugins.
+    """
+
+    def __init__(
+        self, journal: JournalWriter, redactor: Redactor, filters: list[RecordFilter]
+    ) -> None:
+        self._journal = journal
+        self._redactor = redactor
+        self._keys = RedactedKeys(redactor)
+        self._filters = filters
+
+    def write(self, holder: Holder, records: Sequence[Record]) -> None:
+        """Write the records of one call as one entry.
+
+        Args:
+            holder: Where they are already.
+            records: The records, in their order.
+        """
+        if self._filters:
+            passed = (apply_filters(self._filters, record) for record in records)
+            records = [record for record in passed if record is not None]
+        entries = [self._redacted(entry) for entry in entries_of(records, holder.captured_at)]
+        if entries:
+            self._journal.append_captured(holder, entries)
+
+    def _redacted(self, entry: Entry) -> Entry:
+        match entry.kind:
+            case "params" | "tags":
+                return entry._replace(data=dict(self._redactor.redact_pairs(entry.data)))
+            case "metrics":
+                return entry._replace(data={self._keys[k]: v for k, v in entry.data.items()})
+            case "artifact":
+                name = self._redactor.redact(entry.data.name)
+                return entry._replace(data=attrs.evolve(entry.data, name=name))
+        return entry
+
+
+def entries_of(records: Sequence[Record], now: int) -> list[Entry]:
+    """Give records as entries: metrics of one step and time together, as one log call writes them.
+
+    Args:
+        records: The records, in their order.
+        now: The time of those that have none, in nanoseconds since the epoch.
+    """
+    entries: list[Entry] = []
+    for record in records:
+        match record:
+            case Metric(key, value, step, timestamp):
+                if _goes_on(entries, "metrics", key, step, timestamp):
+                    entries[-1].data[key] = float(value)
+                else:
+                    entries.append(Entry("metrics", timestamp, step, {key: float(value)}))
+            case Param(key, value):
+                if _goes_on(entries, "params", key, None, now):
+                    entries[-1].data[key] = value
+                else:
+                    entries.append(Entry("params", now, None, {key: value}))
+            case Tag(key, text):
+                if _goes_on(entries, "tags", key, None, now):
+                    entries[-1].data[key] = text
+                else:
+                    entries.append(Entry("tags", now, None, {key: text}))
+            case Artifact():
+                entries.append(Entry("artifact", record.timestamp or now, record.step, record))
+    return entries
+
+
+def _goes_on(entries: list[Entry], kind: str, key: str, step: float | None, timestamp: int) -> bool:
+    """Tell whether a record belongs to the last entry, which says nothing of its key yet."""
+    if not entries:
+        return False
+    last = entries[-1]
+    return (
+        last.kind == kind
+        and last.timestamp == timestamp
+        and last.step == step
+        and type(last.step) is type(step)
+        and key not in last.data
+    )

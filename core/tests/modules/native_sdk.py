@@ -1,0 +1,78 @@
+"""An experiment tracker with an SDK of its own, whose calls its flavor captures."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from recorder import Recorder
+
+from trackyard import hookimpl
+from trackyard.contract import Metric, flavor
+
+_active: list[tuple[Path, object]] = []
+
+
+def log(*records, position="", remote_id=None):
+    """The SDK's own call: it writes to its own file first."""
+    file, capture = _active[-1]
+    with file.open("a") as lines:
+        lines.write(json.dumps([repr(record) for record in records]) + "\n")
+    if capture is not None:
+        capture(records, position, remote_id)
+
+
+@flavor
+class NativeTracker(Recorder):
+    """What the SDK logs is in `native.jsonl`; its run has an id that the file `remote` says."""
+
+    @hookimpl
+    @contextmanager
+    def tracker_activate_run(self, run, capture):
+        _active.append((run.folder / "native.jsonl", capture))
+        try:
+            yield
+        finally:
+            _active.pop()
+
+    @hookimpl
+    def tracker_remote_id(self, run):
+        return os.environ.get("NATIVE_REMOTE_ID")
+
+
+@flavor
+class OtherNativeTracker(NativeTracker):
+    """Another SDK, which the step may call as well."""
+
+
+@flavor
+class FilingTracker(Recorder):
+    """Its SDK writes to a file alone, which the flavor reads."""
+
+    @hookimpl
+    @contextmanager
+    def tracker_activate_run(self, run, capture):
+        _files.append(run.folder / "rows.txt")
+        try:
+            yield
+        finally:
+            _files.pop()
+
+    @hookimpl
+    def tracker_read_native(self, run, position):
+        file = run.folder / "rows.txt"
+        lines = file.read_text().splitlines() if file.exists() else []
+        done = int(position or 0)
+        records = [Metric(*json.loads(line)) for line in lines[done:]]
+        return records, str(len(lines))
+
+
+def log_to_file(key, value, step):
+    """The SDK's own call."""
+    with _files[-1].open("a") as lines:
+        lines.write(json.dumps([key, value, step, 1_790_000_000_000_000_000 + step]) + "\n")
+
+
+_files: list[Path] = []
