@@ -127,20 +127,22 @@ def test_g2_the_hook_for_failures_raises(faults):
 @pytest.mark.parametrize("way", ["BaseException", "SystemExit", "GeneratorExit", "odd exception"])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_g3_a_hook_raises_what_no_code_catches(faults, hook, way):
-    add(faults, hook, way)
+    folder = add(faults, hook, way)
     with safe():
         pass
 
     good_has_everything(faults)
+    assert (folder / f"harm-{hook}").exists()
 
 
 @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook != "activate"])
 def test_g3_an_interrupt_that_a_plugin_makes_up_is_no_interrupt(faults, hook):
-    add(faults, hook, "KeyboardInterrupt")
+    folder = add(faults, hook, "KeyboardInterrupt")
     with safe():
         pass
 
     good_has_everything(faults)
+    assert (folder / f"harm-{hook}").exists()
 
 
 def test_g3_a_real_interrupt_comes_through(faults):
@@ -168,11 +170,13 @@ def test_g4_a_hook_hangs_in_a_thread(faults, hook):
 @pytest.mark.parametrize("hook", ["start", "url", "log", "end"])
 def test_g4_a_hook_never_gives_up_the_processor(faults, hook):
     """Its worker process is killed at twice its `hook_timeout`, and started again."""
-    add(faults, hook, "spin", isolation="process", times=1, hook_timeout=0.3, flush_timeout=30)
+    limits = {"hook_timeout": 0.3, "flush_timeout": 30}
+    folder = add(faults, hook, "spin", isolation="process", times=1, **limits)
     with safe(60):
-        pass
+        wait_until(lambda: hook == "end" or (folder / f"harm-{hook}").exists())
 
     good_has_everything(faults)
+    wait_until((folder / f"harm-{hook}").exists)
     wait_until(lambda: faults.statuses("bad") == ["finished"])
     assert faults.values("loss", "bad") == [0.5, 0.25]
 

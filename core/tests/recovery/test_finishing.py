@@ -345,6 +345,7 @@ def test_client_has_a_dead_driver_noted_where_nothing_is_tracked(project, monkey
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
     wait_until(lambda: statuses_in_store()[0] == "crashed")
+    assert statuses_in_store()[1]["fatal"] == "crashed"
 
 
 def test_watchdog_notes_a_dead_driver_where_nothing_is_tracked(project):

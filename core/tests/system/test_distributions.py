@@ -58,6 +58,8 @@ def damaged_by(site, how):
             points.write_text(f"{POINTS}what is this\n")
         case "entry points without a section":
             points.write_text("trackyard.flavors\nhurt = hurt:Tracker\n")
+        case "entry points behind half a section":
+            points.write_text("# ours\n[trackyard.flavors\nhurt = hurt:Tracker\n")
         case "entry points in no encoding":
             points.write_bytes(b"[trackyard.flavors]\n\xff\xfe = hurt:Tracker\n")
         case "entry points that lead to themselves":
@@ -90,11 +92,12 @@ OF_METADATA = (
 )
 OF_ENTRY_POINTS = (
     "entry points without a value",
+    "entry points without a section",
+    "entry points behind half a section",
     "entry points in no encoding",
     "entry points that lead to themselves",
 )
 OF_NOTHING_ELSE = (
-    "entry points without a section",
     "entry points that are a folder",
     "a file in the place of its folder",
     "a folder that leads to itself",

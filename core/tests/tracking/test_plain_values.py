@@ -140,7 +140,8 @@ def test_what_holds_itself_is_cut_and_named():
 def test_any_value_is_written_and_read(name):
     values, value = PlainValues(for_json=True), ODD[name]
 
-    value_in(encoded(json_text(values.plain([value, {"a": value}]), values)))
+    first, second = value_in(encoded(json_text(values.plain([value, {"a": value}]), values)))
+    assert repr(second) == repr({"a": first})
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

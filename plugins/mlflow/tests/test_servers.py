@@ -522,6 +522,7 @@ def test_a_check_makes_a_real_run_and_deletes_it(mlflow_project, mlflow_server):
 
 def test_deleting_a_run_that_is_not_there_is_no_error(mlflow_project, mlflow_server, make_run):
     tracker, run = MlflowTracker(tracking_uri=mlflow_server.url), make_run()
+    assert not (run.folder / "mlflow.json").exists()  # it never started
     tracker.tracker_delete_run(run)
     (run.folder / "mlflow.json").write_text(json.dumps({"run_id": "0" * 32}))
 

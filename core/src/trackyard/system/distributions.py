@@ -100,12 +100,30 @@ def normal_name(name: str) -> str:
 
 
 def _declared(distribution: Distribution, prefix: str) -> Iterator[Declared]:
-    if prefix not in (distribution.read_text("entry_points.txt") or ""):
+    text = distribution.read_text("entry_points.txt") or ""
+    if prefix not in text:
         return  # most have none of ours, and their metadata is long
+    _refuse_lines_without_section(text)
     told = _told(distribution)
     for point in distribution.entry_points:
         if point.group.startswith(prefix):
             yield Declared(point.group, point.name, point.value, *told)
+
+
+def _refuse_lines_without_section(text: str) -> None:
+    """Raise where the library would pass over lines without a word, as behind `[group` without `]`.
+
+    Raises:
+        ValueError: A line stands in no section.
+    """
+    is_in_section = False
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("["):
+            if not line.endswith("]"):
+                raise ValueError(f"'{line}' lacks its ]")
+            is_in_section = True
+        elif not is_in_section and not line.startswith("#"):
+            raise ValueError(f"'{line}' stands in no [section]")
 
 
 def _told(distribution: Distribution) -> tuple[str, str, str]:
