@@ -103,126 +103,46 @@ class Picture:
         return "\n".join([*self.parts, "</svg>", ""])
 
 
+# Left edge, top edge, width, height, kind, and what stands in the box.
+PROCESSES = [
+    (24, 66, 262, 148, "step", "1  Your process",
+     "runs the step or block;", "writes each record to the journal;",
+     "`tracker_activate_run` in its thread:", "the SDK's own calls find the run;",
+     "imports no SDK that you do not use"),
+    (24, 262, 262, 90, "step", "Children of the step",
+     "ranks, data loaders, `os.system`;", "find the run by `TRACKYARD_RUN_ID`",
+     "and write files of their own"),
+    (24, 378, 262, 90, "step", "Processes of the orchestrator",
+     "`process`: one step at a time in each;", "they write into the run's folder,",
+     "process 1 keeps its trackers"),
+    (24, 494, 262, 110, "step", "Ray workers",
+     "on this machine as above; on others", "a thread ships the journal to a",
+     "`JournalReceiver` on the driver's", "node, byte for byte"),
+    (404, 166, 222, 438, "disk", "A run's folder",
+     "", "`run.json`", "", "`r0-*.tyj`  journal", "`r0-*.lock`  it lives", "", "`child-*.tyj`",
+     "", "", "`worker-*.tyj`", "", "", "`recovery-*.tyj`", "", "`TRACKER/delivery.json`",
+     "   cursor, URL, counts", "", "", "beside it: `pending/`, `drivers/`"),
+    (736, 66, 296, 148, "worker", "2  Worker process, one per tracker",
+     "`trackyard.delivery.serving`", "imports the SDK once, calls its hooks;",
+     "lives on for the next run; ends after", "60 s without one, or 60 s after",
+     "process 1 died"),
+    (736, 262, 296, 48, "outside", "Tracker", "MLflow, W&B, TensorBoard, …"),
+    (736, 358, 296, 110, "recovery", "3  Watchdog, one per process 1",
+     "`trackyard.recovery.watchdog`", "waits, and imports nothing until then;",
+     "ends what died, delivers what is left,", "by worker processes of its own"),
+    (736, 494, 296, 110, "recovery", "4  A command, as `trackyard sync`",
+     "does what the watchdog does, whenever", "you type it: with `TRACKYARD_WATCHDOG=0`,",
+     "after a power failure, or when the", "tracker is back"),
+]  # fmt: skip
+
+
 def processes() -> str:
     """Draw the kinds of process and what passes between them."""
     picture = Picture("Four kinds of process around a run's folder", 1080, 640)
-    box, text, arrow = picture.box, picture.text, picture.arrow
-    left, middle, right = 24, 404, 736
-    box(
-        left,
-        66,
-        262,
-        148,
-        "step",
-        "1  Your process",
-        "runs the step or block;",
-        "writes each record to the journal;",
-        "`tracker_activate_run` in its thread:",
-        "the SDK's own calls find the run;",
-        "imports no SDK that you do not use",
-    )
-    box(
-        left,
-        262,
-        262,
-        90,
-        "step",
-        "Children of the step",
-        "ranks, data loaders, `os.system`;",
-        "find the run by `TRACKYARD_RUN_ID`",
-        "and write files of their own",
-    )
-    box(
-        left,
-        378,
-        262,
-        90,
-        "step",
-        "Processes of the orchestrator",
-        "`process`: one step at a time in each;",
-        "they write into the run's folder,",
-        "process 1 keeps its trackers",
-    )
-    box(
-        left,
-        494,
-        262,
-        110,
-        "step",
-        "Ray workers",
-        "on this machine as above; on others",
-        "a thread ships the journal to a",
-        "`JournalReceiver` on the driver's",
-        "node, byte for byte",
-    )
-
-    box(
-        middle,
-        166,
-        222,
-        438,
-        "disk",
-        "A run's folder",
-        "",
-        "`run.json`",
-        "",
-        "`r0-*.tyj`  journal",
-        "`r0-*.lock`  it lives",
-        "",
-        "`child-*.tyj`",
-        "",
-        "",
-        "`worker-*.tyj`",
-        "",
-        "",
-        "`recovery-*.tyj`",
-        "",
-        "`TRACKER/delivery.json`",
-        "   cursor, URL, counts",
-        "",
-        "",
-        "beside it: `pending/`, `drivers/`",
-    )
-
-    box(
-        right,
-        66,
-        296,
-        148,
-        "worker",
-        "2  Worker process, one per tracker",
-        "`trackyard.delivery.serving`",
-        "imports the SDK once, calls its hooks;",
-        "lives on for the next run; ends after",
-        "60 s without one, or 60 s after",
-        "process 1 died",
-    )
-    box(right, 262, 296, 48, "outside", "Tracker", "MLflow, W&B, TensorBoard, …")
-    box(
-        right,
-        358,
-        296,
-        110,
-        "recovery",
-        "3  Watchdog, one per process 1",
-        "`trackyard.recovery.watchdog`",
-        "waits, and imports nothing until then;",
-        "ends what died, delivers what is left,",
-        "by worker processes of its own",
-    )
-    box(
-        right,
-        494,
-        296,
-        110,
-        "recovery",
-        "4  A command, as `trackyard sync`",
-        "does what the watchdog does, whenever",
-        "you type it: with `TRACKYARD_WATCHDOG=0`,",
-        "after a power failure, or when the",
-        "tracker is back",
-    )
-
+    text, arrow = picture.text, picture.arrow
+    for process in PROCESSES:
+        picture.box(*process)
+    middle, right = 404, 736
     arrow((286, 92), (right, 92))
     text(511, 86, "pipe: carry this run, hurry, stop", "small", "middle")
     arrow((right, 126), (286, 126))
@@ -248,13 +168,8 @@ def processes() -> str:
     arrow((right, 549), (626, 549), both=True)
     text(681, 542, "likewise", "small", "middle")
     arrow((155, 66), (155, 34), (1056, 34), (1056, 413), (1032, 413), waits=True)
-    text(
-        606,
-        26,
-        "pipe with the project's folder, and a pidfd that tells when process 1 is dead",
-        "small",
-        "middle",
-    )
+    passed = "pipe with the project's folder, and a pidfd that tells when process 1 is dead"
+    text(606, 26, passed, "small", "middle")
     return picture.drawn()
 
 
@@ -314,6 +229,26 @@ def folder() -> str:
     return picture.drawn()
 
 
+# What is called, where it stands, and what it does.
+CALLS = [
+    ("`log_metric`", "tracking/calls.py", "finds the current run"),
+    ("`ActiveRun.log_metric`", "tracking/calls.py", "redacted key, number, time"),
+    ("`JournalWriter.append_metric`", "journal/writer.py", "one line of JSON"),
+    ("`JournalWriter._append`", "journal/writer.py", "sequence number, lock"),
+    ("`MappedSegment.write`", "journal/segments.py", "copies into the map"),
+    ("`encode_frame`", "journal/frames.py", "length and checksum"),
+]
+# What is called, and what it does.
+WAYS = [
+    ("`JournalReader.read`", "checks each frame,", "makes an `Entry` of it"),
+    ("`Intake.read`", "counts ranks, numbers", "the records from 1"),
+    ("`Adapter.adapt`", "fits each one to the", "flavor's `Capabilities`"),
+    ("`Sender.send`", "a batch; halved where", "one record is at fault"),
+    ("`TrackerHooks.log`", "time limit; errors", "become an `Outcome`"),
+    ("`tracker_log`", "the flavor calls", "its SDK"),
+]
+
+
 def record() -> str:
     """Draw the way of a record."""
     picture = Picture("The way of a metric from the log call to the tracker", 1080, 520)
@@ -324,15 +259,7 @@ def record() -> str:
         "In your process: six calls in four files, a few microseconds, no system call",
         "title",
     )
-    calls = [
-        ("`log_metric`", "tracking/calls.py", "finds the current run"),
-        ("`ActiveRun.log_metric`", "tracking/calls.py", "redacted key, number, time"),
-        ("`JournalWriter.append_metric`", "journal/writer.py", "one line of JSON"),
-        ("`JournalWriter._append`", "journal/writer.py", "sequence number, lock"),
-        ("`MappedSegment.write`", "journal/segments.py", "copies into the map"),
-        ("`encode_frame`", "journal/frames.py", "length and checksum"),
-    ]
-    for index, (name, file, note) in enumerate(calls):
+    for index, (name, file, note) in enumerate(CALLS):
         x, y = 24 + 352 * (index % 3), 50 + 92 * (index // 3)
         picture.box(x, y, 328, 68, "step")
         text(x + 12, y + 21, name)
@@ -357,15 +284,7 @@ def record() -> str:
     arrow((188, 312), (188, 366))
     text(198, 344, "read from the cursor, ten times a second", "small")
     text(1056, 344, "In the worker process, for each tracker by itself", "title", "end")
-    ways = [
-        ("`JournalReader.read`", "checks each frame,", "makes an `Entry` of it"),
-        ("`Intake.read`", "counts ranks, numbers", "the records from 1"),
-        ("`Adapter.adapt`", "fits each one to the", "flavor's `Capabilities`"),
-        ("`Sender.send`", "a batch; halved where", "one record is at fault"),
-        ("`TrackerHooks.log`", "time limit; errors", "become an `Outcome`"),
-        ("`tracker_log`", "the flavor calls", "its SDK"),
-    ]
-    for index, (name, first, second) in enumerate(ways):
+    for index, (name, first, second) in enumerate(WAYS):
         x = 24 + 176 * index
         picture.box(x, 366, 152, 72, "worker")
         text(x + 10, 388, name)
@@ -391,23 +310,26 @@ def record() -> str:
     return picture.drawn()
 
 
+# Where it stands, its kind, its name and its file.
+LANES = [
+    (120, "step", "Step and runner", "pipelines/runner.py"),
+    (340, "step", "Its runs' life", "tracking/lifecycle.py"),
+    (560, "disk", "Run's folder", "tracking/tracked_runs.py"),
+    (780, "worker", "Worker", "delivery/delivery.py"),
+    (970, "outside", "Tracker", "hookspecs.py"),
+]
+
+
 def step() -> str:
     """Draw the way of a step, from top to bottom."""
     picture = Picture("The way of a step: start, activation, end and recovery", 1080, 776)
     text, arrow = picture.text, picture.arrow
-    lanes = [
-        (120, "step", "Step and runner", "pipelines/runner.py"),
-        (340, "step", "Its runs' life", "tracking/lifecycle.py"),
-        (560, "disk", "Run's folder", "tracking/tracked_runs.py"),
-        (780, "worker", "Worker", "delivery/delivery.py"),
-        (970, "outside", "Tracker", "hookspecs.py"),
-    ]
-    for x, kind, name, file in lanes:
+    for x, kind, name, file in LANES:
         picture.line((x, 74), (x, 756), waits=True)
         picture.box(x - 92, 22, 184, 52, kind)
         text(x, 43, name, "title", "middle")
         text(x, 62, f"`{file}`", "small", "middle")
-    a, b, c, d, e = (x for x, *_ in lanes)
+    a, b, c, d, e = (x for x, *_ in LANES)
 
     def say(y: float, start: float, end: float, what: str, *, waits: bool = False) -> None:
         arrow((start, y), (end, y), waits=waits)
