@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import pickle
@@ -38,7 +39,7 @@ class Shelf:
         materializer: The format.
         values: What it has to hold.
         same: Tells whether two values are the same.
-        folder: Where its files lie.
+        folder: Where its files lie, and those of other checks of the class.
     """
 
     def __init__(
@@ -86,12 +87,36 @@ class Shelf:
     @cached_property
     def report(self) -> dict[str, Any]:
         """What another process saw that loaded the values and saved them again."""
-        for number, value in enumerate(self.held.values()):
-            (self.folder / f"{number}.file").write_bytes(saved(self.materializer, value))
-        (self.folder / "materializer").write_bytes(pickle.dumps(self.materializer))
+        done = self._elsewhere / "report.json"
+        if not done.exists():
+            self._reload()
+        report: dict[str, Any] = json.loads(done.read_text())
+        return report
+
+    def again(self, number: int) -> bytes:
+        """Give what the other process has saved."""
+        return (self._elsewhere / f"{number}.again").read_bytes()
+
+    @cached_property
+    def _elsewhere(self) -> Path:
+        """Where the other process works: once for all checks whose files are the same."""
+        files = {
+            f"{number}.file": saved(self.materializer, value)
+            for number, value in enumerate(self.held.values())
+        }
+        files["materializer"] = pickle.dumps(self.materializer)
+        known = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+        folder = self.folder / known
+        if not folder.exists():
+            folder.mkdir()
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+        return folder
+
+    def _reload(self) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         done = subprocess.run(
-            [sys.executable, "-m", "trackyard.testing.reloading", str(self.folder)],
+            [sys.executable, "-m", "trackyard.testing.reloading", str(self._elsewhere)],
             check=False,
             # Sets are in another order there.
             env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "7"},
@@ -102,12 +127,6 @@ class Shelf:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise BrokenContract(f"another process could not load or save: {last}")
-        report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
-        return report
-
-    def again(self, number: int) -> bytes:
-        """Give what the other process has saved."""
-        return (self.folder / f"{number}.again").read_bytes()
 
 
 def runs_no_code(shelf: Shelf) -> str | None:
@@ -150,6 +169,12 @@ class MaterializerSuite(Suite):
         """Give a function that tells whether two values are the same."""
         return is_same
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def _shelves(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Make the folder of the files of all checks: another process sees them once."""
+        return tmp_path_factory.mktemp("shelves")
+
     @pytest.fixture
     def shelf(
         self,
@@ -157,7 +182,7 @@ class MaterializerSuite(Suite):
         materializer: Materializer,
         values: Sequence[Any],
         same: Same,
-        tmp_path: Path,
+        _shelves: Path,
         _project: Path,
     ) -> Shelf:
         """Give the format and its values, unless the check does not apply to it.
@@ -167,11 +192,8 @@ class MaterializerSuite(Suite):
             materializer: The fixture `materializer`.
             values: The fixture `values`.
             same: The fixture `same`.
-            tmp_path: Of the check.
         """
-        folder = tmp_path / "shelf"
-        folder.mkdir()
-        shelf = Shelf(materializer, values, same, folder)
+        shelf = Shelf(materializer, values, same, _shelves)
         skip_unless_it_applies(request.function, shelf)
         return shelf
 
