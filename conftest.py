@@ -118,6 +118,7 @@ def mlflow_project(
     # A worker process would import MLflow anew for each test; those that need one say so.
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
     monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
     root.mkdir()

@@ -77,6 +77,7 @@ def of_entries(root: Path) -> Iterator[str]:
         "params": {"i": 1, "f": 0.5, "b": True, "s": "ä", "none": None, "nan": float("nan")},
         "tags": {"key": "value", "surrogate": "\udc80"},
         "dropped": {"count": 2},
+        "context": {"user": "ada", "git": {"commit": "ab"}, "packages": {"a": "1"}},
         "signal": {"number": 15},
         "end": FAILURE,
     }

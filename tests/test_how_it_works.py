@@ -195,6 +195,7 @@ def test_pictures_are_as_they_are_drawn():
 def test_a_metric_is_six_calls_in_four_files_up_to_the_journal(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
     calls = []
 
     def note(frame, event, _):

@@ -22,6 +22,7 @@ def _nothing_from_outside() -> Iterator[None]:
             if name.startswith("TRACKYARD_"):
                 patch.delenv(name)
         patch.setenv("TRACKYARD_WATCHDOG", "0")
+        patch.setenv("TRACKYARD_CONTEXT", "0")
         patch.setenv("TRACKYARD_PROGRESS", "0")
         yield
 

@@ -266,7 +266,7 @@ def place(
         monkeypatch.setenv(name, "")
     for name in ("COMET_CONFIG", "WANDB_CONFIG_DIR", "NETRC"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    for name in ("PROGRESS", "WATCHDOG"):
+    for name in ("CONTEXT", "PROGRESS", "WATCHDOG"):
         monkeypatch.setenv(f"TRACKYARD_{name}", "0")
     # Worker processes would import each SDK anew for each test.
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")

@@ -75,6 +75,7 @@ def old_project(
         "XDG_CONFIG_HOME": str(tmp_path / "nothing"),
         "TRACKYARD_ISOLATION": "thread",
         "TRACKYARD_WATCHDOG": "0",
+        "TRACKYARD_CONTEXT": "0",
     }.items():
         monkeypatch.setenv(name, value)
     # Recovery in the background would change what the test looks at.

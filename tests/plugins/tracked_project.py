@@ -73,7 +73,7 @@ def new_project(
     """
     for name in [name for name in os.environ if name.startswith(("TRACKYARD_", *prefixes))]:
         monkeypatch.delenv(name)
-    for name in ("PROGRESS", "WATCHDOG"):
+    for name in ("CONTEXT", "PROGRESS", "WATCHDOG"):
         monkeypatch.setenv(f"TRACKYARD_{name}", "0")
     # A worker process would import the SDK anew for each test; those that need one say so.
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")

@@ -121,7 +121,7 @@ class KedroProject:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("TRACKYARD_")}
         kept.pop("COVERAGE_PROCESS_START", None)
         own = {"PYTHONPATH": f"{MODULES}{os.pathsep}src", "KEDRO_DISABLE_TELEMETRY": "1"}
-        return kept | own | {"TRACKYARD_WATCHDOG": "0"} | env
+        return kept | own | {"TRACKYARD_WATCHDOG": "0", "TRACKYARD_CONTEXT": "0"} | env
 
     def run(self, pipeline="__default__", runner="SequentialRunner", **env):
         """Run `kedro run` in the project."""

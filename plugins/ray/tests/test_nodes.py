@@ -69,6 +69,7 @@ def project(folder, node, monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
     monkeypatch.chdir(folder)
     configure(tmp_path, tmp_path / "store")
     return tmp_path

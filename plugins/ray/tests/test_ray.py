@@ -39,6 +39,7 @@ def ray_project(tmp_path, monkeypatch, cluster):
     for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
     monkeypatch.chdir(tmp_path)
     configure()
 

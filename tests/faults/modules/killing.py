@@ -34,6 +34,7 @@ def killed(folder: Path, uris: list[str], kills: int, seed: int, at_once: int = 
     """Kill so many processes, whose trackers take turns, and give what was told of each."""
     folder.mkdir(parents=True)
     own = {"TRACKYARD_ISOLATION": "thread", "TRACKYARD_WATCHDOG": "0", "TRACKYARD_PROGRESS": "0"}
+    own["TRACKYARD_CONTEXT"] = "0"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("COV", "TRACKYARD_"))}
     arguments = [str(folder), str(kills), str(seed), str(at_once), *uris]
     process = subprocess.run(

@@ -94,7 +94,7 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     whole = redactor.redact(shlex.join(command))[:5000]
     tags = {key: redactor.redact(value) for key, value in as_mapping(options["tag"]).items()}
     tags = {"trackyard.command": whole, **tags}
-    params, group = as_mapping(options["param"]), RunGroup(project, redactor)
+    params, group = as_mapping(options["param"]), RunGroup(project, redactor, command=command)
     record: StepRecord | None = None
     if pipeline:
         if run:

@@ -15,6 +15,7 @@ from trackyard.contract.answers import (
     seconds_to_wait as seconds_to_wait,
 )
 from trackyard.contract.capturing import Capture as Capture
+from trackyard.contract.context import Context as Context, Git as Git
 from trackyard.contract.errors import (
     ConfigError as ConfigError,
     CredentialRefused as CredentialRefused,

@@ -13,6 +13,8 @@ from typing import Literal
 
 import attrs
 
+from trackyard.contract.context import Context
+
 Status = Literal["running", "finished", "failed", "killed", "crashed"]
 StepStatus = Literal["running", "finished", "failed", "killed", "crashed", "skipped", "cached"]
 ArtifactKind = Literal["file", "image", "figure", "table", "text", "html"]
@@ -61,6 +63,8 @@ class Run:
         parent_folder: The same of the parent run on this tracker.
         attached: True when another process continues the run (sync, recovery, replay): leave the
             SDK's global state alone then.
+        context: Where the run comes from, as far as it was known at its start; what becomes known
+            later is in `Batch.context`. None where the tracker is to get none.
     """
 
     id: str
@@ -78,6 +82,7 @@ class Run:
     ended_at: int | None = None
     deadline: float = 10.0
     attached: bool = False
+    context: Context | None = None
 
     @property
     def identity_tags(self) -> dict[str, str]:
@@ -162,7 +167,7 @@ class Artifact:
     timestamp: int = 0
 
 
-Record = Metric | Param | Tag | Artifact
+Record = Metric | Param | Tag | Artifact | Context
 
 
 @attrs.frozen
@@ -171,6 +176,8 @@ class Batch:
 
     Attributes:
         metrics, params, tags, artifacts: The records by kind.
+        context: Where the run comes from, where that has become known, or more of it: all that is
+            known by now.
         first_sequence, last_sequence: The numbers of the first and the last record, counted from
             1 in the order in which the run's records are sent. A record that is sent again has
             the same number.
@@ -182,6 +189,7 @@ class Batch:
     artifacts: tuple[Artifact, ...] = ()
     first_sequence: int = 0
     last_sequence: int = 0
+    context: Context | None = None
 
     @classmethod
     def of(cls, records: tuple[Record, ...], first_sequence: int, last_sequence: int) -> Batch:
@@ -202,10 +210,12 @@ class Batch:
             artifacts=tuple(record for record in others if isinstance(record, Artifact)),
             first_sequence=first_sequence,
             last_sequence=last_sequence,
+            context=next((r for r in reversed(others) if isinstance(r, Context)), None),
         )
 
     def __len__(self) -> int:
-        return len(self.metrics) + len(self.params) + len(self.tags) + len(self.artifacts)
+        records = (self.metrics, self.params, self.tags, self.artifacts)
+        return sum(map(len, records)) + (self.context is not None)
 
     def rows(self) -> tuple[tuple[int | float | None, int, dict[str, float]], ...]:
         """Group metrics into rows `(step, timestamp, {key: value})` for SDKs that log rows.
@@ -241,6 +251,8 @@ class Capabilities:
         forwards_native: Native calls are kept in files in `run.folder`, and `tracker_sync_run`,
             which core calls every few seconds while the run lives, sends what is new of them.
         shows_failure_as: `status` where the backend has a failed state, else `tag`.
+        is_public: Anybody can open its page: it gets neither context nor console unless its
+            configuration asks for them.
     """
 
     kinds: frozenset[str] = frozenset({"file", "image", "figure", "table", "text", "html"})
@@ -258,3 +270,4 @@ class Capabilities:
     idempotence: Literal["natural", "cursor", "rebuild"] = "natural"
     forwards_native: bool = False
     shows_failure_as: Literal["status", "tag"] = "status"
+    is_public: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.records import (
     Artifact,
     ArtifactKind,
@@ -24,6 +25,8 @@ from trackyard.contract.records import (
 from trackyard.system.files import make_private_folder, write_whole
 
 _LARGEST_STEP = 2**63 - 1
+# Files of core's own, which some trackers do not get.
+DIFF, CONSOLE = "git.diff", "console.log"
 
 
 class Adapter:
@@ -32,15 +35,30 @@ class Adapter:
     Args:
         capabilities: The flavor's limits.
         folder: Where the full text of a param or tag that is too long is written.
+        takes_context: The tracker gets where the run comes from.
+        takes_console: It gets what the run printed.
     """
 
-    def __init__(self, capabilities: Capabilities, folder: Path) -> None:
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        folder: Path,
+        *,
+        takes_context: bool = True,
+        takes_console: bool = True,
+    ) -> None:
         self.changes: Counter[str] = Counter()
         self._capabilities = capabilities
         self._folder = folder
         self._key_pattern = re.compile(capabilities.key_pattern)
         self._keys: dict[str, str] = {}
         self._last_step: float = -math.inf
+        self._takes_context = takes_context
+        self._context = Context()
+        self._withheld = {
+            *(() if takes_context else (DIFF,)),
+            *(() if takes_console else (CONSOLE,)),
+        }
 
     def adapt(self, record: Record) -> list[Record]:
         """Give what the backend gets for a record: usually one record, none if it has no place."""
@@ -53,6 +71,11 @@ class Adapter:
                 key, limit = self._key(record.key), self._capabilities.tag_length
                 shown, extra = self._text(key, encodable(record.value), limit, "tags")
                 return [Tag(key, shown), *extra]
+            case Context():
+                self._context = self._context.updated(record)
+                return [self._context] if self._takes_context else []
+            case Artifact() if record.name in self._withheld:
+                return []
             case Artifact():
                 return [self._artifact(record)]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
-from trackyard.delivery.state import DeliveryState, quarantine
+from trackyard.delivery.state import DeliveryState, plain_record, quarantine
 from trackyard.system.files import append_private, read_whole
 
 logger = logging.getLogger("trackyard")
@@ -26,6 +27,7 @@ _KINDS: dict[str, type[Record]] = {
     "param": Param,
     "tag": Tag,
     "artifact": Artifact,
+    "context": Context,
 }
 
 
@@ -200,7 +202,7 @@ def _say(tracker: str, record: Record, what: str, reason: str) -> None:
 
 def described(record: Record) -> dict[str, Any]:
     """Write a record as `record_in` reads it."""
-    return {"kind": type(record).__name__.lower(), "record": attrs.asdict(record)}
+    return {"kind": type(record).__name__.lower(), "record": plain_record(record)}
 
 
 def record_in(line: dict[str, Any], folder: Path) -> Record | None:
@@ -220,8 +222,10 @@ def record_in(line: dict[str, Any], folder: Path) -> Record | None:
     try:
         if "path" in values:
             values = {**values, "path": _moved(Path(values["path"]), folder)}
+        if kind is Context:
+            return Context.from_plain(values)
         return kind(**values) if kind is not None else None
-    except TypeError:
+    except (TypeError, ValueError):
         return None
 
 

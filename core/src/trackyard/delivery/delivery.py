@@ -21,6 +21,7 @@ from trackyard.delivery.sending import Sender
 from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
+from trackyard.journal.contexts import first_context
 from trackyard.journal.ending import find_end, is_of_recovery, last_sequences
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_kept_offline, mark_as_pending
@@ -34,6 +35,9 @@ _MOST_TRIED = 3
 # How long records gather before they are sent, in seconds: one call of a backend takes a hundred
 # metrics nearly as quickly as one.
 GATHER = 0.1
+# How long after a run's end its context is awaited that is still being collected, in nanoseconds:
+# an end that is sent before it would be sent twice.
+AWAIT_CONTEXT = 2_000_000_000
 # How often native calls that a flavor keeps in files are forwarded, in seconds.
 FORWARD_EVERY = 5.0
 # After so many failures in a row with a run's records its end is sent before them. So is that of a
@@ -57,6 +61,8 @@ class LocalDelivery:
         on_change: Called after each thing that was done, on the worker.
         on_hurry: Called where the next thing is to be done at once: it wakes the worker.
         all_ranks: Take what children of a rank above 0 have logged, under `rank1/` and so on.
+        takes_context: The tracker gets where the run comes from.
+        takes_console: It gets what the run printed.
     """
 
     def __init__(
@@ -69,13 +75,17 @@ class LocalDelivery:
         on_change: Callable[[LocalDelivery], None] | None = None,
         on_hurry: Callable[[], None] | None = None,
         all_ranks: bool = False,
+        takes_context: bool = True,
+        takes_console: bool = True,
     ) -> None:
         self.hooks = hooks
         self.capabilities = capabilities_of(hooks.tracker)
         self.progress = Progress()
         self.served_at = 0.0
         self.breaker = breaker or Breaker()
-        self._run = run
+        self._takes = {"takes_context": takes_context, "takes_console": takes_console}
+        context = (run.context or first_context(run.folder.parent)) if takes_context else None
+        self._run = attrs.evolve(run, context=context)
         self._on_change = on_change
         self._on_hurry = on_hurry
         self._all_ranks = all_ranks
@@ -109,7 +119,7 @@ class LocalDelivery:
         if self.capabilities.idempotence != "cursor":  # else it says itself what it has
             self._aside.leave_to_journal(state.number)
         self._apart_backoff, self._apart_due = Backoff(), 0.0
-        adapter = Adapter(self.capabilities, self._run.folder)
+        adapter = Adapter(self.capabilities, self._run.folder, **self._takes)
         adapter.changes.update(state.changes if self._keeps_cursor else {})
         largest = self.capabilities.largest_batch
         self._adapter = adapter
@@ -415,7 +425,9 @@ class LocalDelivery:
 
     def _finish_or_wait(self, end: Entry) -> None:
         """End the run; where some of its records are still not taken, let its status be true."""
-        if not self._aside.waiting:
+        if self._intake.awaits_context and time.time_ns() < end.timestamp + AWAIT_CONTEXT:
+            self._due = time.monotonic() + GATHER
+        elif not self._aside.waiting:
             self._finish(end)
         elif not self.state.is_end_sent:
             self._call_end_early(end)

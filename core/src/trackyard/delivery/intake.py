@@ -54,6 +54,7 @@ class Intake:
         self.end: Entry | None = None
         self.end_of_recovery: Entry | None = None
         self.has_read_all = False
+        self.awaits_context = False
         self._tracker = tracker
         self._folder = run.folder
         self._adapter = adapter
@@ -123,6 +124,8 @@ class Intake:
         else:
             self._read.append((position.writer, position.sequence))
         self._lost += dropped_in(entry)
+        if entry.kind == "context":
+            self.awaits_context = bool(entry.data.get("is_awaited"))
         counted = as_counted(entry, position.writer, all_ranks=self._all_ranks)
         if counted is None or self._is_left_out(counted):
             return

@@ -175,6 +175,8 @@ class _Server:
             on_change=self._say,
             on_hurry=self._worker.wake,
             all_ranks=built.options.rank == "all",
+            takes_context=built.options.context is not False,
+            takes_console=built.options.console is not False,
         )
 
     def _say(self, delivery: LocalDelivery) -> None:

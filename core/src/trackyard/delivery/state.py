@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.errors import refuse_newer
+from trackyard.contract.records import Record
 from trackyard.journal.ending import is_of_recovery
 from trackyard.system.files import append_private, read_whole, write_whole
 
@@ -120,6 +122,11 @@ def note_hang(folder: Path) -> None:
     save_state(folder, state)
 
 
+def plain_record(record: Record) -> dict[str, Any]:
+    """Give a record as JSON has it."""
+    return record.plain() if isinstance(record, Context) else attrs.asdict(record)
+
+
 def quarantine(folder: Path, record: Any, reason: str) -> None:
     """Keep a record that the tracker refused, and why, one line of JSON each.
 
@@ -129,7 +136,7 @@ def quarantine(folder: Path, record: Any, reason: str) -> None:
         reason: Why it was refused.
     """
     kind = type(record).__name__.lower()
-    values = {"kind": kind, "record": attrs.asdict(record), "reason": reason}
+    values = {"kind": kind, "record": plain_record(record), "reason": reason}
     line = json.dumps(values, default=str)
     try:
         append_private(folder / "quarantine.jsonl", line + "\n")

@@ -66,6 +66,8 @@ class WorkerThread:
             self.breaker,
             on_hurry=self.wake,
             all_ranks=options.rank == "all",
+            takes_context=options.context is not False,
+            takes_console=options.console is not False,
         )
         self.add(delivery)
         return delivery

@@ -124,7 +124,7 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
         trackers: The trackers that it is to reach.
     """
     values = attrs.asdict(run, value_serializer=_plain)
-    for local in ("folder", "parent_folder", "deadline", "attached", "ended_at"):
+    for local in ("folder", "parent_folder", "deadline", "attached", "ended_at", "context"):
         values.pop(local)
     described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
     projects = [tracker.pop("project") for tracker in described]

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import attrs
 import msgspec
 
+from trackyard.contract.context import Context
 from trackyard.contract.errors import refuse_newer
 from trackyard.contract.records import (
     Artifact,
@@ -23,10 +24,12 @@ from trackyard.contract.records import (
 )
 from trackyard.journal.blobs import Blob, file_of, value_of
 
-EntryKind = Literal["header", "metrics", "params", "tags", "artifact", "dropped", "signal", "end"]
+EntryKind = Literal[
+    "header", "metrics", "params", "tags", "artifact", "context", "dropped", "signal", "end"
+]
 # Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
 # 2: calls of SDKs themselves, as `captured`.
-FORMAT = "2.0"
+FORMAT = "2.1"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
@@ -61,7 +64,8 @@ class Entry(NamedTuple):
         timestamp: When it was logged, in nanoseconds since the epoch.
         step: The training step, or None.
         data: By kind: numbers, params or tags by key, an `Artifact`; for `end` a `Failure` or
-            None; for `header`, `dropped` and `signal` a dict.
+            None; for `header`, `dropped` and `signal` a dict; for `context` one, too, with what is
+            known, and `is_awaited` where more of it follows within moments.
         held_by: Where its records are already; None for what was logged by portable calls.
     """
 
@@ -82,6 +86,8 @@ class Entry(NamedTuple):
                 return [Tag(key, str(value)) for key, value in self.data.items()]
             case "artifact":
                 return [self.data]
+            case "context":
+                return [Context.from_plain(self.data)]
             case _:
                 return []
 
@@ -229,6 +235,8 @@ def _decode_data(kind: str, data: Any, folder: Path) -> Any:
         values = dict(data)
         path = file_of(folder, values.pop("sha256"), values.pop("size"), values["name"])
         return Artifact(**values, path=path)
+    if kind == "context":
+        Context.from_plain(data)  # what is none is damaged
     if kind == "end" and data is not None:
         return Failure(**data)
     return data

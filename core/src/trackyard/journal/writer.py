@@ -86,6 +86,7 @@ class JournalWriter:
         self._is_writing = False  # this thread is, or nobody may any more
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
+        self._preface = b""  # goes before the first entry
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
@@ -186,6 +187,36 @@ class JournalWriter:
             self.count_as_dropped(error)
             return b""
         return encode_artifact(entry, blob)
+
+    def introduce(self, entry: Entry) -> bool:
+        """Write an entry before the first one of others, or now where there are some.
+
+        By itself it makes no file: a run of which nothing is written has none.
+
+        Args:
+            entry: The entry, such as the run's context.
+
+        Returns:
+            Whether it was taken; not once the run has ended.
+        """
+        payload = encode_entry(entry)
+        with self._lock:
+            if self._has_ended or self._is_writing:
+                return False
+            if not self.has_entries:
+                self._preface = payload
+                return True
+            self._is_writing = True
+            try:
+                return self._keep(payload, RESERVE)
+            finally:
+                self._is_writing = False
+
+    def begin(self) -> None:
+        """Write what stands before all other entries now, so that others can read it."""
+        if self._preface:
+            payload, self._preface = self._preface, b""
+            self._append(payload)
 
     def append_metrics(
         self,
@@ -388,7 +419,11 @@ class JournalWriter:
             return
         if self._options.durability != "process":
             self.synchronise()
-        self._next_segment(len(payload), RESERVE if reserve == 0 else SMALLEST_SEGMENT)
+        length = len(self._preface) + len(payload)
+        self._next_segment(length, RESERVE if reserve == 0 else SMALLEST_SEGMENT)
+        if self._preface:
+            preface, self._preface = self._preface, b""
+            self._write_here(preface, RESERVE)
         if not self._write_here(payload, reserve):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

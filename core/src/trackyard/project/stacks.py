@@ -21,7 +21,9 @@ from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
 DEFAULT_TRACKER = "local"
-_SECTIONS = ("active_stack", "experiment_trackers", "journal", "params", "stacks", "store")
+_SECTIONS = (
+    *("active_stack", "context", "experiment_trackers", "journal", "params", "stacks", "store"),
+)
 
 
 def _positive(_: Any, __: Any, value: float) -> None:
@@ -49,6 +51,8 @@ class TrackerOptions:
         rank: `zero` tracks rank 0 of a distributed step alone, `all` tracks every rank.
         capture: What its SDK's own calls log reaches the journal and the run's other trackers.
         labels: What a team sorts its trackers by; backends do not get them.
+        context, console: It gets where runs come from, and what they print. None: where its page
+            is not public.
     """
 
     flavor: str = attrs.field(metadata=says("Name of the flavor, or module:Class"))
@@ -78,6 +82,13 @@ class TrackerOptions:
         default=True, metadata=says("Its SDK's own calls reach the run's other trackers, too")
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
+    context: bool | None = attrs.field(
+        default=None,
+        metadata=says("Gets where runs come from; by default unless its page is public"),
+    )
+    console: bool | None = attrs.field(
+        default=None, metadata=says("Gets what runs print; by default unless its page is public")
+    )
 
 
 @attrs.frozen(kw_only=True)

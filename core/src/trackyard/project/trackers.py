@@ -50,6 +50,8 @@ Selection = bool | str | Sequence[str] | None
 DEFAULT_FLAVOR = "mlflow"
 DEFAULT_DISTRIBUTION = f"trackyard-{DEFAULT_FLAVOR}"
 _ISOLATIONS = ("auto", "process", "thread")
+# Options that the flavor decides where nothing is written of them; 0.1 does not know them.
+_UNASKED = ("context", "console")
 
 
 @attrs.frozen
@@ -208,18 +210,20 @@ class Trackers:
         revealed = {key: _revealed(value, own.get(key)) for key, value in table.items()}
         options, flavor, fields, instance = self._structured(name, revealed, place)
         check_isolation()
+        capabilities = capabilities_of(instance)
         return Tracker(
             project=self._project,
             name=name,
-            options=options,
+            options=_for_its_page(options, capabilities),
             flavor=flavor,
             fields=fields,
             table={
                 key: without_secrets(value) if own.get(key) == value else value
                 for key, value in {**revealed, **fields}.items()
+                if not (key in _UNASKED and value is None)
             },
             place=place,
-            capabilities=capabilities_of(instance),
+            capabilities=capabilities,
             redactor=Redactor(_read_secrets(instance, place)),
         )
 
@@ -425,6 +429,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+def _for_its_page(options: TrackerOptions, capabilities: Capabilities) -> TrackerOptions:
+    """Give what a tracker takes where its configuration does not say it."""
+    is_public = capabilities.is_public
+    unasked = {name: not is_public for name in _UNASKED if getattr(options, name) is None}
+    return attrs.evolve(options, **unasked)  # type: ignore[arg-type]
 
 
 def _shown(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Literal
 import attrs
 
 from trackyard.contract.errors import TrackyardError
-from trackyard.contract.records import Artifact, Metric, Param
+from trackyard.contract.records import Artifact, Metric, Param, Tag
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport
 from trackyard.delivery.state import load_state
@@ -129,7 +129,12 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
     reader = JournalReader(run.folder)
     all_ranks = chosen.options.rank == "all"
     with tempfile.TemporaryDirectory() as long_texts:
-        adapter = Adapter(chosen.capabilities, Path(long_texts))
+        adapter = Adapter(
+            chosen.capabilities,
+            Path(long_texts),
+            takes_context=chosen.options.context is not False,
+            takes_console=chosen.options.console is not False,
+        )
         while entries := reader.read(1000):
             for position, entry in entries:
                 losses["log calls that never got here: a disk refused them, or a machine died"] += (
@@ -152,7 +157,7 @@ def plan_replay(run: PendingRun, project: Project, tracker: str) -> ReplayPlan:
         metrics=counts[Metric],
         params=counts[Param],
         artifacts=counts[Artifact],
-        tags=counts.total() - counts[Metric] - counts[Param] - counts[Artifact],
+        tags=counts[Tag],
         lost=losses.total(),
         changed=changes.total(),
         losses={what: count for what, count in losses.items() if count},

@@ -26,6 +26,7 @@ from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
+from trackyard.tracking.context import ContextOptions
 from trackyard.tracking.params import ParamOptions
 
 Origin = Literal["command line", "variable", "project file", "pyproject", "user file", "default"]
@@ -57,6 +58,7 @@ def config_values(project: Project, stack: str | None = None) -> list[ConfigValu
         _store(project),
         *_trackers(project),
         *_stacks(project),
+        *_table(project, "context", fields_of(ContextOptions)),
         *_table(project, "journal", fields_of(JournalOptions)),
         *_table(project, "params", fields_of(ParamOptions)),
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from trackyard.testing.contract import check, checks_of, expect
 
-_BACKGROUND = ("TRACKYARD_WATCHDOG", "TRACKYARD_PROGRESS")
+_BACKGROUND = ("TRACKYARD_CONTEXT", "TRACKYARD_WATCHDOG", "TRACKYARD_PROGRESS")
 _GUARD = "test_no_check_is_overridden_or_deleted"
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
+from trackyard.tracking.collecting import tell_context
+from trackyard.tracking.context import load_context_options
 from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import TrackedRun, failure_of
 
@@ -50,18 +52,25 @@ class RunGroup:
         project: Where the runs' folders go.
         redactor: Keeps secrets out of what is written down.
         parent: The pipeline run as a run (`step=None`), or None where there is no pipeline.
+        command: The command that is tracked; by default the runs are this process's own.
 
     Raises:
-        ConfigError: The project's `[journal]` is wrong.
+        ConfigError: The project's `[journal]`, `[params]` or `[context]` is wrong.
     """
 
     def __init__(
-        self, project: Project, redactor: Redactor | None = None, parent: Run | None = None
+        self,
+        project: Project,
+        redactor: Redactor | None = None,
+        parent: Run | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
         self._project = project
         self._journal_options = load_journal_options(project)
         self._param_options = load_param_options(project)
+        self._context_parts = load_context_options(project).parts
+        self._command = tuple(command) if command is not None else None
         self._runs_folder = _writable(project.home) / "runs"
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -184,6 +193,8 @@ class RunGroup:
             *(run, folder, self._plugins, self.redactor, self._journal_options),
             params=self._param_options,
         )
+        if not is_disabled():
+            tell_context(tracked, self._context_parts, self._command)
         self._runs.append(tracked)
         return tracked
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.records import (
     Artifact,
     Failure,
@@ -88,6 +89,7 @@ class TrackedRun:
         params: ParamOptions | None = None,
     ) -> None:
         self.run = run
+        self.context: Context | None = None
         self.params = params or ParamOptions()
         self.folder = folder
         self.redactor = redactor
@@ -193,7 +195,8 @@ class TrackedRun:
         """
         folder = _private_folder(self.folder / folder_name(tracker.name))
         nested = parent is not None and tracker.name in parent.deliveries
-        run = attrs.evolve(self.run, folder=folder, parent_id=None)
+        context = self.context if tracker.options.context else None
+        run = attrs.evolve(self.run, folder=folder, parent_id=None, context=context)
         if parent is not None and nested:
             self.run = attrs.evolve(self.run, parent_id=parent.run.id)
             parent_folder = parent.folder / folder.name
@@ -206,6 +209,7 @@ class TrackedRun:
             )
         )
         self.journal.show_life()  # first: who reads the description looks for a sign of life
+        self.journal.begin()
         save_description(self.folder, self.run, self._described)
         mark_as_pending(self.folder)
         self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options)
@@ -383,3 +387,5 @@ def _entry_of(record: Record, entry: Entry) -> Entry:
             return Entry("tags", entry.timestamp, entry.step, {record.key: record.value})
         case Artifact():
             return Entry("artifact", record.timestamp, record.step, record)
+        case Context():
+            return Entry("context", entry.timestamp, None, record.plain())

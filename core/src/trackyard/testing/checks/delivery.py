@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.contract.records import Artifact, Record
+from trackyard.contract.records import Record
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import in_project
@@ -195,7 +195,7 @@ def _log_and_end(workbench: Workbench, *, fails: bool) -> str:
 
 
 def _names(records: Iterable[Record]) -> set[str]:
-    return {record.name if isinstance(record, Artifact) else record.key for record in records}
+    return {getattr(record, "name", getattr(record, "key", "")) for record in records}
 
 
 def _timeless(records: Iterable[Record]) -> list[Record]:

@@ -1,0 +1,25 @@
+"""Where does a run come from, by the first entries of its journal?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trackyard.contract.context import Context
+from trackyard.journal.reader import JournalReader, segments_of
+
+# The context goes before other entries; what became known of it later is read with them.
+_FIRST = 3
+
+
+def first_context(folder: Path) -> Context | None:
+    """Read what was known of a run's context at its start; None where nothing was collected.
+
+    Args:
+        folder: The run's folder.
+    """
+    found: Context | None = None
+    for writer in sorted({writer for writer, _ in segments_of(folder)}):
+        for _, entry in JournalReader(folder, wants=writer.__eq__).read(_FIRST):
+            if entry.kind == "context":
+                found = (found or Context()).updated(entry.records()[0])  # type: ignore[arg-type]
+    return found

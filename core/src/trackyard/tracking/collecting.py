@@ -1,0 +1,247 @@
+"""How does a run get to know where it comes from, without that a step waits for it?
+
+What is known at once goes before the first entry of its journal. A helper of the process reads
+repository and packages, once for all runs; a thread, which waits for its answers and does nothing
+else, writes them into the journals of the runs that have begun meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any, Protocol
+
+from trackyard.contract.context import Context
+from trackyard.contract.records import Artifact
+from trackyard.delivery.adapting import DIFF
+from trackyard.journal.entries import Entry
+from trackyard.journal.writer import JournalWriter
+from trackyard.redaction.redactor import Redactor
+from trackyard.system.forks import leave_in_forked_child
+from trackyard.system.helpers import helper_command
+from trackyard.tracking.context import context_at_once
+
+logger = logging.getLogger("trackyard")
+
+# What the helper finds.
+_SLOW = {"git", "packages", "hardware", "diff"}
+
+
+class Told(Protocol):
+    """A run that is told where it comes from."""
+
+    journal: JournalWriter
+    redactor: Redactor
+    context: Context | None
+
+
+class Collection:
+    """What this process knows of where its runs come from.
+
+    Args:
+        parts: What is collected.
+        redactor: Keeps secrets out of it; that of the first run.
+        command: A command that is tracked; that of this process by default.
+    """
+
+    def __init__(
+        self, parts: frozenset[str], redactor: Redactor, command: tuple[str, ...] | None = None
+    ) -> None:
+        self._parts = parts
+        self._context = context_at_once(parts, redactor, command)
+        self._diff = ""
+        self._lock = Lock()
+        self._runs: list[weakref.ref[Told]] = []
+        self._asking = self._answers = -1
+        self._is_awaited = False
+        leave_in_forked_child(self)
+        if parts & _SLOW:
+            self._ask(_folders_of(command))
+
+    def follow(self, run: Told) -> None:
+        """Tell a run what is known, and what becomes known later.
+
+        Args:
+            run: A run of which nothing is written yet.
+        """
+        with self._lock:
+            run.context = self._context
+            run.journal.introduce(_entry_of(self._context, is_awaited=self._is_awaited))
+            if self._asking < 0:
+                self._tell_diff(run)
+                return
+            self._runs.append(weakref.ref(run))
+            self._say(str(run.journal.folder))
+
+    def _ask(self, folders: list[str]) -> None:
+        """Start the helper and the thread that waits for its answers."""
+        question = {"collect": sorted(self._parts), "path": sys.path, "folders": folders}
+        try:
+            process, self._asking, self._answers = _start()
+        except (OSError, NotImplementedError) as error:
+            logger.debug("no packages and no repository: %s", error)
+            return
+        self._is_awaited = True
+        self._say(json.dumps(question))
+        thread = Thread(target=self._listen, args=(process,), name="trackyard-context", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):  # the process has too many
+            self._stop_asking()
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):  # it has ended
+            os.write(self._asking, line.encode() + b"\n")
+
+    def _listen(self, process: int) -> None:
+        """Take the helper's answers until it has ended."""
+        try:
+            with open(self._answers, "rb", closefd=False) as lines:
+                for line in lines:
+                    self._take(json.loads(line))
+            os.waitpid(process, 0)
+        except (OSError, ValueError) as error:
+            logger.debug("the helper for the context: %s", error)
+        finally:
+            with self._lock:
+                self._stop_asking()
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        with self._lock:
+            self._diff = str(answer.pop("diff", self._diff))
+            found = Context.from_plain(answer)
+            self._context = self._context.updated(found)
+            self._is_awaited = False
+            for reference in self._runs:
+                if (run := reference()) is not None:
+                    run.context = self._context
+                    _write(run.journal, _entry_of(self._context, is_awaited=False))
+                    self._tell_diff(run)
+            self._say("ok")
+
+    def _tell_diff(self, run: Told) -> None:
+        if not self._diff:
+            return
+        with run.journal.blobs.staging(DIFF) as staged:
+            staged.write_text(run.redactor.redact(self._diff), encoding="utf-8")
+            now = time.time_ns()
+            artifact = Artifact(DIFF, staged, "text", "text/x-diff", timestamp=now)
+            _write(run.journal, Entry("artifact", now, None, artifact))
+
+    def _stop_asking(self) -> None:
+        self.leave_to_parent()
+        self._is_awaited = False
+        self._runs.clear()
+
+    def leave_to_parent(self) -> None:
+        """Close what leads to the helper and from it."""
+        for number in (self._asking, self._answers):
+            with suppress(OSError):
+                os.close(number)
+        self._asking = self._answers = -1
+
+
+def tell_context(run: Told, parts: frozenset[str], command: tuple[str, ...] | None = None) -> None:
+    """Tell a run that begins where it comes from; it never raises.
+
+    Args:
+        run: The run.
+        parts: What is collected.
+        command: The command that it tracks, where that is another process.
+    """
+    if not parts:
+        return
+    try:
+        collection_of(os.getpid(), parts, command)(run.redactor).follow(run)
+    except Exception as error:  # the step is sacred
+        logger.debug("no context: %s", error)
+
+
+@lru_cache(maxsize=8)
+def collection_of(
+    process: int,  # noqa: ARG001 - a key of the cache
+    parts: frozenset[str],
+    command: tuple[str, ...] | None,
+) -> Callable[[Redactor], Collection]:
+    """Give the collection of a process, which the first one that asks begins.
+
+    Args:
+        process: A forked child has one of its own.
+        parts: What is collected.
+        command: The command that is tracked, where that is another process.
+    """
+    made: list[Collection] = []
+    lock = Lock()
+
+    def collection(redactor: Redactor) -> Collection:
+        with lock:
+            if not made:
+                made.append(Collection(parts, redactor, command))
+            return made[0]
+
+    return collection
+
+
+def _entry_of(context: Context, *, is_awaited: bool) -> Entry:
+    awaited = {"is_awaited": True} if is_awaited else {}
+    return Entry("context", time.time_ns(), None, {**context.plain(), **awaited})
+
+
+def _write(journal: JournalWriter, entry: Entry) -> None:
+    """Write an entry into a run's journal; where the run has ended, beside it."""
+    is_context = entry.kind == "context"
+    if is_context and journal.introduce(entry):
+        return
+    if not is_context and not journal.has_end:
+        journal.append(entry)
+    elif journal.folder.is_dir():
+        late = JournalWriter(journal.folder, "child")
+        late.append(entry)
+        late.close()
+
+
+def _folders_of(command: tuple[str, ...] | None) -> list[str]:
+    """Give the folders in one of which the code is: that of the script, the working directory."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None) if command is None else None
+    folder = Path(script).absolute().parent if script else None
+    # A program of the environment, such as `pytest`, is not what is worked on.
+    is_own = folder is not None and not folder.is_relative_to(sys.prefix)
+    folders = [str(folder)] if is_own else []
+    with suppress(OSError):
+        folders.append(str(Path.cwd()))
+    return folders
+
+
+def _start() -> tuple[int, int, int]:
+    """Start the helper; give its process, where it is asked, and where it answers."""
+    asked, asking = os.pipe()
+    answers, answering = os.pipe()
+    null = ("/dev/null", os.O_RDWR, 0)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, asked, 0),
+        (os.POSIX_SPAWN_DUP2, answering, 1),
+        (os.POSIX_SPAWN_OPEN, 2, *null),
+    ]
+    command = helper_command("trackyard.tracking.context_helper")
+    try:
+        # A session of its own: Ctrl-C on a terminal goes to the whole group of the runner.
+        started = os.posix_spawn(
+            sys.executable, command, os.environ, file_actions=actions, setsid=True
+        )
+    except BaseException:
+        os.close(asking)
+        os.close(answers)
+        raise
+    finally:
+        os.close(asked)
+        os.close(answering)
+    return started, asking, answers
