@@ -232,6 +232,7 @@ def root(tmp_path: Path, own_modules: None, monkeypatch: pytest.MonkeyPatch) -> 
         "XDG_CONFIG_HOME": str(tmp_path / "nothing"),
         "TRACKYARD_ISOLATION": "thread",
         "TRACKYARD_WATCHDOG": "0",
+        "TRACKYARD_CONTEXT": "0",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
