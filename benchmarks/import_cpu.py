@@ -56,13 +56,13 @@ def make_project(folder: Path, runs: int = 10_000) -> None:
     """Fill the store of a project."""
     store = Store.in_folder(folder / ".trackyard")
     now = time.time_ns()
-    with store.writing() as connection:
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO pipeline_runs SELECT printf('%032x', i), 'training ' || i, 'training', "
-            "'default', CASE i % 5 WHEN 0 THEN 'failed' ELSE 'finished' END, ? + i, ? + 3 * i, "
-            "'{}' FROM n",
-            (runs, now, now),
+    with store.writing() as session:
+        session.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :runs) "
+            "INSERT INTO runs (id, kind, name, experiment, stack, status, started_at, ended_at) "
+            "SELECT printf('%032x', i), 'pipeline', 'training ' || i, 'training', 'default', "
+            "CASE i % 5 WHEN 0 THEN 'failed' ELSE 'finished' END, :now + i, :now + 3 * i FROM n",
+            {"runs": runs, "now": now},
         )
     store.close()
 

@@ -19,6 +19,7 @@ import pytest
 import trackyard
 from trackyard.cli.main import cli
 from trackyard.journal.frames import frame_at, salt_of
+from trackyard.store.schema import TABLES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "core/src/trackyard", *sorted(ROOT.glob("plugins/*/src/trackyard_*"))]
@@ -225,8 +226,8 @@ def spans():
 
 @pytest.fixture(scope="module")
 def names():
-    """Functions, classes, methods and fields of core and of the plugins."""
-    found = set()
+    """Functions, classes, methods and fields of core and of the plugins, columns of the store."""
+    found = {"schema_version", *re.findall(r"[a-z_]+", TABLES)}
     for file in (file for source in SOURCES for file in source.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):

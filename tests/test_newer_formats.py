@@ -150,7 +150,7 @@ def test_what_an_sdk_keeps_of_a_newer_run_is_left_and_said(old_project):
 
 def test_a_newer_store_is_said_to_be_newer(old_project):
     with closing(sqlite3.connect(old_project.root / ".trackyard" / "store.db")) as store, store:
-        store.execute("INSERT INTO schema_version VALUES (99)")
+        store.execute("INSERT INTO schema_version (version) VALUES (99)")
 
     for command in (
         "runs list",
@@ -207,8 +207,9 @@ def test_a_newer_layout_is_said_to_be_newer_before_anything_is_read_or_written(o
 
 def test_an_output_of_a_newer_format_says_what_to_type_and_is_made_again(old_project):
     """A format's name is its number: `values` that change become `values-2`."""
+    old_project.json("runs", "list")  # the store is brought up to date
     with closing(sqlite3.connect(old_project.root / ".trackyard" / "store.db")) as store, store:
-        store.execute("UPDATE artifacts SET materializer = materializer || '-2'")
+        store.execute("UPDATE outputs SET materializer = materializer || '-2'")
 
     with pytest.raises(OutputError, match=f"newer Trackyard wrote it, {UPGRADE}"):
         Client().get_output("training.train.mean").load()

@@ -385,5 +385,7 @@ def test_l7_a_step_closes_the_store_and_its_files_stay_whole(faults, numbers):
         assert file.read_bytes() == b"d" * 100_001
     assert faults.trackyard("sync").returncode == 0
     with closing(sqlite3.connect(faults.home / "store.db")) as store:
-        steps = store.execute("select name, status from step_runs order by started_at").fetchall()
+        steps = store.execute(
+            "select name, status from runs where kind = 'step' order by started_at"
+        ).fetchall()
     assert steps == [("closing", "finished"), ("after", "finished")]

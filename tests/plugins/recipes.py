@@ -59,8 +59,8 @@ class Recipe:
     def stored(self) -> list[tuple[str, int, str, str]]:
         """Give each step with its attempt, its status and that of its run, from the store."""
         query = (
-            "SELECT s.name, s.attempt, s.status, r.status FROM step_runs s "
-            "JOIN pipeline_runs r ON r.id = s.pipeline_run_id ORDER BY s.position, s.attempt"
+            "SELECT s.name, s.attempt, s.status, r.status FROM runs s "
+            "JOIN runs r ON r.id = s.parent_id ORDER BY s.position, s.attempt"
         )
         with closing(sqlite3.connect(self.folder / ".trackyard/store.db")) as connection:
             return connection.execute(query).fetchall()

@@ -256,7 +256,7 @@ def test_store_that_cannot_be_opened_is_a_problem(project):
 
     assert (area, subject) == ("store", str(find_project().home / "store.db"))
     assert "file is not a database" in text
-    assert advice
+    assert "type: trackyard store rebuild" in text + advice
 
 
 def test_disk_that_takes_nothing_is_a_problem(project, monkeypatch):
@@ -321,12 +321,12 @@ def test_error_of_the_store_is_cut_down_to_its_cause(project):
 
     line()
     with closing(sqlite3.connect(find_project().home / "store.db")) as connection:
-        connection.execute("alter table pipeline_runs rename to gone")
+        connection.execute("alter table runs rename to gone")
     (text,) = [
         finding.text for finding in examine(connect=True).problems if finding.area == "store"
     ]
 
-    assert text.endswith("no such table: pipeline_runs")
+    assert text.endswith("no such table: runs")
 
 
 def test_file_in_the_place_of_the_folder_is_a_problem(project):

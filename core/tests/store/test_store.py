@@ -16,9 +16,17 @@ from sqlalchemy import create_engine, text
 from trackyard import ConfigError, RunNotFoundError, TrackyardError
 from trackyard.contract.errors import OutputNotFoundError
 from trackyard.project.configuration import find_project
-from trackyard.store import SCHEMA_VERSION, OutputRow, PipelineRunRow, StepRunRow, Store
-from trackyard.store.engines import engine_of
+from trackyard.store import (
+    SCHEMA_VERSION,
+    OutputRow,
+    PipelineRunRow,
+    StepRunRow,
+    Store,
+    StoreError,
+)
 from trackyard.store.outbox import to_json, write_owed
+from trackyard.store.schema import bring_up_to_date
+from trackyard.store.store import database_at
 from trackyard.system.identifiers import new_id
 
 
@@ -44,7 +52,7 @@ def store(request, tmp_path):
     if request.param == "sqlite":
         store = Store.in_folder(tmp_path / "home")
     else:
-        store = Store(engine_of(request.getfixturevalue("empty_database"), "store"))
+        store = Store(database_at(request.getfixturevalue("empty_database"), "store"))
     yield store
     store.close()
 
@@ -287,7 +295,7 @@ def test_store_is_a_database_that_the_project_names(project, empty_database, mon
 
     engine = create_engine(empty_database.replace("postgresql", "postgresql+psycopg"))
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT name FROM pipeline_runs")).scalars().all() == ["a"]
+        assert connection.execute(text("SELECT name FROM runs")).scalars().all() == ["a"]
     engine.dispose()
     assert not (project.root / ".trackyard" / "store.db").exists()
 
@@ -345,7 +353,7 @@ def test_file_that_is_no_database_is_named(tmp_path):
 def test_store_of_a_newer_version_is_refused_with_what_to_type(tmp_path):
     Store.in_folder(tmp_path).close()
     connection = sqlite3.connect(tmp_path / "store.db")
-    connection.execute("insert into schema_version values (?)", (SCHEMA_VERSION + 1,))
+    connection.execute("insert into schema_version (version) values (?)", (SCHEMA_VERSION + 1,))
     connection.commit()
     connection.close()
 
@@ -396,10 +404,13 @@ def test_older_store_keeps_its_runs(tmp_path):
 
 
 def test_older_database_keeps_its_runs(empty_database):
-    engine = engine_of(empty_database, "store")
-    with engine.begin() as connection:
-        connection.execute(text(VERSION_1))
-    store = Store(engine)
+    database = database_at(empty_database, "store")
+    with database.writing() as session:
+        session.execute(VERSION_1.replace(": 1", "\\: 1"))
+    store = Store(database)
+    with pytest.raises(StoreError, match="type: trackyard store upgrade"):
+        store.find_pipeline_run("old")
+    bring_up_to_date(database, is_asked_for=True)
     check_migrated(store)
     store.close()
 
@@ -492,12 +503,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from trackyard.system.identifiers import new_id
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
-from trackyard.store.engines import engine_of, sqlite_engine
+from trackyard.store.store import database_at
 
 def drive(name):
     url = sys.argv[2]
-    engine = engine_of(url, "store") if "://" in url else sqlite_engine(Path(url))
-    store = Store(engine)
+    store = Store(database_at(url, "store")) if "://" in url else Store.in_folder(Path(url))
     run = PipelineRunRow(new_id(), name, "p", "default", "running", 1)
     store.add_pipeline_run(run)
     for number in range(5):
@@ -529,7 +539,7 @@ def test_many_drivers_at_once_lose_nothing(request, tmp_path, kind, processes, e
     ]
     assert [process.communicate(timeout=120)[1].decode() for process in started] == [""] * processes
 
-    store = Store.in_folder(tmp_path) if kind == "sqlite" else Store(engine_of(url, "store"))
+    store = Store.in_folder(tmp_path) if kind == "sqlite" else Store(database_at(url, "store"))
     runs = store.list_pipeline_runs(most=1000)
     assert len(runs) == processes * each
     assert {run.status for run in runs} == {"finished"}
@@ -561,10 +571,10 @@ def test_eight_threads_may_write(store):
 def test_connections_are_closed_with_the_last_user_of_a_store(tmp_path):
     """From Python 3.13 on a forgotten one is a ResourceWarning in the user's own tests."""
     store = Store.in_folder(tmp_path)
-    pool = store._engine.pool
-    assert pool.checkedin() == 1
+    close = store.database._close
+    assert close.alive
 
     del store
     gc.collect()
 
-    assert pool.checkedin() == 0
+    assert not close.alive

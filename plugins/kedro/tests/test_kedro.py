@@ -144,8 +144,8 @@ class KedroProject:
     def stored(self):
         """Give the status of each pipeline run, and of each of its steps, from the store."""
         query = (
-            "SELECT r.status, s.name, s.status FROM step_runs s "
-            "JOIN pipeline_runs r ON r.id = s.pipeline_run_id ORDER BY s.position"
+            "SELECT r.status, s.name, s.status FROM runs s "
+            "JOIN runs r ON r.id = s.parent_id ORDER BY s.position"
         )
         with closing(sqlite3.connect(self.root / ".trackyard/store.db")) as connection:
             return connection.execute(query).fetchall()

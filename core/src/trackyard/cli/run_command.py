@@ -180,7 +180,7 @@ def _stdout_on_stderr(is_wanted: bool) -> Iterator[None]:
 
 
 def _runner(pipeline: Pipeline, arguments: dict[str, Any], trackers: tuple[str, ...]) -> Any:
-    from trackyard.pipelines.runner import PipelineRunner  # SQLAlchemy costs 190 ms
+    from trackyard.pipelines.runner import PipelineRunner
 
     project = find_project()
     graph, params = pipeline.build(**arguments)

@@ -333,7 +333,7 @@ class Client(Configuring):
 
     @cached_property
     def _store(self) -> Store:
-        from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+        from trackyard.store import Store
 
         return Store.of(self._project)
 

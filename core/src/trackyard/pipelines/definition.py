@@ -44,7 +44,7 @@ class Pipeline:
             Exception: What a step raised, with its own traceback, once the steps that do not
                 depend on it have run.
         """
-        from trackyard.pipelines.runner import PipelineRunner  # SQLAlchemy costs 190 ms
+        from trackyard.pipelines.runner import PipelineRunner
 
         if graph_being_built() is not None:
             raise PipelineError(

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.contract.errors import TrackyardError, without_statement
 from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Failure, Run
@@ -25,14 +23,16 @@ from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.runs.pipeline_views import StepRun
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
+from trackyard.store.databases import StoreError
 from trackyard.store.outbox import Outbox
+from trackyard.store.store import database_of
 from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 
-# Seconds that the end of a pipeline run waits for a store that is away.
-_PATIENCE = 10.0
+# Seconds that a step, or the end of a pipeline run, waits for a store that is away.
+_PATIENCE = 2.0
 
 
 class Recording:
@@ -44,10 +44,10 @@ class Recording:
     """
 
     def __init__(self, project: Project, run: PipelineRunRow) -> None:
-        self.store = Store.of(project)
+        self.store = Store(database_of(project, _PATIENCE))
         self.progress = Progress()
         self.mark = DriverMark(project, run.id)
-        self._outbox = Outbox(self.mark.owe)
+        self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
@@ -55,20 +55,20 @@ class Recording:
         self._metadata: dict[str, dict[str, str]] = {}
         self._ended: dict[str, TrackedRun | None] = {}
         self._rows: dict[str, list[StepRunRow]] = {}
+        self._written: dict[str, tuple[Any, ...]] = {}
 
     def begin(self, nodes: Iterable[Node]) -> None:
         """Write that the pipeline run runs, and what has to be told of it if this process dies.
 
         Raises:
-            TrackyardError: The store cannot be written.
+            NewerFormatError: A newer Trackyard wrote the store.
         """
         self.mark.make((node.name, node.position) for node in nodes)
         try:
-            self.store.add_pipeline_run(self._run)
-        except SQLAlchemyError as error:
+            self._outbox.write("add_pipeline_run", self._run)
+        except BaseException:
             self.mark.remove()
-            reason = without_statement(str(error))
-            raise TrackyardError(f"the store cannot be written: {reason}") from error
+            raise
         self.progress.run_started(self._run.name)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
@@ -83,14 +83,12 @@ class Recording:
         place = (node.name, run.attempt, node.position)
         row = StepRunRow(run.id, self._run.id, *place, "running", run.started_at)
         self._rows.setdefault(node.name, []).append(row)
-        self._outbox.write(self.store.add_step_run, row)
+        self._outbox.write("add_step_run", row)
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
         if tracked.deliveries:
-            self._outbox.write(
-                self.store.update_step_run, tracked.run.id, metadata=tracked.run_metadata
-            )
+            self._outbox.write("update_step_run", tracked.run.id, metadata=tracked.run_metadata)
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
 
@@ -131,9 +129,11 @@ class Recording:
         }
         rows = self._output_rows(node, run.id, outcome.outputs)
         self.mark.touch()
-        self._outbox.write(self.store.end_step_run, run.id, values, rows, list(self._read_by(node)))
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
+        whole = attrs.asdict(attempts[-1], recurse=False)
+        self._written[run.id] = (run.id, whole, rows, list(self._read_by(node)))
+        self._outbox.write("end_step_run", *self._written[run.id])
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
         self._output_ids[node.name] = ids
         self._ended[node.name] = tracked
@@ -157,7 +157,7 @@ class Recording:
         """Find an earlier result of the same code, inputs and params; none while it is away."""
         try:
             return self.store.find_cached(key)
-        except SQLAlchemyError as error:
+        except StoreError as error:
             logger.debug("the store cannot be read: %s", error)
             return None
 
@@ -183,7 +183,7 @@ class Recording:
             metadata=metadata,
             metrics=found.metrics,
         )
-        self._outbox.write(self.store.add_step_run, row)
+        self._outbox.write("add_step_run", row)
         made = {row.uri: row.id for row in self._outputs_of(found)}
         self._output_ids[node.name] = {
             name: made[stored["uri"]]
@@ -197,7 +197,7 @@ class Recording:
     def _outputs_of(self, found: StepRunRow) -> list[OutputRow]:
         try:
             return self.store.list_outputs_of(found.id)
-        except SQLAlchemyError as error:
+        except StoreError as error:
             logger.debug("the store cannot be read: %s", error)
             return []
 
@@ -211,18 +211,31 @@ class Recording:
         for node in nodes:
             if node.name not in self._ended and node.name not in self.parts:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
-                self._outbox.write(self.store.add_step_run, row)
+                self._outbox.write("add_step_run", row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         ended_at = time.time_ns()
-        self._outbox.write(
-            self.store.update_pipeline_run, self._run.id, status=status, ended_at=ended_at
-        )
+        ended = attrs.evolve(self._run, status=status, ended_at=ended_at)
+        self._outbox.write("add_pipeline_run", ended)
+        self._write_what_was_deleted()
         if self._outbox.settle(_PATIENCE):
             self.mark.remove()
         else:
             logger.warning("the store is still away; once it is back, type: trackyard sync")
             self.mark.release()
         return ended_at
+
+    def _write_what_was_deleted(self) -> None:
+        """Write the steps again that somebody deleted meanwhile: the run is there, so are they."""
+        if not self._outbox.is_empty:
+            return
+        try:
+            known = self.store.ids_of_steps(self._run.id)
+        except StoreError as error:
+            logger.debug("the store cannot be read: %s", error)
+            return
+        for run_id, call in self._written.items():
+            if run_id not in known:
+                self._outbox.write("end_step_run", *call)
 
     def show_end(self, status: str, ended_at: int, reports: tuple[TrackerReport, ...]) -> None:
         """Store the URLs of trackers that started late, and show how it all ended.
@@ -236,7 +249,7 @@ class Recording:
             if tracked is not None and tracked.run_metadata != self._metadata[tracked.run.id]:
                 try:
                     self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
-                except SQLAlchemyError as error:
+                except StoreError as error:
                     logger.debug("the store has no late URL of %s: %s", tracked.run.id, error)
         self.progress.run_ended(self._run.name, status, (ended_at - self._run.started_at) / 1e9)
         self.progress.trackers_ended(reports)

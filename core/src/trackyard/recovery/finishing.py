@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract.errors import NewerFormatError, TrackyardError, without_statement
+from trackyard.contract.errors import NewerFormatError, TrackyardError
 from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, are_whole, complete
 from trackyard.delivery.state import load_state
@@ -221,11 +221,9 @@ def _drivers(project: Project, only_own: bool) -> list[DeadDriver]:
 @contextmanager
 def _store_may_be_away(left: list[LeftRun] | None = None) -> Iterator[None]:
     """Say that the store cannot be written, and go on: trackers get their runs all the same."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
-    except (TrackyardError, SQLAlchemyError) as error:
+    except TrackyardError as error:
         if left is not None and isinstance(error, NewerFormatError):
             left.append(LeftRun(Path("store"), str(error)))
         else:
@@ -233,14 +231,13 @@ def _store_may_be_away(left: list[LeftRun] | None = None) -> Iterator[None]:
 
 
 def _in_a_line(error: Exception) -> str:
-    return " ".join(without_statement(str(error)).split())[:300]
+    return " ".join(str(error).split())[:300]
 
 
 def _end_pipeline_runs(project: Project, just_died: int | None, only_own: bool) -> None:
     """Take one driver's run at a time: what is wrong with one is said, and the others are ended."""
-    from sqlalchemy.exc import InterfaceError, OperationalError
-
-    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+    from trackyard.store import Store
+    from trackyard.store.outbox import is_away
 
     store = Store.of(project)
     try:
@@ -248,9 +245,9 @@ def _end_pipeline_runs(project: Project, just_died: int | None, only_own: bool) 
             try:
                 _end_run_of(driver, project, store, just_died)
                 forget_driver(project.home, driver.run_id)
-            except (OperationalError, InterfaceError):
-                raise  # the store is away, for the others too
             except Exception as error:
+                if is_away(error):
+                    raise  # for the others, too
                 problem = f"{type(error).__name__}: {_in_a_line(error)}"
                 note_problem(project.home, driver.run_id, problem)
                 path = project.home / "drivers" / f"{driver.run_id}.json"
@@ -407,7 +404,7 @@ def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     is_stored = "store" in project.table or (project.home / "store.db").exists()
     if run.group is None or not is_stored:
         return
-    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+    from trackyard.store import Store
 
     with _store_may_be_away():
         store = Store.of(project)

@@ -381,7 +381,7 @@ def _disk(home: Path) -> Iterator[Finding]:
 def _store(project: Project) -> Iterator[Finding]:
     if not ("store" in project.table or (project.home / "store.db").exists()):
         return
-    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+    from trackyard.store import Store
 
     subject = project.place("store") if "store" in project.table else str(project.home / "store.db")
     try:

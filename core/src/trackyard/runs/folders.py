@@ -106,7 +106,7 @@ def _pipeline_run_of_that_name(project: Project, name: str) -> str | None:
     """Give its id from the store: it has no run of its own where no tracker can nest."""
     if not name or not has_store(project):
         return None
-    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+    from trackyard.store import Store
 
     store = Store.of(project)
     try:

@@ -1,7 +1,6 @@
 """Where are pipeline runs, step runs and their outputs recorded, and how are they read again?
 
-What is asked for is imported then: `Store` brings SQLAlchemy, which costs 190 ms. `__init__.pyi`
-lists the names.
+What is asked for is imported then; `__init__.pyi` lists the names.
 """
 
 from trackyard.system.doors import open_door

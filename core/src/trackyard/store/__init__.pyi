@@ -1,3 +1,4 @@
+from trackyard.store.databases import StoreError as StoreError
 from trackyard.store.rows import (
     OutputRow as OutputRow,
     PipelineRunRow as PipelineRunRow,

@@ -1,18 +1,8 @@
-"""Which pipeline runs fit a filter, in which order, page by page?
-
-A sqlite store is read with the standard library: SQLAlchemy alone would cost most of the time that
-a quick command may take. Both databases get the same query.
-"""
+"""Which runs fit a filter, in which order, page by page?"""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import quote
 
 import attrs
 
@@ -22,16 +12,15 @@ from trackyard.store.rows import PipelineRunRow
 SortKey = Literal["started", "ended", "duration", "name", "pipeline", "status"]
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 
+# As the indexes of `store.schema` have them.
 _EXPRESSIONS: dict[SortKey, str] = {
     "started": "r.started_at",
     "ended": "COALESCE(r.ended_at, 9223372036854775807)",
-    "duration": "COALESCE(r.ended_at, 9223372036854775807) - r.started_at",
+    "duration": "(COALESCE(r.ended_at, 9223372036854775807) - r.started_at)",
     "name": "r.name",
-    "pipeline": "r.pipeline",
+    "pipeline": "r.experiment",
     "status": "r.status",
 }
-# As this file knows the tables; an older or newer store is left to `Store`.
-_VERSIONS = (2, 3)
 
 
 @attrs.frozen
@@ -73,19 +62,16 @@ def list_rows(project: Project, wanted: RunFilter) -> list[PipelineRunRow]:
         wanted: Which of them, in which order, how many.
     """
     conditions, values = _conditions(wanted)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     direction = "ASC" if wanted.is_ascending else "DESC"
     query = (
-        "SELECT r.id, r.name, r.pipeline, r.stack, r.status, r.started_at, r.ended_at, r.params "  # noqa: S608 - no value stands in it
-        f"FROM pipeline_runs r {where} "
+        "SELECT r.id, r.name, r.experiment AS pipeline, r.stack, r.status, r.started_at, "
+        "r.ended_at FROM runs r WHERE r.parent_id IS NULL AND r.kind = 'pipeline' "
+        f"{' '.join(f'AND {condition}' for condition in conditions)} "
         f"ORDER BY {_EXPRESSIONS[wanted.sort]} {direction}, r.id {direction} "
         "LIMIT :most OFFSET :skip"
     )
     values |= {"most": wanted.most, "skip": wanted.skip}
-    return [
-        PipelineRunRow(**{**row, "params": json.loads(row["params"])})
-        for row in _rows(project, query, values)
-    ]
+    return [PipelineRunRow(**row) for row in _rows(project, query, values)]
 
 
 def known_ids(project: Project, first: str, last: str) -> set[str]:
@@ -96,10 +82,7 @@ def known_ids(project: Project, first: str, last: str) -> set[str]:
         first: The least id that is asked for.
         last: The greatest.
     """
-    query = (
-        "SELECT id FROM step_runs WHERE id BETWEEN :first AND :last "
-        "UNION ALL SELECT id FROM pipeline_runs WHERE id BETWEEN :first AND :last"
-    )
+    query = "SELECT id FROM runs WHERE id BETWEEN :first AND :last AND kind != 'run'"
     return {row["id"] for row in _rows(project, query, {"first": first, "last": last})}
 
 
@@ -107,9 +90,10 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
     conditions: list[str] = []
     values: dict[str, Any] = {}
     for condition, name, value in (
-        ("r.pipeline = :pipeline", "pipeline", wanted.pipeline),
+        ("r.experiment = :pipeline", "pipeline", wanted.pipeline),
         ("r.started_at >= :since", "since", wanted.since),
         ("r.started_at < :until", "until", wanted.until),
+        (_ON_TRACKER, "tracker", wanted.tracker),
     ):
         if value is not None:
             conditions.append(condition)
@@ -118,45 +102,22 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
         names = {f"status{index}": status for index, status in enumerate(wanted.statuses)}
         conditions.append(f"r.status IN ({', '.join(f':{name}' for name in names)})")
         values |= names
-    if wanted.tracker is not None:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM step_runs s WHERE s.pipeline_run_id = r.id "
-            "AND s.metadata LIKE :tracker ESCAPE '!')"
-        )
-        key = json.dumps(f"experiment_tracker.{wanted.tracker}")
-        for character in "!%_":
-            key = key.replace(character, f"!{character}")
-        values["tracker"] = f"%{key}: %"
     return conditions, values
 
 
-def _rows(project: Project, query: str, values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+_ON_TRACKER = (
+    "r.id IN (SELECT COALESCE(s.group_id, s.id) FROM trackers t JOIN runs s ON s.no = t.run "
+    "WHERE t.name = :tracker)"
+)
+
+
+def _rows(project: Project, query: str, values: dict[str, Any]) -> list[Any]:
     if not has_store(project):
-        return
-    file = project.home / "store.db"
-    if "store" not in project.table and _is_known(file):
-        with closing(_open(file)) as connection:
-            yield from map(dict, connection.execute(query, values))
-        return
+        return []
     from trackyard.store.store import Store
 
     store = Store.of(project)
     try:
-        yield from store.execute(query, values)
+        return store.execute(query, values)
     finally:
         store.close()
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=30.0)
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _is_known(file: Path) -> bool:
-    try:
-        with closing(_open(file)) as connection:
-            (version,) = connection.execute("SELECT MAX(version) FROM schema_version").fetchone()
-    except sqlite3.Error:
-        return False
-    return version in _VERSIONS

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, func, insert, select, update
 
 from trackyard.contract.records import SEVERITY
-from trackyard.store.rows import PipelineRunRow, StepRunRow
-from trackyard.store.schema import PIPELINE_RUNS, STEP_RUNS
-from trackyard.store.store import Store, to_columns
+from trackyard.store.databases import Session
+from trackyard.store.rows import StepRunRow
+from trackyard.store.store import Store, add_step, to_columns, update_run
 
 # What stands in place of a stack's name in the row of such a run.
 NO_STACK = ""
@@ -62,6 +61,30 @@ class Placed:
     retry_of: str | None = None
 
 
+@attrs.frozen
+class Known:
+    """What the store knows of an attempt of a step."""
+
+    id: str
+    name: str
+    attempt: int
+    position: int
+    status: str
+    ended_at: int | None = None
+
+
+_OF_NAME = "SELECT 1 AS found FROM runs WHERE name = :name AND kind = 'pipeline' LIMIT 1"
+_ADD_RUN = (
+    "INSERT INTO runs (id, kind, name, experiment, group_id, stack, status, started_at) "
+    "VALUES (:id, 'pipeline', :name, :experiment, :id, :stack, 'running', :started_at) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+_STEPS = (
+    "SELECT id, name, attempt, position, status, ended_at FROM runs "
+    "WHERE group_id = :id AND kind = 'step'"
+)
+
+
 def begin_step(store: Store, step: RunnerStep) -> Placed:
     """Record that a step runs, and its pipeline run with it; a second time changes nothing.
 
@@ -69,10 +92,10 @@ def begin_step(store: Store, step: RunnerStep) -> Placed:
         store: The store.
         step: The step, and the pipeline run that it belongs to.
     """
-    with store.writing() as connection:
-        _lock(connection, step.pipeline_run_id)
-        _add_pipeline_run(connection, step)
-        return _add_step(connection, step)
+    with store.writing() as session:
+        _lock(session, store, step.pipeline_run_id)
+        _add_pipeline_run(session, step)
+        return _add_step(session, step)
 
 
 def end_step(store: Store, step: RunnerStep, values: Mapping[str, Any]) -> None:
@@ -83,43 +106,36 @@ def end_step(store: Store, step: RunnerStep, values: Mapping[str, Any]) -> None:
         step: The step.
         values: Columns of its row to change.
     """
-    with store.writing() as connection:
-        _lock(connection, step.pipeline_run_id)
-        _add_pipeline_run(connection, step)
-        _add_step(connection, step)
-        of_step = update(STEP_RUNS).where(STEP_RUNS.c.id == step.id)
-        connection.execute(of_step.values(**to_columns(values)))
-        _settle(connection, step.pipeline_run_id)
+    with store.writing() as session:
+        _lock(session, store, step.pipeline_run_id)
+        _add_pipeline_run(session, step)
+        _add_step(session, step)
+        update_run(session, step.id, values)
+        _settle(session, step.pipeline_run_id)
 
 
-def _lock(connection: Connection, pipeline_run_id: str) -> None:
-    if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
-        key = func.hashtext(pipeline_run_id)
-        connection.execute(select(func.pg_advisory_xact_lock(7236142, key)))
+def _lock(session: Session, store: Store, pipeline_run_id: str) -> None:
+    if store.database.is_shared:  # sqlite has one writer at a time
+        lock = "SELECT pg_advisory_xact_lock(7236142, hashtext(:id))"
+        session.execute(lock, {"id": pipeline_run_id})
 
 
-def _add_pipeline_run(connection: Connection, step: RunnerStep) -> None:
-    runs = PIPELINE_RUNS.c
-    if connection.execute(select(runs.id).where(runs.id == step.pipeline_run_id)).first():
-        return
+def _add_pipeline_run(session: Session, step: RunnerStep) -> None:
     name = f"{step.pipeline}-{step.run}"
-    if len(name) > _LONGEST or connection.execute(select(runs.id).where(runs.name == name)).first():
+    if len(name) > _LONGEST or session.execute(_OF_NAME, {"name": name}):
         name = f"{name[: _LONGEST - 33]}-{step.pipeline_run_id}"
-    row = PipelineRunRow(
-        id=step.pipeline_run_id,
-        name=name,
-        pipeline=step.pipeline[:_LONGEST],
-        stack=NO_STACK,
-        status="running",
-        started_at=step.started_at,
-    )
-    connection.execute(insert(PIPELINE_RUNS), to_columns(attrs.asdict(row)))
+    values = {
+        "id": step.pipeline_run_id,
+        "name": name,
+        "experiment": step.pipeline[:_LONGEST],
+        "stack": NO_STACK,
+        "started_at": step.started_at,
+    }
+    session.execute(_ADD_RUN, to_columns(values))
 
 
-def _add_step(connection: Connection, step: RunnerStep) -> Placed:
-    columns = STEP_RUNS.c
-    query = select(columns.id, columns.name, columns.attempt, columns.position, columns.status)
-    found = connection.execute(query.where(columns.pipeline_run_id == step.pipeline_run_id)).all()
+def _add_step(session: Session, step: RunnerStep) -> Placed:
+    found = [Known(**row) for row in session.execute(_STEPS, {"id": step.pipeline_run_id})]
     for row in found:
         if row.id == step.id:
             return Placed(row.name, row.attempt, row.position)
@@ -133,21 +149,19 @@ def _add_step(connection: Connection, step: RunnerStep) -> Placed:
         "running",
         step.started_at,
     )
-    connection.execute(insert(STEP_RUNS), to_columns(attrs.asdict(new)))
-    values = {"status": "running", "ended_at": None}
-    of_run = PIPELINE_RUNS.c.id == step.pipeline_run_id
-    connection.execute(update(PIPELINE_RUNS).where(of_run).values(values))
+    add_step(session, new)
+    update_run(session, step.pipeline_run_id, {"status": "running", "ended_at": None})
     return placed
 
 
-def place(step: RunnerStep, found: Iterable[Any]) -> Placed:
+def place(step: RunnerStep, found: Iterable[Known]) -> Placed:
     """Find the place of a step among those of its run.
 
     Args:
         step: The step.
-        found: What is known of each attempt: `id`, `name`, `attempt`, `position`, `status`.
+        found: What is known of each attempt.
     """
-    latest: dict[str, Any] = {}
+    latest: dict[str, Known] = {}
     for row in sorted(found, key=lambda row: row.attempt):
         latest[row.name] = row
     own = step.step[: _LONGEST - 10]
@@ -169,16 +183,18 @@ def place(step: RunnerStep, found: Iterable[Any]) -> Placed:
     return Placed(names[-1], attempt, position)
 
 
-def _settle(connection: Connection, pipeline_run_id: str) -> None:
+def _settle(session: Session, pipeline_run_id: str) -> None:
     """Give a pipeline run the status that follows from the last attempts of its steps."""
-    columns = STEP_RUNS.c
-    query = select(columns.name, columns.status, columns.ended_at)
-    query = query.where(columns.pipeline_run_id == pipeline_run_id).order_by(columns.attempt)
-    latest = {row.name: row for row in connection.execute(query)}.values()
-    status, ended_at = max((row.status for row in latest), key=SEVERITY.index), None
+    found = [Known(**row) for row in session.execute(_STEPS, {"id": pipeline_run_id})]
+    latest = {row.name: row for row in sorted(found, key=lambda row: row.attempt)}.values()
+    status: str = max((row.status for row in latest), key=_severity)
+    ended_at = None
     if any(row.status == "running" for row in latest):
         status = "running"
     else:
-        ended_at = max(row.ended_at for row in latest)
-    of_run = PIPELINE_RUNS.c.id == pipeline_run_id
-    connection.execute(update(PIPELINE_RUNS).where(of_run).values(status=status, ended_at=ended_at))
+        ended_at = max(row.ended_at or 0 for row in latest)
+    update_run(session, pipeline_run_id, {"status": status, "ended_at": ended_at})
+
+
+def _severity(status: str) -> int:
+    return [*map(str, SEVERITY)].index(status)

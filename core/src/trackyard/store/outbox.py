@@ -1,7 +1,8 @@
 """How does a driver go on while the store is away?
 
 What cannot be written is kept, and written before the next thing once the store is back. It is
-noted on disk meanwhile, so that recovery can do so where this process cannot.
+noted on disk meanwhile, so that recovery can do so where this process cannot. No error of the
+store's leaves this file, of whatever class: a step is worth more than its row.
 """
 
 from __future__ import annotations
@@ -9,22 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec
+from typing import Any
 
 import attrs
-from sqlalchemy.exc import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-    TimeoutError as PoolTimeoutError,
-)
 
-from trackyard.contract.errors import without_statement
+from trackyard.contract.errors import ConfigError, NewerFormatError
+from trackyard.store.databases import StoreError
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.store import Store
-
-_Arguments = ParamSpec("_Arguments")
 
 logger = logging.getLogger("trackyard")
 
@@ -42,25 +35,26 @@ class Outbox:
     """Calls of a store, made in their order, now or later. One thread at a time.
 
     Args:
+        store: The store.
         keep: Notes on disk what the store lacks, as values for JSON.
     """
 
-    def __init__(self, keep: Callable[[list[Any]], None]) -> None:
+    def __init__(self, store: Store, keep: Callable[[list[Any]], None]) -> None:
+        self._store = store
         self._keep = keep
         self._owed: list[_Call] = []
         self._ask_at = 0.0
 
-    def write(
-        self,
-        method: Callable[_Arguments, object],
-        /,
-        *args: _Arguments.args,
-        **named: _Arguments.kwargs,
-    ) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether the store has everything."""
+        return not self._owed
+
+    def write(self, method: str, /, *args: Any, **named: Any) -> None:
         """Call a method of the store, at once unless it is away.
 
         Args:
-            method: Such as `store.add_step_run`; on disk it bears that name.
+            method: Such as `add_step_run`; on disk it bears that name.
             args: Its arguments: rows, or values for JSON.
             named: Likewise.
         """
@@ -78,25 +72,36 @@ class Outbox:
         return not self._owed
 
     def _flush(self) -> bool:
+        """Write what is owed; what the store refuses for itself does not hold up the others.
+
+        Raises:
+            ConfigError, NewerFormatError: Nothing has been written yet, and nothing ever can be.
+        """
         began, was_away = time.monotonic(), self._owed[0].was_tried
-        try:
-            while self._owed:
-                self._owed[0].make()
-                self._owed.pop(0)
-        except SQLAlchemyError as error:
-            self._owed[0].was_tried = True
-            if not is_away(error):
-                self._owed.pop(0)
+        left: list[_Call] = []
+        problem: Exception | None = None
+        while self._owed:
+            call = self._owed[0]
+            try:
+                call.make(self._store)
+            except (ConfigError, NewerFormatError):
                 raise
+            except Exception as error:  # whatever a database comes up with
+                call.was_tried = True
+                problem = problem or error
+                if getattr(error, "is_away", False):
+                    break
+                left.append(call)
+            self._owed.pop(0)
+        self._owed = [*left, *self._owed]
+        if problem is not None:
             self._ask_at = time.monotonic() + max(_LEAST_REST, 3 * (time.monotonic() - began))
             if not was_away:
-                reason = " ".join(without_statement(str(error)).split())
+                reason = " ".join(str(problem).split())
                 logger.warning("the store is away, and gets what it lacks later: %s", reason)
+        if problem is not None or was_away:
             self._note()
-            return False
-        if was_away:
-            self._note()
-        return True
+        return not self._owed
 
     def _note(self) -> None:
         self._keep([call.to_json() for call in self._owed])
@@ -104,8 +109,7 @@ class Outbox:
 
 def is_away(error: Exception) -> bool:
     """Tell whether a database cannot be reached or written now, and may be later."""
-    kinds = (OperationalError, InterfaceError, PoolTimeoutError)
-    return isinstance(error, kinds) or bool(getattr(error, "connection_invalidated", False))
+    return isinstance(error, StoreError) and error.is_away
 
 
 def write_owed(store: Store, owed: Iterable[Any]) -> None:
@@ -116,27 +120,21 @@ def write_owed(store: Store, owed: Iterable[Any]) -> None:
         owed: What it lacks, as it was noted on disk.
     """
     for name, args, named in owed:
-        method = getattr(store, str(name))
-        _Call(method, tuple(map(_from_json, args)), dict(named), was_tried=True).make()
+        _Call(str(name), tuple(map(_from_json, args)), dict(named), was_tried=True).make(store)
 
 
 @attrs.define
 class _Call:
-    method: Callable[..., object]
+    method: str
     args: tuple[Any, ...]
     named: dict[str, Any]
     was_tried: bool = False
 
-    def make(self) -> None:
-        try:
-            self.method(*self.args, **self.named)
-        except IntegrityError:
-            if not self.was_tried:
-                raise
-            # It was done, and the answer was lost.
+    def make(self, store: Store) -> None:
+        getattr(store, self.method)(*self.args, **self.named)
 
     def to_json(self) -> list[Any]:
-        return [self.method.__name__, [to_json(value) for value in self.args], self.named]
+        return [self.method, [to_json(value) for value in self.args], self.named]
 
 
 def to_json(value: Any) -> Any:

@@ -1,93 +1,120 @@
-"""How does a program write and read runs in the store's database?"""
+"""How does a program write and read pipeline runs, their steps and outputs in the store?"""
 
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from trackyard.contract.errors import (
-    ConfigError,
-    OutputNotFoundError,
-    RunNotFoundError,
-    TrackyardError,
-    refuse_newer,
-    without_statement,
-)
+from trackyard.contract.errors import ConfigError, OutputNotFoundError, RunNotFoundError
 from trackyard.contract.flavors import Secret
 from trackyard.contract.records import encodable
 from trackyard.project.configuration import Project
-from trackyard.store.engines import engine_of, sqlite_engine
-from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
-from trackyard.store.schema import (
-    OUTPUT_READS,
-    OUTPUTS,
-    PIPELINE_RUNS,
-    SCHEMA_VERSION,
-    STEP_RUNS,
-    bring_up_to_date,
-    read_version,
+from trackyard.store.databases import PATIENCE, Database, Session, SqliteDatabase
+from trackyard.store.details import (
+    last_values,
+    read_metrics,
+    read_params,
+    write_metrics,
+    write_params,
+    write_trackers,
 )
+from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
+from trackyard.store.schema import bring_up_to_date
 from trackyard.system.identifiers import new_id
 from trackyard.system.suggestions import did_you_mean, listed
 
 # Columns that hold JSON.
-_JSON = {"params", "outputs", "metadata", "metrics"}
+_JSON = {"outputs", "metadata"}
+# What belongs to a run, in tables beside it.
+_DETAILS = {"params", "metrics"}
+
+_STEP = (
+    "no, id, group_id AS pipeline_run_id, name, attempt, position, status, started_at, ended_at, "
+    "error, outputs, metadata, cache_key"
+)
+_PIPELINE = "no, id, name, experiment AS pipeline, stack, status, started_at, ended_at"
+_OUTPUT = "id, name, version, uri, materializer, size, sha256, step_run_id, created_at"
+_ADD_OUTPUT = (
+    f"INSERT INTO outputs ({_OUTPUT}) VALUES "
+    f"({', '.join(f':{name}' for name in _OUTPUT.split(', '))})"
+)
+_WRITTEN = {
+    "pipeline": (
+        *("id", "kind", "name", "experiment", "group_id", "stack", "status"),
+        *("started_at", "ended_at"),
+    ),
+    "step": (
+        *("id", "kind", "name", "experiment", "parent_id", "group_id", "attempt", "position"),
+        *("status", "started_at", "ended_at", "error", "outputs", "metadata", "cache_key"),
+    ),
+}
+# A run that is written again, by a driver whose answer was lost or whose rows were deleted, is the
+# same run.
+_UPSERT = {
+    kind: f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)}) "
+    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])}"
+    for kind, names in _WRITTEN.items()
+}
 
 
 class Store:
     """The run store: sqlite in WAL mode, or PostgreSQL by URL.
 
+    It is opened, made and brought up to date when it is first used.
+
     Args:
-        engine: Of its database.
+        database: Where it lies.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        # Views of runs share a store and have no end: its connections are closed with the last.
-        weakref.finalize(self, self._engine.dispose)
-        self._writing_engine = engine.execution_options(writes=True)
-        self._bring_up_to_date()
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._is_current = False
+
+    def opened(self) -> Store:
+        """Open it now, and give it.
+
+        Raises:
+            TrackyardError: It cannot be, or another version of Trackyard wrote it.
+        """
+        if not self._is_current:
+            bring_up_to_date(self.database)
+            self._is_current = True
+        return self
 
     @classmethod
-    def of(cls, project: Project) -> Store:
+    def of(cls, project: Project, patience: float = PATIENCE) -> Store:
         """Open a project's store: the database that `store` names, else sqlite in its home.
 
         `store` is a database URL, or a reference to one such as `env:TRACKYARD_STORE_URL`.
+
+        Args:
+            project: The project.
+            patience: Seconds that a writer waits for others, where it is sqlite.
 
         Raises:
             ConfigError: The URL is wrong, or its driver is not installed.
             TrackyardError: The database cannot be opened.
         """
-        url = project.table.get("store")
-        if url is None:
-            return cls.in_folder(project.home)
-        place = project.place("store")
-        if not isinstance(url, str):
-            raise ConfigError(f"{place}: must be a database URL, not {url!r}")
-        if url.startswith(("env:", "file:", "keyring:")):
-            try:
-                url = Secret(url).reveal()
-            except ConfigError as error:
-                raise ConfigError(f"{place}: {error}") from error
-        return cls(engine_of(url, place))
+        return cls(database_of(project, patience)).opened()
 
     @classmethod
     def in_folder(cls, home: Path) -> Store:
         """Open `store.db` in a folder, which is made if need be."""
-        return cls(sqlite_engine(home))
+        return cls(SqliteDatabase(home / "store.db")).opened()
 
     def add_pipeline_run(self, row: PipelineRunRow) -> None:
-        """Record a new pipeline run."""
-        with self.writing() as connection:
-            connection.execute(insert(PIPELINE_RUNS), to_columns(attrs.asdict(row)))
+        """Record a pipeline run; a second time changes what has changed."""
+        values = attrs.asdict(row, recurse=False)
+        values |= {"kind": "pipeline", "experiment": row.pipeline, "group_id": row.id}
+        with self.writing() as session:
+            session.execute(_UPSERT["pipeline"], to_columns(values))
+            if row.params:
+                write_params(session, _number(session, row.id) or 0, row.params)
 
     def update_pipeline_run(self, id: str, **values: Any) -> None:
         """Change columns of a pipeline run.
@@ -96,14 +123,13 @@ class Store:
             id: The pipeline run's.
             values: New values by column.
         """
-        statement = update(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id)
-        with self.writing() as connection:
-            connection.execute(statement.values(**to_columns(values)))
+        with self.writing() as session:
+            update_run(session, id, values)
 
     def add_step_run(self, row: StepRunRow) -> None:
-        """Record a new attempt of a step."""
-        with self.writing() as connection:
-            connection.execute(insert(STEP_RUNS), to_columns(attrs.asdict(row)))
+        """Record an attempt of a step; a second time changes what has changed."""
+        with self.writing() as session:
+            add_step(session, row)
 
     def update_step_run(self, id: str, **values: Any) -> None:
         """Change columns of a step run.
@@ -112,9 +138,8 @@ class Store:
             id: The step run's.
             values: New values by column.
         """
-        statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
-        with self.writing() as connection:
-            connection.execute(statement.values(**to_columns(values)))
+        with self.writing() as session:
+            update_run(session, id, values)
 
     def mark_as_dead(
         self, step_run_id: str, pipeline_run_id: str, status: str, ended_at: int
@@ -129,13 +154,13 @@ class Store:
             status: What became of them.
             ended_at: When, in nanoseconds since the epoch.
         """
-        for table, run_id in ((STEP_RUNS, step_run_id), (PIPELINE_RUNS, pipeline_run_id)):
-            is_open = (table.c.id == run_id) & (table.c.status == "running")
-            if table is PIPELINE_RUNS:
-                is_open &= PIPELINE_RUNS.c.stack != ""
-            with self.writing() as connection:
-                statement = update(table).where(is_open)
-                connection.execute(statement.values(status=status, ended_at=ended_at))
+        statement = (
+            "UPDATE runs SET status = :status, ended_at = :ended_at WHERE status = 'running' AND "
+            "(id = :step OR (id = :run AND stack != ''))"
+        )
+        values = {"status": status, "ended_at": ended_at}
+        with self.writing() as session:
+            session.execute(statement, {**values, "step": step_run_id, "run": pipeline_run_id})
 
     def end_dead_pipeline_run(
         self, id: str, steps: Iterable[tuple[str, int]], status: str, ended_at: int
@@ -150,25 +175,24 @@ class Store:
             status: What became of it.
             ended_at: When, in nanoseconds since the epoch.
         """
-        attempts, runs = STEP_RUNS.c, PIPELINE_RUNS.c
-        of_run = attempts.pipeline_run_id == id
-        with self.writing() as connection:
-            if connection.execute(select(runs.id).where(runs.id == id)).first() is None:
+        of_run = "kind = 'step' AND group_id = :id"
+        with self.writing() as session:
+            if _number(session, id) is None:
                 return
-            last = connection.execute(select(func.max(attempts.ended_at)).where(of_run)).scalar()
+            query = f"SELECT name, ended_at FROM runs WHERE {of_run}"
+            found = session.execute(query, {"id": id})
             # A file's time, by which it was seen alive, may lie milliseconds behind.
-            values = {"status": status, "ended_at": max(ended_at, last or 0)}
-            running = of_run & (attempts.status == "running")
-            connection.execute(update(STEP_RUNS).where(running).values(values))
-            found = connection.execute(select(attempts.name, attempts.status).where(of_run)).all()
+            last = max([ended_at, *(row["ended_at"] or 0 for row in found)])
             # A step that is called for each of several items is there under its parts' names.
-            names = {name.partition("[")[0] for name, _ in found} | {name for name, _ in found}
+            names = {row["name"].partition("[")[0] for row in found} | {r["name"] for r in found}
             for name, position in steps:
                 if name not in names:
-                    row = StepRunRow(new_id(), id, name, 1, position, "skipped")
-                    connection.execute(insert(STEP_RUNS).values(**to_columns(attrs.asdict(row))))
-            is_open = (runs.id == id) & (runs.status == "running")
-            connection.execute(update(PIPELINE_RUNS).where(is_open).values(values))
+                    add_step(session, StepRunRow(new_id(), id, name, 1, position, "skipped"))
+            session.execute(
+                "UPDATE runs SET status = :status, ended_at = :ended_at "
+                f"WHERE status = 'running' AND (id = :id OR ({of_run}))",
+                {"id": id, "status": status, "ended_at": last},
+            )
 
     def end_step_run(
         self,
@@ -177,24 +201,29 @@ class Store:
         outputs: Iterable[OutputRow] = (),
         read: Iterable[str] = (),
     ) -> list[OutputRow]:
-        """Record how a step run ended, in one transaction.
+        """Record how a step run ended, in one transaction; a second time changes nothing.
 
         Args:
             id: The step run's.
-            values: Columns to change.
+            values: Columns to change, or all of them.
             outputs: What it made; each becomes the next version of its name.
             read: Ids of the outputs that it has read.
 
         Returns:
             The outputs with their versions.
         """
-        reads = [{"artifact_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
-        statement = update(STEP_RUNS).where(STEP_RUNS.c.id == id)
-        with self.writing() as connection:
-            connection.execute(statement.values(**to_columns(values)))
-            if reads:
-                connection.execute(insert(OUTPUT_READS), reads)
-            return [_add_output(connection, row) for row in outputs]
+        reads = [{"output_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
+        with self.writing() as session:
+            if "pipeline_run_id" in values:  # the whole row, which may have been deleted
+                add_step(session, StepRunRow(**{**values, "id": id}))
+            else:
+                update_run(session, id, values)
+            session.execute_many(
+                "INSERT INTO output_reads (output_id, step_run_id) "
+                "VALUES (:output_id, :step_run_id) ON CONFLICT DO NOTHING",
+                reads,
+            )
+            return [_add_output(session, row, self.database) for row in outputs]
 
     def find_output(self, name: str, version: int | None = None) -> OutputRow:
         """Find a version of an output, the latest by default.
@@ -207,44 +236,36 @@ class Store:
             OutputNotFoundError: There is no such output or version, or several names fit.
         """
         full = self._output_name(name)
-        query = select(OUTPUTS).where(OUTPUTS.c.name == full)
-        query = query.order_by(OUTPUTS.c.version.desc()).limit(1)
-        if version is not None:
-            query = query.where(OUTPUTS.c.version == version)
-        with self._engine.connect() as connection:
-            found = connection.execute(query).first()
-        if found is None:
+        of_version = "" if version is None else "AND version = :version"
+        found = self.execute(
+            f"SELECT {_OUTPUT} FROM outputs WHERE name = :name {of_version} "
+            "ORDER BY version DESC LIMIT 1",
+            {"name": full, "version": version} if of_version else {"name": full},
+        )
+        if not found:
             latest = self.find_output(full).version
             raise OutputNotFoundError(
                 f"output {full!r} has no version {version}; the latest is {latest}"
             )
-        return OutputRow(**_from_columns(found))
+        return OutputRow(**found[0])
 
     def list_outputs(self, name: str | None = None) -> list[OutputRow]:
         """List all versions of an output, the latest first; or the latest version of each."""
-        outputs = OUTPUTS.c
-        query = select(OUTPUTS)
         if name is not None:
-            query = query.where(outputs.name == self._output_name(name))
+            where, values = "name = :name", {"name": self._output_name(name)}
         else:
-            latest = select(outputs.name, func.max(outputs.version).label("version"))
-            newest = latest.group_by(outputs.name).subquery()
-            same = (newest.c.name == outputs.name) & (newest.c.version == outputs.version)
-            query = query.join(newest, same)
-        query = query.order_by(outputs.name, outputs.version.desc())
-        with self._engine.connect() as connection:
-            return [OutputRow(**_from_columns(row)) for row in connection.execute(query)]
+            where = "version = (SELECT MAX(version) FROM outputs l WHERE l.name = o.name)"
+            values = {}
+        query = f"SELECT {_OUTPUT} FROM outputs o WHERE {where} ORDER BY name, version DESC"
+        return [OutputRow(**row) for row in self.execute(query, values)]
 
     def list_output_readers(self, output_id: str) -> list[StepRunRow]:
         """List the step runs that have read an output, the first reader first."""
         query = (
-            select(STEP_RUNS)
-            .join(OUTPUT_READS, OUTPUT_READS.c.step_run_id == STEP_RUNS.c.id)
-            .where(OUTPUT_READS.c.artifact_id == output_id)
-            .order_by(STEP_RUNS.c.started_at)
+            f"SELECT {_STEP} FROM runs WHERE id IN "
+            "(SELECT step_run_id FROM output_reads WHERE output_id = :id) ORDER BY started_at"
         )
-        with self._engine.connect() as connection:
-            return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
+        return self._steps(query, {"id": output_id})
 
     def find_step_run(self, id: str) -> tuple[StepRunRow, PipelineRunRow]:
         """Find a step run by its id, and its pipeline run.
@@ -252,63 +273,66 @@ class Store:
         Raises:
             RunNotFoundError: There is none.
         """
-        with self._engine.connect() as connection:
-            found = connection.execute(select(STEP_RUNS).where(STEP_RUNS.c.id == id)).first()
-        if found is None:
+        query = f"SELECT {_STEP} FROM runs WHERE id = :id AND kind = 'step'"
+        found = self._steps(query, {"id": id})
+        if not found:
             raise RunNotFoundError(f"no step run has the id {id!r}")
-        row = StepRunRow(**_from_columns(found))
-        return row, self.find_pipeline_run(row.pipeline_run_id)
+        return found[0], self.find_pipeline_run(found[0].pipeline_run_id)
 
     def find_cached(self, key: str) -> StepRunRow | None:
         """Find the latest step run of a cache key that finished, if there is one."""
-        step_runs = STEP_RUNS.c
-        query = select(STEP_RUNS).where(
-            (step_runs.cache_key == key) & (step_runs.status == "finished")
+        query = (
+            f"SELECT {_STEP} FROM runs WHERE cache_key = :key AND status = 'finished' "
+            "ORDER BY ended_at DESC LIMIT 1"
         )
-        with self._engine.connect() as connection:
-            found = connection.execute(query.order_by(step_runs.ended_at.desc())).first()
-        return None if found is None else StepRunRow(**_from_columns(found))
+        return next(iter(self._steps(query, {"key": key})), None)
 
     def list_outputs_of(self, step_run_id: str) -> list[OutputRow]:
         """List what a step run made."""
-        query = select(OUTPUTS).where(OUTPUTS.c.step_run_id == step_run_id)
-        with self._engine.connect() as connection:
-            return [OutputRow(**_from_columns(row)) for row in connection.execute(query)]
+        query = f"SELECT {_OUTPUT} FROM outputs WHERE step_run_id = :id"
+        return [OutputRow(**row) for row in self.execute(query, {"id": step_run_id})]
 
     def _output_name(self, name: str) -> str:
-        query = select(OUTPUTS.c.name).distinct()
-        with self._engine.connect() as connection:
-            if connection.execute(query.where(OUTPUTS.c.name == name)).first():
-                return name
-            ends = query.where(OUTPUTS.c.name.endswith(f".{name}", autoescape=True))
-            found = [row.name for row in connection.execute(ends.limit(5))]
-            known = [row.name for row in connection.execute(query.limit(1000))]
+        if self.execute(
+            "SELECT 1 AS found FROM outputs WHERE name = :name LIMIT 1", {"name": name}
+        ):
+            return name
+        ends = "SELECT DISTINCT name FROM outputs WHERE name LIKE :end ESCAPE '!' LIMIT 50"
+        rows = self.execute(ends, {"end": f"%{_escaped('.' + name)}"})
+        found = [row["name"] for row in rows if row["name"].endswith(f".{name}")][:5]
         if len(found) == 1:
             return str(found[0])
         if found:
             raise OutputNotFoundError(
                 f"several outputs are called {name!r}: {listed(sorted(found))}"
             )
+        rows = self.execute("SELECT DISTINCT name FROM outputs LIMIT 1000", {})
+        known = [row["name"] for row in rows]
         hint = did_you_mean(name, known) or f"; there are {listed(sorted(known)[:10])}"
         raise OutputNotFoundError(f"no output is called {name!r}{hint}")
 
     def find_pipeline_run(self, name_or_id: str) -> PipelineRunRow:
         """Find a run by its name or id, or by a prefix of either that fits one run alone.
 
+        Of several runs of one name the latest is meant.
+
         Raises:
             RunNotFoundError: None fits, or several do.
         """
-        runs = PIPELINE_RUNS.c
-        with self._engine.connect() as connection:
-            exact = (runs.id == name_or_id) | (runs.name == name_or_id)
-            found = connection.execute(select(PIPELINE_RUNS).where(exact)).all()
-            if not found and name_or_id:
-                begins = runs.id.startswith(name_or_id, autoescape=True)
-                begins |= runs.name.startswith(name_or_id, autoescape=True)
-                query = select(PIPELINE_RUNS).where(begins).order_by(runs.started_at.desc())
-                found = connection.execute(query.limit(5)).all()
+        asked = encodable(name_or_id)
+        select = f"SELECT {_PIPELINE} FROM runs WHERE kind = 'pipeline' AND"
+        found = self._pipeline_runs(
+            f"{select} (id = :asked OR name = :asked) ORDER BY started_at DESC LIMIT 1",
+            {"asked": asked},
+        )
+        if not found and asked:
+            found = self._pipeline_runs(
+                f"{select} ((id >= :asked AND id < :end) OR (name >= :asked AND name < :end)) "
+                "ORDER BY started_at DESC LIMIT 5",
+                {"asked": asked, "end": behind(asked)},
+            )
         if len(found) == 1:
-            return _pipeline_run(found[0])
+            return found[0]
         if found:
             names = ", ".join(row.name for row in found)
             raise RunNotFoundError(f"several pipeline runs begin with {name_or_id!r}: {names}")
@@ -326,11 +350,18 @@ class Store:
             pipeline: Only runs of the pipeline of this name.
             most: How many at most.
         """
-        query = select(PIPELINE_RUNS).order_by(PIPELINE_RUNS.c.started_at.desc()).limit(most)
-        if pipeline is not None:
-            query = query.where(PIPELINE_RUNS.c.pipeline == pipeline)
-        with self._engine.connect() as connection:
-            return [_pipeline_run(row) for row in connection.execute(query)]
+        of_pipeline = "" if pipeline is None else "AND experiment = :pipeline"
+        query = (
+            f"SELECT {_PIPELINE} FROM runs WHERE parent_id IS NULL AND kind = 'pipeline' "
+            f"{of_pipeline} ORDER BY started_at DESC LIMIT :most"
+        )
+        values: dict[str, Any] = {"most": most}
+        return self._pipeline_runs(query, values | ({"pipeline": pipeline} if pipeline else {}))
+
+    def ids_of_steps(self, pipeline_run_id: str) -> set[str]:
+        """Give the ids of all attempts of a pipeline run's steps."""
+        query = "SELECT id FROM runs WHERE group_id = :id AND kind = 'step'"
+        return {row["id"] for row in self.execute(query, {"id": pipeline_run_id})}
 
     def list_step_runs(self, pipeline_run_id: str, name: str | None = None) -> list[StepRunRow]:
         """List all attempts of a pipeline run's steps, or of one, in the order of the pipeline.
@@ -339,12 +370,12 @@ class Store:
             pipeline_run_id: The pipeline run's.
             name: Only attempts of the step of this name.
         """
-        query = select(STEP_RUNS).where(STEP_RUNS.c.pipeline_run_id == pipeline_run_id)
-        if name is not None:
-            query = query.where(STEP_RUNS.c.name == name)
-        query = query.order_by(STEP_RUNS.c.position, STEP_RUNS.c.attempt)
-        with self._engine.connect() as connection:
-            return [StepRunRow(**_from_columns(row)) for row in connection.execute(query)]
+        of_step = "" if name is None else "AND name = :name"
+        query = (
+            f"SELECT {_STEP} FROM runs WHERE group_id = :run AND kind = 'step' {of_step} "
+            "ORDER BY position, attempt"
+        )
+        return self._steps(query, {"run": pipeline_run_id} | ({"name": name} if name else {}))
 
     def execute(self, query: str, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Read rows with a query of SQL that both databases know.
@@ -353,48 +384,168 @@ class Store:
             query: SQL, with `:name` where a value goes.
             values: The values by name.
         """
-        with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(text(query), dict(values)).mappings()]
+        with self.reading() as session:
+            return session.execute(query, values)
 
     def delete_pipeline_run(self, id: str) -> None:
         """Delete a pipeline run with its steps and the versions of their outputs."""
-        with self.writing() as connection:
-            connection.execute(delete(PIPELINE_RUNS).where(PIPELINE_RUNS.c.id == id))
+        of_run = "SELECT id FROM runs WHERE group_id = :id OR id = :id"
+        with self.writing() as session:
+            of_outputs = f"SELECT id FROM outputs WHERE step_run_id IN ({of_run})"
+            for statement in (
+                f"DELETE FROM output_reads WHERE output_id IN ({of_outputs})",
+                f"DELETE FROM output_reads WHERE step_run_id IN ({of_run})",
+                f"DELETE FROM outputs WHERE step_run_id IN ({of_run})",
+                "DELETE FROM runs WHERE group_id = :id OR id = :id",
+            ):
+                session.execute(statement, {"id": id})
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.database.close()
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that may write."""
-        with self._writing_engine.begin() as connection:
-            yield connection
+    def writing(self) -> Iterator[Session]:
+        """Give a session in a transaction that may write."""
+        self.opened()
+        with self.database.writing() as session:
+            yield session
 
-    def _bring_up_to_date(self) -> None:
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that reads."""
+        self.opened()
+        with self.database.reading() as session:
+            yield session
+
+    def _pipeline_runs(self, query: str, values: Mapping[str, Any]) -> list[PipelineRunRow]:
+        with self.reading() as session:
+            rows = [dict(row) for row in session.execute(query, values)]
+            params = read_params(session, [row["no"] for row in rows])
+        return [PipelineRunRow(params=params.get(row.pop("no"), {}), **row) for row in rows]
+
+    def _steps(self, query: str, values: Mapping[str, Any]) -> list[StepRunRow]:
+        with self.reading() as session:
+            rows = [_from_columns(row) for row in session.execute(query, values)]
+            metrics = read_metrics(session, [row["no"] for row in rows])
+        return [
+            StepRunRow(metrics=last_values(metrics.get(row.pop("no"), {})), **row) for row in rows
+        ]
+
+
+def database_of(project: Project, patience: float = PATIENCE) -> Database:
+    """Give the database of a project's store, see `Store.of`.
+
+    Args:
+        project: The project.
+        patience: Seconds that a writer waits for others, where it is sqlite.
+
+    Raises:
+        ConfigError: The URL is wrong, or its driver is not installed.
+        TrackyardError: The database cannot be opened.
+    """
+    url = project.table.get("store")
+    if url is None:
+        return SqliteDatabase(project.home / "store.db", patience)
+    place = project.place("store")
+    if not isinstance(url, str):
+        raise ConfigError(f"{place}: must be a database URL, not {url!r}")
+    if url.startswith(("env:", "file:", "keyring:")):
         try:
-            version = read_version(self._engine)
-            if version is None or version < SCHEMA_VERSION:
-                with self.writing() as connection:
-                    bring_up_to_date(connection)
-                version = SCHEMA_VERSION
-        except SQLAlchemyError as error:
-            cause = without_statement(str(error))
-            raise TrackyardError(f"{self._place}: cannot be opened: {cause}") from error
-        refuse_newer(self._place, version, SCHEMA_VERSION)
-
-    @property
-    def _place(self) -> str:
-        return self._engine.url.render_as_string(hide_password=True)
+            url = Secret(url).reveal()
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from error
+    return database_at(url, place, patience)
 
 
-def _add_output(connection: Connection, row: OutputRow) -> OutputRow:
-    if connection.dialect.name == "postgresql":  # sqlite has one writer at a time
-        key = func.hashtext(row.name)
-        connection.execute(select(func.pg_advisory_xact_lock(7236141, key)))
-    latest = select(func.max(OUTPUTS.c.version)).where(OUTPUTS.c.name == row.name)
-    numbered = attrs.evolve(row, version=(connection.execute(latest).scalar() or 0) + 1)
-    connection.execute(insert(OUTPUTS), to_columns(attrs.asdict(numbered)))
+def database_at(url: str, place: str, patience: float = PATIENCE) -> Database:
+    """Give the database of a URL: `sqlite:///path`, or `postgresql://...`.
+
+    Args:
+        url: The URL.
+        place: Where it is configured, for messages.
+        patience: Seconds that a writer waits for others, where it is sqlite.
+
+    Raises:
+        ConfigError: It is wrong, or its driver is not installed.
+        TrackyardError: The database cannot be opened.
+    """
+    scheme, separator, path = url.partition(":///")
+    if separator and scheme in ("sqlite", "sqlite+pysqlite") and path:
+        return SqliteDatabase(Path(path), patience)
+    from trackyard.store.postgresql import PostgresqlDatabase  # SQLAlchemy costs 190 ms to import
+
+    return PostgresqlDatabase(url, place)
+
+
+def behind(prefix: str) -> str:
+    """Give a text that stands behind all texts with a prefix, as databases compare them here.
+
+    Args:
+        prefix: The prefix.
+    """
+    return prefix + chr(0x10FFFF)
+
+
+def add_step(session: Session, row: StepRunRow) -> None:
+    """Record an attempt of a step; a second time changes what has changed.
+
+    Args:
+        session: In a transaction.
+        row: The attempt.
+    """
+    query = "SELECT experiment FROM runs WHERE id = :id"
+    found = session.execute(query, {"id": row.pipeline_run_id})
+    values = attrs.asdict(row, recurse=False)
+    values |= {"kind": "step", "experiment": found[0]["experiment"] if found else ""}
+    values |= {"parent_id": row.pipeline_run_id, "group_id": row.pipeline_run_id}
+    session.execute(_UPSERT["step"], to_columns(values))
+    if row.metrics or row.metadata:
+        number = _number(session, row.id) or 0
+        write_metrics(session, number, row.metrics)
+        write_trackers(session, number, row.metadata)
+
+
+def update_run(session: Session, id: str, values: Mapping[str, Any]) -> None:
+    """Change columns of a run, and what belongs to it.
+
+    Args:
+        session: In a transaction.
+        id: The run's id.
+        values: New values by column; `params` and `metrics` by key.
+    """
+    columns = to_columns({key: value for key, value in values.items() if key not in _DETAILS})
+    if columns:
+        changes = ", ".join(f"{key} = :{key}" for key in columns)
+        session.execute(f"UPDATE runs SET {changes} WHERE id = :id", {**columns, "id": id})
+    beside = {key: values[key] for key in ("params", "metrics", "metadata") if values.get(key)}
+    number = _number(session, id) if beside else None
+    if number is None:
+        return
+    if "params" in beside:
+        write_params(session, number, beside["params"])
+    if "metrics" in beside:
+        write_metrics(session, number, beside["metrics"])
+    if "metadata" in beside:
+        write_trackers(session, number, beside["metadata"])
+
+
+def _number(session: Session, id: str) -> int | None:
+    found = session.execute("SELECT no FROM runs WHERE id = :id", {"id": id})
+    return int(found[0]["no"]) if found else None
+
+
+def _add_output(session: Session, row: OutputRow, database: Database) -> OutputRow:
+    known = session.execute(f"SELECT {_OUTPUT} FROM outputs WHERE id = :id", {"id": row.id})
+    if known:
+        return OutputRow(**known[0])
+    if database.is_shared:  # sqlite has one writer at a time
+        lock = "SELECT pg_advisory_xact_lock(7236141, hashtext(:name))"
+        session.execute(lock, {"name": row.name})
+    query = "SELECT MAX(version) AS version FROM outputs WHERE name = :name"
+    (latest,) = session.execute(query, {"name": row.name})
+    numbered = attrs.evolve(row, version=(latest["version"] or 0) + 1)
+    session.execute(_ADD_OUTPUT, to_columns(attrs.asdict(numbered)))
     return numbered
 
 
@@ -409,10 +560,11 @@ def _to_column(key: str, value: Any) -> Any:
     return encodable(value) if isinstance(value, str) else value
 
 
-def _from_columns(row: Row[Any]) -> dict[str, Any]:
-    values = row._asdict()
-    return {key: json.loads(value) if key in _JSON else value for key, value in values.items()}
+def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: json.loads(value) if key in _JSON else value for key, value in row.items()}
 
 
-def _pipeline_run(row: Row[Any]) -> PipelineRunRow:
-    return PipelineRunRow(**_from_columns(row))
+def _escaped(text: str) -> str:
+    for character in "!%_":
+        text = text.replace(character, f"!{character}")
+    return text

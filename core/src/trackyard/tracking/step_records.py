@@ -35,6 +35,8 @@ logger = logging.getLogger("trackyard")
 _GROUPS = uuid.UUID("6f6a1f0e-6a3c-5a0e-9a51-0d8b3c1f7a44")
 # For so many seconds nobody asks a store again that could not be reached.
 _REST = 60.0
+# Seconds that a step waits for others who write to an sqlite store.
+_PATIENCE = 2.0
 
 
 def group_id(pipeline: str, run: str) -> str:
@@ -91,7 +93,6 @@ class StepRecord:
         """
         if self.group is None or is_disabled():
             return
-        # With SQLAlchemy, which costs 190 ms to import
         from trackyard.store.other_runners import RunnerStep, begin_step
 
         self._step = step = RunnerStep(self.id, self.group, *self._given, started_at=time.time_ns())
@@ -149,8 +150,6 @@ class StepRecord:
 
     def _write(self, write: Callable[[Store], None], *, is_first: bool = False) -> None:
         """Write to the store, unless it was away a moment ago; what fails is said and left."""
-        from sqlalchemy.exc import SQLAlchemyError
-
         from trackyard.store import Store
 
         stamp = self._project.home / "store.away"
@@ -158,12 +157,12 @@ class StepRecord:
             self._is_whole = False
             return
         try:
-            store = Store.of(self._project)
+            store = Store.of(self._project, _PATIENCE)
             try:
                 write(store)
             finally:
                 store.close()
-        except (TrackyardError, SQLAlchemyError, OSError) as error:
+        except (TrackyardError, OSError) as error:
             if is_first and isinstance(error, ConfigError):
                 raise
             self._is_whole = False
