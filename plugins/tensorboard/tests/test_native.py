@@ -56,7 +56,7 @@ def test_two_writers_of_one_second_have_two_files(board):
     assert set(board.reader("made").Tags()["scalars"]) == {"a", "b", "c"}
 
 
-def test_a_writer_with_a_folder_of_its_own_keeps_it(board, tmp_path):
+def test_a_writer_with_a_folder_of_its_own_keeps_it_and_the_run_has_its_values(board, tmp_path):
     with (
         start_run("made", experiment_tracker="board"),
         SummaryWriter(str(tmp_path / "own")) as writer,
@@ -64,7 +64,7 @@ def test_a_writer_with_a_folder_of_its_own_keeps_it(board, tmp_path):
         writer.add_scalar("native", 0.5, 3)
 
     assert list((tmp_path / "own").iterdir())
-    assert board.reader("made").Tags()["scalars"] == []
+    assert board.scalars("made", "native") == [(3, 0.5)]
 
 
 def test_the_folder_of_a_run_is_known_to_any_writer(board):

@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from trackyard.contract import after_import, process_values
+from trackyard.contract import Capture, after_import, process_values
+from trackyard_tensorboard.capturing import captured
 
 # Where the writers are that people use; both have the same arguments.
 _WRITERS = ("tensorboardX.writer", "torch.utils.tensorboard.writer")
@@ -53,13 +54,15 @@ class NativeRun:
 
 
 @contextmanager
-def active_run(folder: Path) -> Iterator[NativeRun]:
+def active_run(folder: Path, capture: Capture | None) -> Iterator[NativeRun]:
     """Let writers that are made inside a block without a folder of their own write into this one.
 
     They are closed at the end, so that all is written that they hold; a closed writer that is used
     again opens a file of its own.
     """
     with ExitStack() as held:
+        if capture is not None:
+            held.enter_context(captured(folder, capture))
         run = NativeRun(folder)
         held.callback(run.close)
         for module in _WRITERS:

@@ -16,6 +16,7 @@ import attrs
 from trackyard.contract import (
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Record,
     RejectedRecords,
@@ -115,13 +116,19 @@ class TensorboardTracker:
             files.replace_run(run_events(state))
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[object]:
         folder = self._folder(run)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:  # a drive that is away: what is written meanwhile is moved there later
             folder = run.folder / "native"
-        return native.active_run(folder)
+        return native.active_run(folder, capture)
+
+    @hookimpl
+    def tracker_remote_id(self, run: Run) -> str:
+        return str(self._folder(run))
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

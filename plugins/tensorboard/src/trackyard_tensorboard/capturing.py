@@ -1,0 +1,189 @@
+"""How does what TensorBoard's own writers write become records of the run?
+
+Both writers that people use, tensorboardX's and TensorBoard's own (torch's, too), give each event
+to `EventFileWriter.add_event`, whichever folder they write to. While runs are active it is wrapped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from trackyard.contract import (
+    Artifact,
+    Capture,
+    Metric,
+    Param,
+    Record,
+    after_import,
+    process_values,
+)
+
+_WRITERS = ("tensorboardX.event_file_writer", "tensorboard.summary.writer.event_file_writer")
+# What both writers put behind the tag of a text.
+_TEXT = "/text_summary"
+
+
+@attrs.define(eq=False)
+class _Active:
+    """A run that is active, and what takes its events.
+
+    Attributes:
+        folder: Where its own writers write.
+        capture: Takes the records.
+        thread: That of the step.
+        strays: The folders elsewhere that writers of the step have named, in their order.
+    """
+
+    folder: str
+    capture: Capture
+    thread: int
+    strays: list[str] = attrs.field(factory=list)
+
+
+_active: list[_Active] = []
+# One for each class, so that runs that overlap share it.
+_wrappers: dict[type, Callable[..., None]] = {}
+
+
+@contextmanager
+def captured(folder: Path, capture: Capture) -> Iterator[None]:
+    """Give what native writers write inside a block to a run's journal.
+
+    Args:
+        folder: The run's folder, where it has what is written there already.
+        capture: Takes the records. What is written to folders elsewhere has these for its
+            remote id.
+    """
+    active = _Active(str(folder), capture, threading.get_ident())
+    with ExitStack() as held:
+        _active.append(active)
+        held.callback(_active.remove, active)
+        for module in _WRITERS:
+            wrap = partial(_wrap, held, module)
+            if module in sys.modules:
+                wrap()
+            else:
+                held.enter_context(after_import(module, wrap))
+        yield
+
+
+def _wrap(held: ExitStack, module: str) -> None:
+    writer_class = sys.modules[module].EventFileWriter
+    if writer_class not in _wrappers:
+        _wrappers[writer_class] = _capturing(writer_class.add_event)
+    wrapper = _wrappers[writer_class]
+    held.enter_context(process_values({}, [(writer_class, "add_event", wrapper)]))
+
+
+def _capturing(original: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    @wraps(original)
+    def add_event(self: Any, event: Any) -> None:
+        original(self, event)
+        if event.HasField("summary"):
+            log_dir = str(self._logdir)
+            active = _run_of(log_dir)
+            if active is not None:
+                _capture(active, log_dir, event)
+
+    return add_event
+
+
+def _run_of(log_dir: str) -> _Active | None:
+    """Give the run that a writer's events belong to: that of the folder, else of the thread."""
+    for active in _active:
+        if log_dir.startswith(active.folder):
+            return active
+    if len(_active) == 1:
+        return _active[0]
+    thread = threading.get_ident()
+    return next((active for active in reversed(_active) if active.thread == thread), None)
+
+
+def _capture(active: _Active, log_dir: str, event: Any) -> None:
+    timestamp = round(event.wall_time * 1e6) * 1000
+    is_own = log_dir.startswith(active.folder)
+    prefix = "" if log_dir == active.folder else _prefix(active, log_dir, is_own=is_own)
+    records: list[Record] = []
+    with ExitStack() as files:
+        for value in event.summary.value:
+            key = _key(value.tag, prefix) if prefix else value.tag
+            if value.HasField("simple_value"):
+                records.append(Metric(key, value.simple_value, event.step, timestamp))
+            else:
+                records += _others(value, key, event.step, timestamp, files)
+        if records:
+            active.capture(records, "", None if is_own else os.path.realpath(log_dir))
+
+
+def _prefix(active: _Active, log_dir: str, *, is_own: bool) -> str:
+    """Give what tells the keys of this folder from those of others of the run."""
+    if is_own:
+        return os.path.relpath(log_dir, active.folder)
+    if log_dir not in active.strays:
+        active.strays.append(log_dir)
+    return "" if log_dir == active.strays[0] else Path(log_dir).name
+
+
+def _key(tag: str, folder: str) -> str:
+    """Give the key of what stands under a tag in a folder below a run's.
+
+    `add_scalars` makes one for each of its values, named by tag and value with a slash
+    (tensorboardX) or an underline (torch), and `add_hparams` one that is named by the time.
+    """
+    if folder.startswith(f"{tag}/"):
+        return folder
+    flat = tag.replace("/", "_") + "_"
+    if folder.startswith(flat):
+        return f"{tag}/{folder.removeprefix(flat)}"
+    if folder.replace(".", "", 1).isdigit():
+        return tag
+    return f"{folder}/{tag}"
+
+
+def _others(value: Any, key: str, step: int, timestamp: int, files: ExitStack) -> list[Record]:
+    """Give the records of what is no number; none for what has no portable form."""
+    plugin = value.metadata.plugin_data
+    if value.HasField("image"):
+        artifact = Artifact(
+            f"{key}.png", _file(files, value.image.encoded_image_string), "image", "image/png"
+        )
+    elif value.HasField("audio"):
+        artifact = Artifact(
+            f"{key}.wav", _file(files, value.audio.encoded_audio_string), "file", "audio/wav"
+        )
+    elif plugin.plugin_name == "text":
+        text = b"\n\n".join(value.tensor.string_val)
+        name = f"{key.removesuffix(_TEXT)}.txt"
+        artifact = Artifact(name, _file(files, text), "text", "text/plain")
+    else:
+        return _params(plugin.content) if plugin.plugin_name == "hparams" else []
+    return [attrs.evolve(artifact, step=step, timestamp=timestamp)]
+
+
+def _file(files: ExitStack, content: bytes) -> Path:
+    """Write a file for as long as it is being captured."""
+    path = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="trackyard-")), "content")
+    path.write_bytes(content)
+    return path
+
+
+def _params(content: bytes) -> list[Record]:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    data = HParamsPluginData.FromString(content)
+    if not data.HasField("session_start_info"):
+        return []
+    return [
+        Param(key, getattr(value, value.WhichOneof("kind") or "string_value"))
+        for key, value in data.session_start_info.hparams.items()
+    ]

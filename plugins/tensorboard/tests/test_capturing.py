@@ -1,0 +1,111 @@
+"""Does what native writers write reach the run's journal and its other trackers, once?"""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboardX import SummaryWriter
+
+from trackyard import Client, start_run
+from trackyard.testing import MemoryTracker
+
+MEMORY = """
+[experiment_trackers.memory]
+flavor = "trackyard.testing:MemoryTracker"
+"""
+
+
+@pytest.fixture
+def both(board):
+    with (board.root / "trackyard.toml").open("a") as file:
+        file.write(MEMORY)
+    MemoryTracker.runs.clear()
+    return board
+
+
+def points(run_id, key):
+    stored = MemoryTracker.runs[run_id].metrics.values()
+    return [(metric.step, metric.value) for metric in stored if metric.key == key]
+
+
+def test_scalars_reach_the_other_trackers_with_their_steps_and_times(both):
+    with start_run("both", experiment_tracker=["board", "memory"]) as run:
+        writer = SummaryWriter()
+        for number in range(5):
+            writer.add_scalar("loss", 1 / (number + 1), number, walltime=1.79e9 + number)
+        run.log_metric("portable", 1)
+
+    assert points(run.id, "loss") == [
+        (number, float(numpy.float32(1 / (number + 1)))) for number in range(5)
+    ]
+    times = [m.timestamp for m in MemoryTracker.runs[run.id].metrics.values() if m.key == "loss"]
+    assert times == [(1_790_000_000 + number) * 10**9 for number in range(5)]
+    assert len(both.scalars("both", "loss")) == 5
+    assert Client().get_run(run.id).metrics["loss"].last == pytest.approx(0.2)
+
+
+def test_what_is_written_by_tensorboards_own_writer_is_captured(both):
+    with start_run("own", experiment_tracker=["board", "memory"]) as run:
+        writer = EventFileWriter(run.native_run("board").log_dir)
+        value = Summary.Value(tag="loss", simple_value=0.5)
+        writer.add_event(Event(wall_time=1.79e9, step=3, summary=Summary(value=[value])))
+        writer.close()
+
+    assert points(run.id, "loss") == [(3, 0.5)]
+    assert both.scalars("own", "loss") == [(3, 0.5)]
+
+
+def test_images_texts_audio_and_hparams_become_artifacts_and_params(both):
+    with start_run("media", experiment_tracker=["board", "memory"]) as run:
+        writer = SummaryWriter()
+        writer.add_image("sample", numpy.zeros((3, 4, 5), dtype=numpy.uint8), 2)
+        writer.add_text("note", "hello", 3)
+        sound = Summary.Value(tag="sound", audio={"encoded_audio_string": b"RIFF"})
+        own = EventFileWriter(run.native_run("board").log_dir)
+        own.add_event(Event(step=4, summary=Summary(value=[sound])))
+        own.close()
+        writer.add_hparams({"lr": 0.5, "optimizer": "sgd", "amp": True}, {"accuracy": 0.75})
+
+    stored = MemoryTracker.runs[run.id]
+    assert {name: a.step for name, a in stored.artifacts.items()} == {
+        "sample.png": 2,
+        "note.txt": 3,
+        "sound.wav": 4,
+    }
+    assert stored.artifacts["note.txt"].path.read_text() == "hello"
+    assert stored.params == {"lr": 0.5, "optimizer": "sgd", "amp": True}
+    assert [value for _, value in points(run.id, "accuracy")] == [0.75]
+
+
+def test_scalars_of_several_folders_have_keys_of_their_own(both):
+    with start_run("scalars", experiment_tracker=["board", "memory"]) as run:
+        SummaryWriter().add_scalars("loss", {"train": 1.0, "test": 2.0}, 1)
+
+    assert points(run.id, "loss/train") == [(1, 1.0)]
+    assert points(run.id, "loss/test") == [(1, 2.0)]
+
+
+def test_a_writer_that_names_a_folder_elsewhere_is_told_to_every_tracker(both, tmp_path):
+    with start_run("stray", experiment_tracker=["board", "memory"]) as run:
+        for name in ("train", "validation"):
+            writer = SummaryWriter(str(tmp_path / name))
+            writer.add_scalar("loss", 0.5, 1)
+            writer.close()
+
+    assert points(run.id, "loss") == [(1, 0.5)]
+    assert points(run.id, "validation/loss") == [(1, 0.5)]
+    assert both.scalars("stray", "loss") == [(1, 0.5)]  # here, too: it was written elsewhere
+
+
+def test_writers_are_as_they_were_after_the_run(both):
+    before = EventFileWriter.add_event
+    with start_run("first", experiment_tracker=["board", "memory"]):
+        assert EventFileWriter.add_event is not before
+        with start_run("second", experiment_tracker=["board", "memory"]):
+            SummaryWriter().add_scalar("loss", 0.5, 1)
+        assert EventFileWriter.add_event is not before
+
+    assert EventFileWriter.add_event is before
