@@ -59,6 +59,10 @@ def active_run(folder: Path, capture: Capture | None) -> Iterator[NativeRun]:
 
     They are closed at the end, so that all is written that they hold; a closed writer that is used
     again opens a file of its own.
+
+    Args:
+        folder: The run's folder.
+        capture: Takes what native writers write, or None.
     """
     with ExitStack() as held:
         if capture is not None:
