@@ -67,6 +67,11 @@ ROWS = {
     "keys": lambda found: (
         "any" if found.key_pattern == Capabilities().key_pattern else "some are escaped, reversibly"
     ),
+    "names of artifacts": lambda found: (
+        "any"
+        if found.artifact_pattern == Capabilities().artifact_pattern
+        else "some are escaped, reversibly"
+    ),
     "characters of a param": length("param_length", "longer ones as file, too"),
     "characters of a tag": length("tag_length", "longer ones as file, too"),
     "steps": lambda found: STEPS[found.step_rule],

@@ -7,7 +7,19 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _ROW = re.compile(r"^\| ([A-Z]\d+) \| .+ \| (.+) \|$", re.MULTILINE)
-GROUPS = {"P": 25, "D": 9, "J": 9, "N": 21, "G": 10, "V": 11, "S": 9, "T": 12, "L": 9, "A": 8}
+GROUPS = {
+    "P": 25,
+    "D": 9,
+    "J": 9,
+    "N": 21,
+    "G": 10,
+    "V": 11,
+    "S": 9,
+    "T": 12,
+    "L": 9,
+    "A": 8,
+    "K": 1,
+}
 
 
 def rows() -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -119,7 +120,7 @@ def test_pipeline_is_run_and_its_name_is_on_stdout(train):
 def test_lines_are_plain_in_a_pipe(train):
     lines = run("train.py:training").stderr.splitlines()
 
-    assert re.fullmatch(r"pipeline run training-\S+", lines[0])
+    assert re.fullmatch(r"pipeline run training-\S+ in \S+", lines[0])
     assert lines[1] == "  ▸ train running"
     assert re.fullmatch(r"  ✓ train finished  \d+\.\d s  loss=0\.2", lines[2])
     assert re.fullmatch(r"  ✓ training-\S+ finished  \d+\.\d s", lines[3])
@@ -395,7 +396,7 @@ def test_live_line_shows_status_time_and_last_metric(project):
     assert process.wait() == 0
     lines = [line.rstrip() for line in screen(seen)]
     assert [re.sub(r"\d+\.\d s|[0-9a-f]{32}|-\d+-\d+-\w+", "#", line) for line in lines] == [
-        "pipeline run training#",
+        f"pipeline run training# in {Path.cwd()}",
         "hello",
         "half a line, whole",
         "  ✓ train finished  #  loss=0.5",

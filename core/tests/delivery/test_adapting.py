@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from trackyard import Artifact, Capabilities, Metric, Param, Tag
-from trackyard.delivery.adapting import Adapter, original_key
+from trackyard.delivery.adapting import Adapter, fitted_name, original_key, original_name, sent_name
 
 PATTERNS = {
     "mlflow": r"[\w/. \-]+(?<!/)",
@@ -53,6 +53,28 @@ def test_two_keys_never_become_one(texts):
     renamed = [one.adapt(Tag(text, ""))[0].key for text in texts]
 
     assert len(set(renamed)) == len(texts)
+
+
+@given(st.lists(st.text(alphabet="ab/_u25f%#?:\t\\.", max_size=8), unique=True, max_size=20))
+def test_names_of_artifacts_are_renamed_reversibly_and_never_become_one(texts):
+    names = {sent_name(text) for text in texts}
+    fitted = {name: fitted_name(name, r"[^#?%:\t]+") for name in names}
+
+    assert len(set(fitted.values())) == len(names)
+    assert {original_name(text, r"[^#?%:\t]+") for text in fitted.values()} == names
+
+
+def test_name_of_an_artifact_that_arrives_as_it_is_is_left_alone(tmp_path):
+    one = adapter(tmp_path, artifact_pattern=r"[^#]+")
+    (plain,) = one.adapt(Artifact("a/fold 1.txt", tmp_path / "fold 1.txt", "file"))
+    assert (plain.name, one.changes) == ("a/fold 1.txt", {})
+
+    (tmp_path / "fold #1.txt").write_text("one")
+    (renamed,) = one.adapt(Artifact("a/fold #1.txt", tmp_path / "fold #1.txt", "file"))
+    assert (renamed.name, renamed.path.name) == ("a/fold _u23_1.txt", "fold _u23_1.txt")
+    assert renamed.path.read_text() == "one"
+    assert one.changes == {"artifacts were renamed": 1}
+    assert fitted_name("_u23_", Capabilities().artifact_pattern) == "_u23_"
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + "/. -", min_size=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from matrices import first_by_default
@@ -25,7 +26,7 @@ class Closed(io.StringIO):
 
 def lines(stream):
     progress = Progress(stream)
-    progress.run_started("run")
+    progress.run_started("run", Path("/project"))
     progress.step_started("train", 1, {"local": "https://a"})
     progress.step_ended("train", "finished", 1.25, {"a": 1.0, "loss": 0.123456}, "")
     progress.run_ended("run", "finished", 2.0)
@@ -34,7 +35,7 @@ def lines(stream):
 
 def test_lines_are_plain_where_they_are_no_terminal():
     assert lines(io.StringIO()).getvalue().splitlines() == [
-        "pipeline run run",
+        "pipeline run run in /project",
         "  ▸ train running  https://a",
         "  ✓ train finished  1.2 s  loss=0.1235",
         "  ✓ run finished  2.0 s",
@@ -55,7 +56,7 @@ def test_names_cannot_move_the_cursor(text):
     progress = Progress(stream)
     progress.step_started(text, 1, {"local": text})
     progress.step_ended(text, "failed", None, {text: 1.0}, text)
-    progress.run_started(text)
+    progress.run_started(text, Path())
     progress.run_ended(text, "failed", 0)
 
     assert len(stream.getvalue().splitlines()) == 4

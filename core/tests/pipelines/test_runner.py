@@ -855,7 +855,7 @@ def test_progress_is_shown_on_stderr(local, capsys):
     out, err = capsys.readouterr()
 
     assert out == ""
-    assert err.splitlines()[0] == f"pipeline run {run.name}"
+    assert err.splitlines()[0] == f"pipeline run {run.name} in {Path.cwd()}"
     assert "  ▸ load running" in err
     assert f"  ▸ tracked running  {run.steps['tracked'].url}" in err
     assert "  ✓ tracked finished  0." in err

@@ -157,7 +157,7 @@ def test_a_server_has_everything_of_a_run(mlflow_project, mlflow_server):
     assert {"odd", "empty", "yes"} <= set(found.data.tags.values())
     assert found.data.params["conflict"] == "1"
     for name, content in {
-        "deep/er/hello ü 100%.txt": b"hello",
+        "deep/er/hello ü 100_u25_.txt": b"hello",
         "native/text.txt": b"native",
         "trackyard/params/long.txt": b"z" * 50_000,
     }.items():

@@ -11,7 +11,8 @@ import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.contract.errors import ConfigError, PluginError
-from trackyard.project.configuration import find_project, working_directory
+from trackyard.project.choosing import starting_folder
+from trackyard.project.configuration import find_project
 from trackyard.project.trackers import DEFAULT_DISTRIBUTION
 from trackyard.redaction.redactor import without_credentials
 from trackyard.registry.starting import (
@@ -34,7 +35,7 @@ def init(yes: bool, as_json: bool) -> None:
     a server or hold a key. Secrets become references to those variables. On a terminal it asks two
     questions at most.
     """
-    folder = working_directory()
+    folder = starting_folder(lambda _: True)
     _check_that_there_is_none(folder)
     found = look_around()
     flavors = suggested_flavors(found)

@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from trackyard.cli.plugin_commands import (
     refused_commands,
 )
 from trackyard.contract.errors import TrackyardError
+from trackyard.project.choosing import choose_project
 from trackyard.system.showing import line
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -79,8 +81,17 @@ class _Root(LazyGroup):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="trackyard")
-def cli() -> None:
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    help="The project's folder, instead of this one's; TRACKYARD_PROJECT says so, too.",
+)
+def cli(project: Path | None) -> None:
     """Track experiments in any tracker; every tracker is a plugin."""
+    if project is not None:
+        if not project.is_dir():
+            raise click.BadParameter(f"there is no folder {str(project)!r}", param_hint="--project")
+        choose_project(project)
 
 
 def main() -> None:

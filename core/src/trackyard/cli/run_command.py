@@ -20,6 +20,7 @@ from trackyard.cli.fields_command import FieldOption, FieldType
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.contract.errors import ConfigError, TrackyardError
 from trackyard.pipelines.loading import load_pipeline
+from trackyard.project.choosing import choose_project
 from trackyard.project.configuration import find_project
 from trackyard.project.fields import (
     Field,
@@ -48,6 +49,7 @@ class RunCommand(click.Command):
         reference = _reference(args)
         if reference is not None and not ctx.resilient_parsing:  # a shell runs no code of the user
             try:
+                _choose_project(reference)
                 with _stdout_on_stderr("--json" in args):
                     ctx.meta[_PIPELINE] = load_pipeline(reference)
             except TrackyardError as error:
@@ -278,6 +280,15 @@ def _parse(field: Field, text: str) -> Any:
         return members[text]
     value = parse_text(text, field.annotation)
     return Path(value) if field.annotation is Path else value
+
+
+def _choose_project(reference: str) -> None:
+    """Let the pipeline's file say which project counts, where this folder is in none."""
+    file = Path(reference.partition(":")[0])
+    if file.is_file() and find_project().own_layer is None:
+        found = find_project(file.absolute().parent)
+        if found.own_layer is not None:
+            choose_project(found.root)
 
 
 def _choose_stack(name: str) -> None:

@@ -88,7 +88,7 @@ def list_runs(
         {**attrs.asdict(row), "seconds": in_seconds(row.seconds), "started_at": started(row)}
         for row in rows
     ]
-    show_table(cells, _COLUMNS, as_json=False, empty="no run is stored")
+    show_table(cells, _COLUMNS, as_json=False, empty=f"no run is stored in {project.root}")
     if len(found) > limit:
         remark(f"there are more; add: --page {page + 1}")
 

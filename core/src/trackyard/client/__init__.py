@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackyard.client.configuring import Configuring
 from trackyard.contract.errors import OutputNotFoundError, RunNotFoundError, TrackyardError
-from trackyard.project.configuration import working_directory
+from trackyard.project.configuration import find_project
 from trackyard.system.showing import ShownList
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Client(Configuring):
     """A project: its runs, experiment trackers and stacks.
 
     Args:
-        path: A folder of the project; the working directory by default.
+        path: A folder of the project; by default that of `TRACKYARD_PROJECT`, the working
+            directory's, or the script's.
 
     Raises:
         ConfigError: The project's configuration is wrong.
@@ -50,7 +51,7 @@ class Client(Configuring):
         from trackyard.recovery.finishing import recover_in_background
         from trackyard.registry.registering import Registry
 
-        self._start = Path(path or working_directory()).absolute()
+        self._start = Path(path or find_project().root).absolute()
         self._registry = Registry(self._start)
         self._home = self._project.home
         _ = self.active_stack  # a wrong configuration is said at once

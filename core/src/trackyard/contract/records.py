@@ -236,6 +236,9 @@ class Capabilities:
         kinds: Kinds of artifact that it shows as such; others arrive as plain files.
         key_pattern: Regular expression that a whole metric, param or tag key must match;
             characters that it forbids are escaped, reversibly.
+        artifact_pattern: Regular expression that a whole name of an artifact must match to arrive
+            as it is, each character by itself: where names go through a URL, `#` and `?` end them,
+            and a tab or `%2F` becomes something else. What it forbids is escaped like in keys.
         key_length, param_length, tag_length: Most characters of a key and of the values.
         step_rule: `any`, `increasing` or `integer` (64 bits, signed).
         not_a_number: `keep`, or `drop` where the backend cannot hold NaN and infinities.
@@ -257,6 +260,7 @@ class Capabilities:
 
     kinds: frozenset[str] = frozenset({"file", "image", "figure", "table", "text", "html"})
     key_pattern: str = r"(?s).+"
+    artifact_pattern: str = r"(?s).+"
     key_length: int | None = None
     param_length: int | None = None
     tag_length: int | None = None

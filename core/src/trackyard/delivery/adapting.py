@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -24,6 +25,8 @@ from trackyard.contract.records import (
 )
 from trackyard.system.files import make_private_folder, write_whole
 
+_ANY = Capabilities().artifact_pattern
+_LONGEST_NAME = 255  # bytes
 _LARGEST_STEP = 2**63 - 1
 # Files of core's own, which some trackers do not get.
 DIFF, CONSOLE = "git.diff", "console.log"
@@ -136,15 +139,27 @@ class Adapter:
         return value[: max(limit - 1, 0)] + "…", [artifact]
 
     def _artifact(self, artifact: Artifact) -> Artifact:
-        name = sent_name(artifact.name)
+        name = fitted_name(artifact.name, self._capabilities.artifact_pattern)
         if name != artifact.name:
             self.changes["artifacts were renamed"] += 1
+            artifact = self._under(name, artifact)
         if artifact.kind in self._capabilities.kinds:
             return attrs.evolve(artifact, name=name)
         shown_as_image = artifact.kind == "figure" and "image" in self._capabilities.kinds
         is_image = shown_as_image and (artifact.media_type or "").startswith("image/")
         self.changes[f"artifacts of kind {artifact.kind} were sent as another kind"] += 1
         return attrs.evolve(artifact, name=name, kind="image" if is_image else "file")
+
+    def _under(self, name: str, artifact: Artifact) -> Artifact:
+        """Give the file the name that the backend gets: SDKs send it under that."""
+        own = name.rpartition("/")[2]
+        if own == artifact.path.name:
+            return artifact
+        digest = hashlib.sha256(str(artifact.path).encode("utf-8", "surrogatepass")).hexdigest()
+        path = make_private_folder(self._folder / "renamed" / digest[:16]) / own
+        with suppress(FileExistsError):
+            path.symlink_to(artifact.path)
+        return attrs.evolve(artifact, path=path)
 
     def _key(self, key: str) -> str:
         adapted = self._keys.get(key)
@@ -155,20 +170,26 @@ class Adapter:
         return adapted
 
     def _adapt_key(self, key: str) -> str:
-        allowed = self._key_pattern.fullmatch
-        adapted = key
-        is_plain = allowed(key) and _encodable(key) == key
-        if not is_plain or key == "_empty_" or re.search(r"_u[0-9a-f]+_", key):
-            adapted = _escaped(
-                key, lambda c: bool(allowed(f"a{c}a")) and not "\ud800" <= c <= "\udfff"
-            )
-        if not allowed(adapted):  # such as "a//b", where each character alone would do
-            adapted = _escaped(key, lambda character: character.isalnum() and character.isascii())
+        adapted = _fitted(key, self._key_pattern)
         limit = self._capabilities.key_length
         if limit is not None and len(adapted) > limit:
             digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
             adapted = f"{adapted[: limit - 13]}_{digest}"
         return adapted
+
+
+def _fitted(text: str, pattern: re.Pattern[str]) -> str:
+    """Give a text that a pattern allows and `original_key` undoes: itself where that does."""
+    allowed = pattern.fullmatch
+    adapted = text
+    is_plain = allowed(text) and _encodable(text) == text
+    if not is_plain or text == "_empty_" or re.search(r"_u[0-9a-f]+_", text):
+        adapted = _escaped(
+            text, lambda c: bool(allowed(f"a{c}a")) and not "\ud800" <= c <= "\udfff"
+        )
+    if not allowed(adapted):  # such as "a//b", where each character alone would do
+        adapted = _escaped(text, lambda character: character.isalnum() and character.isascii())
+    return adapted
 
 
 def original_key(adapted: str) -> str:
@@ -192,8 +213,40 @@ def _escaped(key: str, is_allowed: Callable[[str], bool]) -> str:
     return "".join(c if c == "_" or is_allowed(c) else f"_u{ord(c):x}_" for c in key)
 
 
+def fitted_name(name: str, pattern: str) -> str:
+    """Give an artifact's name as a backend gets it.
+
+    Args:
+        name: The name.
+        pattern: What arrives there as it is, see `Capabilities.artifact_pattern`.
+    """
+    name = sent_name(name)
+    if pattern == _ANY:
+        return name
+    return "/".join(_file_name(_fitted(part, re.compile(pattern))) for part in name.split("/"))
+
+
+def _file_name(text: str) -> str:
+    """Shorten what no file can be called: with what is escaped a name may be too long."""
+    data = text.encode()
+    if len(data) <= _LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return f"{digest}_{data[13 - _LONGEST_NAME :].decode(errors='ignore')}"
+
+
+def original_name(name: str, pattern: str) -> str:
+    """Undo `fitted_name`, but for what `sent_name` changes.
+
+    Args:
+        name: The name that a backend has.
+        pattern: What arrives there as it is, see `Capabilities.artifact_pattern`.
+    """
+    return name if pattern == _ANY else "/".join(map(original_key, name.split("/")))
+
+
 def sent_name(name: str) -> str:
-    """Give an artifact's name as backends get it: a relative path, without `..`."""
+    """Give an artifact's name as any backend may get it: a relative path, without `..`."""
     return _safe_path(_encodable(name))
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
@@ -45,11 +46,16 @@ class Progress:
         if self._stream is not None and can_move and wish not in ("0", "plain"):
             self._live = LiveLines(self._stream, self._live_lines)
 
-    def run_started(self, name: str) -> None:
-        """Say which pipeline run this is."""
+    def run_started(self, name: str, project: Path) -> None:
+        """Say which pipeline run this is, and in which project.
+
+        Args:
+            name: Its name.
+            project: The project's folder.
+        """
         if self._live is not None:
             self._live.start()
-        self._write(f"pipeline run {_plain(name)}")
+        self._write(f"pipeline run {_plain(name)} in {_plain(str(project))}")
 
     def step_starting(self, name: str, attempt: int = 1) -> None:
         """Say that a step waits for its trackers, where one can see it wait.

@@ -49,6 +49,7 @@ class Recording:
         self.mark = DriverMark(project, run.id)
         self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
+        self._root = project.root
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
         self._output_ids: dict[str, dict[str, str]] = {}
@@ -69,7 +70,7 @@ class Recording:
         except BaseException:
             self.mark.remove()
             raise
-        self.progress.run_started(self._run.name)
+        self.progress.run_started(self._run.name, self._root)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
         """Write that an attempt begins; its trackers may not know it yet.

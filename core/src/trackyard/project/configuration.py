@@ -19,6 +19,7 @@ from typing import Any, Literal
 import attrs
 
 from trackyard.contract.errors import ConfigError, refuse_newer
+from trackyard.project.choosing import starting_folder
 from trackyard.system.stamps import users_folder
 
 logger = logging.getLogger("trackyard")
@@ -119,13 +120,14 @@ def find_project(start: Path | None = None) -> Project:
     """Find the project of a folder by walking up to a `trackyard.toml` or `[tool.trackyard]`.
 
     Args:
-        start: Where to begin; the working directory by default.
+        start: Where to begin; by default the folder that `project.choosing` gives.
 
     Raises:
-        ConfigError: A configuration file cannot be read, or the working directory is gone.
+        ConfigError: A configuration file cannot be read, `TRACKYARD_PROJECT` names no folder, or
+            the working directory is gone.
         NewerFormatError: A newer Trackyard wrote the project's `.trackyard/`.
     """
-    start = Path(start or working_directory()).absolute()
+    start = Path(start or starting_folder(_has_project)).absolute()
     users = _users_layer()
     for folder in (start, *start.parents):
         own = _project_layer(folder)
@@ -134,18 +136,8 @@ def find_project(start: Path | None = None) -> Project:
     return Project(start, _home(start), users)
 
 
-def working_directory() -> Path:
-    """Give the working directory.
-
-    Raises:
-        ConfigError: Someone has deleted it.
-    """
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise ConfigError(
-            "the working directory was deleted; change into one that is there: cd <folder>"
-        ) from None
+def _has_project(start: Path) -> bool:
+    return any(_project_layer(folder) is not None for folder in (start, *start.parents))
 
 
 def home() -> Path:

@@ -20,7 +20,7 @@ import attrs
 
 from trackyard.contract.errors import ArtifactNotFoundError, TrackyardError
 from trackyard.contract.records import Artifact, ArtifactKind
-from trackyard.delivery.adapting import sent_name
+from trackyard.delivery.adapting import original_name, sent_name
 from trackyard.journal.descriptions import load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.histories import History
@@ -344,7 +344,8 @@ class _OnTrackers:
                 found: dict[str, tuple[Artifact, ...]] = {}
                 for record in reading.records(run, folder, described, tracker):
                     if isinstance(record, Artifact) and record.path.is_file():
-                        found[record.name] = (*found.get(record.name, ()), record)
+                        name = original_name(record.name, tracker.capabilities.artifact_pattern)
+                        found[name] = (*found.get(name, ()), record)
             except TrackyardError as error:
                 problems.append(f"{described.name}: {error}")
             else:

@@ -35,7 +35,8 @@ from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader, is_attended
 from trackyard.outputs.artifact_store import ArtifactStore
-from trackyard.project.configuration import Project, find_project, in_project, working_directory
+from trackyard.project.choosing import VARIABLE, working_directory
+from trackyard.project.configuration import Project, find_project, in_project
 from trackyard.project.stacks import artifact_store_url, load_trackers
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.drivers import (
@@ -101,7 +102,7 @@ def examine(
     try:
         project = find_project(start)
     except TrackyardError as error:
-        place = str(Path(start or working_directory()).absolute())
+        place = str(Path(start or os.environ.get(VARIABLE) or working_directory()).absolute())
         finding = Finding("problem", "configuration", place, str(error), _how_to_mend(error))
         return Diagnosis(False, place, "", (finding,), (), _versions())
     findings = [*_configuration(project, connect), *_plugins(), *_variables(project)]

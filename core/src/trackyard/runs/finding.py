@@ -112,5 +112,5 @@ def _of_block(folder: Path, description: RunDescription) -> FoundRun:
 def _nothing(project: Project, text: str) -> str:
     names = [_own_name(found) or "" for _, found in described_runs(project)]
     latest = next((name for name in reversed(names) if name), None)
-    hint = f"; the latest is {latest!r}" if latest else "; there are none yet"
+    hint = f"; the latest is {latest!r}" if latest else f"; there are none in {project.root} yet"
     return f"no run has the name, id or prefix {text!r}{hint}"

@@ -64,6 +64,9 @@ class MlflowTracker:
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         key_pattern=r"(?!/|\.\.)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
+        # Behind a server a name is part of a URL; and one name with `#`, or that reads as an
+        # absolute path or URL, hides all of a run's artifacts.
+        artifact_pattern=r"[^\x00-\x1f\x7f#?%:\\]+",
         key_length=250,
         param_length=6000,
         tag_length=5000,

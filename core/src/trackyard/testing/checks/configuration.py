@@ -91,6 +91,8 @@ class ConfigurationChecks:
         declared = getattr(workbench.instance(), "capabilities", Capabilities())
         expect(isinstance(declared, Capabilities), f"capabilities is {declared!r}")
         re.compile(declared.key_pattern)
+        plain = re.fullmatch(declared.artifact_pattern, "model_1.txt")
+        expect(plain is not None, "artifact_pattern does not take model_1.txt")
         for name in ("key_length", "param_length", "tag_length"):
             limit = getattr(declared, name)
             expect(limit is None or limit >= 50, f"{name}={limit} holds next to nothing")
