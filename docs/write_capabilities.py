@@ -8,13 +8,14 @@ import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
-from trackyard.contract.records import Capabilities
+from trackyard.contract.records import ArtifactKind, Capabilities
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 PAGE = PLUGINS / "README.md"
 TABLE = re.compile(r"(<!-- capabilities; .*? -->\n).*?(<!-- end of capabilities -->)", re.DOTALL)
-KINDS = ("file", "image", "figure", "table", "text", "html")
+KINDS = get_args(ArtifactKind)
 
 
 def flavors() -> dict[str, type]:

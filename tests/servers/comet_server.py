@@ -158,6 +158,8 @@ class CometServer(RecordingServer):
             "assetId": id_,
             "fileName": name,
             "image": "imageId" in options,
+            "type": options.get("type", "asset"),
+            "groupingName": options.get("groupingName"),
             "step": json.loads(options.get("step", "null")),
             "content": part.get_payload(decode=True),
         }

@@ -56,19 +56,26 @@ from trackyard.tracking.blocks import (
 from trackyard.tracking.calls import (
     ActiveRun as ActiveRun,
     current_run as current_run,
-    log_artifact as log_artifact,
-    log_dict as log_dict,
-    log_figure as log_figure,
-    log_image as log_image,
     log_metric as log_metric,
     log_metrics as log_metrics,
     log_param as log_param,
     log_params as log_params,
-    log_table as log_table,
-    log_text as log_text,
     native_run as native_run,
     set_tag as set_tag,
     set_tags as set_tags,
+)
+from trackyard.tracking.functions import (
+    log_artifact as log_artifact,
+    log_audio as log_audio,
+    log_dataset as log_dataset,
+    log_dict as log_dict,
+    log_figure as log_figure,
+    log_histogram as log_histogram,
+    log_image as log_image,
+    log_model as log_model,
+    log_table as log_table,
+    log_text as log_text,
+    log_video as log_video,
 )
 
 __version__: str

@@ -36,6 +36,13 @@ from trackyard.contract.flavors import (
     secret as secret,
 )
 from trackyard.contract.hookspecs import hookimpl as hookimpl
+from trackyard.contract.kinds import (
+    MODEL_FILE as MODEL_FILE,
+    Dataset as Dataset,
+    Histogram as Histogram,
+    Model as Model,
+    ModelFile as ModelFile,
+)
 from trackyard.contract.materializers import (
     Materializer as Materializer,
     StoredOutput as StoredOutput,

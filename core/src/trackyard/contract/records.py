@@ -17,7 +17,19 @@ from trackyard.contract.context import Context
 
 Status = Literal["running", "finished", "failed", "killed", "crashed"]
 StepStatus = Literal["running", "finished", "failed", "killed", "crashed", "skipped", "cached"]
-ArtifactKind = Literal["file", "image", "figure", "table", "text", "html"]
+ArtifactKind = Literal[
+    "file",
+    "image",
+    "figure",
+    "table",
+    "text",
+    "html",
+    "histogram",
+    "audio",
+    "video",
+    "model",
+    "dataset",
+]
 ParamValue = str | int | float | bool | None
 
 # From best to worst: a pipeline run ends with the worst of its steps' statuses.
@@ -153,7 +165,9 @@ class Artifact:
     Attributes:
         name: Where it belongs in the run, such as `plots/loss.png`.
         path: The local copy, made when it was logged; its file name is the last part of `name`.
-        kind: What it shows: file, image, figure, table, text or html.
+        kind: What it shows: file, image, figure, table, text, html, histogram, audio, video, model
+            or dataset; `trackyard.contract` has `Histogram`, `Model` and `Dataset`, which read
+            the files of such.
         media_type: MIME type, or None where unknown.
         step: Training step, or None.
         timestamp: When it was logged, in nanoseconds since the epoch.
@@ -233,7 +247,8 @@ class Capabilities:
     """What a backend can hold; core maps records down to it and reports what it changed.
 
     Attributes:
-        kinds: Kinds of artifact that it shows as such; others arrive as plain files.
+        kinds: Kinds of artifact that it shows as such; others arrive as plain files. Histograms,
+            audio, video, models and datasets have to be named.
         key_pattern: Regular expression that a whole metric, param or tag key must match;
             characters that it forbids are escaped, reversibly.
         artifact_pattern: Regular expression that a whole name of an artifact must match to arrive

@@ -145,7 +145,8 @@ class Adapter:
             artifact = self._under(name, artifact)
         if artifact.kind in self._capabilities.kinds:
             return attrs.evolve(artifact, name=name)
-        shown_as_image = artifact.kind == "figure" and "image" in self._capabilities.kinds
+        may_be_image = artifact.kind in ("figure", "video")  # such as GIF
+        shown_as_image = may_be_image and "image" in self._capabilities.kinds
         is_image = shown_as_image and (artifact.media_type or "").startswith("image/")
         self.changes[f"artifacts of kind {artifact.kind} were sent as another kind"] += 1
         return attrs.evolve(artifact, name=name, kind="image" if is_image else "file")

@@ -41,7 +41,10 @@ class LoggedFile(Shown):
 
     name: str = attrs.field(metadata=says("Where it belongs in the run"))
     kind: ArtifactKind = attrs.field(
-        metadata=says("`file`, `image`, `figure`, `table`, `text` or `html`")
+        metadata=says(
+            "`file`, `image`, `figure`, `table`, `text`, `html`, `histogram`, `audio`, `video`, "
+            "`model` or `dataset`"
+        )
     )
     size: int = attrs.field(metadata=says("Its bytes"))
     media_type: str | None = attrs.field(metadata=says("MIME type, or none where unknown"))

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
 from time import time_ns
 from typing import Any
 
 from trackyard.contract.errors import NoActiveRunError
-from trackyard.contract.records import Artifact, ParamValue
+from trackyard.contract.records import ParamValue
 from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
-from trackyard.system.coercing import to_number, to_pairs, to_step, to_text
-from trackyard.system.environment import NamedRun, is_disabled, named_run_id
+from trackyard.system.coercing import to_number, to_pairs, to_text
+from trackyard.system.environment import NamedRun, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
-from trackyard.system.interruption import let_signals_through
-from trackyard.tracking import media
 from trackyard.tracking.containing import contained
-from trackyard.tracking.folders import files_of
-from trackyard.tracking.media import SavedFile
+from trackyard.tracking.file_calls import FileCalls, shown
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
 from trackyard.tracking.tracked_runs import TrackedRun
 
-logger = logging.getLogger("trackyard")
-
 # Steps from 0 to here are kept as they are; CPython compares such integers in one instruction.
 _SMALL = 2**30 - 1
 
-# What a system says that cannot keep a file: this counts as a loss, a wrong call does not.
-_DISK_ERRORS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-}
 
-
-class ActiveRun:
+class ActiveRun(FileCalls):
     """A run that is being tracked. Its log calls reach every tracker of the run.
 
     No log call raises or waits for a tracker, whatever it is given; what cannot be logged is
@@ -50,12 +36,10 @@ class ActiveRun:
     """
 
     def __init__(self, tracked: TrackedRun) -> None:
-        self._tracked = tracked
+        super().__init__(tracked)
         self._append_metric = tracked.append_metric
         self._append_metrics = tracked.append_metrics
         self._keys = tracked.keys
-        self._is_disabled = is_disabled()
-        self._warned: set[str] = set()
         self.thread = get_ident()
         # The run that was current before.
         self.outer: ActiveRun | None = None
@@ -107,7 +91,7 @@ class ActiveRun:
             text = self._keys[key]
             number = value if type(value) is float else to_number(value)
             if number is None:
-                self._warn(f"metric {text!r} was not logged: {_shown(value)} is no number")
+                self._warn(f"metric {text!r} was not logged: {shown(value)} is no number")
             elif not self._is_disabled:
                 if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
                     step = self._step(step)
@@ -127,7 +111,7 @@ class ActiveRun:
         for key, value in self._pairs("log_metrics", metrics):
             number = value if type(value) is float else to_number(value)
             if number is None:
-                self._warn(f"metric {keys[key]!r} was not logged: {_shown(value)} is no number")
+                self._warn(f"metric {keys[key]!r} was not logged: {shown(value)} is no number")
             else:
                 numbers[keys[key]] = number
         if numbers and not self._is_disabled:
@@ -158,7 +142,7 @@ class ActiveRun:
         values, tracked = PlainValues(), self._tracked
         pairs = params_of(params, tracked.params, tracked.redactor.redact_nested, values)
         if pairs is None:
-            self._warn(f"log_params: {_shown(params)} has no keys and values; nothing was logged")
+            self._warn(f"log_params: {shown(params)} has no keys and values; nothing was logged")
         elif pairs:
             self._append(Entry("params", time_ns(), None, pairs))
         self._warn_of("log_params", values.notes)
@@ -185,123 +169,10 @@ class ActiveRun:
         if pairs:
             self._append(Entry("tags", time_ns(), None, pairs))
 
-    @contained()
-    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
-        """Log a file, or every file of a folder, as it is now.
-
-        Args:
-            path: The file or folder; it may be changed or deleted afterwards.
-            name: Where it belongs in the run; its own name by default.
-        """
-        notes: list[str] = []
-        try:
-            files = files_of(path, name, notes)
-        except Exception as error:
-            let_signals_through(error)
-            self._warn(f"artifact was not logged: {to_text(error)}")
-            return
-        for inner, file in files:
-            self._log_file(inner, partial(media.save_file, file))
-        more = [f"and {len(notes) - 5} more like that"] if len(notes) > 5 else []
-        self._warn_of("log_artifact", [*notes[:5], *more])
-
-    @contained()
-    def log_text(self, text: str, name: str, step: Any = None) -> None:
-        """Log a text as a file, such as `report.txt` or `page.html`.
-
-        Args:
-            text: The text; secrets in it are hidden.
-            name: Its path in the run; `.html` makes it a page.
-            step: The training step that it belongs to.
-        """
-        redacted = self._tracked.redactor.redact(to_text(text))
-        self._log_file(name, lambda path: media.save_text(redacted, path), step)
-
-    @contained()
-    def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
-        """Log a dict or list as a JSON file, such as `config.json`.
-
-        Args:
-            dictionary: What JSON can hold; anything else in it is kept as its text.
-            name: Its path in the run.
-            step: The training step that it belongs to.
-        """
-        redact = self._tracked.redactor.redact_json
-        self._log_file(name, lambda path: media.save_dict(dictionary, path, redact), step)
-
-    @contained()
-    def log_image(self, image: Any, name: str, step: Any = None) -> None:
-        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
-
-        Args:
-            image: A path, the bytes of a file, a Pillow image, or an array of height x width, with
-                1, 3 or 4 channels behind or before, of truth values, integers from 0 to 255 (grey
-                ones to 65535) or floats from 0 to 1.
-            name: Its path in the run.
-            step: The training step that it belongs to.
-        """
-        named = partial(media.image_name, image=image)
-        self._log_file(name, partial(media.save_image, image), step, named)
-
-    @contained()
-    def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
-        """Log a figure, such as `curve.png`.
-
-        Args:
-            figure: A figure or axes of matplotlib, a grid of seaborn; a figure of plotly, altair
-                or bokeh is kept as a page.
-            name: Its path in the run.
-            step: The training step that it belongs to.
-        """
-        save = partial(media.save_figure, figure)
-        self._log_file(name, save, step, media.figure_name)
-
-    @contained()
-    def log_table(self, table: Any, name: str, step: Any = None) -> None:
-        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
-
-        Args:
-            table: Lists by column, a dict of one row, rows, an array, a series, or a frame of
-                pandas, polars or Arrow.
-            name: Its path in the run; `.parquet` makes it Parquet.
-            step: The training step that it belongs to.
-        """
-        save = partial(media.save_table, table, redactor=self._tracked.redactor)
-        self._log_file(name, save, step, media.table_name)
-
-    def _log_file(
-        self,
-        name: str,
-        save: Callable[[Path], SavedFile],
-        step: Any = None,
-        named: Callable[[str], str] = str,
-    ) -> None:
-        if is_disabled():
-            return
-        name = self._tracked.redactor.redact(to_text(name))
-        journal = self._tracked.journal
-        try:
-            name = named(name)
-            with journal.blobs.staging(name) as path:
-                saved = save(path)
-                now, at = time_ns(), self._step(step)
-                name = media.with_suffix_of(name, saved.path)
-                artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
-                self._append(Entry("artifact", now, at, artifact))
-            self._warn_of(f"artifact {_shown(name)!r}", saved.notes)
-        except (RecursionError, MemoryError):
-            raise  # counted by the call itself
-        except Exception as error:
-            let_signals_through(error)
-            problem = f"{type(error).__name__}: {to_text(error)}"
-            self._warn(f"artifact {_shown(name)!r} was not logged: {problem}")
-            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-                journal.count_as_dropped(error)
-
     def _pairs(self, call: str, values: Any) -> list[tuple[str, Any]]:
         pairs = to_pairs(values)
         if pairs is None:
-            self._warn(f"{call}: {_shown(values)} has no keys and values; nothing was logged")
+            self._warn(f"{call}: {shown(values)} has no keys and values; nothing was logged")
             return []
         if type(values) is dict and None not in values:
             return pairs  # type: ignore[return-value] # none of their keys is None
@@ -315,33 +186,9 @@ class ActiveRun:
             self._warn(f"a {what} whose key is None was not logged; give it a name")
         return key is not None
 
-    def _step(self, step: Any) -> int | float | None:
-        """Give a training step, and warn where it is none or too large: none is made up."""
-        at = to_step(step)
-        if at is None and step is not None:
-            self._warn(f"step {_shown(step)} is no number: it was left out; give a whole number")
-        elif type(step) in (int, float) and at != step:
-            self._warn(f"step {_shown(step)} became {at}; steps have 64 bits")
-        return at
-
     def _param(self, value: Any) -> ParamValue:
         """Give what is kept of a param, which may be a whole configuration with secrets in it."""
         return param_of(value, self._tracked.redactor.redact_nested, PlainValues())
-
-    def _warn_of(self, what: str, notes: Sequence[str]) -> None:
-        if notes:
-            self._warn(f"{what}: {'; '.join(notes)}")
-
-    def _append(self, entry: Entry) -> None:
-        if not self._is_disabled:
-            self._tracked.append(entry)
-
-    def _warn(self, message: str) -> None:
-        """Warn once of each thing: a log call may stand in a loop."""
-        message = self._tracked.redactor.redact(" ".join(message.split())[:500])
-        if message not in self._warned and len(self._warned) < 100:
-            self._warned.add(message)
-            logger.warning("%s", message)
 
     def __repr__(self) -> str:
         return f"<ActiveRun {self.name} {self.url or 'without URL'}>"
@@ -349,7 +196,7 @@ class ActiveRun:
 
 # A context variable is per thread and task; the list serves threads that a step started.
 _current: ContextVar[ActiveRun | None] = ContextVar("trackyard_current_run", default=None)
-_active: list[ActiveRun] = []
+active_runs: list[ActiveRun] = []
 _named = NamedRun()
 
 
@@ -367,7 +214,7 @@ def current_run() -> ActiveRun:
         return run
     if is_inside_hook():
         raise NoActiveRunError("a tracker's hook cannot log into the run that it serves")
-    active = list(_active)
+    active = list(active_runs)
     if len(active) == 1:
         return active[0]
     if active:
@@ -390,7 +237,7 @@ def _innermost() -> ActiveRun | None:
     Blocks in generators are left in any order, and in other contexts than they were entered in.
     """
     run = _current.get()
-    while run is not None and run not in _active:
+    while run is not None and run not in active_runs:
         run = run.outer
     return run
 
@@ -422,7 +269,7 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
     try:
         try:
             run.outer = _innermost()
-            _active.append(run)
+            active_runs.append(run)
             _name_for_children()
             _current.set(run)
             with tracked.activated():
@@ -435,9 +282,9 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
 
 def _deactivate(run: ActiveRun) -> None:
     """Let a run be current no more; a second time that changes nothing."""
-    if run in _active:
-        _active.remove(run)
-    for other in [*_active]:
+    if run in active_runs:
+        active_runs.remove(run)
+    for other in [*active_runs]:
         if other.outer is run:  # a generator goes on that was entered inside
             other.outer = run.outer
     _name_for_children()
@@ -446,7 +293,7 @@ def _deactivate(run: ActiveRun) -> None:
 
 def _name_for_children() -> None:
     """Name the innermost run in the environment, unless runs of several threads overlap."""
-    active = list(_active)
+    active = list(active_runs)
     if not active:
         _named.restore()
     elif len({run.thread for run in active}) == 1:
@@ -470,15 +317,15 @@ def log_metric(key: str, value: Any, step: Any = None) -> None:
     """
     try:
         run = _current.get()  # as `current_run` does: one call less in a training loop
-        if run is None or run not in _active:
+        if run is None or run not in active_runs:
             run = current_run()
         run.log_metric(key, value, step)
     except (RecursionError, MemoryError):  # see `contained`, which would cost this call more
-        if _active:
-            _active[-1]._tracked.journal.dropped += 1  # noqa: SLF001 - likewise
+        if active_runs:
+            active_runs[-1]._tracked.journal.dropped += 1  # noqa: SLF001 - likewise
 
 
-@contained(_active)
+@contained(active_runs)
 def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
     """Log several numbers of the same step; see `ActiveRun.log_metrics`.
 
@@ -489,7 +336,7 @@ def log_metrics(metrics: Mapping[str, Any], step: Any = None) -> None:
     current_run().log_metrics(metrics, step)
 
 
-@contained(_active)
+@contained(active_runs)
 def log_param(key: str, value: Any) -> None:
     """Log one input; see `ActiveRun.log_param`.
 
@@ -500,13 +347,13 @@ def log_param(key: str, value: Any) -> None:
     current_run().log_param(key, value)
 
 
-@contained(_active)
+@contained(active_runs)
 def log_params(params: Any) -> None:
     """Log several inputs; see `ActiveRun.log_params`."""
     current_run().log_params(params)
 
 
-@contained(_active)
+@contained(active_runs)
 def set_tag(key: str, value: Any) -> None:
     """Set one label; see `ActiveRun.set_tag`.
 
@@ -517,82 +364,7 @@ def set_tag(key: str, value: Any) -> None:
     current_run().set_tag(key, value)
 
 
-@contained(_active)
+@contained(active_runs)
 def set_tags(tags: Mapping[str, Any]) -> None:
     """Set several labels; see `ActiveRun.set_tags`."""
     current_run().set_tags(tags)
-
-
-@contained(_active)
-def log_artifact(path: str | Path, name: str | None = None) -> None:
-    """Log a file or folder; see `ActiveRun.log_artifact`.
-
-    Args:
-        path: The file or folder; it may be changed or deleted afterwards.
-        name: Where it belongs in the run; its own name by default.
-    """
-    current_run().log_artifact(path, name)
-
-
-@contained(_active)
-def log_text(text: str, name: str, step: Any = None) -> None:
-    """Log a text as a file; see `ActiveRun.log_text`.
-
-    Args:
-        text: The text.
-        name: Its path in the run; `.html` makes it a page.
-        step: The training step that it belongs to.
-    """
-    current_run().log_text(text, name, step)
-
-
-@contained(_active)
-def log_dict(dictionary: Any, name: str, step: Any = None) -> None:
-    """Log a dict or list as a JSON file; see `ActiveRun.log_dict`.
-
-    Args:
-        dictionary: What JSON can hold.
-        name: Its path in the run, such as `config.json`.
-        step: The training step that it belongs to.
-    """
-    current_run().log_dict(dictionary, name, step)
-
-
-@contained(_active)
-def log_image(image: Any, name: str, step: Any = None) -> None:
-    """Log an image; see `ActiveRun.log_image`.
-
-    Args:
-        image: A path, the bytes of a file, a Pillow image or an array.
-        name: Its path in the run, such as `sample.png`.
-        step: The training step that it belongs to.
-    """
-    current_run().log_image(image, name, step)
-
-
-@contained(_active)
-def log_figure(figure: Any, name: str, step: Any = None) -> None:
-    """Log a figure; see `ActiveRun.log_figure`.
-
-    Args:
-        figure: A figure of matplotlib or plotly.
-        name: Its path in the run, such as `curve.png`.
-        step: The training step that it belongs to.
-    """
-    current_run().log_figure(figure, name, step)
-
-
-@contained(_active)
-def log_table(table: Any, name: str, step: Any = None) -> None:
-    """Log a table; see `ActiveRun.log_table`.
-
-    Args:
-        table: Lists by column, a list of dicts, or a data frame.
-        name: Its path in the run, such as `errors.json`.
-        step: The training step that it belongs to.
-    """
-    current_run().log_table(table, name, step)
-
-
-def _shown(value: Any) -> str:
-    return to_text(value)[:100]

@@ -67,11 +67,38 @@ def save_array(array: Any, path: Path, notes: list[str]) -> None:
         TypeError: Pillow is not there.
         ValueError: It has no shape or values of an image.
     """
+    pixels = _pixels_of(array, notes)
+    if pixels.dtype == "uint16" and path.suffix.lower() not in (".png", ".tif", ".tiff"):
+        notes.append("16 bits became 8; name it .png to keep them")
+        pixels = (pixels >> 8).astype("uint8")
+    save_pillow(_from_array(pixels), path, notes)
+
+
+def image_of(image: Any, notes: list[str]) -> Any:
+    """Give an image of Pillow for one, or for an array as above; of 8 bits.
+
+    Args:
+        image: The image or array.
+        notes: Gets what was changed.
+
+    Raises:
+        TypeError: Pillow is not there.
+        ValueError: It has no shape or values of an image.
+    """
+    if hasattr(type(image), "convert") and hasattr(image, "mode"):
+        return image
+    pixels = _pixels_of(image, notes)
+    if pixels.dtype == "uint16":
+        notes.append("16 bits became 8; give uint8, or floats from 0 to 1")
+        pixels = (pixels >> 8).astype("uint8")
+    return _from_array(pixels)
+
+
+def _pixels_of(array: Any, notes: list[str]) -> Any:
     try:
         import numpy
-        from PIL import Image
     except ImportError as error:
-        raise TypeError("an array as an image needs Pillow; type: pip install pillow") from error
+        raise TypeError("an array as an image needs numpy; type: pip install numpy") from error
     is_tensor = hasattr(type(array), "detach")
     if is_tensor:
         array = array.detach().cpu()
@@ -79,11 +106,15 @@ def save_array(array: Any, path: Path, notes: list[str]) -> None:
     pixels = _channels_last(numpy.asarray(array), notes, is_tensor=is_tensor)
     if pixels.dtype.kind not in "buif":
         raise ValueError(f"an image has numbers, not {pixels.dtype}; convert it to uint8")
-    pixels = _in_range(pixels, numpy, notes)
-    if pixels.dtype == "uint16" and path.suffix.lower() not in (".png", ".tif", ".tiff"):
-        notes.append("16 bits became 8; name it .png to keep them")
-        pixels = (pixels >> 8).astype("uint8")
-    save_pillow(Image.fromarray(pixels), path, notes)
+    return _in_range(pixels, numpy, notes)
+
+
+def _from_array(pixels: Any) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise TypeError("an array as an image needs Pillow; type: pip install pillow") from error
+    return Image.fromarray(pixels)
 
 
 def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:

@@ -50,15 +50,16 @@ def with_suffix_of(name: str, path: Path) -> str:
     return name if own == written else name.removesuffix(own) + written
 
 
-def save_file(source: Path, path: Path) -> SavedFile:
+def save_file(source: Path, path: Path, kind: ArtifactKind = "file") -> SavedFile:
     """Copy a file as it is now; the user may delete or change it the next moment.
 
     Args:
         source: The user's file.
         path: The copy.
+        kind: What it is.
     """
     copy_private(source, path)
-    return SavedFile(path, "file", mimetypes.guess_type(path.name)[0])
+    return SavedFile(path, kind, mimetypes.guess_type(path.name)[0])
 
 
 def save_text(text: Any, path: Path) -> SavedFile:
@@ -140,6 +141,11 @@ def image_name(name: str, image: Any) -> str:
 def figure_name(name: str) -> str:
     """Give a figure's name with the suffix of a picture, where it has none of a figure."""
     return name if is_figure_name(name) else f"{name}.png"
+
+
+def json_name(name: str) -> str:
+    """Give the name of a file that is always JSON."""
+    return name if name.lower().endswith(".json") else f"{name}.json"
 
 
 def table_name(name: str) -> str:

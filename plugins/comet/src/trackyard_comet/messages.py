@@ -11,13 +11,25 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
+import attrs
+
+from trackyard.contract import Artifact, Batch, Dataset, Metric, Model, Param, Record, Run, Tag
+from trackyard_comet.histograms import own_histogram, shown_histogram
 
 Message = dict[str, Any]
 Identity = tuple[Any, ...]
-ArtifactKind = Literal["file", "image"]
+ArtifactKind = Literal["file", "image", "histogram", "audio", "video", "model", "dataset"]
+KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
+# What Comet calls them; everything else is an asset, or an image.
+_UPLOADS: dict[str, str] = {
+    "histogram": "histogram3d", "audio": "audio", "video": "video", "model": "model-element",
+}  # fmt: skip
+_KINDS_OF_UPLOADS: dict[str, ArtifactKind] = {
+    "visualization": "image", "histogram3d": "histogram", "audio": "audio", "video": "video",
+    "model-element": "model",
+}  # fmt: skip
 
 # What the SDK logs of its own accord; a step that uses Trackyard's calls alone has none of it.
 _OWN_METRICS = {"process duration"}
@@ -42,7 +54,7 @@ def messages_of(run: Run, batch: Batch) -> Iterator[Message]:
     for tag in batch.tags:
         yield other_message(tag.key, tag.value)
     for artifact in batch.artifacts:
-        yield _file_message(run, artifact)
+        yield from _messages_of_file(run, artifact)
 
 
 def other_message(key: str, value: str) -> Message:
@@ -182,7 +194,39 @@ def _plain(value: Any) -> Any:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _file_message(run: Run, artifact: Artifact) -> Message:
+def _messages_of_file(run: Run, artifact: Artifact) -> Iterator[Message]:
+    if artifact.kind == "model":
+        yield from _messages_of_model(run, artifact)
+        return
+    yield _file_message(run, artifact)
+    if artifact.kind == "dataset":
+        yield from _messages_of_dataset(Dataset.read(artifact.path), artifact.timestamp)
+
+
+def _messages_of_model(run: Run, artifact: Artifact) -> Iterator[Message]:
+    """Give a model's files once the artifact comes that describes it."""
+    model = Model.read(artifact)
+    if model is None:
+        return
+    for file in model.files:
+        if file.path is not None:
+            one = attrs.evolve(artifact, name=f"{model.name}/{file.name}", path=file.path)
+            yield _file_message(run, one, model.name)
+    yield _file_message(run, artifact, model.name)
+
+
+def _messages_of_dataset(dataset: Dataset, timestamp: int) -> Iterator[Message]:
+    """Say of a dataset what `log_dataset_info` and `log_dataset_hash` of Comet's SDK do."""
+    name = "-".join(part for part in (dataset.name, dataset.version) if part)
+    yield other_message("dataset_info", ", ".join(filter(None, (name, dataset.source))))
+    if dataset.digest:
+        digest = Param("dataset_hash", dataset.digest)
+        yield _message(
+            "parameter_msg", local_timestamp=timestamp // 1_000_000, param=_param(digest)
+        )
+
+
+def _file_message(run: Run, artifact: Artifact, group: str | None = None) -> Message:
     """The id that is made here, as the SDK does it, is the same each time the file is sent."""
     what = f"{run.id}/{artifact.name}/{artifact.step}/{artifact.timestamp}"
     id_ = hashlib.sha256(what.encode("utf-8", "backslashreplace")).hexdigest()[:32]
@@ -191,7 +235,10 @@ def _file_message(run: Run, artifact: Artifact) -> Message:
     if artifact.kind == "image":
         kind, own = "visualization", {"imageId": id_, "figName": artifact.name, "figCounter": 0}
     else:
-        kind, own = "asset", {"assetId": id_, "fileName": artifact.name}
+        kind = _UPLOADS.get(artifact.kind, "asset")
+        own = {"assetId": id_, "fileName": artifact.name}
+        own |= {} if kind == "asset" else {"type": kind}
+        own |= {} if group is None else {"groupingName": group}
     message = _message(
         "file_upload",
         local_timestamp=artifact.timestamp // 1_000_000,
@@ -200,6 +247,11 @@ def _file_message(run: Run, artifact: Artifact) -> Message:
         upload_type=kind,
         metadata={},
     )
+    if artifact.kind == "histogram":
+        return {
+            **message,
+            "source": str(shown_histogram(artifact, run.folder / "histograms" / id_)),
+        }
     return {**message, "source": str(artifact.path)}
 
 
@@ -207,9 +259,16 @@ def _artifact(message: Message) -> Artifact:
     payload = message["payload"]
     options = payload.get("additional_params") or {}
     name = options.get("fileName") or options.get("figName") or payload["file_path"]
-    kind: ArtifactKind = "image" if payload["upload_type"] == "visualization" else "file"
+    kind = kind_of(payload["upload_type"])
     time = payload.get("local_timestamp", 0) * 1_000_000
-    return Artifact(name, Path(message["source"]), kind, None, options.get("step"), time)
+    path = Path(message["source"])
+    path = own_histogram(path) if kind == "histogram" else path
+    return Artifact(name, path, kind, None, options.get("step"), time)
+
+
+def kind_of(upload: str | None) -> ArtifactKind:
+    """Give the kind of what Comet has as an upload of some type."""
+    return _KINDS_OF_UPLOADS.get(upload or "", "file")
 
 
 def _nested(value: Any) -> bool:

@@ -27,7 +27,8 @@ from trackyard.contract import (
     classify_answer,
     is_true_within,
 )
-from trackyard_comet.messages import ArtifactKind, Identity, Message, metric_identity, number
+from trackyard_comet.histograms import own_histogram
+from trackyard_comet.messages import Identity, Message, kind_of, metric_identity, number
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -196,7 +197,8 @@ class CometServer:
             path = folder / asset["assetId"]
             folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(answer.content)
-            kind: ArtifactKind = "image" if asset.get("image") else "file"
+            kind = "image" if asset.get("image") else kind_of(asset.get("type"))
+            path = own_histogram(path) if kind == "histogram" else path
             yield Artifact(asset["fileName"], path, kind, None, asset.get("step"))
 
     def delete(self) -> None:

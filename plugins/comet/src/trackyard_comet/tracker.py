@@ -25,7 +25,7 @@ from trackyard.contract import (
 )
 from trackyard_comet import settings
 from trackyard_comet.archive import archive_path, load_state, read_archive
-from trackyard_comet.messages import messages_of
+from trackyard_comet.messages import KINDS, messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
 from trackyard_comet.writing import End, OfflineRun, OnlineRun, Place, Writing
@@ -36,7 +36,7 @@ class CometTracker:
     """Track runs in Comet: its service, a server of your own, or archives to upload later."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        kinds=frozenset({"file", "image"}),
+        kinds=frozenset(KINDS),
         key_length=100,
         param_length=1000,
         tag_length=1000,

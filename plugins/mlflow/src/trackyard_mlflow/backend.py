@@ -31,6 +31,7 @@ from trackyard.contract import (
     process_values,
     write_whole,
 )
+from trackyard_mlflow.kinds import log_input, log_model, show_as_table
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -362,10 +363,22 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
             client.log_batch(run_id, **{kind: entities})
     if batch.artifacts:
         _check_place(client, run_id, batch)
-    with _pages_are_no_answers():
-        for artifact in batch.artifacts:
-            folder = PurePosixPath(artifact.name).parent.as_posix()
-            client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+        with _pages_are_no_answers():
+            _send_files(client, run_id, batch)
+
+
+def _send_files(client: MlflowClient, run_id: str, batch: Batch) -> None:
+    for artifact in batch.artifacts:
+        if artifact.kind == "model":
+            log_model(client, run_id, artifact, is_elsewhere)
+            continue
+        folder = PurePosixPath(artifact.name).parent.as_posix()
+        client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+        if artifact.kind == "dataset":
+            log_input(client, run_id, artifact)
+    tables = [artifact.name for artifact in batch.artifacts if artifact.kind == "table"]
+    if tables:
+        show_as_table(client, run_id, tables)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 from trackyard.contract import Artifact, Metric, Param, Record, Tag
 from trackyard_mlflow.backend import is_elsewhere
+from trackyard_mlflow.kinds import read_models
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +41,7 @@ def read_records(client: MlflowClient, run_id: str, folder: Path | None = None) 
             yield Metric(key, _value(metric.value), metric.step, metric.timestamp * 1_000_000)
     for name, path in _artifacts(client, run, folder):
         yield Artifact(name, path, "file")
+    yield from read_models(client, run_id, folder, is_elsewhere)
 
 
 def _value(value: float) -> float:

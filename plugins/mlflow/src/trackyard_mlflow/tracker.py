@@ -63,6 +63,7 @@ class MlflowTracker:
     """Track runs in MLflow: a server, Databricks, or by default sqlite in `.trackyard/`."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=Capabilities().kinds | {"audio", "video", "model", "dataset"},
         key_pattern=r"(?!/|\.\.)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
         # Behind a server a name is part of a URL; and one name with `#`, or that reads as an
         # absolute path or URL, hides all of a run's artifacts.

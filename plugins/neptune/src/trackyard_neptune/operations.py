@@ -26,7 +26,8 @@ _RESERVED = {_PARAMS, _TAGS, _FILES, _OURS, _METRICS, "sys", "monitoring", "sour
 _STEPS = [_OURS, "steps"]
 # Most digits behind the point that Neptune keeps of a step.
 _LEAST = 1e-6
-_Kind = Literal["file", "image", "html", "text"]
+_Kind = Literal["file", "image", "html", "text", "audio", "video"]
+KINDS: tuple[_Kind, ...] = get_args(_Kind)  # Neptune tells them by their suffixes
 
 
 class Steps:
@@ -197,7 +198,7 @@ def _atom(operation: Operation) -> Iterator[Record]:
         if source and Path(source).is_file():
             shown = name if first == _FILES else "/".join(operation["path"])
             step, time, kind, media_type = operation.get("exact", [None, 0, "file", None])
-            known: _Kind = kind if kind in get_args(_Kind) else "file"
+            known: _Kind = kind if kind in KINDS else "file"
             yield Artifact(shown, Path(source), known, media_type, step, time)
     elif first == _OURS:
         yield Tag(f"trackyard.{name}", str(operation["value"]))

@@ -28,6 +28,7 @@ from trackyard_neptune import settings
 from trackyard_neptune.folder import OperationFolder, load_state, save_state
 from trackyard_neptune.native import NativeRun, active_run
 from trackyard_neptune.operations import (
+    KINDS,
     Operation,
     batch_operations,
     first_operations,
@@ -49,7 +50,7 @@ class NeptuneTracker:
         "tracker, type: trackyard replay RUN --to NAME"
     )
     capabilities: ClassVar[Capabilities] = Capabilities(
-        kinds=frozenset({"file", "image", "html", "text"}),
+        kinds=frozenset(KINDS),
         key_pattern=r"(?s)[^/\0]+(/[^/\0]+)*",
         key_length=250,
         param_length=16384,

@@ -149,6 +149,12 @@ class EventFiles:
             old.unlink(missing_ok=True)
 
 
+def tag_of(artifact: Artifact) -> str:
+    """Give the tag of what is shown of an artifact; that of a histogram has no suffix."""
+    is_histogram = artifact.kind == "histogram"
+    return artifact.name.removesuffix(".json") if is_histogram else artifact.name
+
+
 def run_files(folder: Path) -> list[Path]:
     """Give the files that say what is true of a run as a whole; the last one counts."""
     return sorted(folder.glob("events.out.tfevents.*.run"))
@@ -165,7 +171,7 @@ def _of_metric(metric: Metric) -> Hashable:
 
 
 def _of_artifact(artifact: Artifact) -> Hashable:
-    return _identity(artifact.name, artifact.step, artifact.timestamp, None)
+    return _identity(tag_of(artifact), artifact.step, artifact.timestamp, None)
 
 
 def _identities(event: Event) -> Iterator[Hashable]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Failure, Run, replacing
-from trackyard_tensorboard.events import encoded, new_event
+from trackyard.contract import Artifact, Batch, Failure, Histogram, Run, replacing
+from trackyard_tensorboard.events import encoded, new_event, tag_of
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 100_000
 MOST_ROWS = 200
 
-_STRING = 7  # DT_STRING in TensorFlow's types.proto
+# DT_DOUBLE and DT_STRING in TensorFlow's types.proto, DATA_CLASS_TENSOR in its summary.proto
+_DOUBLE, _STRING, _TENSOR = 2, 7, 2
 _STATE = "trackyard"  # a plugin that TensorBoard does not have, and hence passes over
 
 
@@ -69,8 +70,12 @@ def metric_events(batch: Batch) -> Iterator[bytes]:
 def artifact_event(artifact: Artifact) -> bytes | None:
     """Make an event of what the page can show of an artifact; None where that is nothing."""
     event = new_event(artifact.timestamp, artifact.step)
-    if artifact.kind in ("image", "figure"):
+    if artifact.kind in ("image", "figure", "video"):  # of videos GIFs, which are images
         is_shown = _add_image(event, artifact)
+    elif artifact.kind == "histogram":
+        is_shown = _add_histogram(event, artifact)
+    elif artifact.kind == "audio":
+        is_shown = _add_audio(event, artifact)
     elif artifact.kind in ("text", "table"):
         is_shown = _add_document(event, artifact)
     else:
@@ -152,10 +157,41 @@ def _add_image(event: Event, artifact: Artifact) -> bool:
             channels = len(image.getbands())
     except OSError:  # SVG, PDF: what is no picture of points
         return False
-    value = event.summary.value.add(tag=artifact.name)
+    value = event.summary.value.add(tag=tag_of(artifact))
     value.image.height, value.image.width = height, width
     value.image.colorspace = channels
     value.image.encoded_image_string = artifact.path.read_bytes()
+    return True
+
+
+def _add_histogram(event: Event, artifact: Artifact) -> bool:
+    """Add the left edge, the right edge and the count of each part."""
+    from tensorboard.plugins.histogram.plugin_data_pb2 import HistogramPluginData
+
+    histogram = Histogram.read(artifact.path)
+    content = HistogramPluginData(version=0).SerializeToString()
+    value = _add_metadata(event.summary, tag_of(artifact), "histograms", content)
+    value.metadata.data_class = _TENSOR
+    value.tensor.dtype = _DOUBLE
+    parts = zip(histogram.edges[:-1], histogram.edges[1:], histogram.counts, strict=True)
+    value.tensor.double_val.extend(float(number) for part in parts for number in part)
+    for size in (len(histogram.counts), 3):
+        value.tensor.tensor_shape.dim.add(size=size)
+    return True
+
+
+def _add_audio(event: Event, artifact: Artifact) -> bool:
+    import wave
+
+    try:
+        with wave.open(str(artifact.path), "rb") as sound:
+            channels, rate, frames = sound.getnchannels(), sound.getframerate(), sound.getnframes()
+    except (wave.Error, EOFError):  # TensorBoard plays WAV alone
+        return False
+    value = event.summary.value.add(tag=tag_of(artifact))
+    value.audio.num_channels, value.audio.sample_rate = channels, rate
+    value.audio.length_frames, value.audio.content_type = frames, "audio/wav"
+    value.audio.encoded_audio_string = artifact.path.read_bytes()
     return True
 
 
@@ -167,7 +203,7 @@ def _add_document(event: Event, artifact: Artifact) -> bool:
         text = _as_code(text)
     if len(text) > MOST_CHARACTERS:
         return False
-    _add_text(event.summary, artifact.name, text)
+    _add_text(event.summary, tag_of(artifact), text)
     return True
 
 

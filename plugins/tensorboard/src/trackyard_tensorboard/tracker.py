@@ -53,7 +53,11 @@ def _absolute(path: str | Path) -> Path:
 class TensorboardTracker:
     """Track runs in TensorBoard: event files in a folder, which its page shows."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(step_rule="integer", shared_runs=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=Capabilities().kinds | {"histogram", "audio", "video"},
+        step_rule="integer",
+        shared_runs=True,
+    )
 
     log_dir: Path = option(
         "Folder for all runs, as for `tensorboard --logdir`",

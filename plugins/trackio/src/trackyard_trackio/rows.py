@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Histogram, Metric, Param, Record, Run, Tag
 
 TAGS = "tags"  # of the run's config, where Trackio has no tags
 # Longer texts, and longer tables, are files alone: a page has to draw them.
@@ -26,7 +26,8 @@ MOST_ROWS = 200
 
 _RESERVED = {"project", "run", "timestamp", "step", "time", "metrics"}
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_Kind = Literal["file", "image", "table", "text", "html"]
+_Kind = Literal["file", "image", "table", "text", "html", "histogram", "audio", "video"]
+KINDS: tuple[_Kind, ...] = get_args(_Kind)
 
 
 @attrs.frozen
@@ -95,8 +96,12 @@ def artifact_row(run: Run, artifact: Artifact, place: str) -> Row:
         place: Its file, relative to Trackio's folder for media.
     """
     shown: dict[str, Any] = {"_type": "trackyard.file"}
-    if artifact.kind in ("image", "html"):
+    if artifact.kind in ("image", "html", "audio", "video"):
         shown = {"_type": f"trackio.{artifact.kind}", "caption": artifact.name}
+    elif artifact.kind == "histogram":
+        histogram = Histogram.read(artifact.path)
+        shown = {"_type": "trackio.histogram", "bins": list(histogram.edges)}
+        shown["values"] = list(histogram.counts)
     elif artifact.kind == "table":
         content = json.loads(artifact.path.read_text(encoding="utf-8"))
         columns = [_shown(column) for column in content["columns"]]
@@ -110,7 +115,7 @@ def artifact_row(run: Run, artifact: Artifact, place: str) -> Row:
         if len(text) <= MOST_CHARACTERS:
             shown = {"_type": "trackio.markdown", "_value": text}
     shown |= {"file_path": place, "kind": artifact.kind, "media_type": artifact.media_type}
-    return _row(run, artifact.step, artifact.timestamp, {_stored(artifact.name): shown})
+    return _row(run, artifact.step, artifact.timestamp, {_stored(_shown_name(artifact)): shown})
 
 
 def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) -> Iterator[Record]:
@@ -179,6 +184,12 @@ def _shown(cell: Any) -> Any:
     return json.dumps(cell) if isinstance(cell, list | dict) else cell
 
 
+def _shown_name(artifact: Artifact) -> str:
+    """Give the name under which an artifact is shown; that of a histogram has no suffix."""
+    is_histogram = artifact.kind == "histogram"
+    return artifact.name.removesuffix(".json") if is_histogram else artifact.name
+
+
 def _stored(key: str) -> str:
     """Write a key that Trackio has for itself as Trackio does."""
     return f"__{key}" if key in _RESERVED or key.startswith("__") else key
@@ -209,6 +220,7 @@ def _artifact_of(
 ) -> Iterator[Artifact]:
     if "file_path" in value:
         kind: Any = value.get("kind", "file")
-        known: _Kind = kind if kind in get_args(_Kind) else "file"
+        known: _Kind = kind if kind in KINDS else "file"
         path = Path(value["file_path"])
+        name = f"{name}.json" if known == "histogram" else name
         yield Artifact(name, path, known, value.get("media_type"), step, moment)

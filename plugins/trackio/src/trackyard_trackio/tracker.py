@@ -30,6 +30,7 @@ from trackyard.contract import (
 )
 from trackyard_trackio.native import active_run, native_config
 from trackyard_trackio.rows import (
+    KINDS,
     TAGS,
     Row,
     artifact_row,
@@ -66,7 +67,7 @@ class TrackioTracker:
     """Track runs in Trackio: a dashboard on this machine, a server of yours, or a Space."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        kinds=frozenset({"file", "image", "table", "text", "html"}),
+        kinds=frozenset(KINDS),
         step_rule="integer",
         shared_runs=True,
         forwards_native=True,

@@ -10,26 +10,39 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from trackyard.contract import Artifact, replacing
+from trackyard.contract import Artifact, Histogram, replacing
 
-ShownKind = Literal["image", "table", "html"]
+ShownKind = Literal["image", "table", "html", "audio", "video"]
 # For each kind that W&B shows: its name there, and the ending of its files.
 KINDS: dict[ShownKind, tuple[str, str]] = {
     "image": ("image-file", ""),
     "table": ("table-file", ".table.json"),
     "html": ("html-file", ".html"),
+    "audio": ("audio-file", ""),
+    "video": ("video-file", ""),
 }
-_FOLDERS = {"image": "images", "table": "table", "html": "html"}
+_FOLDERS = {
+    "image": "images", "table": "table", "html": "html", "audio": "audio", "video": "videos",
+}  # fmt: skip
+HISTOGRAM = "histogram"
+# W&B draws no more bars.
+_MOST_BARS = 512
 
 
-def place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, Any]:
-    """Copy a file to where W&B looks for it, and give the value that stands in the history.
+def shown_value(artifact: Artifact, files: Path) -> dict[str, Any] | None:
+    """Give the value that shows an artifact in the history; None where W&B shows none such.
 
     Args:
         artifact: The artifact.
-        kind: How W&B shows it.
-        files: The run's folder `files`.
+        files: The run's folder `files`, where a copy is put.
     """
+    if artifact.kind == HISTOGRAM:
+        return _histogram_value(artifact)
+    kind = next((kind for kind in KINDS if kind == artifact.kind), None)
+    return None if kind is None else _place_media(artifact, kind, files)
+
+
+def _place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, Any]:
     digest = hashlib.sha256(artifact.path.read_bytes()).hexdigest()
     type_, ending = KINDS[kind]
     ending = ending or artifact.path.suffix or ".png"
@@ -42,6 +55,30 @@ def place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, A
     if kind == "table":
         return {**value, "log_mode": "IMMUTABLE", **_shape(artifact.path)}
     return value
+
+
+def _histogram_value(artifact: Artifact) -> dict[str, Any] | None:
+    """Give the value of a histogram in the history; None where it has more bars than W&B draws."""
+    histogram = Histogram.read(artifact.path)
+    if len(histogram.counts) > _MOST_BARS:
+        return None
+    return {"_type": HISTOGRAM, "values": list(histogram.counts), "bins": list(histogram.edges)}
+
+
+def histogram_file(value: dict[str, Any], folder: Path) -> Path | None:
+    """Give the file of a histogram that stands in the history; None where it is packed.
+
+    Args:
+        value: Its value there.
+        folder: Where the file is written.
+    """
+    if "bins" not in value:
+        return None
+    text = Histogram(tuple(value["values"]), tuple(value["bins"])).to_json()
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def place_file(source: Path, target: Path) -> None:

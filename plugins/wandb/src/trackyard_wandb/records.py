@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trackyard.contract import Artifact, Metric, Param, Record, Tag
+from trackyard_wandb.artifacts import read_artifact
 from trackyard_wandb.logfile import read_log
-from trackyard_wandb.media import KINDS
+from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
 
 STEP = "trackyard_step"
 # Columns of W&B's own; the history has no room for a metric of such a name.
@@ -139,6 +140,8 @@ def read_run(path: Path) -> Iterator[Record]:
                 yield from _labels(items_of(record.config.update))
             case "history":
                 yield from _points(items_of(record.history.item), files)
+            case "artifact":
+                yield from read_artifact(record.artifact)
             case "files":
                 names = [file.path for file in record.files.files]
                 yield from (_file(n, files) for n in names if _is_plain(n, files))
@@ -186,6 +189,11 @@ def _nested(
     kind = next((k for k, (type_, _) in KINDS.items() if value.get("_type") == type_), None)
     if kind is not None:
         yield Artifact(key, files / value["path"], kind, None, step, timestamp)
+        return
+    if value.get("_type") == HISTOGRAM:
+        path = histogram_file(value, files.parent / "histograms")
+        if path is not None:
+            yield Artifact(f"{key}.json", path, "histogram", "application/json", step, timestamp)
         return
     for name, inner in value.items():
         if isinstance(inner, dict):

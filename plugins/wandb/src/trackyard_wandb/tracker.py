@@ -24,6 +24,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb import settings
 from trackyard_wandb.attempts import joined, note_attempt
+from trackyard_wandb.media import KINDS
 from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
 from trackyard_wandb.records import read_downloads, read_run
@@ -45,7 +46,9 @@ class WandbTracker:
     """Track runs in Weights & Biases: its service, a server of your own, or files for later."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        kinds=frozenset({"file", "image", "table", "html"}), shared_runs=True, forwards_native=True
+        kinds=frozenset({"file", "histogram", "model", "dataset", *KINDS}),
+        shared_runs=True,
+        forwards_native=True,
     )
 
     api_key: Secret | None = secret(

@@ -14,8 +14,9 @@ from typing import Any
 import attrs
 
 from trackyard.contract import Artifact, Batch, Failure, Metric, Run
+from trackyard_wandb.artifacts import artifact_record
 from trackyard_wandb.logfile import LogWriter, read_log
-from trackyard_wandb.media import KINDS, place_file, place_media
+from trackyard_wandb.media import HISTOGRAM, place_file, shown_value
 from trackyard_wandb.native import NativeCalls
 from trackyard_wandb.places import Place
 from trackyard_wandb.records import (
@@ -190,15 +191,22 @@ class RunFile:
         return is_new
 
     def _row_of_file(self, artifact: Artifact) -> Iterator[tuple[Row, float | None, int]]:
-        if artifact.kind not in KINDS:
+        if artifact.kind in ("model", "dataset"):
+            record = artifact_record(artifact, self._run.id, self.path.parent / "artifacts")
+            self._append([record] if record is not None else [])
+            return
+        value = shown_value(artifact, self._files)
+        if value is None:
             place_file(artifact.path, self._files / artifact.name)
             self._append([files_record(artifact.name)])
             return
-        value = place_media(artifact, artifact.kind, self._files)
-        column, text = column_of(artifact.name), json.dumps(value)
+        is_histogram = value["_type"] == HISTOGRAM
+        name = artifact.name.removesuffix(".json") if is_histogram else artifact.name
+        column, text = column_of(name), json.dumps(value)
         point = (column, artifact.step, artifact.timestamp / 1e9, text)
         if self._points is None or point not in self._points:
-            self._append([files_record(value["path"])])
+            if not is_histogram:
+                self._append([files_record(value["path"])])
             yield {column: text}, artifact.step, artifact.timestamp
 
     def _placed(self, row: Row, step: float | None, timestamp: int) -> list[Any]:

@@ -6,14 +6,16 @@ import math
 import re
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from trackyard.contract.records import Batch, Metric
+from trackyard.contract.records import ArtifactKind, Batch, Metric
 from trackyard.delivery.adapting import original_key
 from trackyard.journal.entries import Entry
 from trackyard.runs.differences import same_number
 from trackyard.testing.contract import check, expect
+from trackyard.testing.kinds import log_kind
 from trackyard.testing.requirements import can_be_read, declares, limits
 from trackyard.testing.stored import StoredRun
 from trackyard.testing.workbench import Logging, Workbench, append
@@ -244,9 +246,11 @@ class DataChecks:
         _compare(workbench, log)
 
     @check("Artifacts of every kind arrive whole, under their names.", can_be_read)
-    @pytest.mark.parametrize("kind", ["file", "image", "figure", "table", "text", "html"])
-    def test_artifacts_are_kept(self, workbench: Workbench, kind: str, tmp_path: Path) -> None:
-        _compare(workbench, lambda run: _log_artifact(run, kind, tmp_path))
+    @pytest.mark.parametrize("kind", get_args(ArtifactKind))
+    def test_artifacts_are_kept(
+        self, workbench: Workbench, kind: ArtifactKind, tmp_path: Path
+    ) -> None:
+        _compare(workbench, lambda run: log_kind(run, kind, tmp_path))
 
     @check("An artifact's name makes folders, and holds any character.", can_be_read)
     def test_artifacts_keep_their_names(self, workbench: Workbench) -> None:
@@ -289,35 +293,3 @@ def _compare(workbench: Workbench, log: Logging) -> StoredRun:
     found = workbench.difference(run_id)
     expect(not found, found)
     return workbench.read(run_id)
-
-
-def _log_artifact(run: ActiveRun, kind: str, folder: Path) -> None:
-    png = b"\x89PNG\r\n\x1a\n" + bytes.fromhex(
-        "0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf500f"
-        "0003840180f2ccaae60000000049454e44ae426082"
-    )
-    match kind:
-        case "image":
-            run.log_image(png, "images/sample.png", step=3)
-        case "table":
-            run.log_table({"truth": [1, 0], "guess": [1, 1]}, "tables/errors.json")
-        case "text":
-            run.log_text("größe: 3 m\n", "notes/report.txt")
-        case "html":
-            run.log_text("<h1>Report</h1>", "pages/report.html")
-        case "figure":
-            run.log_figure(_Figure(png), "plots/curve.png")
-        case "file":
-            (folder / "data.bin").write_bytes(b"\0\1\2")
-            run.log_artifact(folder / "data.bin", "files/data.bin")
-
-
-class _Figure:
-    """Draws itself as a figure of matplotlib does."""
-
-    def __init__(self, png: bytes) -> None:
-        self._png = png
-
-    def savefig(self, path: Path, **_: object) -> None:
-        """Write the picture."""
-        Path(path).write_bytes(self._png)

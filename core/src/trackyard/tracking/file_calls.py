@@ -1,0 +1,314 @@
+"""How does a run log files, and what becomes files: texts, images, tables, models?"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+from trackyard.contract.kinds import MODEL_FILE, Dataset
+from trackyard.contract.records import Artifact
+from trackyard.journal.entries import Entry
+from trackyard.system.coercing import to_step, to_text
+from trackyard.system.environment import is_disabled
+from trackyard.system.interruption import let_signals_through
+from trackyard.tracking import media
+from trackyard.tracking.containing import contained
+from trackyard.tracking.datasets import described_dataset
+from trackyard.tracking.folders import files_of
+from trackyard.tracking.histograms import save_histogram
+from trackyard.tracking.media import SavedFile
+from trackyard.tracking.models import described_model, model_files
+from trackyard.tracking.recordings import audio_name, save_audio, save_video, video_name
+from trackyard.tracking.tracked_runs import TrackedRun
+
+logger = logging.getLogger("trackyard")
+
+# What a system says that cannot keep a file: this counts as a loss, a wrong call does not.
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
+
+
+class FileCalls:
+    """The calls of a run that keep files.
+
+    Args:
+        tracked: The run.
+    """
+
+    def __init__(self, tracked: TrackedRun) -> None:
+        self._tracked = tracked
+        self._is_disabled = is_disabled()
+        self._warned: set[str] = set()
+
+    @contained()
+    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Log a file, or every file of a folder, as it is now.
+
+        Args:
+            path: The file or folder; it may be changed or deleted afterwards.
+            name: Where it belongs in the run; its own name by default.
+        """
+        notes: list[str] = []
+        try:
+            files = files_of(path, name, notes)
+        except Exception as error:
+            let_signals_through(error)
+            self._warn(f"artifact was not logged: {to_text(error)}")
+            return
+        for inner, file in files:
+            self._log_file(inner, partial(media.save_file, file))
+        more = [f"and {len(notes) - 5} more like that"] if len(notes) > 5 else []
+        self._warn_of("log_artifact", [*notes[:5], *more])
+
+    @contained()
+    def log_text(self, text: str, name: str, step: Any = None) -> None:
+        """Log a text as a file, such as `report.txt` or `page.html`.
+
+        Args:
+            text: The text; secrets in it are hidden.
+            name: Its path in the run; `.html` makes it a page.
+            step: The training step that it belongs to.
+        """
+        redacted = self._tracked.redactor.redact(to_text(text))
+        self._log_file(name, lambda path: media.save_text(redacted, path), step)
+
+    @contained()
+    def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
+        """Log a dict or list as a JSON file, such as `config.json`.
+
+        Args:
+            dictionary: What JSON can hold; anything else in it is kept as its text.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
+        redact = self._tracked.redactor.redact_json
+        self._log_file(name, lambda path: media.save_dict(dictionary, path, redact), step)
+
+    @contained()
+    def log_image(self, image: Any, name: str, step: Any = None) -> None:
+        """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
+
+        Args:
+            image: A path, the bytes of a file, a Pillow image, or an array of height x width, with
+                1, 3 or 4 channels behind or before, of truth values, integers from 0 to 255 (grey
+                ones to 65535) or floats from 0 to 1.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
+        named = partial(media.image_name, image=image)
+        self._log_file(name, partial(media.save_image, image), step, named)
+
+    @contained()
+    def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
+        """Log a figure, such as `curve.png`.
+
+        Args:
+            figure: A figure or axes of matplotlib, a grid of seaborn; a figure of plotly, altair
+                or bokeh is kept as a page.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+        """
+        save = partial(media.save_figure, figure)
+        self._log_file(name, save, step, media.figure_name)
+
+    @contained()
+    def log_table(self, table: Any, name: str, step: Any = None) -> None:
+        """Log a table, such as `errors.json`: columns, a list of dicts, or a data frame.
+
+        Args:
+            table: Lists by column, a dict of one row, rows, an array, a series, or a frame of
+                pandas, polars or Arrow.
+            name: Its path in the run; `.parquet` makes it Parquet.
+            step: The training step that it belongs to.
+        """
+        save = partial(media.save_table, table, redactor=self._tracked.redactor)
+        self._log_file(name, save, step, media.table_name)
+
+    @contained()
+    def log_histogram(
+        self, values: Any, name: str, step: Any = None, *, bins: int = 64, edges: Any = None
+    ) -> None:
+        """Log how values are distributed, such as a layer's weights.
+
+        Args:
+            values: Numbers, or an array of them; or what `numpy.histogram` gives.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+            bins: How many parts the range of the values is cut into.
+            edges: Where the parts begin and the last one ends; the values are their counts then.
+        """
+        save = partial(save_histogram, values, bins=bins, edges=edges)
+        self._log_file(name, save, step, media.json_name)
+
+    @contained()
+    def log_audio(
+        self, audio: Any, name: str, step: Any = None, *, sample_rate: int | None = None
+    ) -> None:
+        """Log a sound, such as `speech.wav`: a file, bytes, or an array.
+
+        Args:
+            audio: A path, the bytes of a file, or samples: an array of one dimension, or of samples
+                x channels, of floats from -1 to 1 or integers; it becomes WAV.
+            name: Its path in the run.
+            step: The training step that it belongs to.
+            sample_rate: Samples per second of an array.
+        """
+        save = partial(save_audio, audio, sample_rate=sample_rate)
+        self._log_file(name, save, step, partial(audio_name, audio=audio))
+
+    @contained()
+    def log_video(self, video: Any, name: str, step: Any = None, *, fps: float = 8.0) -> None:
+        """Log a video, such as `episode.gif`: a file, bytes, or an array.
+
+        Args:
+            video: A path, the bytes of a file, or frames: a list of images as `log_image` takes
+                them, or an array of frames x height x width, with channels behind or before.
+            name: Its path in the run; an array becomes GIF, or by `.mp4` and `.webm` such a file.
+            step: The training step that it belongs to.
+            fps: Frames per second of an array.
+        """
+        save = partial(save_video, video, fps=fps)
+        self._log_file(name, save, step, partial(video_name, video=video))
+
+    @contained()
+    def log_model(
+        self,
+        model: Any,
+        name: str,
+        *,
+        framework: str | None = None,
+        signature: Any = None,
+        metrics: Mapping[str, Any] | None = None,
+        step: Any = None,
+    ) -> None:
+        """Log a model: its files, and what describes it.
+
+        Args:
+            model: A file or folder, or an object: one that knows how to save itself does so, as
+                those of Keras, XGBoost and Transformers do, another one is pickled.
+            name: Its folder in the run.
+            framework: What it is made with; of an object its library's name by default.
+            signature: What it takes and gives: a text, a dict, or a signature of MLflow's.
+            metrics: How good it is.
+            step: The training step that it belongs to.
+        """
+        if is_disabled():
+            return
+        notes: list[str] = []
+        name = to_text(name).strip("/") or "model"
+        with self._tracked.journal.blobs.staging("model") as place:
+            try:
+                files = model_files(model, name, place, notes)
+            except Exception as error:
+                let_signals_through(error)
+                problem = f"{type(error).__name__}: {to_text(error)}"
+                self._warn(f"model {shown(name)!r} was not logged: {problem}")
+                return
+            for inner, file in files:
+                self._log_file(inner, partial(media.save_file, file, kind="model"), step)
+            describe = partial(
+                described_model,
+                *(model, name, files),
+                given={"framework": framework, "signature": signature, "metrics": metrics},
+                redactor=self._tracked.redactor,
+            )
+            self._log_file(f"{name}/{MODEL_FILE}", describe, step)
+        self._warn_of("log_model", notes)
+
+    @contained()
+    def log_dataset(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        version: Any = None,
+        digest: Any = None,
+        source: Any = None,
+        schema: Any = None,
+        profile: Any = None,
+        context: str | None = None,
+        step: Any = None,
+    ) -> None:
+        """Log which data the run used: what describes them, and not the data themselves.
+
+        Args:
+            name: The dataset's name.
+            data: The data, a table or array, or a path, from which digest, schema and profile
+                are found where they are not given.
+            version: Its version.
+            digest: A digest of its content.
+            source: Where it lies, such as an address.
+            schema: Its columns and their types.
+            profile: Figures of it, such as the number of rows.
+            context: What it is used for, such as `training`.
+            step: The training step that it belongs to.
+        """
+        given = {"version": version, "digest": digest, "source": source, "context": context}
+        given |= {"schema": schema, "profile": profile}
+        save = partial(described_dataset, name, data, given=given, redactor=self._tracked.redactor)
+        self._log_file(f"{Dataset.folder}/{to_text(name)}.json", save, step)
+
+    def _log_file(
+        self,
+        name: str,
+        save: Callable[[Path], SavedFile],
+        step: Any = None,
+        named: Callable[[str], str] = str,
+    ) -> None:
+        if is_disabled():
+            return
+        name = self._tracked.redactor.redact(to_text(name))
+        journal = self._tracked.journal
+        try:
+            name = named(name)
+            with journal.blobs.staging(name) as path:
+                saved = save(path)
+                now, at = time_ns(), self._step(step)
+                name = media.with_suffix_of(name, saved.path)
+                artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
+                self._append(Entry("artifact", now, at, artifact))
+            self._warn_of(f"artifact {shown(name)!r}", saved.notes)
+        except (RecursionError, MemoryError):
+            raise  # counted by the call itself
+        except Exception as error:
+            let_signals_through(error)
+            problem = f"{type(error).__name__}: {to_text(error)}"
+            self._warn(f"artifact {shown(name)!r} was not logged: {problem}")
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                journal.count_as_dropped(error)
+
+    def _step(self, step: Any) -> int | float | None:
+        """Give a training step, and warn where it is none or too large: none is made up."""
+        at = to_step(step)
+        if at is None and step is not None:
+            self._warn(f"step {shown(step)} is no number: it was left out; give a whole number")
+        elif type(step) in (int, float) and at != step:
+            self._warn(f"step {shown(step)} became {at}; steps have 64 bits")
+        return at
+
+    def _append(self, entry: Entry) -> None:
+        if not self._is_disabled:
+            self._tracked.append(entry)
+
+    def _warn_of(self, what: str, notes: Sequence[str]) -> None:
+        if notes:
+            self._warn(f"{what}: {'; '.join(notes)}")
+
+    def _warn(self, message: str) -> None:
+        """Warn once of each thing: a log call may stand in a loop."""
+        message = self._tracked.redactor.redact(" ".join(message.split())[:500])
+        if message not in self._warned and len(self._warned) < 100:
+            self._warned.add(message)
+            logger.warning("%s", message)
+
+
+def shown(value: Any) -> str:
+    """Give a value's text, short enough for a message."""
+    return to_text(value)[:100]

@@ -1,0 +1,173 @@
+"""How do models, datasets and tables become MLflow's own: logged models, inputs, shown tables?"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model, RejectedRecords
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, LoggedModel
+
+# Tags of a logged model of ours: its folder in the run, and which record it was.
+_FOLDER, _RECORD = "trackyard.folder", "trackyard.record"
+# Which files of a run are tables, by which MLflow's page shows them as such.
+_TABLES = "mlflow.loggedArtifacts"
+_CONTEXT = "mlflow.data.context"
+# Most characters of these, in MLflow's database.
+_MOST = {"name": 500, "digest": 36, "schema": 1_000_000, "profile": 16_000_000, "tag": 5000}
+
+
+def show_as_table(client: MlflowClient, run_id: str, names: list[str]) -> None:
+    """Have MLflow's page show files as tables.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        names: The files' paths in the run.
+    """
+    known = json.loads(client.get_run(run_id).data.tags.get(_TABLES) or "[]")
+    new = [entry for name in names if (entry := {"path": name, "type": "table"}) not in known]
+    text = json.dumps([*known, *new])
+    if new and len(text) <= _MOST["tag"]:
+        client.set_tag(run_id, _TABLES, text)
+
+
+def log_input(client: MlflowClient, run_id: str, artifact: Artifact) -> None:
+    """Make a dataset an input of the run.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        artifact: Of kind `dataset`.
+    """
+    client.log_inputs(run_id, [_input_of(Dataset.read(artifact.path))])
+
+
+def _input_of(dataset: Dataset) -> DatasetInput:
+    from mlflow.entities import Dataset as MlflowDataset, DatasetInput, InputTag
+
+    source = dataset.source or ""
+    kind = "http" if source.startswith(("http:", "https:")) else "local"
+    digest = dataset.digest or dataset.version or "unknown"
+    entity = MlflowDataset(
+        name=dataset.name[: _MOST["name"]],
+        digest=digest[: _MOST["digest"]],
+        source_type=kind,
+        source=json.dumps({"url" if kind == "http" else "uri": source}),
+        schema=_fitting(_schema_of(dataset.schema), "schema"),
+        profile=_fitting(dataset.profile, "profile"),
+    )
+    tags = {_CONTEXT: dataset.context, "version": dataset.version}
+    return DatasetInput(entity, [InputTag(k, v[:500]) for k, v in tags.items() if v is not None])
+
+
+def _schema_of(schema: Any) -> Any:
+    """Give a schema as MLflow writes it, where it says the type of each column."""
+    if not isinstance(schema, dict) or not all(isinstance(t, str) for t in schema.values()):
+        return schema
+    columns = [{"name": name, "type": type_, "required": True} for name, type_ in schema.items()]
+    return {"mlflow_colspec": columns}
+
+
+def _fitting(value: Any, what: str) -> str | None:
+    text = None if value is None else json.dumps(value, ensure_ascii=False)
+    return text if text is None or len(text) <= _MOST[what] else None
+
+
+def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewhere: Any) -> None:
+    """Make a model a logged model of the run, with its files; once, however often it is sent.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        artifact: Of kind `model`; of all but the one that describes it nothing is made.
+        is_elsewhere: Tells whether a place is none of the store's.
+    """
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    model = Model.read(artifact)
+    if model is None:
+        return
+    record = f"{artifact.name} {artifact.timestamp}"
+    if any(logged.tags.get(_RECORD) == record for logged in _models_of(client, run_id)):
+        return
+    experiment = client.get_run(run_id).info.experiment_id
+    tags = {_FOLDER: model.name, _RECORD: record}
+    name = re.sub(r"""[/:.%"']+""", "_", model.name)
+    logged = client.create_logged_model(
+        experiment, name, source_run_id=run_id, tags=tags, model_type=model.framework
+    )
+    if is_elsewhere(client, logged.artifact_location):
+        reason = f"the store keeps models elsewhere, in {logged.artifact_location}"
+        raise RejectedRecords([artifact], f"{reason}, where nothing is written")
+    with tempfile.TemporaryDirectory() as folder:
+        _lay_out(model, artifact, Path(folder))
+        client.log_model_artifacts(logged.model_id, folder)
+    moment, step = artifact.timestamp // 1_000_000, int(artifact.step or 0)
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
+    metrics = [
+        Metric(f"{model.name}/{key}", float(value), moment, step, model_id=logged.model_id)
+        for key, value in model.metrics.items()
+    ]
+    if metrics:
+        client.log_batch(run_id, metrics)
+
+
+def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
+    """Put a model's files where they belong below a folder, with MLflow's description of it."""
+    for name, path in (*((f.name, f.path) for f in model.files), (MODEL_FILE, artifact.path)):
+        if path is not None:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def _models_of(client: MlflowClient, run_id: str) -> Iterator[LoggedModel]:
+    """Give the logged models of a run that are ours."""
+    outputs = client.get_run(run_id).outputs
+    for output in outputs.model_outputs if outputs else ():
+        logged = client.get_logged_model(output.model_id)
+        if _FOLDER in logged.tags:
+            yield logged
+
+
+def read_models(
+    client: MlflowClient, run_id: str, folder: Path | None, is_elsewhere: Any
+) -> Iterator[Artifact]:
+    """Read the files of a run's models.
+
+    Args:
+        client: A client of the store.
+        run_id: MLflow's own id of the run.
+        folder: Where files are downloaded to; local ones stay in their place.
+        is_elsewhere: Tells whether a place is none of the store's.
+    """
+    for logged in _models_of(client, run_id):
+        if is_elsewhere(client, logged.artifact_location):
+            continue
+        root = _local_copy(logged, folder)
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            name = f"{logged.tags[_FOLDER]}/{path.relative_to(root).as_posix()}"
+            yield Artifact(name, path, "model")
+
+
+def _local_copy(logged: LoggedModel, folder: Path | None) -> Path:
+    uri = urlsplit(logged.artifact_location)
+    if uri.scheme == "file":
+        return Path(url2pathname(uri.path))
+    from mlflow.artifacts import download_artifacts
+
+    place = (folder or Path(tempfile.mkdtemp())) / logged.model_id
+    place.mkdir(parents=True, exist_ok=True)
+    return Path(download_artifacts(f"models:/{logged.model_id}", dst_path=str(place)))

@@ -1,0 +1,71 @@
+"""Does MLflow get models, datasets and tables as its own?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trackyard import Client, start_run
+
+
+@pytest.fixture
+def run(mlflow_project, tmp_path):
+    (tmp_path / "net" / "deep").mkdir(parents=True)
+    (tmp_path / "net" / "weights.bin").write_bytes(b"\0\1")
+    (tmp_path / "net" / "deep" / "config.json").write_text("{}", encoding="utf-8")
+    with start_run("a", experiment="kinds") as run:
+        run.log_metric("accuracy", 0.5, step=1)
+        run.log_model(
+            *(tmp_path / "net", "models/clf"),
+            framework="own",
+            signature={"inputs": "text"},
+            metrics={"accuracy": 0.9},
+            step=3,
+        )
+        run.log_dataset(
+            "words",
+            {"word": ["a", "b"]},
+            version="3",
+            source="https://a.example/words.csv",
+            context="training",
+        )
+        run.log_table({"x": [1]}, "tables/rows")
+        run.log_table({"x": [2]}, "others.json")
+    assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+    return mlflow_project.run("a")
+
+
+def test_a_model_is_a_logged_model_of_the_run(run, mlflow_project):
+    client = mlflow_project.client()
+
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert (logged.name, logged.model_type, output.step) == ("models_clf", "own", 3)
+    assert (logged.source_run_id, str(logged.status)) == (run.info.run_id, "READY")
+    assert {(m.key, m.value) for m in logged.metrics} == {("models/clf/accuracy", 0.9)}
+    place = Path(logged.artifact_location.removeprefix("file://"))
+    files = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
+    assert files == ["deep/config.json", "trackyard-model.json", "weights.bin"]
+    history = client.get_metric_history(run.info.run_id, "accuracy")
+    assert [metric.value for metric in history] == [0.5]
+
+
+def test_a_dataset_is_an_input_of_the_run(run):
+    (found,) = run.inputs.dataset_inputs
+    dataset = found.dataset
+    assert (dataset.name, dataset.source_type) == ("words", "http")
+    assert json.loads(dataset.source) == {"url": "https://a.example/words.csv"}
+    assert len(dataset.digest) == 16
+    columns = json.loads(dataset.schema)["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [("word", "str")]
+    assert json.loads(dataset.profile) == {"rows": 2, "columns": 1}
+    tags = {tag.key: tag.value for tag in found.tags}
+    assert tags == {"mlflow.data.context": "training", "version": "3"}
+
+
+def test_tables_are_shown_as_such(run):
+    shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert sorted(entry["path"] for entry in shown) == ["others.json", "tables/rows.json"]
+    assert {entry["type"] for entry in shown} == {"table"}
