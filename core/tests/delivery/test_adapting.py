@@ -212,6 +212,10 @@ def test_no_artifact_leaves_its_run(name):
         ({"file"}, "figure", "image/png", "file"),
         ({"file"}, "table", "application/json", "file"),
         ({"file", "image"}, "html", "text/html", "file"),
+        ({"file", "image"}, "video", "image/gif", "image"),
+        ({"file", "image"}, "video", "video/mp4", "file"),
+        ({"file", "histogram"}, "histogram", "application/json", "histogram"),
+        ({"file", "text"}, "model", "application/json", "file"),
     ],
 )
 def test_artifact_is_shown_as_the_backend_can(kinds, kind, media_type, shown):
