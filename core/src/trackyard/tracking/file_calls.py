@@ -195,7 +195,7 @@ class FileCalls:
                 those of Keras, XGBoost and Transformers do, another one is pickled.
             name: Its folder in the run.
             framework: What it is made with; of an object its library's name by default.
-            signature: What it takes and gives: a text, a dict, or a signature of MLflow's.
+            signature: What it takes and gives: a text, a dict, or what has `to_dict()`.
             metrics: How good it is.
             step: The training step that it belongs to.
         """

@@ -116,7 +116,7 @@ def _roots_of(model: Any) -> list[str]:
 
 
 def _signature(signature: Any) -> Any:
-    """Give a signature; that of MLflow says itself what it is."""
+    """Give a signature; one that is an object says itself what it is."""
     return signature.to_dict() if hasattr(type(signature), "to_dict") else signature
 
 
