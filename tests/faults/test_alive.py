@@ -6,14 +6,17 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
 import pytest
 from evidence import kill_with_children, wait_until
 
-from trackyard import start_run
+from trackyard import Client, start_run
+from trackyard.contract.errors import TrackyardError
 from trackyard.journal.reader import is_alive
 from trackyard.recovery.finishing import find_pending_runs, sync_all
 
@@ -95,12 +98,74 @@ def test_a1_another_machine_that_is_silent_counts_as_dead(faults, blind):
         (folder,) = faults.run_folders()
         kill_with_children(process.pid)
         process.wait()
-        change_note(folder, boot="another")
+        change_note(folder, boot="another", beats=True)
         sync_all(faults.project, patience=1)
         assert faults.statuses() == ["running"]
 
         age(folder, 200)
         sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["crashed"]
+
+
+WATCHDOG = """
+import sys
+from trackyard.recovery import watchdog
+watchdog._BEAT = 0.05
+print(watchdog.wait_for_death(int(sys.argv[1])))
+"""
+
+
+def test_a9_a_watchdog_touches_lock_files_until_their_runs_end_or_the_process_does(tmp_path):
+    lives, ended = tmp_path / "r0-p1.lock", tmp_path / "r0-p2.lock"
+    lives.write_text("note")
+    ended.touch()
+    for lock in (lives, ended):
+        os.utime(lock, (1, 1))
+    with subprocess.Popen(["sleep", "600"]) as process:
+        command = [sys.executable, "-c", WATCHDOG, str(process.pid)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes) as watchdog:
+            watchdog.stdin.write(f"{tmp_path}\ntouch {lives}\ntouch {ended}\n")
+            watchdog.stdin.flush()
+            wait_until(lambda: lives.stat().st_mtime > 1)
+            process.kill()
+            assert watchdog.communicate(timeout=60)[0] == f"[PosixPath('{tmp_path}')]\n"
+    assert ended.stat().st_mtime == 1
+
+
+@pytest.mark.slow
+def test_a9_a_run_that_says_nothing_for_long_gives_signs_of_life(faults, monkeypatch):
+    """Its watchdog gives them, so that no code of the step's can keep it from doing so."""
+    monkeypatch.setenv("TRACKYARD_WATCHDOG", "1")
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        (folder,) = faults.run_folders()
+        assert note_of(folder)["beats"]
+        (lock,) = folder.glob("r0-*.lock")
+        os.kill(process.pid, signal.SIGSTOP)
+        age(folder, 200)
+        wait_until(lambda: lock.stat().st_mtime > time.time() - 100, 120)
+        os.kill(process.pid, signal.SIGCONT)
+
+
+def test_a9_where_nobody_gives_signs_of_life_a_silent_run_is_ended_by_name_alone(
+    faults, blind, caplog
+):
+    faults.add_tracker(isolation="thread")
+    with long_run(faults) as process:
+        (folder,) = faults.run_folders()
+        with pytest.raises(TrackyardError, match="its process lives"):
+            Client().sync(dead="long")
+        kill_with_children(process.pid)
+        process.wait()
+        change_note(folder, boot="another")
+        age(folder, 86400)
+        sync_all(faults.project, patience=1)
+        assert faults.statuses() == ["running"]
+        assert f"if it is dead, type: trackyard sync --dead {folder.name}" in caplog.text
+
+        (row,) = Client().sync(dead=folder.name)
+        assert row.state == "complete"
         assert faults.statuses() == ["crashed"]
 
 
@@ -136,7 +201,7 @@ def test_a3_files_from_the_future_are_no_sign_of_life(faults, blind):
         (folder,) = faults.run_folders()
         kill_with_children(process.pid)
         process.wait()
-        change_note(folder, boot="another")
+        change_note(folder, boot="another", beats=True)
         age(folder, -86400)
         sync_all(faults.project, patience=1)
         assert faults.statuses() == ["crashed"]

@@ -13,6 +13,7 @@ from trackyard.cli.completing import run_names
 from trackyard.cli.output import json_option, remark, show_json, show_table, until_interrupted
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.catching_up import Owed
+from trackyard.recovery.declaring import declare_dead
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.syncing import SyncRow, accept, synchronise
 from trackyard.runs.folders import find_runs
@@ -65,9 +66,22 @@ class _How(TypedDict):
     shell_complete=run_names,
     help="Accept what trackers lack of RUN, or of all runs: it is counted no more.",
 )
+@click.option(
+    "--dead",
+    "died",
+    metavar="RUN",
+    shell_complete=run_names,
+    help="Take RUN for dead, whose process cannot be seen from here, and end it.",
+)
 @json_option
 def sync(
-    accepted: str | None, every: float, *, watch: bool, as_json: bool, **how: Unpack[_How]
+    accepted: str | None,
+    died: str | None,
+    every: float,
+    *,
+    watch: bool,
+    as_json: bool,
+    **how: Unpack[_How],
 ) -> None:
     """Deliver what trackers do not have yet, end dead runs, upload what SDKs keep offline.
 
@@ -83,6 +97,8 @@ def sync(
         rows = accept(project, find_runs(project, accepted) if accepted != _ALL else ())
         show_table(rows, _COLUMNS, as_json=as_json, empty="nothing is lacking")
         return
+    if died is not None:
+        declare_dead(project, find_runs(project, died))
     rows = _one_pass(project, how)
     if not watch:
         show_table(rows, _COLUMNS, as_json=as_json, empty="every tracker has everything")

@@ -236,7 +236,12 @@ class Client(Configuring):
         return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
 
     def sync(
-        self, *, patience: float = 10.0, timeout: float | None = None, refused: bool = False
+        self,
+        *,
+        patience: float = 10.0,
+        timeout: float | None = None,
+        refused: bool = False,
+        dead: str | None = None,
     ) -> list[SyncRow]:
         """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
 
@@ -244,9 +249,18 @@ class Client(Configuring):
             patience: Seconds to go on with a tracker that fails.
             timeout: Seconds for each tracker at most, or None.
             refused: Send once more what trackers have refused, too.
-        """
-        from trackyard.recovery.syncing import synchronise
+            dead: A run, or a pipeline run, that is dead, though nobody can see that from here.
 
+        Raises:
+            RunNotFoundError: None fits.
+            TrackyardError: The process of that one lives.
+        """
+        from trackyard.recovery.declaring import declare_dead
+        from trackyard.recovery.syncing import synchronise
+        from trackyard.runs.folders import find_runs
+
+        if dead is not None:
+            declare_dead(self._project, find_runs(self._project, dead))
         return ShownList(
             synchronise(self._project, patience=patience, timeout=timeout, refused=refused)
         )

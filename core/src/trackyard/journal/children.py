@@ -95,7 +95,8 @@ class Count(NamedTuple):
 
 def has_living_children(folder: Path) -> bool:
     """Tell whether a child of the run's process that has logged into it lives."""
-    return any(life_of(path).is_alive for path in folder.glob("child*.lock"))
+    lives = [life_of(path) for path in folder.glob("child*.lock")]
+    return any(life.is_alive and not life.is_silent for life in lives)
 
 
 def count_late(folder: Path, cursor: Mapping[str, int], *, all_ranks: bool) -> Count:

@@ -125,6 +125,7 @@ class JournalWriter:
         path = lock.path()
         if path is not None and path.name == f"{self.name}.lock":
             self._folder = path.parent
+            note_life(lock, path)
             logger.warning(
                 "the project was moved while run %s is tracked; its records go on to %s, and to "
                 "its trackers by: trackyard sync",

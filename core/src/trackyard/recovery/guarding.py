@@ -14,6 +14,7 @@ from threading import Lock
 
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.helpers import helper_command
+from trackyard.system.life import touch_by
 
 logger = logging.getLogger("trackyard")
 
@@ -41,10 +42,24 @@ def watch_over(project_root: Path) -> None:
             pipe = _started.get(process)
             if pipe is None or not pipe.is_ours():  # closed, with what else the user's code closed
                 _started[process] = pipe = OwnFile(_start(process))
+                touch_by(_touch)
             os.write(pipe.number, f"{project_root}\n".encode())
             _told.add((process, project_root))
         except (OSError, NotImplementedError) as error:
             logger.debug("no watchdog: %s", error)
+
+
+def _touch(lock: Path) -> bool:
+    """Have a lock file touched by this process's watchdog; a forked child's by its parent's."""
+    pipe = _started.get(os.getpid(), next(reversed(_started.values()), None))
+    try:
+        if pipe is None or "\n" in str(lock):
+            return False
+        os.write(pipe.checked(), b"touch " + os.fsencode(lock) + b"\n")
+    except OSError as error:  # the watchdog was killed
+        logger.debug("no sign of life: %s", error)
+        return False
+    return True
 
 
 def finish_in_background(project_root: Path) -> None:
@@ -60,6 +75,7 @@ def finish_in_background(project_root: Path) -> None:
 def _start(process: int) -> int:
     """Start a watchdog of a process, or of none where it is 0; give its pipe."""
     reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # nobody waits for a watchdog that was stopped
     os.set_inheritable(reading, True)
     null = ("/dev/null", os.O_RDWR, 0)
     actions = [

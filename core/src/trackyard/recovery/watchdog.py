@@ -1,9 +1,11 @@
 """What does the watchdog do? It waits for its runner's death and then finishes its runs.
 
-    python -m trackyard.recovery.watchdog PROCESS_ID < project folders, one a line
+    python -m trackyard.recovery.watchdog PROCESS_ID < lines
 
-Until then it imports nothing of Trackyard and takes no time of the processor. Nothing reaches it
-through the runner but its end: it has a session and files of its own.
+A line is a project's folder, or `touch ` and a lock file. Until the end it touches those files
+every now and then, so that machines which cannot see the runner know that it lives, imports
+nothing of Trackyard and takes no time of the processor. Nothing reaches it through the runner but
+its end: it has a session and files of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 # How long it goes on with a tracker that fails, in seconds; the rest is left to `trackyard sync`.
 PATIENCE = 60.0
+# How often it touches lock files, in seconds: several times in `system.life.SILENCE`.
+_BEAT = 45.0
+_TOUCH = b"touch "
 
 
 def main() -> None:
@@ -31,22 +37,30 @@ def main() -> None:
 
 
 def wait_for_death(process: int) -> list[Path]:
-    """Read project folders from standard input until a process is dead.
+    """Read project folders from standard input until a process is dead; touch its lock files.
 
     The pipe ends with the process, unless a child of it lives on and holds it open; the process
     itself is watched, therefore, where the system can (pidfd, Linux 5.3).
     """
-    text = b""
+    text, touched = b"", time.monotonic()
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     watched, is_dead = _open_process(process)
     if watched is not None:
         poll.register(watched, select.POLLIN)
+    projects: list[Path] = []
+    locks: list[Path] = []
     while True:
-        ready = {file for file, _ in poll.poll(0 if is_dead else None)}
+        if time.monotonic() >= touched + _BEAT:
+            locks, touched = [lock for lock in locks if _touch(lock)], time.monotonic()
+        wait = max(1.0, (touched + _BEAT - time.monotonic()) * 1000) if locks else None
+        ready = {file for file, _ in poll.poll(0 if is_dead else wait)}
         if 0 in ready:
             chunk = os.read(0, 65536)
-            text += chunk
+            *lines, text = (text + chunk).split(b"\n")
+            for line in filter(None, lines):
+                path = Path(os.fsdecode(line.removeprefix(_TOUCH)))
+                (locks if line.startswith(_TOUCH) else projects).append(path)
             if chunk:
                 continue
             if watched is None:
@@ -54,7 +68,18 @@ def wait_for_death(process: int) -> list[Path]:
             poll.unregister(0)
         elif is_dead or watched in ready:
             break
-    return [Path(line) for line in dict.fromkeys(text.decode().splitlines()) if line]
+    return [*dict.fromkeys(projects)]
+
+
+def _touch(lock: Path) -> bool:
+    """Touch a file, by its own disk's clock; False where its run has ended, or it has gone."""
+    try:
+        if lock.stat().st_size == 0:
+            return False
+        os.utime(lock)
+    except OSError:
+        return False
+    return True
 
 
 def _open_process(process: int) -> tuple[int | None, bool]:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,15 @@ from typing import NamedTuple
 
 import attrs
 
-from trackyard.system.descriptors import OwnFile
+from trackyard.system.descriptors import OwnFile, opened
 from trackyard.system.files import read_whole
 from trackyard.system.locks import is_locked
 
 # Who cannot be seen lives while its files change; seconds of silence after which it counts as dead.
 SILENCE = 180.0
+
+# What has a lock file touched every now and then, where this process has a watchdog.
+_touching: list[Callable[[Path], bool]] = []
 
 
 class Life(NamedTuple):
@@ -32,10 +36,12 @@ class Life(NamedTuple):
     Attributes:
         is_alive: It lives, or may live.
         doubt: Why nobody can know from here, and what to do; an empty text where it is known.
+        is_silent: It gave no sign of life for long, and nobody has promised any.
     """
 
     is_alive: bool
     doubt: str = ""
+    is_silent: bool = False
 
 
 @attrs.frozen
@@ -48,6 +54,7 @@ class _Note:
         space: Where its number holds: a container has numbers of its own.
         host: The machine's name, for messages.
         inode, path: Of the lock file itself; a copy has another inode.
+        beats: Somebody touches the file for as long as the process lives.
     """
 
     process: int
@@ -57,6 +64,16 @@ class _Note:
     host: str
     inode: int
     path: str
+    beats: bool = False
+
+
+def touch_by(touch: Callable[[Path], bool]) -> None:
+    """Have this process's lock files touched by another one, which does so whatever this one does.
+
+    Args:
+        touch: Has a file touched from now on; False where nobody does.
+    """
+    _touching[:] = [touch]
 
 
 def note_life(file: OwnFile, path: Path) -> None:
@@ -69,15 +86,20 @@ def note_life(file: OwnFile, path: Path) -> None:
     process = os.getpid()
     boot, space, host = _place()
     started = _started(process) or 0
-    note = _Note(process, started, boot, space, host, file.inode, str(path.absolute()))
+    where = path.absolute()
+    beats = any(touch(where) for touch in _touching)
+    note = _Note(process, started, boot, space, host, file.inode, str(where), beats)
     with suppress(OSError):
         os.pwrite(file.checked(), json.dumps(attrs.asdict(note)).encode(), 0)
 
 
 def forget_life(path: Path) -> None:
     """Empty a lock file: nobody is to take this process for its holder any more."""
-    with suppress(OSError):
-        os.truncate(path, 0)
+    with (
+        suppress(OSError),
+        opened(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)) as file,
+    ):
+        os.ftruncate(file.checked(), 0)
 
 
 def life_of(path: Path) -> Life:
@@ -99,14 +121,16 @@ def life_of(path: Path) -> Life:
     if is_seen:
         return Life(is_running)
     age = _age(path)
-    if age > SILENCE:
+    if note.beats and age > SILENCE:
         return Life(False)
-    last = f"process {note.process} of {note.host} wrote it {max(age, 0.0):.0f} s ago"
-    return Life(
-        True,
-        f"{path.parent}: {last}, and whether it lives cannot be seen from here; "
-        f"once it is silent for {SILENCE:.0f} s it counts as dead",
+    last = f"process {note.process} of {note.host} gave a sign of life {max(age, 0.0):.0f} s ago"
+    advice = (
+        f"once it is silent for {SILENCE:.0f} s it counts as dead"
+        if note.beats
+        else f"if it is dead, type: trackyard sync --dead {path.parent.name}"
     )
+    doubt = f"{path.parent}: {last}, and whether it lives cannot be seen from here; {advice}"
+    return Life(True, doubt, is_silent=age > SILENCE)
 
 
 def _life_of_a_copy(path: Path, note: _Note, *, is_running: bool) -> Life:
