@@ -62,6 +62,11 @@ STEPS = {
     "integer": "whole; others are rounded",
     "increasing": "increasing; others are sent without",
 }
+CHILD_RUNS = {
+    "nested": "below its parent",
+    "grouped": "in its parent's group",
+    "tagged": "a tag names its parent",
+}
 ROWS = {
     **{f"artifact: {name}": kind(name) for name in KINDS},
     "characters of a key": length("key_length", "longer ones get a digest"),
@@ -81,6 +86,7 @@ ROWS = {
         "status and tag" if found.shows_failure_as == "status" else "tag"
     ),
     "pipeline run as parent": lambda found: "yes" if found.nests else "group tag",
+    "child run": lambda found: CHILD_RUNS[found.child_runs],
     "several runs at once": lambda found: "yes" if found.concurrent_runs else "one after another",
     "worker process": lambda found: "yes" if found.shared_runs else "thread of the step's process",
     "after a lost answer": lambda found: (

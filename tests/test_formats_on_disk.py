@@ -79,6 +79,7 @@ def of_entries(root: Path) -> Iterator[str]:
         "dropped": {"count": 2},
         "context": {"user": "ada", "git": {"commit": "ab"}, "packages": {"a": "1"}},
         "signal": {"number": 15},
+        "status": {"status": "killed"},
         "end": FAILURE,
     }
     assert {*given, "header", "artifact"} == {*get_args(EntryKind)}

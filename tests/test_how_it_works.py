@@ -87,7 +87,7 @@ class Kept:
 """
 PROGRAM = """
 import os, pathlib, signal, subprocess, sys, time
-from trackyard import log_metric, log_params, log_text, pipeline, step
+from trackyard import log_metric, log_params, log_text, pipeline, start_run, step
 
 HOME = pathlib.Path(".trackyard")
 
@@ -104,6 +104,8 @@ def train() -> int:
     log_text("words", "note.txt")
     child = "import trackyard; trackyard.log_metric('of_child', 1.0)"
     subprocess.run([sys.executable, "-c", child], check=True)
+    with start_run("trial", nested=True):
+        log_metric("loss", 0.5)
     look()
     if "killed" in sys.argv:
         try:

@@ -142,7 +142,7 @@ def test_runs_of_a_pipeline_run_go_together(local):
 
     training()
     assert collected() == {
-        "first": ("kept", "another run of its pipeline run is kept"),
+        "first": ("kept", "another run of its pipeline run, or of its parent, is kept"),
         "second": ("kept", "filed refused 1 record(s)"),
     }
 

@@ -99,6 +99,16 @@ class MirrorsNoIdentity(Ledger):
 
 
 @flavor
+class KnowsNoParent(Ledger):
+    """Of a child run nobody knows where it belongs."""
+
+    caught_by = "test_child_run_names_its_parent"
+
+    def write(self, run, *lines):
+        super().write(run, *(line for line in lines if line[1] != "trackyard.parent"))
+
+
+@flavor
 class DropsTags(Ledger):
     """The tags of the start get lost."""
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 import click
 
-from trackyard.cli.completing import tracker_names
+from trackyard.cli.completing import run_names, tracker_names
 from trackyard.cli.options import moment_option
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
 from trackyard.journal.pending import pending_folders
@@ -42,6 +42,12 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 @moment_option("--since", help="Only runs that started then or later: 2026-01-31, or 7d ago.")
 @moment_option("--until", help="Only runs that started before then.")
 @click.option(
+    "--parent",
+    metavar="RUN",
+    shell_complete=run_names,
+    help="Only child runs of this run, or of its steps; they are not listed else.",
+)
+@click.option(
     "--sort",
     type=click.Choice(SORT_KEYS),
     default="started",
@@ -64,6 +70,7 @@ def list_runs(
     tracker: str | None,
     since: datetime | None,
     until: datetime | None,
+    parent: str | None,
 ) -> None:
     """List runs of pipelines and of `start_run` blocks, the latest first."""
     project = find_project()
@@ -78,6 +85,7 @@ def list_runs(
         is_ascending=(sort in _TEXTS) != reverse,
         most=limit + 1,
         skip=(page - 1) * limit,
+        parents=_ids_of(project, parent),
     )
     found = list_of_runs(project, wanted)
     rows = found[:limit]
@@ -91,6 +99,15 @@ def list_runs(
     show_table(cells, _COLUMNS, as_json=False, empty=f"no run is stored in {project.root}")
     if len(found) > limit:
         remark(f"there are more; add: --page {page + 1}")
+
+
+def _ids_of(project: Project, parent: str | None) -> tuple[str, ...]:
+    """Give the ids of a run and of its steps; none where none is named."""
+    if parent is None:
+        return ()
+    from trackyard.runs.finding import ids_with_steps  # with the store, which costs
+
+    return ids_with_steps(project, parent)
 
 
 def started(row: RunSummary) -> str:

@@ -10,6 +10,7 @@ from trackyard.cli.output import (
     bars,
     in_seconds,
     json_option,
+    remark,
     say,
     show_json,
     show_table,
@@ -17,9 +18,11 @@ from trackyard.cli.output import (
 )
 from trackyard.client import Client
 from trackyard.runs.health import health_lines
-from trackyard.runs.views import RunView, StepView
+from trackyard.runs.views import ChildRuns, RunView, StepView
 
-_HEAD = ("steps", "params", "health", "urls", "kind", "url")
+_HEAD = ("steps", "params", "health", "urls", "kind", "url", "parent_id", "children")
+# Lines of the tree of child runs, and so many of one run.
+_MOST_LINES, _MOST_CHILDREN = 60, 20
 _STEP_COLUMNS = {
     "name": "STEP",
     "status": "STATUS",
@@ -51,6 +54,9 @@ def show(run: str, as_json: bool) -> None:
         show_json(view)
         return
     head = {**attrs.asdict(view, recurse=False), "seconds": in_seconds(view.seconds)}
+    head.pop("_above")
+    if view.parent_name is not None:
+        head["parent"] = f"{view.parent_name} ({view.parent_id})"
     show_values(head, as_json=False, leave_out=_HEAD)
     say("")
     columns = _STEP_COLUMNS if any(step.error for step in view.steps) else _without("error")
@@ -62,6 +68,33 @@ def show(run: str, as_json: bool) -> None:
     _show_params(view)
     _show_metrics(view)
     _show_lists(view)
+    _show_children(view)
+
+
+def _show_children(view: RunView) -> None:
+    """Show the tree of child runs, as far as it fits a screen or two."""
+    if not view.children:
+        return
+    say("")
+    say("child runs")
+    lines: list[str] = []
+    _add_children(view.children, 1, lines)
+    for text in lines[:_MOST_LINES]:
+        say(text)
+    if len(lines) > _MOST_LINES or len(view.children) > _MOST_CHILDREN:
+        remark(f"to see all of them, type: trackyard runs list --parent {view.id}")
+
+
+def _add_children(children: ChildRuns, depth: int, lines: list[str]) -> None:
+    indent = "  " * depth
+    for index, child in enumerate(children.summaries(_MOST_CHILDREN)):
+        if len(lines) > _MOST_LINES:
+            return
+        lines.append(f"{indent}{child.name}  {child.status}  {in_seconds(child.seconds)}")
+        _add_children(children.below(index), depth + 1, lines)
+    left = len(children) - _MOST_CHILDREN
+    if left > 0:
+        lines.append(f"{indent}and {left} more")
 
 
 def _without(key: str) -> dict[str, str]:

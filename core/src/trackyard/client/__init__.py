@@ -118,6 +118,7 @@ class Client(Configuring):
         is_ascending: bool = False,
         most: int = 100,
         skip: int = 0,
+        parent: str | None = None,
     ) -> list[RunSummary]:
         """List runs of pipelines and of `start_run` blocks, the latest first.
 
@@ -131,12 +132,20 @@ class Client(Configuring):
             is_ascending: Begin with the least.
             most: How many at most.
             skip: How many to pass over.
+            parent: Only child runs of this run, or of its steps; they are not listed else.
+
+        Raises:
+            RunNotFoundError: There is no run `parent`.
         """
+        from trackyard.runs.finding import ids_with_steps
         from trackyard.runs.lists import list_runs, nanoseconds
         from trackyard.store.listing import RunFilter
 
         start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
-        wanted = RunFilter(pipeline, some, tracker, start, end, sort, is_ascending, most, skip)
+        parents = () if parent is None else ids_with_steps(self._project, parent)
+        wanted = RunFilter(
+            *(pipeline, some, tracker, start, end, sort, is_ascending, most, skip, parents)
+        )
         return ShownList(list_runs(self._project, wanted))
 
     def get_run(self, name: str) -> RunView:

@@ -16,6 +16,7 @@ import attrs
 from trackyard.contract.context import Context
 
 Status = Literal["running", "finished", "failed", "killed", "crashed"]
+FinalStatus = Literal["finished", "failed", "killed"]  # what a run's own code may say of its end
 StepStatus = Literal["running", "finished", "failed", "killed", "crashed", "skipped", "cached"]
 ArtifactKind = Literal[
     "file",
@@ -64,8 +65,9 @@ class Run:
         pipeline: Name of the pipeline, or None in a `start_run` block.
         step: Name of the step, or None for a pipeline run's own tracker run.
         attempt: 1 for the first try of a step, 2 for its first retry.
-        group: Id shared by all runs of one pipeline run.
-        parent_id: Id of the pipeline run's own tracker run, where the tracker can nest.
+        group: Id shared by all runs of one pipeline run, and by the child runs of one run.
+        parent_id: Id of the run that this one stands below, where this tracker has that: of a step
+            the pipeline run's own tracker run, of a child run any run.
         tags: Tags given at the start.
         started_at: When the run started, in nanoseconds since the epoch.
         ended_at: When it ended, likewise; set for the end and fail hooks only.
@@ -97,6 +99,11 @@ class Run:
     context: Context | None = None
 
     @property
+    def is_child(self) -> bool:
+        """A run that was started inside another one, which is no pipeline run."""
+        return self.parent_id is not None and self.step is None and self.pipeline is None
+
+    @property
     def identity_tags(self) -> dict[str, str]:
         """What every flavor mirrors as tags or config at the start, so that a run can be found."""
         tags = {
@@ -105,6 +112,7 @@ class Run:
             "trackyard.step": self.step,
             "trackyard.attempt": str(self.attempt),
             "trackyard.group": self.group,
+            "trackyard.parent": self.parent_id if self.is_child else None,
         }
         return {key: value for key, value in tags.items() if value is not None}
 
@@ -259,6 +267,9 @@ class Capabilities:
         not_a_number: `keep`, or `drop` where the backend cannot hold NaN and infinities.
         largest_batch: Most records that one `tracker_log` call may get.
         nests: A pipeline run gets a tracker run of its own, the parent of its steps' runs.
+        child_runs: How a child run stands below the run that it was started in: `nested` where the
+            backend has runs below runs, `grouped` where both have a group's name in common, else
+            `tagged`: `trackyard.parent` says it.
         concurrent_runs: Several runs may be open in one process.
         shared_runs: Several processes may write one run.
         acknowledges: `batch` where what `tracker_log` returned from is durable; `end` where only
@@ -283,6 +294,7 @@ class Capabilities:
     not_a_number: Literal["keep", "drop"] = "keep"
     largest_batch: int = 1000
     nests: bool = False
+    child_runs: Literal["nested", "grouped", "tagged"] = "tagged"
     concurrent_runs: bool = True
     shared_runs: bool = False
     acknowledges: Literal["batch", "end"] = "batch"

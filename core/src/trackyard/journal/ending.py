@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+import attrs
+
+from trackyard.contract.records import Failure, FinalStatus
 from trackyard.journal.entries import Entry, decode_entries
 from trackyard.journal.frames import Frame, frame_at, salt_of
 from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
@@ -85,6 +88,41 @@ def read_status(folder: Path) -> tuple[str, Entry | None]:
     return (failure.status if failure else "finished"), found.entry
 
 
+def said_status(folder: Path, writers: Collection[str] | None = None) -> FinalStatus | None:
+    """Give the status that a run's code said last, or None.
+
+    Args:
+        folder: The run's folder.
+        writers: The writers that are looked at; all by default.
+    """
+    if not has_entry_of(folder, ("status",), writers):
+        return None
+    reader = JournalReader(folder, wants=None if writers is None else writers.__contains__)
+    said: tuple[int, FinalStatus | None] = (0, None)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            if entry.kind == "status" and entry.timestamp >= said[0]:
+                status = entry.data.get("status")
+                said = entry.timestamp, status if status in get_args(FinalStatus) else None
+    return said[1]
+
+
+def end_as_said(status: FinalStatus | None, failure: Failure | None) -> Failure | None:
+    """Give a run's end with the status that its code has said.
+
+    Args:
+        status: What it said, or None.
+        failure: Why it did not finish, or None.
+    """
+    if status is None or (failure is not None and failure.status == status):
+        return failure
+    if status == "finished":
+        return None
+    if failure is None:
+        return Failure(status, status.capitalize(), "the run's own code said so")
+    return attrs.evolve(failure, status=status)
+
+
 def last_sequences(folder: Path) -> dict[str, int]:
     """Give the sequence number of each writer's last entry."""
     return {writer: frames[0].sequence for writer, frames in _last_frames(folder) if frames}
@@ -96,7 +134,9 @@ def last_timestamp(folder: Path) -> int:
     return max(times, default=0)
 
 
-def has_entry_of(folder: Path, kinds: tuple[str, ...]) -> bool:
+def has_entry_of(
+    folder: Path, kinds: tuple[str, ...], writers: Collection[str] | None = None
+) -> bool:
     """Tell whether the text of an entry of one of these kinds stands somewhere, or may stand there.
 
     A file that cannot be read may hold one. It looks at bytes and decodes nothing: a gigabyte takes
@@ -105,10 +145,13 @@ def has_entry_of(folder: Path, kinds: tuple[str, ...]) -> bool:
     Args:
         folder: The run's folder.
         kinds: Kinds of entries, such as `end`.
+        writers: The writers whose files are looked at; all by default.
     """
     texts = [f'["{kind}"'.encode() for kind in kinds]
     overlap = max(map(len, texts))
     for writer, number in segments_of(folder):
+        if writers is not None and writer not in writers:
+            continue
         before = b""
         try:
             with reading(folder / f"{writer}.{number:06d}.tyj") as file:

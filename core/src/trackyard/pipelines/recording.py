@@ -293,6 +293,7 @@ class AttemptRow:
         self, recording: Recording, node: Node, run: Run, *, cache_key: str | None
     ) -> None:
         self.outcome = Outcome()
+        self.failure: Failure | None = None
         self._recording = recording
         self._node = node
         self._run = run
@@ -331,6 +332,7 @@ class AttemptRow:
             tracked: Its run with the trackers, or None where it was not started.
             failure: Why it did not finish, or None.
         """
+        self.failure = failure
         times = self._times or (self._run.started_at, time.time_ns())
         self._recording.end_attempt(
             self._node,

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
-from threading import Event, RLock
+from threading import Event
 from typing import Any
 
 import attrs
@@ -96,12 +96,13 @@ class PipelineRunner:
         self._group = RunGroup(project, redactor, parent)
         self._project = project
         self._nodes = dict(graph.nodes)  # with the parts of steps that are mapped
-        self._lock = RLock()  # threads of several steps share the store and the trackers
+        self._lock = self._group.lock  # threads of several steps share the store and the trackers
         self._stopping = Event()
         self._cache_keys: dict[str, str | None] = {}
         self._stored: dict[str, dict[str, StoredOutput]] = {}
         self._error: BaseException | None = None
         self._failure: Failure | None = None
+        self._failures: dict[str, Failure | None] = {}  # of steps, as their last attempt ended
 
     def run(self) -> PipelineRun:
         """Run the steps; then raise what the first failing step raised, if one failed."""
@@ -184,8 +185,11 @@ class PipelineRunner:
             if self._stopping.is_set():
                 break
             run = attrs.evolve(following, started_at=time.time_ns())
+        failure = self._failures.get(name)
         if error is not None:
-            self._note(error, self._failure_of(error))
+            self._note(error, failure or self._failure_of(error))
+        else:
+            self._note_failure(failure)
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
             call_back(callback, self._recording.step_run(name, self._artifacts, self._project))
@@ -237,7 +241,7 @@ class PipelineRunner:
         row = AttemptRow(self._recording, node, run, cache_key=key)
         error: BaseException | None = None
         try:
-            with RunLife(self._group, row, lock=self._lock) as life:
+            with RunLife(self._group, row) as life:
                 outcome = self._outcome_of(node, run, row, life)
                 self._keep_outputs(node, outcome)
                 error = outcome.error
@@ -249,6 +253,7 @@ class PipelineRunner:
             pass
         except RequiredTrackerError as raised:
             error = raised
+        self._failures[node.name] = row.failure
         if error is not None and not isinstance(error, Exception):
             raise error
         return error
@@ -351,6 +356,9 @@ class PipelineRunner:
         stops = self._stopping.is_set() and not isinstance(error, Exception)
         if self._error is None or stops:
             self._error = error
+        self._note_failure(failure)
+
+    def _note_failure(self, failure: Failure | None) -> None:
         worst = SEVERITY.index(self._failure.status) if self._failure else 0
         if failure is not None and SEVERITY.index(failure.status) > worst:
             self._failure = failure

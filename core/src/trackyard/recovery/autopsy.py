@@ -10,10 +10,12 @@ from trackyard.contract.records import Failure
 from trackyard.journal.ending import (
     RECOVERY,
     End,
+    end_as_said,
     find_end,
     has_entry_of,
     is_of_recovery,
     last_timestamp,
+    said_status,
     search_end,
 )
 from trackyard.journal.entries import Entry
@@ -45,8 +47,9 @@ def find_or_write_end(folder: Path) -> End | None:
 
 def _write_end(folder: Path) -> End:
     told, last_sign_of_life = _last_words(folder)
+    failure = end_as_said(said_status(folder), cause_of_death(told))
     # It ended with its last entry, not when it was found dead.
-    entry = Entry("end", last_sign_of_life, None, cause_of_death(told))
+    entry = Entry("end", last_sign_of_life, None, failure)
     writer = JournalWriter(folder, RECOVERY)
     writer.end(entry)
     return End(writer.name, entry)

@@ -402,7 +402,7 @@ def _has_ended(pending: PendingRun, project: Project) -> bool:
 def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     """The driver is dead, so that nobody else writes its runs."""
     is_stored = "store" in project.table or (project.home / "store.db").exists()
-    if run.group is None or not is_stored:
+    if run.group is None or run.is_child or not is_stored:
         return
     from trackyard.store import Store
 

@@ -7,7 +7,7 @@ from trackyard.journal.descriptions import load_description
 from trackyard.journal.reader import is_attended
 from trackyard.project.configuration import Project
 from trackyard.runs.finding import FoundRun
-from trackyard.runs.folders import runs_of_group
+from trackyard.runs.folders import find_runs, runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged
 from trackyard.runs.remains import forget_remains
 from trackyard.store import Store
@@ -16,7 +16,7 @@ from trackyard.store import Store
 def delete_run(
     project: Project, store: Store | None, found: FoundRun, *, is_forced: bool = False
 ) -> None:
-    """Delete a run from the store, and the journals of all of its runs.
+    """Delete a run from the store, and the journals of all of its runs and child runs.
 
     What trackers hold of it stays there, and its outputs stay in the artifact store: other runs
     may have read them.
@@ -33,7 +33,7 @@ def delete_run(
     if found.row is not None:
         folders = [run.folder for run in runs_of_group(project, found.id)]
     else:
-        folders = [found.folder] if found.folder is not None else []
+        folders = [run.folder for run in find_runs(project, found.id)]
     for folder in folders:
         if is_attended(folder):
             raise TrackyardError(f"run {found.name!r} is running, or being delivered; wait for it")
@@ -48,6 +48,7 @@ def delete_run(
         problem = delete_folder(folder)
         if problem:
             raise TrackyardError(f"{folder}: {problem}")
+        forget_remains(folder)
     forget_remains(project.home / "runs" / found.id)
     if found.row is not None and store is not None:
         for step in store.list_step_runs(found.id):

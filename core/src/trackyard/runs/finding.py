@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from trackyard.contract.errors import RunNotFoundError
-from trackyard.journal.descriptions import RunDescription
+from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import described_runs
 from trackyard.runs.lists import summary_of
 from trackyard.runs.views import RunView, block_view, pipeline_run_view
+from trackyard.store.listing import has_store
 
 if TYPE_CHECKING:
     from trackyard.store import PipelineRunRow, Store
@@ -52,7 +55,7 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
     row, problem = _find_row(store, text)
     if row is not None and text in (row.id, row.name):
         return FoundRun(row.id, row.name, row=row)
-    blocks = [item for item in described_runs(project) if _answers_to(item[1], text)]
+    blocks = [item for item in _described(project, text) if _answers_to(item[1], text)]
     exact = [item for item in blocks if text in (item[1].run.id, _own_name(item[1]))]
     if exact:
         return _of_block(*exact[-1])
@@ -64,6 +67,29 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
     if not blocks:
         raise problem or RunNotFoundError(_nothing(project, text))
     return _of_block(*blocks[0])
+
+
+def ids_with_steps(project: Project, text: str) -> tuple[str, ...]:
+    """Give the ids of a run and of its steps, in which child runs may have been started.
+
+    Args:
+        project: The project.
+        text: A name, an id or a prefix of either.
+
+    Raises:
+        RunNotFoundError: None fits, or a prefix fits several.
+    """
+    if not has_store(project):
+        return (find_run(project, None, text).id,)
+    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+
+    store = Store.of(project)
+    try:
+        found = find_run(project, store, text)
+        steps = store.list_step_runs(found.id) if found.row is not None else ()
+        return (found.id, *(step.id for step in steps))
+    finally:
+        store.close()
 
 
 def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
@@ -80,6 +106,14 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
     assert found.description is not None
     summary = summary_of(found.folder, found.description)
     return block_view(project, found.folder, found.description, summary)
+
+
+def _described(project: Project, text: str) -> Iterable[tuple[Path, RunDescription]]:
+    """Give the runs that a text may mean; an id means the one of that folder."""
+    folder = project.home / "runs" / text
+    if not re.fullmatch(r"[0-9a-f]{32}", text) or (found := load_description(folder)) is None:
+        return described_runs(project)
+    return [(folder, found)]
 
 
 def _find_row(

@@ -12,6 +12,7 @@ from trackyard.project.configuration import Project
 from trackyard.store.listing import has_store
 
 if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
+    from trackyard.contract.records import Run
     from trackyard.journal.descriptions import RunDescription
     from trackyard.journal.entries import Entry
     from trackyard.journal.reader import Position
@@ -41,7 +42,8 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
     """
     every = list(described_runs(project))
     found = [item for item in every if _answers_to(item[1], name_or_id)]
-    groups = {described.run.group for _, described in found if described.run.step is None}
+    own = (described.run for _, described in found if described.run.step is None)
+    groups = {run.group for run in own if not run.is_child}
     if not found:
         groups = {_pipeline_run_of_that_name(project, name_or_id)}
     if groups - {None}:  # a pipeline run was named: its steps' runs belong to it
@@ -54,9 +56,7 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
     if not found:
         latest = f"; the latest run is {every[-1][1].run.name!r}" if every else ""
         raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
-    # The pipeline run's own first: the others are nested below it.
-    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
-    return _with_life(found)
+    return _with_life(_in_order(_with_children(found, every)))
 
 
 def runs_of_group(project: Project, group: str) -> list[PendingRun]:
@@ -67,8 +67,30 @@ def runs_of_group(project: Project, group: str) -> list[PendingRun]:
         group: The pipeline run's id.
     """
     found = [item for item in described_runs(project) if item[1].run.group == group]
-    found.sort(key=lambda item: (item[1].run.step is not None, item[0]))
-    return _with_life(found)
+    return _with_life(_in_order(found))
+
+
+def _with_children(
+    found: list[tuple[Path, RunDescription]], every: Iterable[tuple[Path, RunDescription]]
+) -> list[tuple[Path, RunDescription]]:
+    """Add the child runs of runs, and theirs; `every` is all runs, the oldest first."""
+    ids = {described.run.id for _, described in found}
+    more = []
+    for folder, described in every:
+        run = described.run
+        if run.is_child and run.parent_id in ids and run.id not in ids:
+            ids.add(run.id)
+            more.append((folder, described))
+    return [*found, *more]
+
+
+def _in_order(found: list[tuple[Path, RunDescription]]) -> list[tuple[Path, RunDescription]]:
+    """Put each run before those that are nested below it, the pipeline run's own first."""
+
+    def is_below(run: Run) -> bool:
+        return run.step is not None or run.is_child
+
+    return sorted(found, key=lambda item: (is_below(item[1].run), item[0]))
 
 
 def read_entries(folder: Path) -> Iterator[tuple[Position, Entry]]:

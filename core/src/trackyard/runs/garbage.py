@@ -60,16 +60,16 @@ def collect_garbage(
     """
     folders = {folder: _look_at(folder, older_than) for folder in folders_of_runs(project)}
     kept_groups = {
-        found.run.group
+        found.run.group or found.run.id
         for found, reason in folders.values()
-        if found is not None and found.run.group and reason
+        if found is not None and reason
     }
     done: Literal["deleted", "would be deleted"] = "would be deleted" if is_dry_run else "deleted"
     collected = []
     for folder, (found, kept_for) in folders.items():
         reason = kept_for
-        if not reason and found is not None and found.run.group in kept_groups:
-            reason = "another run of its pipeline run is kept"
+        if not reason and found is not None and (found.run.group or found.run.id) in kept_groups:
+            reason = "another run of its pipeline run, or of its parent, is kept"
         size = _size(folder)
         if not reason and not is_dry_run:
             reason = _collect(folder)

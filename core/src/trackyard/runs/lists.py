@@ -43,20 +43,26 @@ class RunSummary(Shown):
     stack: str = attrs.field(
         metadata=says("The stack of a pipeline run; empty where another tool runs it")
     )
+    parent_id: str | None = attrs.field(
+        default=None, metadata=says("Of a child run, the id of the run that it was started in")
+    )
 
 
 def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
-    """List runs that fit a filter; a pipeline run's steps are not listed by themselves.
+    """List runs that fit a filter; steps and child runs are not listed by themselves.
 
-    Runs of pipelines come from the store, those of `start_run` blocks from their journals.
+    Runs of pipelines come from the store, those of `start_run` blocks from their journals, and the
+    child runs of a run are found by its folder: other runs are not looked at for those.
 
     Args:
         project: The project.
         wanted: Which of them, in which order, how many.
     """
     enough = wanted.skip + wanted.most
-    rows = [_of_row(row) for row in list_rows(project, attrs.evolve(wanted, most=enough, skip=0))]
-    rows += _of_blocks(project, wanted, enough)
+    rows = _of_blocks(project, wanted, enough)
+    if not wanted.parents:
+        first = attrs.evolve(wanted, most=enough, skip=0)
+        rows += [_of_row(row) for row in list_rows(project, first)]
     rows.sort(
         key=lambda run: (_sort_key(run, wanted.sort), run.id), reverse=not wanted.is_ascending
     )
@@ -101,13 +107,31 @@ def _of_blocks(project: Project, wanted: RunFilter, enough: int) -> list[RunSumm
     """List runs that the store does not know; the latest alone where that is what is wanted."""
     found: list[RunSummary] = []
     is_newest_first = wanted.sort == "started" and not wanted.is_ascending
-    for folder in _unknown_folders(project):
+    if wanted.parents:
+        below = (folder for id_ in wanted.parents for folder in child_folders(project, id_))
+        folders = iter(sorted(below, reverse=True))
+    else:
+        folders = _unknown_folders(project)
+    for folder in folders:
         run = _of_folder(folder, wanted)
         if run is not None:
             found.append(run)
             if is_newest_first and len(found) >= enough:
                 break
     return found
+
+
+def child_folders(project: Project, parent: str) -> list[Path]:
+    """Give the folders of the runs that were started inside a run, the oldest first.
+
+    Args:
+        project: The project.
+        parent: The run's id.
+    """
+    from trackyard.journal.family import children_of
+
+    runs = project.home / "runs"
+    return [runs / child for child in children_of(runs / parent)]
 
 
 def _unknown_folders(project: Project) -> Iterator[Path]:
@@ -152,6 +176,7 @@ def summary_of(folder: Path, description: RunDescription) -> RunSummary:
         id=run.id,
         kind="run" if run.step is None else "step",
         stack="",
+        parent_id=run.parent_id if run.is_child else None,
     )
 
 
@@ -159,6 +184,8 @@ def _fits(description: RunDescription, wanted: RunFilter) -> bool:
     run = description.run
     if run.step is None and run.pipeline is not None:
         return False  # a pipeline run's own tracker run
+    if run.parent_id not in wanted.parents if run.is_child else wanted.parents:
+        return False
     return (
         wanted.pipeline in (None, run.pipeline or run.experiment)
         and (wanted.since is None or run.started_at >= wanted.since)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import attrs
 
+from trackyard.contract.errors import RunNotFoundError
+from trackyard.contract.records import Run
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, artifacts_of_step, joined
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, svg
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.runs.histories import History, has_journal, read_history
-from trackyard.runs.lists import RunKind, RunSummary, moment, seconds_of
-from trackyard.store import PipelineRunRow, StepRunRow
-from trackyard.system.showing import Shown, html_table, in_a_cell, says
+from trackyard.runs.lists import (
+    RunKind,
+    RunSummary,
+    child_folders,
+    moment,
+    seconds_of,
+    summary_of,
+)
+from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.store.listing import has_store
+from trackyard.system.showing import Shown, ShownAs, html_table, in_a_cell, says
 
 
 @attrs.frozen(repr=False)
@@ -49,6 +60,107 @@ class StepView(Shown):
     )
 
 
+class ChildRuns(ShownAs, Sequence["RunView"]):
+    """The runs that were started inside a run, or inside its steps, with `nested=True`.
+
+    Each is read when it is asked for. JSON has them as `runs list` has.
+
+    Args:
+        project: The project; None where there are none.
+        parents: The ids of the run and of its steps.
+    """
+
+    def __init__(self, project: Project | None = None, parents: Iterable[str] = ()) -> None:
+        self._project = project
+        self._parents = tuple(parents)
+
+    @cached_property
+    def _found(self) -> list[tuple[Path, RunDescription]]:
+        if self._project is None:
+            return []
+        folders = (f for id_ in self._parents for f in child_folders(self._project, id_))
+        described = ((folder, load_description(folder)) for folder in folders)
+        return [
+            (folder, found)
+            for folder, found in described
+            if found is not None and found.run.is_child and found.run.parent_id in self._parents
+        ]
+
+    def summaries(self, most: int | None = None) -> list[RunSummary]:
+        """Give the runs as they stand in a list, the first ones alone where `most` says how many.
+
+        Args:
+            most: How many at most.
+        """
+        return [summary_of(*found) for found in self._found[:most]]
+
+    def shown(self) -> list[RunSummary]:
+        """Give all of them as they stand in a list."""
+        return self.summaries()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> RunView: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[RunView]: ...
+
+    def __getitem__(self, index: int | slice) -> RunView | list[RunView]:
+        if isinstance(index, slice):
+            return [self._view(*found) for found in self._found[index]]
+        return self._view(*self._found[index])
+
+    def below(self, index: int) -> ChildRuns:
+        """Give the child runs of one of them, which is not read for it.
+
+        Args:
+            index: Which one.
+        """
+        return ChildRuns(self._project, [self._found[index][1].run.id])
+
+    def _view(self, folder: Path, description: RunDescription) -> RunView:
+        assert self._project is not None
+        return block_view(self._project, folder, description, summary_of(folder, description))
+
+    def __repr__(self) -> str:
+        return f"<ChildRuns {len(self)}>"
+
+
+@attrs.frozen
+class _Above:
+    """What stands above a run: the run around a child run, or the pipeline run of a step."""
+
+    project: Project
+    run: Run
+
+    def name(self) -> str | None:
+        found = load_description(self._folder) if self.run.is_child else None
+        return found.run.name if found else None
+
+    def view(self) -> RunView | None:
+        if self.run.is_child:
+            found = load_description(self._folder)
+            if found is None:
+                return None
+            return block_view(self.project, self._folder, found, summary_of(self._folder, found))
+        if self.run.step is None or self.run.group is None or not has_store(self.project):
+            return None
+        store = Store.of(self.project)
+        try:
+            row = store.find_pipeline_run(self.run.group)
+            return pipeline_run_view(self.project, row, store.list_step_runs(row.id))
+        except RunNotFoundError:
+            return None
+        finally:
+            store.close()
+
+    @property
+    def _folder(self) -> Path:
+        return self.project.home / "runs" / str(self.run.parent_id)
+
+
 @attrs.frozen(repr=False)
 class RunView(Shown):
     """A run with everything that is known of it."""
@@ -71,6 +183,25 @@ class RunView(Shown):
     health: tuple[TrackerHealth, ...] = attrs.field(
         metadata=says("How its runs together stand on each tracker")
     )
+    parent_id: str | None = attrs.field(
+        default=None, metadata=says("Of a child run, the id of the run that it was started in")
+    )
+    children: ChildRuns = attrs.field(
+        factory=ChildRuns, eq=False, metadata=says("The runs that were started in it")
+    )
+    _above: _Above | None = attrs.field(
+        default=None, repr=False, eq=False, metadata={"help": "Finds it", "json": False}
+    )
+
+    @property
+    def parent(self) -> RunView | None:
+        """The run that it was started in, or the pipeline run of a step; None where it has none."""
+        return self._above.view() if self._above else None
+
+    @property
+    def parent_name(self) -> str | None:
+        """Its name, for which its journal is not read."""
+        return self._above.name() if self._above else None
 
     @property
     def all_params(self) -> dict[str, Any]:
@@ -137,6 +268,7 @@ def pipeline_run_view(
         urls=urls,
         steps=views,
         health=added_up([*own, *(health for view in views for health in view.health)]),
+        children=ChildRuns(project, [row.id, *(view.id for view in views)]),
     )
 
 
@@ -171,7 +303,16 @@ def block_view(
     )
     given = attrs.asdict(summary, recurse=False)
     url = next(iter(step.urls.values()), None)
-    return RunView(**given, params={}, url=url, urls=step.urls, steps=(step,), health=health)
+    return RunView(
+        **given,
+        params={},
+        url=url,
+        urls=step.urls,
+        steps=(step,),
+        health=health,
+        children=ChildRuns(project, [run.id]),
+        above=_Above(project, run),
+    )
 
 
 def _step_of_row(project: Project, row: StepRunRow) -> StepView:

@@ -36,6 +36,7 @@ class RunFilter:
         is_ascending: The least first; names are, else the latest comes first.
         most: How many at most.
         skip: How many are passed over.
+        parents: Only child runs of the runs with these ids; else child runs are left out.
     """
 
     pipeline: str | None = None
@@ -47,6 +48,7 @@ class RunFilter:
     is_ascending: bool = False
     most: int = 100
     skip: int = 0
+    parents: tuple[str, ...] = ()
 
 
 def has_store(project: Project) -> bool:

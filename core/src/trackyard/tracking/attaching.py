@@ -11,6 +11,8 @@ import logging
 import os
 from pathlib import Path
 
+import attrs
+
 from trackyard.contract.errors import NoActiveRunError, TrackyardError
 from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import load_plugins
@@ -23,13 +25,20 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
 from trackyard.tracking.params import load_param_options
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
 
 logger = logging.getLogger("trackyard")
 
 
 class AttachedRun(TrackedRun):
     """A run of another process, to which this one adds."""
+
+    @property
+    def as_parent(self) -> ParentRun:
+        """What runs below this one have to know of it."""
+        description = load_description(self.folder)
+        trackers = (tracker.name for tracker in description.trackers) if description else ()
+        return attrs.evolve(super().as_parent, trackers=frozenset(trackers))
 
     @property
     def urls(self) -> dict[str, str]:

@@ -13,18 +13,20 @@ from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_name
 from trackyard.system.interruption import termination_as_exit
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
-from trackyard.tracking.calls import ActiveRun, activated, redactor_of
+from trackyard.tracking.calls import ActiveRun, activated, redactor_of, run_around
+from trackyard.tracking.family import group_of, trackers_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import new_run
+from trackyard.tracking.tracked_runs import ParentRun, new_run
 
 
 @contextmanager
 def start_run(
     name: str | None = None,
-    experiment: str = "default",
+    experiment: str | None = None,
     *,
+    nested: bool = False,
     experiment_tracker: Selection = True,
     tags: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
@@ -33,7 +35,9 @@ def start_run(
 
     Args:
         name: The run's name; made from the experiment's name and the time by default.
-        experiment: The experiment that it belongs to.
+        experiment: The experiment that it belongs to; `default`, or that of the run around it.
+        nested: Make it a child run of the run that is current here, such as a trial of a search;
+            by default it is on the same trackers. Where no run is current it is as any other.
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         tags: Labels of the run.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
@@ -42,15 +46,29 @@ def start_run(
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
-    experiment = "default" if experiment == "" else to_name(experiment, "experiment", "default")
+    outer = run_around() if nested else None
+    default = outer.run.experiment if outer else "default"
+    experiment = to_name(experiment or default, "experiment", "default")
     name = to_name(name, "name", "baseline") if name not in (None, "") else new_name(experiment)
     project = find_project()
-    trackers = _select(project, experiment_tracker, settings)
+    if outer is not None and experiment_tracker is True and settings is None:
+        trackers = [] if is_disabled() else trackers_of(outer, project)
+    else:
+        trackers = _select(project, experiment_tracker, settings)
     redactor = redactor_of(trackers)
     labels = to_tags(tags, redactor)
-    title = redactor.redact(name)
-    run = new_run(title, redactor.redact(experiment), tags=labels)
-    with tracked_block(RunGroup(project, redactor), run, trackers) as active:
+    parent = None if outer is None else outer.as_parent
+    run = new_run(
+        redactor.redact(name),
+        redactor.redact(experiment),
+        group=parent.group if parent else None,
+        parent_id=parent.id if parent else None,
+        tags=labels,
+    )
+    group = group_of(outer)
+    with tracked_block(
+        group or RunGroup(project, redactor), run, trackers, parent=parent, closes_group=not group
+    ) as active:
         yield active
 
 
@@ -125,17 +143,25 @@ def started_step(record: StepRecord, pipeline: str, tags: dict[str, str]) -> Run
 
 @contextmanager
 def tracked_block(
-    group: RunGroup, run: Run, trackers: list[Tracker], record: StepRecord | None = None
+    group: RunGroup,
+    run: Run,
+    trackers: list[Tracker],
+    record: StepRecord | None = None,
+    *,
+    parent: ParentRun | None = None,
+    closes_group: bool = True,
 ) -> Iterator[ActiveRun]:
-    """Give a group's only run its whole life around a block of code.
+    """Give a run its whole life around a block of code.
 
     Args:
         group: Where the run belongs.
         run: The run.
         trackers: Its trackers.
         record: The store's row, of another runner's step; it has begun.
+        parent: Of a child run, the run that it belongs to.
+        closes_group: Whether it is the group's only run, but for child runs.
     """
-    with RunLife(group, record, closes_group=True) as life:
+    with RunLife(group, record, parent=parent, closes_group=closes_group) as life:
         tracked = life.start(run, trackers)
         with termination_as_exit(life.note_signal), activated(tracked) as active:
             yield active

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock, get_ident
 from time import time_ns
-from typing import Any
+from typing import Any, get_args
 
 from trackyard.contract.errors import NoActiveRunError
-from trackyard.contract.records import ParamValue
+from trackyard.contract.records import FinalStatus, ParamValue
 from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
@@ -50,6 +51,11 @@ class ActiveRun(FileCalls):
         return self._tracked.run.id
 
     @property
+    def parent_id(self) -> str | None:
+        """The id of the run that it is a child of, or None."""
+        return self._tracked.run.parent_id if self._tracked.run.is_child else None
+
+    @property
     def name(self) -> str:
         """The run's name."""
         return self._tracked.run.name
@@ -68,6 +74,24 @@ class ActiveRun(FileCalls):
     def urls(self) -> dict[str, str]:
         """The run's addresses by tracker name, as far as they are known by now."""
         return self._tracked.urls
+
+    @contained()
+    def set_status(self, status: FinalStatus) -> None:
+        """Say how the run ends: what its code says counts, however it ends.
+
+        A trial that a search has pruned is `killed`, whether its block is left by an exception or
+        not; it is so, too, where the process dies before the end. The last call counts.
+
+        Args:
+            status: `finished`, `failed` or `killed`.
+        """
+        text = to_text(status).lower()
+        known = next((one for one in get_args(FinalStatus) if one == text), None)
+        if known is None:
+            words = ", ".join(get_args(FinalStatus))
+            self._warn(f"set_status: {shown(status)!r} is none of {words}")
+        elif not self._is_disabled:
+            self._tracked.set_status(known)
 
     def native_run(self, name: str) -> object:
         """Give the SDK's own run object that a tracker offers, or None where it offers none."""
@@ -215,8 +239,8 @@ def current_run() -> ActiveRun:
     if is_inside_hook():
         raise NoActiveRunError("a tracker's hook cannot log into the run that it serves")
     active = list(active_runs)
-    if len(active) == 1:
-        return active[0]
+    if active and _are_one_in_another(active):
+        return active[-1]
     if active:
         raise NoActiveRunError(
             f"{len(active)} runs are active and none is this thread's; "
@@ -229,6 +253,33 @@ def current_run() -> ActiveRun:
         "no run is active; log inside a @step of a running pipeline, "
         "or inside `with trackyard.start_run(...)`"
     )
+
+
+def run_around() -> TrackedRun | None:
+    """Give the run in which a child run would be started here; None where there is none.
+
+    In a thread that a run has started it is that run, also while its other threads have child runs.
+
+    Raises:
+        NoActiveRunError: There are several, and none of them is this thread's.
+    """
+    active = list(active_runs)
+    ids = {run.id for run in active}
+    outermost = [run for run in active if run.parent_id not in ids]
+    if _innermost() is None and len(outermost) == 1 and not _are_one_in_another(active):
+        return _tracked_run_of(outermost[0])
+    if not active and (is_inside_hook() or named_run_id() is None):
+        return None
+    return _tracked_run_of(current_run())
+
+
+def _are_one_in_another(active: Sequence[ActiveRun]) -> bool:
+    """Tell whether each run but the first is a child of the one before it, in one thread."""
+    return all(b.parent_id == a.id and b.thread == a.thread for a, b in pairwise(active))
+
+
+def _tracked_run_of(run: ActiveRun) -> TrackedRun:
+    return run._tracked  # noqa: SLF001 - nothing that users need
 
 
 def _innermost() -> ActiveRun | None:

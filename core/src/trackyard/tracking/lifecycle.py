@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import RLock
 
 from trackyard.contract.errors import RequiredTrackerError
 from trackyard.contract.records import Failure, ParamValue, Run
@@ -31,7 +32,7 @@ from trackyard.system.ranks import process_rank
 from trackyard.tracking.collecting import tell_context
 from trackyard.tracking.context import load_context_options
 from trackyard.tracking.params import load_param_options
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of
+from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, failure_of
 
 logger = logging.getLogger("trackyard")
 
@@ -43,10 +44,11 @@ _NEVER = "what it lacks is lost, since the run's folder was deleted and cannot b
 
 
 class RunGroup:
-    """The runs of one pipeline run, or the one of a `start_run` block, on shared trackers.
+    """The runs of one pipeline run, or of a `start_run` block, with their child runs.
 
     It holds a worker and the budgets of each tracker, and the pipeline run's own tracker run,
-    the parent of its steps' runs on trackers that can nest.
+    the parent of its steps' runs on trackers that can nest. Who uses it from several threads holds
+    its `lock` while a run starts and ends.
 
     Args:
         project: Where the runs' folders go.
@@ -66,6 +68,9 @@ class RunGroup:
         command: Sequence[str] | None = None,
     ) -> None:
         self.redactor = redactor or Redactor()
+        self.lock = RLock()
+        self.process = os.getpid()
+        self._is_closed = False
         self._project = project
         self._journal_options = load_journal_options(project)
         self._param_options = load_param_options(project)
@@ -91,24 +96,32 @@ class RunGroup:
         for tracker in _tracked_here(trackers):
             self._start_parent(tracker, self._worker(tracker))
 
-    def start(self, run: Run, trackers: Iterable[Tracker]) -> TrackedRun:
+    def start(
+        self, run: Run, trackers: Iterable[Tracker], parent: ParentRun | None = None
+    ) -> TrackedRun:
         """Start a run on trackers and wait for them as long as their budgets allow.
 
         Args:
             run: The run.
             trackers: Where it is to be tracked.
+            parent: Of a child run, the run that it belongs to.
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
         tracked = self._new_run(run)
         chosen = _tracked_here(trackers)
+        if parent is not None and not is_disabled():
+            tracked.describe_as_child_of(parent)
+        elif self.parent is not None:
+            for tracker in chosen:
+                self._start_parent(tracker, self._worker(tracker))
+            parent = self.parent.as_parent
         try:
             for tracker in chosen:
                 worker = self._worker(tracker)
                 worker.look_after()
-                self._start_parent(tracker, worker)
-                tracked.add_tracker(tracker, worker, self.parent)
+                tracked.add_tracker(tracker, worker, parent)
             self._wait_for_starts(tracked)
             for tracker in chosen:
                 self._judge_start(tracker, tracked)
@@ -130,12 +143,13 @@ class RunGroup:
 
     @property
     def without_end(self) -> list[TrackedRun]:
-        """The runs that have no end yet, the pipeline run's own left out."""
-        return [run for run in self._runs if run is not self.parent and not run.has_end]
+        """The runs that have no end yet, the pipeline run's own and child runs left out."""
+        own = [run for run in self._runs if run is not self.parent and not run.is_child]
+        return [run for run in own if not run.has_end]
 
     def note_signal(self, number: int) -> None:
         """Note in the runs that have not ended that the process is told to stop."""
-        for tracked in self._runs:
+        for tracked in [*self._runs]:
             tracked.note_signal(number)
 
     def wait_for_required(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
@@ -161,22 +175,38 @@ class RunGroup:
     def close(self, failure: Failure | None = None) -> tuple[TrackerReport, ...]:
         """End the parent run, wait for what is not delivered as long as the budgets allow, stop.
 
+        A child run that goes on is left alone; the end of the last one stops the workers.
+
         Args:
             failure: Why the pipeline run did not finish, for the parent run.
 
         Returns:
-            How each run stands on each tracker.
+            How each run that has ended stands on each tracker.
         """
         if self.parent is not None:
             self.parent.finish(failure)
+        self._is_closed = True
+        return self._settle()
+
+    def close_child(self) -> None:
+        """Wait for a child run that has outlived the others as `close` waits for those."""
+        if self._is_closed:
+            self._settle()
+
+    def _settle(self) -> tuple[TrackerReport, ...]:
+        """Wait for the runs that have ended, and forget them; stop where there are no others."""
+        with self.lock:
+            going_on = [run for run in self._runs if run.is_child and not run.has_end]
+            runs = [run for run in self._runs if run.has_end or not run.is_child]
+            self._runs = going_on
         for worker in self._workers.values():
             worker.look_after()
             worker.hurry()
-        runs = [*self._runs]
         names = {name for tracked in runs for name in tracked.deliveries}
         wait_side_by_side([partial(self._wait_for_ends, name, runs) for name in names])
-        for worker in self._workers.values():
-            worker.close()
+        if not self._runs:
+            for worker in self._workers.values():
+                worker.close()
         for tracked in runs:
             for delivery in tracked.deliveries.values():
                 delivery.close()
@@ -193,6 +223,7 @@ class RunGroup:
             *(run, folder, self._plugins, self.redactor, self._journal_options),
             params=self._param_options,
         )
+        tracked.group = self
         if not is_disabled():
             tell_context(tracked, self._context_parts, self._command)
         self._runs.append(tracked)

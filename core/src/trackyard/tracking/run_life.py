@@ -6,14 +6,13 @@ import atexit
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import EndsRun, TrackedRun, failure_of
+from trackyard.tracking.tracked_runs import EndsRun, ParentRun, TrackedRun, failure_of
 
 
 class RunRow(Protocol):
@@ -41,16 +40,16 @@ class RunLife:
     trackers that are required are waited for where it finished, the row is written, and a group
     that has no other run is closed.
 
-    That happens once: a forked child leaves the block, but not the run. The block of a group's
-    only run may stand in a generator, or be entered by a runner for its step, and be open when the
-    process ends, which ends the run then. Once Python takes itself apart no tracker can be waited
-    for: it would be for ever.
+    That happens once, and the group's lock is held for it, as for the start: a forked child leaves
+    the block, but not the run. The block of a group's only run, or of a child run, may stand in a
+    generator, or be entered by a runner for its step, and be open when the process ends, which ends
+    the run then. Once Python takes itself apart no tracker can be waited for: it would be for ever.
 
     Args:
         group: Where the run belongs.
         row: What else is told of it, if anything.
-        lock: Held while it starts and ends, where runs of several threads share the group.
-        closes_group: Whether it is the group's only run.
+        parent: Of a child run, the run that it belongs to.
+        closes_group: Whether it is the group's only run, but for child runs.
     """
 
     def __init__(
@@ -58,13 +57,13 @@ class RunLife:
         group: RunGroup,
         row: RunRow | None = None,
         *,
-        lock: AbstractContextManager[Any] | None = None,
+        parent: ParentRun | None = None,
         closes_group: bool = False,
     ) -> None:
         self.tracked: TrackedRun | None = None
         self._group = group
         self._row = row
-        self._lock = lock or nullcontext()
+        self._parent = parent
         self._closes_group = closes_group
         self._trackers: list[Tracker] = []
         self._process = os.getpid()
@@ -81,8 +80,7 @@ class RunLife:
     ) -> None:
         try:
             if not self._is_over:
-                with self._lock:
-                    self._end(error)
+                self._end(error)
         finally:
             if os.getpid() == self._process and not sys.is_finalizing():
                 self._end_rest(error)
@@ -97,12 +95,12 @@ class RunLife:
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
-        with self._lock:
+        with self._group.lock:
             self._trackers = trackers
-            self.tracked = tracked = self._group.start(run, trackers)
+            self.tracked = tracked = self._group.start(run, trackers, self._parent)
             if self._row is not None:
                 self._row.keep_urls(tracked)
-        if self._closes_group:
+        if self._closes_group or self._parent is not None:
             # After SDKs have done so: what was registered last comes first.
             atexit.register(self._end_with_process)
         return tracked
@@ -118,6 +116,19 @@ class RunLife:
         return self._is_closed or os.getpid() != self._process or sys.is_finalizing()
 
     def _end(self, error: BaseException | None) -> None:
+        """End the run, and close what no other run needs."""
+        try:
+            with self._group.lock:
+                self._end_run(error)
+        finally:
+            if self._closes_group:
+                self._group.close()
+                if self._row is not None and self.tracked is not None:
+                    self._row.keep_urls(self.tracked)  # of trackers that started late
+            elif self._parent is not None:
+                self._group.close_child()
+
+    def _end_run(self, error: BaseException | None) -> None:
         """End the run as what left its block says.
 
         Raises:
@@ -130,6 +141,7 @@ class RunLife:
                 self.note_signal(signal.SIGINT)
             failure = None if error is None else failure_of(error, self._group.redactor)
             if self.tracked is not None:
+                failure = self.tracked.as_said(failure)
                 self._group.finish(self.tracked, failure)
                 if error is None:
                     self._group.wait_for_required(self.tracked, self._trackers)
@@ -137,7 +149,10 @@ class RunLife:
             failure = failure_of(raised, self._group.redactor)
             raise
         finally:
-            self._close(failure)
+            self._is_closed = True
+            atexit.unregister(self._end_with_process)
+            if self._row is not None:
+                self._row.end(self.tracked, failure)
 
     def _end_rest(self, error: BaseException | None) -> None:
         """Write the end that is missing where a signal's handler raised as it began or ended."""
@@ -147,17 +162,7 @@ class RunLife:
             left = [self.tracked] if self.tracked is not None and not self.tracked.has_end else []
         for tracked in left:
             failure = None if error is None else failure_of(error, self._group.redactor)
-            self._group.finish(tracked, failure)
-
-    def _close(self, failure: Failure | None) -> None:
-        self._is_closed = True
-        atexit.unregister(self._end_with_process)
-        if self._row is not None:
-            self._row.end(self.tracked, failure)
-        if self._closes_group:
-            self._group.close()
-            if self._row is not None and self.tracked is not None:
-                self._row.keep_urls(self.tracked)  # of trackers that started late
+            self._group.finish(tracked, tracked.as_said(failure))
 
     def _end_with_process(self) -> None:
         if not self._is_over:

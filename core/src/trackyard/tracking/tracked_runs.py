@@ -16,6 +16,7 @@ from trackyard.contract.context import Context
 from trackyard.contract.records import (
     Artifact,
     Failure,
+    FinalStatus,
     Metric,
     Param,
     ParamValue,
@@ -37,8 +38,11 @@ from trackyard.journal.descriptions import (
     wants_all_ranks,
 )
 from trackyard.journal.durability import JournalOptions
+from trackyard.journal.ending import end_as_said, said_status
 from trackyard.journal.entries import Entry
+from trackyard.journal.family import note_child
 from trackyard.journal.pending import mark_as_pending
+from trackyard.journal.reader import segments_of
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
@@ -51,6 +55,7 @@ from trackyard.tracking.params import ParamOptions
 if TYPE_CHECKING:
     from trackyard.delivery.reports import TrackerReport
     from trackyard.delivery.workers import Delivery, Worker
+    from trackyard.tracking.lifecycle import RunGroup
 
 logger = logging.getLogger("trackyard")
 
@@ -61,6 +66,23 @@ class EndsRun(Exception):
     def __init__(self, failure: Failure | None) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+@attrs.frozen
+class ParentRun:
+    """The run that another one stands below: a pipeline run above its steps, a run above a child.
+
+    Attributes:
+        id: Its id.
+        folder: Its folder.
+        group: The group that its child runs share.
+        trackers: The names of its trackers.
+    """
+
+    id: str
+    folder: Path
+    group: str
+    trackers: frozenset[str]
 
 
 class TrackedRun:
@@ -94,6 +116,7 @@ class TrackedRun:
         self.folder = folder
         self.redactor = redactor
         self.deliveries: dict[str, Delivery] = {}
+        self.group: RunGroup | None = None  # where it was started, unless another process holds it
         self.native_runs: dict[str, object] = {}
         self._captured: set[str] = set()
         self.keys = RedactedKeys(redactor)
@@ -108,6 +131,7 @@ class TrackedRun:
         self.append_metrics = journal.append_metrics if is_direct else self._append_metrics
         self._hidden: set[str] = set()
         self._has_ended = False
+        self._said: FinalStatus | None = None
 
     @property
     def last_metrics(self) -> dict[str, float]:
@@ -142,6 +166,38 @@ class TrackedRun:
     def has_end(self) -> bool:
         """Tell whether the run's end is written, or nothing more can be."""
         return self.journal.has_end
+
+    @property
+    def is_child(self) -> bool:
+        """Tell whether it stands below a run that is no pipeline run."""
+        return self.run.is_child
+
+    @property
+    def as_parent(self) -> ParentRun:
+        """What runs below this one have to know of it."""
+        names = frozenset(tracker.name for tracker in self._described)
+        return ParentRun(self.run.id, self.folder, self.run.group or self.run.id, names)
+
+    def describe_as_child_of(self, parent: ParentRun) -> None:
+        """Write down at once that the run is there, and below which one."""
+        self.journal.show_life()
+        save_description(self.folder, self.run, self._described)
+        note_child(parent.folder, self.run.id)
+
+    def set_status(self, status: FinalStatus) -> None:
+        """Note how the run is to end, however it ends."""
+        self._said = status
+        self._append(Entry("status", time.time_ns(), None, {"status": status}))
+
+    def as_said(self, failure: Failure | None) -> Failure | None:
+        """Give a run's end with the status that its code, or a child of its process, has said.
+
+        Args:
+            failure: Why the run did not finish, or None.
+        """
+        others = {writer for writer, _ in segments_of(self.folder)} - {self.journal.name}
+        said = said_status(self.folder, others) if others else None
+        return end_as_said(self._said or said, failure)
 
     @property
     def flavors(self) -> dict[str, str]:
@@ -185,22 +241,21 @@ class TrackedRun:
     ) -> None:
         self.append(Entry("metrics", timestamp, step, metrics))
 
-    def add_tracker(self, tracker: Tracker, worker: Worker, parent: TrackedRun | None) -> None:
+    def add_tracker(self, tracker: Tracker, worker: Worker, parent: ParentRun | None) -> None:
         """Begin to carry the run to a tracker.
 
         Args:
             tracker: The tracker.
             worker: Calls its hooks, for all of its runs.
-            parent: The pipeline run's own run, or None.
+            parent: The run that it stands below, or None.
         """
         folder = _private_folder(self.folder / folder_name(tracker.name))
-        nested = parent is not None and tracker.name in parent.deliveries
         context = self.context if tracker.options.context else None
         run = attrs.evolve(self.run, folder=folder, parent_id=None, context=context)
-        if parent is not None and nested:
-            self.run = attrs.evolve(self.run, parent_id=parent.run.id)
+        if parent is not None and tracker.name in parent.trackers:
+            self.run = attrs.evolve(self.run, parent_id=parent.id)
             parent_folder = parent.folder / folder.name
-            run = attrs.evolve(run, parent_id=parent.run.id, parent_folder=parent_folder)
+            run = attrs.evolve(run, parent_id=parent.id, parent_folder=parent_folder)
         hooks = TrackerHooks.of(tracker, self._plugins)
         self._described.append(
             TrackerDescription(
@@ -317,6 +372,7 @@ def new_run(
     step: str | None = None,
     attempt: int = 1,
     group: str | None = None,
+    parent_id: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> Run:
     """Make a run that starts now, with a new id unless one is given.
@@ -328,7 +384,8 @@ def new_run(
         pipeline: The pipeline's name, or None.
         step: The step's name, or None.
         attempt: 1, and one more for each retry.
-        group: The pipeline run's id, which its steps share, or None.
+        group: The id that the steps of a pipeline run, or child runs, share, or None.
+        parent_id: Of a child run the id of the run that it stands below.
         tags: Labels of the run.
     """
     return Run(
@@ -341,6 +398,7 @@ def new_run(
         step=step,
         attempt=attempt,
         group=group,
+        parent_id=parent_id,
         tags=tags or {},
     )
 

@@ -73,6 +73,7 @@ class MlflowTracker:
         tag_length=5000,
         step_rule="integer",
         nests=True,
+        child_runs="nested",
         shared_runs=True,
     )
 

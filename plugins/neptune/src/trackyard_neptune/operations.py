@@ -73,6 +73,8 @@ def first_operations(run: Run, tags: list[str]) -> Iterator[Operation]:
     yield _assign(["sys", "failed"], False)
     if tags:
         yield {"type": "AddStrings", "path": ["sys", "tags"], "values": list(dict.fromkeys(tags))}
+    if run.is_child and run.group:
+        yield {"type": "AddStrings", "path": ["sys", "group_tags"], "values": [run.group]}
     for key, value in {**run.tags, **run.identity_tags}.items():
         yield _assign(_tag_path(key), value)
 

@@ -56,6 +56,7 @@ class NeptuneTracker:
         param_length=16384,
         tag_length=16384,
         not_a_number="drop",
+        child_runs="grouped",
         shared_runs=True,
         forwards_native=True,
     )

@@ -68,6 +68,7 @@ class TrackioTracker:
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=frozenset(KINDS),
+        child_runs="grouped",
         step_rule="integer",
         shared_runs=True,
         forwards_native=True,

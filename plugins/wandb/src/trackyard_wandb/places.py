@@ -69,7 +69,7 @@ def place_of(
 
 def _shared_id(run: Run) -> str:
     """Give the id that the attempts of a step share."""
-    if run.group is None:
+    if run.group is None or run.step is None:
         return run.id
     return hashlib.sha256(f"{run.group}/{run.pipeline}/{run.step}".encode()).hexdigest()[:32]
 

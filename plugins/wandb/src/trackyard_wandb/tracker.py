@@ -47,6 +47,7 @@ class WandbTracker:
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=frozenset({"file", "histogram", "model", "dataset", *KINDS}),
+        child_runs="grouped",
         shared_runs=True,
         forwards_native=True,
     )

@@ -219,6 +219,22 @@ class LifeCycleChecks:
             status = workbench.read(run.id).status
             expect(status == "finished", f"the status of {run.name} is {status!r}")
 
+    @check(
+        "Every flavor mirrors trackyard.parent: of a child run the run that it was started in.",
+        can_be_read,
+    )
+    def test_child_run_names_its_parent(self, workbench: Workbench) -> None:
+        with workbench.track("search") as search:
+            with workbench.track("trial", nested=True) as trial:
+                trial.log_metric("loss", 1)
+            search.log_metric("best", 1)
+        child, parent = workbench.read(trial.id), workbench.read(search.id)
+        named = child.label("trackyard.parent")
+        expect(named == search.id, f"trackyard.parent is {named!r}, not {search.id!r}")
+        expect(parent.label("trackyard.parent") is None, "the parent names a parent, too")
+        found = (parent.status, child.status)
+        expect(found == ("finished", "finished"), f"the statuses of the two are {found}")
+
     @check("The SDK's own calls inside a step land in the same run.", can_be_read)
     def test_native_calls_land_in_the_run(
         self, workbench: Workbench, log_natively: Callable[[str, float], object] | None
