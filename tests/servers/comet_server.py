@@ -28,6 +28,7 @@ class Experiment:
     tags: list[str] = attrs.field(factory=list)
     files: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     times: dict[str, Any] = attrs.field(factory=dict)
+    details: dict[str, Any] = attrs.field(factory=dict)
     state: str = "none"
     error: str | None = None
     html: str = ""
@@ -117,6 +118,8 @@ class CometServer(RecordingServer):
             experiment.tags += [tag for tag in content["addedTags"] if tag not in experiment.tags]
         elif what == "set-start-end-time":
             experiment.times = content
+        elif what in ("system-details", "git/metadata", "file-path"):
+            experiment.details |= content
         elif what == "html":
             before = "" if content["override"] else experiment.html
             experiment.html = before + content["html"]

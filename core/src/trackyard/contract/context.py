@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -74,6 +75,34 @@ class Context:
         if self.git is not None and later.git is not None:
             known["git"] = attrs.evolve(self.git, **_known(later.git))
         return attrs.evolve(self, **known)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Give what is known as texts, for backends without a place for it; without packages."""
+        git = self.git or Git()
+        known = {
+            "user": self.user,
+            "host": self.host,
+            "system": self.system,
+            "python": self.python,
+            "command": shlex.join(self.command),
+            "script": self.script,
+            "folder": self.folder,
+            "git.commit": git.commit,
+            "git.branch": git.branch,
+            "git.remote": git.remote,
+            "git.is_dirty": None if git.is_dirty is None else str(git.is_dirty).lower(),
+            "cpus": self.cpus,
+            "memory": self.memory,
+            "gpus": ", ".join(self.gpus),
+            **{f"job.{key}": text for key, text in self.job.items()},
+        }
+        return {f"trackyard.{key}": str(text) for key, text in known.items() if text}
+
+    @property
+    def requirements(self) -> str:
+        """Give the packages as a file of requirements has them."""
+        return "".join(f"{name}=={version}\n" for name, version in self.packages.items())
 
     def plain(self) -> dict[str, Any]:
         """Give what is known as JSON has it."""

@@ -27,6 +27,7 @@ from trackyard.contract import (
     classify_answer,
     is_true_within,
 )
+from trackyard_comet.context import request_of
 from trackyard_comet.histograms import own_histogram
 from trackyard_comet.messages import Identity, Message, kind_of, metric_identity, number
 
@@ -181,6 +182,8 @@ class CometServer:
         for message in messages:
             if message["type"] == "file_upload":
                 self._upload(message["payload"], Path(message["source"]))
+            elif (told := request_of(message)) is not None:
+                self._write(told[0], **told[1])
 
     def read(self, folder: Path) -> Iterator[Record]:
         """Read the run back; files are downloaded to a folder."""

@@ -25,6 +25,7 @@ from trackyard.contract import (
 )
 from trackyard_comet import settings
 from trackyard_comet.archive import archive_path, load_state, read_archive
+from trackyard_comet.context import context_messages
 from trackyard_comet.messages import KINDS, messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
@@ -87,7 +88,8 @@ class CometTracker:
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
-        self._started().send(list(messages_of(run, batch)))
+        of_context = context_messages(batch.context) if batch.context else ()
+        self._started().send([*of_context, *messages_of(run, batch)])
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:

@@ -20,6 +20,8 @@ import attrs
 from trackyard.contract import (
     Answer,
     Batch,
+    Context,
+    Git,
     Record,
     RejectedRecords,
     RetryLater,
@@ -176,7 +178,7 @@ def find_or_create_run(
         intention.touch()
         if known:  # before the ids of the new one: who goes on after a crash has to know it
             (run.folder / _ANEW).touch()
-        own_tags = {**tags, **run.tags, **run.identity_tags}
+        own_tags = {**context_tags(run.context), **tags, **run.tags, **run.identity_tags}
         if parent:
             own_tags["mlflow.parentRunId"] = parent["run_id"]
         found = client.create_run(
@@ -189,6 +191,30 @@ def find_or_create_run(
     ids["parent_id"] = parent.get("run_id", "")
     write_whole(run.folder / _IDS, json.dumps(ids))
     return found
+
+
+def context_tags(context: Context | None) -> dict[str, str]:
+    """Give where a run comes from as plain MLflow writes it, and what has no tag of MLflow's.
+
+    Args:
+        context: What is known of it.
+    """
+    if context is None:
+        return {}
+    git = context.git or Git()
+    is_dirty = None if git.is_dirty is None else str(git.is_dirty).lower()
+    known = {
+        "mlflow.user": context.user,
+        "mlflow.source.name": context.script,
+        "mlflow.source.type": "LOCAL" if context.script else None,
+        "mlflow.source.git.commit": git.commit,
+        "mlflow.source.git.branch": git.branch,
+        "mlflow.source.git.repoURL": git.remote,
+        "mlflow.source.git.dirty": is_dirty,
+    }
+    own = ("user", "script", "git.")
+    others = {k: v for k, v in context.tags.items() if not k[len("trackyard.") :].startswith(own)}
+    return {**{k: v for k, v in known.items() if v}, **{k: v[:5000] for k, v in others.items()}}
 
 
 def _known_run(client: MlflowClient, known: Mapping[str, str]) -> MlflowRun | None:
@@ -349,7 +375,10 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
         "metrics": [
             Metric(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics
         ],
-        "tags": [RunTag(tag.key, tag.value) for tag in batch.tags],
+        "tags": [
+            *(RunTag(key, text) for key, text in context_tags(batch.context).items()),
+            *(RunTag(tag.key, tag.value) for tag in batch.tags),
+        ],
         "params": [Param(param.key, str(param.value)) for param in batch.params],
     }
     kinds = {kind: entities for kind, entities in kinds.items() if entities}
@@ -361,6 +390,8 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
             raise
         for kind, entities in kinds.items():
             client.log_batch(run_id, **{kind: entities})
+    if batch.context is not None and batch.context.packages:
+        client.log_text(run_id, batch.context.requirements, "trackyard/requirements.txt")
     if batch.artifacts:
         _check_place(client, run_id, batch)
         with _pages_are_no_answers():

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trackyard.contract import Artifact, Batch, Metric, Param, Record, Run, Tag
+from trackyard.contract import Artifact, Batch, Context, Git, Metric, Param, Record, Run, Tag
 
 Operation = dict[str, Any]
 
@@ -79,6 +79,30 @@ def first_operations(run: Run, tags: list[str]) -> Iterator[Operation]:
         yield _assign(_tag_path(key), value)
 
 
+def context_operations(context: Context | None) -> Iterator[Operation]:
+    """Give where a run comes from, under the names of Neptune's SDK where it has some.
+
+    Args:
+        context: What is known of it.
+    """
+    if context is None:
+        return
+    git = context.git or Git()
+    named = {
+        "source_code/entrypoint": context.script,
+        "source_code/git/commit": git.commit,
+        "source_code/git/branch": git.branch,
+        "source_code/git/remote": git.remote,
+        "monitoring/trackyard/hostname": context.host,
+        "source_code/requirements": context.requirements,
+    }
+    for name, text in named.items():
+        if text:
+            yield _assign(name.split("/"), text)
+    for key, text in context.tags.items():
+        yield _assign(_tag_path(key), text)
+
+
 def last_operations(status: str, failure: str) -> Iterator[Operation]:
     """Give how a run ended: Neptune itself knows whether it failed.
 
@@ -106,6 +130,7 @@ def batch_operations(batch: Batch) -> Iterator[Operation]:
         yield _assign([_PARAMS, *param.key.split("/")], param.value)
     for tag in batch.tags:
         yield _assign(_tag_path(tag.key), tag.value)
+    yield from context_operations(batch.context)
     for artifact in batch.artifacts:
         path = [_FILES, *artifact.name.split("/")]
         yield {

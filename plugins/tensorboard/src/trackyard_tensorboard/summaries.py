@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Failure, Histogram, Run, replacing
+from trackyard.contract import Artifact, Batch, Context, Failure, Histogram, Run, replacing
 from trackyard_tensorboard.events import encoded, new_event, tag_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class RunState:
     tags: dict[str, str] = attrs.field(factory=dict)
     ended_at: int | None = None
     status: str = "running"
+
+    def note_context(self, context: Context | None) -> None:
+        """Note where the run comes from, as tags: the page shows their texts."""
+        if context is not None:
+            own = {**context.tags, "trackyard.packages": context.requirements}
+            self.tags = {**{key: text for key, text in own.items() if text}, **self.tags}
 
     def end(self, run: Run, failure: Failure | None) -> None:
         """Note how the run ended.

@@ -99,7 +99,8 @@ class TensorboardTracker:
                 copied(artifact, self._folder(run) / ARTIFACTS)
             files.append([*metric_events(new), *filter(None, map(artifact_event, new.artifacts))])
             files.remember(new)
-            if batch.params or batch.tags:
+            if batch.params or batch.tags or batch.context:
+                state.note_context(batch.context)
                 state.params.update((param.key, param.value) for param in batch.params)
                 state.tags.update((tag.key, tag.value) for tag in batch.tags)
                 files.replace_run(run_events(state))

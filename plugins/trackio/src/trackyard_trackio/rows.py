@@ -160,7 +160,11 @@ def config_of(batch: Batch, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     params = {_config_key(param.key): _fitting(param.value) for param in batch.params}
     tags = {tag.key: tag.value for tag in batch.tags}
-    return {**config, **params, TAGS: {**config.get(TAGS, {}), **tags}}
+    shown: dict[str, Any] = {}
+    if batch.context is not None:
+        tags = {**batch.context.tags, "trackyard.packages": batch.context.requirements, **tags}
+        shown = {"_Username": batch.context.user}
+    return {**config, **shown, **params, TAGS: {**config.get(TAGS, {}), **tags}}
 
 
 def identity(metric: Metric) -> tuple[Any, ...]:

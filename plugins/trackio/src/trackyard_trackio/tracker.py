@@ -100,6 +100,10 @@ class TrackioTracker:
     _config: dict[str, Any] = attrs.field(init=False, factory=dict)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
 
+    def __attrs_post_init__(self) -> None:
+        if self.space_id:  # anybody can open a Space unless its owner has made it private
+            vars(self)["capabilities"] = attrs.evolve(type(self).capabilities, is_public=True)
+
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
         place, store = self._place(run), self._store(run)
@@ -108,7 +112,8 @@ class TrackioTracker:
             found = store.read(place, run.folder / "downloads")
             self._known = {identity(record) for record in found if isinstance(record, Metric)}
         tags = {**self.tags, **run.tags, **run.identity_tags, **before.get(TAGS, {})}
-        shown = {"_Username": None, "_Created": as_time(run.started_at), "_Group": run.group}
+        user = run.context.user if run.context else None
+        shown = {"_Username": user, "_Created": as_time(run.started_at), "_Group": run.group}
         self._config = {**before, **shown, TAGS: tags}
         self._write(run)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import Artifact, Metric, Param, Record, Tag
+from trackyard.contract import Artifact, Context, Git, Metric, Param, Record, Tag
 from trackyard_wandb.artifacts import read_artifact
 from trackyard_wandb.logfile import read_log
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
@@ -20,7 +20,8 @@ STEP = "trackyard_step"
 # Columns of W&B's own; the history has no room for a metric of such a name.
 _OWN = ("_step", "_timestamp", "_runtime", "_wandb", STEP)
 # Files that the SDK adds of its own accord.
-_OWN_FILES = {"requirements.txt", "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
+REQUIREMENTS = "requirements.txt"
+_OWN_FILES = {REQUIREMENTS, "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
 Row = dict[str, str]  # JSON by column
 
 
@@ -82,6 +83,41 @@ def files_record(path: str) -> Any:
     """Give the record of a file of the run's folder `files`."""
     record = new_record()
     record.files.files.add().path = path
+    return record
+
+
+def environment_record(context: Context, writer: str) -> Any:
+    """Give the record of which W&B makes `wandb-metadata.json`.
+
+    Args:
+        context: Where the run comes from.
+        writer: Which process's environment it is; a later record of it counts.
+    """
+    record, git = new_record(), context.git or Git()
+    known = {
+        "os": (context.system or "").replace(" ", "-"),
+        "python": f"CPython {context.python}" if context.python else None,
+        "program": context.script,
+        "root": context.folder,
+        "host": context.host,
+        "username": context.user,
+        "executable": context.command[0] if context.command else None,
+        "cpu_count": context.cpus,
+        "cpu_count_logical": context.cpus,
+        "gpu_type": context.gpus[0] if context.gpus else None,
+        "gpu_count": len(context.gpus),
+        "writer_id": writer,
+    }
+    for name, value in known.items():
+        if value:
+            setattr(record.environment, name, value)
+    record.environment.args.extend(context.command[1:])
+    record.environment.git.commit = git.commit or ""
+    record.environment.git.remote_url = git.remote or ""
+    record.environment.memory.total = context.memory or 0
+    for key, text in context.job.items():
+        if key.startswith("slurm."):
+            record.environment.slurm[key.removeprefix("slurm.")] = text
     return record
 
 

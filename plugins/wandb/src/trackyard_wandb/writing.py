@@ -13,17 +13,19 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Failure, Metric, Run
+from trackyard.contract import Artifact, Batch, Context, Failure, Metric, Run, write_whole
 from trackyard_wandb.artifacts import artifact_record
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.media import HISTOGRAM, place_file, shown_value
 from trackyard_wandb.native import NativeCalls
 from trackyard_wandb.places import Place
 from trackyard_wandb.records import (
+    REQUIREMENTS,
     STEP,
     Row,
     column_of,
     config_record,
+    environment_record,
     exit_record,
     files_record,
     history_record,
@@ -109,6 +111,8 @@ class RunFile:
         labels: dict[tuple[str, ...], Any] = {(p.key,): p.value for p in batch.params}
         labels |= {("tags", tag.key): tag.value for tag in batch.tags}
         records = [config_record(labels)] if labels else []
+        if batch.context is not None:
+            records += self._context(batch.context)
         last: Row = {}
         for row, step, timestamp in self._new_rows(batch):
             records += self._placed(row, step, timestamp)
@@ -163,6 +167,15 @@ class RunFile:
         said: dict[tuple[str, ...], Any] = {("tags", key): text for key, text in run.tags.items()}
         said |= {tuple(key.split(".")): text for key, text in run.identity_tags.items()}
         self._append([*first_records(run, place), config_record(said)])
+
+    def _context(self, context: Context) -> Iterator[Any]:
+        """Give the records of where the run comes from, and write the file of its packages."""
+        yield environment_record(context, self._run.id)
+        yield config_record({tuple(key.split(".", 1)): t for key, t in context.tags.items()})
+        if context.packages:
+            self._files.mkdir(parents=True, exist_ok=True)
+            write_whole(self._files / REQUIREMENTS, context.requirements)
+            yield files_record(REQUIREMENTS)
 
     def _new_rows(self, batch: Batch) -> Iterator[tuple[Row, float | None, int]]:
         """Give rows of points that are not here yet; one row for what one call logged."""
@@ -324,6 +337,11 @@ def first_records(run: Run, place: Place) -> list[Any]:
     first.run.job_type = place.job_type or ""
     first.run.tags.extend(place.tags)
     first.run.start_time.FromNanoseconds(run.started_at)
+    context = run.context or Context()
+    first.run.host = context.host or ""
+    if context.git is not None:
+        first.run.git.commit = context.git.commit or ""
+        first.run.git.remote_url = context.git.remote or ""
     return [header, first]
 
 

@@ -1,0 +1,77 @@
+"""Which of Comet's messages say where a run comes from, and how does a server take them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from trackyard.contract import Context
+from trackyard_comet.messages import Message, other_message
+
+# What Comet has a place for; the rest is shown under "Other".
+_SHOWN = (
+    *("user", "host", "system", "python", "command", "script"),
+    *("git.commit", "git.branch", "git.remote"),
+)
+
+
+def context_messages(context: Context) -> Iterator[Message]:
+    """Give the messages that Comet's SDK writes of itself.
+
+    Args:
+        context: Where the run comes from.
+    """
+    system = (context.system or "").split(" ")
+    details = {
+        "command": list(context.command),
+        "env": None,
+        "hostname": context.host or "",
+        "ip": "",
+        "machine": system[-1],
+        "os": "-".join(system),
+        "os_release": system[1] if len(system) > 1 else "",
+        "os_type": system[0],
+        "pid": 0,
+        "processor": system[-1],
+        "python_exe": context.command[0] if context.command else "",
+        "python_version": context.python or "",
+        "python_version_verbose": context.python or "",
+        "user": context.user or "",
+    }
+    yield {"type": "system_details", "payload": details}
+    if context.script:
+        yield {"type": "file_name", "payload": {"file_name": context.script}}
+    if (git := context.git) is not None:
+        names = {"branch": git.branch, "parent": git.commit, "origin": git.remote}
+        known = {"user": context.user, "root": None, "status": None, "repo_name": None, **names}
+        yield {"type": "git_metadata", "payload": {"git_metadata": known}}
+    if context.packages:
+        packages = context.requirements.splitlines()
+        yield {"type": "installed_packages", "payload": {"installed_packages": packages}}
+    for key, text in context.tags.items():
+        if key.removeprefix("trackyard.") not in _SHOWN:
+            yield other_message(key, text[:1000])
+
+
+def request_of(message: Message) -> tuple[str, dict[str, Any]] | None:
+    """Give what a server is told by a message, and under which name; None for another message.
+
+    Args:
+        message: The message.
+    """
+    payload = message["payload"]
+    match message["type"]:
+        case "system_details":
+            names = {"os_release": "osRelease", "os_type": "osType", "python_exe": "executable"}
+            names |= {"python_version": "pythonVersion"}
+            names["python_version_verbose"] = "pythonVersionVerbose"
+            return "system-details", {names.get(k, k): v for k, v in payload.items()}
+        case "installed_packages":
+            return "system-details", {"installedPackages": payload["installed_packages"]}
+        case "file_name":
+            return "file-path", {"filePath": payload["file_name"]}
+        case "git_metadata":
+            sent = ("user", "root", "branch", "parent", "origin")
+            return "git/metadata", {name: payload["git_metadata"].get(name) for name in sent}
+        case _:
+            return None
