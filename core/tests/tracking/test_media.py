@@ -320,6 +320,35 @@ def test_parquet_holds_no_secret(log):
     }
 
 
+@pytest.mark.parametrize(
+    "type_",
+    [
+        pyarrow.string(),
+        pyarrow.large_string(),
+        pyarrow.string_view(),
+        pyarrow.dictionary(pyarrow.int8(), pyarrow.string()),
+    ],
+)
+def test_texts_of_every_type_of_arrow_are_searched_for_secrets(log, type_):
+    texts = ["plain", None, "password=abcdefgh", "plain"]
+    table = pyarrow.table(
+        {
+            "a": pyarrow.chunked_array([pyarrow.array(texts[:2]), pyarrow.array(texts[2:])]).cast(
+                type_
+            ),
+            "api_key": pyarrow.array(texts).cast(type_),
+            "plain": pyarrow.array(["plain"] * 4).cast(type_),
+        }
+    )
+    artifacts, _ = log("log_table", table, "errors.parquet")
+    read = pyarrow.parquet.read_table(io.BytesIO(artifacts[0][4].encode("latin-1")))
+
+    assert read.column("a").to_pylist() == ["plain", None, "password=***", "plain"]
+    assert read.column("api_key").to_pylist() == ["***", None, "***", "***"]
+    assert read.column("plain").to_pylist() == ["plain"] * 4
+    assert b"abcdefgh" not in artifacts[0][4].encode("latin-1")
+
+
 def test_column_of_several_types_becomes_texts_in_parquet_and_is_named(log):
     _, (warning,) = log("log_table", {"a": [1, "x"]}, "errors.parquet")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from trackyard import Client, start_run
@@ -33,6 +34,7 @@ def run(mlflow_project, tmp_path):
         )
         run.log_table({"x": [1]}, "tables/rows")
         run.log_table({"x": [2]}, "others.json")
+        run.log_table({"x": [3]}, "large.parquet")
     assert [row.state for row in Client().verify_run(run.id)] == ["same"]
     return mlflow_project.run("a")
 
@@ -52,6 +54,16 @@ def test_a_model_is_a_logged_model_of_the_run(run, mlflow_project):
     assert [metric.value for metric in history] == [0.5]
 
 
+@pytest.mark.usefixtures("mlflow_project")
+def test_files_of_a_model_have_the_names_that_mlflow_takes(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "fold #1?.bin").write_bytes(b"\0")
+    with start_run("odd", experiment="kinds") as run:
+        run.log_model(tmp_path / "net", "a#1/m")
+
+    assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+
+
 def test_a_dataset_is_an_input_of_the_run(run):
     (found,) = run.inputs.dataset_inputs
     dataset = found.dataset
@@ -65,7 +77,15 @@ def test_a_dataset_is_an_input_of_the_run(run):
     assert tags == {"mlflow.data.context": "training", "version": "3"}
 
 
-def test_tables_are_shown_as_such(run):
+def test_tables_are_shown_as_such(run, mlflow_project):
     shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
-    assert sorted(entry["path"] for entry in shown) == ["others.json", "tables/rows.json"]
+    names = [entry["path"] for entry in shown]
+    assert sorted(names) == ["large.parquet", "others.json", "tables/rows.json"]
     assert {entry["type"] for entry in shown} == {"table"}
+    mlflow.set_tracking_uri(mlflow_project.store)
+    try:
+        place, client = run.info.experiment_id, mlflow_project.client()
+        read = [client.load_table(place, name, [run.info.run_id]).x.tolist() for name in names]
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert sorted(read) == [[1], [2], [3]]

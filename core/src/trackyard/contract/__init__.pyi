@@ -69,6 +69,7 @@ from trackyard.contract.records import (
     Run as Run,
     Tag as Tag,
 )
+from trackyard.delivery.adapting import fitted_name as fitted_name
 from trackyard.journal.receiving import (
     JournalReceiver as JournalReceiver,
     heard_of as heard_of,

@@ -96,7 +96,7 @@ class Model:
             return None
         found = _object_in(artifact.path)
         # Each file of a run lies in a folder that is named by its content.
-        store = artifact.path.parents[1]
+        store = artifact.path.resolve().parents[1]
         files = tuple(
             ModelFile(str(file["name"]), _file_in(store / str(file["sha256"])))
             for file in found.get("files", ())

@@ -14,7 +14,12 @@ from urllib.parse import quote
 
 from trackyard.contract.records import Failure, ParamValue
 from trackyard.redaction.json_texts import redacted_json
-from trackyard.redaction.secret_shapes import is_secret_name, suspects, without_secrets
+from trackyard.redaction.secret_shapes import (
+    SUSPECTS,
+    is_secret_name,
+    suspects,
+    without_secrets,
+)
 
 _DEEPEST = 200
 
@@ -70,6 +75,11 @@ class Redactor:
         """Redact many texts."""
         odd = self._suspicious(texts)
         return [self.redact(text) if index in odd else text for index, text in enumerate(texts)]
+
+    @property
+    def suspicious(self) -> str:
+        """A regular expression that any text matches in which there may be a secret."""
+        return "|".join([SUSPECTS, *map(re.escape, self._forms)])
 
     def redact_columns(self, columns: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
         """Redact the cells of columns whose names say that they hold secrets."""

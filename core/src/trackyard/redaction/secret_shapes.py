@@ -127,6 +127,8 @@ _ABOUT = _words(
 # All words of the above; those of names make sure that each name of a secret has one.
 _EXACT_WORDS = ("://", *(word for words, _ in _SHAPES for word in words))
 _WORDS = (*_TRIGGERS, *_HEADERS, "sessionid", "github", "gitlab", "azure")
+# The same as one regular expression, for libraries that search many texts at once.
+SUSPECTS = "|".join([*map(re.escape, _EXACT_WORDS), f"(?i:{'|'.join(map(re.escape, _WORDS))})"])
 # A shape that may begin at more than every so many characters is sought by its regular expression.
 _SPARSE = 40
 

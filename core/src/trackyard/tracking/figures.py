@@ -29,9 +29,9 @@ def write_figure(figure: Any, path: Path) -> Path:
     Raises:
         TypeError: It is no figure.
     """
-    picture = _picture_of(figure)
-    if picture is not None:
-        picture.savefig(path)
+    save = _save_of(figure)
+    if save is not None:
+        save(path)
         return path
     page = path.with_suffix(".html")
     if hasattr(figure, "write_html"):
@@ -39,6 +39,19 @@ def write_figure(figure: Any, path: Path) -> Path:
     else:
         page.write_text(_page_of(figure), encoding="utf-8")
     return page
+
+
+def is_page(figure: Any) -> bool:
+    """Tell whether a figure is kept as a page, since it draws no picture itself."""
+    return _save_of(figure) is None
+
+
+def _save_of(figure: Any) -> Any:
+    """Give what writes a figure as a picture to a path, or None."""
+    if type(figure).__module__.startswith("seaborn."):  # `seaborn.objects.Plot` has `save` alone
+        return getattr(figure, "savefig", None) or getattr(figure, "save", None)
+    picture = _picture_of(figure)
+    return None if picture is None else picture.savefig
 
 
 def _picture_of(figure: Any) -> Any:

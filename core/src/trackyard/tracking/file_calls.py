@@ -116,7 +116,7 @@ class FileCalls:
             step: The training step that it belongs to.
         """
         save = partial(media.save_figure, figure)
-        self._log_file(name, save, step, media.figure_name)
+        self._log_file(name, save, step, partial(media.figure_name, figure=figure))
 
     @contained()
     def log_table(self, table: Any, name: str, step: Any = None) -> None:

@@ -13,7 +13,7 @@ from trackyard.contract.records import ArtifactKind
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
-from trackyard.tracking.figures import is_figure_name, write_figure
+from trackyard.tracking.figures import is_figure_name, is_page, write_figure
 from trackyard.tracking.images import is_image_name, save_array, save_pillow, suffix_of
 from trackyard.tracking.json_texts import encoded, json_text
 from trackyard.tracking.parquet import save_parquet
@@ -98,7 +98,11 @@ def save_figure(figure: Any, path: Path) -> SavedFile:
     written = write_figure(figure, path)
     kind: ArtifactKind = "html" if written.suffix == ".html" else "figure"
     media_type = "text/html" if kind == "html" else mimetypes.guess_type(path.name)[0]
-    return SavedFile(written, kind, media_type or "image/png")
+    notes = []
+    if written.suffix != path.suffix:
+        library = type(figure).__module__.partition(".")[0]
+        notes.append(f"a figure of {library} is kept as a page; name it {written.name}")
+    return SavedFile(written, kind, media_type or "image/png", tuple(notes))
 
 
 def save_image(image: Any, path: Path) -> SavedFile:
@@ -138,9 +142,16 @@ def image_name(name: str, image: Any) -> str:
     return name + (suffix_of(start) or ".png")
 
 
-def figure_name(name: str) -> str:
-    """Give a figure's name with the suffix of a picture, where it has none of a figure."""
-    return name if is_figure_name(name) else f"{name}.png"
+def figure_name(name: str, figure: Any) -> str:
+    """Give a figure's name with the suffix of a picture or page, where it has none of a figure.
+
+    Args:
+        name: The name that the user gave.
+        figure: The figure.
+    """
+    if is_figure_name(name):
+        return name
+    return f"{name}.html" if is_page(figure) else f"{name}.png"
 
 
 def json_name(name: str) -> str:

@@ -68,25 +68,49 @@ def _redacted(table: pyarrow.Table, redactor: Redactor) -> pyarrow.Table:
         if kept is not column:
             table = table.set_column(number, field.name, kept)
     names = redactor.redact_texts(table.column_names)
-    return table if names == table.column_names else table.rename_columns(names)
+    if names == table.column_names:
+        return table
+    return table.rename_columns(names).replace_schema_metadata(None)  # pandas' has them, too
 
 
 def _without_secrets(column: Any, redactor: Redactor, *, is_secret: bool) -> Any:
+    """Give a column without secrets: itself where it holds none."""
     import pyarrow
 
     kinds = pyarrow.types
-    if kinds.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if kinds.is_nested(column.type):
         cells = column.to_pylist()
         kept = redactor.redact_columns([("password" if is_secret else "", cells)])[0][1]
         kept = redactor.redact_nested(kept)
         return column if kept == cells else pyarrow.array(kept)
-    if not (kinds.is_string(column.type) or kinds.is_large_string(column.type)):
+    texts = column
+    if kinds.is_dictionary(column.type):
+        texts = column.cast(column.type.value_type)
+    if kinds.is_string_view(texts.type):  # which has no search
+        texts = texts.cast(pyarrow.large_string())
+    if not (kinds.is_string(texts.type) or kinds.is_large_string(texts.type)):
         return column
-    texts = [text for text in column.unique().to_pylist() if text is not None]
-    redacted = ["***"] * len(texts) if is_secret else redactor.redact_texts(texts)
-    if redacted == texts:
-        return column
-    new = dict(zip(texts, redacted, strict=True))
-    return pyarrow.array([new.get(text) for text in column.to_pylist()], column.type)
+    kept = _hidden(texts) if is_secret else _searched(texts, redactor)
+    return column if kept is texts else kept
+
+
+def _hidden(texts: Any) -> Any:
+    import pyarrow
+    from pyarrow import compute
+
+    return compute.if_else(texts.is_null(), texts, pyarrow.scalar("***", texts.type))
+
+
+def _searched(texts: Any, redactor: Redactor) -> Any:
+    """Search by Arrow, which reads a column once; Python would read it once for each word."""
+    import pyarrow
+    from pyarrow import compute
+
+    found = compute.match_substring_regex(texts, redactor.suspicious)
+    odd = compute.fill_null(found, False)
+    suspects = texts.filter(odd).to_pylist()
+    kept = redactor.redact_texts(suspects) if suspects else []
+    if kept == suspects:
+        return texts
+    new = pyarrow.array(kept, texts.type)
+    return compute.replace_with_mask(texts.combine_chunks(), odd.combine_chunks(), new)

@@ -33,7 +33,7 @@ from trackyard.contract import (
     process_values,
     write_whole,
 )
-from trackyard_mlflow.kinds import log_input, log_model, show_as_table
+from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -407,7 +407,7 @@ def _send_files(client: MlflowClient, run_id: str, batch: Batch) -> None:
         client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
         if artifact.kind == "dataset":
             log_input(client, run_id, artifact)
-    tables = [artifact.name for artifact in batch.artifacts if artifact.kind == "table"]
+    tables = [artifact.name for artifact in batch.artifacts if is_table(artifact)]
     if tables:
         show_as_table(client, run_id, tables)
 

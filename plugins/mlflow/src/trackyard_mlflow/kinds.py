@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model, RejectedRecords
+from trackyard.contract import (
+    MODEL_FILE,
+    Artifact,
+    Dataset,
+    Model,
+    RejectedRecords,
+    fitted_name,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel
 
+# Behind a server a name is part of a URL; and one name with `#`, or that reads as an absolute path
+# or URL, hides all of a run's artifacts.
+ARTIFACT_PATTERN = r"[^\x00-\x1f\x7f#?%:\\]+"
 # Tags of a logged model of ours: its folder in the run, and which record it was.
 _FOLDER, _RECORD = "trackyard.folder", "trackyard.record"
 # Which files of a run are tables, by which MLflow's page shows them as such.
@@ -25,6 +35,11 @@ _TABLES = "mlflow.loggedArtifacts"
 _CONTEXT = "mlflow.data.context"
 # Most characters of these, in MLflow's database.
 _MOST = {"name": 500, "digest": 36, "schema": 1_000_000, "profile": 16_000_000, "tag": 5000}
+
+
+def is_table(artifact: Artifact) -> bool:
+    """Tell whether MLflow's page, or its `load_table`, takes a file for a table."""
+    return artifact.kind == "table" or artifact.media_type == "application/vnd.apache.parquet"
 
 
 def show_as_table(client: MlflowClient, run_id: str, names: list[str]) -> None:
@@ -125,10 +140,10 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
 
 
 def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
-    """Put a model's files where they belong below a folder, with MLflow's description of it."""
+    """Put a model's files where they belong below a folder."""
     for name, path in (*((f.name, f.path) for f in model.files), (MODEL_FILE, artifact.path)):
         if path is not None:
-            target = folder / name
+            target = folder / fitted_name(name, ARTIFACT_PATTERN)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
 

@@ -37,6 +37,7 @@ from trackyard_mlflow.backend import (
     send,
     writing,
 )
+from trackyard_mlflow.kinds import ARTIFACT_PATTERN
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class MlflowTracker:
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=Capabilities().kinds | {"audio", "video", "model", "dataset"},
         key_pattern=r"(?!/|\.\.)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[\w\-. :/]+(?<!/)",
-        # Behind a server a name is part of a URL; and one name with `#`, or that reads as an
-        # absolute path or URL, hides all of a run's artifacts.
-        artifact_pattern=r"[^\x00-\x1f\x7f#?%:\\]+",
+        artifact_pattern=ARTIFACT_PATTERN,
         key_length=250,
         param_length=6000,
         tag_length=5000,
