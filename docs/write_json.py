@@ -18,6 +18,7 @@ HEAD = """\
 Every command takes `--json` and writes one document to stdout: an object, or a list of objects.
 But `exec` writes it on one line, the last of stderr: stdout belongs to the command that it runs.
 `sync --watch` writes a list on one line whenever something has changed.
+`runs logs --follow` does so whenever something was printed.
 Keys may be added, never renamed or removed, until the next major version.
 Numbers that JSON does not have (NaN, infinities) are null, and times are ISO 8601 in UTC.
 What is not known is null or an empty text.
@@ -43,6 +44,14 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
     "runs list": ["trackyard.runs.lists:RunSummary"],
     "runs show": "trackyard.runs.views:RunView",
     "runs compare": "trackyard.runs.comparisons:Comparison",
+    "runs logs": [
+        {
+            "step": "The step; of a run without a pipeline its own name",
+            "time": "When the line was printed (UTC)",
+            "stream": "`out`, `err`, or `note` for a remark of Trackyard's own",
+            "text": "The line",
+        }
+    ],
     "runs url": {"url": "The address", "urls": "Its address by tracker"},
     "runs open": {"url": "The address", "is_open": "A browser took it"},
     "runs export": {

@@ -31,6 +31,7 @@ PLACEHOLDERS = {
     "RUN": r"[0-9a-f]{32}",
     "TRACKER": "(?:local|kept)",
     "PID": r"\d+",
+    "TIME": r"\d+",
     "XXXX": "[0-9a-f]{4}",
     "SHA256": "[0-9a-f]{64}",
     "HASH": "[0-9a-f]{16}",

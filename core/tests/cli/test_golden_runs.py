@@ -40,6 +40,12 @@ def test_verify(tracked, golden):
     golden("runs verify", "first", name="runs-verify-different")
 
 
+def test_logs(tracked, golden):
+    with start_run("printing", experiment_tracker=None):
+        print("epoch 1", "\x1b[2J", "token=abcdefgh12345678")
+    golden("runs logs", "printing", patterns={r"\d{4}-\d\d-\d\dT[\d:.]+Z": "TIME"})
+
+
 def test_replay_plan(tracked, golden):
     golden("replay", "first", "--to", "new", "--plan", name="replay-plan")
 

@@ -9,6 +9,7 @@ from trackyard.cli.groups import LazyGroup
 _COMMANDS = {
     "list": ("trackyard.cli.runs_list:list_runs", "List runs."),
     "show": ("trackyard.cli.runs_show:show", "Show a run: steps, params, metrics, curves, health."),
+    "logs": ("trackyard.cli.runs_logs:logs", "Show what a run printed, also while it runs."),
     "compare": ("trackyard.cli.runs_compare:compare", "Compare runs side by side."),
     "url": ("trackyard.cli.runs_urls:url", "Print a run's address on a tracker."),
     "open": ("trackyard.cli.runs_urls:open_run", "Open a run's page in a browser."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
@@ -52,6 +52,10 @@ class Job:
         pack: Makes the bytes that `run_packed` runs in another process. Raises `PipelineError`
             where something cannot be moved there.
         unpack: Makes an outcome of the bytes that `run_packed` gave.
+        keep_printed: Keeps what a process has printed that the orchestrator started: where to
+            (`out` or `err`), and the text. For one that reads its stdout and stderr; such a process
+            calls `run_packed` with `is_relayed=True`, or it keeps what goes through its
+            `sys.stdout` and `sys.stderr` by itself.
     """
 
     run: Run
@@ -62,6 +66,7 @@ class Job:
     run_here: Callable[[], Outcome]
     pack: Callable[[], bytes]
     unpack: Callable[[bytes], Outcome]
+    keep_printed: Callable[[Literal["out", "err"], str], None] = lambda _stream, _text: None
 
     @property
     def patience(self) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.console.reading import MEDIA_TYPE
 from trackyard.contract.context import Context
 from trackyard.contract.records import (
     Artifact,
@@ -28,8 +29,8 @@ from trackyard.system.files import make_private_folder, write_whole
 _ANY = Capabilities().artifact_pattern
 _LONGEST_NAME = 255  # bytes
 _LARGEST_STEP = 2**63 - 1
-# Files of core's own, which some trackers do not get.
-DIFF, CONSOLE = "git.diff", "console.log"
+# A file of core's own, which some trackers do not get.
+DIFF = "git.diff"
 
 
 class Adapter:
@@ -58,10 +59,8 @@ class Adapter:
         self._last_step: float = -math.inf
         self._takes_context = takes_context
         self._context = Context()
-        self._withheld = {
-            *(() if takes_context else (DIFF,)),
-            *(() if takes_console else (CONSOLE,)),
-        }
+        self._withheld = () if takes_context else (DIFF,)
+        self._takes_console = takes_console
 
     def adapt(self, record: Record) -> list[Record]:
         """Give what the backend gets for a record: usually one record, none if it has no place."""
@@ -80,7 +79,10 @@ class Adapter:
             case Artifact() if record.name in self._withheld:
                 return []
             case Artifact():
-                return [self._artifact(record)]
+                if record.media_type != MEDIA_TYPE:
+                    return [self._artifact(record)]
+                console = attrs.evolve(record, media_type="text/plain")
+                return [self._artifact(console)] if self._takes_console else []
 
     def fit_late(self, record: Record) -> Record:
         """Fit a record that is sent after others that were logged later."""

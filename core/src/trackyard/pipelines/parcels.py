@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import attrs
 
+from trackyard.console.options import ConsoleOptions, load_console_options
 from trackyard.contract.errors import ConfigError, PipelineError
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
@@ -95,7 +96,10 @@ def pack(parcel: Parcel) -> bytes:
 
 
 def run_packed(
-    packed: bytes, shipped: Callable[[], AbstractContextManager[Path]] | None = None
+    packed: bytes,
+    shipped: Callable[[], AbstractContextManager[Path]] | None = None,
+    *,
+    is_relayed: bool = False,
 ) -> bytes:
     """Run a packed attempt in this process; give its packed outcome. Nothing is raised.
 
@@ -107,12 +111,18 @@ def run_packed(
         packed: What `Job.pack` gave.
         shipped: Where this machine does not see the run's folder: gives another one, whose
             journal is shipped to it until the context ends, as `shipped_journal` does.
+        is_relayed: What this process prints is kept by the one that started it.
     """
     with _surroundings_as_they_were():
-        return _run_packed(packed, shipped)
+        return _run_packed(packed, shipped, is_relayed=is_relayed)
 
 
-def _run_packed(packed: bytes, shipped: Callable[[], AbstractContextManager[Path]] | None) -> bytes:
+def _run_packed(
+    packed: bytes,
+    shipped: Callable[[], AbstractContextManager[Path]] | None,
+    *,
+    is_relayed: bool,
+) -> bytes:
     import cloudpickle
 
     try:
@@ -124,7 +134,8 @@ def _run_packed(packed: bytes, shipped: Callable[[], AbstractContextManager[Path
         with shipped() if shipped is not None else nullcontext(parcel.folder) as folder:
             # SDKs go on in the run's folder, which is not here.
             active = parcel.active if shipped is None else frozenset[str]()
-            outcome = _run(attrs.evolve(parcel, folder=folder, active=active))
+            parcel = attrs.evolve(parcel, folder=folder, active=active)
+            outcome = _run(parcel, is_relayed=is_relayed, is_shipped=shipped is not None)
     except Exception as error:  # the function's module may be missing here, or broken
         outcome = Outcome(failure=Redactor().failure(error), error=error)
     if outcome.error is not None:
@@ -164,7 +175,7 @@ def check_artifact_store(url: str) -> None:
         )
 
 
-def _run(parcel: Parcel) -> Outcome:
+def _run(parcel: Parcel, *, is_relayed: bool, is_shipped: bool) -> Outcome:
     project = parcel.project
     artifacts = ArtifactStore(
         parcel.artifact_store,
@@ -174,9 +185,11 @@ def _run(parcel: Parcel) -> Outcome:
     )
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)
-    tracked = _joined(parcel, project)
+    tracked = _joined(parcel, project, None if is_relayed else load_console_options(project))
     with termination_as_exit(tracked.note_signal):
         outcome = perform(parcel.attempt, tracked, artifacts)
+    if is_shipped:  # the journal alone is
+        tracked.log_console()
     tracked.leave()
     return attrs.evolve(outcome, lost=tracked.journal.unnoted)
 
@@ -214,7 +227,7 @@ class _Activation:
         self.url = url
 
 
-def _joined(parcel: Parcel, project: Project) -> TrackedRun:
+def _joined(parcel: Parcel, project: Project, console: ConsoleOptions | None) -> TrackedRun:
     """Open the driver's run in this process: its journal, and its activation."""
     description = parcel.description
     plugins: NamedPlugins = load_plugins()[0]
@@ -234,6 +247,7 @@ def _joined(parcel: Parcel, project: Project) -> TrackedRun:
         Redactor.joined(redactors),
         load_journal_options(project),
         params=load_param_options(project),
+        console=console,
         role="worker",
     )
     tracked.deliveries.update(cast("Any", deliveries))

@@ -313,6 +313,7 @@ class PipelineRunner:
             run_here=partial(perform, attempt, tracked, self._artifacts),
             pack=pack_attempt,
             unpack=unpack_outcome,
+            keep_printed=tracked.keep_printed,
         )
 
     def _stored_arguments(self, node: Node) -> dict[str, Any]:

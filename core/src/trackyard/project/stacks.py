@@ -22,7 +22,8 @@ from trackyard.system.suggestions import did_you_mean, listed
 
 DEFAULT_TRACKER = "local"
 _SECTIONS = (
-    *("active_stack", "context", "experiment_trackers", "journal", "params", "stacks", "store"),
+    *("active_stack", "console", "context", "experiment_trackers", "journal", "params"),
+    *("stacks", "store"),
 )
 
 

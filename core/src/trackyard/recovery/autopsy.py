@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from trackyard.console.logged import log_console
 from trackyard.contract.records import Failure
 from trackyard.journal.ending import (
     RECOVERY,
@@ -51,6 +52,7 @@ def _write_end(folder: Path) -> End:
     # It ended with its last entry, not when it was found dead.
     entry = Entry("end", last_sign_of_life, None, failure)
     writer = JournalWriter(folder, RECOVERY)
+    log_console(folder, writer.blobs, writer.append)
     writer.end(entry)
     return End(writer.name, entry)
 

@@ -117,7 +117,8 @@ class Redactor:
         joined = "\0".join(texts)
         places = suspects(joined)
         for form in self._forms:
-            places += [match.start() for match in re.finditer(re.escape(form), joined)]
+            if form in joined:
+                places += [match.start() for match in re.finditer(re.escape(form), joined)]
         if not places:
             return set()
         ends = list(accumulate((len(text) + 1 for text in texts), initial=0))

@@ -45,8 +45,9 @@ _RUN_BY_SPREADSHEETS = (
 def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     """Give everything that was logged in a run, one row each, with the keys in `COLUMNS`.
 
-    `kind` is param, tag, metric or artifact; `value` is a text, `number` the same as a float where
-    it is one; `timestamp` is in nanoseconds since the epoch, of metrics alone.
+    `kind` is param, tag, metric, artifact or console, whose key is the stream; `value` is a text,
+    `number` the same as a float where it is one; `timestamp` is in nanoseconds since the epoch, of
+    metrics and printed lines alone.
     """
     run = {"run": view.name, "run_id": view.id, "pipeline": view.pipeline, "status": view.status}
     for key, value in view.params.items():
@@ -59,7 +60,8 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
 def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str:
     """Write runs as a text.
 
-    JSON is a list of runs as `runs show --json` has them, with all points of each curve.
+    JSON is a list of runs as `runs show --json` has them, with all points of each curve and all
+    lines that each step printed.
 
     Args:
         views: The runs.
@@ -71,7 +73,9 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
         return "".join(map(_line, (COLUMNS, *cells)))
     from trackyard.system.showing import plain
 
-    runs = [{**plain(view), "points": _points_of(view)} for view in views]
+    runs = [
+        {**plain(view), "points": _points_of(view), "console": _console_of(view)} for view in views
+    ]
     return json.dumps(runs, indent=2, allow_nan=False) + "\n"
 
 
@@ -143,6 +147,9 @@ def _rows_of_step(step: StepView) -> Iterator[dict[str, Any]]:
             yield _row(step.name, "metric", metric.key, metric.last)
     for name in step.artifacts.shown():
         yield _row(step.name, "artifact", name, name)
+    for line in step.console:
+        moment = int(line.time.timestamp() * 1_000_000) * 1000
+        yield _row(step.name, "console", line.stream, line.text, time=moment)
 
 
 def _row(
@@ -158,6 +165,11 @@ def _row(
         "training_step": at,
         "timestamp": time or None,
     }
+
+
+def _console_of(view: RunView) -> dict[str, list[dict[str, str]]]:
+    """Give the lines that each step printed."""
+    return {step.name: [line._asdict() for line in step.console] for step in view.steps}
 
 
 def _points_of(view: RunView) -> dict[str, list[dict[str, Any]]]:

@@ -124,7 +124,12 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBa
     except TrackyardError as error:
         return attrs.evolve(verification, problem=str(error))
     with tempfile.TemporaryDirectory() as long_texts:
-        adapter = Adapter(tracker.capabilities, Path(long_texts))
+        adapter = Adapter(
+            tracker.capabilities,
+            Path(long_texts),
+            takes_context=tracker.options.context is not False,
+            takes_console=tracker.options.console is not False,
+        )
         expected = list(_expected(run, folder, adapter, tracker.options.rank == "all"))
         found = tuple(differences(expected, stored))
     state: VerificationState = "different" if found else "same"

@@ -27,6 +27,7 @@ from trackyard.runs.lists import (
     seconds_of,
     summary_of,
 )
+from trackyard.runs.printed import PrintedLines
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 from trackyard.store.listing import has_store
 from trackyard.system.showing import Shown, ShownAs, html_table, in_a_cell, says
@@ -48,6 +49,9 @@ class StepView(Shown):
     tags: Mapping[str, str] = attrs.field(metadata=says("Its tags"))
     metrics: tuple[MetricSummary, ...] = attrs.field(metadata=says("Its metrics"))
     artifacts: Artifacts = attrs.field(eq=False, metadata=says("Names of logged files"))
+    console: PrintedLines = attrs.field(
+        eq=False, repr=False, metadata={"help": "What it printed, line by line", "json": False}
+    )
     outputs: Mapping[str, str] = attrs.field(metadata=says("Where each output is stored"))
     urls: Mapping[str, str] = attrs.field(metadata=says("Its address by tracker"))
     health: tuple[TrackerHealth, ...] = attrs.field(metadata=says("How it stands on each tracker"))
@@ -219,6 +223,11 @@ class RunView(Shown):
         return joined(self.name, [(step.name, step.artifacts) for step in self.steps])
 
     @property
+    def console(self) -> PrintedLines:
+        """What all steps printed, in the order of times."""
+        return PrintedLines.merged([step.console for step in self.steps])
+
+    @property
     def curves(self) -> dict[str, Curve]:
         """The curves of all steps by the same names."""
         return _joined((step.name, step.curves) for step in self.steps)
@@ -286,6 +295,7 @@ def block_view(
     history, run = read_history(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure
+    artifacts = artifacts_of(project, folder, run.name, history)
     step = StepView(
         name=run.step or run.name,
         status=summary.status,
@@ -298,7 +308,8 @@ def block_view(
         outputs={},
         urls={h.tracker: h.url for h in health if h.url},
         health=health,
-        artifacts=artifacts_of(project, folder, run.name, history),
+        artifacts=artifacts,
+        console=PrintedLines(folder, artifacts),
         **_logged(history, run.tags),
     )
     given = attrs.asdict(summary, recurse=False)
@@ -333,6 +344,7 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
         logged = {"params": {}, "tags": {}, "metrics": last}
         logged |= {"lost": 0, "has_journal": False}
     has_times = row.started_at is not None
+    artifacts = artifacts_of_step(project, row, history)
     return StepView(
         name=row.name,
         status=row.status,
@@ -342,7 +354,8 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
         started_at=moment(row.started_at) if row.started_at is not None else None,
         ended_at=moment(row.ended_at) if row.ended_at is not None else None,
         error=row.error,
-        artifacts=artifacts_of_step(project, row, history),
+        artifacts=artifacts,
+        console=PrintedLines(folder, artifacts),
         outputs={name: str(stored["uri"]) for name, stored in row.outputs.items()},
         urls=urls,
         health=health if row.status != "cached" else (),  # it was counted with its own run

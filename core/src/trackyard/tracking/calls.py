@@ -20,6 +20,7 @@ from trackyard.system.coercing import to_number, to_pairs, to_text
 from trackyard.system.environment import NamedRun, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
+from trackyard.tracking.covering import covered
 from trackyard.tracking.file_calls import FileCalls, shown
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
@@ -323,7 +324,7 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
             active_runs.append(run)
             _name_for_children()
             _current.set(run)
-            with tracked.activated():
+            with tracked.activated(), covered(tracked.console, _innermost, active_runs):
                 yield run
         finally:
             _deactivate(run)

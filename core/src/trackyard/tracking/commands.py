@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from trackyard.console.keeping import Console
+from trackyard.console.relaying import Relay
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
@@ -75,7 +77,7 @@ def run_command(
         with tracked_block(group, run, trackers, record) as active:
             if params:
                 active.log_params(params)
-            code, told = _run(command, note)
+            code, told = _run(command, note, group.console)
             failure = failure_of_code(code, told)
             if failure is not None:
                 raise EndsRun(failure)
@@ -104,8 +106,17 @@ def failure_of_code(code: int, told: int | None = None) -> Failure | None:
     return Failure("failed", "ExitCode", f"the command ended with exit code {code}")
 
 
-def _run(command: Sequence[str], note: Callable[[int], None]) -> tuple[int, int | None]:
+def _run(
+    command: Sequence[str], note: Callable[[int], None], console: Console | None
+) -> tuple[int, int | None]:
     """Run a command; give its exit code, and the signal that told it to stop if one did."""
+    with Relay(console.write if console is not None else None) as relay:
+        return _run_with(command, note, relay)
+
+
+def _run_with(
+    command: Sequence[str], note: Callable[[int], None], relay: Relay
+) -> tuple[int, int | None]:
     told: list[int] = []
     running: list[subprocess.Popen[bytes]] = []
 
@@ -117,13 +128,23 @@ def _run(command: Sequence[str], note: Callable[[int], None]) -> tuple[int, int 
         if running and not (number in _KEYS and _is_on_terminal()):
             running[0].send_signal(number)
 
-    with _handling(dict.fromkeys(_PASSED_ON, pass_on)):
+    def resize(number: int, _frame: FrameType | None) -> None:
+        relay.resize()
+        if running:  # it may have looked before its terminal had the new size
+            running[0].send_signal(number)
+
+    handlers: dict[signal.Signals, Any] = dict.fromkeys(_PASSED_ON, pass_on)
+    if relay.has_terminal:
+        handlers[signal.SIGWINCH] = resize
+    with _handling(handlers):
         try:
-            running.append(process := subprocess.Popen(command))
+            process = subprocess.Popen(command, stdout=relay.stdout, stderr=relay.stderr)
+            running.append(process)
         except OSError as error:
             problem = error.strerror or error
             code = 127 if error.errno == errno.ENOENT else 126
             raise CommandError(f"{command[0]}: cannot be run: {problem}", code) from error
+        relay.begin()
         if told:  # while it was started
             process.send_signal(told[0])
         return process.wait(), told[0] if told else None

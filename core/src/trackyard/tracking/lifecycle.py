@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from threading import RLock
 
+from trackyard.console.keeping import Console
+from trackyard.console.options import load_console_options
 from trackyard.contract.errors import RequiredTrackerError
 from trackyard.contract.records import Failure, ParamValue, Run
 from trackyard.delivery.budgets import Budget, wait_side_by_side
@@ -57,7 +59,7 @@ class RunGroup:
         command: The command that is tracked; by default the runs are this process's own.
 
     Raises:
-        ConfigError: The project's `[journal]`, `[params]` or `[context]` is wrong.
+        ConfigError: The project's `[journal]`, `[params]`, `[context]` or `[console]` is wrong.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RunGroup:
         self._param_options = load_param_options(project)
         self._context_parts = load_context_options(project).parts
         self._command = tuple(command) if command is not None else None
+        self._console_options = load_console_options(project)
         self._runs_folder = _writable(project.home) / "runs"
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -85,6 +88,11 @@ class RunGroup:
         for problem in problems:
             logger.warning("%s", problem)
         self.parent = self._new_run(parent) if parent is not None else None
+
+    @property
+    def console(self) -> Console | None:
+        """Where what its latest run prints is kept, or None."""
+        return self._runs[-1].console if self._runs else None
 
     def log_params(self, params: Mapping[str, ParamValue]) -> None:
         """Log the pipeline's arguments as params of its own run, where it is tracked."""
@@ -222,6 +230,7 @@ class RunGroup:
         tracked = TrackedRun(
             *(run, folder, self._plugins, self.redactor, self._journal_options),
             params=self._param_options,
+            console=self._console_options,
         )
         tracked.group = self
         if not is_disabled():

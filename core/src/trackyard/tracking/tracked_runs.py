@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trackyard.console.keeping import Console
+from trackyard.console.lines import StreamName
+from trackyard.console.logged import log_console
+from trackyard.console.options import ConsoleOptions
 from trackyard.contract.context import Context
 from trackyard.contract.records import (
     Artifact,
@@ -46,6 +50,7 @@ from trackyard.journal.reader import segments_of
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
+from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_id
 from trackyard.system.interruption import Terminated
 from trackyard.system.ranks import process_rank
@@ -97,6 +102,7 @@ class TrackedRun:
         role: How the journal's files are named; by this process's rank unless another process
             holds the run.
         params: What the project says of params.
+        console: What it says of what runs print; None where nothing of that is kept.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class TrackedRun:
         *,
         role: str | None = None,
         params: ParamOptions | None = None,
+        console: ConsoleOptions | None = None,
     ) -> None:
         self.run = run
         self.context: Context | None = None
@@ -132,6 +139,10 @@ class TrackedRun:
         self._hidden: set[str] = set()
         self._has_ended = False
         self._said: FinalStatus | None = None
+        self._console_limit = console.limit if console is not None else 0
+        self.console: Console | None = None
+        if console is not None and not is_disabled():
+            self.console = Console(folder, redactor, console.limit, self._show_that_it_prints)
 
     @property
     def last_metrics(self) -> dict[str, float]:
@@ -150,7 +161,31 @@ class TrackedRun:
 
     def leave(self) -> None:
         """Write no more; the run goes on in the process that it belongs to."""
+        if self.console is not None:
+            self.console.close()
         self.journal.close()
+
+    def keep_printed(self, stream: StreamName, text: str) -> None:
+        """Keep what the run has printed in another process.
+
+        Args:
+            stream: Where to.
+            text: What.
+        """
+        if self.console is not None:
+            self.console.write(stream, text)
+
+    def _show_that_it_prints(self) -> None:
+        """Describe a run without trackers, so that what it prints is found while it lives."""
+        if not self.deliveries and not is_described(self.folder):
+            self.journal.show_life()
+            save_description(self.folder, self.run, [])
+
+    def log_console(self) -> None:
+        """Log what the run has printed as a file of it, in whichever process it did."""
+        if self.console is not None:
+            self.console.close()
+            log_console(self.folder, self.journal.blobs, self.append, self._console_limit)
 
     def set_tag(self, key: str, value: str) -> None:
         """Journal a tag of core's own, where there are trackers.
@@ -335,6 +370,7 @@ class TrackedRun:
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
         self._has_ended = True
+        self.log_console()
         # Another process may have written there: a child, or a worker that ran the step.
         has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
         if not self.deliveries and has_entries:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from trackyard.console.relaying import Keep, Relay
 from trackyard.contract.errors import StepCrashedError
 from trackyard.contract.orchestrators import GRACE, Job, Outcome
 from trackyard.contract.process_state import own_environment
@@ -58,7 +59,7 @@ class ProcessOrchestrator:
         packed = job.pack()
         process = self._take()
         try:
-            reply = process.run(packed, job.patience)
+            reply = process.run(packed, job.patience, job.keep_printed)
         except BaseException:
             with self._lock:
                 self._busy.remove(process)
@@ -117,29 +118,43 @@ class _Process:
         # -P: a `logging.py` in the working directory is no module of its own.
         command = [sys.executable, "-P", "-m", "trackyard.pipelines.orchestrators.worker"]
         command += [str(os.getpid()), str(other.fileno())]
+        self._relay = Relay(_drop).__enter__()
         # A session of its own: Ctrl-C on a terminal is the driver's to deal with.
         self._process = subprocess.Popen(
             command,
             env=own_environment(),
             pass_fds=[other.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=self._relay.stdout,
+            stderr=self._relay.stderr,
             start_new_session=True,
         )
+        self._relay.begin()
         other.close()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def run(self, packed: bytes, patience: float | None) -> bytes:
+    def run(self, packed: bytes, patience: float | None, keep: Keep) -> bytes:
         """Run an attempt and wait for its outcome.
 
         Args:
             packed: The attempt.
             patience: Seconds to wait at most, or None.
+            keep: Gets what it prints.
 
         Raises:
             StepCrashedError: The process has died, or had to be ended.
         """
+        self._relay.resize()
+        self._relay.keep = keep
+        try:
+            return self._run(packed, patience)
+        finally:
+            self._relay.catch_up()
+            self._relay.keep = _drop
+
+    def _run(self, packed: bytes, patience: float | None) -> bytes:
         with contextlib.suppress(OSError):  # it has died, which is noticed below
             self._connection.send_bytes(packed)
         with _death_of(self._process.pid) as death:
@@ -176,6 +191,7 @@ class _Process:
             self.kill()
             self._process.wait()
         self._connection.close()
+        self._relay.__exit__(None, None, None)
 
     def _cause(self) -> str:
         code = self._process.wait()
@@ -185,6 +201,10 @@ class _Process:
             return f"ended by {signal.Signals(-code).name}"
         except ValueError:  # a real-time signal
             return f"ended by signal {-code}"
+
+
+def _drop(_stream: str, _text: str) -> None:
+    """Keep nothing: no attempt is running."""
 
 
 @contextlib.contextmanager

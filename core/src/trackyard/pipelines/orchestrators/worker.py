@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 
@@ -27,11 +28,21 @@ def main() -> None:
     Thread(target=_end_with, args=(driver,), daemon=True).start()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     connection = Connection(file)
+    # The driver reads it from a pipe, and is to see it as it is printed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # nobody replaced it yet
     try:
         while True:
-            connection.send_bytes(run_packed(connection.recv_bytes()))
+            outcome = run_packed(connection.recv_bytes(), is_relayed=True)
+            _flush()
+            connection.send_bytes(outcome)
     except (EOFError, OSError):
         pass  # the driver has gone, or needs it no more: that is how it ends
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a step may have put anything in its place
+            stream.flush()
 
 
 def _end_with(driver: int) -> None:

@@ -1,0 +1,160 @@
+"""How is seen what goes through `sys.stdout`, `sys.stderr` and `logging` in a process?
+
+The objects stay what they are: their method `write` is covered while a run is active, so that
+whoever holds them (handlers of `logging`, notebooks, pytest) goes on as before. Descriptors are
+left alone: a pipe under code of C that holds Python's lock would stop the step.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from threading import RLock, get_ident
+from typing import Any
+
+from trackyard.console.keeping import Console
+from trackyard.console.lines import StreamName
+from trackyard.system.interruption import let_signals_through
+
+logger = logging.getLogger("trackyard")
+
+
+class CoveredStreams:
+    """The streams of this process, covered while somebody wants that.
+
+    Args:
+        find: Gives the console of the run that the calling thread belongs to, or None.
+    """
+
+    def __init__(self, find: Callable[[], Console | None]) -> None:
+        self._find = find
+        self._users = 0
+        self._covers: list[_Cover] = []
+        self._inside: set[int] = set()  # threads in a `write`, which may call another one
+        self._lock = RLock()
+
+    def cover(self) -> None:
+        """See what is printed from now on, until `uncover` was called as often."""
+        with self._lock:
+            self._users += 1
+            for stream, name in _streams():
+                self._cover(stream, name)
+
+    def uncover(self) -> None:
+        """Leave the streams as they were, once nobody wants to see them."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._covers = [cover for cover in self._covers if not cover.take_away()]
+
+    def _cover(self, stream: Any, name: StreamName) -> None:
+        """Cover a stream, unless it is; what somebody else has put over ours is covered anew."""
+        for cover in self._covers:
+            if cover.stream is stream:
+                if cover.is_on_top():
+                    cover.is_live = True
+                    return
+                cover.is_live = False
+        cover = _Cover(stream, name, self._find, self._inside)
+        try:
+            cover.put_on()
+        except Exception as error:  # an object of the user's may refuse anything
+            let_signals_through(error)
+            logger.debug("what goes through %r is not kept: %s", type(stream).__name__, error)
+        else:
+            self._covers = [c for c in self._covers if c.is_live or c.stream is not stream]
+            self._covers.append(cover)
+
+
+class _Cover:
+    """One stream's `write`, and what is put over it."""
+
+    def __init__(
+        self,
+        stream: Any,
+        name: StreamName,
+        find: Callable[[], Console | None],
+        inside: set[int],
+    ) -> None:
+        self.stream = stream
+        self.is_live = True
+        self._had_own = "write" in getattr(stream, "__dict__", {})
+        self._write = stream.write
+        self._over = self._made(name, self._write, find, inside)
+
+    def put_on(self) -> None:
+        self.stream.write = self._over
+
+    def is_on_top(self) -> bool:
+        return self.stream.__dict__.get("write") is self._over
+
+    def take_away(self) -> bool:
+        """Give the stream its own method back; False where somebody else's stands over ours."""
+        self.is_live = False
+        if not self.is_on_top():
+            return False
+        if self._had_own:
+            self.stream.write = self._write
+        else:
+            del self.stream.write
+        return True
+
+    def _made(
+        self,
+        name: StreamName,
+        write: Callable[..., Any],
+        find: Callable[[], Console | None],
+        inside: set[int],
+    ) -> Callable[..., Any]:
+        def write_and_keep(text: Any, *arguments: Any, **keywords: Any) -> Any:
+            thread = get_ident()
+            if thread in inside or not self.is_live:
+                return write(text, *arguments, **keywords)
+            inside.add(thread)
+            try:
+                result = write(text, *arguments, **keywords)
+                try:
+                    console = find()
+                    if console is not None and isinstance(text, str):
+                        console.write(name, text)
+                except Exception as error:  # a step never fails by what it prints
+                    let_signals_through(error)
+                return result
+            finally:
+                inside.discard(thread)
+
+        return write_and_keep
+
+
+def _streams() -> Iterator[tuple[Any, StreamName]]:
+    """Give the streams that are printed to: also those that handlers of `logging` have kept."""
+    found = {id(None)}
+    candidates: list[tuple[Any, StreamName]] = [(sys.stdout, "out"), (sys.stderr, "err")]
+    for stream in _streams_of_handlers():
+        number = _number_of(stream)
+        if number in (1, 2):
+            candidates.append((stream, "out" if number == 1 else "err"))
+    for stream, name in candidates:
+        if id(stream) not in found:
+            found.add(id(stream))
+            yield stream, name
+
+
+def _streams_of_handlers() -> list[Any]:
+    loggers = [logging.getLogger(), *list(logging.Logger.manager.loggerDict.values())]
+    return [
+        handler.stream
+        for one in loggers
+        for handler in getattr(one, "handlers", ())
+        if isinstance(handler, logging.StreamHandler)
+        and not isinstance(handler, logging.FileHandler)
+    ]
+
+
+def _number_of(stream: Any) -> int:
+    try:
+        return int(stream.fileno())
+    except Exception as error:
+        let_signals_through(error)
+        return -1
