@@ -53,7 +53,10 @@ def test_command_that_ends_well_is_finished(local):
     result = execute(local, "sh", "-c", "echo out; echo err >&2")
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "out\n", "err\n")
-    assert local.hooks() == ["start", "end"]
+    assert local.hooks() == ["start", "log", "end"]
+    ((name, *_, text),) = local.logged("artifacts")
+    assert name == "console.log"
+    assert sorted(line.split(" ", 1)[1] for line in text.splitlines()) == ["err err", "out out"]
     (start,) = local.calls("start")
     assert start["name"] == "sh"
     assert start["tags"]["trackyard.command"] == "sh -c 'echo out; echo err >&2'"

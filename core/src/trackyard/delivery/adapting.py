@@ -59,7 +59,6 @@ class Adapter:
         self._last_step: float = -math.inf
         self._takes_context = takes_context
         self._context = Context()
-        self._withheld = () if takes_context else (DIFF,)
         self._takes_console = takes_console
 
     def adapt(self, record: Record) -> list[Record]:
@@ -76,13 +75,16 @@ class Adapter:
             case Context():
                 self._context = self._context.updated(record)
                 return [self._context] if self._takes_context else []
-            case Artifact() if record.name in self._withheld:
+            case Artifact() if self._is_withheld(record):
                 return []
             case Artifact():
-                if record.media_type != MEDIA_TYPE:
-                    return [self._artifact(record)]
-                console = attrs.evolve(record, media_type="text/plain")
-                return [self._artifact(console)] if self._takes_console else []
+                return [self._artifact(record)]
+
+    def _is_withheld(self, artifact: Artifact) -> bool:
+        """Tell whether it is a file of core's own that this tracker is not to get."""
+        if artifact.media_type == MEDIA_TYPE:
+            return not self._takes_console
+        return artifact.name == DIFF and not self._takes_context
 
     def fit_late(self, record: Record) -> Record:
         """Fit a record that is sent after others that were logged later."""
@@ -141,6 +143,8 @@ class Adapter:
         return value[: max(limit - 1, 0)] + "…", [artifact]
 
     def _artifact(self, artifact: Artifact) -> Artifact:
+        if artifact.media_type == MEDIA_TYPE:  # which tells nobody outside what it is
+            artifact = attrs.evolve(artifact, media_type="text/plain")
         name = fitted_name(artifact.name, self._capabilities.artifact_pattern)
         if name != artifact.name:
             self.changes["artifacts were renamed"] += 1
