@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from looking import calls_for_runs, commands_for_runs, recording_server
+from matrices import first_by_default
 
 SECRET = "canary-51aa-of-the-environment"
 CANARY = (
@@ -201,7 +202,9 @@ def be_configured(root: Path, address: str) -> None:
     )
 
 
-@pytest.mark.parametrize("is_configured", [False, True], ids=["a folder alone", "configured"])
+@pytest.mark.parametrize(
+    "is_configured", first_by_default([True, False]), ids=["configured", "a folder alone"]
+)
 def test_looking_at_a_hostile_project_runs_nothing_and_asks_nobody(tmp_path, server, is_configured):
     address, seen = server
     root, place = tmp_path / "project", tmp_path / "executed"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 
 PLUGINS = str(Path(__file__).parent / "plugins")
 USER = """
@@ -62,7 +63,7 @@ def wait_until_it_has_ended(process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("ending", ["return", "kill"])
+@pytest.mark.parametrize("ending", first_by_default(["return", "kill"]))
 def test_it_is_started_once_and_ends_with_its_last_user(user, tmp_path, ending):
     users = [user(), user()]
     assert [process.stdout.readline() for process in users] == ["uses it\n"] * 2

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 from tiers import cores
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +43,13 @@ def run(tmp_path):
         hidden = ("PYTEST_", "COVERAGE_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
         process = subprocess.run(
-            [sys.executable, "-m", "pytest", "-v", "-p", "tiers", *arguments],
+            [sys.executable, "-m", "pytest", "-v", "-p", "xdist.plugin", "-p", "tiers", *arguments],
             cwd=tmp_path,
-            env={**kept, "PYTHONPATH": str(Path(__file__).parent / "plugins")},
+            env={
+                **kept,
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONPATH": str(Path(__file__).parent / "plugins"),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -59,15 +64,18 @@ def run(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "expected", "left_out"),
-    [
-        (["test_one.py"], ["test_default"], 3),
-        (["test_one.py", "-m", "slow"], ["test_slow"], None),
-        (["test_one.py", "-m", "long"], ["test_long[1]", "test_long[2]"], None),
-        (["test_one.py::test_slow"], ["test_slow"], None),
-        (["test_one.py::test_long"], ["test_long[1]", "test_long[2]"], None),
-        (["test_one.py::test_long[2]"], ["test_long[2]"], None),
-        (["test_one.py", "test_two.py::test_default"], ["test_default"] * 2, 3),
-    ],
+    first_by_default(
+        [
+            (["test_one.py"], ["test_default"], 3),
+            (["test_one.py", "-m", "slow"], ["test_slow"], None),
+            (["test_one.py::test_slow"], ["test_slow"], None),
+            (["test_one.py", "test_two.py::test_default"], ["test_default"] * 2, 3),
+            (["test_one.py", "-m", "long"], ["test_long[1]", "test_long[2]"], None),
+            (["test_one.py::test_long"], ["test_long[1]", "test_long[2]"], None),
+            (["test_one.py::test_long[2]"], ["test_long[2]"], None),
+        ],
+        3,
+    ),
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_slower_tiers_run_where_they_are_asked_for(run, arguments, expected, left_out):
@@ -99,7 +107,9 @@ def test_a_test_of_the_long_tier_says_why(run, tmp_path):
     assert "test_long[1]: write long(reason=...)" in said
 
 
-@pytest.mark.parametrize("arguments", [["test_one.py"], ["-s"], ["--pdb"]], ids="".join)
+@pytest.mark.parametrize(
+    "arguments", first_by_default([["test_one.py"], ["-s"], ["--pdb"]]), ids="".join
+)
 def test_what_a_person_looks_at_runs_in_one_process(run, arguments):
     _, said = run(*arguments)
 

@@ -40,7 +40,7 @@ def sync():
     subprocess.run(command, check=True, timeout=120)
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"], indirect=True)
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]), indirect=True)
 def test_f2_a_failing_step_does_not_end_as_finished(mlflow_project, isolation):
     """There: a later step resumed the only run and set it to FINISHED."""
 
@@ -249,7 +249,9 @@ class BrokenCleanup(MlflowTracker):
 """
 
 
-@pytest.mark.parametrize(("times", "status"), [(1000, "RUNNING"), (1, "FINISHED")])
+@pytest.mark.parametrize(
+    ("times", "status"), first_by_default([(1000, "RUNNING"), (1, "FINISHED")])
+)
 def test_f7_a_broken_cleanup_does_not_destroy_a_good_step(mlflow_project, times, status):
     """There: the step was failed and its outputs were lost."""
     broken = mlflow_project.new_store(mlflow_project.root / "broken.db")

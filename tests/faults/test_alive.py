@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 from evidence import kill_with_children, wait_until
+from matrices import first_by_default
 
 from trackyard import Client, start_run
 from trackyard.contract.errors import TrackyardError
@@ -293,7 +294,7 @@ def test_a7_process_1_of_a_container_whose_processes_cannot_be_seen(faults, blin
         assert faults.statuses() == ["running"]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_a8_the_runs_own_end_replaces_that_of_recovery(faults, isolation):
     faults.add_tracker(isolation=isolation)
     with long_run(faults) as process:

@@ -11,6 +11,7 @@ import tracemalloc
 import pytest
 from evidence import wait_until
 from hypothesis import given, strategies as st
+from matrices import first_by_default
 
 from trackyard import start_run
 from trackyard.contract.errors import NewerFormatError
@@ -186,7 +187,7 @@ def rewrite(path, sequence):
     path.write_text(json.dumps(state))
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", first_by_default(STATES, 2))
 def test_j7_the_note_of_what_is_delivered(faults, state):
     """It was lost, torn, or written for another journal: what is there is sent again."""
     backend = faults.add_tracker(isolation="thread", flush_timeout=0.5)

@@ -111,7 +111,7 @@ with start_run("parent", experiment_tracker=None) as run:
     wait_until(lambda: not is_alive(folder), 10)
 
 
-@pytest.mark.parametrize("method", first_by_default(["fork", "spawn", "forkserver"], 2))
+@pytest.mark.parametrize("method", first_by_default(["fork", "spawn", "forkserver"]))
 def test_p20_children_of_multiprocessing(faults, method):
     """A child finds its parent's run, by the run's object or by what the environment says."""
     faults.add_tracker(isolation="thread")
@@ -172,7 +172,7 @@ with start_run("late") as run:
 """
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]))
 def test_p24_the_interpreter_ends_while_something_still_logs(faults, isolation):
     faults.add_tracker(isolation=isolation)
     process = faults.python(LATE.format(more=""))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from evidence import wait_until
+from matrices import first_by_default
 
 from trackyard import NoActiveRunError, current_run, start_run
 from trackyard.delivery import breaker
@@ -167,7 +168,7 @@ def test_g4_a_hook_hangs_in_a_thread(faults, hook):
     good_has_everything(faults)
 
 
-@pytest.mark.parametrize("hook", ["start", "url", "log", "end"])
+@pytest.mark.parametrize("hook", first_by_default(["log", "end", "start", "url"], 2))
 def test_g4_a_hook_never_gives_up_the_processor(faults, hook):
     """Its worker process is killed at twice its `hook_timeout`, and started again."""
     limits = {"hook_timeout": 0.3, "flush_timeout": 30}
@@ -181,7 +182,7 @@ def test_g4_a_hook_never_gives_up_the_processor(faults, hook):
     assert faults.values("loss", "bad") == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("way", ["segfault", "exit"])
+@pytest.mark.parametrize("way", first_by_default(["segfault", "exit"]))
 @pytest.mark.parametrize("hook", ["start", "url", "log", "end"])
 def test_g5_a_hook_ends_its_process(faults, hook, way):
     add(faults, hook, way, isolation="process", times=1, flush_timeout=30)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 
 from trackyard import start_run
 from trackyard.recovery.finishing import find_pending_runs, sync_all
@@ -173,7 +174,7 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+@pytest.mark.parametrize("configuration", first_by_default(CONFIGURATIONS, 2))
 def test_s6_a_configuration_that_is_wrong_is_one_message_with_its_place(faults, configuration):
     text = CONFIGURATIONS[configuration]
     (faults.root / "trackyard.toml").write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 
 import pytest
+from matrices import cut
 
 from trackyard import current_run, start_run
 from trackyard.contract.errors import NoActiveRunError
@@ -329,8 +330,7 @@ for file in files:
 )
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
-@pytest.mark.parametrize("map", ["mapped", "written"])
+@pytest.mark.parametrize(("isolation", "map"), cut(["thread", "process"], ["mapped", "written"]))
 def test_l7_descriptors_are_closed_and_bear_files_of_others(faults, isolation, map):
     faults.add_tracker(flavor="ledger:WaitingLedger", isolation=isolation)
     before = "import os; del os.posix_fallocate\n" if map == "written" else ""

@@ -19,6 +19,7 @@ from killing import killed, problems_of
 from matrices import first_by_default
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kills", "least"), first_by_default([(8, 100), (24, 1000)]))
 def test_p3_processes_killed_at_random_points(tmp_path, empty_store, mlflow_server, kills, least):
     store = tmp_path / "store.db"

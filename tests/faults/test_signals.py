@@ -194,7 +194,9 @@ SLOW = """class Slow:
     exec(compile(code, "slow.py", "exec"), names)"""
 
 
-@pytest.mark.parametrize("program", [PROGRAM, PIPELINE], ids=["block", "pipeline"])
+@pytest.mark.parametrize(
+    "program", first_by_default([PROGRAM, PIPELINE]), ids=["block", "pipeline"]
+)
 def test_p11_control_c_twice_before_the_end_is_written(faults, program):
     faults.add_tracker(flush_timeout=1)  # which is waited for, with nothing to wait for
     process = faults.start(program.format(wait=SLOW), TRACKYARD_WATCHDOG="1")

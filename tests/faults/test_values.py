@@ -85,6 +85,7 @@ def test_v2_numbers_and_others_that_a_param_may_be(logged):
     }
 
 
+@pytest.mark.slow
 def test_v3_huge_values_many_keys_great_depth_and_cycles(faults):
     deep: list = []
     for _ in range(10_000):

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matrices import first_by_default
 
 from trackyard import Client
 
@@ -43,7 +44,7 @@ except ValueError:
 """
 
 
-@pytest.mark.parametrize("reference", ["csv", "trackyard_csv:CsvTracker"])
+@pytest.mark.parametrize("reference", first_by_default(["csv", "trackyard_csv:CsvTracker"]))
 def test_steps_are_tracked_by_it(csv_installed, tmp_path, reference, monkeypatch):
     (tmp_path / "program.py").write_text(PROGRAM)
     csv_installed.succeed(

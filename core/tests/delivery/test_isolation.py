@@ -6,6 +6,7 @@ import os
 
 import pytest
 from isolated import Deadly, Loud, Shared
+from matrices import first_by_default
 from recorder import Recorder
 
 from trackyard import pipeline, start_run, step
@@ -65,7 +66,7 @@ def test_one_process_serves_all_steps(project):
     assert len(processes(project)) == 1
 
 
-@pytest.mark.parametrize("way", ["exit", "segfault"])
+@pytest.mark.parametrize("way", first_by_default(["exit", "segfault"]))
 @pytest.mark.parametrize("hook", ["start", "log", "end"])
 def test_death_of_the_process_costs_nothing(project, hook, way):
     project.add_tracker("local", Deadly, isolation="process", hook=hook, way=way)

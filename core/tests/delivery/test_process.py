@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from matrices import first_by_default
 from recorder import Recorder
 from shared_recorder import SharedRecorder
 
@@ -63,7 +64,7 @@ def test_isolation_process_moves_any_flavor(project):
     assert project.hooks() == ["start", "log", "end"]
 
 
-@pytest.mark.parametrize("fault", ["segfault", "exit"])
+@pytest.mark.parametrize("fault", first_by_default(["segfault", "exit"]))
 def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(project, fault, caplog):
     project.add_tracker("local", SharedRecorder, fault=fault)
 
@@ -86,7 +87,7 @@ def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(project, fault,
     assert "its worker process died and is started again" in caplog.text
 
 
-@pytest.mark.parametrize("fault", ["hang", "spin"])
+@pytest.mark.parametrize("fault", first_by_default(["hang", "spin"]))
 def test_a_worker_that_hangs_costs_the_flush_budget_and_the_rest_is_kept(project, fault):
     project.add_tracker("local", SharedRecorder, fault=fault, flush_timeout=0.5)
     begun = time.monotonic()

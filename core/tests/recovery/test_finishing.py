@@ -47,7 +47,7 @@ def wait_until(fact, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", first_by_default(ENDS, 2))
 def test_a_run_whose_process_died_is_delivered_and_ends_as_crashed(project, end):
     project.add_tracker("local", Recorder)
     code, exit_code = ENDS[end]
@@ -264,7 +264,7 @@ MARKS = {
 }
 
 
-@pytest.mark.parametrize("kind", MARKS)
+@pytest.mark.parametrize("kind", first_by_default(MARKS, 2))
 def test_what_is_wrong_with_one_mark_is_one_warning_and_the_others_are_recovered(project, kind):
     text, said = MARKS[kind]
     project.python(PIPELINE.format(tracked=False, end=KILL))

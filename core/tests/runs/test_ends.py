@@ -8,6 +8,7 @@ from collections import Counter
 from threading import Event, Thread
 
 import pytest
+from matrices import first_by_default
 from recorder import Recorder
 
 import trackyard
@@ -61,9 +62,9 @@ def test_a_thread_that_logs_while_its_block_ends_leaves_it_finished(project, dur
     project.configure(
         f'[journal]\ndurability = "{durability}"\n[stacks.default]\nexperiment_trackers = []\n'
     )
-    ids = blocks_with_a_thread_that_logs_on(25)
+    ids = blocks_with_a_thread_that_logs_on(8)
 
-    assert statuses() == {"finished": 25}
+    assert statuses() == {"finished": 8}
     assert_nothing_stands_behind_an_end(project, ids)
 
 
@@ -80,7 +81,7 @@ def test_300_blocks_whose_threads_log_on_are_finished(project, durability, time)
     assert_nothing_stands_behind_an_end(project, ids)
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("durability", first_by_default(DURABILITIES))
 def test_trackers_end_a_run_whose_thread_logs_on(project, durability):
     project.configure(f'[journal]\ndurability = "{durability}"\n')
     project.add_tracker("local", Recorder)
@@ -108,28 +109,30 @@ def raises(size: int) -> None:
     raise ValueError("x " * (size // 2))
 
 
-def test_blocks_that_raised_long_messages_have_failed_in_every_view(project):
+@pytest.mark.parametrize("sizes", first_by_default([[40_000], SIZES]), ids=len)
+def test_blocks_that_raised_long_messages_have_failed_in_every_view(project, sizes):
     project.configure("[stacks.default]\nexperiment_trackers = []\n")
     runs = []
-    for size in SIZES:
+    for size in sizes:
         with pytest.raises(ValueError, match="x x"), start_run(f"long-{size}") as run:
             raises(size)
         runs.append(run)
 
-    assert statuses() == {"failed": len(SIZES)}
+    assert statuses() == {"failed": len(sizes)}
     for run in runs:
         assert Client().get_run(run.id).status == "failed"
         shown = json.loads(project.trackyard("runs", "show", run.id, "--json").stdout)
         assert shown["status"] == "failed"
         assert find_end(run.folder).entry.data.message.startswith("x x")
     listed = json.loads(project.trackyard("runs", "list", "--json").stdout)
-    assert [row["status"] for row in listed] == ["failed"] * len(SIZES)
+    assert [row["status"] for row in listed] == ["failed"] * len(sizes)
     assert "crashed" not in project.trackyard("doctor").stdout
 
 
-def test_steps_that_raised_long_messages_have_failed_in_every_row(project):
+@pytest.mark.parametrize("sizes", first_by_default([[40_000], SIZES]), ids=len)
+def test_steps_that_raised_long_messages_have_failed_in_every_row(project, sizes):
     project.configure("[stacks.default]\nexperiment_trackers = []\n")
-    for size in SIZES:
+    for size in sizes:
 
         @step
         def breaks(size: int) -> None:
@@ -147,8 +150,8 @@ def test_steps_that_raised_long_messages_have_failed_in_every_row(project):
         ):
             raises(size)
 
-    assert statuses() == {"failed": 2 * len(SIZES)}
+    assert statuses() == {"failed": 2 * len(sizes)}
     store = Store.of(find_project())
     rows = [row for run in Client().list_runs() for row in store.list_step_runs(run.id)]
     store.close()
-    assert [row.status for row in rows] == ["failed"] * 2 * len(SIZES)
+    assert [row.status for row in rows] == ["failed"] * 2 * len(sizes)

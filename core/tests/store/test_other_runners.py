@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import postgresql
 import pytest
+from matrices import first_by_default
 from recorder import Recorder
 from sqlalchemy import create_engine, text
 
@@ -143,7 +144,7 @@ def test_retry_of_an_attempt_that_is_not_yet_found_dead_is_a_retry():
     assert place(step, known(("a", "load", 1, 4, "running"))).position == 5
 
 
-@pytest.mark.parametrize("of", ["True", "None"], ids=["tracked", "untracked"])
+@pytest.mark.parametrize("of", first_by_default(["True", "None"]), ids=["tracked", "untracked"])
 @pytest.mark.parametrize(
     ("end", "status"),
     [

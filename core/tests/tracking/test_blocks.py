@@ -14,6 +14,7 @@ import weakref
 import numpy
 import pytest
 from left_behind import wait_until
+from matrices import first_by_default
 from recorder import Recorder
 
 from trackyard import (
@@ -364,10 +365,12 @@ generator, stack = counted(), contextlib.ExitStack()
 
 @pytest.mark.parametrize(
     "begin",
-    [
-        "next(generator)",
-        "stack.enter_context(trackyard.tracked_step(pipeline='etl', step='train', run='monday'))",
-    ],
+    first_by_default(
+        [
+            "next(generator)",
+            "stack.enter_context(trackyard.tracked_step(pipeline='etl', step='a', run='monday'))",
+        ]
+    ),
     ids=["generator", "stack"],
 )
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def kedro_project(tmp_path):
     return KedroProject(tmp_path)
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", first_by_default(RUNNERS))
 def test_every_node_is_a_tracked_step(kedro_project, runner):
     result = kedro_project.run(runner=runner)
 
@@ -189,6 +189,7 @@ def test_error_of_a_node_fails_its_run(kedro_project, runner):
     assert kedro_project.logged("metrics") == [["before", 1.0, None]]
 
 
+@pytest.mark.slow
 def test_killed_worker_is_a_crashed_step(kedro_project):
     assert kedro_project.run("killed", "ParallelRunner").returncode != 0
     subprocess.run(
@@ -206,7 +207,9 @@ def test_killed_worker_is_a_crashed_step(kedro_project):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    first_by_default([(signal.SIGINT, 1), (signal.SIGTERM, 143)]),
+    ids=["Ctrl-C", "SIGTERM"],
 )
 def test_signal_stops_kedro_as_without_tracking_and_the_node_is_killed(kedro_project, number, code):
     process = subprocess.Popen(
@@ -255,6 +258,7 @@ def test_node_whose_output_is_not_saved_has_failed(kedro_project, runner):
     assert failed["step"] == "last"
 
 
+@pytest.mark.slow
 def test_node_that_gives_pieces_logs_until_the_last(kedro_project):
     result = kedro_project.run("pieces")
 

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from threading import Event, Thread
 
+import pytest
+
 from trackyard_mlflow.backend import new_client
 
 
@@ -33,6 +35,7 @@ def test_a_new_database_appears_when_it_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_database_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch):
     path = tmp_path / "mlflow.db"
     other = new_client(f"sqlite:///{tmp_path / 'other.db'}")

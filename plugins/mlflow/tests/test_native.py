@@ -165,6 +165,7 @@ def test_autologging_of_overlapping_runs_does_not_outlive_them(mlflow_project):
     assert mlflow_project.statuses().keys() == {"first", "second", "third"}
 
 
+@pytest.mark.slow
 def test_autologging_of_a_library_that_is_imported_later_does_not_spill(mlflow_project):
     """`mlflow.autolog()` waits for imports, which may come steps later."""
     code = """
@@ -315,6 +316,7 @@ assert mlflow.active_run() is None
     assert mlflow_project.run("next").data.metrics == {"next": 3}
 
 
+@pytest.mark.slow
 def test_autologging_and_nested_runs_of_a_step_that_imports_mlflow_itself(mlflow_project):
     run_lazily("""
 from trackyard import start_run
@@ -341,6 +343,7 @@ with start_run("next") as run:
     assert mlflow_project.run("next").data.params == {}
 
 
+@pytest.mark.slow
 def test_overlapping_runs_find_themselves_whichever_imports_mlflow(mlflow_project):
     run_lazily("""
 from concurrent.futures import ThreadPoolExecutor

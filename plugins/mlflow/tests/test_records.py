@@ -176,6 +176,7 @@ def test_a_conflicting_param_poisons_nothing_else(mlflow_project):
     assert mlflow_project.artifact(found, "after.txt") == b"after"
 
 
+@pytest.mark.slow
 def test_ten_thousand_metrics_arrive_each_once(mlflow_project):
     with start_run("many") as run:
         for index in range(10_000):

@@ -60,7 +60,7 @@ def configure(project, *fields, name="team", **more):
     )
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"], indirect=True)
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]), indirect=True)
 def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server, isolation):
     configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}/"')
     seen = []
@@ -202,6 +202,7 @@ def test_a_file_is_sent_again_after_a_moment_of_trouble(
     assert found.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_the_server_seconds_to_store_arrives(mlflow_project, mlflow_server, door):
     puts = []
 
@@ -259,6 +260,7 @@ with start_run("killed", experiment="killed") as run:
 """
 
 
+@pytest.mark.slow
 def test_a_step_that_is_killed_while_the_server_is_away_is_there_later(
     mlflow_project, mlflow_server, door
 ):
@@ -289,7 +291,9 @@ def test_a_step_that_is_killed_while_the_server_is_away_is_there_later(
     ],
     ids=["basic", "bearer"],
 )
-@pytest.mark.parametrize("own", [True, False], ids=["beside the user's own", "alone"])
+@pytest.mark.parametrize(
+    "own", first_by_default([True, False]), ids=["beside the user's own", "alone"]
+)
 def test_the_right_credentials_reach_the_server(
     mlflow_project, mlflow_server, door, monkeypatch, credentials, fields, own
 ):
@@ -399,6 +403,7 @@ def test_each_of_several_trackers_gets_its_own_credentials(
     assert sum("native" in each.data.metrics for each in steps) == 2
 
 
+@pytest.mark.slow
 def test_overlapping_runs_never_send_the_credentials_of_another(
     mlflow_project, mlflow_server, door, monkeypatch, isolation
 ):

@@ -83,6 +83,7 @@ def test_a_run_that_does_not_finish_has_failed(project, error, status):
     assert "no good" in assigned(operations, "trackyard/failure")[0]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_native_call_and_is_uploaded_as_failed(project, server):
     project.configure(mode="offline", project=server.PROJECT)
     done = project.python(NATIVE.format(last=KILL))
@@ -177,6 +178,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(project, online):
     assert online.only.values("a") == [(0, 1.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", first_by_default(["hang", "refused"]))
 def test_a_black_hole_holds_no_step_and_sync_uploads_later(project, online, kind, caplog):
     if kind == "hang":

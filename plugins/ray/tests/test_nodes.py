@@ -105,6 +105,7 @@ def near() -> int:
     return 1
 
 
+@pytest.mark.slow
 def test_journal_of_another_machine_arrives_whole(project):
     run = pipeline(far)()
 

@@ -98,6 +98,7 @@ def test_writers_threads_end_with_the_run(board):
     assert "_EventLoggerThread" not in after
 
 
+@pytest.mark.slow
 def test_a_step_that_imports_the_writer_itself_writes_into_its_run(board):
     """In a process where nobody has imported it, the step's own import is waited for."""
     code = """

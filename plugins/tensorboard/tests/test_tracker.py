@@ -87,6 +87,7 @@ def test_a_failed_step_is_shown_as_failed(board):
     assert board.scalars("break_down", "loss") == [(1, 0.75)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_a_run_that_was_killed_is_shown_as_crashed_and_has_everything(board, isolation):
     code = """

@@ -99,6 +99,7 @@ def test_times_and_steps_are_those_of_the_log_calls(board):
     assert len(set(times)) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_a_killed_run_is_crashed_and_has_both_kinds_of_calls(board, isolation):
     code = """

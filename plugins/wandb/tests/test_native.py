@@ -191,6 +191,7 @@ assert wandb.run is None
 """
 
 
+@pytest.mark.slow
 def test_a_step_that_imports_wandb_itself_logs_beside_a_worker_process(
     project, online, monkeypatch
 ):
@@ -219,6 +220,7 @@ with trackyard.start_run("native") as run:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(
     project, online, monkeypatch
 ):

@@ -88,6 +88,7 @@ def test_settings_of_a_step_say_which_server_and_how(project, server, monkeypatc
     assert found.state == "finished"
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_now_and_then_has_each_point_once(project, online):
     online.fault("status", "upsertBucket", times=1, status=429, headers={"Retry-After": "1"})
     online.fault("drop", "file_stream", times=1)
@@ -132,6 +133,7 @@ def ended_file(make_run):
     return log_path(run.folder, run.id)
 
 
+@pytest.mark.slow
 def test_an_upload_whose_process_dies_is_done_by_another(server, make_run):
     server.fault("hang", "upsertBucket")
     upload = Upload(ended_file(make_run), server.url, server.API_KEY)
