@@ -28,7 +28,7 @@ from trackyard.system.showing import in_a_cell
 @json_option
 @click.pass_context
 def compare(ctx: click.Context, /, runs: tuple[str, ...], as_json: bool) -> None:
-    """Compare RUNS: params that differ, and metrics with their curves, side by side.
+    """Compare RUNS: params, commits and packages that differ, and metrics side by side.
 
     Of each metric the last value is shown; a star marks the run with the best one.
     """
@@ -47,6 +47,10 @@ def compare(ctx: click.Context, /, runs: tuple[str, ...], as_json: bool) -> None
     else:
         say("")
         say(f"no param differs; {len(comparison.same_params)} are the same")
+    if comparison.context:
+        say("")
+        rows = [_params_row(c.key, c.values, c.present) for c in comparison.context]
+        show_table(rows, {**columns, "key": "COMES FROM"}, as_json=False, empty="")
     if comparison.metrics:
         say("")
         rows = [_metric_row(m.key, m.runs, m.best_run, comparison) for m in comparison.metrics]

@@ -20,7 +20,7 @@ from trackyard.client import Client
 from trackyard.runs.health import health_lines
 from trackyard.runs.views import ChildRuns, RunView, StepView
 
-_HEAD = ("steps", "params", "health", "urls", "kind", "url", "parent_id", "children")
+_HEAD = ("steps", "params", "health", "urls", "kind", "url", "parent_id", "children", "context")
 # Lines of the tree of child runs, and so many of one run.
 _MOST_LINES, _MOST_CHILDREN = 60, 20
 _STEP_COLUMNS = {
@@ -65,6 +65,7 @@ def show(run: str, as_json: bool) -> None:
         for step in view.steps
     ]
     show_table(steps, columns, as_json=False, empty="it has no steps")
+    _show_context(view)
     _show_params(view)
     _show_metrics(view)
     _show_lists(view)
@@ -95,6 +96,18 @@ def _add_children(children: ChildRuns, depth: int, lines: list[str]) -> None:
     left = len(children) - _MOST_CHILDREN
     if left > 0:
         lines.append(f"{indent}and {left} more")
+
+
+def _show_context(view: RunView) -> None:
+    """Show where the run comes from; its packages are too many to list."""
+    if view.context is None:
+        return
+    known = {key.removeprefix("trackyard."): text for key, text in view.context.tags.items()}
+    if view.context.packages:
+        known["packages"] = f"{len(view.context.packages)}, listed by --json"
+    say("")
+    rows = [{"key": key, "value": text} for key, text in known.items()]
+    show_table(rows, {"key": "COMES FROM", "value": ""}, as_json=False, empty="")
 
 
 def _without(key: str) -> dict[str, str]:

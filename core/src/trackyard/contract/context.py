@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 
+from trackyard.system.showing import says
+
 
 def _texts(values: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(values))
@@ -25,10 +27,14 @@ class Git:
         is_dirty: Files that git knows were changed since the commit.
     """
 
-    commit: str | None = None
-    branch: str | None = None
-    remote: str | None = None
-    is_dirty: bool | None = None
+    commit: str | None = attrs.field(default=None, metadata=says("The commit that is checked out"))
+    branch: str | None = attrs.field(default=None, metadata=says("Its branch"))
+    remote: str | None = attrs.field(
+        default=None, metadata=says("Address of the remote repository, without credentials")
+    )
+    is_dirty: bool | None = attrs.field(
+        default=None, metadata=says("Files that git knows were changed; null if unknown")
+    )
 
 
 @attrs.frozen
@@ -51,19 +57,33 @@ class Context:
         job: What a scheduler, a container or CI says of the job, such as `slurm.job_id`.
     """
 
-    user: str | None = None
-    host: str | None = None
-    system: str | None = None
-    python: str | None = None
-    command: tuple[str, ...] = ()
-    script: str | None = None
-    folder: str | None = None
-    git: Git | None = None
-    packages: Mapping[str, str] = attrs.field(factory=dict, converter=_texts)
-    cpus: int | None = None
-    memory: int | None = None
-    gpus: tuple[str, ...] = ()
-    job: Mapping[str, str] = attrs.field(factory=dict, converter=_texts)
+    user: str | None = attrs.field(default=None, metadata=says("Name of the user"))
+    host: str | None = attrs.field(default=None, metadata=says("Name of the machine"))
+    system: str | None = attrs.field(
+        default=None, metadata=says("Operating system, release, kind of processor")
+    )
+    python: str | None = attrs.field(default=None, metadata=says("Version of Python"))
+    command: tuple[str, ...] = attrs.field(
+        default=(), metadata=says("The command with its arguments, without secrets")
+    )
+    script: str | None = attrs.field(
+        default=None, metadata=says("The file that was run, or the program")
+    )
+    folder: str | None = attrs.field(default=None, metadata=says("The working directory"))
+    git: Git | None = attrs.field(default=None, metadata=says("The state of the repository"))
+    packages: Mapping[str, str] = attrs.field(
+        factory=dict, converter=_texts, metadata=says("Version by name of each distribution")
+    )
+    cpus: int | None = attrs.field(default=None, metadata=says("How many processors it may use"))
+    memory: int | None = attrs.field(default=None, metadata=says("Bytes of memory of the machine"))
+    gpus: tuple[str, ...] = attrs.field(
+        default=(), metadata=says("Names of its graphics processors")
+    )
+    job: Mapping[str, str] = attrs.field(
+        factory=dict,
+        converter=_texts,
+        metadata=says("What a scheduler, a container or CI says of the job"),
+    )
 
     def updated(self, later: Context) -> Context:
         """Lay what became known later over this.

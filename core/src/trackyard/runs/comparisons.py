@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.runs.curves import MetricSummary, svg
 from trackyard.runs.views import RunView
 from trackyard.system.showing import Shown, html_table, in_a_cell, says
@@ -45,6 +46,9 @@ class Comparison(Shown):
     params: tuple[ParamDifference, ...] = attrs.field(metadata=says("Params that differ"))
     same_params: Mapping[str, Any] = attrs.field(metadata=says("Params that all have alike"))
     metrics: tuple[MetricComparison, ...] = attrs.field(metadata=says("Metrics side by side"))
+    context: tuple[ParamDifference, ...] = attrs.field(
+        default=(), metadata=says("Where they come from, as far as it differs, with packages")
+    )
     views: tuple[RunView, ...] = attrs.field(
         factory=tuple, repr=False, eq=False, metadata={"help": "The runs", "json": False}
     )
@@ -72,28 +76,51 @@ class Comparison(Shown):
 
 def compare(views: Sequence[RunView]) -> Comparison:
     """Compare runs, in the order in which they are given."""
-    params = [view.all_params for view in views]
-    differing, same = [], {}
-    for key in _keys(params):
-        values = tuple(of.get(key) for of in params)
-        present = tuple(key in of for of in params)
-        if all(present) and all(_same(value, values[0]) for value in values):
-            same[key] = values[0]
-        else:
-            differing.append(ParamDifference(key, values, present))
+    differing, same = _differing([view.all_params for view in views])
     metrics = [view.metrics for view in views]
     return Comparison(
         runs=tuple(view.name for view in views),
         ids=tuple(view.id for view in views),
         statuses=tuple(view.status for view in views),
         seconds=tuple(view.seconds for view in views),
-        params=tuple(differing),
+        params=differing,
         same_params=same,
+        context=_differing(_contexts(views))[0],
         metrics=tuple(
             _metric(key, [of.get(key) for of in metrics], views) for key in _keys(metrics)
         ),
         views=tuple(views),
     )
+
+
+def _differing(
+    sides: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[ParamDifference, ...], dict[str, Any]]:
+    """Give what differs between mappings, and what is the same in all of them."""
+    differing, same = [], {}
+    for key in _keys(sides):
+        values = tuple(of.get(key) for of in sides)
+        present = tuple(key in of for of in sides)
+        if all(present) and all(_same(value, values[0]) for value in values):
+            same[key] = values[0]
+        else:
+            differing.append(ParamDifference(key, values, present))
+    return tuple(differing), same
+
+
+def _contexts(views: Sequence[RunView]) -> list[dict[str, str]]:
+    """Give where runs come from, by key; packages only where all of them know theirs."""
+    contexts = [view.context or Context() for view in views]
+    if all(context == Context() for context in contexts):
+        return []
+    know_packages = all(context.packages for context in contexts)
+    return [
+        {
+            **{key.removeprefix("trackyard."): text for key, text in context.tags.items()},
+            **({f"package {n}": v for n, v in context.packages.items()} if know_packages else {}),
+        }
+        for context in contexts
+    ]
 
 
 def _shown_values(difference: ParamDifference) -> list[str]:

@@ -45,13 +45,18 @@ _RUN_BY_SPREADSHEETS = (
 def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     """Give everything that was logged in a run, one row each, with the keys in `COLUMNS`.
 
-    `kind` is param, tag, metric, artifact or console, whose key is the stream; `value` is a text,
-    `number` the same as a float where it is one; `timestamp` is in nanoseconds since the epoch, of
-    metrics and printed lines alone.
+    `kind` is param, tag, context, metric, artifact or console, whose key is the stream; `value` is
+    a text, `number` the same as a float where it is one; `timestamp` is in nanoseconds since the
+    epoch, of metrics and printed lines alone.
     """
     run = {"run": view.name, "run_id": view.id, "pipeline": view.pipeline, "status": view.status}
     for key, value in view.params.items():
         yield {**run, **_row(None, "param", key, value)}
+    if view.context is not None:
+        of_context = {key.removeprefix("trackyard."): t for key, t in view.context.tags.items()}
+        of_context |= {f"package {name}": v for name, v in view.context.packages.items()}
+        for key, text in of_context.items():
+            yield {**run, **_row(None, "context", key, text)}
     for step in view.steps:
         for row in _rows_of_step(step):
             yield {**run, **row}

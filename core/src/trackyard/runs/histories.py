@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact, Failure, ParamValue
 from trackyard.journal.children import as_counted
 from trackyard.journal.descriptions import RunDescription
@@ -28,6 +29,7 @@ class History:
         failure: Why it did not finish, or None.
         ended_at: When it ended, in nanoseconds since the epoch, or None.
         lost: How many log calls were lost to a full or damaged disk, or with a machine.
+        context: Where the run comes from, or None where that was not collected.
     """
 
     params: Mapping[str, ParamValue]
@@ -38,6 +40,7 @@ class History:
     failure: Failure | None
     ended_at: int | None
     lost: int
+    context: Context | None = None
 
 
 def has_journal(folder: Path) -> bool:
@@ -57,6 +60,7 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
     tags: dict[str, str] = {}
     curves: dict[str, Curve] = {}
     artifacts: dict[str, tuple[Artifact, ...]] = {}
+    context: Context | None = None
     dropped = 0
     reader = JournalReader(folder)
     while entries := reader.read(1000):
@@ -75,6 +79,8 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
                 case "artifact":
                     name = entry.data.name
                     artifacts[name] = (*artifacts.get(name, ()), entry.data)
+                case "context":
+                    context = (context or Context()).updated(Context.from_plain(entry.data))
     status, end = read_status(folder)
     return History(
         params=params,
@@ -85,6 +91,7 @@ def read_history(folder: Path, description: RunDescription | None) -> History:
         failure=end.data if end else None,
         ended_at=end.timestamp if end else None,
         lost=reader.lost + dropped,
+        context=context,
     )
 
 

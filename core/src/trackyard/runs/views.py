@@ -11,8 +11,10 @@ from typing import Any, overload
 
 import attrs
 
+from trackyard.contract.context import Context
 from trackyard.contract.errors import RunNotFoundError
 from trackyard.contract.records import Run
+from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, artifacts_of_step, joined
@@ -59,6 +61,9 @@ class StepView(Shown):
         metadata=says("Log calls lost to a full or damaged disk, or with a machine")
     )
     has_journal: bool = attrs.field(metadata=says("Its journal is on this machine"))
+    context: Context | None = attrs.field(
+        default=None, repr=False, eq=False, metadata={"help": "Where it comes from", "json": False}
+    )
     curves: Mapping[str, Curve] = attrs.field(
         factory=dict, repr=False, eq=False, metadata={"help": "All points", "json": False}
     )
@@ -193,6 +198,9 @@ class RunView(Shown):
     children: ChildRuns = attrs.field(
         factory=ChildRuns, eq=False, metadata=says("The runs that were started in it")
     )
+    context: Context | None = attrs.field(
+        default=None, eq=False, repr=False, metadata=says("Where it comes from; null if unknown")
+    )
     _above: _Above | None = attrs.field(
         default=None, repr=False, eq=False, metadata={"help": "Finds it", "json": False}
     )
@@ -278,6 +286,8 @@ def pipeline_run_view(
         steps=views,
         health=added_up([*own, *(health for view in views for health in view.health)]),
         children=ChildRuns(project, [row.id, *(view.id for view in views)]),
+        context=next((view.context for view in views if view.context), None)
+        or first_context(runs / row.id),
     )
 
 
@@ -322,6 +332,7 @@ def block_view(
         steps=(step,),
         health=health,
         children=ChildRuns(project, [run.id]),
+        context=history.context,
         above=_Above(project, run),
     )
 
@@ -371,6 +382,7 @@ def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
         "lost": history.lost,
         "has_journal": True,
         "curves": history.curves,
+        "context": history.context,
     }
 
 
