@@ -12,7 +12,9 @@ from trackyard.testing import OrchestratorSuite
 from trackyard.testing.contract import checks_of
 from trackyard.testing.running import run_file
 
-pytestmark = pytest.mark.slow  # each mutant runs scripts of its own
+# Each mutant runs scripts of its own, and is `slow`.
+# These are caught when the patience of their check is over, after a minute.
+WAITING = ("IgnoresStop", "LeavesAServer", "ReadsToTheEndOfAPipe", "RunsOneAtATime", "WaitsForEver")
 
 FILE = '''"""One mutant."""
 
@@ -41,6 +43,7 @@ def test_there_are_mutants_of_most_checks():
     assert len(set(MUTANTS.values())) >= 18
 
 
+@pytest.mark.slow
 def test_crash_may_be_raised_or_returned(tmp_path):
     check = "test_death_is_a_crash_of_that_step_alone"
     for name in ("CommandOrchestrator", "ReturnsTheCrash"):
@@ -53,7 +56,14 @@ def test_crash_may_be_raised_or_returned(tmp_path):
         assert len(results) == 3
 
 
-@pytest.mark.parametrize("name", sorted(MUTANTS))
+LATE = pytest.mark.long(reason="it is caught after a minute, and quicker ones are like it")
+CASES = [
+    pytest.param(name, marks=LATE if name in WAITING else pytest.mark.slow)
+    for name in sorted(MUTANTS)
+]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_mutant_is_caught_at_the_check_that_names_its_fault(name, tmp_path):
     check = MUTANTS[name]
     file = tmp_path / "test_mutant.py"

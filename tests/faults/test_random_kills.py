@@ -16,11 +16,15 @@ import mlflow  # noqa: F401 - it changes the environment when it is imported
 import pytest
 from evidence import wait_until
 from killing import killed, problems_of
-from matrices import first_by_default
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kills", "least"), first_by_default([(8, 100), (24, 1000)]))
+@pytest.mark.parametrize(
+    ("kills", "least"),
+    [
+        pytest.param(8, 100, marks=pytest.mark.slow),
+        pytest.param(24, 1000, marks=pytest.mark.long(reason="three times as many")),
+    ],
+)
 def test_p3_processes_killed_at_random_points(tmp_path, empty_store, mlflow_server, kills, least):
     store = tmp_path / "store.db"
     store.write_bytes(empty_store.read_bytes())

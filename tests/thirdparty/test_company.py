@@ -19,6 +19,7 @@ PACKAGES = {
     "company-orchestrator": ("docs/write-an-orchestrator.md", 25),
     "company-format": ("docs/write-a-materializer.md", 15),
 }
+ALL_CHECKS = pytest.mark.long(reason="a minute: core's own orchestrators pass all checks in `slow`")
 PROGRAM = """
 from company_format import Signal
 from trackyard import pipeline, step
@@ -53,8 +54,13 @@ def installed(tmp_path_factory):
     return environment
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=ALL_CHECKS if name.endswith("orchestrator") else pytest.mark.slow)
+        for name in PACKAGES
+    ],
+)
 def test_its_author_runs_the_suite(installed, tmp_path, name):
     (source,) = (ROOT / "examples" / name / "tests").glob("test_*.py")
     (tmp_path / source.name).write_bytes(source.read_bytes())

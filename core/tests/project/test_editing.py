@@ -9,7 +9,6 @@ import sys
 import tomllib
 
 import pytest
-from matrices import first_by_default
 
 from trackyard import ConfigError
 from trackyard.project.editing import edit_file
@@ -25,7 +24,9 @@ for number in range(50):
 """
 
 
-@pytest.mark.parametrize("count", first_by_default([4, 16]))
+@pytest.mark.parametrize(
+    "count", [4, pytest.param(16, marks=pytest.mark.long(reason="of 4 processes the same holds"))]
+)
 def test_processes_that_register_fifty_trackers_each_lose_none(project, count):
     project.configure("# ours\n[unknown]\nkey = 1  # kept\n")
     processes = [

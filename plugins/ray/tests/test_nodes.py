@@ -158,12 +158,13 @@ def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     assert local_folder("run").is_relative_to(tmp_path / "home")
 
 
+@pytest.mark.slow
 def test_artifact_store_of_another_machine_is_refused(project):
     with pytest.raises(trackyard.ConfigError, match=r"artifact_store: /nowhere is not on"):
         check_artifact_store("/nowhere")
 
 
-@pytest.mark.slow
+@pytest.mark.long(reason="it waits until Ray takes a node for lost, 20 s")
 def test_lost_node_costs_its_last_second(project, node):
     progress = project / "progress"
     progress.touch()
