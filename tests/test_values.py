@@ -17,7 +17,7 @@ import pytest
 from all_flavors import FLAVORS, stored
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as some
 
-from trackyard import start_run
+from trackyard import Client, start_run
 from trackyard.runs.differences import same_value
 
 LOCAL = ["tensorboard", "trackio"]
@@ -146,6 +146,7 @@ def check(caplog, trackers, values, images):
         run.log_table({"cell": values}, "all.json")
         for number, image in enumerate(images):
             run.log_image(image, f"i{number}")
+    Client().sync()  # the machine may be busy
     warnings = " | ".join(record.getMessage() for record in caplog.records)
     for tracker in trackers:
         _compare(stored(run.id, tracker), values, images, warnings, tracker)

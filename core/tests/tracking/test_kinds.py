@@ -36,6 +36,7 @@ def logged(caplog):
 
     def log(call):
         with start_run("run", experiment_tracker=None) as run:
+            run.log_metric("a", 1)
             call(run)
         return Client().get_run(run.id).artifacts, [r.getMessage() for r in caplog.records]
 
@@ -357,6 +358,23 @@ def test_data_that_cannot_be_read_are_named(logged):
 
     assert files["datasets/d.json"].read_json() == {"name": "d", "version": "1"}
     assert "its digest was not found (there is no file nowhere)" in warning
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "what"),
+    [
+        ("log_text", ("x", None), "an artifact"),
+        ("log_dict", ({}, None), "an artifact"),
+        ("log_histogram", ([1], None), "an artifact"),
+        ("log_model", ({}, None), "a model"),
+        ("log_dataset", (None,), "a dataset"),
+    ],
+)
+def test_what_has_no_name_is_not_logged(logged, call, arguments, what):
+    files, warnings = logged(lambda run: getattr(run, call)(*arguments))
+
+    assert list(files) == []
+    assert warnings == [f"{what} whose name is None was not logged; give it a name"]
 
 
 @pytest.mark.parametrize("kind", [Histogram, Dataset])

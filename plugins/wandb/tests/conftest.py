@@ -33,12 +33,7 @@ class StoredFile:
 
     @property
     def config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {}
-        for record in self.records:
-            for key, value in items_of(record.config.update).items():
-                old = config.get(key)
-                config[key] = {**old, **value} if isinstance(old, dict) else value
-        return config
+        return items_of(item for record in self.records for item in record.config.update)
 
     @property
     def axes(self) -> dict[str, str]:

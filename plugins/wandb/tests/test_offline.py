@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from left_behind import assert_left_as_it_was
 
-from trackyard import Artifact, Batch, Metric, Param, Tag, start_run
+from trackyard import Artifact, Batch, Client, Metric, Param, Tag, start_run
 from trackyard_wandb import WandbTracker
+from trackyard_wandb.logfile import read_log
 from trackyard_wandb.places import place_of
+from trackyard_wandb.records import items_of, parse, read_run
 from trackyard_wandb.writing import End, RunFile, marker_of
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000004000000030802000000")
@@ -63,6 +65,31 @@ def test_portable_calls_are_records_of_wandb(offline):
     assert found.file("deep/plain.txt") == b"plain"
     named = {file.path for record in found.records for file in record.files.files}
     assert {"deep/plain.txt", image["path"], table["path"], page["path"]} <= named
+
+
+def test_nested_params_are_nested_in_the_config(offline):
+    with start_run("baseline") as run:
+        run.log_params({"opt": {"lr": 0.1, "adam": {"eps": 1e-8}}, "roc_lr0.01": 1, "tags.x": 2})
+        run.log_params({"opt": 3})
+
+    config = offline.file().config
+    assert config["opt"] == {"lr": 0.1, "adam": {"eps": 1e-8}, "": 3}
+    assert (config["roc_lr0.01"], config["tags.x"]) == (1, 2)
+    assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+
+
+def test_a_param_that_is_written_keeps_its_place_in_the_config(make_run):
+    run = make_run()
+    file = new_file(run)
+    for number, key in enumerate(("rate", "rate.decay", "opt.lr", "opt"), 1):
+        file.send(Batch(params=(Param(key, number),), first_sequence=number, last_sequence=number))
+    file.close()
+
+    params = {r.key: r.value for r in read_run(file.path) if isinstance(r, Param)}
+    assert params == {"rate": 1, "rate.decay": 2, "opt.lr": 3, "opt": 4}
+    config = items_of(item for data, _ in read_log(file.path) for item in parse(data).config.update)
+    shown = {key: config[key] for key in ("rate", "rate.decay", "opt")}
+    assert shown == {"rate": 1, "rate.decay": 2, "opt": {"lr": 3, "": 4}}
 
 
 @pytest.mark.parametrize(

@@ -206,11 +206,6 @@ class ActiveRun(FileCalls):
             self._warn(f"{call}: a value whose key is None was left out; give it a name")
         return named
 
-    def _has_key(self, what: str, key: Any) -> bool:
-        if key is None:
-            self._warn(f"a {what} whose key is None was not logged; give it a name")
-        return key is not None
-
     def _param(self, value: Any) -> ParamValue:
         """Give what is kept of a param, which may be a whole configuration with secrets in it."""
         return param_of(value, self._tracked.redactor.redact_nested, PlainValues())

@@ -34,6 +34,9 @@ _DISK_ERRORS = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 }
 
+# What has a name, and no key.
+_NAMED = ("artifact", "model", "dataset")
+
 
 class FileCalls:
     """The calls of a run that keep files.
@@ -199,7 +202,7 @@ class FileCalls:
             metrics: How good it is.
             step: The training step that it belongs to.
         """
-        if is_disabled():
+        if is_disabled() or not self._has_key("model", name):
             return
         notes: list[str] = []
         name = to_text(name).strip("/") or "model"
@@ -250,6 +253,8 @@ class FileCalls:
             context: What it is used for, such as `training`.
             step: The training step that it belongs to.
         """
+        if not self._has_key("dataset", name):
+            return
         given = {"version": version, "digest": digest, "source": source, "context": context}
         given |= {"schema": schema, "profile": profile}
         save = partial(described_dataset, name, data, given=given, redactor=self._tracked.redactor)
@@ -262,7 +267,7 @@ class FileCalls:
         step: Any = None,
         named: Callable[[str], str] = str,
     ) -> None:
-        if is_disabled():
+        if is_disabled() or not self._has_key("artifact", name):
             return
         name = self._tracked.redactor.redact(to_text(name))
         journal = self._tracked.journal
@@ -292,6 +297,14 @@ class FileCalls:
         elif type(step) in (int, float) and at != step:
             self._warn(f"step {shown(step)} became {at}; steps have 64 bits")
         return at
+
+    def _has_key(self, what: str, key: Any) -> bool:
+        """Tell whether something has a name; say it where it has none."""
+        if key is None:
+            word = "name" if what in _NAMED else "key"
+            article = "an" if what == "artifact" else "a"
+            self._warn(f"{article} {what} whose {word} is None was not logged; give it a name")
+        return key is not None
 
     def _append(self, entry: Entry) -> None:
         if not self._is_disabled:

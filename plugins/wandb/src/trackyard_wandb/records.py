@@ -7,7 +7,7 @@ a training step is a column of its own, `trackyard_step`, which charts take as t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ _OWN = ("_step", "_timestamp", "_runtime", "_wandb", STEP)
 # Files that the SDK adds of its own accord.
 REQUIREMENTS = "requirements.txt"
 _OWN_FILES = {REQUIREMENTS, "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
+# What the config has below these is no param.
+_OF_CONFIG = ("trackyard", "tags", "_wandb")
 Row = dict[str, str]  # JSON by column
 
 
@@ -43,6 +45,37 @@ def config_record(values: Mapping[tuple[str, ...], Any]) -> Any:
     for path, value in values.items():
         _fill(record.config.update.add(), path, json.dumps(value))
     return record
+
+
+class ConfigPaths:
+    """Where params stand in the config: `optimizer.lr` below `optimizer`, as W&B nests it."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._above: set[str] = set()
+
+    def note(self, key: str) -> None:
+        """Note a param that has a place, which no other one may take."""
+        self._keys.add(key)
+        self._above |= _above(key)
+
+    def of(self, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Give the places of params that are written at once."""
+        keys = list(keys)
+        above = self._above.union(*map(_above, keys))
+        return {key: self._path(key, above) for key in keys}
+
+    def _path(self, key: str, above: AbstractSet[str]) -> tuple[str, ...]:
+        if key in above:  # others stand below it
+            return (key, "")
+        parts = tuple(key.split("."))
+        is_nested = all(part.isidentifier() for part in parts) and parts[0] not in _OF_CONFIG
+        return parts if is_nested and not _above(key) & self._keys else (key,)
+
+
+def _above(key: str) -> set[str]:
+    parts = key.split(".")
+    return {".".join(parts[:number]) for number in range(1, len(parts))}
 
 
 def history_record(row: Row, number: int) -> Any:
@@ -202,7 +235,16 @@ def _labels(config: Mapping[str, Any]) -> Iterator[Record]:
         elif key == "tags" and isinstance(value, dict):
             yield from (Tag(name, str(text)) for name, text in value.items())
         elif key != "_wandb":
-            yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
+            yield from _params(key, value)
+
+
+def _params(key: str, value: Any) -> Iterator[Param]:
+    """Give the params of an entry of the config; what is nested has a path as key."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _params(f"{key}.{name}" if name else key, inner)
+        return
+    yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
 
 
 def _points(row: dict[str, Any], files: Path) -> Iterator[Record]:

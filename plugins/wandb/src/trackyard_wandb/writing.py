@@ -22,6 +22,7 @@ from trackyard_wandb.places import Place
 from trackyard_wandb.records import (
     REQUIREMENTS,
     STEP,
+    ConfigPaths,
     Row,
     column_of,
     config_record,
@@ -87,6 +88,7 @@ class RunFile:
         self._with_axis: set[str] = set()
         self._axis_globs: set[str] = set()
         self._known: dict[str, int] = {}  # how many of the native records are here
+        self._params = ConfigPaths()
         self._points: set[tuple[Any, ...]] | None = None
         self._last_sequence = -1
         self._before_exit = 0
@@ -108,7 +110,8 @@ class RunFile:
         else:
             self._points = None
         self._last_sequence = max(self._last_sequence, batch.last_sequence)
-        labels: dict[tuple[str, ...], Any] = {(p.key,): p.value for p in batch.params}
+        paths = self._params.of(param.key for param in batch.params)
+        labels: dict[tuple[str, ...], Any] = {paths[p.key]: p.value for p in batch.params}
         labels |= {("tags", tag.key): tag.value for tag in batch.tags}
         records = [config_record(labels)] if labels else []
         if batch.context is not None:
@@ -296,6 +299,10 @@ class RunFile:
                 self._last_row = max(self._last_row, record.history.step.num)
             case "metric":
                 self._note_axis(record.metric)
+            case "config":
+                paths = (item.nested_key or [item.key] for item in record.config.update)
+                for path in paths:
+                    self._params.note(".".join(path).rstrip("."))
             case "exit":
                 self.has_ended = True
 
