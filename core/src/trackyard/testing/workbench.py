@@ -22,7 +22,8 @@ import attrs
 from trackyard.contract.flavors import Secret, capabilities_of
 from trackyard.contract.records import Artifact, Capabilities, Record, Run
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.reports import TrackerReport
+from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import FLAVORS, find_plugins, load_flavor
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.hooks.rules import implemented_hooks
@@ -187,6 +188,11 @@ class Workbench:
         for report in sync_run(self.pending(run_id), self.project, patience=PERSISTENCE):
             if not report.is_complete:
                 raise BrokenContract(f"the run could not be delivered: {report.problem}")
+
+    def refused(self, run_id: str) -> int:
+        """Say how many of a run's records the tracker refused."""
+        run = self.run_of(run_id)
+        return report_of(TRACKER, load_state(run.folder), run.folder).quarantined
 
     def read(self, run_id: str) -> StoredRun:
         """Read a run from the backend when all of it was delivered."""

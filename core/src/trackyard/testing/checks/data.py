@@ -250,7 +250,11 @@ class DataChecks:
     def test_artifacts_are_kept(
         self, workbench: Workbench, kind: ArtifactKind, tmp_path: Path
     ) -> None:
-        _compare(workbench, lambda run: log_kind(run, kind, tmp_path))
+        run_id = workbench.log(lambda run: log_kind(run, kind, tmp_path))
+        found = workbench.difference(run_id)
+        expect(not found, found)
+        refused = workbench.refused(run_id)
+        expect(not refused, f"the tracker refused {refused} of them")
 
     @check("An artifact's name makes folders, and holds any character.", can_be_read)
     def test_artifacts_keep_their_names(self, workbench: Workbench) -> None:
