@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from trackyard.cli.completing import stack_names, tracker_names
+from trackyard.cli.completing import run_names, stack_names, tracker_names
 from trackyard.cli.fields_command import FieldOption, FieldType
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
+from trackyard.cli.run_arguments import arguments_of, dashed, fields_of, parse, typed
+from trackyard.cli.run_files import RunFile, read_run_files, run_name
 from trackyard.contract.errors import ConfigError, TrackyardError
 from trackyard.pipelines.loading import load_pipeline
+from trackyard.pipelines.resuming import Resumed, find_resumed
 from trackyard.project.choosing import choose_project
 from trackyard.project.configuration import find_project
 from trackyard.project.fields import (
     Field,
-    allows_none,
     parameters_of,
-    parse_text,
-    parse_texts,
 )
 from trackyard.project.stacks import active_stack, load_stacks
 from trackyard.project.trackers import Trackers
+from trackyard.system.coercing import to_param
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
     from trackyard.pipelines import Pipeline
+    from trackyard.pipelines.graph import Graph
     from trackyard.runs.pipeline_views import PipelineRun
 
 _PIPELINE = "trackyard.pipeline"
+_TRACKER = "experiment_tracker"
 _TITLE = "Parameters of the pipeline"
 
 
@@ -94,7 +97,7 @@ class _ParameterType(FieldType):
     def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Any:
         """Check a text."""
         try:
-            _parse(self.field, value)
+            parse(self.field, value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return value
@@ -116,6 +119,23 @@ class _ParameterType(FieldType):
 @click.option(
     "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; several."
 )
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with parameters, stack and options of steps; several, the last one counts most.",
+)
+@click.option(
+    "--name", "run_named", help="The run's name, such as '{pipeline}-{params.rate}-{date}'."
+)
+@click.option(
+    "--resume",
+    "resumes",
+    metavar="RUN",
+    shell_complete=run_names,
+    help="Take the steps that finished from this run, and its parameters.",
+)
 @json_option
 @click.pass_context
 def run(
@@ -126,6 +146,9 @@ def run(
     stack: str | None,
     experiment_trackers: tuple[str, ...],
     pairs: tuple[str, ...],
+    configs: tuple[Path, ...],
+    run_named: str | None,
+    resumes: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -138,14 +161,18 @@ def run(
     if _PIPELINE not in ctx.meta:  # such as `-`, which is no option
         raise click.UsageError("name a file and a pipeline, such as train.py:training", ctx)
     pipeline: Pipeline = ctx.meta[_PIPELINE]
-    arguments = _arguments(ctx, given, pairs)
-    if stack is not None:
-        _choose_stack(stack)
+    file = read_run_files(configs, [field.name for field in fields_of(pipeline)])
+    wanted = stack if stack is not None else file.stack
+    if wanted is not None:
+        _choose_stack(wanted)
+    resumed = find_resumed(find_project(), resumes, pipeline.name) if resumes else None
+    arguments = arguments_of(ctx, pipeline, typed(ctx, pipeline, given, pairs), file, resumed)
     place, _, _ = reference.partition(":")
     sys.argv = [place]
     error: Exception | None = None
     with _stdout_on_stderr(as_json):
-        runner = _runner(pipeline, arguments, experiment_trackers)
+        file = attrs.evolve(file, name=run_named or file.name)
+        runner = _runner(pipeline, arguments, experiment_trackers, file, resumed)
         try:
             came = runner.run()
         except Exception as raised:  # what a step raised: the run itself is stored all the same
@@ -181,22 +208,46 @@ def _stdout_on_stderr(is_wanted: bool) -> Iterator[None]:
         os.close(kept)
 
 
-def _runner(pipeline: Pipeline, arguments: dict[str, Any], trackers: tuple[str, ...]) -> Any:
+def _runner(
+    pipeline: Pipeline,
+    arguments: dict[str, Any],
+    trackers: tuple[str, ...],
+    file: RunFile,
+    resumed: Resumed | None,
+) -> Any:
     from trackyard.pipelines.runner import PipelineRunner
 
     project = find_project()
     graph, params = pipeline.build(**arguments)
     if trackers:
         Trackers(project).select(trackers)
-        for name, node in graph.nodes.items():
-            step = node.step.with_options(experiment_tracker=list(trackers))
-            graph.nodes[name] = attrs.evolve(node, step=step)
-    return PipelineRunner(graph, params, project)
+    _set_options(graph, file, list(trackers))
+    kept = {key: to_param(value) for key, value in params.items()}
+    name = file.name and run_name(file.name, pipeline.name, Trackers(project).stack.name, kept)
+    used = {key: value for key, value in attrs.asdict(file).items() if value}
+    config = {"config": json.loads(json.dumps(used, default=str))} if used else None
+    return PipelineRunner(graph, params, project, name=name, resumed=resumed, config=config)
+
+
+def _set_options(graph: Graph, file: RunFile, trackers: list[str]) -> None:
+    """Lay what a file says of steps, and the trackers of the command line, over the code's."""
+    known = {name for node in graph.nodes.values() for name in (node.name, node.step.name)}
+    for name in file.steps:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; steps are {listed(known)}"
+            raise ConfigError(f"--config: steps.{name}: no step of this pipeline{hint}")
+    of_all = {} if file.experiment_tracker is None else {_TRACKER: file.experiment_tracker}
+    typed = {_TRACKER: trackers} if trackers else {}
+    for name, node in graph.nodes.items():
+        of_step = {**file.steps.get(node.step.name, {}), **file.steps.get(name, {})}
+        if options := {**of_all, **of_step, **typed}:
+            graph.nodes[name] = attrs.evolve(node, step=node.step.with_options(**options))
 
 
 def _reference(args: list[str]) -> str | None:
     """Find FILE:PIPELINE before click has parsed the arguments."""
     takes_value = {"--stack", "-e", "--experiment-tracker", "-p", "--param"}
+    takes_value |= {"--config", "--name", "--resume"}
     others = [
         argument
         for before, argument in zip(["", *args], args, strict=False)
@@ -210,12 +261,12 @@ def _options(ctx: click.Context, own: list[click.Parameter]) -> list[FieldOption
     pipeline: Pipeline | None = ctx.meta.get(_PIPELINE)
     taken = {name for param in own for name in param.opts} | {"--help"}
     fields = parameters_of(pipeline.function) if pipeline else ()
-    return [_option(field) for field in fields if f"--{_dashed(field)}" not in taken]
+    return [_option(field) for field in fields if f"--{dashed(field)}" not in taken]
 
 
 def _option(field: Field) -> FieldOption:
     # A default must not be passed, not even None: click takes it for a given value.
-    names = dict.fromkeys((f"--{_dashed(field)}", f"--{field.name}", f"field_{field.name}"))
+    names = dict.fromkeys((f"--{dashed(field)}", f"--{field.name}", f"field_{field.name}"))
     notes = ["required"] if field.is_required else []
     notes += [f"default: {field.default}"] if field.default else []
     note = f"  [{'; '.join(notes)}]" if notes else ""
@@ -232,54 +283,6 @@ def _option(field: Field) -> FieldOption:
 
 def _dashed(field: Field) -> str:
     return field.name.replace("_", "-")
-
-
-def _arguments(ctx: click.Context, given: dict[str, Any], pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Give the pipeline's arguments; what is missing is wrong usage."""
-    fields = {field.name: field for field in parameters_of(ctx.meta[_PIPELINE].function)}
-    texts: dict[str, list[str]] = {}
-    for name in fields:
-        value = given.get(f"field_{name}")
-        if value not in (None, ()):
-            texts[name] = list(value) if isinstance(value, tuple) else [value]
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        name = name.replace("-", "_")
-        hint = did_you_mean(name, fields) or f"; parameters are {listed(fields)}"
-        if not equals:
-            hint = f"; type: --param {name}=VALUE" if name in fields else hint
-            raise click.UsageError(f"--param {pair}: must be NAME=VALUE{hint}", ctx)
-        if name not in fields:
-            raise click.UsageError(f"--param {pair}: no parameter {name!r}{hint}", ctx)
-        texts.setdefault(name, []).append(text)
-    missing = [name for name, field in fields.items() if field.is_required and name not in texts]
-    if missing:
-        options = " ".join(f"--{name.replace('_', '-')} VALUE" for name in missing)
-        raise click.UsageError(f"missing: {options}; type: {ctx.command_path} --help", ctx)
-    arguments = {}
-    for name, parts in texts.items():
-        try:
-            arguments[name] = _parse_all(fields[name], parts)
-        except ValueError as error:
-            raise click.UsageError(f"--{name.replace('_', '-')}: {error}", ctx) from error
-    return arguments
-
-
-def _parse_all(field: Field, texts: list[str]) -> Any:
-    return parse_texts(texts, field.annotation) if field.is_many else _parse(field, texts[-1])
-
-
-def _parse(field: Field, text: str) -> Any:
-    if allows_none(field.annotation) and text.lower() == "none":
-        return None
-    if inspect.isclass(field.annotation) and issubclass(field.annotation, Enum):
-        members = {str(member.value): member for member in field.annotation}
-        members |= field.annotation.__members__
-        if text not in members:
-            raise ValueError(f"must be one of {listed(members)}, not {text!r}")
-        return members[text]
-    value = parse_text(text, field.annotation)
-    return Path(value) if field.annotation is Path else value
 
 
 def _choose_project(reference: str) -> None:

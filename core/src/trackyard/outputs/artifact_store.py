@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import platform
 import posixpath
+import secrets
+import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import cached_property
@@ -15,13 +18,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from trackyard.contract.errors import ConfigError, OutputError
 from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
 from trackyard.outputs.formats import PICKLE, Materializers
+from trackyard.outputs.keeping import KeptOutput, KeptOutputs
 from trackyard.system.files import make_home, make_private_file, make_private_folder
 from trackyard.system.stamps import is_stamped, stamp_of
+from trackyard.system.waiting import result_within
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _LARGE = 1 << 20
+_HERE = {"file", "local", "memory"}  # file systems of this machine
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+_PATIENCE = 60.0  # seconds that a remote store may take to answer before the first step
 _STAMP = ".stamp"  # added to the name of a file that runs code when it is loaded
 
 logger = logging.getLogger("trackyard")
@@ -37,6 +45,7 @@ class ArtifactStore:
         materializers: The formats that it knows.
         home: The project's `.trackyard`: what lies there is its owner's alone.
         stack: The stack whose store it is, to say where to write that it is trusted.
+        kept: Where outputs wait that it could not take; without it they fail.
     """
 
     def __init__(
@@ -47,6 +56,7 @@ class ArtifactStore:
         materializers: Materializers | None = None,
         home: Path | None = None,
         stack: str = "default",
+        kept: KeptOutputs | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._stack = stack
@@ -54,6 +64,10 @@ class ArtifactStore:
         self._home = home if home is not None and Path(self.url).is_relative_to(home) else None
         self._materializers = materializers or Materializers()
         self._own_digests: set[str] = set()
+        self._kept = kept
+        self._was_away = False
+        # What waits on the driver's machine, which this one may not see.
+        self.waits_elsewhere: frozenset[str] = frozenset()
 
     def save(self, path: str, value: Any) -> StoredOutput:
         """Store a value under a relative path, to which the format's suffix is added.
@@ -74,6 +88,8 @@ class ArtifactStore:
             except _StoreError as error:
                 self._remove(uri)  # half a file would keep a full disk full
                 cause = error.__cause__
+                if self._kept is not None and self.is_remote:
+                    return self._keep(self._kept, uri, materializer, value, cause)
                 raise OutputError(f"{uri}: cannot be written: {cause or repr(cause)}") from error
             except OutputError:  # no other format would hold what it names
                 self._remove(uri)
@@ -113,14 +129,24 @@ class ArtifactStore:
             return False
         return True
 
-    def checked(self) -> ArtifactStore:
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether it lies behind a network, and may be away for a while."""
+        return not self._protocols & _HERE
+
+    def checked(self, *, is_tried: bool = True) -> ArtifactStore:
         """Give this store; refuse one that no output can be written to, as far as is known before.
+
+        Args:
+            is_tried: A small file is written to a remote one, read and removed.
 
         Raises:
             ConfigError: It is one.
         """
         try:
-            if "file" in (self._file_system.protocol, *self._file_system.protocol):
+            if self.is_remote and is_tried:
+                result_within(_PATIENCE, self._try, name="artifact-store")
+            elif "file" in self._protocols:
                 folder = Path(self._path(self.url))
                 if self._home is not None:
                     make_home(self._home)
@@ -129,8 +155,22 @@ class ArtifactStore:
                 if not os.access(folder, os.W_OK):
                     raise PermissionError(f"{folder} may not be written")
         except Exception as error:  # each file system has errors of its own
-            raise ConfigError(f"artifact_store {self.url}: cannot be used: {error}") from error
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"artifact_store {self.url}: cannot be used: {text}") from error
         return self
+
+    def send_kept(self) -> str:
+        """Send what it could not take before; give what went wrong, or an empty text."""
+        for kept in self.waiting():
+            try:
+                self._send(kept)
+            except Exception as error:  # each file system has errors of its own
+                return " ".join(str(error).split()) or type(error).__name__
+        return ""
+
+    def waiting(self) -> list[KeptOutput]:
+        """List what it could not take, which waits on this machine."""
+        return [kept for kept in self._kept or () if kept.url == self.url]
 
     def load(self, stored: StoredOutput, *, trust: bool = False) -> Any:
         """Load a value.
@@ -202,13 +242,72 @@ class ArtifactStore:
         moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
         return dict.fromkeys((stored.uri, moved))
 
+    @cached_property
+    def _protocols(self) -> set[str]:
+        known = self._file_system.protocol
+        return {known} if isinstance(known, str) else set(known)
+
+    def _make_folder(self, path: str) -> None:
+        """Make a file's folder; where there are none, it would make a bucket."""
+        if not self._protocols & _BUCKETS:
+            self._file_system.makedirs(posixpath.dirname(path), exist_ok=True)
+
+    def _try(self) -> None:
+        """Write a small file, read it, and remove it."""
+        path = self._path(posixpath.join(self.url, f".trackyard-{secrets.token_hex(8)}"))
+        content = b"whether outputs can be stored here"
+        self._make_folder(path)
+        self._file_system.pipe_file(path, content)
+        if self._file_system.cat_file(path) != content:
+            raise OSError("what is written there is not what is read")
+        self._file_system.rm_file(path)
+
+    def _keep(
+        self, kept: KeptOutputs, uri: str, materializer: Materializer, value: Any, cause: Any
+    ) -> StoredOutput:
+        """Keep on this machine what the store does not take, to be sent later.
+
+        Raises:
+            OutputError: That cannot be done either.
+        """
+        reason = " ".join(str(cause or repr(cause)).split())
+        try:
+            path = kept.make_folder(uri)
+            with path.open("wb") as file, closing(_HashedFile(file)) as writing:
+                materializer.save(value, cast("BinaryIO", writing))
+                stored = StoredOutput(uri, materializer.name, writing.size, writing.digest())
+            kept.note(self.url, stored)
+        except (OSError, _StoreError) as error:
+            raise OutputError(f"{uri}: cannot be written: {reason}") from error
+        if not self._was_away:  # one warning, however many outputs wait
+            logger.warning(
+                "artifact store %s cannot be written: %s; outputs are kept in %s and sent later, "
+                "or type: trackyard sync",
+                self.url,
+                reason,
+                kept.folder,
+            )
+        self._was_away = True
+        self.trust(stored)
+        return stored
+
+    def _send(self, kept: KeptOutput) -> None:
+        path = self._path(kept.stored.uri)
+        self._make_folder(path)
+        with kept.path.open("rb") as source, self._file_system.open(path, "wb") as target:
+            shutil.copyfileobj(source, target, _LARGE)
+        with closing(self._file_system.open(path, "rb")) as sent:
+            _check_digest(_HashedFile(sent), kept.stored)  # before the only copy is removed
+        self._stamp(kept.stored)
+        kept.forget()
+
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:
             target = self._path(uri)
             if self._home is not None:
                 make_private_folder(Path(target).parent)
                 make_private_file(Path(target))
-            self._file_system.makedirs(posixpath.dirname(target), exist_ok=True)
+            self._make_folder(target)
             file = self._file_system.open(target, "wb")
         except Exception as error:  # each file system has errors of its own
             raise _StoreError from error
@@ -227,11 +326,20 @@ class ArtifactStore:
 
     def _open(self, stored: StoredOutput) -> Any:
         problem: Exception | None = None
+        if self._kept is not None and self.is_remote:
+            with suppress(OSError):  # it does not wait here
+                return self._kept.path(stored.uri).open("rb")
         for uri in self._places(stored):
             try:
                 return self._file_system.open(self._path(uri), "rb")
             except Exception as error:  # each file system has errors of its own
                 problem = problem or error
+        if stored.uri in self.waits_elsewhere:
+            raise OutputError(
+                f"{stored.uri}: is not in the artifact store yet, which could not be written: it "
+                f"waits on the machine that runs the pipeline, and this step runs on "
+                f"{platform.node()!r}; once the store is back, type there: trackyard sync"
+            ) from problem
         raise OutputError(f"{stored.uri}: cannot be read: {problem}") from problem
 
     def _check(self, stored: StoredOutput) -> None:

@@ -12,6 +12,7 @@ import os
 import pickle
 import platform
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ import attrs
 
 from trackyard.console.options import ConsoleOptions, load_console_options
 from trackyard.contract.errors import ConfigError, PipelineError
+from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.hooks.discovery import load_materializers, load_plugins
@@ -30,6 +32,7 @@ from trackyard.journal.descriptions import RunDescription, load_description, run
 from trackyard.journal.durability import load_journal_options
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
+from trackyard.outputs.keeping import KeptOutputs
 from trackyard.pipelines.attempts import Attempt, perform, stored_in
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
@@ -52,6 +55,7 @@ class Parcel:
         active: Names of the trackers whose SDKs may write the run from that process.
         artifact_store: URL of the artifact store.
         is_trusted: Whether its pickles are loaded.
+        waiting: URIs of outputs that it does not have yet, and that wait on the driver's machine.
         description: The run and its trackers, as they stand in the folder.
     """
 
@@ -62,6 +66,7 @@ class Parcel:
     active: frozenset[str]
     artifact_store: str
     is_trusted: bool | None
+    waiting: frozenset[str] = frozenset()
     description: RunDescription | None = attrs.field()
 
     @description.default
@@ -125,17 +130,24 @@ def _run_packed(
 ) -> bytes:
     import cloudpickle
 
+    unsent: list[tuple[str, StoredOutput, bytes]] = []
     try:
         path, content = pickle.loads(packed)  # noqa: S301 - the driver made it
         sys.path[:] = dict.fromkeys([*path, *sys.path])
         parcel: Parcel = cloudpickle.loads(content)
         if shipped is not None:
             check_artifact_store(parcel.artifact_store)
-        with shipped() if shipped is not None else nullcontext(parcel.folder) as folder:
+        with (
+            shipped() if shipped is not None else nullcontext(parcel.folder) as folder,
+            _home_of_kept(parcel, is_shipped=shipped is not None) as home,
+        ):
             # SDKs go on in the run's folder, which is not here.
             active = parcel.active if shipped is None else frozenset[str]()
             parcel = attrs.evolve(parcel, folder=folder, active=active)
-            outcome = _run(parcel, is_relayed=is_relayed, is_shipped=shipped is not None)
+            kept = KeptOutputs(home)
+            outcome = _run(parcel, kept, is_relayed=is_relayed, is_shipped=shipped is not None)
+            if shipped is not None:
+                unsent = [(one.url, one.stored, one.path.read_bytes()) for one in kept]
     except Exception as error:  # the function's module may be missing here, or broken
         outcome = Outcome(failure=Redactor().failure(error), error=error)
     if outcome.error is not None:
@@ -143,14 +155,24 @@ def _run_packed(
 
         travelling = Travelling(outcome.error, str(outcome.failure))
         outcome = attrs.evolve(outcome, error=travelling)
-    return cast("bytes", cloudpickle.dumps(outcome))
+    return cast("bytes", cloudpickle.dumps((outcome, unsent)))
 
 
-def unpack_outcome(packed: bytes) -> Outcome:
-    """Give the outcome that `run_packed` packed."""
+def unpack_outcome(packed: bytes, kept: KeptOutputs) -> Outcome:
+    """Give the outcome that `run_packed` packed.
+
+    Args:
+        packed: What that gave.
+        kept: Gets the outputs that the artifact store could not take from a machine which does
+            not see this one's project.
+    """
     import cloudpickle
 
-    return cast("Outcome", cloudpickle.loads(packed))
+    outcome, unsent = cloudpickle.loads(packed)
+    for url, stored, content in unsent:
+        kept.make_folder(stored.uri).write_bytes(content)
+        kept.note(url, stored)
+    return cast("Outcome", outcome)
 
 
 def make_findable(artifact_store: str) -> None:
@@ -175,14 +197,26 @@ def check_artifact_store(url: str) -> None:
         )
 
 
-def _run(parcel: Parcel, *, is_relayed: bool, is_shipped: bool) -> Outcome:
+@contextmanager
+def _home_of_kept(parcel: Parcel, *, is_shipped: bool) -> Iterator[Path]:
+    """Give where outputs wait that the store does not take: the project's, where it is here."""
+    if not is_shipped:
+        yield parcel.project.home
+        return
+    with tempfile.TemporaryDirectory(prefix="trackyard-") as folder:
+        yield Path(folder)
+
+
+def _run(parcel: Parcel, kept: KeptOutputs, *, is_relayed: bool, is_shipped: bool) -> Outcome:
     project = parcel.project
     artifacts = ArtifactStore(
         parcel.artifact_store,
         is_trusted=parcel.is_trusted,
         materializers=Materializers(load_materializers),
         home=project.home,
+        kept=kept,
     )
+    artifacts.waits_elsewhere = parcel.waiting
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)
     tracked = _joined(parcel, project, None if is_relayed else load_console_options(project))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
@@ -123,6 +123,16 @@ class Progress:
         """Say what each tracker has got, and what it has not."""
         for text in health_lines(joined(reports)):
             self._write(f"    {text}")
+
+    def outputs_ended(self, url: str, waiting: Sequence[object]) -> None:
+        """Say how many outputs the artifact store does not have yet.
+
+        Args:
+            url: The artifact store.
+            waiting: What waits on this machine.
+        """
+        if waiting:
+            self._write(f"    {len(waiting)} output(s) wait for {_plain(url)}: trackyard sync")
 
     def _live_lines(self, width: int) -> list[str]:
         now, lines = time.monotonic(), []

@@ -41,14 +41,18 @@ class Recording:
     Args:
         project: Where the store is.
         run: The pipeline run.
+        metadata: What else is kept of it, as JSON.
     """
 
-    def __init__(self, project: Project, run: PipelineRunRow) -> None:
+    def __init__(
+        self, project: Project, run: PipelineRunRow, metadata: Mapping[str, Any] | None = None
+    ) -> None:
         self.store = Store(database_of(project, _PATIENCE))
         self.progress = Progress()
         self.mark = DriverMark(project, run.id)
         self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
+        self._run_metadata = metadata
         self._root = project.root
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
@@ -67,6 +71,9 @@ class Recording:
         self.mark.make((node.name, node.position) for node in nodes)
         try:
             self._outbox.write("add_pipeline_run", self._run)
+            if self._run_metadata:
+                values = dict(self._run_metadata)
+                self._outbox.write("update_pipeline_run", self._run.id, metadata=values)
         except BaseException:
             self.mark.remove()
             raise

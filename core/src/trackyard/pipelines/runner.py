@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import Any
@@ -22,6 +23,7 @@ from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Job, Outcome
 from trackyard.contract.records import SEVERITY, Failure, Run, Status
 from trackyard.delivery.reports import TrackerReport
+from trackyard.outputs.keeping import KeptOutputs
 from trackyard.pipelines.attempts import Attempt, perform
 from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.checks import (
@@ -34,6 +36,7 @@ from trackyard.pipelines.fingerprints import cache_key
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.parcels import Parcel, pack, unpack_outcome
 from trackyard.pipelines.recording import AttemptRow, Recording
+from trackyard.pipelines.resuming import Resumed
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.pipelines.types import output_names
 from trackyard.project.configuration import Project
@@ -45,12 +48,16 @@ from trackyard.store import PipelineRunRow
 from trackyard.system.coercing import to_param
 from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
+from trackyard.system.waiting import result_within
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.tracked_runs import EndsRun, TrackedRun, failure_of, new_run
 
 logger = logging.getLogger("trackyard")
+
+# Seconds that the end of a run waits for an artifact store that was away.
+_PATIENCE = 10.0
 
 
 class PipelineRunner:
@@ -60,12 +67,24 @@ class PipelineRunner:
         graph: The steps.
         params: The pipeline's arguments.
         project: Where it runs.
+        name: The run's name; made from the pipeline's and the time by default.
+        resumed: An earlier run, whose finished steps are taken.
+        config: What files said of this run; it is kept with it.
 
     Raises:
         ConfigError, PluginError, PipelineError: Something does not fit.
     """
 
-    def __init__(self, graph: Graph, params: Mapping[str, Any], project: Project) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        params: Mapping[str, Any],
+        project: Project,
+        *,
+        name: str | None = None,
+        resumed: Resumed | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self._graph = graph
         self._dependencies = graph.dependencies()
         trackers = Trackers(project)
@@ -78,7 +97,7 @@ class PipelineRunner:
         redact = redactor.redact_pair
         self._run = PipelineRunRow(
             id=new_id(),
-            name=new_name(graph.pipeline),
+            name=redactor.redact(name) if name else new_name(graph.pipeline),
             pipeline=graph.pipeline,
             stack=trackers.stack.name,
             status="running",
@@ -92,7 +111,12 @@ class PipelineRunner:
             pipeline=graph.pipeline,
             group=self._run.id,
         )
-        self._recording = Recording(project, self._run)
+        metadata = dict(config) if config else {}
+        if resumed is not None:
+            metadata["resumed_from"] = resumed.run.id
+        self._resumed = resumed
+        self._taken: set[str] = set()
+        self._recording = Recording(project, self._run, metadata)
         self._group = RunGroup(project, redactor, parent)
         self._project = project
         self._nodes = dict(graph.nodes)  # with the parts of steps that are mapped
@@ -171,7 +195,7 @@ class PipelineRunner:
     def _run_step(self, name: str) -> bool:
         """Run a step, once more after each failure as often as it wants; True if it finished."""
         node = self._nodes[name]
-        if node.step.cache and self._take_cached(node):
+        if self._take_finished(node) or (node.step.cache and self._take_cached(node)):
             return True
         tries = _Tries(node.step.retries, getattr(self._orchestrator, "max_retries", 0))
         run = self._new_run(node, 1, None)
@@ -194,6 +218,25 @@ class PipelineRunner:
         if callback is not None:
             call_back(callback, self._recording.step_run(name, self._artifacts, self._project))
         return error is None
+
+    def _take_finished(self, node: Node) -> bool:
+        """Take a step's result from the run that is resumed, where all before it is from there."""
+        found = self._resumed.steps.get(node.name) if self._resumed is not None else None
+        if found is None or not all(self._is_taken(output.node.name) for output in node.inputs()):
+            return False
+        if set(found.outputs) != set(output_names(node.step.function)):
+            return False  # the step gives something else by now
+        outputs = {name: StoredOutput(**stored) for name, stored in found.outputs.items()}
+        if not all(self._artifacts.has(stored) for stored in outputs.values()):
+            return False
+        with self._lock:
+            self._taken.add(node.name)
+            self._stored[node.name] = outputs
+            self._recording.keep_cached(node, found)
+        return True
+
+    def _is_taken(self, name: str) -> bool:
+        return all(part in self._taken for part in self._recording.parts.get(name, [name]))
 
     def _take_cached(self, node: Node) -> bool:
         """Take an earlier result of the same code, inputs and params, if there is one."""
@@ -286,6 +329,9 @@ class PipelineRunner:
             for stored in outcome.outputs.values():
                 self._artifacts.trust(stored)
             self._stored[node.name] = dict(outcome.outputs)
+        waiting = {kept.stored.uri for kept in self._artifacts.waiting()}
+        if waiting and not waiting & {stored.uri for stored in outcome.outputs.values()}:
+            self._artifacts.send_kept()  # the store may be back
 
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
         step = node.step
@@ -299,9 +345,19 @@ class PipelineRunner:
                 name for name, d in tracked.deliveries.items() if d.capabilities.shared_runs
             )
             store = self._artifacts
-            folder, urls = tracked.folder, tracked.urls
+            if store.waiting():  # other machines do not see it here
+                store.send_kept()
             return pack(
-                Parcel(attempt, self._project, folder, urls, active, store.url, store.is_trusted)
+                Parcel(
+                    attempt,
+                    self._project,
+                    tracked.folder,
+                    tracked.urls,
+                    active,
+                    store.url,
+                    store.is_trusted,
+                    frozenset(kept.stored.uri for kept in store.waiting()),
+                )
             )
 
         return Job(
@@ -312,7 +368,7 @@ class PipelineRunner:
             mark=mark_of(self._project.home, self._run.id),
             run_here=partial(perform, attempt, tracked, self._artifacts),
             pack=pack_attempt,
-            unpack=unpack_outcome,
+            unpack=partial(unpack_outcome, kept=KeptOutputs(self._project.home)),
             keep_printed=tracked.keep_printed,
         )
 
@@ -372,9 +428,13 @@ class PipelineRunner:
         self._run = attrs.evolve(self._run, status=status, ended_at=ended_at)
         reports: tuple[TrackerReport, ...] = ()
         try:
+            if self._artifacts.waiting():
+                with suppress(TimeoutError):
+                    result_within(_PATIENCE, self._artifacts.send_kept, name="unsent")
             reports = self._group.close(self._failure)
         finally:
             self._recording.show_end(status, ended_at, reports)
+            self._recording.progress.outputs_ended(self._artifacts.url, self._artifacts.waiting())
 
 
 @attrs.define

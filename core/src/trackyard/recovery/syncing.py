@@ -7,6 +7,7 @@ own files, and `tracker_sync_run` uploads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import groupby
 from typing import Literal
 
 import attrs
@@ -18,12 +19,14 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
 from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
+from trackyard.outputs.keeping import KeptOutput
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.accepting import accept_losses, find_lacking, reports_of, take_back_all
 from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.finishing import LeftRun, PendingRun, end_the_dead, sync_runs
 from trackyard.recovery.trusting import is_own, tracker_for
+from trackyard.recovery.unsent import send_unsent
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown, says
 
@@ -144,7 +147,10 @@ class SyncRow(Shown):
     id: str = attrs.field(metadata=says("Its id"))
     tracker: str = attrs.field(
         default="",
-        metadata=says("The tracker's name; empty for a run that is running, or left as it is"),
+        metadata=says(
+            "The tracker's name, or `artifact store`; empty for a run that is running, or left as "
+            "it is"
+        ),
     )
     state: RowState = attrs.field(
         metadata=says(
@@ -188,6 +194,33 @@ class SyncRow(Shown):
             lost=report.lost,
             problem=report.problem,
         )
+
+    @classmethod
+    def of_outputs(
+        cls, project: Project, outputs: list[KeptOutput], problem: str
+    ) -> Iterator[SyncRow]:
+        """Make the rows of outputs that an artifact store did not have, one for each step run.
+
+        Args:
+            project: The project.
+            outputs: What waited for it.
+            problem: What went wrong; empty where it has all of them now.
+        """
+        for run_id, of_run in groupby(outputs, lambda kept: kept.run_id):
+            are_left = [kept.path.exists() for kept in of_run]
+            try:
+                described = load_description(project.home / "runs" / run_id)
+            except NewerFormatError:
+                described = None
+            yield cls(
+                run=described.run.name if described is not None else run_id,
+                id=run_id,
+                tracker="artifact store",
+                state="incomplete" if any(are_left) else "uploaded",
+                delivered=are_left.count(False),
+                pending=are_left.count(True),
+                problem=problem if any(are_left) else "",
+            )
 
     @classmethod
     def of_left(cls, left: LeftRun) -> SyncRow:
@@ -256,6 +289,8 @@ def synchronise(
             rows.append(SyncRow.of(kept, report, "uploaded"))
             if "has not returned" in report.problem:
                 hanging.add(report.tracker)
+    for kept_outputs, problem in send_unsent(project, timeout=timeout):
+        rows += SyncRow.of_outputs(project, kept_outputs, problem)
     listed = {row.id for row in rows}
     lacking, left = find_lacking(project)
     rows += [row for row in map(SyncRow.of_left, left) if row.id not in listed]

@@ -35,6 +35,7 @@ from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
 from trackyard.journal.reader import JournalReader, is_attended
 from trackyard.outputs.artifact_store import ArtifactStore
+from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.choosing import VARIABLE, working_directory
 from trackyard.project.configuration import Project, find_project, in_project
 from trackyard.project.stacks import artifact_store_url, load_trackers
@@ -45,12 +46,14 @@ from trackyard.recovery.drivers import (
     how_to_forget,
 )
 from trackyard.recovery.finishing import find_pending_runs
+from trackyard.recovery.unsent import stores_of
 from trackyard.registry.components import list_flavors
 from trackyard.registry.starting import look_around
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.system.environment import is_disabled
 from trackyard.system.showing import Shown, says
+from trackyard.system.waiting import result_within
 from trackyard.tracking.params import load_param_options
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
@@ -107,6 +110,7 @@ def examine(
         return Diagnosis(False, place, "", (finding,), (), _versions())
     findings = [*_configuration(project, connect), *_plugins(), *_variables(project)]
     findings += _trackers(project, patience, connect)
+    findings += _artifact_stores(project, patience, connect)
     healths, of_runs = _runs(project)
     findings += [*of_runs, *_drivers(project.home), *_disk(project.home), *_store(project)]
     return Diagnosis(
@@ -136,7 +140,7 @@ def _configuration(project: Project, connect: bool) -> Iterator[Finding]:
         if connect or is_safe_to_load(stack.orchestrator):
             trackers.orchestrator()
         if stack.artifact_store is not None:
-            ArtifactStore(artifact_store_url(project, stack)).checked()
+            ArtifactStore(artifact_store_url(project, stack)).checked(is_tried=False)
     except TrackyardError as error:
         yield Finding("problem", "configuration", subject, str(error), "edit the file")
         return
@@ -254,6 +258,33 @@ def _ask(tracker: Tracker, project: Project, answers: dict[str, list[Finding]]) 
         _tracker_problem(tracker.name, tracker.redactor.redact(problem), advice)
         for problem in problems
     ] or [Finding("ok", "experiment tracker", tracker.name, text)]
+
+
+def _artifact_stores(project: Project, patience: float, connect: bool) -> Iterator[Finding]:
+    """Try the remote artifact stores of all stacks, and say what waits for them."""
+    area = "artifact store"
+    try:
+        urls = stores_of(project)
+    except TrackyardError:
+        return  # said of the configuration
+    for url in urls:
+        store = ArtifactStore(url)
+        try:
+            if not store.is_remote:
+                continue
+            if connect:
+                result_within(patience, store.checked, name="artifact-store")
+        except (TrackyardError, TimeoutError, ImportError, ValueError) as error:
+            advice = "see whether it is there, and whether your credentials may write to it"
+            yield Finding("problem", area, url, str(error), advice)
+            continue
+        text = "it can be written and read" if connect else "it is remote"
+        advice = "" if connect else "to try it, type: trackyard doctor --connect"
+        yield Finding("ok", area, url, text, advice)
+    waiting = Counter(kept.url for kept in KeptOutputs(project.home))
+    for url, count in waiting.items():
+        text = f"{count} output(s) wait for it on this machine"
+        yield Finding("problem", area, url, text, "type: trackyard sync")
 
 
 def _tracker_problem(name: str, text: str, advice: str) -> Finding:

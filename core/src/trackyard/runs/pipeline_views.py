@@ -12,6 +12,7 @@ from trackyard.contract.materializers import StoredOutput
 from trackyard.hooks.discovery import load_materializers
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
+from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.stacks import artifact_store_url
 from trackyard.runs.curves import svg
 from trackyard.system.showing import html_table, line
@@ -42,6 +43,7 @@ def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
         materializers=Materializers(load_materializers),
         home=project.home,
         stack=stack.name,
+        kept=KeptOutputs(project.home),
     )
 
 
@@ -287,6 +289,11 @@ class PipelineRun:
         self.ended_at = _moment(row.ended_at)
         self._store = store
         self._artifact_store = artifact_store
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """What the files of `trackyard run --config` said, and which run was resumed, if any."""
+        return self._store.metadata_of(self.id)
 
     @cached_property
     def steps(self) -> Mapping[str, StepRun]:

@@ -341,6 +341,16 @@ class Store:
             f"no pipeline run has the name, id or prefix {name_or_id!r}; the latest are: {latest}"
         )
 
+    def metadata_of(self, run_id: str) -> dict[str, Any]:
+        """Give what else is kept of a pipeline run; nothing where there is no such run.
+
+        Args:
+            run_id: The run's id.
+        """
+        with self.reading() as session:
+            rows = session.execute("SELECT metadata FROM runs WHERE id = :id", {"id": run_id})
+        return dict(_from_columns(rows[0])["metadata"]) if rows else {}
+
     def list_pipeline_runs(
         self, pipeline: str | None = None, most: int = 100
     ) -> list[PipelineRunRow]:
