@@ -35,7 +35,7 @@ def test_native_calls_land_in_the_same_run(mlflow_project):
         mlflow.log_params({"depth": 3})
         mlflow.set_tag("team", "fraud")
         mlflow.log_dict({"a": 1}, "deep/config.json")
-        return mlflow.active_run().info.run_id
+        return mlflow.active_run().info.run_id  # which the first call has made active
 
     @pipeline
     def mixed():
@@ -52,30 +52,101 @@ def test_native_calls_land_in_the_same_run(mlflow_project):
     assert mlflow_project.statuses() == {run.name: "FINISHED", "train": "FINISHED"}
 
 
-def test_code_that_starts_and_ends_its_own_run_lands_in_the_steps_run(mlflow_project):
+def test_code_that_starts_its_own_run_gets_the_steps_run_with_its_name(mlflow_project):
     @step(experiment_tracker=True)
     def train() -> None:
+        assert mlflow.active_run() is None  # as where a script begins
         with mlflow.start_run(run_name="mine", tags={"team": "fraud"}, description="first try"):
+            assert mlflow.active_run().info.run_name == "mine"
             mlflow.log_metric("inside", 1)
-        mlflow.end_run()
-        mlflow.log_metric("after", 2)
-        with mlflow.start_run(nested=True, run_name="child"):
-            mlflow.log_metric("nested", 3)
+            with mlflow.start_run(nested=True, run_name="child"):
+                mlflow.log_metric("nested", 3)
+        assert mlflow.active_run() is None
+        last = mlflow.last_active_run()
+        assert (last.info.status, last.data.metrics) == ("FINISHED", {"inside": 1})
 
     @pipeline
     def unchanged():
         train()
 
-    unchanged()
+    run = unchanged()
 
-    found = mlflow_project.run("train")
-    assert found.data.metrics == {"inside": 1, "after": 2}
+    found = mlflow_project.run("mine")
+    assert found.data.metrics == {"inside": 1}
     assert found.data.tags["team"] == "fraud"
     assert found.data.tags["mlflow.note.content"] == "first try"
-    assert mlflow_project.run("child").data.metrics == {"nested": 3}
-    assert set(mlflow_project.statuses().values()) == {"FINISHED"}
-    assert len(mlflow_project.statuses()) == 3
+    assert found.data.tags["mlflow.user"]
+    assert found.data.tags["trackyard.step"] == "train"
+    child = mlflow_project.run("child")
+    assert child.data.metrics == {"nested": 3}
+    assert child.data.tags["mlflow.parentRunId"] == found.info.run_id
+    names = {run.name, "mine", "child"}
+    assert mlflow_project.statuses() == dict.fromkeys(names, "FINISHED")
+    assert mlflow.start_run is mlflow.tracking.fluent.start_run
     assert mlflow.start_run.__module__ == "mlflow.tracking.fluent"
+
+
+def test_each_run_of_a_loop_is_a_run_of_its_own(mlflow_project):
+    with start_run("loop"):
+        for rate in range(3):
+            with mlflow.start_run(run_name=f"rate={rate}"):
+                mlflow.log_param("rate", rate)
+                mlflow.log_metric("loss", 1 / (1 + rate))
+
+    first = mlflow_project.run("rate=0")
+    assert first.data.tags["trackyard.run_id"]
+    for rate in range(3):
+        found = mlflow_project.run(f"rate={rate}")
+        assert found.data.params == {"rate": str(rate)}
+        assert found.data.metrics == {"loss": 1 / (1 + rate)}
+        parent = found.data.tags.get("mlflow.parentRunId")
+        assert parent == (first.info.run_id if rate else None)
+        assert found.info.experiment_id == first.info.experiment_id
+    assert set(mlflow_project.statuses().values()) == {"FINISHED"}
+    assert len(mlflow_project.runs()) == 3
+
+
+def test_a_call_without_a_run_after_the_first_one_makes_a_run_as_mlflow_alone_does(mlflow_project):
+    with start_run("implicit"):
+        mlflow.log_metric("first", 1)
+        mlflow.end_run()
+        mlflow.log_metric("second", 2)
+
+    metrics = sorted(tuple(run.data.metrics.items()) for run in mlflow_project.runs())
+    assert metrics == [(("first", 1),), (("second", 2),)]
+    assert set(mlflow_project.statuses().values()) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED", "FINISHED"])
+def test_a_status_that_the_code_gives_counts(mlflow_project, status):
+    with start_run("ended"):
+        mlflow.start_run()
+        mlflow.end_run(status)
+
+    assert mlflow_project.statuses() == {"ended": status}
+
+
+def test_deleting_the_second_run_deletes_that_one(mlflow_project):
+    with start_run("first"):
+        with mlflow.start_run():
+            mlflow.log_metric("kept", 1)
+        with mlflow.start_run(run_name="second") as second:
+            pass
+        mlflow.delete_run(second.info.run_id)
+
+    assert mlflow_project.statuses() == {"first": "FINISHED"}
+    assert mlflow_project.run("first").data.metrics == {"kept": 1}
+
+
+def test_calls_in_threads_of_the_step_land_in_its_run(mlflow_project):
+    with start_run("threads"), ThreadPoolExecutor(2) as pool:
+        mlflow.log_metric("here", 1)
+        list(pool.map(lambda n: mlflow.log_metric("there", n, step=n), range(4)))
+
+    found = mlflow_project.run("threads")
+    history = mlflow_project.client().get_metric_history(found.info.run_id, "there")
+    assert sorted(point.value for point in history) == [0, 1, 2, 3]
+    assert mlflow_project.statuses() == {"threads": "FINISHED"}
 
 
 def test_an_error_inside_such_a_run_is_the_steps_own(mlflow_project):
@@ -110,6 +181,7 @@ def test_native_run_is_mlflows_own_object(mlflow_project):
     with start_run("own") as run:
         own = native_run("local")
         assert isinstance(own, mlflow.ActiveRun)
+        mlflow.log_metric("a", 1)
         assert own.info.run_id == mlflow.active_run().info.run_id
         assert run.url.endswith(own.info.run_id)
 
@@ -299,8 +371,8 @@ with start_run("lazy") as run:
     assert importlib.util.find_spec("mlflow")  # libraries look so whether it is installed
     assert "mlflow" not in sys.modules
     import mlflow
-    assert mlflow.active_run().info.run_id == run.url.rpartition("/")[2]
     mlflow.log_metric("first", 1)
+    assert mlflow.active_run().info.run_id == run.url.rpartition("/")[2]
     run.log_metric("portable", 2)
 with start_run("next") as run:
     mlflow.log_metric("next", 3)
@@ -328,7 +400,6 @@ with start_run("lazy", experiment="lazy") as run:
     mlflow.sklearn.autolog(log_models=False, silent=True)
     from sklearn.linear_model import LinearRegression
     LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
-    mlflow.log_metric("after", 2)
 with start_run("next") as run:
     LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
 """)
@@ -336,7 +407,6 @@ with start_run("next") as run:
     assert mlflow_project.statuses().keys() == {"lazy", "nested", "next"}
     lazy, nested = mlflow_project.run("lazy"), mlflow_project.run("nested")
     assert lazy.data.params["fit_intercept"] == "True"
-    assert lazy.data.metrics["after"] == 2
     assert nested.data.metrics == {"inner": 1}
     assert nested.data.tags["mlflow.parentRunId"] == lazy.info.run_id
     assert nested.info.experiment_id == lazy.info.experiment_id

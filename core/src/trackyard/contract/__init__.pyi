@@ -90,6 +90,7 @@ from trackyard.system.files import (
     write_whole as write_whole,
 )
 from trackyard.system.import_hooks import after_import as after_import
+from trackyard.system.inside_hooks import is_inside_hook as is_inside_hook
 from trackyard.system.waiting import (
     is_true_within as is_true_within,
     result_within as result_within,

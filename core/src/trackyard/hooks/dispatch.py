@@ -244,6 +244,12 @@ class TrackerHooks:
         return _id_or(run.id, self._call("tracker_remote_id", run=run).value)
 
     @property
+    def captures(self) -> bool:
+        """Tell whether what the SDK's own calls log can become records of the run."""
+        found = self._manager.hook.tracker_activate_run.get_hookimpls()
+        return self.reads_native or any("capture" in one.argnames for one in found)
+
+    @property
     def reads_native(self) -> bool:
         """Tell whether what the SDK's own calls log is read from the SDK's files."""
         return "tracker_read_native" in implemented_hooks(self.tracker)

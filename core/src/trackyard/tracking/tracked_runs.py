@@ -317,11 +317,12 @@ class TrackedRun:
             for name, delivery in self.deliveries.items():
                 flavor = type(delivery.hooks.tracker)
                 if flavor in flavors:
-                    logger.warning(
-                        "native calls go to experiment tracker %r; %r, of the same flavor, "
-                        "gets the portable calls only",
-                        flavors[flavor],
-                        name,
+                    is_sent = flavors[flavor] in self._captured and delivery.hooks.captures
+                    logger.log(
+                        logging.DEBUG if is_sent else logging.WARNING,
+                        "native calls go to experiment tracker %r; %r, of the same flavor, %s",
+                        *(flavors[flavor], name),
+                        "is sent them" if is_sent else "gets the portable calls only",
                     )
                     continue
                 flavors[flavor] = name

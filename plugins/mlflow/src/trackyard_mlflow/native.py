@@ -15,7 +15,15 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, Run, after_import, process_values, replacing
+from trackyard.contract import (
+    Capture,
+    RetryLater,
+    Run,
+    after_import,
+    process_values,
+    replacing,
+    write_whole,
+)
 from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
 from trackyard_mlflow.reading import read_records
 
@@ -23,14 +31,22 @@ if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
     from mlflow.entities import Run as MlflowRun
 
+    from trackyard_mlflow.first_runs import Step
+
 logger = logging.getLogger("trackyard")
+
+_STATUS = "mlflow-status"
 
 
 @contextmanager
 def active_run(
-    tracking_uri: str, find_ids: Callable[[], Mapping[str, str]], environment: Mapping[str, Any]
+    tracking_uri: str,
+    find_ids: Callable[[], Mapping[str, str]],
+    environment: Mapping[str, Any],
+    folder: Path,
+    capture: Capture | None,
 ) -> Iterator[ActiveRun | None]:
-    """Make a run MLflow's active run in this thread, whether or not the step uses MLflow.
+    """Give MLflow's own calls in a block the run, whether or not the step uses MLflow.
 
     Where nothing has imported MLflow yet, that waits for the step to do so: importing it here
     would cost each process two seconds.
@@ -39,11 +55,21 @@ def active_run(
         tracking_uri: The backend.
         find_ids: Gives what `ids_of` gives of the run; called when MLflow is there.
         environment: Credentials.
+        folder: The tracker's folder of the run.
+        capture: Takes what the calls log, or None.
     """
     values = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
     with ExitStack() as held:
         held.enter_context(process_values(values, patience=PATIENCE))
-        enter = partial(_enter, held, tracking_uri, find_ids, get_ident())
+        thread = get_ident()
+
+        def enter() -> ActiveRun:
+            from trackyard_mlflow.first_runs import Step
+
+            ids = find_ids()
+            step = Step(_entity(ids), thread, capture, partial(_note_status, folder))
+            return _enter(held, tracking_uri, ids["experiment_id"], step)
+
         if "mlflow" in sys.modules:
             yield enter()
         else:
@@ -51,51 +77,68 @@ def active_run(
             yield None
 
 
-# The run that a thread has entered last; another thread may have entered it for this one.
-_entered: dict[int, ActiveRun] = {}
+def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -> ActiveRun:
+    """Have the first run that the step's code makes be this one.
 
-
-def _enter(
-    held: ExitStack, tracking_uri: str, find_ids: Callable[[], Mapping[str, str]], thread: int
-) -> ActiveRun:
-    """Put a run on MLflow's stack of active runs, of which each thread has one.
-
-    Entering a run by id would cost two calls to the backend, and leaving it would mark it as
-    finished.
+    Nothing is on MLflow's stack of active runs before, as nothing is where a script begins.
     """
+    import mlflow
     from mlflow.tracking import fluent
     from mlflow.tracking._tracking_service import utils
 
-    from trackyard_mlflow import joining
+    from trackyard_mlflow import first_runs
 
-    ids = find_ids()
-    place = [(utils, "_tracking_uri", tracking_uri), *joining.ATTRIBUTES]
-    experiment = [(fluent, "_active_experiment_id", ids["experiment_id"])]
-    held.enter_context(process_values({}, place, PATIENCE))
-    with suppress(RetryLater):  # nested runs go to that of a run that overlaps this one
+    held.enter_context(process_values({}, [(utils, "_tracking_uri", tracking_uri)], PATIENCE))
+    with suppress(RetryLater):  # other runs go to that of a run that overlaps this one
+        experiment = [(fluent, "_active_experiment_id", experiment_id)]
         held.enter_context(process_values({}, experiment))
     held.enter_context(_own_autologging())
-    active = joining.StepRun(_entity(ids))
+    held.enter_context(first_runs.seen(step))
     stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
-    # Where the thread has no stack: it has not used MLflow yet, or is that of a forked child.
-    held.callback(_set_entered, thread, _entered.get(thread))
-    _set_entered(thread, active)
-    stacks.default_factory = lambda: [_entered[get_ident()]] if get_ident() in _entered else []
-    if thread == get_ident():
-        stack = stacks.get()
-        held.callback(stack.__setitem__, slice(None), [one for one in stack if one is not active])
-        if active not in stack:
-            stack.append(active)
+    if step.thread == get_ident():
+        before = list(stacks.get())
+        stacks.get().clear()  # a run of the user's around the block
+        held.callback(_leave_stack, before)
     else:
-        held.callback(lambda: stacks.get().clear())
-    return active
+        held.callback(_leave_stack, [])
+    return mlflow.ActiveRun(step.run)
 
 
-def _set_entered(thread: int, active: ActiveRun | None) -> None:
-    if active is None:
-        _entered.pop(thread, None)
-    else:
-        _entered[thread] = active
+def _leave_stack(before: list[Any]) -> None:
+    """End what the step's code has left open, but for the step's run, which ends with the step."""
+    import mlflow
+    from mlflow.tracking import fluent
+
+    from trackyard_mlflow import first_runs
+
+    stack = fluent._active_run_stack.get()  # noqa: SLF001
+    while stack:
+        if first_runs.is_of_step(stack[-1].info.run_id):
+            stack.pop()
+        else:
+            mlflow.end_run()
+    stack.extend(before)
+
+
+def _note_status(folder: Path, status: str) -> None:
+    """Keep under which status the step's code has ended the run."""
+    try:
+        write_whole(folder / _STATUS, status)
+    except OSError as error:
+        logger.debug("%s cannot be written: %s", folder / _STATUS, error)
+
+
+def status_of(folder: Path) -> str | None:
+    """Give the status under which the step's code has ended the run, such as `KILLED`, if it has.
+
+    Args:
+        folder: The tracker's folder of the run.
+    """
+    try:
+        status = (folder / _STATUS).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return status if status in ("FINISHED", "FAILED", "KILLED") else None
 
 
 def _entity(ids: Mapping[str, str]) -> MlflowRun:

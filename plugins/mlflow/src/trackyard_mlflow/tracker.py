@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from trackyard.contract import (
     KEEP,
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Record,
     RetryLater,
@@ -57,6 +59,10 @@ def _absolute(uri: str) -> str:
         raise ValueError("must not be empty; leave it out for sqlite in .trackyard/")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else f"sqlite:///{(home().parent / path).as_posix()}"
+
+
+def _local_ids(run: Run, folder: Path) -> dict[str, str]:
+    return ids_of(native.local_run(run, folder))
 
 
 @flavor
@@ -146,7 +152,8 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
-        self._end(run, "FINISHED", {"trackyard.status": "finished"})
+        status = native.status_of(run.folder) or "FINISHED"
+        self._end(run, status, {"trackyard.status": "finished"})
 
     @hookimpl
     def tracker_fail_run(self, run: Run, failure: Failure) -> None:
@@ -163,12 +170,20 @@ class MlflowTracker:
             client.set_terminated(self._run_id(), status, ended_at)
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[object]:
         ids = read_ids(run.folder)  # it may have been started in another process
+        place = run.folder, capture
         if ids:
-            return native.active_run(self.tracking_uri, lambda: ids, self._environment())
+            return native.active_run(self.tracking_uri, lambda: ids, self._environment(), *place)
         uri = native.local_uri(run.folder)
-        return native.active_run(uri, lambda: ids_of(native.local_run(run, self._home)), {})
+        find_ids = partial(_local_ids, run, self._home)
+        return native.active_run(uri, find_ids, {}, *place)
+
+    @hookimpl
+    def tracker_remote_id(self, run: Run) -> str | None:
+        return read_ids(run.folder).get("run_id")
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

@@ -1,0 +1,326 @@
+"""Which run do MLflow's own calls get in a step, and what of them is captured?
+
+All of MLflow's ways to write, fluent, client, autologging and its queues, end in a store's methods
+and in the client of artifacts. While runs are active the stores that are used are of a class that
+looks at what passes: the first run that a step's code makes is the step's own, later ones hang
+below it as children, and what is logged to the step's run goes to its journal, too.
+This file is imported after MLflow only.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, wraps
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import attrs
+import mlflow
+from mlflow.entities import Run as MlflowRun, RunStatus, RunTag
+from mlflow.tracking import fluent
+from mlflow.tracking._tracking_service import utils
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from trackyard.contract import (
+    Artifact,
+    Capture,
+    Metric,
+    Param,
+    Record,
+    Tag,
+    is_inside_hook,
+    process_values,
+)
+
+# Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
+_OWN_TAGS = ("mlflow.", "trackyard.")
+
+
+@attrs.define(eq=False)
+class Step:
+    """A run of Trackyard's that is active, as MLflow's calls meet it.
+
+    Attributes:
+        run: MLflow's own object of its run.
+        thread: That of the step.
+        capture: Takes what is logged to it, or None.
+        note_status: Called with the status under which the code ended it, such as `KILLED`.
+        process: That of the step; children are forked from it.
+        is_taken: The code has made a run, and got this one.
+    """
+
+    run: MlflowRun
+    thread: int
+    capture: Capture | None
+    note_status: Callable[[str], None]
+    process: int = attrs.field(factory=os.getpid)
+    is_taken: bool = False
+
+    @property
+    def id(self) -> str:
+        """MLflow's id of its run."""
+        return str(self.run.info.run_id)
+
+
+_steps: list[Step] = []
+_stores: list[Any] = []  # whose class is another one while steps are active
+_lock = threading.RLock()
+_inside = threading.local()
+
+_get_store = utils._tracking_store_registry.get_store  # noqa: SLF001 - there is no public way
+_start_run = fluent.start_run
+_start_implicitly = fluent._get_or_start_run  # noqa: SLF001
+_log_artifact = TrackingServiceClient.log_artifact
+_log_artifacts = TrackingServiceClient.log_artifacts
+
+
+@contextmanager
+def seen(step: Step) -> Iterator[None]:
+    """Look at what passes MLflow's stores while a step runs."""
+    attributes = [
+        (utils._tracking_store_registry, "get_store", get_store),  # noqa: SLF001
+        (fluent, "_get_or_start_run", get_or_start_run),
+        *((module, "start_run", start_run) for module in (mlflow, fluent)),
+        (TrackingServiceClient, "log_artifact", log_artifact),
+        (TrackingServiceClient, "log_artifacts", log_artifacts),
+    ]
+    with ExitStack() as held:
+        held.enter_context(process_values({}, attributes))
+        held.callback(_leave, step)
+        _steps.append(step)
+        yield
+
+
+def is_of_step(run_id: str) -> bool:
+    """Tell whether a run of MLflow's is that of an active step."""
+    return any(step.id == run_id for step in _steps)
+
+
+def _leave(step: Step) -> None:
+    with _lock:
+        _steps.remove(step)
+        if not _steps:
+            while _stores:
+                store = _stores.pop()
+                store.__class__ = type(store).__mro__[1]
+                store._async_logging_queue._logging_func = store.log_batch  # noqa: SLF001
+
+
+def get_store(*arguments: Any, **keywords: Any) -> Any:
+    """Give MLflow's store, of the class that looks at what passes."""
+    store = _get_store(*arguments, **keywords)
+    with _lock:
+        if _steps and not any(one is store for one in _stores):
+            store.__class__ = _seeing(type(store))  # type: ignore[arg-type]
+            # It was bound to the method of the class before.
+            store._async_logging_queue._logging_func = store.log_batch  # noqa: SLF001
+            _stores.append(store)
+    return store
+
+
+def start_run(run_id: str | None = None, *others: Any, **keywords: Any) -> mlflow.ActiveRun:
+    """Start a run as MLflow does; a nested one is below the step's run where no other is active.
+
+    Args:
+        run_id: MLflow's id of a run to continue, or None.
+        *others: As `mlflow.start_run` has them.
+        **keywords: Likewise.
+    """
+    step = _step_here()
+    if run_id is not None:
+        # Its experiment may be another one than the step's, which MLflow takes for a mistake.
+        state: Any = vars(fluent)
+        experiment, state["_active_experiment_id"] = state["_active_experiment_id"], None
+        try:
+            return _start_run(run_id, *others, **keywords)
+        finally:
+            state["_active_experiment_id"] = experiment
+    is_active = bool(fluent._active_run_stack.get())  # noqa: SLF001 - there is no public way
+    if step is not None and keywords.get("nested") and not is_active:
+        keywords["tags"] = {**(keywords.get("tags") or {}), MLFLOW_PARENT_RUN_ID: step.id}
+    return _start_run(run_id, *others, **keywords)
+
+
+def get_or_start_run() -> Any:
+    """Give the run for a call without one: in a thread or forked child of the step, the step's."""
+    step = _step_here()
+    has_own = bool(fluent._active_run_stack.get())  # noqa: SLF001
+    is_elsewhere = step is not None and (
+        step.thread != threading.get_ident() or step.process != os.getpid()
+    )
+    if step is not None and is_elsewhere and not has_own:
+        return step.run
+    return _start_implicitly()
+
+
+def log_artifact(self: Any, run_id: str, local_path: Any, artifact_path: str | None = None) -> None:
+    """Log a file or folder as MLflow does, and capture it.
+
+    Args:
+        self: The client.
+        run_id: MLflow's id of the run.
+        local_path: The file or folder.
+        artifact_path: The folder in the run's artifacts.
+    """
+    with _depth() as is_first:
+        _log_artifact(self, run_id, local_path, artifact_path)
+    if is_first:
+        path = Path(local_path)
+        folder = PurePosixPath(artifact_path or "")
+        _keep_files(run_id, path, folder / path.name)
+
+
+def log_artifacts(self: Any, run_id: str, local_dir: Any, artifact_path: str | None = None) -> None:
+    """Log the files of a folder as MLflow does, and capture them.
+
+    Args:
+        self: The client.
+        run_id: MLflow's id of the run.
+        local_dir: The folder.
+        artifact_path: The folder in the run's artifacts.
+    """
+    with _depth() as is_first:
+        _log_artifacts(self, run_id, local_dir, artifact_path)
+    if is_first:
+        _keep_files(run_id, Path(local_dir), PurePosixPath(artifact_path or ""))
+
+
+def _keep_files(run_id: str, path: Path, name: PurePosixPath) -> None:
+    capture = _capture_of(run_id)
+    if capture is None:
+        return
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    records = [
+        _artifact(file, str(name / file.relative_to(path)) if file != path else str(name))
+        for file in files
+    ]
+    if records:
+        capture(records, "", run_id)
+
+
+def _artifact(file: Path, name: str) -> Artifact:
+    media_type = mimetypes.guess_type(name)[0]
+    family = (media_type or "").partition("/")[0]
+    kind: Any = {"image": "image", "text": "text"}.get(family, "file")
+    return Artifact(name, file, "html" if media_type == "text/html" else kind, media_type)
+
+
+@lru_cache
+def _seeing(cls: type[Any]) -> type[Any]:
+    """Make a class of a store that looks at what passes, under the same name."""
+    names = ("log_metric", "log_param", "set_tag", "log_batch")
+    methods = {name: _kept(getattr(cls, name), _RECORDS[name]) for name in names}
+    special = {
+        "create_run": _creating(cls.create_run),
+        "update_run_info": _updating(cls.update_run_info),
+    }
+    namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (cls,), {**methods, **special, **namespace})
+
+
+def _kept(original: Any, records_of: Callable[..., list[Record]]) -> Any:
+    @wraps(original)
+    def method(self: Any, run_id: str, *arguments: Any, **keywords: Any) -> Any:
+        with _depth() as is_first:
+            result = original(self, run_id, *arguments, **keywords)
+        capture = _capture_of(run_id) if is_first else None
+        if capture is not None:
+            records = records_of(*arguments, **keywords)
+            if records:
+                capture(records, "", run_id)
+        return result
+
+    return method
+
+
+def _creating(original: Any) -> Any:
+    """Make `create_run` give the step's run to whoever asks first, and children to the others."""
+
+    @wraps(original)
+    def create_run(  # noqa: PLR0917 - MLflow calls it by these names
+        self: Any, experiment_id: str, user_id: str, start_time: int, tags: Any, run_name: Any
+    ) -> MlflowRun:
+        step = None if is_inside_hook() else _step_here()
+        tags = list(tags or ())
+        if step is None or any(tag.key == MLFLOW_PARENT_RUN_ID for tag in tags):
+            return original(self, experiment_id, user_id, start_time, tags, run_name)
+        with _lock:
+            is_first, step.is_taken = not step.is_taken, True
+        if is_first:
+            self.log_batch(step.id, [], [], tags)  # with its name, where the call gave one
+            return self.get_run(step.id)
+        tags.append(RunTag(MLFLOW_PARENT_RUN_ID, step.id))
+        return original(self, experiment_id, user_id, start_time, tags, run_name)
+
+    return create_run
+
+
+def _updating(original: Any) -> Any:
+    """Note under which status the code has ended the step's run."""
+
+    @wraps(original)
+    def update_run_info(
+        self: Any, run_id: str, run_status: Any, end_time: Any, run_name: Any
+    ) -> Any:
+        result = original(self, run_id, run_status, end_time, run_name)
+        if not is_inside_hook():
+            for step in _steps:
+                if step.id == run_id and run_status is not None:
+                    step.note_status(RunStatus.to_string(run_status))
+        return result
+
+    return update_run_info
+
+
+def _step_here() -> Step | None:
+    """Give the step whose code is running: the thread's, or the only one."""
+    if len(_steps) == 1:
+        return _steps[0]
+    thread = threading.get_ident()
+    return next((step for step in reversed(_steps) if step.thread == thread), None)
+
+
+def _capture_of(run_id: str) -> Capture | None:
+    if is_inside_hook():
+        return None
+    return next((step.capture for step in _steps if step.id == run_id), None)
+
+
+@contextmanager
+def _depth() -> Iterator[bool]:
+    """Tell whether a call is the outermost: some write by others."""
+    depth = getattr(_inside, "depth", 0)
+    _inside.depth = depth + 1
+    try:
+        yield depth == 0
+    finally:
+        _inside.depth = depth
+
+
+def _metric(metric: Any) -> Metric:
+    return Metric(metric.key, float(metric.value), metric.step, metric.timestamp * 1_000_000)
+
+
+def _of_tags(tags: Sequence[Any]) -> list[Record]:
+    return [Tag(tag.key, str(tag.value)) for tag in tags if not tag.key.startswith(_OWN_TAGS)]
+
+
+def _of_batch(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> list[Record]:
+    return [
+        *(Param(param.key, str(param.value)) for param in params),
+        *_of_tags(tags),
+        *map(_metric, metrics),
+    ]
+
+
+_RECORDS: dict[str, Callable[..., list[Record]]] = {
+    "log_metric": lambda metric: [_metric(metric)],
+    "log_param": lambda param: [Param(param.key, str(param.value))],
+    "set_tag": lambda tag: _of_tags([tag]),
+    "log_batch": _of_batch,
+}

@@ -1,0 +1,154 @@
+"""Does what MLflow's own calls log reach the run's journal and its other trackers, once?"""
+
+from __future__ import annotations
+
+import threading
+
+import mlflow
+import numpy
+import pytest
+from click.testing import CliRunner
+from sklearn.linear_model import LinearRegression
+
+from trackyard import Client, start_run
+from trackyard.cli.main import cli
+from trackyard.testing import MemoryTracker
+
+BOTH = """
+[experiment_trackers.local]
+flavor = "mlflow"
+start_timeout = 60
+flush_timeout = 60
+
+[experiment_trackers.memory]
+flavor = "trackyard.testing:MemoryTracker"
+flush_timeout = 60
+"""
+TRACKERS = ["local", "memory"]
+
+
+@pytest.fixture
+def both(mlflow_project):
+    mlflow_project.configure(BOTH)
+    MemoryTracker.runs.clear()
+    return mlflow_project
+
+
+def stored(run):
+    return MemoryTracker.runs[run.id]
+
+
+def points(run, key):
+    return [(m.step, m.value) for m in stored(run).metrics.values() if m.key == key]
+
+
+def history(project, name, key):
+    client, found = project.client(), project.run(name)
+    return [(m.step, m.value) for m in client.get_metric_history(found.info.run_id, key)]
+
+
+def test_params_metrics_and_tags_reach_the_other_trackers_and_stand_in_mlflow_once(both):
+    with start_run("all", experiment_tracker=TRACKERS) as run:
+        mlflow.log_param("rate", 0.1)
+        mlflow.log_params({"depth": 3, "name": "sgd"})
+        mlflow.set_tag("team", "fraud")
+        for step in range(3):
+            mlflow.log_metric("loss", 1 / (1 + step), step=step)
+        mlflow.log_metrics({"a": 1, "b": 2}, step=7)
+        run.log_metric("portable", 5)
+
+    assert stored(run).params == {"rate": "0.1", "depth": "3", "name": "sgd"}
+    assert stored(run).tags["team"] == "fraud"
+    assert not [key for key in stored(run).tags if key.startswith("mlflow.")]
+    assert points(run, "loss") == history(both, "all", "loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert points(run, "a") == [(7, 1.0)]
+    assert history(both, "all", "portable") == [(0, 5.0)]
+    assert Client().get_run(run.id).metrics["loss"].last == 1 / 3
+
+
+def test_times_are_those_of_mlflow(both):
+    with start_run("times", experiment_tracker=TRACKERS) as run:
+        mlflow.log_metric("loss", 1, timestamp=1_790_000_000_123)
+
+    (metric,) = stored(run).metrics.values()
+    assert metric.timestamp == 1_790_000_000_123_000_000
+
+
+def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
+    (tmp_path / "folder/deep").mkdir(parents=True)
+    (tmp_path / "folder/deep/a.bin").write_bytes(b"a")
+    (tmp_path / "one.txt").write_text("one")
+    with start_run("files", experiment_tracker=TRACKERS) as run:
+        mlflow.log_artifact(str(tmp_path / "one.txt"), "notes")
+        mlflow.log_artifacts(str(tmp_path / "folder"), "kept")
+        mlflow.log_text("two", "two.txt")
+        mlflow.log_dict({"a": 1}, "config.json")
+        mlflow.log_image(numpy.zeros((4, 4, 3), dtype=numpy.uint8), "zero.png")
+
+    found = {name: (a.kind, a.path.read_bytes()) for name, a in stored(run).artifacts.items()}
+    assert found["notes/one.txt"] == ("text", b"one")
+    assert found["kept/deep/a.bin"] == ("file", b"a")
+    assert found["two.txt"] == ("text", b"two")
+    assert b'"a": 1' in found["config.json"][1]
+    assert found["zero.png"][0] == "image"
+    assert len(found) == 5
+
+
+def test_autologging_is_captured(both):
+    with start_run("fit", experiment_tracker=TRACKERS) as run:
+        mlflow.sklearn.autolog(log_models=False, silent=True)
+        rows = numpy.arange(20.0).reshape(10, 2)
+        LinearRegression().fit(rows, rows[:, 0])
+
+    assert stored(run).params["fit_intercept"] == "True"
+    assert "training_score" in {metric.key for metric in stored(run).metrics.values()}
+    assert both.run("fit").data.params["fit_intercept"] == "True"
+
+
+def test_calls_without_waiting_and_calls_in_threads_are_captured(both):
+    with start_run("threads", experiment_tracker=TRACKERS) as run:
+        mlflow.log_metric("later", 1, synchronous=False)
+        mlflow.flush_async_logging()
+        thread = threading.Thread(target=lambda: mlflow.log_metric("there", 2))
+        thread.start()
+        thread.join()
+
+    assert points(run, "later") == [(0, 1.0)]
+    assert points(run, "there") == [(0, 2.0)]
+
+
+def test_what_mlflow_refuses_is_captured_by_nobody(both):
+    with start_run("refused", experiment_tracker=TRACKERS) as run:
+        mlflow.log_param("rate", 1)
+        with pytest.raises(mlflow.MlflowException):
+            mlflow.log_param("rate", 2)
+
+    assert stored(run).params == {"rate": "1"}
+
+
+def test_a_run_of_anothers_is_left_alone(both):
+    client = both.client()
+    other = client.create_run("0", run_name="other").info.run_id
+    with start_run("mine", experiment_tracker=TRACKERS) as run:
+        mlflow.MlflowClient().log_metric(other, "theirs", 1)
+
+    assert points(run, "theirs") == []
+
+
+def test_a_replay_has_what_native_calls_logged(both):
+    with start_run("moved", experiment_tracker=["local"]) as run:
+        mlflow.log_metric("loss", 0.5, step=2)
+
+    assert CliRunner().invoke(cli, ["replay", run.id, "--to", "memory"]).exit_code == 0
+    assert points(run, "loss") == [(2, 0.5)]
+
+
+def test_stores_are_as_they_were_after_the_run(both):
+    store = mlflow.tracking._tracking_service.utils._get_store(both.store)
+    before = type(store)
+    with start_run("seen", experiment_tracker=TRACKERS):
+        mlflow.log_metric("loss", 1)
+        assert type(store) is not before
+        assert isinstance(store, before)
+
+    assert type(store) is before
