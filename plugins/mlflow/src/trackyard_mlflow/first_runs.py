@@ -112,7 +112,12 @@ def _leave(step: Step) -> None:
 
 
 def get_store(*arguments: Any, **keywords: Any) -> Any:
-    """Give MLflow's store, of the class that looks at what passes."""
+    """Give MLflow's store, of the class that looks at what passes.
+
+    Args:
+        *arguments: As MLflow has them.
+        **keywords: Likewise.
+    """
     store = _get_store(*arguments, **keywords)
     with _lock:
         if _steps and not any(one is store for one in _stores):
