@@ -376,7 +376,7 @@ for file in files:
 
 
 @pytest.mark.parametrize("numbers", [256, pytest.param(4096, marks=pytest.mark.slow)])
-def test_l7_a_step_closes_the_store_and_its_files_stay_whole(faults, numbers):
+def test_l10_a_step_closes_the_store_and_its_files_stay_whole(faults, numbers):
     done = faults.python(CLOSING_STEP, str(numbers))
 
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from looking import recording_server
 from matrices import first_by_default
 
 from trackyard import Client
+from trackyard.contract.errors import OutputError
 from trackyard.recovery.drivers import find_dead_drivers
 from trackyard.recovery.finishing import recover_in_background, sync_all
 from trackyard.recovery.trusting import is_own
@@ -327,6 +328,7 @@ def test_t4_of_two_projects_in_one_process_none_runs_the_others_class(faults, tm
     tracked_by_own_class(other)
     code = """
 from trackyard import Client
+from trackyard.contract.errors import OutputError
 for project in ("one", "two"):
     try:
         print(Client(f"../{project}").check_experiment_tracker("own").stages)
@@ -586,3 +588,139 @@ with start_run("a") as run:
     assert SECRET not in done.stderr + dead + log.read_text()
     noted = [path for path in faults.home.rglob("*") if path.is_file()]
     assert [path for path in noted if SECRET.encode() in path.read_bytes()] == []
+
+
+def tree_of(folder: Path) -> dict[str, tuple[str, float]]:
+    """Give what lies in a folder, with what each file holds and when it was written."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.read_text(), path.stat().st_mtime) for path in found}
+
+
+LINKS = {
+    "a run's folder": "runs/{other}",
+    "a tracker's folder": "runs/{run}/local",
+    "a lock": "runs/{run}/r0-p1-0000.lock",
+    "the lock of a delivery": "runs/{run}/local/delivery.lock",
+    "the place of what is deleted": "deleted",
+    "the place of what is collected": "collected",
+    "a mark": "pending/{run}",
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_t13_a_link_out_of_the_home_has_nothing_written_or_deleted_where_it_leads(
+    faults, tmp_path, link
+):
+    faults.add_tracker(isolation="thread")
+    for name in ("kept", "linked"):
+        assert (
+            faults.python(f"import trackyard\nwith trackyard.start_run({name!r}): pass").stdout
+            == ""
+        )
+    kept, run = sorted(faults.run_folders())
+    elsewhere = tmp_path / "elsewhere"
+    kept.rename(elsewhere)  # a run of another project, whole and old
+    (elsewhere / "note.txt").write_text('{"process": 1}')
+    shutil.copy(run / "run.json", elsewhere / "run.json")
+    place = faults.home / LINKS[link].format(run=run.name, other=kept.name)
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    leads = {"a lock": "note.txt", "the lock of a delivery": "new", "a mark": "new"}.get(link, "")
+    place.symlink_to(elsewhere / leads)
+    before = tree_of(elsewhere)
+    for words in (
+        ("sync", "--dead", "linked"),
+        ("sync", "--refused"),
+        ("sync", "--accept"),
+        ("gc", "--older-than", "0s"),
+        ("runs", "delete", "linked", "--force"),
+        ("doctor",),
+    ):
+        done = faults.trackyard(*words)
+        assert "Traceback" not in done.stderr, done.stderr
+    assert tree_of(elsewhere) == before
+
+
+ROW = """
+import sqlite3, sys
+with sqlite3.connect(".trackyard/store.db") as store:
+    store.execute("update outputs set uri = ?", (sys.argv[1],))
+"""
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "another file"])
+def test_t14_the_row_of_an_output_that_names_something_else_opens_nothing(faults, tmp_path, kind):
+    code = (
+        "from trackyard import pipeline, step\n"
+        "@step(experiment_tracker=None)\ndef make() -> int:\n    return 1\n"
+        "@pipeline\ndef making():\n    make()\nmaking()\n"
+    )
+    assert faults.python(code).returncode == 0
+    place = tmp_path / "secret.json"
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "device":
+        place = Path("/dev/zero")
+    else:
+        place.write_text(f'"{SECRET}"')
+    assert faults.python(ROW, str(place)).returncode == 0
+    (output,) = Client().list_outputs()
+    with pytest.raises(OutputError) as raised:
+        output.load()
+
+    assert SECRET not in str(raised.value)
+    assert ("no regular file" in str(raised.value)) == (kind != "another file")
+
+
+def test_t15_the_export_of_a_stack_from_elsewhere_runs_nothing_when_it_is_imported(faults, server):
+    address, seen = server
+    (faults.root / "trackyard.toml").write_text("")
+    for name in ("notes", "evil"):
+        place = str(faults.root / "executed")
+        (faults.root / f"{name}.py").write_text(CANARY.format(place=place))
+    (faults.root / "export.toml").write_text(
+        '[experiment_trackers.notes]\nflavor = "notes:Tracker"\n'
+        f'[experiment_trackers.team]\nflavor = "mlflow"\ntracking_uri = "{address}"\n'
+        'tracking_token = "env:MY_CLOUD_SECRET"\n'
+        '[stacks.theirs]\norchestrator = "evil:Queue"\norchestrator_options = {}\n'
+        'experiment_trackers = ["notes", "team"]\n'
+    )
+    imported = faults.command(PROGRAM, "stack", "import", "export.toml", PYTHONPATH="")
+    described = faults.command(PROGRAM, "stack", "describe", "theirs", PYTHONPATH="")
+
+    assert "theirs" in imported.stdout + described.stdout, imported.stderr
+    assert seen == []
+    assert not (faults.root / "executed").exists()
+
+
+PAGE = """
+import os, sys
+from typing import ClassVar
+from trackyard import Secret, flavor, hookimpl, secret
+@flavor
+class Page:
+    token: Secret = secret()
+    @hookimpl
+    def tracker_start_run(self, run):
+        pass
+    @hookimpl
+    def tracker_ui_command(self, host, port):
+        code = f"print('serving with {self.token.reveal()}'); print('no port'); raise SystemExit(3)"
+        return [sys.executable, "-c", code]
+"""
+
+
+def test_t16_the_log_of_a_page_that_is_served_holds_no_secret(faults, monkeypatch):
+    monkeypatch.setenv("PAGE_TOKEN", SECRET)
+    (faults.root / "pages.py").write_text(PAGE)
+    (faults.root / "trackyard.toml").write_text(
+        '[experiment_trackers.pages]\nflavor = "pages:Page"\ntoken = "env:PAGE_TOKEN"\n'
+    )
+    done = faults.trackyard("ui", "pages", "--no-open")
+    log = faults.home / "workers" / "ui-pages.log"
+
+    assert "the server ended with exit code 3: no port" in done.stderr
+    assert SECRET not in log.read_text()
+    assert "serving with" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600

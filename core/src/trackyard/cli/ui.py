@@ -22,12 +22,15 @@ import click
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json, until_interrupted
 from trackyard.contract.errors import ConfigError, TrackyardError
+from trackyard.delivery.logs import WorkerLog
 from trackyard.delivery.state import load_state
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import folder_name, load_description
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.trackers import DEFAULT_DISTRIBUTION, Tracker, Trackers
+from trackyard.redaction.redactor import Redactor
 from trackyard.runs.folders import find_runs, folders_of_runs
+from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.interruption import termination_as_exit
 
 _PR_SET_PDEATHSIG = 1
@@ -77,7 +80,8 @@ def ui(
     url = _at(_run_url(project, tracker.name, run_name) or page, reached, port)
     if port is not None:
         _check_port(tracker.name, host, port)
-    with _Server(command, project.home / "workers" / f"ui-{folder_name(tracker.name)}.log") as it:
+    log = project.home / "workers" / f"ui-{folder_name(tracker.name)}.log"
+    with _Server(command, log, tracker.redactor) as it:
         if port is not None:
             it.wait_until_it_answers(page, timeout)
         with until_interrupted():
@@ -172,13 +176,16 @@ class _Server:
     Args:
         command: What serves the page.
         log: Where its output goes.
+        redactor: Keeps the tracker's secrets out of it.
     """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, redactor: Redactor) -> None:
         self._command = command
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
         self._guard: Any = None
+        self._redactor = redactor
+        self._output: WorkerLog | None = None
 
     @property
     def process(self) -> int:
@@ -189,20 +196,26 @@ class _Server:
         self._guard = termination_as_exit(lambda _: None)
         self._guard.__enter__()
         try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._log.parent)
+            os.close(open_private(self._log, os.O_TRUNC))
+            printed, end = socket.socketpair()
+            self._output = WorkerLog(printed.detach(), self._log, [self._redactor])
             is_linux = sys.platform == "linux"
-            with self._log.open("wb") as log, _ctrl_c_held() if is_linux else nullcontext():
+            with end, _ctrl_c_held() if is_linux else nullcontext():
                 self._child = subprocess.Popen(
                     self._command,
                     cwd=os.sep,  # servers put the working directory on their path
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=end.fileno(),
+                    stderr=end.fileno(),
                     preexec_fn=_end_with_parent if is_linux else None,  # noqa: PLW1509
                 )
         except OSError as error:
             self._guard.__exit__(None, None, None)
+            if self._output is not None:
+                self._output.close()
             raise TrackyardError(f"{self._command[0]} cannot be run: {error.strerror}") from error
+        self._output.follow()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -214,6 +227,8 @@ class _Server:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        if self._output is not None:
+            self._output.drain()
         self._guard.__exit__(*error)
 
     def wait_until_it_answers(self, page: str, seconds: float) -> None:
@@ -234,6 +249,8 @@ class _Server:
             self._say_that_it_ended()
 
     def _say_that_it_ended(self) -> None:
+        if self._output is not None:
+            self._output.drain()
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         code = self._started().returncode

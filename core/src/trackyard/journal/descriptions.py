@@ -192,6 +192,8 @@ def _check_names(folder: Path, run: Run, trackers: Sequence[TrackerDescription])
     names = [tracker.folder for tracker in trackers]
     names += [run.parent_id] if run.parent_id is not None else []
     is_own = run.id == folder.name
+    if any(place.is_symlink() for place in (folder, *(folder / t.folder for t in trackers))):
+        raise ValueError(f"{folder}: a link leads outside")
     if not is_own or any(not name or "/" in name or name.startswith(".") for name in names):
         raise ValueError(f"{folder / _FILE}: names something outside")
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from trackyard.system.files import touch_private
+
 logger = logging.getLogger("trackyard")
 
 
@@ -20,7 +22,7 @@ def mark_as_pending(run_folder: Path) -> None:
     folder = _folder_of(run_folder)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / run_folder.name).touch(mode=0o600)
+        touch_private(folder / run_folder.name)
     except OSError as error:  # the run goes on; nothing but the memory of it is lost
         logger.debug("%s cannot be marked as pending: %s", run_folder, error)
 
@@ -43,7 +45,7 @@ def mark_as_kept_offline(run_folder: Path) -> None:
     folder = _folder_of(run_folder).with_name("offline")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / run_folder.name).touch(mode=0o600)
+        touch_private(folder / run_folder.name)
     except OSError as error:
         logger.debug("%s cannot be marked as kept offline: %s", run_folder, error)
 
@@ -67,7 +69,7 @@ def mark_as_lacking(run_folder: Path) -> None:
     folder = _folder_of(run_folder).with_name("lacking")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / run_folder.name).touch(mode=0o600)
+        touch_private(folder / run_folder.name)
     except OSError as error:
         logger.debug("%s cannot be marked as lacking: %s", run_folder, error)
 

@@ -331,6 +331,7 @@ class ArtifactStore:
                 return self._kept.path(stored.uri).open("rb")
         for uri in self._places(stored):
             try:
+                self._refuse_devices(self._path(uri))
                 return self._file_system.open(self._path(uri), "rb")
             except Exception as error:  # each file system has errors of its own
                 problem = problem or error
@@ -341,6 +342,11 @@ class ArtifactStore:
                 f"{platform.node()!r}; once the store is back, type there: trackyard sync"
             ) from problem
         raise OutputError(f"{stored.uri}: cannot be read: {problem}") from problem
+
+    def _refuse_devices(self, path: str) -> None:
+        """Refuse what is there and no regular file: a row may name a FIFO, or /dev/zero."""
+        if "file" in self._protocols and Path(path).exists() and not Path(path).is_file():
+            raise OSError(f"{path} is no regular file")
 
     def _check(self, stored: StoredOutput) -> None:
         """Read a file for its digest alone, before anything of it is used."""

@@ -46,7 +46,7 @@ from trackyard.recovery.drivers import (
 from trackyard.recovery.guarding import finish_in_background
 from trackyard.recovery.native_calls import read_what_is_left
 from trackyard.recovery.trusting import is_own
-from trackyard.system.files import is_recent
+from trackyard.system.files import is_recent, touch_private
 from trackyard.system.locks import exclusively
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def recover_in_background(project: Project) -> None:
     try:
         if stamp.exists() and is_recent(stamp, _AT_MOST_EVERY):
             return
-        stamp.touch(mode=0o600)
+        touch_private(stamp)
     except OSError as error:
         logger.debug("%s cannot be touched: %s", stamp, error)
     finish_in_background(project.root)

@@ -56,20 +56,29 @@ class Registry:
         """The project as its files say it now."""
         return find_project(self.start)
 
-    def register(self, section: Section, name: str, table: Mapping[str, Any]) -> None:
+    def register(
+        self,
+        section: Section,
+        name: str,
+        table: Mapping[str, Any],
+        *,
+        is_own: bool = True,
+    ) -> None:
         """Add a thing.
 
         Args:
             section: `experiment_trackers` or `stacks`.
             name: The new table's name.
             table: Its keys and values, secrets as references.
+            is_own: Somebody typed it; a `module:Class` from elsewhere is not imported to check it.
 
         Raises:
             ConfigError: It is wrong, or there is one of that name.
         """
         project = self.project
         _check_name(name, section)
-        _check(project, section, name, table)
+        if is_own or not _names_class(table):
+            _check(project, section, name, table)
 
         def change(text: str, path: tuple[str, ...]) -> str:
             if name in _section(text, path):
@@ -262,10 +271,11 @@ class Registry:
             raise ConfigError(f"stack {name!r} is registered already; give it another --name")
         for key, table in new.items():
             _check_name(key, "experiment_trackers")
-            _check(self.project, "experiment_trackers", key, table)
+            if not _names_class(table):
+                _check(self.project, "experiment_trackers", key, table)
         for key, table in new.items():
-            self.register("experiment_trackers", key, table)
-        self.register("stacks", name, stack)
+            self.register("experiment_trackers", key, table, is_own=False)
+        self.register("stacks", name, stack, is_own=False)
         return name
 
     def _find(self, project: Project, section: Section, name: str) -> tuple[Layer, dict[str, Any]]:
@@ -319,6 +329,10 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
         raise ConfigError(f"{place}: no orchestrator {stack.orchestrator!r} is installed{hint}")
     if options:
         build_orchestrator(stack.orchestrator, options, place)
+
+
+def _names_class(table: Mapping[str, Any]) -> bool:
+    return any(":" in str(table.get(key, "")) for key in ("flavor", "orchestrator"))
 
 
 def _section(text: str, path: tuple[str, ...]) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ def folders_of_runs(project: Project) -> list[Path]:
     runs = project.home / "runs"
     try:
         with os.scandir(runs) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
     return [runs / name for name in names]

@@ -7,6 +7,7 @@ note of where its trackers have a run is left, so that its files can be read fro
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import time
@@ -115,6 +116,8 @@ def delete_folder(folder: Path) -> str:
             return "a process is at work on it"
         # Out of the way first: what is half deleted must not look like a run.
         grave = folder.parent.parent / "deleted"
+        if grave.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, f"{grave} is a link")
         grave.mkdir(mode=0o700, exist_ok=True)
         folder = folder.rename(grave / folder.name)
     except OSError as error:

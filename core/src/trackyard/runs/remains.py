@@ -6,6 +6,7 @@ where the run is, such as ids.
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,8 @@ def keep_remains(folder: Path) -> None:
         OSError: It cannot be written.
     """
     kept = _small_files(folder)
+    if _place(folder).parent.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, f"{_place(folder).parent} is a link")
     make_private_folder(_place(folder).parent)
     write_whole(_place(folder), json.dumps({"format": FORMAT, "files": kept}))
 

@@ -135,6 +135,16 @@ def append_private(path: Path, text: str) -> None:
         _write(file, text.encode())
 
 
+def touch_private(path: Path) -> None:
+    """Make a file, or have it look as if it was written now; a link is not followed.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    with opened(open_private(path)) as file:
+        os.utime(file.number)
+
+
 def read_whole(path: Path) -> bytes:
     """Give what a file holds.
 

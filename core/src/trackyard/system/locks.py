@@ -15,6 +15,9 @@ from pathlib import Path
 from trackyard.system.descriptors import OwnFile, opened
 from trackyard.system.forks import leave_in_forked_child
 
+# A link would have a file made, or held, wherever it leads.
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
 logger = logging.getLogger("trackyard")
 
 
@@ -41,8 +44,7 @@ class FileLock:
         A disk that takes no files, or knows no locks, has no other process's lock either.
         """
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self.file = OwnFile(os.open(self._path, flags, 0o600))
+            self.file = OwnFile(os.open(self._path, _FLAGS, 0o600))
             fcntl.flock(self.file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
@@ -67,7 +69,7 @@ class FileLock:
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
     """Let one process at a time into a block; the others wait."""
-    with opened(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as file:
+    with opened(os.open(path, _FLAGS, 0o600)) as file:
         fcntl.flock(file.number, fcntl.LOCK_EX)
         yield
 
