@@ -34,6 +34,7 @@ COMMANDS = {
     "runs download": "crashed report.txt",
     "runs export": "crashed second --format csv",
     "runs list": "",
+    "runs logs": "crashed",
     "runs show": "crashed",
     "runs url": "crashed",
     "stack describe": "",
@@ -85,8 +86,9 @@ print("looked at everything")
 """
 # What somebody ran before the folder was mailed.
 MADE = """
-import os
+import os, sys
 os.environ["TRACKYARD_WATCHDOG"] = "0"  # it would be somebody's own, and late
+sys.path.append(os.getcwd())  # this process's alone: a helper of somebody's may be late, too
 from own import Odd
 from trackyard import pipeline, start_run, step
 @step
@@ -137,11 +139,11 @@ def server() -> Iterator[tuple[str, list[str]]]:
         yield recording
 
 
-def run(root: Path, user: str, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+def run(root: Path, user: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a project as one user or another, whose keys are their own."""
     kept = {name: v for name, v in os.environ.items() if not name.startswith(("TRACKYARD", "COV"))}
     config = str(root.parent / f"config-of-{user}")
-    environment = {**kept, "XDG_CONFIG_HOME": config, "MY_CLOUD_SECRET": SECRET, "PYTHONPATH": path}
+    environment = {**kept, "XDG_CONFIG_HOME": config, "MY_CLOUD_SECRET": SECRET, "PYTHONPATH": ""}
     return subprocess.run(
         [sys.executable, "-P", *arguments],
         cwd=root,
@@ -160,7 +162,7 @@ def be_hostile(root: Path, address: str, place: Path) -> None:
         '[experiment_trackers.kept]\nflavor = "own:Kept"\nisolation = "thread"\n'
     )
     (root / "own.py").write_text(ODD.format(place=str(place)))
-    made = run(root, "somebody", "-c", MADE, path=str(root))
+    made = run(root, "somebody", "-c", MADE)
     assert made.returncode == 0, made.stderr
     place.unlink(missing_ok=True)
     (root / "trackyard.toml").write_text("")
