@@ -18,8 +18,8 @@ import trackyard
 
 ROOT = Path(__file__).parents[1]
 MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
-SDKS = {"aim", "comet-ml", "kedro", "mlflow", "mlflow-skinny", "neptune", "neptune-scale", "ray"}
-SDKS |= {"prefect", "tensorboard", "tensorboardx", "trackio", "wandb"}
+SDKS = {"aim", "comet-ml", "kedro", "mlflow", "mlflow-skinny", "neptune", "neptune-scale", "psutil"}
+SDKS |= {"prefect", "ray", "tensorboard", "tensorboardx", "trackio", "wandb"}
 
 
 class Built:

@@ -25,6 +25,7 @@ CONTRACT = {
     "tracker_check": ((), False),
     "tracker_ui_command": (("host", "port"), True),
     "tracker_filter_records": (("run",), False),
+    "tracker_observe_run": (("run", "log"), False),
 }
 
 

@@ -52,6 +52,16 @@ def test_a_step_is_a_run_with_a_url_that_names_it(board):
     assert config["trackyard.status"] == config["tags"]["trackyard.status"] == "finished"
 
 
+def test_what_a_machine_uses_stands_on_trackios_own_page_of_that(board):
+    with start_run("a") as run:
+        run.log_metrics({"system/cpu_utilization_percentage": 12.5, "loss": 1.0})
+
+    sql = f"SELECT run_name, metrics FROM system_metrics WHERE run_id = '{run.id}'"
+    assert board.query(sql) == [("a", b'{"cpu_utilization_percentage":12.5}')]
+    ((_, value),) = board.values(run.id, "system/cpu_utilization_percentage")
+    assert value == 12.5
+
+
 def test_settings_of_a_step_are_laid_over_and_tags_joined(board, tmp_path):
     board.configure(tags={"team": "fraud"}, ui_port=7007, project="one")
     own = {"folder": str(tmp_path / "elsewhere"), "project": "other", "ui_port": 7008}

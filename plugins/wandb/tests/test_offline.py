@@ -92,6 +92,28 @@ def test_a_param_that_is_written_keeps_its_place_in_the_config(make_run):
     assert shown == {"rate": 1, "rate.decay": 2, "opt": {"lr": 3, "": 4}}
 
 
+def test_what_a_machine_uses_stands_on_wandbs_own_page_of_that(offline):
+    with start_run("baseline") as run:
+        run.log_metrics({
+            "system/cpu_utilization_percentage": 12.5,
+            "system/gpu_1_power_usage_watts": 150.0,
+            "system/gpu_1_memory_usage_megabytes": 2.0,
+            "system/process_count": 3,
+            "loss": 1.0,
+        })  # fmt: skip
+
+    found = offline.file()
+    ours = "gpu.1.powerWatts"  # W&B's SDK may have looked at the machine by itself
+    (stats,) = [r.stats for r in found.records if ours in [item.key for item in r.stats.item]]
+    assert {item.key: json.loads(item.value_json) for item in stats.item} == {
+        "cpu": 12.5,
+        "gpu.1.powerWatts": 150.0,
+        "gpu.1.memoryAllocatedBytes": 2e6,
+    }
+    assert stats.timestamp.ToNanoseconds() > 0
+    assert found.values("system/process_count") == [(None, 3)]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [(ValueError, "failed", 1), (KeyboardInterrupt, "killed", 130), (SystemExit, "failed", 1)],

@@ -6,6 +6,7 @@ The order for one run on one tracker, all on the tracker's own worker unless sai
 2. `tracker_start_run`       before the step; later, if the tracker is not up in time
 3. `tracker_url`             right after the start
 4. `tracker_activate_run`    around the step, in the step's own thread
+   `tracker_observe_run`     likewise, in a thread of the plugin's own
 5. `tracker_log`             again and again while the run lives
 6. `tracker_end_run`         the step succeeded and its outputs are stored, or
    `tracker_fail_run`        it raised, was signalled or was found dead
@@ -190,4 +191,21 @@ def tracker_filter_records(run: Run) -> Callable[[Record], Record | None]:
     """Give a function that every record passes before it is journaled (cross-cutting plugins).
 
     It returns the record, a changed one, or None to drop it: redaction, sampling.
+    """
+
+
+@hookspec
+def tracker_observe_run(
+    run: Run, log: Callable[..., None]
+) -> AbstractContextManager[object] | None:
+    """Give a context that is open while the run is, in the run's process (cross-cutting plugins).
+
+    It is entered and left on a thread of its own: nobody waits for it to be entered, and the run's
+    end waits a second at most for it to be left. What it raises is logged. Where the step runs in
+    another process, as under the orchestrator `process` and on Ray, it is called there.
+
+    Args:
+        run: The run; `run.folder` is the run's own.
+        log: `log(metrics, step=None)` logs numbers into the run, from any thread; once the run has
+            ended it does nothing.
     """

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -32,6 +32,7 @@ from trackyard.delivery.breaker import rest_of
 from trackyard.delivery.capturing import CaptureJournal
 from trackyard.delivery.native_reading import NativeReading
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.hooks.observing import observed
 from trackyard.journal.children import with_metrics_of_children
 from trackyard.journal.descriptions import (
     TrackerDescription,
@@ -50,6 +51,7 @@ from trackyard.journal.reader import segments_of
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
+from trackyard.system.coercing import to_number
 from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_id
 from trackyard.system.interruption import Terminated
@@ -327,8 +329,22 @@ class TrackedRun:
                     continue
                 flavors[flavor] = name
                 self._activate(name, delivery, stack)
+            run = attrs.evolve(self.run, folder=self.folder)
+            stack.enter_context(observed(self._plugins, run, self.log_numbers))
             yield
         self.native_runs.clear()
+
+    def log_numbers(self, metrics: Mapping[str, Any], step: float | None) -> None:
+        """Log what a plugin has observed; what is no number is left out.
+
+        Args:
+            metrics: Numbers by name.
+            step: The training step, or None.
+        """
+        numbers = {self.keys[str(key)]: to_number(value) for key, value in metrics.items()}
+        known = {key: number for key, number in numbers.items() if number is not None}
+        if known and not self._has_ended:
+            self.append_metrics(time.time_ns(), step, known)
 
     def _activate(self, name: str, delivery: Delivery, stack: ExitStack) -> None:
         """Enter a tracker's activation, unless it hung a while ago: it would cost time again."""

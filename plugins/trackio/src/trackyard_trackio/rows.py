@@ -51,6 +51,15 @@ class Row:
         """The time as Trackio writes it."""
         return as_time(self.timestamp)
 
+    @property
+    def of_machine(self) -> dict[str, Any]:
+        """What the row says of the machine, which Trackio shows on a page of its own, too."""
+        return {
+            key.removeprefix("system/"): value
+            for key, value in self.values.items()
+            if key.startswith("system/")
+        }
+
 
 def as_time(timestamp: int) -> str:
     """Write nanoseconds as Trackio does."""

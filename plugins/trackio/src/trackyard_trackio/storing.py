@@ -101,6 +101,16 @@ class LocalStore:
                 log_ids=[row.id for row in rows],
                 config=dict(config),
             )
+            of_machine = [row for row in rows if row.of_machine]
+            if of_machine:
+                SQLiteStorage.bulk_log_system(
+                    project=place.project,
+                    run=place.run,
+                    run_id=place.run_id,
+                    metrics_list=[row.of_machine for row in of_machine],
+                    timestamps=[row.time for row in of_machine],
+                    log_ids=[row.id for row in of_machine],
+                )
 
     def save(self, place: Place, artifact: Artifact) -> None:
         """Copy the file, whole or not at all."""
@@ -183,6 +193,13 @@ class RemoteStore:
         ]
         logs[0]["config"] = dict(config)
         self._call("bulk_log", logs=logs, hf_token=self._token)
+        of_machine = [
+            {**known, "metrics": _json_safe(r.of_machine), "timestamp": r.time, "log_id": r.id}
+            for r in rows
+            if r.of_machine
+        ]
+        if of_machine:
+            self._call("bulk_log_system", logs=of_machine, hf_token=self._token)
 
     def save(self, place: Place, artifact: Artifact) -> None:
         """Upload the file."""

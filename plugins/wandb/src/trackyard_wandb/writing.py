@@ -16,6 +16,7 @@ import attrs
 from trackyard.contract import Artifact, Batch, Context, Failure, Metric, Run, write_whole
 from trackyard_wandb.artifacts import artifact_record
 from trackyard_wandb.logfile import LogWriter, read_log
+from trackyard_wandb.machine import stats_record
 from trackyard_wandb.media import HISTOGRAM, place_file, shown_value
 from trackyard_wandb.native import NativeCalls
 from trackyard_wandb.places import Place
@@ -119,6 +120,8 @@ class RunFile:
         last: Row = {}
         for row, step, timestamp in self._new_rows(batch):
             records += self._placed(row, step, timestamp)
+            stats = stats_record(row, timestamp)
+            records += [stats] if stats is not None else []
             last |= row
         if last:
             records.append(summary_record(last))
