@@ -292,13 +292,16 @@ def synchronise(
     for kept_outputs, problem in send_unsent(project, timeout=timeout):
         rows += SyncRow.of_outputs(project, kept_outputs, problem)
     listed = {row.id for row in rows}
+    return [*rows, *(row for row in _rows_of_lacking(project) if row.id not in listed)]
+
+
+def _rows_of_lacking(project: Project) -> Iterator[SyncRow]:
+    """Give what is lacking of runs of which nothing is pending any more."""
     lacking, left = find_lacking(project)
-    rows += [row for row in map(SyncRow.of_left, left) if row.id not in listed]
+    yield from map(SyncRow.of_left, left)
     for run in lacking:
-        if run.folder.name not in listed:
-            reports = [report for report in reports_of(run) if not report.is_settled]
-            rows += [SyncRow.of(run, report, "complete") for report in reports]
-    return rows
+        reports = (report for report in reports_of(run) if not report.is_settled)
+        yield from (SyncRow.of(run, report, "complete") for report in reports)
 
 
 def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]:
