@@ -152,3 +152,50 @@ def test_stores_are_as_they_were_after_the_run(both):
         assert isinstance(store, before)
 
     assert type(store) is before
+
+
+def test_each_run_of_a_loop_is_a_child_run_everywhere(both):
+    with start_run("loop", experiment_tracker=TRACKERS) as run:
+        for rate in range(3):
+            with mlflow.start_run(run_name=f"rate={rate}", tags={"kind": "trial"}):
+                mlflow.log_param("rate", rate)
+                mlflow.log_metric("loss", 1 / (1 + rate), step=rate)
+        mlflow.start_run(run_name="pruned")
+        mlflow.end_run("KILLED")
+
+    children = {child.name: child for child in Client().get_run(run.id).children}
+    assert {name: child.status for name, child in children.items()} == {
+        "rate=1": "finished",
+        "rate=2": "finished",
+        "pruned": "killed",
+    }
+    for rate in (1, 2):
+        memory = MemoryTracker.runs[children[f"rate={rate}"].id]
+        assert memory.params == {"rate": str(rate)}
+        assert memory.status == "finished"
+        assert memory.tags["kind"] == "trial"
+        assert [(m.step, m.value) for m in memory.metrics.values()] == [(rate, 1 / (1 + rate))]
+        found = both.run(f"rate={rate}")
+        assert found.data.params == {"rate": str(rate)}
+        assert found.data.tags["trackyard.run_id"] == children[f"rate={rate}"].id
+        assert len(history(both, f"rate={rate}", "loss")) == 1
+    assert stored(run).params == {"rate": "0"}
+    assert both.statuses() == {
+        "rate=0": "FINISHED",
+        "rate=1": "FINISHED",
+        "rate=2": "FINISHED",
+        "pruned": "KILLED",
+    }
+
+
+def test_a_run_that_the_code_leaves_open_ends_with_the_step(both):
+    with start_run("left", experiment_tracker=TRACKERS) as run:
+        mlflow.log_metric("first", 1)
+        mlflow.end_run()
+        mlflow.start_run(run_name="open")
+        mlflow.log_metric("second", 2)
+
+    (child,) = Client().get_run(run.id).children
+    assert (child.name, child.status) == ("open", "finished")
+    assert set(both.statuses().values()) == {"FINISHED"}
+    assert len(both.runs()) == 2

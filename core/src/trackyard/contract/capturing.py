@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from trackyard.contract.records import Record
+from trackyard.contract.records import FinalStatus, Record
 
 
 class Capture(Protocol):
@@ -30,3 +31,29 @@ class Capture(Protocol):
             remote_id: The backend's own id of the run that the SDK logged to; by default the one
                 that `tracker_remote_id` gives.
         """
+
+    def set_status(self, status: FinalStatus) -> None:
+        """Note under which status the SDK's own call has ended the run; it ends with the step."""
+
+    def start_run(
+        self,
+        name: str,
+        adopt: Callable[[Path], object],
+        tags: Mapping[str, str] | None = None,
+    ) -> Capture | None:
+        """Have a further run that the SDK has made become a child run of this one.
+
+        It is journaled, shown and sent to the other trackers as any child run is.
+
+        Args:
+            name: Its name.
+            adopt: Called with the folder that the flavor's hooks get as `run.folder`: it notes
+                there which run of the backend this is, so that `tracker_start_run` makes no other.
+            tags: Labels of the run.
+
+        Returns:
+            What takes the records of that run; None where it cannot be followed.
+        """
+
+    def end_run(self, status: FinalStatus = "finished") -> None:
+        """End a run that `start_run` has started; one that is left open ends with the step."""

@@ -105,7 +105,12 @@ class RunGroup:
             self._start_parent(tracker, self._worker(tracker))
 
     def start(
-        self, run: Run, trackers: Iterable[Tracker], parent: ParentRun | None = None
+        self,
+        run: Run,
+        trackers: Iterable[Tracker],
+        parent: ParentRun | None = None,
+        *,
+        waits: bool = True,
     ) -> TrackedRun:
         """Start a run on trackers and wait for them as long as their budgets allow.
 
@@ -113,6 +118,7 @@ class RunGroup:
             run: The run.
             trackers: Where it is to be tracked.
             parent: Of a child run, the run that it belongs to.
+            waits: False where somebody waits who must not be held up.
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
@@ -130,8 +136,9 @@ class RunGroup:
                 worker = self._worker(tracker)
                 worker.look_after()
                 tracked.add_tracker(tracker, worker, parent)
-            self._wait_for_starts(tracked)
-            for tracker in chosen:
+            if waits:
+                self._wait_for_starts(tracked)
+            for tracker in chosen if waits else ():
                 self._judge_start(tracker, tracked)
         except (KeyboardInterrupt, SystemExit) as error:
             tracked.finish(failure_of(error, self.redactor))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -376,8 +377,59 @@ class TrackedRun:
             )
             reading.begin()
             stack.callback(reading.end)
+        capture = self.new_capture(name, hooks.remote_id_in_step(run))
+        stack.callback(capture.end_children)
+        return capture
+
+    def new_capture(self, source: str, remote_id: str) -> RunCapture:
+        """Give what takes the records of one SDK's calls.
+
+        Args:
+            source: The tracker whose SDK it is.
+            remote_id: The backend's own id of the run.
+        """
         journal = CaptureJournal(self.journal, self.redactor, self._filters)
-        return RunCapture(journal, name, hooks.remote_id_in_step(run))
+        return RunCapture(self, journal, source, remote_id)
+
+    def start_native_child(
+        self,
+        source: str,
+        name: str,
+        adopt: Callable[[Path], object],
+        tags: Mapping[str, str],
+    ) -> RunCapture | None:
+        """Start a child run for one that an SDK has made; None where this process cannot.
+
+        Args:
+            source: The tracker whose SDK it is.
+            name: The run's name.
+            adopt: Notes in the tracker's folder which run of the backend it is.
+            tags: Labels of the run.
+        """
+        if self.group is None or self.group.process != os.getpid():
+            return None
+        parent = self.as_parent
+        run = new_run(
+            self.redactor.redact(name),
+            self.run.experiment,
+            group=parent.group,
+            parent_id=parent.id,
+            tags=dict(tags),
+        )
+        folder = _private_folder(self.folder.parent / run.id / folder_name(source))
+        adopt(folder)
+        found = (delivery.hooks.configured for delivery in self.deliveries.values())
+        trackers = [tracker for tracker in found if tracker is not None]
+        with self.group.lock:
+            child = self.group.start(run, trackers, parent, waits=False)
+        delivery = child.deliveries[source]
+        return child.new_capture(source, delivery.hooks.remote_id_in_step(delivery.run))
+
+    def end_native_child(self) -> None:
+        """End a run that `start_native_child` has started, as its SDK has said."""
+        self.finish(self.as_said(None))
+        if self.group is not None:
+            self.group.close_child()
 
     def note_signal(self, number: int) -> None:
         """Note that the process is told to stop: it may be killed before the run has ended."""

@@ -166,6 +166,10 @@ def find_or_create_run(
     """
     known = read_ids(run.folder)
     if known and (same := _known_run(client, known)) is not None:
+        if known.pop("is_adopted", ""):  # the step's own code has made it
+            for key, value in run.identity_tags.items():
+                client.set_tag(same.info.run_id, key, value)
+            write_ids(run.folder, known)
         return same
     parent = parent_ids(run)
     place = {key: parent.get(key, "") for key in ("experiment_id", "experiment_created")}
@@ -189,7 +193,7 @@ def find_or_create_run(
         )
     ids = {**ids_of(found), **place, "experiment": experiment}
     ids["parent_id"] = parent.get("run_id", "")
-    write_whole(run.folder / _IDS, json.dumps(ids))
+    write_ids(run.folder, ids)
     return found
 
 
@@ -332,6 +336,16 @@ def read_ids(folder: Path) -> dict[str, str]:
         return dict(json.loads((folder / _IDS).read_text(encoding="utf-8")))
     except (OSError, ValueError):  # not created yet, or killed while it was written
         return {}
+
+
+def write_ids(folder: Path, ids: Mapping[str, str]) -> None:
+    """Note which run of MLflow's a run is.
+
+    Args:
+        folder: The tracker's folder of the run.
+        ids: As `ids_of` gives them.
+    """
+    write_whole(folder / _IDS, json.dumps(dict(ids)))
 
 
 def find_or_create_experiment(client: MlflowClient, name: str) -> dict[str, str]:

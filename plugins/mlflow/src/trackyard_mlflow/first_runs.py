@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +29,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from trackyard.contract import (
     Artifact,
     Capture,
+    FinalStatus,
     Metric,
     Param,
     Record,
@@ -50,22 +51,34 @@ class Step:
         thread: That of the step.
         capture: Takes what is logged to it, or None.
         note_status: Called with the status under which the code ended it, such as `KILLED`.
+        note_ids: Called with a run that the code made besides and a folder: notes there which it
+            is.
         process: That of the step; children are forked from it.
         is_taken: The code has made a run, and got this one.
+        children: Takes what is logged to the runs that it made besides, by MLflow's ids of them.
     """
 
     run: MlflowRun
     thread: int
     capture: Capture | None
     note_status: Callable[[str], None]
+    note_ids: Callable[[MlflowRun, Path], None]
     process: int = attrs.field(factory=os.getpid)
     is_taken: bool = False
+    children: dict[str, Capture] = attrs.field(factory=dict)
 
     @property
     def id(self) -> str:
         """MLflow's id of its run."""
         return str(self.run.info.run_id)
 
+
+# What MLflow calls the ways in which a run ends.
+_STATUSES: dict[str, FinalStatus] = {
+    "FINISHED": "finished",
+    "FAILED": "failed",
+    "KILLED": "killed",
+}
 
 _steps: list[Step] = []
 _stores: list[Any] = []  # whose class is another one while steps are active
@@ -250,19 +263,44 @@ def _creating(original: Any) -> Any:
     def create_run(  # noqa: PLR0917 - MLflow calls it by these names
         self: Any, experiment_id: str, user_id: str, start_time: int, tags: Any, run_name: Any
     ) -> MlflowRun:
-        step = None if is_inside_hook() else _step_here()
         tags = list(tags or ())
-        if step is None or any(tag.key == MLFLOW_PARENT_RUN_ID for tag in tags):
+        parent = next((tag.value for tag in tags if tag.key == MLFLOW_PARENT_RUN_ID), None)
+        step = None if is_inside_hook() else _step_here() if parent is None else _step_of(parent)
+        if step is None:
             return original(self, experiment_id, user_id, start_time, tags, run_name)
         with _lock:
-            is_first, step.is_taken = not step.is_taken, True
+            is_first = parent is None and not step.is_taken
+            step.is_taken = True if parent is None else step.is_taken
         if is_first:
             self.log_batch(step.id, [], [], tags)  # with its name, where the call gave one
             return self.get_run(step.id)
-        tags.append(RunTag(MLFLOW_PARENT_RUN_ID, step.id))
-        return original(self, experiment_id, user_id, start_time, tags, run_name)
+        if parent is None:
+            tags.append(RunTag(MLFLOW_PARENT_RUN_ID, step.id))
+        run = original(self, experiment_id, user_id, start_time, tags, run_name)
+        _follow(step, parent or step.id, run)
+        return run
 
     return create_run
+
+
+def _follow(step: Step, parent: str, run: MlflowRun) -> None:
+    """Have a run that the code made besides become a child run, with all that it logs."""
+    capture = step.capture if parent == step.id else step.children.get(parent)
+    if capture is not None:
+        tags = {k: v for k, v in run.data.tags.items() if not k.startswith(_OWN_TAGS)}
+        child = capture.start_run(run.info.run_name, partial(step.note_ids, run), tags)
+        if child is not None:
+            step.children[run.info.run_id] = child
+
+
+def _note_end(step: Step, run_id: str, status: str) -> None:
+    word = _STATUSES.get(status)
+    if step.id == run_id:
+        step.note_status(status)
+        if step.capture is not None and word in ("failed", "killed"):
+            step.capture.set_status(word)
+    elif word is not None and run_id in step.children:
+        step.children.pop(run_id).end_run(word)
 
 
 def _updating(original: Any) -> Any:
@@ -275,8 +313,8 @@ def _updating(original: Any) -> Any:
         result = original(self, run_id, run_status, end_time, run_name)
         if not is_inside_hook():
             for step in _steps:
-                if step.id == run_id and run_status is not None:
-                    step.note_status(RunStatus.to_string(run_status))
+                if run_status is not None:
+                    _note_end(step, run_id, RunStatus.to_string(run_status))
         return result
 
     return update_run_info
@@ -290,10 +328,16 @@ def _step_here() -> Step | None:
     return next((step for step in reversed(_steps) if step.thread == thread), None)
 
 
+def _step_of(run_id: str) -> Step | None:
+    """Give the step that a run of MLflow's belongs to."""
+    return next((step for step in _steps if step.id == run_id or run_id in step.children), None)
+
+
 def _capture_of(run_id: str) -> Capture | None:
-    if is_inside_hook():
+    step = None if is_inside_hook() else _step_of(run_id)
+    if step is None:
         return None
-    return next((step.capture for step in _steps if step.id == run_id), None)
+    return step.capture if step.id == run_id else step.children.get(run_id)
 
 
 @contextmanager

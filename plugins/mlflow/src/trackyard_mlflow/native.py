@@ -24,7 +24,13 @@ from trackyard.contract import (
     replacing,
     write_whole,
 )
-from trackyard_mlflow.backend import PATIENCE, new_client, send_what_is_taken
+from trackyard_mlflow.backend import (
+    PATIENCE,
+    ids_of,
+    new_client,
+    send_what_is_taken,
+    write_ids,
+)
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -67,7 +73,8 @@ def active_run(
             from trackyard_mlflow.first_runs import Step
 
             ids = find_ids()
-            step = Step(_entity(ids), thread, capture, partial(_note_status, folder))
+            note_status = partial(_note_status, folder)
+            step = Step(_entity(ids), thread, capture, note_status, _adopt)
             return _enter(held, tracking_uri, ids["experiment_id"], step)
 
         if "mlflow" in sys.modules:
@@ -118,6 +125,11 @@ def _leave_stack(before: list[Any]) -> None:
         else:
             mlflow.end_run()
     stack.extend(before)
+
+
+def _adopt(run: MlflowRun, folder: Path) -> None:
+    """Note which run of MLflow's a child run is."""
+    write_ids(folder, {**ids_of(run), "is_adopted": "yes"})
 
 
 def _note_status(folder: Path, status: str) -> None:
