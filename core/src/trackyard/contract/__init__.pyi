@@ -63,7 +63,6 @@ from trackyard.contract.records import (
     Batch as Batch,
     Capabilities as Capabilities,
     Failure as Failure,
-    FinalStatus as FinalStatus,
     Metric as Metric,
     Param as Param,
     Record as Record,

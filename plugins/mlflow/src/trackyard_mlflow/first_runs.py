@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial, wraps
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import mlflow
@@ -29,7 +29,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from trackyard.contract import (
     Artifact,
     Capture,
-    FinalStatus,
     Metric,
     Param,
     Record,
@@ -74,7 +73,7 @@ class Step:
 
 
 # What MLflow calls the ways in which a run ends.
-_STATUSES: dict[str, FinalStatus] = {
+_STATUSES: dict[str, Literal["finished", "failed", "killed"]] = {
     "FINISHED": "finished",
     "FAILED": "failed",
     "KILLED": "killed",
