@@ -266,11 +266,8 @@ def synchronise(
     offline = list(_kept_or_left(project))
     kept_offline = [run for run in offline if isinstance(run, PendingRun)]
     left += [run for run in offline if isinstance(run, LeftRun) and run not in left]
-    foreign = [
-        run
-        for run in (*pending, *kept_offline)
-        if not run.is_alive and not is_own(run.description, project)
-    ]
+    ended = [run for run in (*pending, *kept_offline) if not run.is_alive]
+    foreign = [run for run in ended if not is_own(run.description, project)]
     if foreign and announce is not None:
         announce(foreign)
     rows = [SyncRow.of_left(run) for run in left]
