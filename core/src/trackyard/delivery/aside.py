@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -175,28 +177,42 @@ def put_aside(
     """
     state.quarantined += 1
     quarantine(folder, record, reason)
-    _say(tracker, record, "refused", reason)
+    _say(tracker, folder, record, "refused", reason)
 
 
-def say_passed(tracker: str, record: Record, reason: str) -> None:
+def say_passed(tracker: str, folder: Path, record: Record, reason: str) -> None:
     """Say that a record waits, and that the others go past it.
 
     Args:
         tracker: The tracker's name.
+        folder: The tracker's folder of the run.
         record: The record.
         reason: What the tracker said.
     """
-    _say(tracker, record, "has not taken, and is sent later,", reason)
+    _say(tracker, folder, record, "has not taken, and is sent later,", reason)
 
 
-def _say(tracker: str, record: Record, what: str, reason: str) -> None:
+def _say(tracker: str, folder: Path, record: Record, what: str, reason: str) -> None:
+    """Say it of the first record alone that this happens to for this reason."""
+    key = str(getattr(record, "key", getattr(record, "name", "")))
+    matter = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", reason.replace(key, "") if key else reason)
+    # Others like it are counted: `runs show`, `doctor` and the closing lines tell how many.
+    _say_once(tracker, str(folder), what, matter, _Said(type(record).__name__.lower(), key, reason))
+
+
+@attrs.frozen
+class _Said:
+    """What is said of the first record; all are equal, since only the matter counts."""
+
+    kind: str = attrs.field(eq=False)
+    key: str = attrs.field(eq=False)
+    reason: str = attrs.field(eq=False)
+
+
+@lru_cache(maxsize=1024)
+def _say_once(tracker: str, folder: str, what: str, matter: str, said: _Said) -> None:  # noqa: ARG001 - they are the cache's key
     logger.warning(
-        "experiment tracker %r %s %s %r: %s",
-        tracker,
-        what,
-        type(record).__name__.lower(),
-        getattr(record, "key", getattr(record, "name", "")),
-        reason,
+        "experiment tracker %r %s %s %r: %s", tracker, what, said.kind, said.key, said.reason
     )
 
 

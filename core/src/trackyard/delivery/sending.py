@@ -242,7 +242,7 @@ class Sender:
             if is_refused and self._said[outcome.reason] < _SAME_MESSAGE:
                 put_aside(self._hooks.name, self.state, self._folder, record, outcome.reason)
             elif self._aside.add(record, number, outcome.reason):
-                say_passed(self._hooks.name, record, outcome.reason)
+                say_passed(self._hooks.name, self._folder, record, outcome.reason)
             else:
                 kept.append((number, record))
         return kept

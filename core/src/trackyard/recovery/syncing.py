@@ -286,8 +286,7 @@ def synchronise(
             rows.append(SyncRow.of(kept, report, "uploaded"))
             if "has not returned" in report.problem:
                 hanging.add(report.tracker)
-    for kept_outputs, problem in send_unsent(project, timeout=timeout):
-        rows += SyncRow.of_outputs(project, kept_outputs, problem)
+    rows += _outputs(project, timeout)
     listed = {row.id for row in rows}
     return [*rows, *(row for row in _rows_of_lacking(project) if row.id not in listed)]
 
@@ -299,6 +298,12 @@ def _rows_of_lacking(project: Project) -> Iterator[SyncRow]:
     for run in lacking:
         reports = (report for report in reports_of(run) if not report.is_settled)
         yield from (SyncRow.of(run, report, "complete") for report in reports)
+
+
+def _outputs(project: Project, timeout: float | None) -> Iterator[SyncRow]:
+    """Send the outputs that artifact stores did not take."""
+    for outputs, problem in send_unsent(project, timeout=timeout):
+        yield from SyncRow.of_outputs(project, outputs, problem)
 
 
 def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]:

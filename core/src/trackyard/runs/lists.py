@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from trackyard.contract.errors import NewerFormatError
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store import PipelineRunRow
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
 RunKind = Literal["pipeline", "run", "step"]
 
 _CHUNK = 2000
+
+logger = logging.getLogger("trackyard")
 
 
 @attrs.frozen(repr=False)
@@ -112,12 +116,23 @@ def _of_blocks(project: Project, wanted: RunFilter, enough: int) -> list[RunSumm
         folders = iter(sorted(below, reverse=True))
     else:
         folders = _unknown_folders(project)
+    newer = 0
     for folder in folders:
-        run = _of_folder(folder, wanted)
+        try:
+            run = _of_folder(folder, wanted)
+        except NewerFormatError:  # the others are listed all the same
+            newer += 1
+            continue
         if run is not None:
             found.append(run)
             if is_newest_first and len(found) >= enough:
                 break
+    if newer:
+        logger.warning(
+            "%d run(s) are left out, each was written by a newer Trackyard; "
+            "type: pip install --upgrade trackyard",
+            newer,
+        )
     return found
 
 

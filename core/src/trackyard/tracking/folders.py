@@ -18,7 +18,8 @@ def files_of(path: Any, name: Any, notes: list[str]) -> list[tuple[str, Path]]:
     Args:
         path: A file or folder.
         name: What to call it; its own name where this is empty.
-        notes: Gets what cannot be logged: links that lead nowhere or back, empty folders.
+        notes: Gets what cannot be logged: links that lead nowhere or back, empty folders,
+            FIFOs, sockets and devices.
 
     Raises:
         Exception: There is no such file; or the folder cannot be read.
@@ -76,3 +77,5 @@ def _add(
             _add(path, inner, (*above, own), files, notes)
         elif stat.S_ISREG(mode):
             files.append((inner, path))
+        else:
+            notes.append(f"{inner} is no file and no folder, and was left out")

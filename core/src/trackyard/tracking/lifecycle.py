@@ -281,7 +281,8 @@ class RunGroup:
                 f"{problem}"
             )
         if not budget.is_closed:
-            logger.warning("experiment tracker %r starts late: %s", tracker.name, problem)
+            what = "could not be started, and is tried again" if delivery.problem else "starts late"
+            logger.warning("experiment tracker %r %s: %s", tracker.name, what, problem)
         budget.close()
 
     def _wait_for_ends(self, name: str, runs: Iterable[TrackedRun]) -> None:

@@ -442,6 +442,10 @@ class TrackedRun:
         self.log_console()
         # Another process may have written there: a child, or a worker that ran the step.
         has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
+        # A block that failed is told of, though it has logged nothing; a step's is in the store.
+        if not has_entries and failure is not None and self.run.pipeline is None:
+            _private_folder(self.folder)
+            has_entries = True
         if not self.deliveries and has_entries:
             save_description(self.folder, self.run, [])
         if self.deliveries or has_entries:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+import os
 import re
 import secrets
 import sqlite3
@@ -84,6 +86,37 @@ def connected(
             raise answer.error() from error
 
 
+def sqlite_uri(path: Path) -> str:
+    """Give the address of a sqlite file.
+
+    In a URL `?`, `#` and `%` would mean something else, and the file would be made elsewhere: in
+    such a folder it is reached by a link of this user's.
+
+    Args:
+        path: The file.
+    """
+    folder = path.parent
+    if re.search(r"[?#%]", folder.as_posix()):
+        folder = _link_to(folder.absolute())
+    return f"sqlite:///{(folder / path.name).as_posix()}"
+
+
+def _link_to(folder: Path) -> Path:
+    links = Path.home() / ".cache" / "trackyard" / "links"
+    link = links / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    if not (link.is_symlink() and link.readlink() == folder):
+        links.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = links / secrets.token_hex(8)
+        new.symlink_to(folder)
+        new.replace(link)
+    return link
+
+
+def _folder_of(path: Path) -> Path:
+    """Give the folder of a file, itself where it is reached by a link."""
+    return path.parent.readlink() if path.parent.is_symlink() else path.parent
+
+
 def new_client(tracking_uri: str) -> MlflowClient:
     """Make a client, and its sqlite file where there is none yet.
 
@@ -111,9 +144,9 @@ def _make_database(path: Path) -> None:
     new.touch(mode=0o600)  # it fails at once where MLflow would try for minutes
     try:
         with _without_migrations_shown():
-            files = (path.parent / "mlflow-artifacts").as_uri()
-            SqlAlchemyStore(f"sqlite:///{new.as_posix()}", files).engine.dispose()
-        if path.parent == home():
+            files = (_folder_of(path).absolute() / "mlflow-artifacts").as_uri()
+            SqlAlchemyStore(sqlite_uri(new), files).engine.dispose()
+        if _folder_of(path) == home():
             _use_write_ahead_log(new)
         try:
             path.hardlink_to(new)  # unlike a renaming it replaces nothing
@@ -458,7 +491,7 @@ def is_elsewhere(client: MlflowClient, artifact_uri: str) -> bool:
         client: A client of the store.
         artifact_uri: Where it keeps a run's files.
     """
-    if client.tracking_uri != f"sqlite:///{(home() / 'mlflow.db').as_posix()}":
+    if client.tracking_uri != sqlite_uri(home() / "mlflow.db"):
         return False
     uri = urlsplit(artifact_uri)
     folder = Path(url2pathname(uri.path)).resolve()
@@ -548,4 +581,5 @@ def _artifact_location(client: MlflowClient) -> str | None:
     store = client.tracking_uri
     if not store.startswith("sqlite:///"):
         return None
-    return (Path(store.removeprefix("sqlite:///")).absolute().parent / "mlflow-artifacts").as_uri()
+    folder = _folder_of(Path(store.removeprefix("sqlite:///")).absolute())
+    return (folder / "mlflow-artifacts").as_uri()

@@ -29,6 +29,7 @@ from trackyard_mlflow.backend import (
     ids_of,
     new_client,
     send_what_is_taken,
+    sqlite_uri,
     write_ids,
 )
 from trackyard_mlflow.reading import read_records
@@ -203,7 +204,7 @@ def _own_autologging() -> Iterator[None]:
 
 def local_uri(folder: Path) -> str:
     """Give the address of the local target in a run's folder."""
-    return f"sqlite:///{(folder / 'native.db').as_posix()}"
+    return sqlite_uri(folder / "native.db")
 
 
 def local_run(run: Run, home: Path) -> MlflowRun:
@@ -258,6 +259,6 @@ def _make_store(path: Path, home: Path) -> None:
     empty = home / f"mlflow-{__version__}-empty.db"
     if not empty.exists():
         with replacing(empty) as part:
-            new_client(f"sqlite:///{part.as_posix()}")
+            new_client(sqlite_uri(part))
     with replacing(path) as part:
         shutil.copyfile(empty, part)

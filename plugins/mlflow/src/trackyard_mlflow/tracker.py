@@ -37,6 +37,7 @@ from trackyard_mlflow.backend import (
     late_parent_tag,
     read_ids,
     send,
+    sqlite_uri,
     writing,
 )
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 def _embedded_store() -> str:
     """Sqlite in `.trackyard/`."""  # in the docs, as the default
     # Absolute: MLflow's own default is relative to the working directory of the moment.
-    return f"sqlite:///{(home() / 'mlflow.db').as_posix()}"
+    return sqlite_uri(home() / "mlflow.db")
 
 
 def _absolute(uri: str) -> str:
@@ -58,7 +59,7 @@ def _absolute(uri: str) -> str:
     if not uri.strip():
         raise ValueError("must not be empty; leave it out for sqlite in .trackyard/")
     path = uri.removeprefix("sqlite:///")
-    return uri if path == uri else f"sqlite:///{(home().parent / path).as_posix()}"
+    return uri if path == uri else sqlite_uri(home().parent / path)
 
 
 def _local_ids(run: Run, folder: Path) -> dict[str, str]:
