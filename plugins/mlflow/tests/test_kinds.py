@@ -9,6 +9,7 @@ import mlflow
 import pytest
 
 from trackyard import Client, start_run
+from trackyard.testing.workbench import to_toml
 
 
 @pytest.fixture
@@ -54,6 +55,28 @@ def test_a_model_is_a_logged_model_of_the_run(run, mlflow_project):
     assert [metric.value for metric in history] == [0.5]
 
 
+def test_a_model_whose_files_did_not_arrive_is_gone_on_with(mlflow_project, tmp_path, monkeypatch):
+    upload, tries = mlflow.MlflowClient.log_model_artifacts, []
+
+    def fails_once(client, *arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise ConnectionError("the store is away")
+        upload(client, *arguments)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_model_artifacts", fails_once)
+    (tmp_path / "weights.bin").write_bytes(b"\0")
+    with start_run("a", experiment="kinds") as run:
+        run.log_model(tmp_path / "weights.bin", "m")
+    Client().sync()
+
+    assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+    found = mlflow_project.client().search_logged_models(
+        [mlflow_project.run("a").info.experiment_id]
+    )
+    assert [(logged.name, str(logged.status)) for logged in found] == [("m", "READY")]
+
+
 @pytest.mark.usefixtures("mlflow_project")
 def test_files_of_a_model_have_the_names_that_mlflow_takes(tmp_path):
     (tmp_path / "net").mkdir()
@@ -62,6 +85,21 @@ def test_files_of_a_model_have_the_names_that_mlflow_takes(tmp_path):
         run.log_model(tmp_path / "net", "a#1/m")
 
     assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+
+
+def test_a_model_comes_back_from_a_server(mlflow_project, mlflow_server, tmp_path):
+    fields = {"flavor": "mlflow", "tracking_uri": mlflow_server.url}
+    waiting = {"start_timeout": 60, "flush_timeout": 60}
+    mlflow_project.configure(to_toml({"team": {**fields, **waiting}}))
+    (tmp_path / "net" / "deep").mkdir(parents=True)
+    (tmp_path / "net" / "deep" / "fold #1.bin").write_bytes(b"\0\1")
+    with start_run("served", experiment="kinds", experiment_tracker="team") as run:
+        run.log_model(tmp_path / "net", "models/clf", metrics={"accuracy": 0.9})
+        run.log_dataset("words", digest="0123abcd")
+        run.log_table({"x": [1]}, "rows.json")
+
+    (row,) = Client().verify_run(run.id, timeout=120)
+    assert (row.state, row.problem, row.differences) == ("same", "", ())
 
 
 def test_a_dataset_is_an_input_of_the_run(run):

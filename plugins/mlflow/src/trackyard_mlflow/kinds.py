@@ -113,15 +113,9 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
     model = Model.read(artifact)
     if model is None:
         return
-    record = f"{artifact.name} {artifact.timestamp}"
-    if any(logged.tags.get(_RECORD) == record for logged in _models_of(client, run_id)):
+    logged = _begun(client, run_id, model, f"{artifact.name} {artifact.timestamp}")
+    if logged.model_id in _outputs_of(client, run_id):
         return
-    experiment = client.get_run(run_id).info.experiment_id
-    tags = {_FOLDER: model.name, _RECORD: record}
-    name = re.sub(r"""[/:.%"']+""", "_", model.name)
-    logged = client.create_logged_model(
-        experiment, name, source_run_id=run_id, tags=tags, model_type=model.framework
-    )
     if is_elsewhere(client, logged.artifact_location):
         reason = f"the store keeps models elsewhere, in {logged.artifact_location}"
         raise RejectedRecords([artifact], f"{reason}, where nothing is written")
@@ -129,14 +123,29 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
         _lay_out(model, artifact, Path(folder))
         client.log_model_artifacts(logged.model_id, folder)
     moment, step = artifact.timestamp // 1_000_000, int(artifact.step or 0)
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
     metrics = [
         Metric(f"{model.name}/{key}", float(value), moment, step, model_id=logged.model_id)
         for key, value in model.metrics.items()
     ]
     if metrics:
         client.log_batch(run_id, metrics)
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
+
+
+def _begun(client: MlflowClient, run_id: str, model: Model, record: str) -> LoggedModel:
+    """Find the logged model that a try before this one has begun, or create it."""
+    experiment = client.get_run(run_id).info.experiment_id
+    for known in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        if known.tags.get(_RECORD) == record:
+            return known
+    return client.create_logged_model(
+        experiment,
+        re.sub(r"""[/:.%"']+""", "_", model.name),
+        source_run_id=run_id,
+        tags={_FOLDER: model.name, _RECORD: record},
+        model_type=model.framework,
+    )
 
 
 def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
@@ -150,11 +159,15 @@ def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
 
 def _models_of(client: MlflowClient, run_id: str) -> Iterator[LoggedModel]:
     """Give the logged models of a run that are ours."""
-    outputs = client.get_run(run_id).outputs
-    for output in outputs.model_outputs if outputs else ():
-        logged = client.get_logged_model(output.model_id)
+    for model_id in _outputs_of(client, run_id):
+        logged = client.get_logged_model(model_id)
         if _FOLDER in logged.tags:
             yield logged
+
+
+def _outputs_of(client: MlflowClient, run_id: str) -> list[str]:
+    outputs = client.get_run(run_id).outputs
+    return [output.model_id for output in outputs.model_outputs] if outputs else []
 
 
 def read_models(
@@ -171,13 +184,13 @@ def read_models(
     for logged in _models_of(client, run_id):
         if is_elsewhere(client, logged.artifact_location):
             continue
-        root = _local_copy(logged, folder)
+        root = _local_copy(client, logged, folder)
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             name = f"{logged.tags[_FOLDER]}/{path.relative_to(root).as_posix()}"
             yield Artifact(name, path, "model")
 
 
-def _local_copy(logged: LoggedModel, folder: Path | None) -> Path:
+def _local_copy(client: MlflowClient, logged: LoggedModel, folder: Path | None) -> Path:
     uri = urlsplit(logged.artifact_location)
     if uri.scheme == "file":
         return Path(url2pathname(uri.path))
@@ -185,4 +198,6 @@ def _local_copy(logged: LoggedModel, folder: Path | None) -> Path:
 
     place = (folder or Path(tempfile.mkdtemp())) / logged.model_id
     place.mkdir(parents=True, exist_ok=True)
-    return Path(download_artifacts(f"models:/{logged.model_id}", dst_path=str(place)))
+    # By its place: for the name of a model MLflow would ask the tracking URI of the process.
+    where, store = logged.artifact_location, client.tracking_uri
+    return Path(download_artifacts(where, dst_path=str(place), tracking_uri=store))
