@@ -87,6 +87,7 @@ def test_files_of_a_model_have_the_names_that_mlflow_takes(tmp_path):
     assert [row.state for row in Client().verify_run(run.id)] == ["same"]
 
 
+@pytest.mark.slow
 def test_a_model_comes_back_from_a_server(mlflow_project, mlflow_server, tmp_path):
     fields = {"flavor": "mlflow", "tracking_uri": mlflow_server.url}
     waiting = {"start_timeout": 60, "flush_timeout": 60}
