@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from matrices import cut
@@ -251,7 +253,7 @@ def test_l8_what_a_signal_handler_raises_in_a_log_call_comes_through(
     assert faults.statuses() == ["failed"]
 
 
-def alarm_at_any_time(count: int, seed: int, **options) -> int:
+def alarm_at_any_time(times: int, seed: int, **options) -> int:
     """Open and leave blocks while an alarm goes off somewhere; gives how often it did.
 
     None goes off in one of ten: it shows how long a block takes on a machine that may be busy.
@@ -262,7 +264,7 @@ def alarm_at_any_time(count: int, seed: int, **options) -> int:
         raise Late
 
     signal.signal(signal.SIGALRM, limit)
-    for number in range(count):
+    for number in range(times):
         begun, is_measured = time.monotonic(), number % 10 == 0
         try:
             try:
@@ -283,11 +285,60 @@ def alarm_at_any_time(count: int, seed: int, **options) -> int:
 
 
 # An alarm may go off between the opening of a file and the `with` that would close it.
-# Python itself swallows what is raised in the callback of a weak reference.
+# Python itself swallows what is raised in the callback of a weak reference, or as a generator goes.
 interrupted = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <generator:pytest.PytestUnraisableExceptionWarning",
     "ignore:unclosed:ResourceWarning",
     "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning",
 )
+
+
+class Moments:
+    """At which moments does Python run a signal's handler as a block ends?
+
+    Where a function begins, or one in C has returned, of which a profiler is told.
+
+    Args:
+        wanted: The moment, if any, at which this raises as a handler may.
+    """
+
+    def __init__(self, wanted: tuple[str, object] | None = None) -> None:
+        self.seen: dict[tuple[str, object], str] = {}
+        self.wanted = wanted
+
+    def __call__(self, frame, event, function) -> None:
+        if event in ("call", "c_return"):
+            moment = (event, frame.f_code if event == "call" else function.__qualname__)
+            self.seen.setdefault(moment, frame.f_code.co_qualname)
+            if moment == self.wanted:
+                sys.setprofile(None)
+                raise Late
+
+    def leave_a_block(self) -> Path:
+        """Have a block end, and give the run's folder."""
+        with suppress(Late):
+            try:
+                with start_run("short", experiment_tracker=None) as run:
+                    run.log_metric("loss", 1)
+                    sys.setprofile(self)
+            finally:
+                sys.setprofile(None)
+        return run.folder
+
+
+@interrupted
+@pytest.mark.usefixtures("faults")
+def test_l9_an_alarm_at_each_call_as_a_block_ends_leaves_no_run_behind():
+    usual = Moments()
+    usual.leave_a_block()
+    for moment, function in usual.seen.items():
+        folder = Moments(moment).leave_a_block()
+        with pytest.raises(NoActiveRunError):
+            current_run()
+        assert "TRACKYARD_RUN_ID" not in os.environ
+        assert find_end(folder) is not None, (moment, function)
+
+    assert len(usual.seen) > 50
 
 
 @interrupted
@@ -298,7 +349,7 @@ def test_l9_an_alarm_as_a_block_begins_or_ends_leaves_no_run_behind(faults):
     assert None not in ends
 
 
-@pytest.mark.long(reason="a thousand moments, of which a rare one still leaves a run without end")
+@pytest.mark.long(reason="a thousand moments, also between two calls")
 @interrupted
 def test_l9_alarms_at_a_thousand_moments(faults):
     assert alarm_at_any_time(1000, 2, experiment_tracker=None) > 100

@@ -284,7 +284,8 @@ class PipelineRunner:
         row = AttemptRow(self._recording, node, run, cache_key=key)
         error: BaseException | None = None
         try:
-            with RunLife(self._group, row) as life:
+            life = RunLife(self._group, row)
+            with life, life:
                 outcome = self._outcome_of(node, run, row, life)
                 self._keep_outputs(node, outcome)
                 error = outcome.error

@@ -161,7 +161,8 @@ def tracked_block(
         parent: Of a child run, the run that it belongs to.
         closes_group: Whether it is the group's only run, but for child runs.
     """
-    with RunLife(group, record, parent=parent, closes_group=closes_group) as life:
+    life = RunLife(group, record, parent=parent, closes_group=closes_group)
+    with life, life:
         tracked = life.start(run, trackers)
         with termination_as_exit(life.note_signal), activated(tracked) as active:
             yield active

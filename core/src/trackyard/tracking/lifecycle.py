@@ -240,9 +240,9 @@ class RunGroup:
             console=self._console_options,
         )
         tracked.group = self
+        self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
             tell_context(tracked, self._context_parts, self._command)
-        self._runs.append(tracked)
         return tracked
 
     def _worker(self, tracker: Tracker) -> Worker:

@@ -34,16 +34,20 @@ class RunRow(Protocol):
 
 
 class RunLife:
-    """A run's life around a `with` block, in which `start` is called and the work is done.
+    """A run's life around `with life, life:`, in which `start` is called and the work is done.
 
     What leaves the block says how the run ended; then, in this order, its end is journaled,
     trackers that are required are waited for where it finished, the row is written, and a group
     that has no other run is closed.
 
-    That happens once, and the group's lock is held for it, as for the start: a forked child leaves
-    the block, but not the run. The block of a group's only run, or of a child run, may stand in a
-    generator, or be entered by a runner for its step, and be open when the process ends, which ends
-    the run then. Once Python takes itself apart no tracker can be waited for: it would be for ever.
+    It is left twice, since what a signal's handler raises just as the first exit begins would keep
+    all of it from being done; a second time changes nothing.
+
+    The end is written once, and the group's lock is held for it, as for the start: a forked child
+    leaves the block, but not the run. The block of a group's only run, or of a child run, may stand
+    in a generator, or be entered by a runner for its step, and be open when the process ends, which
+    ends the run then. Once Python takes itself apart no tracker can be waited for: it would be for
+    ever.
 
     Args:
         group: Where the run belongs.
@@ -121,6 +125,7 @@ class RunLife:
             with self._group.lock:
                 self._end_run(error)
         finally:
+            self._end_rest(error)  # before the group forgets its runs
             if self._closes_group:
                 self._group.close()
                 if self._row is not None and self.tracked is not None:
