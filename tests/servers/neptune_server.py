@@ -124,7 +124,8 @@ class NeptuneServer(RecordingServer):
             try:
                 return self._answer(request)
             except KeyError:
-                return Answer.of_json({"title": "not found"}, 404)
+                kind = "EXPERIMENT_NOT_FOUND" if "experimentId" in request.query else "NOT_FOUND"
+                return Answer.of_json({"title": "not found", "errorType": kind}, 404)
 
     def _answer(self, request: Request) -> Answer:
         for base, operations in (("/api/backend", _BACKEND), ("/api/leaderboard", _LEADERBOARD)):

@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 from left_behind import assert_left_as_it_was, wait_until
 from matrices import first_by_default
+from recording_server import Answer
 
 from trackyard import (
     Artifact,
@@ -24,6 +25,7 @@ from trackyard import (
     Tag,
     start_run,
 )
+from trackyard.contract import RunDeleted
 from trackyard.project.configuration import find_project
 from trackyard_comet import CometTracker
 
@@ -406,3 +408,16 @@ def test_a_check_while_offline_leaves_no_archive(offline):
 
     assert (came.is_working, came.is_offline) == (True, True)
     assert offline.archives() == []
+
+
+def test_an_experiment_that_was_deleted_there_says_so(online, monkeypatch):
+    with start_run("a") as run:
+        run.log_metric("a", 1)
+    refusal = Answer.of_json({"msg": "experiment was deleted", "code": 400}, 400)
+    monkeypatch.setattr(online, "answer", lambda _: refusal)
+
+    place = find_project().home / "runs" / run.id / "team"
+    gone = Run(run.id, "a", "fraud", started_at=0, folder=place, attached=True)
+    tracker = CometTracker(url=online.url, workspace="acme")
+    with pytest.raises(RunDeleted, match="experiment was deleted"):
+        tracker.tracker_start_run(gone)

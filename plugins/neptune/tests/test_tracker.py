@@ -11,6 +11,7 @@ from matrices import first_by_default
 
 from trackyard import Artifact, Metric, Param, Run, Tag, native_run, start_run
 from trackyard.cli.main import cli
+from trackyard.contract import RunDeleted
 from trackyard.project.configuration import find_project
 from trackyard_neptune import NeptuneTracker
 
@@ -277,3 +278,13 @@ def test_registering_says_that_the_hosted_service_has_closed(project):
     assert result.exit_code == 0, result.output
     assert "2026-03-05" in result.output
     assert "trackyard replay" in result.output
+
+
+def test_a_run_that_is_gone_there_is_not_made_again(project, online):
+    with start_run("a") as run:
+        run.log_metric("a", 1)
+    online.runs.clear()
+
+    with pytest.raises(RunDeleted, match="no more"):
+        NeptuneTracker(project=online.PROJECT).tracker_start_run(given(run.id))
+    assert online.runs == {}

@@ -11,9 +11,21 @@ from pathlib import Path
 import pytest
 import wandb
 from matrices import first_by_default
+from recording_server import Answer
 
 import trackyard
-from trackyard import Batch, Client, Failure, Metric, Param, RetryLater, pipeline, start_run, step
+from trackyard import (
+    Batch,
+    Client,
+    Failure,
+    Metric,
+    Param,
+    RetryLater,
+    pipeline,
+    start_run,
+    step,
+)
+from trackyard.contract import RunDeleted
 from trackyard_wandb import WandbTracker, tracker, uploading
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import log_path
@@ -299,3 +311,13 @@ def test_the_page_of_the_service_is_not_its_api(make_run):
     team = WandbTracker(mode="offline", entity="a b", project="p")
     team.tracker_start_run(make_run())
     assert team.tracker_url() == f"https://wandb.ai/a%20b/p/runs/{make_run().id}"
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_a_run_whose_id_was_deleted_there_says_so(online, make_run, monkeypatch, status):
+    said = {"errors": [{"message": "run a was previously created and deleted; try a new run id"}]}
+    said["message"] = said["errors"][0]["message"]
+    monkeypatch.setattr(online, "answer", lambda _: Answer.of_json(said, status))
+    team = WandbTracker(base_url=online.url, project="fraud", entity="acme", mode="online")
+    with pytest.raises(RunDeleted, match="previously created and deleted"):
+        team.tracker_start_run(make_run("a"))

@@ -23,6 +23,7 @@ from trackyard.contract import (
     Param,
     Record,
     RetryLater,
+    RunDeleted,
     Tag,
     classify_answer,
     is_true_within,
@@ -107,7 +108,11 @@ class CometServer:
         if answer.status_code == 400:  # an older server, which has the experiment already
             wanted = {"apiKey": self.api_key, "previousExperiment": self._key}
             wanted["libVersion"] = version("comet-ml")
-            answer = self._request("POST", "clientlib/logger/get/run", json=wanted)
+            answer = self._request(
+                "POST", "clientlib/logger/get/run", json=wanted, allow=(400, 404)
+            )
+            if not answer.ok:
+                raise self._refusal(answer)
         found = answer.json()
         focus = found.get("focusUrl")
         self._facts = {
@@ -116,6 +121,13 @@ class CometServer:
             "url": f"{focus}{self._key}" if focus else None,
         }
         return dict(self._facts)
+
+    def _refusal(self, answer: Response) -> Exception:
+        """Say why there is no experiment: one that there was before has been deleted."""
+        said = classify_answer(answer.status_code, answer.headers, answer.content)
+        if said.verdict == "refused" and self._facts.get("run_id"):
+            return RunDeleted(f"Comet has experiment {self._key} no more: {said.message}")
+        return said.error(f"{self.url} has no experiment {self._key}")
 
     def show_as_alive(self, is_alive: bool = True) -> None:
         """Tell that the run lives, or has ended."""

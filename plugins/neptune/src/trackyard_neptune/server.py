@@ -17,6 +17,7 @@ from trackyard.contract import (
     CredentialRefused,
     Record,
     RetryLater,
+    RunDeleted,
     classify_answer,
     is_true_within,
     process_values,
@@ -82,11 +83,17 @@ class NeptuneServer:
         self._has_answered = False
 
     def start(self) -> dict[str, Any]:
-        """Find the run or create it; gives what is to be kept of the answer."""
+        """Find the run or create it; gives what is to be kept of the answer.
+
+        Raises:
+            RunDeleted: It was there, and is not any more.
+        """
         with self._backend() as backend:
             project = backend.get_project(self._project)
-            found = self._find(backend, project.id) or backend.create_run(
-                project_id=project.id, custom_run_id=self._run_id
+            found = (
+                self._known(backend)
+                or self._find(backend, project.id)
+                or backend.create_run(project_id=project.id, custom_run_id=self._run_id)
             )
             url = backend.get_run_url(found.id, found.workspace, found.project_name, found.sys_id)
             self._container = str(found.id)
@@ -130,6 +137,12 @@ class NeptuneServer:
         """Ask for the project, to see that server, token and project are right."""
         with self._backend() as backend:
             backend.get_project(self._project)
+
+    def _known(self, backend: Any) -> Any:
+        """Give the run that was found or created before; None where there was none."""
+        if not self._container:
+            return None
+        return backend.get_metadata_container(self._container, _run_type())
 
     def _find(self, backend: Any, project_id: str) -> Any:
         """Find the run by its field: Neptune's own `neptune sync` forgets the id."""
@@ -234,13 +247,19 @@ def _raise(error: Exception) -> NoReturn:
     from neptune.exceptions import (
         ClientHttpError,
         Forbidden,
+        MetadataContainerNotFound,
         NeptuneConnectionLostException,
         NeptuneInvalidApiTokenException,
+        ProjectNotFound,
         Unauthorized,
     )
+    from neptune.management.exceptions import ObjectNotFound
 
     if isinstance(error, RetryLater):
         raise error
+    is_gone = isinstance(error, ObjectNotFound | MetadataContainerNotFound)
+    if is_gone and not isinstance(error, ProjectNotFound):
+        raise RunDeleted(f"Neptune has the run no more: {_plain(error)}") from error
     if isinstance(error, (NeptuneInvalidApiTokenException, Unauthorized, Forbidden)):
         raise CredentialRefused(f"Neptune: {_plain(error)}") from error
     if isinstance(error, ClientHttpError):

@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import CredentialRefused, RetryLater, Run, classify_answer
+from trackyard.contract import CredentialRefused, RetryLater, Run, RunDeleted, classify_answer
 from trackyard_wandb.places import Place
 
 # Seconds for the answer to `mode = "auto"`.
@@ -50,6 +50,9 @@ _DELETE = """
 mutation DeleteRun($id: ID!) { deleteRun(input: {id: $id}) { clientMutationId } }
 """
 _VIEWER = "query Viewer { viewer { entity username } }"
+
+# What W&B says of the id of a run that was deleted, which it takes never again.
+_DELETED = "previously created and deleted"
 
 
 class WandbServer:
@@ -161,7 +164,7 @@ class WandbServer:
         except json.JSONDecodeError as error:
             raise RetryLater(f"{self._url} does not answer: {error}") from error
         if not isinstance(content, dict) or content.get("errors"):
-            raise ValueError(f"{self._url} refuses: {_message(content)}")
+            raise _refused(f"{self._url} refuses: {_message(content)}")
         return dict(content.get("data") or {})
 
     def _answer(self, url: str, body: bytes | None = None) -> bytes:
@@ -202,7 +205,13 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
     said = classify_answer(error.code, dict(error.headers), error.read())
     if said.verdict == "credential":
         text = f"{url} does not let the API key in; check it, or type: wandb login"
-    return said.error(text)
+    told = said.error(text)
+    return RunDeleted(str(told)) if _DELETED in str(told) else told
+
+
+def _refused(text: str) -> Exception:
+    """Give what a refusal means."""
+    return RunDeleted(text) if _DELETED in text else ValueError(text)
 
 
 def _message(content: Any) -> str:
