@@ -262,6 +262,7 @@ def test_an_object_that_saves_itself_does_so(logged):
     assert files["m/model.safetensors"].read_bytes() == b"weights"
 
 
+@pytest.mark.slow  # the library is imported for it
 def test_a_model_of_a_library_says_which(logged):
     from sklearn.linear_model import LinearRegression
 
@@ -358,6 +359,43 @@ def test_data_that_cannot_be_read_are_named(logged):
 
     assert files["datasets/d.json"].read_json() == {"name": "d", "version": "1"}
     assert "its digest was not found (there is no file nowhere)" in warning
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    __len__ = __iter__ = __reduce__ = __str__ = lambda self: 1 / 0
+
+
+ODD = [
+    *(None, "x", b"", [], {}, Hostile(), math.nan, [None], 10**400, object(), "\ud800", type),
+    *(numpy.zeros((0, 3)), numpy.array(["a"]), numpy.array([1j]), pandas.DataFrame({"a": [None]})),
+]
+
+
+def test_no_call_raises_whatever_it_is_given(logged):
+    def log(run):
+        for odd in ODD:
+            run.log_histogram(odd, "h", bins=odd, edges=None)
+            run.log_histogram([1], odd, odd, edges=odd)
+            run.log_audio(odd, odd, odd, sample_rate=8000)
+            run.log_audio([0.5], "a", sample_rate=odd)
+            run.log_video(odd, odd, odd)
+            run.log_video(numpy.zeros((1, 4, 4)), "v", fps=odd)
+            run.log_model(odd, odd)
+            run.log_model({}, "m", framework=odd, signature=odd, metrics=odd, step=odd)
+            run.log_dataset("d", odd, version=odd, digest=odd, schema=odd, profile=odd)
+            run.log_dataset(odd, odd, source=odd, context=odd, step=odd)
+
+    files, _ = logged(log)
+    for file in files.values():
+        if file.kind == "dataset":
+            assert "name" in file.read_json()
+        if file.kind == "histogram":
+            assert len(file.read_json()["edges"]) == len(file.read_json()["counts"]) + 1
 
 
 @pytest.mark.parametrize(

@@ -162,3 +162,11 @@ def test_text_that_reads_back_as_a_number_is_named():
 
 def test_lone_surrogates_read_back():
     assert value_in(encoded(json_text(["a\ud800"], PlainValues(for_json=True)))) == ["a\ud800"]
+
+
+@pytest.mark.parametrize("root", [{"a": 1}, [1, 2], {"b": {"c": (1,)}}])
+def test_root_model_is_what_it_holds(root):
+    values = PlainValues()
+
+    assert values.plain(pydantic.RootModel(root)) == values.plain(root)
+    assert values.fields(pydantic.RootModel({"a": 1})) == {"a": 1}

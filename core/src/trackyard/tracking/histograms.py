@@ -88,6 +88,8 @@ def _array_of(values: Any) -> Any:
 def _of_array(array: Any, bins: int, notes: list[str]) -> Histogram:
     import numpy
 
+    if array.dtype.kind == "c":
+        raise ValueError("complex numbers have no order; give abs() of them, or each part")
     numbers = array.astype("float64")
     finite = numbers[numpy.isfinite(numbers)]
     _check(len(numbers), len(finite), notes)

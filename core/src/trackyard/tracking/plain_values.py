@@ -167,6 +167,8 @@ class PlainValues:
 
     def _mapping(self, value: Any) -> Any:
         kind = type(value)
+        if getattr(kind, "__pydantic_root_model__", False):
+            return value.root
         names = _fields_of(value)
         if names is not None:
             return {name: getattr(value, name) for name in names}

@@ -144,7 +144,7 @@ def _write_wav(audio: Any, path: Path, sample_rate: int | None, notes: list[str]
     if sample_rate is None or not int(sample_rate) > 0:
         raise ValueError("samples need their rate; give sample_rate=16000, or what it is")
     samples = _samples_of(audio, notes)
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as opened, wave.open(opened, "wb") as file:
         file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
         file.setsampwidth(samples.dtype.itemsize)
         file.setframerate(int(sample_rate))
