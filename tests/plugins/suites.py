@@ -1,8 +1,8 @@
-"""Which checks of the conformance kit does each flavor's suite run by default?
+"""Which checks of the conformance kit does each suite run by default?
 
-A plugin of pytest. The suite of the kit's own reference runs them all. For others those that start
-processes, or wait for a server, are `slow`, but for the one that kills a run: they ask more of core
-than of the flavor.
+A plugin of pytest. The suite of the kit's own reference runs them all. For other flavors those that
+start processes, or wait for a server, are `slow`, but for the one that kills a run: they ask more
+of core than of the flavor. Each check of an orchestrator starts a script: one of each kind runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from trackyard.testing import FlavorSuite
+from trackyard.testing import FlavorSuite, OrchestratorSuite
 
 WHOLE = ("TestLedger", "TestMemoryTracker")
 SLOW = re.compile(
@@ -19,12 +19,26 @@ SLOW = re.compile(
     "|activation_works_without_a_start|last_records_are_kept|ten_thousand|late_records_of_a_child"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )
+# Ray's `conftest.py` says it of its own, `local` is slow as a whole.
+ORCHESTRATORS = ("TestProcess",)
+ONE_OF_EACH = re.compile(
+    r"test_(no_check|it_|making_one|outputs_come_back|two_steps|no_process|ctrl_c|timeout_is_told"
+    r"|exception_comes_back\[of its own|death_is_a_crash_of_that_step_alone\[kill)"
+)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what starts processes, for suites that do not run it all."""
     suite = getattr(item, "cls", None)
-    if suite is None or not issubclass(suite, FlavorSuite) or suite.__name__ in WHOLE:
+    if suite is None or suite.__name__ in WHOLE:
         return
-    if SLOW.match(item.name):
+    if issubclass(suite, FlavorSuite):
+        is_slow = bool(SLOW.match(item.name))
+    else:
+        is_slow = (
+            issubclass(suite, OrchestratorSuite)
+            and suite.__name__ in ORCHESTRATORS
+            and not ONE_OF_EACH.match(item.name)
+        )
+    if is_slow:
         item.add_marker(pytest.mark.slow)

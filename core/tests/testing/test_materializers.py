@@ -1,4 +1,4 @@
-"""Do the formats that come with core keep the contract?"""
+"""Do the formats that come with core keep the contract? Those that are like another are `slow`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class TestJson(MaterializerSuite):
         return [None, -0.0, [float("nan"), {"a": [True]}], {}]
 
 
+@pytest.mark.slow
 class TestBytes(MaterializerSuite):
     @pytest.fixture
     def materializer(self):
@@ -73,6 +74,7 @@ class TestPandas(MaterializerSuite):
         return [EDGES["pandas: frame"], EDGES["pandas: an index with a name"]]
 
 
+@pytest.mark.slow
 class TestPolars(MaterializerSuite):
     @pytest.fixture
     def materializer(self):
@@ -83,6 +85,7 @@ class TestPolars(MaterializerSuite):
         return [EDGES["polars: frame"]]
 
 
+@pytest.mark.slow
 class TestPolarsSeries(MaterializerSuite):
     @pytest.fixture
     def materializer(self):
@@ -103,6 +106,7 @@ class TestArrow(MaterializerSuite):
         return [EDGES["polars: frame"].to_arrow()]
 
 
+@pytest.mark.slow
 class TestLabelled(MaterializerSuite):
     @pytest.fixture
     def materializer(self):
@@ -113,6 +117,7 @@ class TestLabelled(MaterializerSuite):
         return [EDGES["pandas: series"]]
 
 
+@pytest.mark.slow
 class TestImage(MaterializerSuite):
     @pytest.fixture
     def materializer(self):
