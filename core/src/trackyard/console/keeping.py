@@ -129,6 +129,9 @@ class Console:
                 logger.warning(text, self._folder, self.lost, self._problem)
 
     def _take(self, stream: StreamName, text: str) -> None:
+        if text == "\n" and self._shown is not None and self._shown[0] == stream:
+            self._finish(stream)  # `print` writes a line's end by itself
+            return
         *lines, rest = text.split("\n")
         if lines:
             lines[0] = self._pending.get(stream, "") + lines[0]
@@ -143,10 +146,26 @@ class Console:
         self._pending[stream] = rest
         if rest:
             self._show(stream, rest)
-        elif self._shown is None:  # what stood there of another stream was written over
-            for other, unfinished_line in self._pending.items():
-                if unfinished_line:
-                    self._show(other, unfinished_line)
+        elif self._shown is None:
+            self._show_others(stream)
+
+    def _finish(self, stream: StreamName) -> None:
+        """Finish the line that stands there already, if all of it does."""
+        shown = self._shown
+        if shown is None or self._file is None or self._cut.get(stream):
+            self._keep([self._line(stream, self._pending.get(stream, ""))])
+        elif folded(self._pending[stream]) != shown[1]:
+            self._keep([self._line(stream, self._pending[stream])])
+        elif self._write(b"\n", self._offset + self._shown_size, 1, is_checked=True):
+            self._note_lines(self._offset + self._shown_size + 1, 1)
+        self._pending[stream] = ""
+        self._show_others(stream)
+
+    def _show_others(self, stream: StreamName) -> None:
+        """Show the unfinished line of the other stream, which was written over."""
+        for other, line in self._pending.items():
+            if line and other != stream:
+                self._show(other, line)
 
     def _line(self, stream: StreamName, line: str) -> tuple[StreamName, str]:
         line = folded(line)
@@ -159,14 +178,19 @@ class Console:
         """Write finished lines, for which the unfinished one makes room."""
         if not self._is_open(len(lines)):
             return
-        if self._shown is not None and [self._shown] == lines:
-            data, offset = b"\n", self._offset + self._shown_size  # its text stands there already
-        else:
-            data, offset = self._encoded(lines), self._offset
-        if not self._write(data, offset, len(lines)):
-            return
-        self._offset, self._shown, self._shown_size = offset + len(data), None, 0
-        self._lines += len(lines)
+        data = self._encoded(lines)
+        if self._write(data, self._offset, len(lines)):
+            self._note_lines(self._offset + len(data), len(lines))
+
+    def _note_lines(self, end: int, count: int) -> None:
+        """Take account of lines that are written.
+
+        Args:
+            end: Where the last one ends in the file.
+            count: How many.
+        """
+        self._offset, self._shown, self._shown_size = end, None, 0
+        self._lines += count
         share = 2 if self._number == 0 else 2 * _TAIL_FILES
         if self._offset >= self._limit // share:
             self._next_file()
@@ -185,10 +209,12 @@ class Console:
     def _encoded(self, lines: list[tuple[StreamName, str]]) -> bytes:
         moment = self._clock.now()
         redacted = self._redactor.redact_texts([line for _, line in lines])
-        texts = [
-            f"{moment} {stream} {text}\n" for (stream, _), text in zip(lines, redacted, strict=True)
-        ]
-        return "".join(texts).encode("utf-8", "backslashreplace")
+        if len(lines) == 1:
+            text = f"{moment} {lines[0][0]} {redacted[0]}\n"
+        else:
+            pairs = zip(lines, redacted, strict=True)
+            text = "".join([f"{moment} {stream} {text}\n" for (stream, _), text in pairs])
+        return text.encode("utf-8", "backslashreplace")
 
     def _is_open(self, count: int) -> bool:
         """Open a file where there is none; tell whether there is one."""
@@ -204,11 +230,18 @@ class Console:
             self._give_up(error, count)
         return self._file is not None
 
-    def _write(self, data: bytes, offset: int, count: int) -> bool:
-        """Write at a place of the file; tell whether that was possible."""
+    def _write(self, data: bytes, offset: int, count: int, *, is_checked: bool = False) -> bool:
+        """Write at a place of the file; tell whether that was possible.
+
+        Args:
+            data: What.
+            offset: Where.
+            count: How many lines that finishes.
+            is_checked: The file was written a moment ago, by the same call of the user's.
+        """
         assert self._file is not None
         try:
-            number = self._file.checked()
+            number = self._file.number if is_checked else self._file.checked()
             if self._shown_size > len(data) and offset == self._offset:
                 os.ftruncate(number, offset)
             if os.pwrite(number, data, offset) < len(data):
