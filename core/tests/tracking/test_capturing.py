@@ -182,3 +182,13 @@ def test_what_an_sdks_files_hold_survives_a_kill(filing):
     assert filing.logged("metrics", "filing") == []
     assert filing.trackyard("sync").returncode == 0
     assert len(filing.logged("metrics", "other")) == 2
+
+
+def test_a_param_has_its_first_value_and_a_later_one_is_a_tag(two):
+    with start_run("changed", experiment_tracker=["native", "other"]):
+        native_sdk.log(Param("lr", 0.1))
+        native_sdk.log(Param("lr", 0.1), Param("depth", 3))
+        native_sdk.log(Param("lr", 0.2))
+
+    assert two.logged("params", "other") == [["lr", 0.1], ["depth", 3]]
+    assert two.logged("tags", "other") == [["lr", "0.2"]]

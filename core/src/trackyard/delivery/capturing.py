@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
+from trackyard.contract.records import Artifact, Metric, Param, ParamValue, Record, Tag
 from trackyard.hooks.dispatch import RecordFilter, apply_filters
 from trackyard.journal.entries import Entry, Holder
 from trackyard.journal.writer import JournalWriter
@@ -29,6 +29,7 @@ class CaptureJournal:
         self._redactor = redactor
         self._keys = RedactedKeys(redactor)
         self._filters = filters
+        self._params: dict[str, ParamValue] = {}
 
     def write(self, holder: Holder, records: Sequence[Record]) -> None:
         """Write the records of one call as one entry.
@@ -40,9 +41,21 @@ class CaptureJournal:
         if self._filters:
             passed = (apply_filters(self._filters, record) for record in records)
             records = [record for record in passed if record is not None]
+        records = [kept for record in records if (kept := self._first_value(record)) is not None]
         entries = [self._redacted(entry) for entry in entries_of(records, holder.captured_at)]
         if entries:
             self._journal.append_captured(holder, entries)
+
+    def _first_value(self, record: Record) -> Record | None:
+        """Give a param once: backends refuse a second value, which is a tag then."""
+        if not isinstance(record, Param):
+            return record
+        if record.key not in self._params:
+            self._params[record.key] = record.value
+            return record
+        first = self._params[record.key]
+        is_same = type(first) is type(record.value) and first == record.value
+        return None if is_same else Tag(record.key, str(record.value))
 
     def _redacted(self, entry: Entry) -> Entry:
         match entry.kind:

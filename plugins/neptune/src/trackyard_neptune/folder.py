@@ -52,6 +52,23 @@ def native_folder(folder: Path) -> Path:
     return folder / _NATIVE
 
 
+def native_operations(folder: Path, position: str) -> tuple[list[Operation], str]:
+    """Give what Neptune's own calls have written behind a position, and the position behind it.
+
+    Args:
+        folder: The tracker's folder of the run.
+        position: The bytes of each of the SDK's logs that are known, as JSON; empty at first.
+    """
+    known: dict[str, int] = json.loads(position) if position else {}
+    operations = []
+    for path in sorted(native_folder(folder).rglob("data-*.log"), key=_number):
+        name = path.relative_to(folder).as_posix()
+        for line, end in _lines(path, known.get(name, 0)):
+            known[name] = end
+            operations.append(_with_source(line["obj"], path.parent))
+    return [one for one in operations if not _is_own(one)], json.dumps(known)
+
+
 class OperationFolder:
     """The operations of one run. What is appended is kept when the call returns."""
 

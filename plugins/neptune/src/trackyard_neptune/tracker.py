@@ -25,7 +25,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_neptune import settings
-from trackyard_neptune.folder import OperationFolder, load_state, save_state
+from trackyard_neptune.folder import OperationFolder, load_state, native_operations, save_state
 from trackyard_neptune.native import NativeRun, active_run
 from trackyard_neptune.operations import (
     KINDS,
@@ -124,6 +124,11 @@ class NeptuneTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[NativeRun]:
         return active_run(run.folder)
+
+    @hookimpl
+    def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
+        operations, position = native_operations(run.folder, position)
+        return list(records_of(operations)), position
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

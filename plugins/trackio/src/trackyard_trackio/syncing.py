@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trackyard.contract import Run
-from trackyard_trackio.rows import Row
+import attrs
+
+from trackyard.contract import Artifact, Record, Run
+from trackyard_trackio.native import native_config
+from trackyard_trackio.rows import Row, config_records, records_of
 from trackyard_trackio.storing import LocalStore, Place, RemoteStore
 
 _NOTE = "native.json"
@@ -52,3 +55,30 @@ def _media(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for nested in value:
             yield from _media(nested)
+
+
+def read_native(
+    run: Run, place: Place, local: LocalStore, position: str
+) -> tuple[list[Record], str]:
+    """Give what Trackio's own calls have logged behind a position, and the position behind it.
+
+    A param that is set again has its first value: other trackers refuse a second one.
+
+    Args:
+        run: The run.
+        place: Where it is.
+        local: Where Trackio's own calls write.
+        position: The last row and the names of the params that are known, as JSON.
+    """
+    row, names = json.loads(position) if position else (0, [])
+    config = {key: v for key, v in native_config(run.folder).items() if key not in names}
+    found = local.native_rows(place, row)
+    records = list(config_records(config))
+    for record in records_of(run.id, [each[:4] for each in found]):
+        if isinstance(record, Artifact):
+            path = local.folder / "media" / record.path
+            if path.is_file():
+                records.append(attrs.evolve(record, path=path))
+        else:
+            records.append(record)
+    return records, json.dumps([found[-1][4] if found else row, [*names, *config]])

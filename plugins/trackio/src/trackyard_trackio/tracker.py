@@ -44,7 +44,7 @@ from trackyard_trackio.rows import (
 )
 from trackyard_trackio.settings import headers_for, space_url
 from trackyard_trackio.storing import LocalStore, Place, RemoteStore, Store
-from trackyard_trackio.syncing import forward_native
+from trackyard_trackio.syncing import forward_native, read_native
 
 
 def _project_folder() -> Path:
@@ -156,6 +156,10 @@ class TrackioTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         return active_run(self._place(run), self.folder, run.folder)
+
+    @hookimpl
+    def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
+        return read_native(run, self._place(run), LocalStore(self.folder), position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

@@ -1,0 +1,47 @@
+"""Does what Trackio's own calls log reach the run's journal and its other trackers, once?"""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+from trackyard import Client, start_run
+from trackyard.testing import MemoryTracker
+
+MEMORY = """
+[experiment_trackers.memory]
+flavor = "trackyard.testing:MemoryTracker"
+"""
+
+
+@pytest.fixture
+def both(board):
+    with (board.root / "trackyard.toml").open("a") as file:
+        file.write(MEMORY)
+    MemoryTracker.runs.clear()
+    return board
+
+
+def test_rows_config_and_images_reach_the_other_trackers(both):
+    import trackio
+
+    with start_run("rows", experiment_tracker=["board", "memory"]) as run:
+        trackio.init(project="mine", config={"lr": 0.1, "layers": 3})
+        for number in range(3):
+            trackio.log({"loss": 1 / (1 + number), "accuracy": number / 3}, step=number)
+        trackio.log({"sample": trackio.Image(numpy.zeros((4, 4, 3), dtype=numpy.uint8))}, step=3)
+        run.log_metric("portable", 1, step=4)
+        trackio.finish()
+
+    stored = MemoryTracker.runs[run.id]
+    points = sorted((m.key, m.step, m.value) for m in stored.metrics.values())
+    assert points == sorted(
+        [("loss", n, 1 / (1 + n)) for n in range(3)]
+        + [("accuracy", n, n / 3) for n in range(3)]
+        + [("portable", 4, 1.0)]
+    )
+    assert stored.params == {"lr": 0.1, "layers": 3}
+    assert [(name, a.step) for name, a in stored.artifacts.items() if a.step] == [("sample", 3)]
+    assert both.values(run.id, "loss") == [(n, 1 / (1 + n)) for n in range(3)]
+    assert Client().get_run(run.id).metrics["accuracy"].last == 2 / 3
+    assert both.values(run.id, "portable") == [(4, 1.0)]
