@@ -56,6 +56,16 @@ class Cell:
         assert result.exception is None or isinstance(result.exception, SystemExit), result
         return result.exit_code, {row["run"]: row for row in json.loads(result.stdout)}
 
+    def sync_until(self, most):
+        """Sync again where a busy machine leaves more pending than the fault does."""
+        for _ in range(5):
+            code, rows = self.sync()
+            others = [row for name, row in rows.items() if name != self.name]
+            is_whole = all(row["state"] == "complete" for row in others)
+            if is_whole and rows.get(self.name, {"pending": 0})["pending"] <= most:
+                break
+        return code, rows
+
     def held(self, name):
         """Give what the server itself holds of the only run of a name."""
         found = self.project.run(name, self.store)
@@ -125,7 +135,7 @@ def test_n13_any_fault_at_any_moment_loses_nothing_and_holds_up_nobody(cell, fau
         cell.run(cell.name)
     if length == "always for one record":
         cell.run(f"{cell.name}-neighbour")
-        code, rows = cell.sync()
+        code, rows = cell.sync_until(_at_most_pending(place))
         is_taken = FAULTS[fault].after
         if is_taken and place == "start":  # the next try finds the run
             assert code == 0
@@ -154,9 +164,13 @@ def _is_said_truly(cell, place, code, rows, *, is_taken):
     row = rows[cell.name]
     assert (code, row["state"]) == (1, "incomplete")
     assert row["problem"]
+    assert row["pending"] == _at_most_pending(place)
     if place in ("start", "end"):
         assert cell.held(f"{cell.name}-neighbour") == WHOLE
-        assert row["pending"] == (POINTS + 5 if place == "start" else 0)
     else:
-        assert row["pending"] == 1
         assert cell.held(cell.name) == {**WHOLE, **({} if is_taken else LACKING[place])}
+
+
+def _at_most_pending(place):
+    """How many records the fault keeps back."""
+    return {"start": POINTS + 5, "end": 0}.get(place, 1)
