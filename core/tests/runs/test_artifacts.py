@@ -23,6 +23,7 @@ from trackyard import (
 )
 from trackyard.project.configuration import find_project
 from trackyard.runs.garbage import collect_garbage
+from trackyard.runs.reading_back import TIMEOUT, reading_within, timeout_now
 
 
 @step(experiment_tracker="filed")
@@ -217,11 +218,18 @@ def test_what_a_newer_version_left_of_a_run_is_said_to_be_newer(filed):
         list(Client().get_run(run.name).artifacts)
 
 
+def test_tracker_that_gives_files_late_is_waited_for_as_long_as_asked():
+    with reading_within(3.5):
+        assert timeout_now() == 3.5
+    assert timeout_now() == TIMEOUT
+
+
 def test_files_are_downloaded_by_a_command(filed):
     run = training()
     download = ["runs", "download", run.name]
 
-    assert "models/a.bin  2 bytes" in filed.trackyard(*download, "models", "--to", "got").stdout
+    got = filed.trackyard(*download, "models", "--to", "got", "--timeout", "300")
+    assert "models/a.bin  2 bytes" in got.stdout
     assert sorted(path.name for path in Path("got").rglob("*.bin")) == ["a.bin", "b.bin"]
     rows = json.loads(filed.trackyard(*download, "page.html", "--json").stdout)
     assert [(row["name"], row["kind"], row["path"]) for row in rows] == [

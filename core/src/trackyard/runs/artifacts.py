@@ -25,7 +25,7 @@ from trackyard.journal.descriptions import load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.histories import History
 from trackyard.runs.lists import moment
-from trackyard.runs.reading_back import TIMEOUT, ReadingBack
+from trackyard.runs.reading_back import ReadingBack, timeout_now
 from trackyard.runs.remains import lay_out
 from trackyard.store import StepRunRow
 from trackyard.system.showing import Shown, ShownAs, html_table, line, says
@@ -339,7 +339,7 @@ class _OnTrackers:
         folder = lay_out(self._folder, place)
         run = load_description(folder)
         problems = []
-        reading = ReadingBack(self._project, TIMEOUT, _COMMAND)
+        reading = ReadingBack(self._project, timeout_now(), _COMMAND)
         for described in run.trackers if run is not None else ():
             assert run is not None
             try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import attrs
@@ -19,6 +22,26 @@ from trackyard.system.waiting import result_within
 
 # Seconds that reading a run back may take on a tracker: it is one call for a whole run.
 TIMEOUT = 120.0
+_timeout: ContextVar[float] = ContextVar("trackyard_reading_timeout", default=TIMEOUT)
+
+
+def timeout_now() -> float:
+    """Give the seconds that a tracker may take to give a run back, in this context."""
+    return _timeout.get()
+
+
+@contextmanager
+def reading_within(seconds: float) -> Iterator[None]:
+    """Let trackers take so many seconds to give a run back.
+
+    Args:
+        seconds: How long at most, each.
+    """
+    token = _timeout.set(seconds)
+    try:
+        yield
+    finally:
+        _timeout.reset(token)
 
 
 class ReadingBack:
