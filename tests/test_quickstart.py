@@ -59,7 +59,8 @@ def test_it_prints_status_metric_and_url_of_each_step(quickstart):
     for name in TRACKED:
         (line,) = [line for line in quickstart.lines if line.startswith(f"{name} ")]
         run = quickstart.runs[name].info
-        url = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+        place = f"experiments/{run.experiment_id}/runs/{run.run_id}"
+        url = f"http://127.0.0.1:5000/#/{place}?workflowType=machine_learning"
 
         assert re.fullmatch(rf"{name} +finished +\d+\.\d s  \w+/accuracy 0\.9\d\d +{url}", line)
     assert re.fullmatch(r"load +finished +\d+\.\d s *", quickstart.lines[0])

@@ -31,7 +31,7 @@ def latest_run():
 
 
 def mlflow_id(url):
-    return url.rpartition("/")[2]
+    return url.rpartition("/")[2].partition("?")[0]
 
 
 def sync():

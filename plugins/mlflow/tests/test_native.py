@@ -183,7 +183,7 @@ def test_native_run_is_mlflows_own_object(mlflow_project):
         assert isinstance(own, mlflow.ActiveRun)
         mlflow.log_metric("a", 1)
         assert own.info.run_id == mlflow.active_run().info.run_id
-        assert run.url.endswith(own.info.run_id)
+        assert own.info.run_id in run.url
 
 
 def test_autologging_lands_in_the_run_and_does_not_spill_into_the_next_step(mlflow_project):
@@ -372,7 +372,7 @@ with start_run("lazy") as run:
     assert "mlflow" not in sys.modules
     import mlflow
     mlflow.log_metric("first", 1)
-    assert mlflow.active_run().info.run_id == run.url.rpartition("/")[2]
+    assert mlflow.active_run().info.run_id in run.url
     run.log_metric("portable", 2)
 with start_run("next") as run:
     mlflow.log_metric("next", 3)

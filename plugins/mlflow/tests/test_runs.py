@@ -59,7 +59,7 @@ def test_starting_again_continues_the_same_run(mlflow_project, tracker, make_run
         assert again.tracker_url() == url
 
     (found,) = mlflow_project.runs()
-    assert url.endswith(f"/runs/{found.info.run_id}")
+    assert url.endswith(f"/runs/{found.info.run_id}?workflowType=machine_learning")
     assert found.info.status == "RUNNING"
 
 

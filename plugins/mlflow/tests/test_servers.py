@@ -520,7 +520,9 @@ def test_a_check_makes_a_real_run_and_deletes_it(mlflow_project, mlflow_server):
     came = Client().check_experiment_tracker("team")
 
     assert came.is_working, came.problem
-    run = mlflow_project.client(mlflow_server.url).get_run(came.url.rpartition("/")[2])
+    run = mlflow_project.client(mlflow_server.url).get_run(
+        came.url.rpartition("/")[2].partition("?")[0]
+    )
     assert (run.info.status, run.info.lifecycle_stage) == ("FINISHED", "deleted")
     assert run.data.metrics == {"check": 2.0}
 

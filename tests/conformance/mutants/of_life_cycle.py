@@ -326,3 +326,16 @@ class MovesTheProcess(Ledger):
     def tracker_start_run(self, run):
         super().tracker_start_run(run)
         os.chdir(self.directory)
+
+
+@flavor
+class AsksForTheCommit(Ledger):
+    """Every run is taken for one from a repository."""
+
+    caught_by = "test_context_may_be_unknown"
+
+    @hookimpl
+    def tracker_log(self, run, batch):
+        if batch.context is not None:
+            self.write(run, ("tag", "commit", batch.context.git.commit[:8]))
+        super().tracker_log(run, batch)

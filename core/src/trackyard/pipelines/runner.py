@@ -256,6 +256,7 @@ class PipelineRunner:
         with self._lock:
             self._stored[node.name] = outputs
             self._recording.keep_cached(node, found)
+        self._group.log_summary(node.name, found.metrics)
         return True
 
     def _new_run(self, node: Node, attempt: int, retry_of: str | None) -> Run:
@@ -323,6 +324,7 @@ class PipelineRunner:
             metrics = life.tracked.with_metrics_of_children(outcome.metrics)
             outcome = attrs.evolve(outcome, metrics=metrics)
         row.note_outcome(outcome, handed_over)
+        self._group.log_summary(node.name, outcome.metrics)
         return outcome
 
     def _keep_outputs(self, node: Node, outcome: Outcome) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from trackyard.contract.records import Run
@@ -12,13 +14,14 @@ from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_name
 from trackyard.system.interruption import termination_as_exit
+from trackyard.system.showing import line
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of, run_around
 from trackyard.tracking.family import group_of, trackers_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import ParentRun, new_run
+from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
 
 
 @contextmanager
@@ -67,7 +70,12 @@ def start_run(
     )
     group = group_of(outer)
     with tracked_block(
-        group or RunGroup(project, redactor), run, trackers, parent=parent, closes_group=not group
+        group or RunGroup(project, redactor),
+        run,
+        trackers,
+        parent=parent,
+        closes_group=not group,
+        says_where=parent is None,
     ) as active:
         yield active
 
@@ -150,6 +158,7 @@ def tracked_block(
     *,
     parent: ParentRun | None = None,
     closes_group: bool = True,
+    says_where: bool = False,
 ) -> Iterator[ActiveRun]:
     """Give a run its whole life around a block of code.
 
@@ -160,12 +169,25 @@ def tracked_block(
         record: The store's row, of another runner's step; it has begun.
         parent: Of a child run, the run that it belongs to.
         closes_group: Whether it is the group's only run, but for child runs.
+        says_where: Print its addresses.
     """
     life = RunLife(group, record, parent=parent, closes_group=closes_group)
     with life, life:
         tracked = life.start(run, trackers)
+        if says_where:
+            _say_where(tracked)
         with termination_as_exit(life.note_signal), activated(tracked) as active:
             yield active
+
+
+def _say_where(tracked: TrackedRun) -> None:
+    """Print where a run can be watched, to stderr, unless lines about progress are unwanted."""
+    if os.environ.get("TRACKYARD_PROGRESS") == "0" or sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):  # it is closed
+        for url in tracked.urls.values():
+            sys.stderr.write(line(f"run {tracked.run.name}  {url}") + "\n")
+        sys.stderr.flush()
 
 
 def _select(project: Project, selection: Selection, settings: Settings | None) -> list[Tracker]:

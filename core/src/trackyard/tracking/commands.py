@@ -74,7 +74,7 @@ def run_command(
             record.note_signal(number)
 
     try:
-        with tracked_block(group, run, trackers, record) as active:
+        with tracked_block(group, run, trackers, record, says_where=True) as active:
             if params:
                 active.log_params(params)
             code, told = _run(command, note, group.console)

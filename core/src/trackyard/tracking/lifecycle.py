@@ -40,6 +40,8 @@ logger = logging.getLogger("trackyard")
 
 # What a file system must have left for a run to be kept there.
 _LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
+# Metrics of steps that a pipeline's own run shows.
+_MOST_IN_SUMMARY = 1000
 # What becomes of the rest, in the closing line.
 _LATER = "it is tried again in the background, or type: trackyard sync"
 _NEVER = "what it lacks is lost, since the run's folder was deleted and cannot be made again"
@@ -98,6 +100,23 @@ class RunGroup:
         """Log the pipeline's arguments as params of its own run, where it is tracked."""
         if self.parent is not None and self.parent.deliveries and params:
             self.parent.append(Entry("params", time.time_ns(), None, params))
+
+    def log_summary(self, step: str, metrics: Mapping[str, float]) -> None:
+        """Log a step's last metrics to the pipeline's own run, where it is tracked: `train.loss`.
+
+        Tables of runs show them there; of a pipeline with thousands the first ones alone.
+
+        Args:
+            step: The step's name.
+            metrics: The last value of each of its metrics.
+        """
+        if self.parent is None or not self.parent.deliveries:
+            return
+        shown = [(k, v) for k, v in metrics.items() if not k.startswith("system/")]
+        shown = shown[: max(0, _MOST_IN_SUMMARY - len(self.parent.last_metrics))]
+        if shown:
+            named = {f"{step}.{key}": value for key, value in shown}
+            self.parent.append(Entry("metrics", time.time_ns(), None, named))
 
     def prepare(self, trackers: Iterable[Tracker]) -> None:
         """Begin to start the parent run, without waiting: SDKs take seconds to import."""

@@ -139,11 +139,13 @@ class MlflowTracker:
             return None
         info, uri = self._remote.info, self.tracking_uri
         if uri.startswith("databricks"):
-            host, path = self.databricks_host, "/ml"
+            host, path, view = self.databricks_host, "/ml", ""
         else:
             served = f"http://127.0.0.1:{self.ui_port}"
+            # Later releases show an experiment as one of language models unless they are told.
+            view = "?workflowType=machine_learning"
             host, path = uri if uri.startswith("http") else served, "/#"
-        address = f"{path}/experiments/{info.experiment_id}/runs/{info.run_id}"
+        address = f"{path}/experiments/{info.experiment_id}/runs/{info.run_id}{view}"
         return host.rstrip("/") + address if host else None
 
     @hookimpl

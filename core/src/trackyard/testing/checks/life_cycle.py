@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
+from trackyard.contract.context import Context, Git
 from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
@@ -45,6 +46,34 @@ class LifeCycleChecks:
         stored = workbench.read_now(run)
         for key, value in run.identity_tags.items():
             expect(stored.label(key) == value, f"{key} is {stored.label(key)!r}, not {value!r}")
+
+    @check(
+        "Where a run comes from arrives in parts, at the start or later and more than once, and "
+        "any of it may be unknown: no hook fails by that, and what comes with it is kept.",
+        can_be_read,
+    )
+    def test_context_may_be_unknown(self, workbench: Workbench) -> None:
+        whole = Context(
+            user="ada",
+            host="node-1",
+            command=("python", "train.py"),
+            script="train.py",
+            git=Git("ab" * 20, "main", "https://example.com/code.git", is_dirty=True),
+            packages={"numpy": "2.4"},
+            job={"slurm.job_id": "7"},
+        )
+        parts = (Context(), Context(host="node-1"), Context(git=Git(is_dirty=False)), whole, whole)
+        run = workbench.new_run(context=Context(user="ada"))
+        hooks = workbench.tracker_hooks()
+        with in_project(workbench.project):
+            _done(hooks.start_run(run))
+            for step, context in enumerate(parts):
+                metric = Metric("loss", 1.0, step, 10**18 + step * 10**9)
+                first = 2 * step + 1
+                _done(hooks.log(run, Batch.of((context, metric), first, first + 1)))
+            _done(hooks.end_run(run))
+        found = workbench.read_now(run).values("loss")
+        expect(found == [1.0] * len(parts), f"of {len(parts)} points beside it {found} are kept")
 
     @check(
         "tracker_start_run is idempotent on run.id: called again with the same id it continues "
