@@ -237,3 +237,35 @@ def test_what_is_found_after_a_process_was_killed_still_arrives(project, monkeyp
     assert done.returncode == -signal.SIGKILL
     folder = Path(done.stdout.strip())
     wait_until(lambda: any("attrs" in context.packages for context in contexts_of(folder)))
+
+
+def test_runs_are_found_by_user_commit_and_tag(project, monkeypatch, commit):
+    import getpass
+
+    from trackyard import Client
+    from trackyard.tracking.collecting import collection_of
+
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "user,git")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(Path.cwd() / "train.py"))
+    collection_of.cache_clear()
+    for stage in ("dev", "prod"):
+        with start_run(stage, experiment_tracker=None, tags={"stage": stage}) as run:
+            run.log_metric("loss", 1.0)
+            folder = run.folder
+            wait_until(lambda: any(context.git for context in contexts_of(folder)))
+    client, me = Client(), getpass.getuser()
+    named = [
+        [run.name for run in client.list_runs(**wanted)]
+        for wanted in (
+            {"user": me},
+            {"user": f"not {me}"},
+            {"commit": commit[:7]},
+            {"commit": "0" * 7},
+            {"tags": {"stage": "prod"}},
+            {"user": me, "commit": commit, "tags": {"stage": "dev"}},
+        )
+    ]
+    assert named == [["prod", "dev"], [], ["prod", "dev"], [], ["prod"], ["dev"]]
+    shown = client.get_run("dev").context
+    assert shown is not None
+    assert (shown.user, shown.git and shown.git.commit) == (me, commit)

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from trackyard.cli.completing import run_names, tracker_names
-from trackyard.cli.options import moment_option
+from trackyard.cli.options import as_mapping, moment_option, pairs
 from trackyard.cli.output import in_seconds, json_option, remark, show_json, show_table
 from trackyard.journal.pending import pending_folders
 from trackyard.project.configuration import Project, find_project
@@ -38,6 +38,16 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
     "tracker",
     shell_complete=tracker_names,
     help="Only runs that use this tracker.",
+)
+@click.option("--user", help="Only runs that this user made.")
+@click.option("--commit", metavar="SHA", help="Only runs from a commit that begins so.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="Only runs with this tag; may be repeated.",
 )
 @moment_option("--since", help="Only runs that started then or later: 2026-01-31, or 7d ago.")
 @moment_option("--until", help="Only runs that started before then.")
@@ -71,6 +81,9 @@ def list_runs(
     since: datetime | None,
     until: datetime | None,
     parent: str | None,
+    user: str | None,
+    commit: str | None,
+    tags: tuple[str, ...],
 ) -> None:
     """List runs of pipelines and of `start_run` blocks, the latest first."""
     project = find_project()
@@ -86,6 +99,9 @@ def list_runs(
         most=limit + 1,
         skip=(page - 1) * limit,
         parents=_ids_of(project, parent),
+        user=user,
+        commit=commit,
+        tags=tuple(as_mapping(tags).items()),
     )
     found = list_of_runs(project, wanted)
     rows = found[:limit]

@@ -5,7 +5,7 @@ What only some calls need is imported by them: `from trackyard import Client` st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +119,9 @@ class Client(Configuring):
         most: int = 100,
         skip: int = 0,
         parent: str | None = None,
+        user: str | None = None,
+        commit: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> list[RunSummary]:
         """List runs of pipelines and of `start_run` blocks, the latest first.
 
@@ -133,6 +136,9 @@ class Client(Configuring):
             most: How many at most.
             skip: How many to pass over.
             parent: Only child runs of this run, or of its steps; they are not listed else.
+            user: Only runs that this user made.
+            commit: Only runs from a commit that begins so.
+            tags: Only runs with these tags, on them or on one of their steps.
 
         Raises:
             RunNotFoundError: There is no run `parent`.
@@ -144,7 +150,10 @@ class Client(Configuring):
         start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
         parents = () if parent is None else ids_with_steps(self._project, parent)
         wanted = RunFilter(
-            *(pipeline, some, tracker, start, end, sort, is_ascending, most, skip, parents)
+            *(pipeline, some, tracker, start, end, sort, is_ascending, most, skip, parents),
+            user=user,
+            commit=commit,
+            tags=tuple((tags or {}).items()),
         )
         return ShownList(list_runs(self._project, wanted))
 

@@ -1,4 +1,4 @@
-"""Where does a run come from, by the first entries of its journal?"""
+"""Where does a run come from, by its journal?"""
 
 from __future__ import annotations
 
@@ -21,5 +21,22 @@ def first_context(folder: Path) -> Context | None:
     for writer in sorted({writer for writer, _ in segments_of(folder)}):
         for _, entry in JournalReader(folder, wants=writer.__eq__).read(_FIRST):
             if entry.kind == "context":
-                found = (found or Context()).updated(entry.records()[0])  # type: ignore[arg-type]
+                found = (found or Context()).updated(Context.from_plain(entry.data))
     return found
+
+
+def context_and_tags(folder: Path) -> tuple[Context, dict[str, str]]:
+    """Read all that became known of a run's context, and the tags that it logged.
+
+    Args:
+        folder: The run's folder.
+    """
+    context, tags = Context(), dict[str, str]()
+    reader = JournalReader(folder)
+    while entries := reader.read(1000):
+        for _, entry in entries:
+            if entry.kind == "context":
+                context = context.updated(Context.from_plain(entry.data))
+            elif entry.kind == "tags":
+                tags |= {key: str(text) for key, text in entry.data.items()}
+    return context, tags

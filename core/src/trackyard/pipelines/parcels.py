@@ -39,6 +39,8 @@ from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.files import make_private_folder
 from trackyard.system.interruption import termination_as_exit
+from trackyard.tracking.collecting import tell_place
+from trackyard.tracking.context import load_context_options
 from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import TrackedRun
 
@@ -285,6 +287,7 @@ def _joined(parcel: Parcel, project: Project, console: ConsoleOptions | None) ->
         role="worker",
     )
     tracked.deliveries.update(cast("Any", deliveries))
+    tell_place(tracked, load_context_options(project).parts)
     return tracked
 
 

@@ -162,7 +162,7 @@ def _of_folder(folder: Path, wanted: RunFilter) -> RunSummary | None:
     from trackyard.journal.descriptions import load_description
 
     description = load_description(folder)
-    if description is None or not _fits(description, wanted):
+    if description is None or not _fits(description, wanted) or not _has(folder, wanted):
         return None
     summary = summary_of(folder, description)
     return summary if not wanted.statuses or summary.status in wanted.statuses else None
@@ -192,6 +192,25 @@ def summary_of(folder: Path, description: RunDescription) -> RunSummary:
         kind="run" if run.step is None else "step",
         stack="",
         parent_id=run.parent_id if run.is_child else None,
+    )
+
+
+def _has(folder: Path, wanted: RunFilter) -> bool:
+    """Tell whether a run's journal says what is wanted of its user, commit and tags."""
+    if wanted.user is None and wanted.commit is None and not wanted.tags:
+        return True
+    from trackyard.contract.context import Git
+    from trackyard.journal.contexts import context_and_tags
+    from trackyard.journal.descriptions import load_description
+
+    description = load_description(folder)
+    context, logged = context_and_tags(folder)
+    tags = {**(description.run.tags if description else {}), **logged}
+    commit = (context.git or Git()).commit or ""
+    return (
+        wanted.user in (None, context.user)
+        and (wanted.commit is None or commit.startswith(wanted.commit))
+        and all(tags.get(key) == text for key, text in wanted.tags)
     )
 
 

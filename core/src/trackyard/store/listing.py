@@ -37,6 +37,9 @@ class RunFilter:
         most: How many at most.
         skip: How many are passed over.
         parents: Only child runs of the runs with these ids; else child runs are left out.
+        user: Who made it.
+        commit: How the commit begins that it, or one of its steps, was made from.
+        tags: Labels that it, or one of its steps, has, with their texts.
     """
 
     pipeline: str | None = None
@@ -49,6 +52,9 @@ class RunFilter:
     most: int = 100
     skip: int = 0
     parents: tuple[str, ...] = ()
+    user: str | None = None
+    commit: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 def has_store(project: Project) -> bool:
@@ -96,10 +102,22 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
         ("r.started_at >= :since", "since", wanted.since),
         ("r.started_at < :until", "until", wanted.until),
         (_ON_TRACKER, "tracker", wanted.tracker),
+        (f"r.id IN ({_OF_A_STEP} WHERE s.user_name = :user)", "user", wanted.user),
+        (
+            f"r.id IN ({_OF_A_STEP} WHERE substr(s.git_commit, 1, length(:commit)) = :commit)",
+            "commit",
+            wanted.commit,
+        ),
     ):
         if value is not None:
             conditions.append(condition)
             values[name] = value
+    for index, (key, text) in enumerate(wanted.tags):
+        conditions.append(
+            f"r.id IN ({_OF_A_STEP} JOIN tags t ON t.run = s.no "
+            f"WHERE t.key = :tag{index} AND t.value = :text{index})"
+        )
+        values |= {f"tag{index}": key, f"text{index}": text}
     if wanted.statuses:
         names = {f"status{index}": status for index, status in enumerate(wanted.statuses)}
         conditions.append(f"r.status IN ({', '.join(f':{name}' for name in names)})")
@@ -107,6 +125,8 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], dict[str, Any]]:
     return conditions, values
 
 
+# Runs at the top of which this is a part, or which are this.
+_OF_A_STEP = "SELECT COALESCE(s.group_id, s.id) FROM runs s"
 _ON_TRACKER = (
     "r.id IN (SELECT COALESCE(s.group_id, s.id) FROM trackers t JOIN runs s ON s.no = t.run "
     "WHERE t.name = :tracker)"

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact
 from trackyard.delivery.adapting import DIFF
+from trackyard.journal.contexts import first_context
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
@@ -32,6 +33,8 @@ from trackyard.tracking.context import context_at_once
 
 logger = logging.getLogger("trackyard")
 
+# What differs where a step runs elsewhere; the code is the driver's.
+_OF_PLACE = frozenset({"host", "hardware", "job", "packages"})
 # What the helper finds.
 _SLOW = {"git", "packages", "hardware", "diff"}
 
@@ -124,7 +127,9 @@ class Collection:
             for reference in self._runs:
                 if (run := reference()) is not None:
                     run.context = self._context
-                    _write(run.journal, _entry_of(self._context, is_awaited=False))
+                    # What is known already may have been said better by the step's own process.
+                    new = found if run.journal.has_entries else self._context
+                    _write(run.journal, _entry_of(new, is_awaited=False))
                     self._tell_diff(run)
             self._say("ok")
 
@@ -164,6 +169,18 @@ def tell_context(run: Told, parts: frozenset[str], command: tuple[str, ...] | No
         collection_of(os.getpid(), parts, command)(run.redactor).follow(run)
     except Exception as error:  # the step is sacred
         logger.debug("no context: %s", error)
+
+
+def tell_place(run: Told, parts: frozenset[str]) -> None:
+    """Tell a run of another process where its step runs, if that is on another machine.
+
+    Args:
+        run: The run, as it is open here.
+        parts: What is collected.
+    """
+    known = first_context(run.journal.folder)
+    if known is None or known.host != os.uname().nodename:
+        tell_context(run, parts & _OF_PLACE)
 
 
 @lru_cache(maxsize=8)
