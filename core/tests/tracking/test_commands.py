@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def local(project):
 
 
 def execute(project, *command, **env):
+    env = {"TRACKYARD_PROGRESS": "0", **env}  # its address is a line of its own
     return project.trackyard("exec", "--experiment-tracker", "local", "--", *command, **env)
 
 
@@ -47,6 +49,14 @@ def signalled(project, number, *command):
         time.sleep(0.02)
     process.send_signal(number)
     return process.wait(30)
+
+
+def test_address_is_printed_when_a_command_or_a_block_starts(local):
+    executed = execute(local, "true", TRACKYARD_PROGRESS="1")
+    block = local.python("import trackyard\nwith trackyard.start_run('b'):\n    print('in it')\n")
+
+    for name, result in (("true", executed), ("b", block)):
+        assert re.fullmatch(rf"run {name}  https://tracker.test/\S+\n", result.stderr)
 
 
 def test_command_that_ends_well_is_finished(local):
@@ -189,9 +199,8 @@ def test_program_is_told_of_a_command_that_is_missing(local):
 
 
 def test_bytes_that_are_no_text_are_shown_as_escapes(local):
-    result = local.trackyard(
-        "exec", "--pipeline", "etl", "--run", "r\udcff", "sh", "-c", "# \udcff"
-    )
+    command = ("exec", "--pipeline", "etl", "--run", "r\udcff", "sh", "-c", "# \udcff")
+    result = local.trackyard(*command, TRACKYARD_PROGRESS="0")
 
     assert (result.returncode, result.stderr) == (0, "")
     assert local.calls("start")[0]["tags"] == {
