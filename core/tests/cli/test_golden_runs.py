@@ -140,7 +140,7 @@ def test_runs_delete(three_runs, golden):
     row = store.find_pipeline_run("training-0")
 
     def put_back():
-        store.delete_pipeline_run(row.id)
+        store.delete_run(row.id)
         store.add_pipeline_run(row)
 
     golden("runs delete", "training-0", "--yes", name="runs-delete-yes", reset=put_back)

@@ -62,6 +62,7 @@ def test_healthy_project_has_no_problem(project):
         ("experiment tracker", "ok"),
         ("runs", "ok"),
         ("disk", "ok"),
+        ("store", "ok"),
     ]
     assert [(h.tracker, h.delivered) for h in diagnosis.trackers] == [("local", 1)]
     assert diagnosis.versions["trackyard"] == version("trackyard")

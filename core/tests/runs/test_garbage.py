@@ -57,8 +57,10 @@ def test_run_that_every_tracker_has_is_deleted(local):
     assert sorted(path.name for path in find_project().home.iterdir()) == [
         ".gitignore",
         "collected",
+        "indexed",
         "pending",
         "runs",
+        "store.db",
     ]
 
 

@@ -48,7 +48,7 @@ def stored(project, request):
         store.add_step_run(step_)
     yield find_project()
     for row in store.list_pipeline_runs():
-        store.delete_pipeline_run(row.id)
+        store.delete_run(row.id)
     store.close()
 
 

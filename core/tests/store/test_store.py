@@ -24,9 +24,9 @@ from trackyard.store import (
     Store,
     StoreError,
 )
+from trackyard.store.opening import database_at
 from trackyard.store.outbox import to_json, write_owed
 from trackyard.store.schema import bring_up_to_date
-from trackyard.store.store import database_at
 from trackyard.system.identifiers import new_id
 
 
@@ -503,7 +503,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from trackyard.system.identifiers import new_id
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
-from trackyard.store.store import database_at
+from trackyard.store.opening import database_at
 
 def drive(name):
     url = sys.argv[2]

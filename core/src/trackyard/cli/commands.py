@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": ("trackyard.cli.replay:replay", "Send runs to another tracker."),
     "doctor": ("trackyard.cli.doctor:doctor", "Look for what is wrong, and say what helps."),
     "gc": ("trackyard.cli.gc:gc", "Delete journals that every tracker has acknowledged."),
+    "store": ("trackyard.cli.store:store", "The index of runs: make it anew, or upgrade it."),
     "config": ("trackyard.cli.config:config", "What the configuration says, and from where."),
     "completion": ("trackyard.cli.completion:completion", "Completion by your shell."),
     "sync": ("trackyard.cli.sync:sync", "Deliver what trackers do not have yet."),

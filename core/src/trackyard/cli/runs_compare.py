@@ -18,8 +18,9 @@ from trackyard.cli.output import (
     show_table,
 )
 from trackyard.client import Client
+from trackyard.journal.tallies import sampled
 from trackyard.runs.comparisons import Comparison
-from trackyard.runs.curves import MetricSummary, sampled
+from trackyard.runs.curves import MetricSummary
 from trackyard.system.showing import in_a_cell
 
 

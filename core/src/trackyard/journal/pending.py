@@ -3,8 +3,9 @@
 One empty file per run in `.trackyard/pending/`, so that the question costs one listing, however
 many runs there are. A file that is left over is harmless: sync looks and removes it.
 `.trackyard/offline/` has likewise the runs that are whole, but that an SDK keeps on this machine
-until `trackyard sync` uploads them, and `.trackyard/lacking/` those of which a tracker has refused
-something, or something is lost, until somebody accepts that.
+until `trackyard sync` uploads them, `.trackyard/lacking/` those of which a tracker has refused
+something, or something is lost, until somebody accepts that, and `.trackyard/unindexed/` those of
+which the store lacks something, since it was away.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from trackyard.system.files import touch_private
 
 logger = logging.getLogger("trackyard")
+
+# Versions before the index left folders of which it knows nothing.
+_INDEXED = "indexed"
 
 
 def mark_as_pending(run_folder: Path) -> None:
@@ -85,6 +89,42 @@ def mark_as_whole(run_folder: Path) -> None:
 def lacking_folders(home: Path) -> list[Path]:
     """Give the folders of the runs of which something was refused or lost, the oldest first."""
     return _named_in(home / "lacking", home)
+
+
+def mark_as_to_be_indexed(run_folder: Path) -> None:
+    """Note that the store's index lacks something of a run."""
+    folder = _folder_of(run_folder).with_name("unindexed")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / run_folder.name).touch(mode=0o600)
+    except OSError as error:
+        logger.debug("%s cannot be marked as to be indexed: %s", run_folder, error)
+
+
+def mark_as_indexed(run_folder: Path) -> None:
+    """Note that the store's index has the run."""
+    try:
+        (_folder_of(run_folder).with_name("unindexed") / run_folder.name).unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("%s cannot be marked as indexed: %s", run_folder, error)
+
+
+def to_be_indexed_folders(home: Path) -> list[Path]:
+    """Give the folders of the runs of which the store's index lacks something, the oldest first."""
+    return [folder for folder in _named_in(home / "unindexed", home) if folder.is_dir()]
+
+
+def note_as_indexed(home: Path) -> None:
+    """Note that the store's index has each run whose folder is not marked as to be indexed."""
+    try:
+        (home / _INDEXED).touch(mode=0o600)
+    except OSError as error:
+        logger.debug("%s cannot be touched: %s", home / _INDEXED, error)
+
+
+def is_indexed(home: Path) -> bool:
+    """Tell whether the store's index has each run whose folder is not marked."""
+    return (home / _INDEXED).exists()
 
 
 def _named_in(folder: Path, home: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Failure, Run
 from trackyard.delivery.reports import TrackerReport
+from trackyard.journal.pending import mark_as_to_be_indexed
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
@@ -24,8 +25,8 @@ from trackyard.recovery.drivers import DriverMark
 from trackyard.runs.pipeline_views import StepRun
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.databases import StoreError
+from trackyard.store.opening import database_of
 from trackyard.store.outbox import Outbox
-from trackyard.store.store import database_of
 from trackyard.system.identifiers import new_id
 from trackyard.tracking.tracked_runs import TrackedRun
 
@@ -140,6 +141,11 @@ class Recording:
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
         whole = attrs.asdict(attempts[-1], recurse=False)
+        if tracked and tracked.summary:
+            if tracked.summary.is_whole:
+                whole |= {"metrics": {}, "summary": tracked.summary.plain()}
+            else:
+                mark_as_to_be_indexed(tracked.folder)
         self._written[run.id] = (run.id, whole, rows, list(self._read_by(node)))
         self._outbox.write("end_step_run", *self._written[run.id])
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))

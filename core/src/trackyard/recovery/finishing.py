@@ -26,12 +26,12 @@ from trackyard.journal.descriptions import (
     RunDescription,
     folder_names,
     load_description,
-    metadata_of,
 )
 from trackyard.journal.ending import find_end
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import pending_folders
 from trackyard.journal.reader import doubt_of, is_alive, is_attended
+from trackyard.journal.summaries import keep_summary, summarise
 from trackyard.project.configuration import Project
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end, was_found_dead
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
@@ -44,6 +44,7 @@ from trackyard.recovery.drivers import (
     note_problem,
 )
 from trackyard.recovery.guarding import finish_in_background
+from trackyard.recovery.indexing import index_marked, index_run, tracker_metadata
 from trackyard.recovery.native_calls import read_what_is_left
 from trackyard.recovery.trusting import is_own
 from trackyard.system.files import is_recent, touch_private
@@ -169,6 +170,8 @@ def sync_all(project: Project, *, patience: float, just_died: int | None = None)
     """
     pending, left = end_the_dead(project, just_died, only_own=True)
     _say_what_is_left(left)
+    with store_may_be_away():
+        index_marked(project)
     sync_runs(pending, project, patience=patience, isolates=True, only_own=True)
 
 
@@ -209,7 +212,7 @@ def end_the_dead(
         else:
             logger.warning("%s", problem)
     if _drivers(project, only_own):
-        with _store_may_be_away(left), exclusively(project.home / "drivers" / "recovery"):
+        with store_may_be_away(left), exclusively(project.home / "drivers" / "recovery"):
             _end_pipeline_runs(project, just_died, only_own)
     return pending, left
 
@@ -219,8 +222,12 @@ def _drivers(project: Project, only_own: bool) -> list[DeadDriver]:
 
 
 @contextmanager
-def _store_may_be_away(left: list[LeftRun] | None = None) -> Iterator[None]:
-    """Say that the store cannot be written, and go on: trackers get their runs all the same."""
+def store_may_be_away(left: list[LeftRun] | None = None) -> Iterator[None]:
+    """Say that the store cannot be written, and go on: trackers get their runs all the same.
+
+    Args:
+        left: Takes what a newer store says, which is said later.
+    """
     try:
         yield
     except TrackyardError as error:
@@ -282,10 +289,7 @@ def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver
     else:
         values = _values_of(Entry("end", driver.seen_alive, None, cause_of_death(driver.told)))
     if description is not None:
-        known = {tracker.name: tracker for tracker in description.trackers}
-        urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
-        flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
-        values["metadata"] = metadata_of(flavors, {n: url for n, url in urls.items() if url})
+        values["metadata"] = tracker_metadata(folder, description)
     end_step(store, RunnerStep(**(driver.step or {})), values)
 
 
@@ -401,12 +405,19 @@ def _has_ended(pending: PendingRun, project: Project) -> bool:
 
 def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     """The driver is dead, so that nobody else writes its runs."""
+    folder = project.home / "runs" / run.id
+    if run.group is None or run.is_child:
+        description = load_description(folder)
+        summary = keep_summary(folder, summarise(folder, description))
+        metadata = tracker_metadata(folder, description) if description else {}
+        index_run(project, run, metadata, summary)
+        return
     is_stored = "store" in project.table or (project.home / "store.db").exists()
-    if run.group is None or run.is_child or not is_stored:
+    if not is_stored:
         return
     from trackyard.store import Store
 
-    with _store_may_be_away():
+    with store_may_be_away():
         store = Store.of(project)
         store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
         store.close()

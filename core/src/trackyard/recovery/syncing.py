@@ -24,7 +24,14 @@ from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.accepting import accept_losses, find_lacking, reports_of, take_back_all
 from trackyard.recovery.catching_up import Owed
-from trackyard.recovery.finishing import LeftRun, PendingRun, end_the_dead, sync_runs
+from trackyard.recovery.finishing import (
+    LeftRun,
+    PendingRun,
+    end_the_dead,
+    store_may_be_away,
+    sync_runs,
+)
+from trackyard.recovery.indexing import index_marked
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.recovery.unsent import send_unsent
 from trackyard.system.locks import FileLock
@@ -263,6 +270,8 @@ def synchronise(
     if refused:
         take_back_all(project)
     pending, left = end_the_dead(project)
+    with store_may_be_away():
+        index_marked(project)
     offline = list(_kept_or_left(project))
     kept_offline = [run for run in offline if isinstance(run, PendingRun)]
     left += [run for run in offline if isinstance(run, LeftRun) and run not in left]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import attrs
 
+from trackyard.journal.tallies import PARTS, sampled
+from trackyard.store.details import MetricRow, values_of
 from trackyard.system.showing import Shown, says
 
 Goal = Literal["lowest", "highest"]
@@ -22,7 +23,7 @@ _LOW = (
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "._-~=*%#"
 # As many points as a summary shows of a curve.
-SHOWN = 24
+SHOWN = PARTS
 
 
 @attrs.frozen(repr=False)
@@ -119,27 +120,45 @@ def summary_of_last(key: str, value: float) -> MetricSummary:
     return MetricSummary(key, value, value, None, goal_of(key), value, value, 0, ())
 
 
+def summary_of_tally(key: str, known: Mapping[str, Any]) -> MetricSummary:
+    """Give what a run's summary says of a metric.
+
+    Args:
+        key: The metric's key.
+        known: As `journal.tallies.Tally.plain` gives it.
+    """
+    goal = goal_of(key)
+    side = "least" if goal == "lowest" else "greatest"
+    return MetricSummary(
+        key=key,
+        last=known["last"],
+        best=known[side],
+        best_step=known[f"{side}_step"],
+        goal=goal,
+        lowest=known["least"],
+        highest=known["greatest"],
+        points=known["points"],
+        curve=tuple(known["parts"]),
+    )
+
+
+def summary_of_row(row: MetricRow) -> MetricSummary:
+    """Give what the store knows of a metric.
+
+    Args:
+        row: As the store has it.
+    """
+    known: dict[str, Any] = {
+        name: math.nan if value is None and not name.endswith("_step") else value
+        for name, value in attrs.asdict(row).items()
+    }
+    values = values_of(row.curve) or ([known["last"]] if row.points else [])
+    return summary_of_tally(row.key, {**known, "parts": sampled(values, SHOWN)})
+
+
 def goal_of(key: str) -> Goal:
     """Guess from a metric's name whether it should be low or high."""
     return "lowest" if any(part in key.lower() for part in _LOW) else "highest"
-
-
-def sampled(values: Sequence[float], most: int) -> list[float]:
-    """Give the mean of each of at most so many parts; NaN for a part without a finite value.
-
-    Args:
-        values: All of them, in order.
-        most: How many to give at most.
-    """
-    if len(values) <= most:
-        return list(values)
-    bounds = [len(values) * part // most for part in range(most + 1)]
-    return [_mean(values[a:b]) for a, b in pairwise(bounds)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return math.fsum(value / len(finite) for value in finite) if finite else math.nan
 
 
 def sparkline(values: Sequence[float], *, is_plain: bool = False) -> str:

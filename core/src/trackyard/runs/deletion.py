@@ -32,8 +32,10 @@ def delete_run(
     """
     if found.row is not None:
         folders = [run.folder for run in runs_of_group(project, found.id)]
-    else:
+    elif found.listed is None:
         folders = [run.folder for run in find_runs(project, found.id)]
+    else:
+        folders = []  # its journals are not here
     for folder in folders:
         if is_attended(folder):
             raise TrackyardError(f"run {found.name!r} is running, or being delivered; wait for it")
@@ -50,7 +52,7 @@ def delete_run(
             raise TrackyardError(f"{folder}: {problem}")
         forget_remains(folder)
     forget_remains(project.home / "runs" / found.id)
-    if found.row is not None and store is not None:
+    if store is not None:
         for step in store.list_step_runs(found.id):
             forget_remains(project.home / "runs" / step.id)
-        store.delete_pipeline_run(found.id)
+        store.delete_run(found.id)

@@ -11,11 +11,13 @@ import attrs
 
 from trackyard.contract.errors import RunNotFoundError
 from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.journal.pending import is_indexed
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import described_runs
 from trackyard.runs.lists import summary_of
-from trackyard.runs.views import RunView, block_view, pipeline_run_view
-from trackyard.store.listing import has_store
+from trackyard.runs.views import RunView, block_view, pipeline_run_view, stored_view
+from trackyard.store.listing import find_rows, has_store
+from trackyard.store.rows import ListedRow
 
 if TYPE_CHECKING:
     from trackyard.store import PipelineRunRow, Store
@@ -29,6 +31,7 @@ class FoundRun:
         id, name: As recorded.
         row: Of a pipeline run.
         folder, description: Of a run of a `start_run` block, or of a step by itself.
+        listed: Of such a run whose journal is not here.
     """
 
     id: str
@@ -36,6 +39,7 @@ class FoundRun:
     row: PipelineRunRow | None = None
     folder: Path | None = None
     description: RunDescription | None = None
+    listed: ListedRow | None = None
 
 
 def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
@@ -52,6 +56,9 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
     Raises:
         RunNotFoundError: None fits, or a prefix fits several.
     """
+    found = _in_index(project, store, text)
+    if found is not None:
+        return found
     row, problem = _find_row(store, text)
     if row is not None and text in (row.id, row.name):
         return FoundRun(row.id, row.name, row=row)
@@ -81,7 +88,7 @@ def ids_with_steps(project: Project, text: str) -> tuple[str, ...]:
     """
     if not has_store(project):
         return (find_run(project, None, text).id,)
-    from trackyard.store import Store  # SQLAlchemy costs 190 ms to import
+    from trackyard.store import Store
 
     store = Store.of(project)
     try:
@@ -90,6 +97,29 @@ def ids_with_steps(project: Project, text: str) -> tuple[str, ...]:
         return (found.id, *(step.id for step in steps))
     finally:
         store.close()
+
+
+def _in_index(project: Project, store: Store | None, text: str) -> FoundRun | None:
+    """Find a run by the store's index alone; None where the folders have to be looked at.
+
+    Raises:
+        RunNotFoundError: A prefix fits several.
+    """
+    if store is None or not is_indexed(project.home):
+        return None
+    rows = find_rows(store, text)
+    if len(rows) > 1:
+        names = ", ".join(f"{row.name} ({row.id})" for row in reversed(rows[:5]))
+        raise RunNotFoundError(f"several runs begin with {text!r}: {names}")
+    for row in rows:
+        if row.kind == "pipeline":
+            return FoundRun(row.id, row.name, row=store.find_pipeline_run(row.id))
+        folder = project.home / "runs" / row.id
+        description = load_description(folder)
+        if description is not None:
+            return FoundRun(row.id, description.run.name, folder=folder, description=description)
+        return FoundRun(row.id, row.name, listed=row)
+    return None
 
 
 def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
@@ -101,7 +131,9 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
         found: The run.
     """
     if found.row is not None and store is not None:
-        return pipeline_run_view(project, found.row, store.list_step_runs(found.row.id))
+        return pipeline_run_view(project, found.row, store)
+    if found.listed is not None and store is not None:
+        return stored_view(project, found.listed, store)
     assert found.folder is not None
     assert found.description is not None
     summary = summary_of(found.folder, found.description)

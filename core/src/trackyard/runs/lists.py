@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trackyard.contract.errors import NewerFormatError
+from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
-from trackyard.store import PipelineRunRow
 from trackyard.store.listing import RunFilter, known_ids, list_rows
+from trackyard.store.rows import ListedRow
 from trackyard.system.showing import Shown, says
 
 if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
@@ -55,7 +56,7 @@ class RunSummary(Shown):
 def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
     """List runs that fit a filter; steps and child runs are not listed by themselves.
 
-    Runs of pipelines come from the store, those of `start_run` blocks from their journals, and the
+    They come from the store's index; those that it lacks, as it was away, from their journals. The
     child runs of a run are found by its folder: other runs are not looked at for those.
 
     Args:
@@ -66,7 +67,7 @@ def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
     rows = _of_blocks(project, wanted, enough)
     if not wanted.parents:
         first = attrs.evolve(wanted, most=enough, skip=0)
-        rows += [_of_row(row) for row in list_rows(project, first)]
+        rows += [_of_row(project, row) for row in list_rows(project, first)]
     rows.sort(
         key=lambda run: (_sort_key(run, wanted.sort), run.id), reverse=not wanted.is_ascending
     )
@@ -93,18 +94,29 @@ def seconds_of(started_at: int, ended_at: int | None) -> float:
     return ((ended_at or time.time_ns()) - started_at) / 1e9
 
 
-def _of_row(row: PipelineRunRow) -> RunSummary:
+def _of_row(project: Project, row: ListedRow) -> RunSummary:
+    folder = project.home / "runs" / row.id
+    if row.status == "running" and row.kind != "pipeline" and folder.is_dir():
+        from trackyard.journal.descriptions import load_description
+
+        description = load_description(folder)  # nobody may have told the store of its death
+        if description is not None:
+            return summary_of(folder, description)
+    started_at = row.started_at or 0
     return RunSummary(
         name=row.name,
-        pipeline=row.pipeline,
+        pipeline=row.experiment,
         status=row.status,
-        seconds=seconds_of(row.started_at, row.ended_at),
-        started_at=moment(row.started_at),
+        seconds=seconds_of(started_at, row.ended_at),
+        started_at=moment(started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         id=row.id,
-        kind="pipeline",
+        kind=_KINDS[row.kind],
         stack=row.stack,
     )
+
+
+_KINDS: dict[str, RunKind] = {"pipeline": "pipeline", "run": "run", "step": "step"}
 
 
 def _of_blocks(project: Project, wanted: RunFilter, enough: int) -> list[RunSummary]:
@@ -151,7 +163,10 @@ def child_folders(project: Project, parent: str) -> list[Path]:
 
 def _unknown_folders(project: Project) -> Iterator[Path]:
     """Give the folders of runs that the store does not know, the latest first."""
-    folders = folders_of_runs(project)[::-1]
+    if is_indexed(project.home):
+        folders = to_be_indexed_folders(project.home)[::-1]
+    else:
+        folders = folders_of_runs(project)[::-1]
     for start in range(0, len(folders), _CHUNK):
         chunk = folders[start : start + _CHUNK]
         known = known_ids(project, chunk[-1].name, chunk[0].name)

@@ -18,9 +18,9 @@ from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, artifacts_of_step, joined
-from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, svg
+from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, summary_of_row, svg
 from trackyard.runs.health import TrackerHealth, added_up, health_of
-from trackyard.runs.histories import History, has_journal, read_history
+from trackyard.runs.histories import History, has_journal, look_at
 from trackyard.runs.lists import (
     RunKind,
     RunSummary,
@@ -31,7 +31,9 @@ from trackyard.runs.lists import (
 )
 from trackyard.runs.printed import PrintedLines
 from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.store.details import RunDetails
 from trackyard.store.listing import has_store
+from trackyard.store.rows import ListedRow
 from trackyard.system.showing import Shown, ShownAs, html_table, in_a_cell, says
 
 
@@ -159,7 +161,7 @@ class _Above:
         store = Store.of(self.project)
         try:
             row = store.find_pipeline_run(self.run.group)
-            return pipeline_run_view(self.project, row, store.list_step_runs(row.id))
+            return pipeline_run_view(self.project, row, store)
         except RunNotFoundError:
             return None
         finally:
@@ -253,19 +255,23 @@ class RunView(Shown):
         return "".join([*parts, _metrics_table(self)])
 
 
-def pipeline_run_view(
-    project: Project, row: PipelineRunRow, steps: Iterable[StepRunRow]
-) -> RunView:
+def pipeline_run_view(project: Project, row: PipelineRunRow, store: Store) -> RunView:
     """Describe a pipeline run, by the store and by the journals that are on this machine.
 
     Args:
         project: The project.
         row: The run, as the store has it.
-        steps: All attempts of its steps, in their order.
+        store: Where its steps are.
     """
-    latest = {step.name: step for step in steps}  # by attempt: the last one counts
-    views = tuple(_step_of_row(project, step) for step in latest.values())
     runs = project.home / "runs"
+    # By attempt: the last one counts.
+    latest = {step.name: step for step in store.list_step_runs(row.id)}
+    origins = {step.id: _origin_of(step) for step in latest.values()}
+    away = [origin for origin in origins.values() if not has_journal(runs / origin)]
+    details = store.details_of(away) if away else {}
+    views = tuple(
+        _step_of_row(project, step, details.get(origins[step.id])) for step in latest.values()
+    )
     own = _health(runs / row.id, load_description(runs / row.id))
     urls = {h.tracker: h.url for h in own if h.url}
     for view in views:
@@ -302,7 +308,7 @@ def block_view(
         description: What is written down there of the run.
         summary: The run as it stands in a list.
     """
-    history, run = read_history(folder, description), description.run
+    history, run = look_at(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure
     artifacts = artifacts_of(project, folder, run.name, history)
@@ -337,9 +343,41 @@ def block_view(
     )
 
 
-def _step_of_row(project: Project, row: StepRunRow) -> StepView:
-    # A cached step has what the run has logged that made its result.
-    folder = project.home / "runs" / row.metadata.get("cached_from", row.id)
+def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
+    """Describe a run whose journal is not here, by the store.
+
+    Args:
+        project: The project.
+        row: The run, as the store has it.
+        store: The store.
+    """
+    (step_row,) = store.find_runs_as_steps([row.id])
+    step = _step_of_row(project, step_row, store.details_of([row.id]).get(row.id))
+    return RunView(
+        name=row.name,
+        kind="run" if row.kind == "run" else "step",
+        status=row.status,
+        pipeline=row.experiment,
+        seconds=step.seconds,
+        started_at=moment(row.started_at or 0),
+        ended_at=step.ended_at,
+        id=row.id,
+        stack=row.stack,
+        params={},
+        url=next(iter(step.urls.values()), None),
+        urls=step.urls,
+        steps=(step,),
+        health=step.health,
+    )
+
+
+def _origin_of(row: StepRunRow) -> str:
+    """Give the run that logged: a cached step has what the run logged that made its result."""
+    return str(row.metadata.get("cached_from", row.id))
+
+
+def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) -> StepView:
+    folder = project.home / "runs" / _origin_of(row)
     description = load_description(folder)
     health = _health(folder, description)
     prefix = "experiment_tracker_url."
@@ -347,12 +385,18 @@ def _step_of_row(project: Project, row: StepRunRow) -> StepView:
     urls |= {h.tracker: h.url for h in health if h.url}
     if has_journal(folder):
         tags = description.run.tags if description else {}
-        history = read_history(folder, description)
+        history = look_at(folder, description)
         logged = _logged(history, tags)
     else:
         last = tuple(summary_of_last(key, value) for key, value in row.metrics.items())
+        if details is not None:
+            last = tuple(summary_of_row(metric) for metric in details.metrics) or last
         history = None
-        logged = {"params": {}, "tags": {}, "metrics": last}
+        logged = {
+            "params": details.params if details else {},
+            "tags": details.tags if details else {},
+            "metrics": last,
+        }
         logged |= {"lost": 0, "has_journal": False}
     has_times = row.started_at is not None
     artifacts = artifacts_of_step(project, row, history)
@@ -378,7 +422,7 @@ def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
     return {
         "params": history.params,
         "tags": {**tags, **history.tags},
-        "metrics": tuple(curve.summary() for curve in history.curves.values()),
+        "metrics": history.metrics,
         "lost": history.lost,
         "has_journal": True,
         "curves": history.curves,

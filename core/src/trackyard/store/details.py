@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,8 +22,21 @@ from trackyard.store.databases import Session
 LONGEST = 250
 # So much of a key; one that is longer is not found by search.
 LONGEST_KEY = 500
+# So much of a value is kept; the journal has the rest.
+LONGEST_KEPT = 8192
+# So many files of a run are in the index; the journal has the rest.
+MOST_ARTIFACTS = 1000
 
 _TRACKER, _URL = "experiment_tracker.", "experiment_tracker_url."
+
+
+_NUMBERS = (*("last", "least", "greatest", "first", "last_step", "least_step", "greatest_step"),)
+
+
+def _single(number: float) -> float:
+    """Give a number that 4 bytes can hold."""
+    most = 3.4028234663852886e38
+    return number if math.isnan(number) else max(-most, min(most, number))
 
 
 @attrs.frozen
@@ -33,7 +48,7 @@ class MetricRow:
         last, first, least, greatest: Its values; None where they are NaN, or none is a number.
         last_step, least_step, greatest_step: The training steps of those, where there are steps.
         points: How often it was logged; 0 where that is not known.
-        curve: A few of its points, packed (see `store.thinning`), or None.
+        curve: A few of its points, packed: a step and a value of 4 bytes each; or None.
     """
 
     key: str
@@ -48,6 +63,23 @@ class MetricRow:
     curve: bytes | None = None
 
     @classmethod
+    def of(cls, key: str, known: Mapping[str, Any]) -> MetricRow:
+        """Give a metric as a run's summary has it.
+
+        Args:
+            key: Its name.
+            known: Its values, where NaN stands for none, and `picture`, a few of its points.
+        """
+        values = {
+            name: None if value is not None and math.isnan(value) else value
+            for name in _NUMBERS
+            for value in (known.get(name),)
+        }
+        flat = [_single(number) for point in known.get("picture") or () for number in point]
+        curve = struct.pack(f"<{len(flat)}f", *flat) if flat else None
+        return cls(key, **values, points=int(known["points"]), curve=curve)
+
+    @classmethod
     def of_last(cls, key: str, value: float) -> MetricRow:
         """Give a metric of which the last value alone is known.
 
@@ -57,6 +89,20 @@ class MetricRow:
         """
         known = None if math.isnan(value) else float(value)
         return cls(key, known, least=known, greatest=known)
+
+
+@attrs.frozen
+class RunDetails:
+    """What belongs to a run, as far as the store knows it.
+
+    Attributes:
+        params, tags: By key.
+        metrics: In their order.
+    """
+
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    metrics: tuple[MetricRow, ...]
 
 
 def write_params(session: Session, run: int, params: Mapping[str, Any]) -> None:
@@ -185,8 +231,52 @@ def write_artifacts(session: Session, run: int, artifacts: Iterable[Mapping[str,
         run: The run's number.
         artifacts: Of each `name`, `kind`, `media_type`, `size`, `sha256`, `step`, `logged_at`.
     """
-    rows = {row["name"]: {**row, "run": run} for row in artifacts}
-    _replace(session, "artifacts", run, [*rows.values()])
+    last = list(artifacts)[-MOST_ARTIFACTS:]
+    rows = {encodable(row["name"])[:LONGEST_KEY]: {**row, "run": run} for row in last}
+    found = [{**row, "name": name} for name, row in rows.items()]
+    _replace(session, "artifacts", run, found)
+
+
+def write_summary(session: Session, run: int, summary: Mapping[str, Any]) -> None:
+    """Write what a run's journal comes to.
+
+    Args:
+        session: In a transaction.
+        run: The run's number.
+        summary: `params`, `tags`, `metrics`, `artifacts` and `context`, as JSON has them.
+    """
+    write_params(session, run, {k: _short(v) for k, v in summary["params"].items()})
+    write_tags(session, run, {k: _short(v) for k, v in summary["tags"].items()})
+    write_metrics(session, run, [MetricRow.of(k, m) for k, m in summary["metrics"].items()])
+    write_artifacts(session, run, summary["artifacts"])
+    context = summary.get("context")
+    if context:
+        git = context.get("git") or {}
+        values = {
+            "user_name": context.get("user"),
+            "host": context.get("host"),
+            "command": shlex.join(context.get("command") or ()) or None,
+            "git_commit": git.get("commit"),
+            "git_branch": git.get("branch"),
+            "context": json.dumps(context),
+            "run": run,
+        }
+        session.execute(_SET_CONTEXT, {k: _encodable(v) for k, v in values.items()})
+
+
+def _short(value: Any) -> Any:
+    """Cut what nobody looks for: the whole stands in the journal."""
+    return value[:LONGEST_KEPT] if isinstance(value, str) else value
+
+
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
+
+
+_SET_CONTEXT = (
+    "UPDATE runs SET user_name = :user_name, host = :host, command = :command, "
+    "git_commit = :git_commit, git_branch = :git_branch, context = :context WHERE no = :run"
+)
 
 
 def read_params(session: Session, runs: Iterable[int]) -> dict[int, dict[str, Any]]:
@@ -243,6 +333,17 @@ def read_curves(session: Session, runs: Iterable[int]) -> dict[int, dict[str, by
     for row in _rows_of(session, "run, key, points", "curves", runs):
         found.setdefault(row["run"], {})[row["key"]] = bytes(row["points"])
     return found
+
+
+def values_of(curve: bytes | None) -> list[float]:
+    """Give the values of a packed curve.
+
+    Args:
+        curve: As `MetricRow.curve`.
+    """
+    if not curve:
+        return []
+    return [*struct.unpack(f"<{len(curve) // 4}f", curve)][1::2]
 
 
 def last_values(metrics: Mapping[str, MetricRow]) -> dict[str, float]:

@@ -6,8 +6,10 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from trackyard.contract.records import encodable
 from trackyard.project.configuration import Project
-from trackyard.store.rows import PipelineRunRow
+from trackyard.store.rows import ListedRow
+from trackyard.store.store import Store, behind
 
 SortKey = Literal["started", "ended", "duration", "name", "pipeline", "status"]
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
@@ -62,8 +64,8 @@ def has_store(project: Project) -> bool:
     return "store" in project.table or (project.home / "store.db").exists()
 
 
-def list_rows(project: Project, wanted: RunFilter) -> list[PipelineRunRow]:
-    """List the pipeline runs of a project's store that fit a filter.
+def list_rows(project: Project, wanted: RunFilter) -> list[ListedRow]:
+    """List the runs of a project's store that fit a filter and stand below no other.
 
     Args:
         project: The project.
@@ -72,25 +74,56 @@ def list_rows(project: Project, wanted: RunFilter) -> list[PipelineRunRow]:
     conditions, values = _conditions(wanted)
     direction = "ASC" if wanted.is_ascending else "DESC"
     query = (
-        "SELECT r.id, r.name, r.experiment AS pipeline, r.stack, r.status, r.started_at, "
-        "r.ended_at FROM runs r WHERE r.parent_id IS NULL AND r.kind = 'pipeline' "
+        "SELECT r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at "
+        "FROM runs r WHERE r.parent_id IS NULL "
         f"{' '.join(f'AND {condition}' for condition in conditions)} "
         f"ORDER BY {_EXPRESSIONS[wanted.sort]} {direction}, r.id {direction} "
         "LIMIT :most OFFSET :skip"
     )
     values |= {"most": wanted.most, "skip": wanted.skip}
-    return [PipelineRunRow(**row) for row in _rows(project, query, values)]
+    return [ListedRow(**row) for row in _rows(project, query, values)]
+
+
+def find_rows(store: Store, text: str) -> list[ListedRow]:
+    """Find the runs that a text means: by id, by name, or by a prefix of either.
+
+    Of several runs of one name the latest is meant, and one of a pipeline before one of a block. A
+    step of a pipeline is found by its id alone, since its name is not its own.
+
+    Args:
+        store: The store.
+        text: A name, an id, or a prefix of either.
+
+    Returns:
+        One; several where it is a prefix of several, a few of them; none where none fits.
+    """
+    select = "SELECT id, kind, name, experiment, stack, status, started_at, ended_at FROM runs"
+    asked = {"text": encodable(text)}
+    by_id = store.execute(f"{select} WHERE id = :text", asked)
+    if not by_id:
+        by_id = store.execute(
+            f"{select} WHERE name = :text AND (kind != 'step' OR parent_id IS NULL) "
+            "ORDER BY CASE kind WHEN 'pipeline' THEN 0 ELSE 1 END, started_at DESC LIMIT 1",
+            asked,
+        )
+    if not by_id and text:
+        by_id = store.execute(
+            f"{select} WHERE (id >= :text AND id < :end) OR (name >= :text AND name < :end "
+            "AND (kind != 'step' OR parent_id IS NULL)) ORDER BY started_at DESC LIMIT 6",
+            asked | {"end": behind(asked["text"])},
+        )
+    return [ListedRow(**row) for row in by_id]
 
 
 def known_ids(project: Project, first: str, last: str) -> set[str]:
-    """Give the ids of pipeline runs and step runs between two ids, which begin with a time.
+    """Give the ids of runs of any kind between two ids, which begin with a time.
 
     Args:
         project: The project.
         first: The least id that is asked for.
         last: The greatest.
     """
-    query = "SELECT id FROM runs WHERE id BETWEEN :first AND :last AND kind != 'run'"
+    query = "SELECT id FROM runs WHERE id BETWEEN :first AND :last"
     return {row["id"] for row in _rows(project, query, {"first": first, "last": last})}
 
 
@@ -136,8 +169,6 @@ _ON_TRACKER = (
 def _rows(project: Project, query: str, values: dict[str, Any]) -> list[Any]:
     if not has_store(project):
         return []
-    from trackyard.store.store import Store
-
     store = Store.of(project)
     try:
         return store.execute(query, values)

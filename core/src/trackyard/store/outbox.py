@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.errors import ConfigError, NewerFormatError
+from trackyard.contract.errors import ConfigError, NewerFormatError, TrackyardError
 from trackyard.store.databases import StoreError
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.store import Store
@@ -26,6 +26,11 @@ _ROWS = {
     "ArtifactRow": OutputRow,
     "PipelineRunRow": PipelineRunRow,
     "StepRunRow": StepRunRow,
+}
+# What a note on disk may ask for.
+_WRITES = {
+    *("add_pipeline_run", "update_pipeline_run", "add_step_run", "update_step_run"),
+    "end_step_run",
 }
 _NAMES = {row: name for name, row in _ROWS.items()}
 _LEAST_REST = 1.0  # seconds until a store that was away is asked again, or thrice what it took
@@ -120,6 +125,8 @@ def write_owed(store: Store, owed: Iterable[Any]) -> None:
         owed: What it lacks, as it was noted on disk.
     """
     for name, args, named in owed:
+        if name not in _WRITES:
+            raise TrackyardError(f"the store has no {name!r} that a note may ask for")
         _Call(str(name), tuple(map(_from_json, args)), dict(named), was_tried=True).make(store)
 
 

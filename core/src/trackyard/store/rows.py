@@ -23,6 +23,26 @@ class PipelineRunRow:
 
 
 @attrs.frozen
+class ListedRow:
+    """A run of any kind in a list. Times are nanoseconds since the epoch.
+
+    Attributes:
+        kind: `pipeline`, `step`, or `run` for that of a block.
+        experiment: The pipeline's name, or the experiment's without one.
+        started_at: None of a step that was not run.
+    """
+
+    id: str
+    kind: str
+    name: str
+    experiment: str
+    stack: str
+    status: str
+    started_at: int | None
+    ended_at: int | None
+
+
+@attrs.frozen
 class StepRunRow:
     """One attempt of a step as stored. Times are nanoseconds since the epoch.
 

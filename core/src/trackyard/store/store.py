@@ -10,19 +10,23 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.errors import ConfigError, OutputNotFoundError, RunNotFoundError
-from trackyard.contract.flavors import Secret
+from trackyard.contract.errors import OutputNotFoundError, RunNotFoundError
 from trackyard.contract.records import encodable
 from trackyard.project.configuration import Project
 from trackyard.store.databases import PATIENCE, Database, Session, SqliteDatabase
 from trackyard.store.details import (
+    RunDetails,
     last_values,
+    read_curves,
     read_metrics,
     read_params,
+    read_tags,
     write_metrics,
     write_params,
+    write_summary,
     write_trackers,
 )
+from trackyard.store.opening import database_of
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import bring_up_to_date
 from trackyard.system.identifiers import new_id
@@ -31,7 +35,7 @@ from trackyard.system.suggestions import did_you_mean, listed
 # Columns that hold JSON.
 _JSON = {"outputs", "metadata"}
 # What belongs to a run, in tables beside it.
-_DETAILS = {"params", "metrics"}
+_DETAILS = {"params", "metrics", "summary"}
 
 _STEP = (
     "no, id, group_id AS pipeline_run_id, name, attempt, position, status, started_at, ended_at, "
@@ -194,6 +198,16 @@ class Store:
                 {"id": id, "status": status, "ended_at": last},
             )
 
+    def save_run(self, values: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> None:
+        """Record a run that no pipeline drives; a second time changes what has changed.
+
+        Args:
+            values: Its columns.
+            summary: What its journal comes to, where that is known, see `details.write_summary`.
+        """
+        with self.writing() as session:
+            save_run(session, values, summary)
+
     def end_step_run(
         self,
         id: str,
@@ -205,7 +219,7 @@ class Store:
 
         Args:
             id: The step run's.
-            values: Columns to change, or all of them.
+            values: Columns to change, or all of them; and `summary`, see `details.write_summary`.
             outputs: What it made; each becomes the next version of its name.
             read: Ids of the outputs that it has read.
 
@@ -215,7 +229,9 @@ class Store:
         reads = [{"output_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
         with self.writing() as session:
             if "pipeline_run_id" in values:  # the whole row, which may have been deleted
-                add_step(session, StepRunRow(**{**values, "id": id}))
+                row = {key: value for key, value in values.items() if key != "summary"}
+                add_step(session, StepRunRow(**{**row, "id": id}))
+                _write_summary(session, id, values.get("summary"))
             else:
                 update_run(session, id, values)
             session.execute_many(
@@ -278,6 +294,11 @@ class Store:
         if not found:
             raise RunNotFoundError(f"no step run has the id {id!r}")
         return found[0], self.find_pipeline_run(found[0].pipeline_run_id)
+
+    def find_runs_as_steps(self, ids: Iterable[str]) -> list[StepRunRow]:
+        """Give runs of any kind in the form of steps; those that are not there are left out."""
+        query = f"SELECT {_STEP} FROM runs WHERE id = :id"
+        return [row for known in ids for row in self._steps(query, {"id": known})]
 
     def find_cached(self, key: str) -> StepRunRow | None:
         """Find the latest step run of a cache key that finished, if there is one."""
@@ -387,6 +408,27 @@ class Store:
         )
         return self._steps(query, {"run": pipeline_run_id} | ({"name": name} if name else {}))
 
+    def details_of(self, ids: Iterable[str]) -> dict[str, RunDetails]:
+        """Give what belongs to runs of any kind.
+
+        Args:
+            ids: The runs' ids.
+        """
+        found: dict[str, RunDetails] = {}
+        with self.reading() as session:
+            numbers = {of: no for of in ids if (no := _number(session, of)) is not None}
+            every = [*numbers.values()]
+            params, tags = read_params(session, every), read_tags(session, every)
+            metrics, curves = read_metrics(session, every), read_curves(session, every)
+        for of, number in numbers.items():
+            points = curves.get(number, {})
+            rows = [
+                attrs.evolve(row, curve=points.get(key))
+                for key, row in metrics.get(number, {}).items()
+            ]
+            found[of] = RunDetails(params.get(number, {}), tags.get(number, {}), tuple(rows))
+        return found
+
     def execute(self, query: str, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Read rows with a query of SQL that both databases know.
 
@@ -397,8 +439,8 @@ class Store:
         with self.reading() as session:
             return session.execute(query, values)
 
-    def delete_pipeline_run(self, id: str) -> None:
-        """Delete a pipeline run with its steps and the versions of their outputs."""
+    def delete_run(self, id: str) -> None:
+        """Delete a run of any kind, with its steps and the versions of their outputs."""
         of_run = "SELECT id FROM runs WHERE group_id = :id OR id = :id"
         with self.writing() as session:
             of_outputs = f"SELECT id FROM outputs WHERE step_run_id IN ({of_run})"
@@ -443,51 +485,6 @@ class Store:
         ]
 
 
-def database_of(project: Project, patience: float = PATIENCE) -> Database:
-    """Give the database of a project's store, see `Store.of`.
-
-    Args:
-        project: The project.
-        patience: Seconds that a writer waits for others, where it is sqlite.
-
-    Raises:
-        ConfigError: The URL is wrong, or its driver is not installed.
-        TrackyardError: The database cannot be opened.
-    """
-    url = project.table.get("store")
-    if url is None:
-        return SqliteDatabase(project.home / "store.db", patience)
-    place = project.place("store")
-    if not isinstance(url, str):
-        raise ConfigError(f"{place}: must be a database URL, not {url!r}")
-    if url.startswith(("env:", "file:", "keyring:")):
-        try:
-            url = Secret(url).reveal()
-        except ConfigError as error:
-            raise ConfigError(f"{place}: {error}") from error
-    return database_at(url, place, patience)
-
-
-def database_at(url: str, place: str, patience: float = PATIENCE) -> Database:
-    """Give the database of a URL: `sqlite:///path`, or `postgresql://...`.
-
-    Args:
-        url: The URL.
-        place: Where it is configured, for messages.
-        patience: Seconds that a writer waits for others, where it is sqlite.
-
-    Raises:
-        ConfigError: It is wrong, or its driver is not installed.
-        TrackyardError: The database cannot be opened.
-    """
-    scheme, separator, path = url.partition(":///")
-    if separator and scheme in ("sqlite", "sqlite+pysqlite") and path:
-        return SqliteDatabase(Path(path), patience)
-    from trackyard.store.postgresql import PostgresqlDatabase  # SQLAlchemy costs 190 ms to import
-
-    return PostgresqlDatabase(url, place)
-
-
 def behind(prefix: str) -> str:
     """Give a text that stands behind all texts with a prefix, as databases compare them here.
 
@@ -516,19 +513,49 @@ def add_step(session: Session, row: StepRunRow) -> None:
         write_trackers(session, number, row.metadata)
 
 
+def save_run(
+    session: Session, values: Mapping[str, Any], summary: Mapping[str, Any] | None
+) -> None:
+    """Record a run of any kind.
+
+    Args:
+        session: In a transaction.
+        values: Its columns; those of a run that is there and are not given stay.
+        summary: What its journal comes to, where that is known.
+    """
+    names = [name for name in values if name != "id"]
+    session.execute(
+        f"INSERT INTO runs (id, {', '.join(names)}) "
+        f"VALUES (:id, {', '.join(f':{name}' for name in names)}) "
+        f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names)}",
+        to_columns(values),
+    )
+    if values.get("metadata"):
+        write_trackers(session, _number(session, values["id"]) or 0, values["metadata"])
+    _write_summary(session, values["id"], summary)
+
+
+def _write_summary(session: Session, id: str, summary: Mapping[str, Any] | None) -> None:
+    number = _number(session, id) if summary else None
+    if summary and number is not None:
+        write_summary(session, number, summary)
+
+
 def update_run(session: Session, id: str, values: Mapping[str, Any]) -> None:
     """Change columns of a run, and what belongs to it.
 
     Args:
         session: In a transaction.
         id: The run's id.
-        values: New values by column; `params` and `metrics` by key.
+        values: New values by column; `params` and `metrics` by key; `summary`, see
+            `details.write_summary`.
     """
     columns = to_columns({key: value for key, value in values.items() if key not in _DETAILS})
     if columns:
         changes = ", ".join(f"{key} = :{key}" for key in columns)
         session.execute(f"UPDATE runs SET {changes} WHERE id = :id", {**columns, "id": id})
     beside = {key: values[key] for key in ("params", "metrics", "metadata") if values.get(key)}
+    _write_summary(session, id, values.get("summary"))
     number = _number(session, id) if beside else None
     if number is None:
         return

@@ -18,6 +18,7 @@ from trackyard.system.showing import line
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import ActiveRun, activated, redactor_of, run_around
 from trackyard.tracking.family import group_of, trackers_of
+from trackyard.tracking.indexed_runs import IndexRow
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
@@ -171,7 +172,8 @@ def tracked_block(
         closes_group: Whether it is the group's only run, but for child runs.
         says_where: Print its addresses.
     """
-    life = RunLife(group, record, parent=parent, closes_group=closes_group)
+    row = IndexRow(group.project) if record is None or record.group is None else record
+    life = RunLife(group, row, parent=parent, closes_group=closes_group)
     with life, life:
         tracked = life.start(run, trackers)
         if says_where:

@@ -24,6 +24,7 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import is_described
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
+from trackyard.journal.pending import note_as_indexed
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
@@ -174,6 +175,11 @@ class RunGroup:
             failure: Why it did not finish, or None.
         """
         tracked.finish(failure)
+
+    @property
+    def project(self) -> Project:
+        """The project of the runs."""
+        return self._project
 
     @property
     def without_end(self) -> list[TrackedRun]:
@@ -331,7 +337,10 @@ def _writable(home: Path) -> Path:
     if is_disabled():  # then nothing is written at all
         return home
     try:
+        is_new = not (home / "runs").exists()
         make_private_folder(make_home(home) / "runs")
+        if is_new:
+            note_as_indexed(home)
         if not os.access(home / "runs", os.W_OK):
             problem = "it is read-only"
         elif _is_a_trap(home / "runs"):

@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -135,13 +135,15 @@ class StepRecord:
         from trackyard.store.other_runners import end_step
 
         self._metadata = tracked.run_metadata if tracked else {}
-        values = {
+        values: dict[str, Any] = {
             "status": failure.status if failure else "finished",
             "ended_at": time.time_ns(),
             "error": str(failure) if failure else None,
             "metadata": self._metadata,
             "metrics": tracked.with_metrics_of_children(tracked.last_metrics) if tracked else {},
         }
+        if tracked and tracked.summary and tracked.summary.is_whole:
+            values |= {"metrics": {}, "summary": tracked.summary.plain()}
         self._write(lambda store: end_step(store, step, values))
         if self._is_whole:
             self._mark.remove()

@@ -36,6 +36,7 @@ from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, 
 from trackyard.hooks.observing import observed
 from trackyard.journal.children import with_metrics_of_children
 from trackyard.journal.descriptions import (
+    RunDescription,
     TrackerDescription,
     folder_name,
     is_described,
@@ -49,6 +50,7 @@ from trackyard.journal.entries import Entry
 from trackyard.journal.family import note_child
 from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.reader import segments_of
+from trackyard.journal.summaries import Summary, summarise_at_end
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
@@ -140,6 +142,7 @@ class TrackedRun:
         self.append_metric = journal.append_metric if is_direct else self._append_metric
         self.append_metrics = journal.append_metrics if is_direct else self._append_metrics
         self._hidden: set[str] = set()
+        self.summary: Summary | None = None  # once it has ended
         self._has_ended = False
         self._said: FinalStatus | None = None
         self._console_limit = console.limit if console is not None else 0
@@ -459,6 +462,14 @@ class TrackedRun:
             self._describe_again()
         for delivery in self.deliveries.values():
             delivery.hurry()
+        if self.has_description:
+            described = RunDescription(self.run, tuple(self._described))
+            self.summary = summarise_at_end(self.folder, described, failure)
+
+    @property
+    def has_description(self) -> bool:
+        """Tell whether something of the run is kept on disk."""
+        return bool(self.deliveries) or is_described(self.folder)
 
     def _describe_again(self) -> None:
         """Write anew what another process needs to deliver the rest: the folder was deleted."""

@@ -1,0 +1,214 @@
+"""How does a run that no pipeline drives get into the store's index, and how is that made anew?
+
+Whoever starts, ends or imports a run writes it. A store that is away costs no more than a moment:
+the run is marked then, and is written by whoever comes by later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackyard.contract.records import Run
+from trackyard.delivery.state import load_state
+from trackyard.journal.descriptions import RunDescription, load_description, metadata_of
+from trackyard.journal.pending import (
+    is_indexed,
+    mark_as_indexed,
+    mark_as_to_be_indexed,
+    note_as_indexed,
+    to_be_indexed_folders,
+)
+from trackyard.journal.reader import is_alive
+from trackyard.journal.summaries import Summary, summary_of_folder
+from trackyard.project.configuration import Project
+from trackyard.system.files import is_recent
+
+if TYPE_CHECKING:
+    from trackyard.store import Store
+
+logger = logging.getLogger("trackyard")
+
+# For so many seconds nobody asks a store again that could not be reached.
+_REST = 60.0
+# Seconds that a run waits for others who write to an sqlite store.
+PATIENCE = 2.0
+# Runs that are written in one transaction.
+_AT_ONCE = 500
+
+
+def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give what the store holds of a run that starts.
+
+    Args:
+        run: The run.
+        metadata: Its trackers, as `metadata_of` gives them.
+    """
+    return {
+        "id": run.id,
+        "kind": "run" if run.step is None else "step",
+        "name": run.step or run.name,
+        "experiment": run.pipeline or run.experiment,
+        "parent_id": run.parent_id if run.is_child else run.group,
+        "group_id": run.group,
+        "attempt": run.attempt,
+        "status": "running",
+        "started_at": run.started_at,
+        "ended_at": None,
+        "error": None,
+        "metadata": dict(metadata or {}),
+    }
+
+
+def index_run(
+    project: Project, run: Run, metadata: Mapping[str, Any], summary: Summary | None = None
+) -> None:
+    """Write a run into the index; what fails is said once and done later. It never raises.
+
+    Args:
+        project: Where the store is.
+        run: The run.
+        metadata: Its trackers.
+        summary: How it ended, and what it logged; None while it goes on.
+    """
+    values = columns_of(run, metadata)
+    if summary is not None:
+        values |= _end_of(summary)
+    folder = project.home / "runs" / run.id
+    stamp = project.home / "store.away"
+    if stamp.exists() and is_recent(stamp, _REST):
+        mark_as_to_be_indexed(folder)
+        return
+    try:
+        _write(project, values, summary if summary and summary.is_whole else None)
+        if summary is not None and not summary.is_whole:
+            mark_as_to_be_indexed(folder)
+        else:
+            mark_as_indexed(folder)
+    except Exception as error:  # whatever a database comes up with: the run goes on
+        mark_as_to_be_indexed(folder)
+        reason = " ".join(str(error).split())[:300]
+        logger.warning("the store gets run %r later: %s", run.name, reason)
+        try:
+            stamp.touch(mode=0o600)
+        except OSError as problem:
+            logger.debug("%s cannot be touched: %s", stamp, problem)
+
+
+def _write(project: Project, values: Mapping[str, Any], summary: Summary | None) -> None:
+    from trackyard.store import Store
+
+    store = Store.of(project, PATIENCE)
+    try:
+        store.save_run(values, summary.plain() if summary else None)
+    finally:
+        store.close()
+
+
+def index_marked(project: Project) -> int:
+    """Write into the index what was marked while the store was away; give how many runs.
+
+    Args:
+        project: Whose runs.
+
+    Raises:
+        TrackyardError: The store is still away.
+    """
+    if not is_indexed(project.home):  # versions before the index left them
+        return rebuild_index(project)[0]
+    folders = [f for f in to_be_indexed_folders(project.home) if not is_alive(f)]
+    if not folders:
+        return 0
+    from trackyard.store import Store
+
+    store = Store.of(project)
+    try:
+        return sum(1 for folder in index_folders(store, folders) if folder)
+    finally:
+        store.close()
+
+
+def rebuild_index(
+    project: Project, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, int]:
+    """Write the index anew from the folders of runs; nothing that only the store knows is deleted.
+
+    Args:
+        project: Whose runs.
+        progress: Called with how many runs are done, and how many there are.
+
+    Returns:
+        How many runs were written, and how many folders could not be read.
+
+    Raises:
+        TrackyardError: The store cannot be written.
+    """
+    from trackyard.store import Store
+
+    try:
+        folders = sorted(path for path in (project.home / "runs").iterdir() if path.is_dir())
+    except OSError:
+        folders = []
+    store = Store.of(project)
+    done = left = 0
+    try:
+        for folder in index_folders(store, folders):
+            done, left = done + bool(folder), left + (not folder)
+            if progress is not None and (done + left) % _AT_ONCE == 0:
+                progress(done + left, len(folders))
+    finally:
+        store.close()
+    note_as_indexed(project.home)
+    return done, left
+
+
+def index_folders(store: Store, folders: list[Path]) -> Iterator[Path | None]:
+    """Write runs into the index by their folders; give each, or None where it cannot be read.
+
+    Args:
+        store: The store.
+        folders: The folders.
+    """
+    from trackyard.store.store import save_run
+
+    for start in range(0, len(folders), _AT_ONCE):
+        chunk = folders[start : start + _AT_ONCE]
+        found = [(folder, *summary_of_folder(folder, load_description)) for folder in chunk]
+        with store.writing() as session:
+            for folder, description, summary in found:
+                if description is None or summary is None:
+                    yield None
+                    continue
+                values = _columns_of_folder(folder, description)
+                save_run(session, values | _end_of(summary), summary.plain())
+                yield folder
+        for folder in chunk:
+            mark_as_indexed(folder)
+
+
+def tracker_metadata(folder: Path, description: RunDescription) -> dict[str, str]:
+    """Give what the store keeps of a run's trackers, by its folder.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run.
+    """
+    known = {tracker.name: tracker for tracker in description.trackers}
+    flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
+    urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
+    return metadata_of(flavors, {name: url for name, url in urls.items() if url})
+
+
+def _columns_of_folder(folder: Path, description: RunDescription) -> dict[str, Any]:
+    """Give the columns that a folder knows; of a pipeline's runs the store may know more."""
+    run = description.run
+    values = columns_of(run, tracker_metadata(folder, description))
+    if run.pipeline is not None and run.step is None and not run.is_child:
+        return {**values, "kind": "pipeline", "group_id": run.id, "parent_id": None}
+    return values
+
+
+def _end_of(summary: Summary) -> dict[str, Any]:
+    return {"status": summary.status, "ended_at": summary.ended_at, "error": summary.error}

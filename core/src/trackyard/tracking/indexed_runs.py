@@ -1,0 +1,53 @@
+"""How does the run of a block get into the store's index, while it starts and when it ends?"""
+
+from __future__ import annotations
+
+from trackyard.contract.records import Failure
+from trackyard.journal.pending import mark_as_indexed, mark_as_to_be_indexed
+from trackyard.journal.summaries import Summary
+from trackyard.project.configuration import Project
+from trackyard.recovery.indexing import index_run
+from trackyard.tracking.tracked_runs import TrackedRun
+
+
+class IndexRow:
+    """The store's row of a run that no pipeline drives: its `RunRow`.
+
+    A run without a tracker has one if it logged something: else nothing is kept of it.
+
+    Args:
+        project: Where the store is.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._metadata: dict[str, str] | None = None
+        self._summary: Summary | None = None
+
+    def keep_urls(self, tracked: TrackedRun) -> None:
+        """Write where the run can be watched, if that is news."""
+        if not tracked.deliveries:
+            if self._summary is None:
+                mark_as_to_be_indexed(tracked.folder)  # it may log something, and die
+        elif tracked.run_metadata != self._metadata:
+            self._write(tracked)
+
+    def note_signal(self, number: int) -> None:
+        """Note nothing: the journal has it."""
+
+    def end(self, tracked: TrackedRun | None, _: Failure | None) -> None:
+        """Write how the run ended, as its journal says.
+
+        Args:
+            tracked: The run, or None where it was not started.
+        """
+        if tracked is not None and tracked.has_description:
+            self._summary = tracked.summary
+            self._write(tracked)
+        elif tracked is not None:
+            mark_as_indexed(tracked.folder)
+
+    def _write(self, tracked: TrackedRun) -> None:
+        if tracked.folder.parent.parent == self._project.home:  # else nothing can be written there
+            self._metadata = tracked.run_metadata
+            index_run(self._project, tracked.run, self._metadata, self._summary)
