@@ -91,6 +91,11 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
     "replay --plan": ["trackyard.recovery.replay:ReplayPlan"],
     "sync": ["trackyard.recovery.syncing:SyncRow"],
     "gc": ["trackyard.runs.garbage:CollectedRun"],
+    "store rebuild": {
+        "indexed": "How many runs were written",
+        "unreadable": "How many folders of runs could not be read",
+    },
+    "store upgrade": {"store": "The database", "format": "The number of its schema"},
     "doctor": "trackyard.runs.doctor:Diagnosis",
     "experiment-tracker list": [_TRACKER],
     **{

@@ -54,6 +54,11 @@ def test_gc(tracked, golden):
     golden("gc", "--dry-run", "--older-than", "0", patterns=SIZES)
 
 
+def test_store(three_runs, golden):
+    golden("store rebuild")
+    golden("store upgrade")
+
+
 def test_doctor(golden_project, golden):
     golden_project.add_tracker("away", Filing, problems=["the server at http://a.test is away"])
     golden_project.add_tracker("filed", Filing, directory=str(golden_project.root / "filed"))

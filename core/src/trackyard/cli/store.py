@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from trackyard.cli.groups import LazyGroup
-from trackyard.cli.output import remark
+from trackyard.cli.output import json_option, remark, show_json
 from trackyard.project.configuration import find_project
 
 _COMMANDS = {
@@ -20,7 +20,8 @@ def store() -> None:
 
 
 @click.command()
-def rebuild() -> None:
+@json_option
+def rebuild(as_json: bool) -> None:
     """Make the index anew from the runs' journals that are on this machine.
 
     Nothing is deleted that only the store knows, such as outputs and the runs of others. The
@@ -32,11 +33,15 @@ def rebuild() -> None:
         remark(f"{done} of {of} runs")
 
     done, left = rebuild_index(find_project(), show)
+    if as_json:
+        show_json({"indexed": done, "unreadable": left})
+        return
     remark(f"in the index: {done} run(s); folders that cannot be read: {left}")
 
 
 @click.command()
-def upgrade() -> None:
+@json_option
+def upgrade(as_json: bool) -> None:
     """Bring the store up to date with this Trackyard.
 
     An sqlite store does so by itself. A team's database does not: programs of older versions
@@ -50,4 +55,7 @@ def upgrade() -> None:
         bring_up_to_date(database, is_asked_for=True)
     finally:
         database.close()
+    if as_json:
+        show_json({"store": database.place, "format": SCHEMA_VERSION})
+        return
     remark(f"{database.place}: is of format {SCHEMA_VERSION}")

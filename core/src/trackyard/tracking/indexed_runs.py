@@ -7,6 +7,7 @@ from trackyard.journal.pending import mark_as_indexed, mark_as_to_be_indexed
 from trackyard.journal.summaries import Summary
 from trackyard.project.configuration import Project
 from trackyard.recovery.indexing import index_run
+from trackyard.system.environment import is_disabled
 from trackyard.tracking.tracked_runs import TrackedRun
 
 
@@ -26,6 +27,8 @@ class IndexRow:
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where the run can be watched, if that is news."""
+        if is_disabled():
+            return
         if not tracked.deliveries:
             if self._summary is None:
                 mark_as_to_be_indexed(tracked.folder)  # it may log something, and die
@@ -41,6 +44,8 @@ class IndexRow:
         Args:
             tracked: The run, or None where it was not started.
         """
+        if is_disabled():
+            return
         if tracked is not None and tracked.has_description:
             self._summary = tracked.summary
             self._write(tracked)
