@@ -20,6 +20,7 @@ import pytest
 from looking import calls_for_runs, commands_for_runs
 
 from trackyard import Client
+from trackyard.store import SCHEMA_VERSION
 
 # By the beginning of its name.
 STATUSES = {
@@ -65,6 +66,18 @@ def test_list_has_every_run_with_its_status(old_project):
     assert {r.name for r in client.list_runs(statuses=["crashed"])} == {"recovered", "unseen"}
     assert {r.name for r in client.list_runs("fraud", tracker="away")} == {"pending", "unseen"}
     assert old_project.type("runs", "list").stdout.count("\n") == len(listed)
+
+
+def test_the_index_is_made_anew_from_the_journals(old_project):
+    before = old_project.json("runs", "list")
+
+    assert old_project.json("store", "rebuild")["unreadable"] == 0
+    assert old_project.json("store", "upgrade")["format"] == SCHEMA_VERSION
+    after = old_project.json("runs", "list")
+    known = ("id", "name", "status", "pipeline", "kind", "started_at", "ended_at")
+    assert [[run[key] for key in known] for run in after] == [
+        [run[key] for key in known] for run in before
+    ]
 
 
 def test_a_run_with_every_kind_of_record_is_shown(old_project):

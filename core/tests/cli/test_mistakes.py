@@ -171,7 +171,8 @@ def test_store_that_is_none_is_named(project, name):
     assert is_a_mistake_of_the_users(result)
     assert result.exit_code == 1
     assert re.search(
-        r"^Error: sqlite:.*store.db: cannot be opened: .*not a database$", result.stderr
+        r"^Error: .*store.db: cannot be opened: .*not a database; .*: trackyard store rebuild$",
+        result.stderr,
     )
 
 

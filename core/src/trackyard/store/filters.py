@@ -199,7 +199,9 @@ class _Writer:
         if found.entity == "attributes":
             return test(attrs.evolve(found, table=run))
         inner = test(attrs.evolve(found, table="d"))
-        rows = f"SELECT d.run FROM {found.entity} d WHERE d.key = {self._bound(found.key)} AND {inner}"
+        rows = (
+            f"SELECT d.run FROM {found.entity} d WHERE d.key = {self._bound(found.key)} AND {inner}"
+        )
         of_steps = f"SELECT s.parent_id FROM runs s WHERE s.kind = 'step' AND s.no IN ({rows})"
         if found.step is not None:
             return f"{run}.id IN ({of_steps} AND s.name = {self._bound(found.step)})"

@@ -82,11 +82,12 @@ def _by_value(
     first = [*found.values()][skip:enough]
     if len(first) == most:
         return first
-    return first + _without_value(session, where, wanted, most - len(first), skip, len(found))
+    rest = (most - len(first), max(0, skip - len(found)))
+    return first + _without_value(session, where, wanted, rest)
 
 
 def _without_value(
-    session: Session, where: Condition, wanted: SortedBy, most: int, skip: int, before: int
+    session: Session, where: Condition, wanted: SortedBy, rest: tuple[int, int]
 ) -> list[Mapping[str, Any]]:
     column = wanted.column if wanted.entity == "metrics" else "number"
     has_value = (
@@ -98,5 +99,5 @@ def _without_value(
         f"AND r.id NOT IN ({has_value}) "
         "ORDER BY r.started_at DESC, r.id DESC LIMIT :most OFFSET :skip"
     )
-    values = {"sort_key": wanted.key, "most": most, "skip": max(0, skip - before)}
+    values = {"sort_key": wanted.key, "most": rest[0], "skip": rest[1]}
     return session.execute(query, {**where.values, **values})
