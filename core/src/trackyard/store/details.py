@@ -385,6 +385,15 @@ def number_in(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def behind(prefix: str) -> str:
+    """Give a text that stands behind all texts with a prefix, as databases compare them here.
+
+    Args:
+        prefix: The prefix.
+    """
+    return prefix + chr(0x10FFFF)
+
+
 _METRIC = tuple(field.name for field in attrs.fields(MetricRow))
 _COLUMNS = {
     "params": ("run", "key", "place", "value", "number", "json"),

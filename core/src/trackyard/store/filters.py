@@ -1,6 +1,7 @@
 """What does a filter such as `metrics.loss < 0.1 and params.rate = '0.2'` say, as SQL?
 
-It is MLflow's language and means the same; beyond it there are `or`, `not` and parentheses, numbers
+It is the language that people know from tracking servers, with the same meaning; beyond it there
+are `or`, `not` and parentheses, numbers
 for params, `in` for every text, more attributes, and steps: `steps.train.metrics.loss < 1`. Every
 value is bound. The parser is lark, which is imported where a filter is given.
 """
@@ -135,7 +136,7 @@ class SortedBy:
 
 
 def sorted_by(text: str, side: str = "last") -> SortedBy:
-    """Read what to sort by, as MLflow writes it: `metrics.loss DESC`.
+    """Read what to sort by, as `metrics.loss DESC`.
 
     Args:
         text: A metric, a param or an attribute, and a direction.

@@ -8,8 +8,9 @@ import attrs
 
 from trackyard.contract.records import encodable
 from trackyard.project.configuration import Project
+from trackyard.store.details import behind
 from trackyard.store.rows import ListedRow
-from trackyard.store.store import Store, behind
+from trackyard.store.store import Store
 
 SortKey = Literal["started", "ended", "duration", "name", "pipeline", "status"]
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)

@@ -1,4 +1,4 @@
-"""Which runs fit a filter of MLflow's language, in which order, page by page?"""
+"""Which runs fit a filter such as `metrics.loss < 0.1`, in which order, page by page?"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from trackyard.project.configuration import Project
 from trackyard.store.databases import PATIENCE, Database, Session, SqliteDatabase
 from trackyard.store.details import (
     RunDetails,
+    behind,
     last_values,
     read_curves,
     read_metrics,
@@ -483,15 +484,6 @@ class Store:
         return [
             StepRunRow(metrics=last_values(metrics.get(row.pop("no"), {})), **row) for row in rows
         ]
-
-
-def behind(prefix: str) -> str:
-    """Give a text that stands behind all texts with a prefix, as databases compare them here.
-
-    Args:
-        prefix: The prefix.
-    """
-    return prefix + chr(0x10FFFF)
 
 
 def add_step(session: Session, row: StepRunRow) -> None:
