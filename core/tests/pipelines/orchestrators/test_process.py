@@ -587,3 +587,36 @@ def test_tracker_of_one_process_gets_the_portable_calls_and_says_so(project, mon
 
     assert project.logged("metrics") == [["number", 3, 3]]
     assert "not what its SDK's own calls log" in caplog.text
+
+
+@step(experiment_tracker=True)
+def printing(number: int) -> None:
+    print("printed", number)
+    os.write(2, f"by the system {number}\n".encode())  # as a library of C does
+    subprocess.run(["echo", f"by a child {number}"], check=True)
+    if number == 1:
+        print("the last word", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_all_that_the_processes_print_is_kept_by_their_steps(side_by_side):
+    side_by_side.configure(
+        side_by_side.file.read_text().replace("max_workers = 2", "max_workers = 1")
+    )
+
+    @pipeline
+    def talking():
+        printing.with_options(name="first")(0)
+        printing.with_options(name="second", after="first")(1)
+
+    with pytest.raises(trackyard.StepCrashedError):
+        talking()
+
+    view = Client().get_run(Client().list_pipeline_runs()[0].name)
+    printed = {s.name: sorted((line.stream, line.text) for line in s.console) for s in view.steps}
+    assert printed["first"] == [
+        ("err", "by the system 0"), ("out", "by a child 0"), ("out", "printed 0"),
+    ]  # fmt: skip
+    assert ("out", "the last word") in printed["second"]
+    assert ("err", "by the system 1") in printed["second"]
+    assert view.artifacts["second/console.log"].read_text().count("\n") == 4
