@@ -198,7 +198,10 @@ class Machine(RuleBasedStateMachine):
 
     def check(self, run: ModelRun, tracker: str) -> None:
         with closing(sqlite3.connect(self.faults.root / "backends" / tracker / "ledger.db")) as db:
-            query = f"select kind, key, value from {TABLES[tracker]} where run = ?"
+            query = (
+                f"select kind, key, value from {TABLES[tracker]}"
+                " where run = ? and key != 'console.log'"  # which nobody logged
+            )
             rows = [(k, key, _literal(value)) for k, key, value in db.execute(query, (run.id,))]
             ((status,),) = db.execute("select status from runs where id = ?", (run.id,)).fetchall()
         quarantined = _quarantined(self.folder(run) / tracker / "quarantine.jsonl")
