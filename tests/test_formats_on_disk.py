@@ -33,6 +33,8 @@ from click.testing import CliRunner
 
 from trackyard import Artifact, Failure, Metric, Param, Run, Tag, start_run
 from trackyard.cli.main import cli
+from trackyard.console import keeping, lines
+from trackyard.console.keeping import Console
 from trackyard.delivery import aside, state
 from trackyard.journal import descriptions, entries, frames
 from trackyard.journal.blobs import Blob
@@ -41,6 +43,7 @@ from trackyard.journal.writer import JournalWriter
 from trackyard.outputs.formats import Materializers
 from trackyard.project import configuration
 from trackyard.recovery import drivers
+from trackyard.redaction.redactor import Redactor
 from trackyard.runs import remains
 from trackyard.store.databases import StoreError
 from trackyard.store.outbox import Outbox, write_owed
@@ -116,6 +119,15 @@ def of_descriptions(root: Path) -> Iterator[str]:
     descriptions.save_description(root, run, [tracker, stamped])
     text = (root / "run.json").read_text(encoding="utf-8")
     yield re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text)
+
+
+def of_the_console(root: Path) -> Iterator[str]:
+    console = Console(root / "run", Redactor(["hunter2hunter2"]), 1_000_000)
+    for stream, text in (("out", "one\n"), ("err", "\r 1/2\r 2/2\n"), ("out", "hunter2hunter2\nx")):
+        console.write(stream, text)  # type: ignore[arg-type] # of the two names
+    (file,) = (root / "run" / keeping.FOLDER).iterdir()
+    for line in file.read_text().split("\n"):
+        yield re.sub(r"^[\d-]{10}T[\d:]{8}\.\d{6}Z", "<time>", line)
 
 
 def of_remains(root: Path) -> Iterator[str]:
@@ -225,6 +237,7 @@ FORMATS: dict[str, tuple[object, Callable[[Path], Iterator[str]]]] = {
     "deliveries": (state.FORMAT, of_deliveries),
     "drivers": (drivers.FORMAT, of_drivers),
     "store": (SCHEMA_VERSION, of_the_store),
+    "console": (lines.FORMAT, of_the_console),
     "remains": (remains.FORMAT, of_remains),
     "layout": (configuration.FORMAT, of_the_layout),
 }
