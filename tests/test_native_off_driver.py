@@ -96,6 +96,7 @@ def done(mlflow_project):
     return mlflow_project
 
 
+@pytest.mark.slow
 def test_native_calls_and_those_of_children_land_in_the_run_of_the_step(done):
     assert in_mlflow(done) == {**EXPECTED, "spawned": [1.0], "forked": [1.0]}
     assert in_tensorboard(done.home / "tensorboard") == EXPECTED

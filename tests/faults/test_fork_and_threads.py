@@ -15,6 +15,7 @@ from trackyard.journal.reader import is_alive
 from trackyard.recovery.finishing import sync_all
 
 
+@pytest.mark.slow
 def test_p17_a_forked_child_logs_while_threads_of_its_parent_do(faults):
     faults.add_tracker(isolation="thread")
     process = faults.python("""

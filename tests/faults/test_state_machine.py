@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import player
+import pytest
 from evidence import FaultProject
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from matrices import first_by_default
 
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
@@ -241,7 +243,8 @@ def _quarantined(path: Path) -> set:
     }
 
 
-def test_the_books_balance_whatever_happens(tmp_path, monkeypatch):
+@pytest.mark.parametrize("examples", first_by_default([10, 25]))
+def test_the_books_balance_whatever_happens(tmp_path, monkeypatch, examples):
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
     places = iter(range(10_000))
 
@@ -258,7 +261,7 @@ def test_the_books_balance_whatever_happens(tmp_path, monkeypatch):
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=25,
+                max_examples=examples,
                 stateful_step_count=25,
                 derandomize=True,
                 deadline=None,

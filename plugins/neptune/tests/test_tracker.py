@@ -205,6 +205,7 @@ def test_a_black_hole_holds_no_step_and_sync_uploads_later(project, online, kind
     assert names == {"first": [(3, 1.0)], "second": [(3, 1.0)]}
 
 
+@pytest.mark.slow
 def test_a_server_that_begins_to_hang_holds_no_step(project, online):
     project.configure(project=online.PROJECT, flush_timeout=0.5)
     with start_run("a") as run:
