@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 from all_flavors import FLAVORS, stored
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as some
+from left_behind import wait_until
 
 from trackyard import Client, start_run
 from trackyard.runs.differences import same_value
@@ -146,7 +147,7 @@ def check(caplog, trackers, values, images):
         run.log_table({"cell": values}, "all.json")
         for number, image in enumerate(images):
             run.log_image(image, f"i{number}")
-    Client().sync()  # the machine may be busy
+    wait_until(lambda: not any(row.pending for row in Client().sync(patience=60)), 600)
     warnings = " | ".join(record.getMessage() for record in caplog.records)
     for tracker in trackers:
         _compare(stored(run.id, tracker), values, images, warnings, tracker)
