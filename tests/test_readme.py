@@ -190,5 +190,7 @@ def test_configuration_names_every_option_of_a_tracker_with_its_default():
     names = [field.name for field in TrackerOptions.__attrs_attrs__ if field.name != "flavor"]
 
     assert {name: tomllib.loads(f"value = {rows[name]}")["value"] for name in names} == {
-        name: getattr(options, name) for name in names
+        # Where nothing is said, a tracker whose page is not public gets context and console.
+        name: True if getattr(options, name) is None else getattr(options, name)
+        for name in names
     }
