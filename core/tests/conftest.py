@@ -18,7 +18,11 @@ settings.load_profile("core")
 MODULES = Path(__file__).parent / "modules"
 sys.path.append(str(MODULES))
 
-RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+RANKS = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_PROCID"),
+    *("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"),
+    "JSM_NAMESPACE_RANK",
+)
 
 
 class Workspace:

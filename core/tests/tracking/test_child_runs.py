@@ -48,8 +48,11 @@ def test_child_run_has_its_parents_experiment_trackers_and_settings(local):
 
 
 def test_tree_is_seen_from_above_and_from_below(local):
-    trial = start_run("trial", nested=True)
-    with start_run("search") as search, trial, start_run("fold", nested=True):
+    with (
+        start_run("search") as search,
+        start_run("trial", nested=True),
+        start_run("fold", nested=True),
+    ):
         assert statuses(Client().get_run(search.id).children) == {"trial": "running"}
 
     view = Client().get_run("search")
@@ -90,7 +93,7 @@ def test_threads_of_a_run_start_child_runs_side_by_side(local):
 def test_thread_among_runs_that_are_no_relatives_is_refused(local):
     def begin():
         with pytest.raises(NoActiveRunError, match="2 runs are active"):
-            start_run(nested=True).__enter__()
+            start_run(nested=True)
 
     with start_run(), start_run(), ThreadPoolExecutor(1) as pool:
         pool.submit(begin).result()
@@ -177,15 +180,13 @@ def test_step_that_says_that_it_failed_makes_the_pipeline_run_fail(local):
 
 def test_child_run_outlives_its_parent_and_is_delivered(local):
     search = start_run("search")
-    search.__enter__()
     trial = start_run("trial", nested=True)
-    run = trial.__enter__()
-    search.__exit__(None, None, None)
+    search.end()
     assert Client().get_run("search").status == "finished"
     assert statuses(Client().get_run("search").children) == {"trial": "running"}
 
-    run.log_metric("loss", 1)
-    trial.__exit__(None, None, None)
+    trial.log_metric("loss", 1)
+    trial.end()
 
     assert statuses(Client().get_run("search").children) == {"trial": "finished"}
     assert [(call["hook"], call["name"]) for call in local.calls()][-2:] == [
@@ -220,8 +221,11 @@ with trackyard.start_run("search"):
 
 
 def test_replay_of_a_run_takes_its_child_runs_along_parents_first(local):
-    trial = start_run("trial", nested=True)
-    with start_run("search") as search, trial, start_run("fold", nested=True):
+    with (
+        start_run("search") as search,
+        start_run("trial", nested=True),
+        start_run("fold", nested=True),
+    ):
         pass
     local.add_tracker("other", Recorder)
 

@@ -75,7 +75,10 @@ def _run() -> ActiveRun:
             "no run is active: TRACKYARD_RUN_ID names none; run the script that logs as a tracked "
             "command, type: trackyard exec -- COMMAND"
         )
-    return current_run()
+    run = current_run()
+    if run.is_muted:
+        raise NoActiveRunError(f"TRACKYARD_RUN_ID={named_run_id()}: this run has ended")
+    return run
 
 
 def _show(kind: str, key: str, value: Any, step: float | None = None, *, as_json: bool) -> None:

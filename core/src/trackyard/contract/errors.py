@@ -69,6 +69,10 @@ class NoActiveRunError(TrackyardError):
     """A portable call was made outside any run."""
 
 
+class RunEndedError(NoActiveRunError):
+    """The run of another process, which this one was to add to, has ended."""
+
+
 class RequiredTrackerError(TrackyardError):
     """A tracker with `required = true` could not be started or could not take everything."""
 

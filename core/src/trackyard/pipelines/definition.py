@@ -13,6 +13,7 @@ from trackyard.pipelines.building import graph_being_built
 from trackyard.pipelines.graph import Graph, bind_arguments
 from trackyard.pipelines.steps import checked_name, take_after
 from trackyard.project.configuration import find_project
+from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 
 if TYPE_CHECKING:
     from trackyard.runs.pipeline_views import PipelineRun
@@ -51,7 +52,10 @@ class Pipeline:
                 f"pipeline {self.name!r} was called inside a pipeline; call its steps instead"
             )
         graph, params = self.build(*args, **kwargs)
-        return PipelineRunner(graph, params, find_project()).run()
+        project = find_project()
+        if is_tracked_elsewhere(project):
+            project = project_of_rank(project)
+        return PipelineRunner(graph, params, project).run()
 
     def build(self, *args: Any, **kwargs: Any) -> tuple[Graph, dict[str, Any]]:
         """Build the graph without running it.

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import attrs
@@ -39,7 +40,8 @@ _OPTIONS = (
 class Step:
     """A function with what a pipeline needs to know of it.
 
-    Inside a pipeline, calling it adds it to the graph; anywhere else it is the plain function.
+    Inside a pipeline, calling it adds it to the graph; anywhere else it is the plain function,
+    which may log: into the run that is active there, or else nowhere.
 
     Attributes:
         function: The user's function.
@@ -76,7 +78,8 @@ class Step:
         """Add the step to the pipeline that is being built, or call the function."""
         graph = graph_being_built()
         if graph is None:
-            return self.function(*args, **kwargs)
+            with self._as_function():
+                return self.function(*args, **kwargs)
         return graph.add(self, args, kwargs)
 
     def map(self, items: Any, /, *others: Any, **arguments: Any) -> Any:
@@ -92,8 +95,14 @@ class Step:
         """
         graph = graph_being_built()
         if graph is None:
-            return [self.function(item, *others, **arguments) for item in items]
+            with self._as_function():
+                return [self.function(item, *others, **arguments) for item in items]
         return graph.add_each(self, items, others, arguments)
+
+    def _as_function(self) -> AbstractContextManager[None]:
+        from trackyard.tracking.calls import muted_without_run  # costs more than `@step` may
+
+        return muted_without_run(self.name)
 
     def with_options(self, **options: Any) -> Step:
         """Give the same step with other options, such as `name=` or `experiment_tracker=`."""

@@ -40,9 +40,22 @@ class NamedRun:
                 os.environ[name] = value
         self._before = None  # last: what a signal's handler cuts short is done again
 
+    def inherited(self) -> str | None:
+        """Give the run that was named before this process named one of its own."""
+        before = os.environ if self._before is None else self._before
+        return before.get(RUN_ID) or None
+
     def _keep(self) -> None:
         if self._before is None:
             self._before = {name: os.environ.get(name) for name in (RUN_ID, RUN_FOLDER)}
+
+
+NAMED = NamedRun()
+
+
+def inherited_run_id() -> str | None:
+    """Give the id of the run of another process in which this one was started, if any."""
+    return NAMED.inherited()
 
 
 def named_run_id() -> str | None:

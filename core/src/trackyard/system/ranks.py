@@ -1,19 +1,46 @@
-"""Which rank has this process under torchrun, SLURM or MPI?"""
+"""Which rank has this process: under torchrun, Lightning, accelerate, Horovod, SLURM or MPI?"""
 
 from __future__ import annotations
 
 import os
 import re
 
-_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# What launchers give their processes, the surest first. An outer one may have said 0 to all of
+# those that an inner one has started, so that the first which is above 0 counts.
+_VARIABLES = (
+    "HOROVOD_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "JSM_NAMESPACE_RANK",
+)
 _RANK = re.compile(r"[0-9]{1,9}")
 _CHILD = re.compile(r"child-r(\d+)-p")
 
 
 def process_rank() -> int:
-    """Give this process's rank; 0 where there are no ranks, or none that is a number."""
-    values = (os.environ.get(name, "") for name in _VARIABLES)
-    return next((int(value) for value in values if _RANK.fullmatch(value)), 0)
+    """Give this process's rank; 0 where there are no ranks, or none that is a number.
+
+    `RANK` says it, of torchrun, accelerate and DeepSpeed. Lightning gives its processes
+    `LOCAL_RANK` and `NODE_RANK` alone.
+    """
+    if (rank := _number("RANK")) is not None:
+        return rank
+    given = (*(_number(name) for name in _VARIABLES), _rank_on_nodes(), _number("SLURM_PROCID"))
+    return next((rank for rank in given if rank), 0)
+
+
+def _rank_on_nodes() -> int:
+    """Give a rank by that on this node; without the number of ranks on a node it is only unique."""
+    node = _number("NODE_RANK") or 0
+    on_a_node = _number("LOCAL_WORLD_SIZE") or _number("WORLD_SIZE") or 1
+    return node * on_a_node + (_number("LOCAL_RANK") or 0)
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    return int(text) if _RANK.fullmatch(text) else None
 
 
 def child_role() -> str:

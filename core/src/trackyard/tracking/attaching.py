@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.contract.errors import NoActiveRunError, TrackyardError
+from trackyard.contract.errors import NoActiveRunError, RunEndedError, TrackyardError
 from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
@@ -51,14 +51,19 @@ class AttachedRun(TrackedRun):
         return {name: state.url for name, state in states.items() if state.url}
 
 
-def attach(run_id: str) -> AttachedRun:
-    """Open the run that the environment names, to add to it.
+def attach(run_id: str, folder_of_run: str | None = None) -> AttachedRun:
+    """Open a run of another process, to add to it.
+
+    Args:
+        run_id: The run.
+        folder_of_run: Its folder; by default as the environment names it.
 
     Raises:
-        NoActiveRunError: There is no such run, or it has ended.
+        NoActiveRunError: There is no such run.
+        RunEndedError: It has ended.
     """
     project = find_project()
-    folder = Path(os.environ.get(RUN_FOLDER, ""))
+    folder = Path(folder_of_run or os.environ.get(RUN_FOLDER, ""))
     if folder.name != run_id:
         folder = project.home / "runs" / run_id
         if not folder.is_dir():
@@ -68,7 +73,7 @@ def attach(run_id: str) -> AttachedRun:
             )
     description = load_description(folder)
     if description is not None and _has_ended(description, folder):
-        raise NoActiveRunError(f"{RUN_ID}={run_id}: this run has ended")
+        raise RunEndedError(f"{RUN_ID}={run_id}: this run has ended")
     run = description.run if description else new_run(run_id, "default", id=run_id)
     attached = AttachedRun(
         run,

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from trackyard.contract.records import Run
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
-from trackyard.system.environment import is_disabled
+from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.identifiers import new_name
-from trackyard.system.interruption import termination_as_exit
+from trackyard.system.interruption import Terminated, termination_as_exit
+from trackyard.system.process_end import PROCESS_END
 from trackyard.system.showing import line
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
-from trackyard.tracking.calls import ActiveRun, activated, redactor_of, run_around
+from trackyard.tracking.calls import (
+    ActiveRun,
+    activated,
+    attached_to,
+    redactor_of,
+    run_around,
+    tracked_run_of,
+)
 from trackyard.tracking.family import group_of, trackers_of
 from trackyard.tracking.indexed_runs import IndexRow
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
 
 
-@contextmanager
 def start_run(
     name: str | None = None,
     experiment: str | None = None,
@@ -34,8 +44,11 @@ def start_run(
     experiment_tracker: Selection = True,
     tags: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
-) -> Iterator[ActiveRun]:
-    """Track a block of code as one run, without a pipeline.
+) -> ActiveRun:
+    """Start a run, without a pipeline: for a `with` block, or until `run.end()` is called.
+
+    Without either it ends with the process: finished, or failed where an exception or an exit code
+    ends that.
 
     Args:
         name: The run's name; made from the experiment's name and the time by default.
@@ -55,6 +68,10 @@ def start_run(
     experiment = to_name(experiment or default, "experiment", "default")
     name = to_name(name, "name", "baseline") if name not in (None, "") else new_name(experiment)
     project = find_project()
+    if is_tracked_elsewhere(project):
+        if (inherited := inherited_run_id()) is not None:
+            return joined(inherited)
+        project = project_of_rank(project)
     if outer is not None and experiment_tracker is True and settings is None:
         trackers = [] if is_disabled() else trackers_of(outer, project)
     else:
@@ -69,16 +86,71 @@ def start_run(
         parent_id=parent.id if parent else None,
         tags=labels,
     )
-    group = group_of(outer)
-    with tracked_block(
-        group or RunGroup(project, redactor),
-        run,
-        trackers,
-        parent=parent,
-        closes_group=not group,
-        says_where=parent is None,
-    ) as active:
-        yield active
+    shared = group_of(outer)
+    group = shared or RunGroup(project, redactor)
+    more: dict[str, Any] = {"closes_group": shared is None, "says_where": parent is None}
+    return opened(tracked_block(group, run, trackers, parent=parent, **more), group)
+
+
+def opened(block: AbstractContextManager[ActiveRun], group: RunGroup | None = None) -> ActiveRun:
+    """Enter a run's block, which is left as a `with` block is, by `end`, or with the process.
+
+    Args:
+        block: The block.
+        group: Where the run belongs, if this process started it.
+    """
+    try:
+        active = block.__enter__()
+        active.opens(_Opened(block, group))
+    except BaseException as error:  # a signal's handler may have raised it
+        block.__exit__(type(error), error, error.__traceback__)
+        raise
+    return active
+
+
+def joined(run_id: str) -> ActiveRun:
+    """Make the run that a rank above 0 has inherited the current one, in place of one of its own.
+
+    Args:
+        run_id: The run.
+    """
+    found = attached_to(run_id)
+    return found if found.is_muted else opened(activated(tracked_run_of(found)))
+
+
+class _Opened:
+    """The block of a run that has been entered: it is left once, at the latest with the process."""
+
+    def __init__(
+        self, block: AbstractContextManager[ActiveRun], group: RunGroup | None = None
+    ) -> None:
+        self._block: AbstractContextManager[ActiveRun] | None = block
+        self._group = group
+        self._process = os.getpid()
+        PROCESS_END.watch()
+        atexit.register(self._close_with_process)
+
+    def take(self) -> Callable[..., bool | None]:
+        """Give what leaves the block, and forget it: who drops that leaves the block, too."""
+        block, self._block = self._block, None
+        if block is None:
+            return _nothing
+        if os.getpid() == self._process:
+            PROCESS_END.forget()
+            atexit.unregister(self._close_with_process)
+        return block.__exit__
+
+    def _close_with_process(self) -> None:
+        if os.getpid() == self._process:
+            error = PROCESS_END.error
+            if self._group is not None and self._group.told == signal.SIGTERM:
+                error = Terminated()
+            with suppress(BaseException):  # Python has said it, and shows it no second time
+                self.take()(type(error) if error else None, error, None)
+
+
+def _nothing(*_: object) -> None:
+    """Leave a block that has been left."""
 
 
 @contextmanager

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock, get_ident
 from time import time_ns
-from typing import Any, get_args
+from typing import Any, ClassVar, Protocol, Self, get_args
 
-from trackyard.contract.errors import NoActiveRunError
+from trackyard.contract.errors import NoActiveRunError, RunEndedError
 from trackyard.contract.records import FinalStatus, ParamValue
 from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_number, to_pairs, to_text
-from trackyard.system.environment import NamedRun, named_run_id
+from trackyard.system.environment import NAMED, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
 from trackyard.tracking.covering import covered
 from trackyard.tracking.file_calls import FileCalls, shown
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
-from trackyard.tracking.tracked_runs import TrackedRun
+from trackyard.tracking.tracked_runs import TrackedRun, new_run
+
+logger = logging.getLogger("trackyard")
 
 # Steps from 0 to here are kept as they are; CPython compares such integers in one instruction.
 _SMALL = 2**30 - 1
+
+
+# The id of what stands in for a run where there is none.
+_NO_RUN = "0" * 32
+
+
+class Opened(Protocol):
+    """The block of a run that has been entered."""
+
+    def take(self) -> Callable[..., bool | None]:
+        """Give what leaves the block, and forget it: who drops that leaves the block, too."""
+
+
+class _Exit:
+    """`ActiveRun.__exit__`, which a `with` statement holds alone.
+
+    What a signal's handler raises just as a block is left may keep all of its exit from being done:
+    the block is left then, since nobody holds it any more.
+    """
+
+    def __get__(self, run: ActiveRun | None, _: object = None) -> Callable[..., bool | None]:
+        return self if run is None else run.leaving()
+
+    def __call__(self, run: ActiveRun, *error: Any) -> bool | None:
+        return run.leaving()(*error)
 
 
 class ActiveRun(FileCalls):
@@ -37,14 +66,49 @@ class ActiveRun(FileCalls):
     named in a warning of the logger `trackyard`. Any thread may log.
     """
 
-    def __init__(self, tracked: TrackedRun) -> None:
+    def __init__(self, tracked: TrackedRun, *, is_muted: bool = False) -> None:
         super().__init__(tracked)
+        self._is_disabled |= is_muted
+        self._opened: Opened | None = None
         self._append_metric = tracked.append_metric
         self._append_metrics = tracked.append_metrics
         self._keys = tracked.keys
         self.thread = get_ident()
         # The run that was current before.
         self.outer: ActiveRun | None = None
+
+    def opens(self, opened: Opened) -> None:
+        """Take over what was opened for the run."""
+        self._opened = opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    __exit__: ClassVar[Any] = _Exit()
+
+    def leaving(self) -> Callable[..., bool | None]:
+        """Give what ends the run, where this object is to do that; it can be had once."""
+        return _leave_alone if self._opened is None else self._opened.take()
+
+    def end(self) -> None:
+        """End the run, where no `with` block does: it is finished, or as `set_status` said.
+
+        Raises:
+            RequiredTrackerError: A tracker with `required = true` did not take everything.
+        """
+        if self._opened is None:
+            self._warn(f"end: run {self.name!r} is ended by its step, or its own process")
+        else:
+            self._opened.take()(None, None, None)
+
+    def __reduce__(self) -> tuple[Callable[..., ActiveRun], tuple[str, str]]:
+        """Travel as the id: another process adds to the same run, this one finds it again."""
+        return _found_again, (self.id, str(self.folder))
+
+    @property
+    def is_muted(self) -> bool:
+        """Whether there is no run behind it, so that nothing is kept of what it logs."""
+        return self._tracked.run.id == _NO_RUN
 
     @property
     def id(self) -> str:
@@ -217,7 +281,6 @@ class ActiveRun(FileCalls):
 # A context variable is per thread and task; the list serves threads that a step started.
 _current: ContextVar[ActiveRun | None] = ContextVar("trackyard_current_run", default=None)
 active_runs: list[ActiveRun] = []
-_named = NamedRun()
 
 
 def current_run() -> ActiveRun:
@@ -244,7 +307,9 @@ def current_run() -> ActiveRun:
         )
     named = named_run_id()
     if named is not None:
-        return _attached_to(named)
+        return attached_to(named)
+    if is_disabled():
+        return muted_run("TRACKYARD_DISABLE")
     raise NoActiveRunError(
         "no run is active; log inside a @step of a running pipeline, "
         "or inside `with trackyard.start_run(...)`"
@@ -263,10 +328,11 @@ def run_around() -> TrackedRun | None:
     ids = {run.id for run in active}
     outermost = [run for run in active if run.parent_id not in ids]
     if _innermost() is None and len(outermost) == 1 and not _are_one_in_another(active):
-        return _tracked_run_of(outermost[0])
+        return tracked_run_of(outermost[0])
     if not active and (is_inside_hook() or named_run_id() is None):
         return None
-    return _tracked_run_of(current_run())
+    run = current_run()
+    return None if run.is_muted else tracked_run_of(run)
 
 
 def _are_one_in_another(active: Sequence[ActiveRun]) -> bool:
@@ -274,7 +340,12 @@ def _are_one_in_another(active: Sequence[ActiveRun]) -> bool:
     return all(b.parent_id == a.id and b.thread == a.thread for a, b in pairwise(active))
 
 
-def _tracked_run_of(run: ActiveRun) -> TrackedRun:
+def _leave_alone(*_: object) -> None:
+    """Leave a block whose run somebody else ends."""
+
+
+def tracked_run_of(run: ActiveRun) -> TrackedRun:
+    """Give what stands behind a run that is being tracked."""
     return run._tracked  # noqa: SLF001 - nothing that users need
 
 
@@ -289,19 +360,70 @@ def _innermost() -> ActiveRun | None:
     return run
 
 
-# The run of another process that this one was last asked to add to.
+# The runs of other processes that this one has added to, and what stands in for those that ended.
 _attached: dict[str, ActiveRun] = {}
 _attaching = Lock()
 
 
-def _attached_to(run_id: str) -> ActiveRun:
+def attached_to(run_id: str, folder: str | None = None) -> ActiveRun:
+    """Give a run of another process, to add to it; one that has ended is said once, and muted.
+
+    Args:
+        run_id: The run.
+        folder: Its folder, where the environment does not name it.
+    """
     from trackyard.tracking import attaching  # with configuration, which a step does not need
 
     with _attaching:
         if run_id not in _attached:
-            _attached.clear()
-            _attached[run_id] = ActiveRun(attaching.attach(run_id))
+            try:
+                _attached[run_id] = ActiveRun(attaching.attach(run_id, folder))
+            except RunEndedError as error:
+                logger.warning("%s; what this process logs to it is not kept", error)
+                _attached[run_id] = muted_run("it has ended")
         return _attached[run_id]
+
+
+def _found_again(run_id: str, folder: str) -> ActiveRun:
+    """Give the run of an id that has travelled: this process's own, or that of another one."""
+    own = next((run for run in active_runs if run.id == run_id), None)
+    if own is not None:
+        return own
+    try:
+        return muted_run("there is none") if run_id == _NO_RUN else attached_to(run_id, folder)
+    except NoActiveRunError as error:
+        logger.warning("%s; what this process logs to it is not kept", error)
+        return muted_run("it is not there")
+
+
+def muted_run(reason: str) -> ActiveRun:
+    """Give what stands in for a run where there is none: nothing is kept of what it logs.
+
+    Args:
+        reason: Why there is none, for the log of who debugs.
+    """
+    logger.debug("what is logged is not kept: %s", reason)
+    nobody = new_run("none", "default", id=_NO_RUN)
+    return ActiveRun(TrackedRun(nobody, Path(os.devnull), [], Redactor()), is_muted=True)
+
+
+@contextmanager
+def muted_without_run(name: str) -> Iterator[None]:
+    """Let a step that is called as a plain function log into the run around it, or into none.
+
+    Args:
+        name: The step's name.
+    """
+    if active_runs or named_run_id() is not None or is_inside_hook():
+        yield
+        return
+    run = muted_run(f"step {name!r} is called outside a pipeline, and no run is active")
+    active_runs.append(run)
+    _current.set(run)
+    try:
+        yield
+    finally:
+        _deactivate(run)
 
 
 def native_run(name: str) -> object:
@@ -340,13 +462,13 @@ def _deactivate(run: ActiveRun) -> None:
 
 def _name_for_children() -> None:
     """Name the innermost run in the environment, unless runs of several threads overlap."""
-    active = list(active_runs)
+    active = [run for run in active_runs if not run.is_muted]
     if not active:
-        _named.restore()
+        NAMED.restore()
     elif len({run.thread for run in active}) == 1:
-        _named.set(active[-1].id, active[-1].folder)
+        NAMED.set(active[-1].id, active[-1].folder)
     else:
-        _named.hide()
+        NAMED.hide()
 
 
 def redactor_of(trackers: list[Tracker]) -> Redactor:

@@ -202,7 +202,7 @@ class FileCalls:
             metrics: How good it is.
             step: The training step that it belongs to.
         """
-        if is_disabled() or not self._has_key("model", name):
+        if self._is_disabled or not self._has_key("model", name):
             return
         notes: list[str] = []
         name = to_text(name).strip("/") or "model"
@@ -267,7 +267,7 @@ class FileCalls:
         step: Any = None,
         named: Callable[[str], str] = str,
     ) -> None:
-        if is_disabled() or not self._has_key("artifact", name):
+        if self._is_disabled or not self._has_key("artifact", name):
             return
         name = self._tracked.redactor.redact(to_text(name))
         journal = self._tracked.journal

@@ -24,12 +24,13 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import is_described
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
+from trackyard.journal.family import note_child
 from trackyard.journal.pending import note_as_indexed
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
-from trackyard.system.environment import is_disabled
+from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.collecting import tell_context
@@ -75,6 +76,7 @@ class RunGroup:
         self.redactor = redactor or Redactor()
         self.lock = RLock()
         self.process = os.getpid()
+        self.told: int | None = None  # the signal that told the process to stop
         self._is_closed = False
         self._project = project
         self._journal_options = load_journal_options(project)
@@ -145,8 +147,11 @@ class RunGroup:
         """
         tracked = self._new_run(run)
         chosen = _tracked_here(trackers)
+        is_block = parent is not None or (run.step is None and run.pipeline is None)
+        if is_block and not is_disabled():
+            tracked.describe()  # it is seen from now on, also without a tracker
         if parent is not None and not is_disabled():
-            tracked.describe_as_child_of(parent)
+            note_child(parent.folder, run.id)
         elif self.parent is not None:
             for tracker in chosen:
                 self._start_parent(tracker, self._worker(tracker))
@@ -189,6 +194,7 @@ class RunGroup:
 
     def note_signal(self, number: int) -> None:
         """Note in the runs that have not ended that the process is told to stop."""
+        self.told = number
         for tracked in [*self._runs]:
             tracked.note_signal(number)
 
@@ -377,7 +383,9 @@ def _has_room(folder: Path) -> bool:
 def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
     if is_disabled():
         return []
-    return [t for t in trackers if t.options.rank == "all" or process_rank() == 0]
+    takes_all = inherited_run_id() is None
+    is_first = process_rank() == 0
+    return [t for t in trackers if is_first or (takes_all and t.options.rank == "all")]
 
 
 def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:

@@ -47,7 +47,6 @@ from trackyard.journal.descriptions import (
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.ending import end_as_said, said_status
 from trackyard.journal.entries import Entry
-from trackyard.journal.family import note_child
 from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.reader import segments_of
 from trackyard.journal.summaries import Summary, summarise_at_end
@@ -219,11 +218,10 @@ class TrackedRun:
         names = frozenset(tracker.name for tracker in self._described)
         return ParentRun(self.run.id, self.folder, self.run.group or self.run.id, names)
 
-    def describe_as_child_of(self, parent: ParentRun) -> None:
-        """Write down at once that the run is there, and below which one."""
+    def describe(self) -> None:
+        """Write down at once that the run is there."""
         self.journal.show_life()
         save_description(self.folder, self.run, self._described)
-        note_child(parent.folder, self.run.id)
 
     def set_status(self, status: FinalStatus) -> None:
         """Note how the run is to end, however it ends."""
