@@ -73,6 +73,8 @@ def test_the_index_is_made_anew_from_the_journals(old_project):
 
     assert old_project.json("store", "rebuild")["unreadable"] == 0
     assert old_project.json("store", "upgrade")["format"] == SCHEMA_VERSION
+    client = Client()
+    assert [run.name for run in client.search_runs("metrics.loss = 2.0")] == ["failed"]
     after = old_project.json("runs", "list")
     known = ("id", "name", "status", "pipeline", "kind", "started_at", "ended_at")
     assert [[run[key] for key in known] for run in after] == [

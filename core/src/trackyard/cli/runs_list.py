@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -13,7 +14,8 @@ from trackyard.cli.output import in_seconds, json_option, remark, show_json, sho
 from trackyard.journal.pending import pending_folders
 from trackyard.project.configuration import Project, find_project
 from trackyard.runs.lists import RunSummary, list_runs as list_of_runs, nanoseconds
-from trackyard.store.listing import SORT_KEYS, RunFilter, SortKey
+from trackyard.store.listing import SORT_KEYS, RunFilter
+from trackyard.system.showing import in_a_cell
 
 _COLUMNS = {
     "name": "NAME",
@@ -59,11 +61,16 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 )
 @click.option(
     "--sort",
-    type=click.Choice(SORT_KEYS),
     default="started",
     show_default=True,
-    help="What the list is sorted by.",
+    metavar="KEY",
+    help=f"{', '.join(SORT_KEYS)}, or one such as metrics.loss, params.rate.",
 )
+@click.option(
+    "--filter", "filter_", metavar="TEXT", help="Such as metrics.loss < 0.1 and params.rate = 0.2"
+)
+@click.option("--least", metavar="METRIC", help="Sort by the least value, as of metrics.loss.")
+@click.option("--columns", metavar="NAMES", help="More columns: params.rate,metrics.loss,...")
 @click.option("--reverse", is_flag=True, help="Turn the order round.")
 @click.option("-n", "--limit", type=_COUNT, default=20, show_default=True, help="How many.")
 @click.option("--page", type=_COUNT, default=1, show_default=True, help="Which page.")
@@ -71,7 +78,7 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 def list_runs(
     *,
     status: tuple[str, ...],
-    sort: SortKey,
+    sort: str,
     reverse: bool,
     limit: int,
     page: int,
@@ -84,10 +91,16 @@ def list_runs(
     user: str | None,
     commit: str | None,
     tags: tuple[str, ...],
+    **search: str | None,
 ) -> None:
     """List runs of pipelines and of `start_run` blocks, the latest first."""
     project = find_project()
     _look_after_dead_runs(project)
+    if any(search.values()) or "." in sort:
+        _show_found(project, search, sort, reverse=reverse, most=(limit, page), as_json=as_json)
+        return
+    if sort not in SORT_KEYS:
+        raise click.BadParameter(f"{sort!r} is none of {', '.join(SORT_KEYS)}", param_hint="--sort")
     wanted = RunFilter(
         pipeline=pipeline,
         statuses=status,
@@ -115,6 +128,52 @@ def list_runs(
     show_table(cells, _COLUMNS, as_json=False, empty=f"no run is stored in {project.root}")
     if len(found) > limit:
         remark(f"there are more; add: --page {page + 1}")
+
+
+def _show_found(
+    project: Project,
+    search: Mapping[str, str | None],
+    sort: str,
+    *,
+    reverse: bool,
+    most: tuple[int, int],
+    as_json: bool,
+) -> None:
+    """Show what a search finds: `filter_`, `least` and `columns` as they were typed."""
+    from trackyard.runs.searching import search_runs  # with a parser, which costs
+
+    filter_, least, columns = (search[name] for name in ("filter_", "least", "columns"))
+    limit, page = most
+    key = least or (sort if "." in sort else _ATTRIBUTES.get(sort, "start_time"))
+    is_descending = (key == "start_time") != reverse
+    found = search_runs(
+        project,
+        filter_ or "",
+        f"{key} DESC" if is_descending else key,
+        limit=limit,
+        page=page,
+        side="least" if least else "last",
+    )
+    if as_json:
+        show_json(list(found))
+        return
+    more = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    more += [key] if "." in key and key not in more else []
+    cells = [
+        {
+            **{name: getattr(run, name) for name in ("name", "pipeline", "status")},
+            "seconds": in_seconds(run.seconds),
+            "started_at": f"{run.started_at:%Y-%m-%d %H:%M}",
+            **{name: in_a_cell(run.value_of(name)) for name in more},
+        }
+        for run in found
+    ]
+    heads = {**_COLUMNS, **{name: name for name in more}}
+    show_table(cells, heads, as_json=False, empty="no run fits")
+
+
+# What a list is sorted by where a filter is given, too.
+_ATTRIBUTES = {"ended": "end_time", "name": "name", "pipeline": "pipeline", "status": "status"}
 
 
 def _ids_of(project: Project, parent: str | None) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trackyard.store.databases import Session
+from trackyard.store.details import MetricRow, RunDetails
 from trackyard.store.filters import Condition, SortedBy, compile_filter, sorted_by
 from trackyard.store.rows import ListedRow
 from trackyard.store.store import Store
@@ -101,3 +102,32 @@ def _without_value(
     )
     values = {"sort_key": wanted.key, "most": rest[0], "skip": rest[1]}
     return session.execute(query, {**where.values, **values})
+
+
+def details_with_steps(store: Store, ids: Iterable[str]) -> dict[str, RunDetails]:
+    """Give what was logged in runs, and in the steps of those that are pipelines' runs.
+
+    Args:
+        store: The store.
+        ids: The runs' ids.
+    """
+    wanted = list(ids)
+    query = "SELECT id FROM runs WHERE group_id = :id AND kind = 'step' ORDER BY position, attempt"
+    steps = {id_: [row["id"] for row in store.execute(query, {"id": id_})] for id_ in wanted}
+    known = store.details_of([*wanted, *(step for of in steps.values() for step in of)])
+    nothing = RunDetails({}, {}, ())
+    return {
+        id_: _joined([known.get(step, nothing) for step in (id_, *steps[id_])]) for id_ in wanted
+    }
+
+
+def _joined(parts: Iterable[RunDetails]) -> RunDetails:
+    """Join what several steps have; of a key that several have the last one counts."""
+    params: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    metrics: dict[str, MetricRow] = {}
+    for part in parts:
+        params |= part.params
+        tags |= part.tags
+        metrics |= {metric.key: metric for metric in part.metrics}
+    return RunDetails(params, tags, tuple(metrics.values()))

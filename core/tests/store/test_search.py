@@ -1,0 +1,82 @@
+"""Does a search find the runs that a filter means, and say which word is wrong?"""
+
+from __future__ import annotations
+
+import pytest
+
+from trackyard import Client, TrackyardError, log_metric, log_params, pipeline, start_run, step
+
+
+@pytest.fixture
+def client(project):
+    for name, rate, loss in (("a", 0.1, 0.5), ("b", "0.20", 0.05), ("c", 0.3, None)):
+        with start_run(name, experiment="fraud", tags={"stage": f"{name}-prod"}) as run:
+            run.log_params({"rate": rate})
+            if loss is not None:
+                run.log_metrics({"loss": loss, "val/loss": loss / 2})
+
+    @step
+    def train():
+        log_params({"depth": 3})
+        log_metric("loss", 0.01)
+
+    @pipeline(name="training")
+    def training():
+        train()
+
+    training()
+    return Client()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("metrics.loss < 0.1", {"b", "training"}),
+        ("metrics.loss < 0.1 and params.rate = '0.20'", {"b"}),
+        ("params.rate = 0.2", {"b"}),
+        ("params.rate = '0.2'", set()),
+        ("metrics.`val/loss` >= 0.25", {"a"}),
+        ("metrics.val/loss >= 0.25", {"a"}),
+        ("tags.stage LIKE '%-prod' and not (name = 'a' or name = 'b')", {"c"}),
+        ("tags.stage LIKE '%-PROD'", set()),
+        ("tags.stage ILIKE '%-PROD'", {"a", "b", "c"}),
+        ("params.rate != '0.1'", {"b", "c"}),
+        ("metrics.loss is null", {"c"}),
+        ("run_name in ('a', 'c') and status = 'FINISHED'", {"a", "c"}),
+        ("steps.train.metrics.loss < 1", {"training"}),
+        ("attributes.start_time > 0", {"a", "b", "c", "training"}),
+        ("", {"a", "b", "c", "training"}),
+    ],
+)
+def test_a_filter_finds_what_it_means(client, text, names):
+    assert {run.name.partition("-")[0] for run in client.search_runs(text)} == names
+
+
+def test_found_runs_are_sorted_paged_and_a_frame(client):
+    found = client.search_runs(order_by="metrics.loss DESC")
+
+    assert [run.name.partition("-")[0] for run in found] == ["a", "b", "training", "c"]
+    second = client.search_runs(order_by="metrics.loss DESC", limit=2, page=2)
+    assert [run.id for run in second] == [run.id for run in found[2:]]
+    frame = client.search_runs("metrics.loss < 0.1", "metrics.loss").to_pandas()
+    assert list(frame["metrics.loss"]) == [0.01, 0.05]
+    assert client.search_runs("name = 'a'").to_polars()["params.rate"].to_list() == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("metrics.loss <", 14),
+        ("metrics.loss < 'x'", 15),
+        ("los.loss < 1", 0),
+        ("stat = 'x'", 0),
+        ("name = 'x'; drop table runs", 10),
+        ("tags.stage = 3", 13),
+    ],
+)
+def test_the_word_that_is_wrong_is_pointed_at(client, text, column):
+    with pytest.raises(TrackyardError) as caught:
+        client.search_runs(text)
+
+    assert str(caught.value).splitlines()[-1] == f"  {' ' * column}^"
+    assert len(client.search_runs()) == 4
