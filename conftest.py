@@ -120,6 +120,7 @@ def mlflow_project(
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
     monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "system-metrics")
     monkeypatch.setenv("TRACKYARD_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
     root.mkdir()

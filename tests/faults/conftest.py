@@ -23,6 +23,7 @@ def _nothing_from_outside() -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("TRACKYARD_WATCHDOG", "0")
         patch.setenv("TRACKYARD_CONTEXT", "0")
+        patch.setenv("TRACKYARD_DISABLE_PLUGINS", "system-metrics")
         patch.setenv("TRACKYARD_PROGRESS", "0")
         yield
 
