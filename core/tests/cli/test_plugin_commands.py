@@ -166,7 +166,7 @@ def test_plugins_lists_it_with_its_file(acme):
         ("trackyard cos", {"costs"}),
         ("trackyard costs --j", {"--json"}),
         ("trackyard team ", {"join"}),
-        ("trackyard broken --", {"--help", "--version"}),
+        ("trackyard broken --", {"--help", "--project", "--version"}),
         ("trackyard zebra ", None),
     ],
 )

@@ -452,8 +452,8 @@ MISTAKES = {
     "odd section": (
         "[zebra]",
         (
-            "zebra: unknown key; known are 'active_stack', 'context', 'experiment_trackers', "
-            "'journal', 'params', 'stacks', 'store'"
+            "zebra: unknown key; known are 'active_stack', 'console', 'context', "
+            "'experiment_trackers', 'journal', 'params', 'stacks', 'store'"
         ),
     ),
     "section is no table": ("stacks = 5", "stacks: must be a table, not 5"),
