@@ -23,7 +23,7 @@ CANARY = (
     "Path({place!r}).write_text(''.join(traceback.format_stack()))\n"
 )
 # What acts, and does what the configuration says.
-ACTS = {"gc", "replay", "runs delete", "runs verify", "sync"}
+ACTS = {"gc", "replay", "runs delete", "runs verify", "store upgrade", "sync"}
 ACTING_CALLS = {"collect_garbage", "delete_run", "plan_replay", "replay_run", "sync", "verify_run"}
 COMMANDS = {
     "config show": "",
@@ -40,6 +40,7 @@ COMMANDS = {
     "stack describe": "",
     "stack export": "",
     "stack list": "",
+    "store rebuild": "",
     # These look at no run, and still at the project.
     "plugins": "",
     "experiment-tracker flavor list": "",
@@ -65,6 +66,7 @@ CALLS = {
     "list_stacks": "client.list_stacks()",
     "show_config": "client.show_config()",
     "list_flavors": "client.list_flavors(load=True)",
+    "search_runs": "client.search_runs('metrics.loss < 5', order_by='metrics.loss')",
 }
 LOOKING = """
 import json, sys
