@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from trackyard import Client, TrackyardError, log_metric, log_params, pipeline, start_run, step
@@ -80,3 +82,31 @@ def test_the_word_that_is_wrong_is_pointed_at(client, text, column):
 
     assert str(caught.value).splitlines()[-1] == f"  {' ' * column}^"
     assert len(client.search_runs()) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--filter", "metrics.loss < 1", "--pipeline", "fraud"), {"a", "b"}),
+        (("--filter", "metrics.loss < 1", "--status", "failed"), set()),
+        (("--filter", "name = 'a' or name = 'b'", "--tag", "stage=b-prod"), {"b"}),
+        (("--sort", "metrics.loss", "--since", "1h", "--pipeline", "training"), {"training"}),
+        (("--sort", "metrics.loss", "--until", "1h"), set()),
+        (("--columns", "metrics.loss", "--user", "nobody's"), set()),
+    ],
+)
+def test_options_of_the_list_hold_beside_a_filter(client, project, options, names):
+    done = project.trackyard("runs", "list", "--json", *options)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {run["name"].partition("-")[0] for run in found} == names
+    assert isinstance(client, Client)
+
+
+def test_an_option_that_a_filter_cannot_say_is_refused(client, project):
+    done = project.trackyard("runs", "list", "--filter", "name = 'a'", "--parent", "b")
+
+    assert done.returncode == 2
+    assert "--parent cannot be combined with a search" in done.stderr
+    assert isinstance(client, Client)

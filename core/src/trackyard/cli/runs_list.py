@@ -97,6 +97,15 @@ def list_runs(
     project = find_project()
     _look_after_dead_runs(project)
     if any(search.values()) or "." in sort:
+        for option, value in (("--experiment-tracker", tracker), ("--parent", parent)):
+            if value is not None:
+                raise click.UsageError(f"{option} cannot be combined with a search; leave it out")
+        texts = {"pipeline": pipeline, "user": user, "commit": commit}
+        moments = {">=": nanoseconds(since), "<": nanoseconds(until)}
+        conditions = _conditions(texts, status, as_mapping(tags), moments)
+        if search["filter_"]:
+            conditions.append(f"({search['filter_']})")
+        search["filter_"] = " and ".join(conditions)
         _show_found(project, search, sort, reverse=reverse, most=(limit, page), as_json=as_json)
         return
     if sort not in SORT_KEYS:
@@ -128,6 +137,35 @@ def list_runs(
     show_table(cells, _COLUMNS, as_json=False, empty=f"no run is stored in {project.root}")
     if len(found) > limit:
         remark(f"there are more; add: --page {page + 1}")
+
+
+def _conditions(
+    texts: Mapping[str, str | None],
+    statuses: tuple[str, ...],
+    tags: Mapping[str, str],
+    moments: Mapping[str, int | None],
+) -> list[str]:
+    """Write options that choose runs in the language of `--filter`."""
+    found = []
+    for name, text in texts.items():
+        if text is not None:
+            is_commit = name == "commit"  # its beginning is enough
+            found.append(
+                f"{name} LIKE {_quoted(text + '%')}" if is_commit else f"{name} = {_quoted(text)}"
+            )
+    if statuses:
+        found.append(f"status IN ({', '.join(map(_quoted, statuses))})")
+    found += [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+    found += [
+        f"start_time {sign} {moment / 1_000_000}"
+        for sign, moment in moments.items()
+        if moment is not None
+    ]
+    return found
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _show_found(
