@@ -103,6 +103,8 @@ def test_a_run_with_every_kind_of_record_is_shown(old_project):
     assert run.url == f"https://ledger.example/{run.id}"
     assert old_project.json("runs", "show", "baseline")["id"] == run.id
     assert old_project.type("runs", "show", "baseline").exit_code == 0
+    printed = old_project.type("runs", "logs", "baseline")  # runs kept nothing of it then
+    assert (printed.exit_code, printed.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,11 @@ def test_short_run_gets_none_and_samples_nothing(own_folder):
 def test_runs_side_by_side_share_a_thread_that_ends_with_the_last():
     import threading
 
+    others = {*threading.enumerate()}  # of runs that other tests left open
+
     def served():
-        return [t for t in threading.enumerate() if t.name == "trackyard-system-metrics"]
+        own = {*threading.enumerate()} - others
+        return [thread for thread in own if thread.name == "trackyard-system-metrics"]
 
     plugin, logged = SystemMetrics(), []
     with plugin.tracker_observe_run(log=logged.append):

@@ -125,6 +125,14 @@ def list_runs(
         commit=commit,
         tags=tuple(as_mapping(tags).items()),
     )
+    _show_listed(project, wanted, most=(limit, page), as_json=as_json)
+
+
+def _show_listed(
+    project: Project, wanted: RunFilter, *, most: tuple[int, int], as_json: bool
+) -> None:
+    """Show one page of the runs that are wanted, of which there may be one more."""
+    limit, page = most
     found = list_of_runs(project, wanted)
     rows = found[:limit]
     if as_json:
