@@ -40,7 +40,8 @@ def commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> str:
     git("add", "train.py")
     git("commit", "-q", "-m", "first")
     git("remote", "add", "origin", REMOTE.replace("//", "//me:secret@"))
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(place.root / "train.py"))
+    script = str(place.root / "train.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", script, raising=False)
     monkeypatch.setattr(sys, "argv", ["train.py", "--rate", "0.1"])
     monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", "--rate", "0.1", "--token", "abc"])
     # A process knows it once: here each test is one.

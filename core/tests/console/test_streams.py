@@ -40,7 +40,8 @@ def test_print_logging_and_stderr_are_kept_and_shown(local, capsys):
         logger.removeHandler(handler)
 
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("printed\n", "an error\nlogged\n")
+    address = f"run {run.name}  https://tracker.test/default/{run.id}\n"
+    assert (shown.out, shown.err) == ("printed\n", f"{address}an error\nlogged\n")
     assert printed(run) == ["printed", "an error", "logged"]
 
 
@@ -123,7 +124,11 @@ def test_nested_runs_and_threads_keep_their_own_lines(local):
         thread.join()
         print("outer again")
 
-    assert printed(outer) == ["outer", "in a thread of the run", "outer again"]
+    inside = [f"run {run.name}  https://tracker.test/default/{run.id}" for run in (inner, *ids)]
+    lines = Client().get_run(outer.id).console
+    texts = [line.text for line in lines if line.stream == "out"]
+    assert texts == ["outer", "in a thread of the run", "outer again"]
+    assert sorted(line.text for line in lines if line.stream == "err") == sorted(inside)
     assert (printed(inner), printed(ids[0])) == (["inner"], ["in a thread"])
 
 

@@ -155,10 +155,10 @@ def test_block_ends_with_a_line_for_a_tracker_that_has_not_everything(project, c
     )
 
 
-def test_block_says_nothing_where_all_is_well(project, caplog, capfd):
+def test_block_says_nothing_but_its_address_where_all_is_well(project, caplog, capfd):
     project.add_tracker("local", Recorder)
     with start_run("well", experiment_tracker="local") as run:
         run.log_metric("loss", 1.0)
 
     assert caplog.messages == []
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", f"run well  https://tracker.test/default/{run.id}\n")

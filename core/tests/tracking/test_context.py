@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from left_behind import wait_until
 
-from trackyard import start_run
+from trackyard import start_run, tracked_step
 from trackyard.contract import Context, Git
 from trackyard.contract.errors import ConfigError
 from trackyard.journal.reader import JournalReader
@@ -217,7 +217,7 @@ def test_a_run_knows_it_at_once_and_its_repository_a_moment_later(project, monke
 
 def test_a_run_of_which_nothing_is_written_leaves_no_file(project, monkeypatch):
     monkeypatch.setenv("TRACKYARD_CONTEXT", "user")
-    with start_run("a", experiment_tracker=None) as run:
+    with tracked_step(pipeline="etl", step="a", experiment_tracker=None) as run:
         folder = run.folder
     assert not folder.exists()
 
@@ -246,7 +246,8 @@ def test_runs_are_found_by_user_commit_and_tag(project, monkeypatch, commit):
     from trackyard.tracking.collecting import collection_of
 
     monkeypatch.setenv("TRACKYARD_CONTEXT", "user,git")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(Path.cwd() / "train.py"))
+    script = str(Path.cwd() / "train.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", script, raising=False)
     collection_of.cache_clear()
     for stage in ("dev", "prod"):
         with start_run(stage, experiment_tracker=None, tags={"stage": stage}) as run:

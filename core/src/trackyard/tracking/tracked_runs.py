@@ -444,7 +444,8 @@ class TrackedRun:
         # Another process may have written there: a child, or a worker that ran the step.
         has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
         # A block that failed is told of, though it has logged nothing; a step's is in the store.
-        if not has_entries and failure is not None and self.run.pipeline is None:
+        is_told = failure is not None and self.run.pipeline is None and not is_disabled()
+        if not has_entries and is_told:
             _private_folder(self.folder)
             has_entries = True
         if not self.deliveries and has_entries:
