@@ -240,6 +240,17 @@ def test_variable_of_an_sdk_whose_flavor_is_missing_is_noted(project, install, m
     assert advice == "type: pip install trackyard-comet"
 
 
+def test_plugin_that_cannot_be_loaded_is_a_problem_until_it_is_left_out(
+    project, install, monkeypatch
+):
+    project.configure(TOML)
+    install("acme-audit", {}, plugins={"audit": "acme_audit:plugin"})
+
+    assert [finding[:2] for finding in problems()] == [("plugin", "acme-audit 1.0")]
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "mlflow, audit")
+    assert problems() == []
+
+
 def test_store_that_cannot_be_opened_is_a_problem(project):
     @step
     def load() -> int:

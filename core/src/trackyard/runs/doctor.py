@@ -164,6 +164,8 @@ def _plugins() -> Iterator[Finding]:
         yield Finding("problem", "plugin", damaged.place, text, "install it again")
     for group in GROUPS:
         for info in find_plugins(group) if group != FLAVORS else ():
+            if info.is_blocked:  # as somebody chose
+                continue
             try:
                 inspect_plugin(info)
             except PluginError as error:
