@@ -75,7 +75,9 @@ def active_run(
 
             ids = find_ids()
             note_status = partial(_note_status, folder)
-            step = Step(_entity(ids), thread, capture, note_status, _adopt)
+            # The server makes the children of a run that is on sqlite meanwhile.
+            note_ids = _leave_out if tracking_uri == local_uri(folder) else _adopt
+            step = Step(_entity(ids), thread, capture, note_status, note_ids)
             return _enter(held, tracking_uri, ids["experiment_id"], step)
 
         if "mlflow" in sys.modules:
@@ -131,6 +133,10 @@ def _leave_stack(before: list[Any]) -> None:
 def _adopt(run: MlflowRun, folder: Path) -> None:
     """Note which run of MLflow's a child run is."""
     write_ids(folder, {**ids_of(run), "is_adopted": "yes"})
+
+
+def _leave_out(run: MlflowRun, folder: Path) -> None:
+    """Note nothing of a child run that no other store knows."""
 
 
 def _note_status(folder: Path, status: str) -> None:
