@@ -307,7 +307,7 @@ def test_fields_and_settings_say_where_a_run_goes(mlflow_project):
         assert found.data.tags["stage"] == stage
         assert run.steps[name].url == (
             f"http://127.0.0.1:5123/#/experiments/{found.info.experiment_id}"
-            f"/runs/{found.info.run_id}"
+            f"/runs/{found.info.run_id}?workflowType=machine_learning"
         )
         parent = mlflow_project.run(run.name).info.run_id
         assert found.data.tags["mlflow.parentRunId"] == parent

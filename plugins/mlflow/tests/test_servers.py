@@ -30,7 +30,9 @@ def basic(user, password):
 def opened(url):
     """Ask the server at a run's URL for the run, as the page behind it does."""
     server, _, place = url.partition("/#/experiments/")
-    experiment_id, _, run_id = place.partition("/runs/")
+    experiment_id, _, rest = place.partition("/runs/")
+    run_id, _, view = rest.partition("?")
+    assert view == "workflowType=machine_learning"
     question = f"{server}/ajax-api/2.0/mlflow/runs/get?run_id={run_id}"
     with urllib.request.urlopen(question, timeout=20) as answer:
         info = json.load(answer)["run"]["info"]
