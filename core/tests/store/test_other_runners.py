@@ -261,14 +261,15 @@ def test_names_of_runs_may_be_alike_and_long(local):
     assert [run.pipeline for run in Client().list_runs()] == ["p" * 255, "a-b", "a"]
 
 
-def test_block_that_is_no_step_of_a_run_makes_no_store(project):
+def test_block_that_is_no_step_of_a_run_is_found_in_the_store_all_the_same(project):
     with start_run("alone", experiment_tracker=None):
         log_metric("loss", 0.5)
     with tracked_step(pipeline="etl", step="alone", experiment_tracker=None):
         log_metric("loss", 0.5)
 
-    assert not (project.root / ".trackyard/store.db").exists()
     assert [run.kind for run in Client().list_runs()] == ["step", "run"]
+    found = Client().search_runs("metrics.loss = 0.5")
+    assert [(run.kind, run.status) for run in found] == [("step", "finished"), ("run", "finished")]
 
 
 def test_commands_of_a_script_are_one_pipeline_run(project):

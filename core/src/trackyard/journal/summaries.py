@@ -68,9 +68,19 @@ class Summary:
         """The class and message of what ended the run, or None."""
         return str(Failure(**self.failure)) if self.failure else None
 
-    def plain(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
-        return attrs.asdict(self, recurse=False)
+    def plain(self, last: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Give it as JSON has it.
+
+        Args:
+            last: The last values that are known by other ways than the journal, by metric: they
+                count where it could not take one.
+        """
+        found = attrs.asdict(self, recurse=False)
+        known = {
+            key: {"points": 0, "last": value, "least": value, "greatest": value}
+            for key, value in (last or {}).items()
+        }
+        return {**found, "metrics": {**known, **self.metrics}}
 
 
 def summarise(folder: Path, description: RunDescription | None) -> Summary:

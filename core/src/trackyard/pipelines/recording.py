@@ -143,7 +143,7 @@ class Recording:
         whole = attrs.asdict(attempts[-1], recurse=False)
         if tracked and tracked.summary:
             if tracked.summary.is_whole:
-                whole |= {"metrics": {}, "summary": tracked.summary.plain()}
+                whole |= {"metrics": {}, "summary": tracked.summary.plain(outcome.metrics)}
             else:
                 mark_as_to_be_indexed(tracked.folder)
         self._written[run.id] = (run.id, whole, rows, list(self._read_by(node)))

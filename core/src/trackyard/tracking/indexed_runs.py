@@ -14,7 +14,7 @@ from trackyard.tracking.tracked_runs import TrackedRun
 class IndexRow:
     """The store's row of a run that no pipeline drives: its `RunRow`.
 
-    A run without a tracker has one if it logged something: else nothing is kept of it.
+    A step without a tracker that logged nothing has none: nothing is kept of it.
 
     Args:
         project: Where the store is.

@@ -143,7 +143,7 @@ class StepRecord:
             "metrics": tracked.with_metrics_of_children(tracked.last_metrics) if tracked else {},
         }
         if tracked and tracked.summary and tracked.summary.is_whole:
-            values |= {"metrics": {}, "summary": tracked.summary.plain()}
+            values |= {"metrics": {}, "summary": tracked.summary.plain(values["metrics"])}
         self._write(lambda store: end_step(store, step, values))
         if self._is_whole:
             self._mark.remove()
