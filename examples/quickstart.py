@@ -73,6 +73,7 @@ def digits(units: int = 64, epochs: int = 30):
 if __name__ == "__main__":
     run = digits()
     for name, done in run.steps.items():
-        metric = " ".join(f"{key} {value:.3f}" for key, value in list(done.metrics.items())[-1:])
+        found = {key: value for key, value in done.metrics.items() if key.endswith("/accuracy")}
+        metric = " ".join(f"{key} {value:.3f}" for key, value in found.items())
         print(f"{name:19}  {done.status}  {done.duration:4.1f} s  {metric:20}  {done.url or ''}")
     print("\nLook at them with: .venv/bin/trackyard ui")

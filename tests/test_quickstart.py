@@ -60,7 +60,7 @@ def test_it_prints_status_metric_and_url_of_each_step(quickstart):
         (line,) = [line for line in quickstart.lines if line.startswith(f"{name} ")]
         run = quickstart.runs[name].info
         place = f"experiments/{run.experiment_id}/runs/{run.run_id}"
-        url = f"http://127.0.0.1:5000/#/{place}?workflowType=machine_learning"
+        url = re.escape(f"http://127.0.0.1:5000/#/{place}?workflowType=machine_learning")
 
         assert re.fullmatch(rf"{name} +finished +\d+\.\d s  \w+/accuracy 0\.9\d\d +{url}", line)
     assert re.fullmatch(r"load +finished +\d+\.\d s *", quickstart.lines[0])
@@ -108,6 +108,7 @@ def test_figure_and_report_are_artifacts(quickstart, step, tmp_path):
         for item in quickstart.client.list_artifacts(run_id)
     }
 
-    assert found.keys() == {"confusion_matrix.png", "report.txt"}
+    assert found.keys() == {"confusion_matrix.png", "report.txt", "trackyard"}
+    assert [path.name for path in found["trackyard"].iterdir()] == ["requirements.txt"]
     assert found["confusion_matrix.png"].read_bytes().startswith(b"\x89PNG")
     assert "weighted avg" in found["report.txt"].read_text()
