@@ -22,13 +22,15 @@ class Notifier:
     @hookimpl
     def tracker_fail_run(self, run: Run, failure: Failure) -> None:
         url = os.environ.get("COMPANY_WEBHOOK")
-        if not url or run.step is None:  # the run of a whole pipeline fails with its step
+        is_whole_pipeline = run.pipeline is not None and run.step is None
+        if not url or is_whole_pipeline or run.is_child:  # the step or block is told of
             return
         try:  # each tracker of a run has this hook called, and may have it called again
             (run.folder.parent / "company-notified").open("x").close()
         except FileExistsError:
             return
-        text = f"{run.pipeline}/{run.step} {failure.status}: {failure.kind}: {failure.message}"
+        name = f"{run.pipeline}/{run.step}" if run.step else run.name
+        text = f"{name} {failure.status}: {failure.kind}: {failure.message}"
         post = urllib.request.Request(url, json.dumps({"text": text}).encode())
         urllib.request.urlopen(post, timeout=run.deadline / 2).close()
 
