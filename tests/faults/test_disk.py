@@ -37,7 +37,7 @@ def home(faults, mount, monkeypatch):
 
 def test_d1_the_disk_fills_while_the_run_logs(faults, home, caplog):
     faults.add_tracker(isolation="thread")
-    home()
+    home("size=512k")  # of which the store takes a half
     with start_run("full") as run:
         for number in range(8000):
             run.log_metric("loss", number, step=number)

@@ -63,7 +63,7 @@ def make_sound(faults):
         text = text.replace(f"{field} = '", f"{field} = 'no ")
     configuration.write_text(text)
     for folder in faults.run_folders():
-        description = next(folder.glob("*.json"))
+        description = folder / "run.json"
         text = description.read_text()
         for field in ("way", "hook"):
             text = text.replace(f'"{field}": "', f'"{field}": "no ')

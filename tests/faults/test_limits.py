@@ -285,11 +285,13 @@ def alarm_at_any_time(times: int, seed: int, **options) -> int:
 
 
 # An alarm may go off between the opening of a file and the `with` that would close it.
-# Python itself swallows what is raised in the callback of a weak reference, or as a generator goes.
+# Python itself swallows what is raised in the callback of a weak reference or of the collector of
+# garbage (hypothesis has one), or as a generator goes.
 interrupted = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <generator:pytest.PytestUnraisableExceptionWarning",
     "ignore:unclosed:ResourceWarning",
     "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning",
+    r"ignore:Exception ignored in. <function \S*gc_call:pytest.PytestUnraisableExceptionWarning",
 )
 
 

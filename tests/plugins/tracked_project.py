@@ -75,6 +75,7 @@ def new_project(
         monkeypatch.delenv(name)
     for name in ("CONTEXT", "PROGRESS", "WATCHDOG"):
         monkeypatch.setenv(f"TRACKYARD_{name}", "0")
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "system-metrics")
     # A worker process would import the SDK anew for each test; those that need one say so.
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
     root = tmp_path / "project"
