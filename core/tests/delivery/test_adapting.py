@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import string
@@ -19,6 +20,13 @@ PATTERNS = {
     "no slash at the ends": r"[^/](?:.*[^/])?",
     "anything": r"(?s).+",
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _elsewhere(tmp_path_factory):
+    """Artifacts that get another name are written to a folder, which is not to be the checkout."""
+    with contextlib.chdir(tmp_path_factory.mktemp("adapting")):
+        yield
 
 
 def adapter(folder=Path("nowhere"), **limits):

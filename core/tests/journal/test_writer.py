@@ -486,3 +486,12 @@ def test_the_quick_call_writes_what_the_other_writes(metrics, step, timestamp):
     assert repr(single) == repr(
         [Entry("metrics", timestamp, step, {key: number}) for key, number in metrics.items()]
     )
+
+
+def test_who_comes_after_the_end_makes_no_deleted_folder_anew(tmp_path):
+    late = JournalWriter(tmp_path / "runs" / "deleted", "child", makes_folder=False)
+    late.append(Entry("tags", 1, None, {"a": "b"}))
+    late.close()
+
+    assert late.dropped == 1
+    assert list(tmp_path.iterdir()) == []

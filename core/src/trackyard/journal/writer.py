@@ -65,15 +65,23 @@ class JournalWriter:
         role: How the file's name begins: `r` and the rank for a process that tracks the run;
             only such a process's lock says that the run is alive. A forked child gets another.
         options: How soon the disk has to hold what is written.
+        makes_folder: Make the folder, also anew where somebody has deleted it; False for who comes
+            after the run's end, when a deleted run is to stay deleted.
     """
 
     def __init__(
-        self, folder: Path, role: str = "r0", options: JournalOptions | None = None
+        self,
+        folder: Path,
+        role: str = "r0",
+        options: JournalOptions | None = None,
+        *,
+        makes_folder: bool = True,
     ) -> None:
         self.last_metrics: dict[str, float] = {}
         self._folder = folder
         self._role = role
         self._options = options or JournalOptions()
+        self._makes_folder = makes_folder
         self._forget()
         leave_in_forked_child(self)
 
@@ -461,7 +469,8 @@ class JournalWriter:
             logger.warning(
                 "%s was deleted or cut while it was written, or its files were closed", self._folder
             )
-        make_private_folder(self.folder)  # or anew, if it was deleted
+        if self._makes_folder:
+            make_private_folder(self.folder)  # or anew, if it was deleted
         if self._lock_file is None or not self._lock_file.is_ours():
             if self._role == "child" and not self._number:  # its rank may be known by now
                 self._role = child_role()

@@ -112,7 +112,7 @@ def write_into(runs: list[Path], answer: Mapping[str, Any]) -> None:
     kept = {key: value for key, value in answer.items() if key != "diff"}
     for folder in dict.fromkeys(runs):
         if folder.is_dir():
-            writer = JournalWriter(folder, "child")
+            writer = JournalWriter(folder, "child", makes_folder=False)
             writer.append(Entry("context", time.time_ns(), None, kept))
             writer.close()
 
