@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -443,3 +444,16 @@ def test_a_run_that_lives_and_has_logged_nothing_is_left_alone(project):
         assert "running" in project.trackyard("sync").stdout
 
     assert project.hooks() == ["start", "end"]
+
+
+def test_looking_after_a_project_that_was_deleted_makes_nothing_anew(project):
+    project.add_tracker("local", Recorder)
+    project.python(
+        "import trackyard\nwith trackyard.start_run('a') as r:\n    r.log_metric('a', 1)"
+    )
+    shutil.rmtree(project.root / ".trackyard")
+
+    sync_all(find_project(), patience=1)
+
+    assert project.trackyard("sync").returncode == 0
+    assert not (project.root / ".trackyard").exists()

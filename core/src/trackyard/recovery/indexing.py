@@ -116,6 +116,8 @@ def index_marked(project: Project) -> int:
     Raises:
         TrackyardError: The store is still away.
     """
+    if not project.home.is_dir():
+        return 0  # nothing is there, or somebody has deleted it: it is not made anew
     if not is_indexed(project.home):  # versions before the index left them
         return rebuild_index(project)[0]
     folders = [f for f in to_be_indexed_folders(project.home) if not is_alive(f)]
