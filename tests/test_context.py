@@ -67,8 +67,12 @@ def is_whole(folder: Path) -> bool:
 
 def test_mlflow_has_what_plain_mlflow_writes(place, commit, monkeypatch):
     import mlflow
+    from mlflow.tracking.context import registry
     from mlflow.tracking.context.registry import resolve_tags
 
+    for provider in registry._run_context_provider_registry:
+        if hasattr(provider, "_cache"):  # of another repository, where this process was before
+            monkeypatch.setattr(provider, "_cache", {})
     run_id = tracked(place, monkeypatch, "mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{place.root}/mlflow.db")
     (found,) = client.search_runs(

@@ -118,7 +118,8 @@ def test_k5_a_tracker_takes_long_to_start(faults, monkeypatch):
     import own
 
     began = run.steps["quick"].started_at.timestamp()
-    assert own.UP[0] <= began <= moments[0]
+    # Half of what the start takes: the clock of a machine may be set meanwhile.
+    assert own.UP[0] - 0.05 <= began <= moments[0] + 0.05
 
 
 class _Denies(http.server.BaseHTTPRequestHandler):
