@@ -145,8 +145,10 @@ class RunGroup:
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
-        tracked = self._new_run(run)
         chosen = _tracked_here(trackers)
+        if chosen:
+            watch_over(self._project.root)  # first: a run's lock says who touches it
+        tracked = self._new_run(run)
         is_block = parent is not None or (run.step is None and run.pipeline is None)
         if is_block and not is_disabled():
             tracked.describe()  # it is seen from now on, also without a tracker
