@@ -100,7 +100,8 @@ def test_wandb_has_its_metadata_and_its_requirements(place, commit, monkeypatch)
     run_id = tracked(place, monkeypatch, "wandb")
     path = place.file(run_id, "runs/{run}/wandb/offline-run-*/*.wandb")
     records = [parse(data) for data, _ in read_log(path)]
-    environment = [r.environment for r in records if r.HasField("environment")][-1]
+    found = [r.environment for r in records if r.HasField("environment")]
+    environment = [one for one in found if one.writer_id == run_id][-1]  # W&B's own stands beside
     assert (environment.git.commit, environment.git.remote_url) == (commit, REMOTE)
     assert (environment.host, environment.username) == (platform.node(), getpass.getuser())
     assert (environment.program, list(environment.args)[-1]) == ("train.py", "***")
