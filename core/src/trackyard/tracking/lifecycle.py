@@ -145,9 +145,7 @@ class RunGroup:
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
-        chosen = _tracked_here(trackers)
-        if chosen:
-            watch_over(self._project.root)  # first: a run's lock says who touches it
+        chosen = self._watched(trackers)
         tracked = self._new_run(run)
         is_block = parent is not None or (run.step is None and run.pipeline is None)
         if is_block and not is_disabled():
@@ -277,6 +275,13 @@ class RunGroup:
         if not is_disabled():
             tell_context(tracked, self._context_parts, self._command)
         return tracked
+
+    def _watched(self, trackers: Iterable[Tracker]) -> list[Tracker]:
+        """Choose what this rank is tracked on, with a watchdog that the run's lock can name."""
+        chosen = _tracked_here(trackers)
+        if chosen:
+            watch_over(self._project.root)
+        return chosen
 
     def _worker(self, tracker: Tracker) -> Worker:
         if tracker.name not in self._workers:
