@@ -448,9 +448,8 @@ def test_a_run_that_lives_and_has_logged_nothing_is_left_alone(project):
 
 def test_looking_after_a_project_that_was_deleted_makes_nothing_anew(project):
     project.add_tracker("local", Recorder)
-    project.python(
-        "import trackyard\nwith trackyard.start_run('a') as r:\n    r.log_metric('a', 1)"
-    )
+    code = "import trackyard\nwith trackyard.start_run('a') as run:\n    run.log_metric('a', 1)\n"
+    assert project.python(code).returncode == 0
     shutil.rmtree(project.root / ".trackyard")
 
     sync_all(find_project(), patience=1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
+
+logger = logging.getLogger("trackyard")
 
 _MEGABYTE = 1e6
 
@@ -21,8 +24,8 @@ class Gpus:
             count = pynvml.nvmlDeviceGetCount()
             self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
             self._library = pynvml
-        except Exception:  # noqa: S110 - no driver, no library, or one that is broken: no GPUs
-            pass
+        except Exception as error:  # no driver, no library, or one that is broken: no GPUs
+            logger.debug("no GPU is observed: %s", error)
 
     def gauges(self) -> dict[str, float]:
         """Give what each GPU uses, by the name of its metric; what it does not tell is left out."""
