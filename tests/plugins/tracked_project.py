@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
+from trackyard.testing import MemoryTracker
 from trackyard.testing.workbench import to_toml
 
 
@@ -31,6 +32,12 @@ class TrackedProject:
         text = to_toml({self.name: {"flavor": self.flavor, **patience, **fields}})
         text += f'[stacks.default]\nexperiment_trackers = ["{self.name}"]\n'
         (self.root / "trackyard.toml").write_text(text, encoding="utf-8")
+
+    def add_memory_tracker(self) -> None:
+        """Add the tracker `memory`, which shows what another tracker than its own gets of a run."""
+        with (self.root / "trackyard.toml").open("a", encoding="utf-8") as file:
+            file.write('[experiment_trackers.memory]\nflavor = "trackyard.testing:MemoryTracker"\n')
+        MemoryTracker.runs.clear()
 
     def python(self, code: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run code in a fresh interpreter."""

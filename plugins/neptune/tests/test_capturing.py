@@ -7,17 +7,10 @@ import pytest
 from trackyard import Client, native_run, start_run
 from trackyard.testing import MemoryTracker
 
-MEMORY = """
-[experiment_trackers.memory]
-flavor = "trackyard.testing:MemoryTracker"
-"""
-
 
 @pytest.fixture
 def both(project):
-    with (project.root / "trackyard.toml").open("a") as file:
-        file.write(MEMORY)
-    MemoryTracker.runs.clear()
+    project.add_memory_tracker()
     return project
 
 

@@ -8,17 +8,10 @@ import pytest
 from trackyard import Client, start_run
 from trackyard.testing import MemoryTracker
 
-MEMORY = """
-[experiment_trackers.memory]
-flavor = "trackyard.testing:MemoryTracker"
-"""
-
 
 @pytest.fixture
 def both(board):
-    with (board.root / "trackyard.toml").open("a") as file:
-        file.write(MEMORY)
-    MemoryTracker.runs.clear()
+    board.add_memory_tracker()
     return board
 
 
