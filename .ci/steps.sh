@@ -73,7 +73,7 @@ environment() {
 }
 
 # The README's own test command, with more options. A test that hangs says where, and ends with all
-# the others. A few that fail are run once more, alone: what passes then is said to be flaky, which
+# the others. A few that fail are run twice more, alone: what passes then is said to be flaky, which
 # is a fault to mend, and no reason to refuse what everybody else has done.
 # Usage: tests LIMIT [PYTEST OPTION...], where LIMIT is as for timeout(1)
 tests() {
@@ -87,7 +87,10 @@ tests() {
     [ $code = 1 ] && [ "$(grep -c '::' $failed_tests)" -le 8 ] || return $code # 1: tests failed
     printf '\n=== Once more, alone; what passes now is flaky:\n'
     cat $failed_tests
-    readme_command "-n 0 --last-failed $*"
+    readme_command "-n 0 --last-failed $*" || {
+        printf '\n=== And a last time:\n'
+        readme_command "-n 0 --last-failed $*"
+    }
 }
 
 readme_command() {

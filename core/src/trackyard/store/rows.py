@@ -7,6 +7,9 @@ from typing import Any
 
 import attrs
 
+# Items of a mapped step have its position, whichever began first: `add[2]`, `add[10]`.
+STEP_ORDER = "position, LENGTH(name), name, attempt"
+
 
 @attrs.frozen
 class PipelineRunRow:

@@ -8,7 +8,7 @@ from typing import Any
 from trackyard.store.databases import Session
 from trackyard.store.details import MetricRow, RunDetails
 from trackyard.store.filters import Condition, SortedBy, compile_filter, sorted_by
-from trackyard.store.rows import ListedRow
+from trackyard.store.rows import STEP_ORDER, ListedRow
 from trackyard.store.store import Store
 
 _COLUMNS = "r.no, r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at"
@@ -112,7 +112,7 @@ def details_with_steps(store: Store, ids: Iterable[str]) -> dict[str, RunDetails
         ids: The runs' ids.
     """
     wanted = list(ids)
-    query = "SELECT id FROM runs WHERE group_id = :id AND kind = 'step' ORDER BY position, attempt"
+    query = f"SELECT id FROM runs WHERE group_id = :id AND kind = 'step' ORDER BY {STEP_ORDER}"
     steps = {id_: [row["id"] for row in store.execute(query, {"id": id_})] for id_ in wanted}
     known = store.details_of([*wanted, *(step for of in steps.values() for step in of)])
     nothing = RunDetails({}, {}, ())

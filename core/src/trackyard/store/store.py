@@ -28,7 +28,7 @@ from trackyard.store.details import (
     write_trackers,
 )
 from trackyard.store.opening import database_of
-from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow
+from trackyard.store.rows import STEP_ORDER, OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import bring_up_to_date
 from trackyard.system.identifiers import new_id
 from trackyard.system.suggestions import did_you_mean, listed
@@ -405,7 +405,7 @@ class Store:
         of_step = "" if name is None else "AND name = :name"
         query = (
             f"SELECT {_STEP} FROM runs WHERE group_id = :run AND kind = 'step' {of_step} "
-            "ORDER BY position, attempt"
+            f"ORDER BY {STEP_ORDER}"
         )
         return self._steps(query, {"run": pipeline_run_id} | ({"name": name} if name else {}))
 
