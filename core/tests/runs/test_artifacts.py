@@ -69,7 +69,7 @@ def block(filed):
 
 
 def collect():
-    rows = collect_garbage(find_project(), older_than=0)
+    rows = collect_garbage(find_project(), older_than=0).runs
     assert {row.state for row in rows} == {"deleted"}
 
 

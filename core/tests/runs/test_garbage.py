@@ -40,10 +40,12 @@ def tracked(name, tracker="local", key="loss"):
 
 
 def collected(**options):
-    return {
-        row.run: (row.state, row.reason)
-        for row in collect_garbage(find_project(), **{"older_than": 0, **options})
-    }
+    found = collect_garbage(find_project(), **{"older_than": 0, **options})
+    return {row.run: (row.state, row.reason) for row in found.runs}
+
+
+def counted(**options):
+    return collect_garbage(find_project(), **{"older_than": 0, **options}).kept
 
 
 def test_run_that_every_tracker_has_is_deleted(local):
@@ -89,10 +91,42 @@ def test_run_that_an_sdk_keeps_offline_is_kept_until_it_is_uploaded(project):
     assert collected() == {"offline": ("deleted", "")}
 
 
-def test_run_that_no_tracker_got_is_kept(project):
-    tracked("quiet", None)
+def test_run_that_no_tracker_got_is_kept_and_counted(project):
+    folder = tracked("quiet", None)
 
-    assert collected() == {"quiet": ("kept", "no tracker has it")}
+    assert collected() == {}
+    assert counted() == {"no tracker has it": 1}
+    assert folder.is_dir()
+
+
+def test_run_that_no_tracker_got_keeps_its_pipeline_run(local):
+    @step(experiment_tracker="local")
+    def first() -> int:
+        log_metric("loss", 1)
+        return 1
+
+    @step(experiment_tracker=None)
+    def second(number: int) -> None:
+        log_metric("loss", number)
+
+    @pipeline
+    def training() -> None:
+        second(first())
+
+    training()
+    assert collected() == {
+        "first": ("kept", "another run of its pipeline run, or of its parent, is kept")
+    }
+    assert counted() == {"no tracker has it": 1}
+
+
+def test_without_an_index_every_folder_is_looked_at(local):
+    with_tracker, without = tracked("whole"), tracked("quiet", None)
+    (find_project().home / "indexed").unlink()
+
+    assert counted(is_dry_run=True) == {"no tracker has it": 1}
+    assert collected() == {"whole": ("deleted", "")}
+    assert (with_tracker.exists(), without.exists()) == (False, True)
 
 
 def test_run_that_lives_or_is_being_delivered_is_kept(local):
@@ -113,17 +147,15 @@ def test_folder_that_cannot_be_read_is_kept(local):
     assert collected() == {folder.name: ("kept", "it cannot be read")}
 
 
-def test_young_run_is_kept(local):
+def test_young_run_is_kept_and_counted(local):
     folder = tracked("old")
     tracked("young")
     past = time.time() - 3 * 3600
     for path in [*folder.rglob("*"), folder]:
         os.utime(path, (past, past))
 
-    assert collected(older_than=3600) == {
-        "old": ("deleted", ""),
-        "young": ("kept", "it is too young"),
-    }
+    assert counted(older_than=3600, is_dry_run=True) == {"it is too young": 1}
+    assert collected(older_than=3600) == {"old": ("deleted", "")}
 
 
 def test_runs_of_a_pipeline_run_go_together(local):
@@ -160,7 +192,9 @@ def test_command_says_what_it_did(local):
     ]
     assert result.stderr.startswith("would be deleted: 2 run(s), 0.")
 
-    assert local.trackyard("gc").stderr == "deleted: 0 run(s), 0.0 MB; kept: 2\n"
+    assert (
+        local.trackyard("gc").stderr == "deleted: 0 run(s), 0.0 MB; kept: 2 (2: it is too young)\n"
+    )
     rows = json.loads(local.trackyard("gc", "--older-than", "0s", "--json").stdout)
     assert [(row["run"], row["state"]) for row in rows] == [("a", "deleted"), ("b", "deleted")]
     assert (

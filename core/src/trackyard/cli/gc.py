@@ -26,16 +26,19 @@ _COLUMNS = {"run": "RUN", "state": "STATE", "size": "BYTES", "reason": "REASON"}
 def gc(older_than: float, dry_run: bool, as_json: bool) -> None:
     """Delete the journals of runs that every tracker has acknowledged.
 
-    What some tracker does not have, refused or keeps offline is kept, and so is what no tracker
-    got. A run whose journal is gone stays on its trackers, and one of a pipeline stays in `runs
-    list`, without curves; it cannot be replayed or verified any more.
+    What some tracker does not have, refused or keeps offline is kept, and listed; what no tracker
+    got, and what is too young, is kept and counted. A run whose journal is gone stays on its
+    trackers, and in `runs list`; it cannot be replayed or verified any more.
     """
-    rows = collect_garbage(find_project(), older_than=older_than, is_dry_run=dry_run)
+    collected = collect_garbage(find_project(), older_than=older_than, is_dry_run=dry_run)
     if as_json:
-        show_json(rows)
+        show_json(collected.runs)
         return
-    show_table(rows, _COLUMNS, as_json=False, empty="there is no journal")
-    gone = [row for row in rows if row.state != "kept"]
+    if collected.runs or not collected.kept:
+        show_table(collected.runs, _COLUMNS, as_json=False, empty="there is no journal")
+    gone = [row for row in collected.runs if row.state != "kept"]
     done = "would be deleted" if dry_run else "deleted"
     size = sum(row.size for row in gone) / 1e6
-    remark(f"{done}: {len(gone)} run(s), {size:.1f} MB; kept: {len(rows) - len(gone)}")
+    kept = len(collected.runs) - len(gone) + sum(collected.kept.values())
+    why = ", ".join(f"{count}: {reason}" for reason, count in collected.kept.items())
+    remark(f"{done}: {len(gone)} run(s), {size:.1f} MB; kept: {kept}{f' ({why})' if why else ''}")

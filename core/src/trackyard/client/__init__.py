@@ -366,15 +366,16 @@ class Client(Configuring):
     ) -> list[CollectedRun]:
         """Delete the journals of runs that every tracker has acknowledged.
 
+        Runs that are too young, or that no tracker got, are kept and not listed.
+
         Args:
             older_than: Seconds since they were last written to, at least.
             is_dry_run: Only say what would be deleted.
         """
         from trackyard.runs.garbage import collect_garbage
 
-        return ShownList(
-            collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
-        )
+        collected = collect_garbage(self._project, older_than=older_than, is_dry_run=is_dry_run)
+        return ShownList(collected.runs)
 
     def doctor(self, *, connect: bool = False) -> Diagnosis:
         """Look for what is wrong with the project, its trackers and its runs.

@@ -139,7 +139,7 @@ def summarise_at_end(folder: Path, description: RunDescription, failure: Failure
         failure: Why it did not finish, or None.
     """
     try:
-        if sum(_sizes(folder).values()) <= READ_AT_END:
+        if journal_size(folder) <= READ_AT_END:
             return keep_summary(folder, summarise(folder, description))
     except Exception as error:
         logger.debug("%s cannot be summarised: %s", folder, error)
@@ -178,6 +178,15 @@ def kept_summary(folder: Path) -> Summary | None:
         return Summary(**{**values, "artifacts": tuple(values["artifacts"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def journal_size(folder: Path) -> int:
+    """Give the bytes of a run's journal.
+
+    Args:
+        folder: The run's folder.
+    """
+    return sum(_sizes(folder).values())
 
 
 def summary_of_folder(

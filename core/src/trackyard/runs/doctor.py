@@ -33,7 +33,14 @@ from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import load_description
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import dropped_in
+from trackyard.journal.pending import (
+    kept_offline_folders,
+    lacking_folders,
+    pending_folders,
+    to_be_indexed_folders,
+)
 from trackyard.journal.reader import JournalReader, is_attended
+from trackyard.journal.summaries import journal_size, kept_summary
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.choosing import VARIABLE, working_directory
@@ -58,6 +65,10 @@ from trackyard.tracking.params import load_param_options
 
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
 PATIENCE = 15.0
+# So many of the latest runs are looked at, whatever is known of them.
+_LATEST = 500
+# Bytes of a journal that are looked at for damage that came later.
+_READ_AGAIN = 16 * 1024
 _LEAST_BYTES, _LEAST_FILES = 200_000_000, 1000
 
 
@@ -294,11 +305,13 @@ def _tracker_problem(name: str, text: str, advice: str) -> Finding:
 
 
 def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
-    """Say how the runs stand; journals that are delivered are not read again."""
+    """Say how the runs stand: those with a mark, and the latest; what is delivered is not read."""
     findings: list[Finding] = []
     healths: list[TrackerHealth] = []
     counts = Counter[str]()
-    for folder in folders_of_runs(project):
+    every = folders_of_runs(project)
+    looked_at = _to_be_looked_at(project, every)
+    for folder in looked_at:
         try:
             description = load_description(folder)
             if description is None:
@@ -309,7 +322,6 @@ def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
         except TrackyardError as error:
             findings.append(Finding("problem", "run", folder.name, str(error), _upgrade(error)))
             continue
-        counts["runs"] += 1
         healths += of_run
         if lost:
             text = (
@@ -323,8 +335,21 @@ def _runs(project: Project) -> tuple[tuple[TrackerHealth, ...], list[Finding]]:
     if counts["undescribed"]:
         text = f"{counts['undescribed']} folder(s) hold a journal without a readable run.json"
         findings.append(Finding("note", "runs", str(project.home / "runs"), text))
-    findings.append(Finding("ok", "runs", str(project.home), f"{counts['runs']} run(s)"))
+    text = f"{len(every) - counts['undescribed']} run(s)"
+    if len(looked_at) < len(every):
+        text += f"; looked at were the latest {_LATEST}, and those that wait for something"
+    findings.append(Finding("ok", "runs", str(project.home), text))
     return trackers, findings
+
+
+def _to_be_looked_at(project: Project, folders: list[Path]) -> list[Path]:
+    """Give the folders that may have something: what is settled has no mark."""
+    if len(folders) <= _LATEST:
+        return folders
+    homes = (pending_folders, kept_offline_folders, lacking_folders, to_be_indexed_folders)
+    marked = {folder.name for find in homes for folder in find(project.home)}
+    older = [folder for folder in folders[:-_LATEST] if folder.name in marked]
+    return [*older, *folders[-_LATEST:]]
 
 
 def _of_pending(project: Project) -> Iterator[Finding]:
@@ -379,7 +404,10 @@ def _of_health(project: Project, health: TrackerHealth) -> Iterator[Finding]:
 
 
 def _lost_in(folder: Path) -> int:
-    """Count what a journal that no tracker reads has lost."""
+    """Count what a journal that no tracker reads has lost: of a long one as its end was written."""
+    summary = kept_summary(folder) if journal_size(folder) > _READ_AGAIN else None
+    if summary is not None:
+        return summary.lost
     reader = JournalReader(folder)
     dropped = 0
     while entries := reader.read(1000):

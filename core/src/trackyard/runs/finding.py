@@ -11,9 +11,9 @@ import attrs
 
 from trackyard.contract.errors import RunNotFoundError
 from trackyard.journal.descriptions import RunDescription, load_description
-from trackyard.journal.pending import is_indexed
+from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
-from trackyard.runs.folders import described_runs
+from trackyard.runs.folders import described_runs, folders_of_runs
 from trackyard.runs.lists import summary_of
 from trackyard.runs.views import RunView, block_view, pipeline_run_view, stored_view
 from trackyard.store.listing import find_rows, has_store
@@ -56,13 +56,15 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
     Raises:
         RunNotFoundError: None fits, or a prefix fits several.
     """
-    found = _in_index(project, store, text)
-    if found is not None:
-        return found
+    rows = find_rows(store, text) if store is not None and is_indexed(project.home) else None
+    described = list(_described(project, text, rows))
+    waiting = {folder.name for folder in to_be_indexed_folders(project.home)} if rows else ()
+    if rows and not any(f.name in waiting and _answers_to(d, text) for f, d in described):
+        return _of_rows(project, store, rows, text)
     row, problem = _find_row(store, text)
     if row is not None and text in (row.id, row.name):
         return FoundRun(row.id, row.name, row=row)
-    blocks = [item for item in _described(project, text) if _answers_to(item[1], text)]
+    blocks = [item for item in described if _answers_to(item[1], text)]
     exact = [item for item in blocks if text in (item[1].run.id, _own_name(item[1]))]
     if exact:
         return _of_block(*exact[-1])
@@ -99,27 +101,23 @@ def ids_with_steps(project: Project, text: str) -> tuple[str, ...]:
         store.close()
 
 
-def _in_index(project: Project, store: Store | None, text: str) -> FoundRun | None:
-    """Find a run by the store's index alone; None where the folders have to be looked at.
+def _of_rows(project: Project, store: Store | None, rows: list[ListedRow], text: str) -> FoundRun:
+    """Give the run that rows of the store's index stand for.
 
     Raises:
         RunNotFoundError: A prefix fits several.
     """
-    if store is None or not is_indexed(project.home):
-        return None
-    rows = find_rows(store, text)
     if len(rows) > 1:
         names = ", ".join(f"{row.name} ({row.id})" for row in reversed(rows[:5]))
         raise RunNotFoundError(f"several runs begin with {text!r}: {names}")
-    for row in rows:
-        if row.kind == "pipeline":
-            return FoundRun(row.id, row.name, row=store.find_pipeline_run(row.id))
-        folder = project.home / "runs" / row.id
-        description = load_description(folder)
-        if description is not None:
-            return FoundRun(row.id, description.run.name, folder=folder, description=description)
-        return FoundRun(row.id, row.name, listed=row)
-    return None
+    (row,) = rows
+    if row.kind == "pipeline" and store is not None:
+        return FoundRun(row.id, row.name, row=store.find_pipeline_run(row.id))
+    folder = project.home / "runs" / row.id
+    description = load_description(folder)
+    if description is not None:
+        return FoundRun(row.id, description.run.name, folder=folder, description=description)
+    return FoundRun(row.id, row.name, listed=row)
 
 
 def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
@@ -140,12 +138,24 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
     return block_view(project, found.folder, found.description, summary)
 
 
-def _described(project: Project, text: str) -> Iterable[tuple[Path, RunDescription]]:
-    """Give the runs that a text may mean; an id means the one of that folder."""
-    folder = project.home / "runs" / text
-    if not re.fullmatch(r"[0-9a-f]{32}", text) or (found := load_description(folder)) is None:
+def _described(
+    project: Project, text: str, rows: list[ListedRow] | None
+) -> Iterable[tuple[Path, RunDescription]]:
+    """Give the runs that a text may mean; an id means the one of that folder.
+
+    Args:
+        project: The project.
+        text: The text.
+        rows: What the store's index finds; None where there is none, and every folder counts.
+    """
+    runs = project.home / "runs"
+    if re.fullmatch(r"[0-9a-f]{32}", text) and (found := load_description(runs / text)) is not None:
+        return [(runs / text, found)]
+    if rows is None:
         return described_runs(project)
-    return [(folder, found)]
+    folders = {runs / row.id for row in rows} | {*to_be_indexed_folders(project.home)}
+    described = ((folder, load_description(folder)) for folder in sorted(folders))
+    return [(folder, found) for folder, found in described if found is not None]
 
 
 def _find_row(
@@ -176,7 +186,8 @@ def _of_block(folder: Path, description: RunDescription) -> FoundRun:
 
 
 def _nothing(project: Project, text: str) -> str:
-    names = [_own_name(found) or "" for _, found in described_runs(project)]
-    latest = next((name for name in reversed(names) if name), None)
+    described = map(load_description, reversed(folders_of_runs(project)))
+    names = ((_own_name(found) or "") for found in described if found is not None)
+    latest = next((name for name in names if name), None)
     hint = f"; the latest is {latest!r}" if latest else f"; there are none in {project.root} yet"
     return f"no run has the name, id or prefix {text!r}{hint}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackyard.contract.errors import RunNotFoundError
+from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
+from trackyard.store.databases import StoreError
 from trackyard.store.listing import has_store
 
 if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
@@ -17,6 +20,8 @@ if TYPE_CHECKING:  # `runs list` is quick, and needs none of these for most runs
     from trackyard.journal.entries import Entry
     from trackyard.journal.reader import Position
     from trackyard.recovery.finishing import PendingRun
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def folders_of_runs(project: Project) -> list[Path]:
@@ -40,7 +45,7 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
     Raises:
         RunNotFoundError: There is none.
     """
-    every = list(described_runs(project))
+    every = list(_described_near(project, name_or_id))
     found = [item for item in every if _answers_to(item[1], name_or_id)]
     own = (described.run for _, described in found if described.run.step is None)
     groups = {run.group for run in own if not run.is_child}
@@ -54,8 +59,9 @@ def find_runs(project: Project, name_or_id: str) -> list[PendingRun]:
             f"type this where it ran, unless trackyard gc has deleted them"
         )
     if not found:
-        latest = f"; the latest run is {every[-1][1].run.name!r}" if every else ""
-        raise RunNotFoundError(f"no run has the name, id or prefix {name_or_id!r}{latest}")
+        raise RunNotFoundError(
+            f"no run has the name, id or prefix {name_or_id!r}{_latest(project)}"
+        )
     return _with_life(_in_order(_with_children(found, every)))
 
 
@@ -66,7 +72,7 @@ def runs_of_group(project: Project, group: str) -> list[PendingRun]:
         project: The project.
         group: The pipeline run's id.
     """
-    found = [item for item in described_runs(project) if item[1].run.group == group]
+    found = [item for item in _described_near(project, group) if item[1].run.group == group]
     return _with_life(_in_order(found))
 
 
@@ -117,6 +123,49 @@ def described_runs(project: Project) -> Iterator[tuple[Path, RunDescription]]:
         description = load_description(folder)
         if description is not None:
             yield folder, description
+
+
+def _described_near(project: Project, text: str) -> list[tuple[Path, RunDescription]]:
+    """Give the runs that a text may mean with their families, the oldest first.
+
+    The store's index says which they are, but for the runs that it lacks; all runs are looked at
+    where there is no index yet, or where it cannot be read.
+    """
+    from trackyard.journal.descriptions import load_description
+
+    try:
+        ids = _ids_near(project, text)
+    except StoreError:
+        ids = None
+    if ids is None:
+        return list(described_runs(project))
+    waiting = {folder.name for folder in to_be_indexed_folders(project.home)}
+    folders = [project.home / "runs" / id_ for id_ in sorted(ids | waiting)]
+    described = [(folder, load_description(folder)) for folder in folders]
+    return [(folder, found) for folder, found in described if found is not None]
+
+
+def _ids_near(project: Project, text: str) -> set[str] | None:
+    if not has_store(project) or not is_indexed(project.home):
+        return None
+    from trackyard.store import Store
+    from trackyard.store.families import ids_of_family
+
+    store = Store.of(project)
+    try:
+        own = {text} if _ID.fullmatch(text) else set()  # whatever became of its row
+        return own | ids_of_family(store, text)
+    finally:
+        store.close()
+
+
+def _latest(project: Project) -> str:
+    """Name the latest run, for who asked for one that is not there."""
+    from trackyard.journal.descriptions import load_description
+
+    described = map(load_description, reversed(folders_of_runs(project)))
+    found = next((known for known in described if known is not None), None)
+    return f"; the latest run is {found.run.name!r}" if found else ""
 
 
 def _answers_to(description: RunDescription, text: str) -> bool:

@@ -11,27 +11,43 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from trackyard.contract.errors import NewerFormatError
+from trackyard.contract.errors import NewerFormatError, TrackyardError
 from trackyard.journal.children import has_living_children
 from trackyard.journal.descriptions import RunDescription, load_description
-from trackyard.journal.pending import mark_as_complete, mark_as_uploaded
+from trackyard.journal.pending import (
+    is_indexed,
+    mark_as_complete,
+    mark_as_uploaded,
+    to_be_indexed_folders,
+)
 from trackyard.journal.reader import is_attended
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import health_of
 from trackyard.runs.remains import keep_remains
+from trackyard.store.listing import has_store
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown, says
+
+if TYPE_CHECKING:
+    from trackyard.store import Store
 
 logger = logging.getLogger("trackyard")
 
 MONTH = 30 * 24 * 3600.0
+_YOUNG, _UNTRACKED = "it is too young", "no tracker has it"
+# Reasons that are nobody's to change.
+_QUIET = (_YOUNG, _UNTRACKED)
+# So many folders are asked for at once.
+_AT_ONCE = 2000
 
 
 @attrs.frozen(repr=False)
@@ -47,36 +63,130 @@ class CollectedRun(Shown):
     reason: str = attrs.field(metadata=says("Why it is kept"))
 
 
+@attrs.frozen
+class Collected:
+    """What became of the folders of runs.
+
+    Attributes:
+        runs: Those that were deleted, and those that somebody can do something about.
+        kept: How many others are kept, by why.
+    """
+
+    runs: list[CollectedRun]
+    kept: Mapping[str, int]
+
+
 def collect_garbage(
     project: Project, *, older_than: float = MONTH, is_dry_run: bool = False
-) -> list[CollectedRun]:
+) -> Collected:
     """Delete the folders of runs that every tracker has acknowledged.
 
     The runs of a pipeline run go together: their trackers nest them by what lies in the folders.
+    Of a run that is young, or that the store has on no tracker, nothing is read.
 
     Args:
         project: The project.
         older_than: Seconds since their folder was last written to, at least.
         is_dry_run: Only say what would be deleted.
     """
-    folders = {folder: _look_at(folder, older_than) for folder in folders_of_runs(project)}
-    kept_groups = {
-        found.run.group or found.run.id
-        for found, reason in folders.values()
-        if found is not None and reason
-    }
+    kept = Counter[str]()
+    with _Index(project) as index:
+        old = list(_old_folders(project, index, older_than, kept))
+        folders = {folder: _look_at(folder, older_than) for folder in old}
+        groups = index.groups_with_others(folders)
+    groups |= {_group_of(found) for found, reason in folders.values() if found and reason}
     done: Literal["deleted", "would be deleted"] = "would be deleted" if is_dry_run else "deleted"
     collected = []
     for folder, (found, kept_for) in folders.items():
         reason = kept_for
-        if not reason and found is not None and (found.run.group or found.run.id) in kept_groups:
+        if reason in _QUIET:
+            kept[reason] += 1
+            continue
+        if not reason and found is not None and _group_of(found) in groups:
             reason = "another run of its pipeline run, or of its parent, is kept"
         size = _size(folder)
         if not reason and not is_dry_run:
             reason = _collect(folder)
         name = found.run.name if found is not None else folder.name
         collected.append(CollectedRun(name, "kept" if reason else done, folder.name, size, reason))
-    return collected
+    return Collected(collected, kept)
+
+
+def _group_of(description: RunDescription) -> str:
+    return description.run.group or description.run.id
+
+
+class _Index:
+    """What the store knows of folders, so that they need not be read; nothing where it is away.
+
+    Args:
+        project: Whose folders.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._store: Store | None = None
+        self._lacking = {folder.name for folder in to_be_indexed_folders(project.home)}
+
+    def __enter__(self) -> Self:
+        if has_store(self._project) and is_indexed(self._project.home):
+            from trackyard.store import Store
+
+            with suppress(TrackyardError):
+                self._store = Store.of(self._project)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def knows(self, folder: Path) -> bool:
+        """Tell whether the store has what there is to know of a run."""
+        return self._store is not None and folder.name not in self._lacking
+
+    def without_tracker(self, folders: Sequence[Path]) -> set[str]:
+        """Give the names of those folders, which are in order, whose runs are on no tracker."""
+        if self._store is None or not folders:
+            return set()
+        from trackyard.store.families import groups_without_tracker
+
+        found = groups_without_tracker(self._store, folders[0].name, folders[-1].name)
+        return found.keys() - self._lacking
+
+    def groups_with_others(self, folders: Mapping[Path, Any]) -> set[str]:
+        """Give the groups of which a run has a folder that is none of these."""
+        if self._store is None:
+            return set()
+        from trackyard.store.families import ids_of_groups
+
+        groups = {_group_of(found) for found, _ in folders.values() if found is not None}
+        runs = self._project.home / "runs"
+        return {
+            group
+            for group, ids in ids_of_groups(self._store, groups).items()
+            if any(runs / id_ not in folders and (runs / id_).is_dir() for id_ in ids)
+        }
+
+
+def _old_folders(
+    project: Project, index: _Index, older_than: float, kept: Counter[str]
+) -> Iterator[Path]:
+    """Give the folders that have to be looked at, and count the others by why they are kept."""
+    every = folders_of_runs(project)
+    latest = time.time() - older_than
+    for start in range(0, len(every), _AT_ONCE):
+        old = []
+        for folder in every[start : start + _AT_ONCE]:
+            if index.knows(folder) and (_modified(folder) or 0.0) > latest:
+                kept[_YOUNG] += 1
+            else:
+                old.append(folder)
+        untracked = index.without_tracker(old)
+        for folder in old:
+            if folder.name in untracked:
+                kept[_UNTRACKED] += 1
+            else:
+                yield folder
 
 
 def _collect(folder: Path) -> str:
@@ -96,7 +206,7 @@ def unacknowledged(folder: Path, description: RunDescription) -> str:
         description: What is written down there of the run and its trackers.
     """
     if not description.trackers:
-        return "no tracker has it"
+        return _UNTRACKED
     for health in health_of(folder, description):
         if health.state == "offline":
             return f"{health.tracker} keeps it offline; type: trackyard sync"
@@ -153,7 +263,7 @@ def _reason(folder: Path, description: RunDescription | None, older_than: float)
     reason = unacknowledged(folder, description)
     if reason:
         return reason
-    return "" if time.time() - _last_written(folder) >= older_than else "it is too young"
+    return "" if time.time() - _last_written(folder) >= older_than else _YOUNG
 
 
 def _last_written(folder: Path) -> float:
