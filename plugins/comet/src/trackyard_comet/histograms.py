@@ -45,6 +45,29 @@ def shown_histogram(artifact: Artifact, path: Path) -> Path:
     return path
 
 
+def portable_histogram(path: Path, place: Path) -> Path:
+    """Write a histogram that Comet's SDK has made as a portable one, and give the file.
+
+    Args:
+        path: The SDK's file.
+        place: The file to write. Where the SDK's is another one than it is today, that is given.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        counts = {int(part): count for part, count in content["index_values"]}
+        is_known = (content["start"], content["stop"], content["step"]) == (_START, _STOP, _STEP)
+    except (OSError, ValueError, KeyError, TypeError):
+        return path
+    if not counts or not is_known:
+        return path
+    # The empty parts between two others are one.
+    lefts = sorted(set(counts) | {part + 1 for part in counts})
+    edges = tuple(_left_edge(part) for part in lefts)
+    found = Histogram(tuple(counts.get(part, 0) for part in lefts[:-1]), edges)
+    write_whole(place, found.to_json())
+    return place
+
+
 def own_histogram(path: Path) -> Path:
     """Give the file of a histogram as it was logged; that of Comet's own where it is none of ours.
 
@@ -58,6 +81,14 @@ def own_histogram(path: Path) -> Path:
     own = path.with_name(f"{path.name}.own")
     own.write_text(str(text), encoding="utf-8")
     return own
+
+
+def _left_edge(part: int) -> float:
+    """Give where a part of Comet's begins; the one before ends there."""
+    away = part - _MIDDLE
+    if away == 0:
+        return 0.0
+    return _START * _STEP ** (away - 1) if away > 0 else -_START * _STEP ** (-1 - away)
 
 
 def _part_of(value: float) -> int:

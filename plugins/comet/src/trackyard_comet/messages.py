@@ -36,6 +36,8 @@ _OWN_METRICS = {"process duration"}
 _OWN_OTHERS = {
     "offline_experiment", "hasNestedParams", "Created from", "sys.already_imported_modules",
 }  # fmt: skip
+# The SDK's training step and epoch, which stand among the parameters.
+CLOCKS = ("curr_step", "curr_epoch")
 HTML = {"html", "htmlOverride"}
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -104,7 +106,7 @@ def _is_own(message: Message) -> bool:
             return payload["metric"]["metricName"] in _OWN_METRICS
         case "parameter_msg":
             param = payload.get("param") or payload.get("params") or {}
-            return param.get("source") == "auto-logged"
+            return param.get("source") == "auto-logged" and param["paramName"] in CLOCKS
         case "log_other":
             return payload["key"] in _OWN_OTHERS
         case _:
@@ -159,6 +161,11 @@ def number(value: Any) -> float:
         return float(_SPECIAL.get(value, value))
     except (TypeError, ValueError):
         return math.nan
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a metric's value, as Comet writes it, is a number."""
+    return value in _SPECIAL or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def html_of(messages: Iterable[Message]) -> str:

@@ -25,6 +25,7 @@ from trackyard.contract import (
 )
 from trackyard_comet import settings
 from trackyard_comet.archive import archive_path, load_state, read_archive
+from trackyard_comet.captured import read_native
 from trackyard_comet.context import context_messages
 from trackyard_comet.messages import KINDS, messages_of
 from trackyard_comet.native import active_experiment
@@ -103,6 +104,10 @@ class CometTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         return active_experiment(run, run.name)
+
+    @hookimpl
+    def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
+        return read_native(run.folder, position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
