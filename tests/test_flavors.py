@@ -219,8 +219,8 @@ def test_comet_logs_nothing_of_other_sdks(place, before):
         assert "COMET" not in done.stderr
     assert set(place.comet.experiments) - others == {run_id}
     found = place.comet.experiments[run_id]
-    assert {point["metricName"] for point in found.metrics} == {"comet", "mlflow"}
-    assert found.values("mlflow") == [(1, 1.0)]  # by capture: once, and not by Comet itself, too
+    # Not by Comet itself, and not by capture: code that logs to two SDKs logs nothing twice.
+    assert {point["metricName"] for point in found.metrics} == {"comet"}
     assert stored(run_id, "mlflow").values("mlflow") == [1.0]
 
 
