@@ -63,9 +63,9 @@ class WandbProject(TrackedProject):
         names = {"entity": "acme", "project": "fraud"}
         super().configure(**{**names, "settings": quick, **fields})
 
-    def file(self, run_id: str = "*") -> StoredFile:
+    def file(self, run_id: str = "*", tracker: str = "team") -> StoredFile:
         """The file of a run, by default that of the only one."""
-        (path,) = self.root.glob(f".trackyard/runs/{run_id}/team/offline-run-*/*.wandb")
+        (path,) = self.root.glob(f".trackyard/runs/{run_id}/{tracker}/offline-run-*/*.wandb")
         return StoredFile(path)
 
 

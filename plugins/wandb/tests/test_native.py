@@ -11,7 +11,7 @@ import pytest
 import wandb
 
 from trackyard import native_run, start_run
-from trackyard_wandb.native import NativeCalls
+from trackyard_wandb.native_calls import NativeCalls
 
 KEYS = {"loss": 0.5, "accuracy": 0.25}
 

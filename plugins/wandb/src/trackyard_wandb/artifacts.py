@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model
+from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model, Record
 from trackyard_wandb.media import place_file
 
+# Types of artifacts that W&B makes of other calls, or that are about W&B itself.
+_OF_WANDB = {"run_table", "code", "job", "wandb-history"}
 _POLICY = {"storageLayout": "V2"}
 
 
@@ -102,6 +104,40 @@ def read_artifact(record: Any) -> Iterator[Artifact]:
         name = f"{own['folder']}/{entry.path}" if "folder" in own else own["name"]
         if Path(entry.local_path).is_file():
             yield Artifact(name, Path(entry.local_path), record.type)
+
+
+def native_artifact(record: Any, folder: Path) -> list[Record]:
+    """Give the files of an artifact that W&B's own calls have logged.
+
+    Args:
+        record: W&B's record of it.
+        folder: Where the files are written that describe models and datasets.
+    """
+    if record.type in _OF_WANDB:
+        return []
+    found = {entry.path: Path(entry.local_path) for entry in record.manifest.contents}
+    files = {name: path for name, path in found.items() if path.is_file()}
+    kind: Any = "model" if record.type == "model" else "file"
+    records: list[Record] = [
+        Artifact(f"{record.name}/{name}", path, kind) for name, path in files.items()
+    ]
+    if record.type not in ("model", "dataset"):
+        return records
+    folder = folder / record.client_id[:20]
+    folder.mkdir(parents=True, exist_ok=True)
+    if record.type == "model":
+        path, name = folder / MODEL_FILE, f"{record.name}/{MODEL_FILE}"
+        path.write_text(json.dumps({"files": [_described(*file) for file in files.items()]}))
+        return [*records, Artifact(name, path, "model", "application/json")]
+    path, name = folder / "dataset.json", f"{Dataset.folder}/{record.name}.json"
+    path.write_text(Dataset(name=record.name, digest=record.digest).to_json(), encoding="utf-8")
+    return [*records, Artifact(name, path, "dataset", "application/json")]
+
+
+def _described(name: str, path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"name": name, "sha256": digest, "size": file.tell()}
 
 
 def _id_of(*parts: str) -> str:

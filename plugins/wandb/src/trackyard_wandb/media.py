@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,16 +66,20 @@ def _histogram_value(artifact: Artifact) -> dict[str, Any] | None:
     return {"_type": HISTOGRAM, "values": list(histogram.counts), "bins": list(histogram.edges)}
 
 
-def histogram_file(value: dict[str, Any], folder: Path) -> Path | None:
-    """Give the file of a histogram that stands in the history; None where it is packed.
+def histogram_file(value: Mapping[str, Any], folder: Path) -> Path | None:
+    """Give the file of a histogram that stands in the history; None where it is of another form.
 
     Args:
         value: Its value there.
         folder: Where the file is written.
     """
-    if "bins" not in value:
+    edges = value.get("bins")
+    if edges is None and "packedBins" in value:
+        packed = value["packedBins"]
+        edges = [packed["min"] + number * packed["size"] for number in range(packed["count"] + 1)]
+    if edges is None:
         return None
-    text = Histogram(tuple(value["values"]), tuple(value["bins"])).to_json()
+    text = Histogram(tuple(value["values"]), tuple(edges)).to_json()
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -10,36 +10,24 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import Run, after_import, process_values
+from trackyard.contract import RetryLater, Run, after_import, process_values
 from trackyard_wandb.logfile import LogWriter, read_log
-from trackyard_wandb.records import Row, history_record, parse
+from trackyard_wandb.native_calls import OF_CALLS, calls_path, native_folder, note_finished
+from trackyard_wandb.records import new_record
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger("trackyard")
-
-# Kinds of records that the step's calls make. The SDK's service makes the others.
-_OF_CALLS = {"config", "metric", "alert", "run", "files", "summary"}
-_OF_SERVICE = {"environment", "stats", "output", "output_raw", "artifact", "use_artifact",
-               "link_artifact", "files", "summary", "telemetry"}  # fmt: skip
-_OF_ITS_OWN = {"header", "footer", "final", "exit", "request"}
-
-
-def native_folder(folder: Path) -> Path:
-    """Give the folder where the SDK writes."""
-    return folder / "native"
 
 
 @contextmanager
@@ -93,6 +81,9 @@ def _enter(held: ExitStack, run: Run, options: Mapping[str, Any]) -> wandb.Run:
         )
     folder = native_folder(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if "WANDB_DATA_DIR" not in os.environ:  # where files of artifacts wait for their upload
+        with suppress(RetryLater):  # a run that overlaps this one keeps them
+            held.enter_context(process_values({"WANDB_DATA_DIR": str(folder / "data")}))
     hooks, had_service = (sys.excepthook, sys.exit), "WANDB_SERVICE" in os.environ
     # The SDK takes over both hooks, and children would share our service, which says of all of
     # them that they have finished.
@@ -108,8 +99,10 @@ def _enter(held: ExitStack, run: Run, options: Mapping[str, Any]) -> wandb.Run:
         sys.excepthook, sys.exit = hooks
         if not had_service:
             os.environ.pop("WANDB_SERVICE", None)
+    note_finished(folder, has_finished=False)
+    held.callback(note_finished, folder, has_finished=True)
     held.callback(_finish, native)
-    held.callback(_write_down(native, folder / "calls.wandb"))
+    held.callback(_write_down(native, calls_path(folder)))
     if not is_taken:
         held.enter_context(_same_run_for_all(native, folder))
     return native
@@ -149,7 +142,10 @@ def _same_run_for_all(native: wandb.Run, folder: Path) -> Iterator[None]:
 def _settings(own: Mapping[str, Any]) -> Any:
     import wandb
 
-    return wandb.Settings(**{"console": "off", "silent": True, **own})
+    # What the SDK's service writes by itself is read while it grows; 15 seconds are the default.
+    flush = "x_transaction_log_flush_interval"
+    often = {flush: 0.1} if flush in wandb.Settings.model_fields else {}
+    return wandb.Settings(**{"console": "off", "silent": True, **often, **own})
 
 
 def _finish(native: wandb.Run) -> None:
@@ -166,11 +162,14 @@ def _write_down(native: wandb.Run, path: Path) -> Callable[[], None]:
     publish = getattr(interface, "_publish", None)
     if publish is None:  # another release: what is in the SDK's own file has to do
         return lambda: None
-    writer, lock = LogWriter(path, max((end for _, end in read_log(path)), default=0)), Lock()
+    end_of_log = max((end for _, end in read_log(path)), default=0)
+    writer, lock = LogWriter(path, end_of_log), Lock()
+    if end_of_log:  # of a process before this one, whose last row is whole then
+        writer.append([_commit().SerializeToString()])
 
     def publish_and_keep(record: Any, **keywords: Any) -> None:
         is_row = record.request.WhichOneof("request_type") == "partial_history"
-        if is_row or record.WhichOneof("record_type") in _OF_CALLS:
+        if is_row or record.WhichOneof("record_type") in OF_CALLS:
             with lock, suppress(OSError):  # a full disk: the SDK has it in its memory
                 writer.append([record.SerializeToString()])
         publish(record, **keywords)
@@ -184,115 +183,8 @@ def _write_down(native: wandb.Run, path: Path) -> Callable[[], None]:
     return end
 
 
-class NativeCalls:
-    """Reads what W&B's own calls have left in a run's folder, from where it stopped before.
-
-    Args:
-        folder: The run's folder.
-        known: For each of the files how many of its records are in the run already.
-    """
-
-    def __init__(self, folder: Path, known: Mapping[str, int]) -> None:
-        self._folder = native_folder(folder)
-        self._known = dict(known)
-        self._ends: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-        self._rows = _Rows()
-        self._started: set[str] = set()
-
-    def services(self) -> list[Path]:
-        """Give the folders of the SDK's own files."""
-        return sorted(self._folder.glob("wandb/offline-run-*"))
-
-    def wait_for_end(self, seconds: float) -> None:
-        """Wait until the SDK's files are whole: its `finish` returns a little before that."""
-        end = time.monotonic() + seconds
-        files = [file for folder in self.services() for file in folder.glob("*.wandb")]
-        for file in files:
-            while not _has_ended(file) and time.monotonic() < end:
-                time.sleep(0.02)
-
-    def new(self, *, is_all: bool) -> Iterator[tuple[str, Any]]:
-        """Give the new records, each with a name that is the same whenever it is read.
-
-        Args:
-            is_all: No more will come: the row that was not committed is one, too.
-        """
-        calls = self._folder / "calls.wandb"
-        has_calls = calls.exists()
-        for record in self._read(calls):
-            if record.WhichOneof("record_type") != "request":
-                yield from self._named("calls", record)
-                continue
-            for row in self._rows.add(record.request.partial_history):
-                yield from self._named("calls", row)
-        if is_all and (last := self._rows.take()) is not None:
-            yield from self._named("calls", last)
-        for folder in self.services():
-            for file in folder.glob("*.wandb"):
-                for record in self._read(file):
-                    if self._is_wanted(folder.name, record, has_calls):
-                        yield from self._named(folder.name, record)
-
-    def _is_wanted(self, name: str, record: Any, has_calls: bool) -> bool:
-        kind = record.WhichOneof("record_type")
-        if has_calls:
-            return kind in _OF_SERVICE
-        if kind == "run" and name not in self._started:
-            self._started.add(name)  # the one that our own `wandb.init` made
-            return False
-        return kind not in _OF_ITS_OWN
-
-    def _read(self, path: Path) -> Iterator[Any]:
-        for data, end in read_log(path, self._ends.get(str(path), 0)):
-            self._ends[str(path)] = end
-            yield parse(data)
-
-    def _named(self, source: str, record: Any) -> Iterator[tuple[str, Any]]:
-        number = self._counts.get(source, 0)
-        self._counts[source] = number + 1
-        if number >= self._known.get(source, 0):
-            yield f"{source}:{number}", record
-
-
-def _has_ended(path: Path) -> bool:
-    return any(parse(data).WhichOneof("record_type") == "exit" for data, _ in read_log(path))
-
-
-class _Rows:
-    """Puts together the rows that `wandb.log` makes of several calls, as the SDK's service does.
-
-    A call whose step goes backwards, which the service drops, is a row of its own here.
-    """
-
-    def __init__(self) -> None:
-        self._row: Row = {}
-        self._step = 0
-
-    def add(self, request: Any) -> Iterator[Any]:
-        new = {item.key or ".".join(item.nested_key): item.value_json for item in request.item}
-        if request.HasField("step"):
-            if request.step.num < self._step:
-                yield _numbered(new, request.step.num)
-                return
-            if request.step.num > self._step:
-                yield from self._commit()
-                self._step = request.step.num
-        self._row |= new
-        is_flushed = request.action.flush if request.HasField("action") else None
-        if is_flushed or (is_flushed is None and not request.HasField("step")):
-            yield from self._commit()
-            self._step += 1
-
-    def take(self) -> Any | None:
-        """Give the row that was not committed."""
-        return next(self._commit(), None)
-
-    def _commit(self) -> Iterator[Any]:
-        if self._row:
-            row, self._row = self._row, {}
-            yield _numbered(row, self._step)
-
-
-def _numbered(row: Row, step: int) -> Any:
-    return history_record({**row, "_step": json.dumps(step)}, step)
+def _commit() -> Any:
+    """Give the record that ends the row that was not committed."""
+    record = new_record()
+    record.request.partial_history.action.flush = True
+    return record

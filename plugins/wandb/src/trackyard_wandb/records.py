@@ -235,14 +235,19 @@ def _labels(config: Mapping[str, Any]) -> Iterator[Record]:
         elif key == "tags" and isinstance(value, dict):
             yield from (Tag(name, str(text)) for name, text in value.items())
         elif key != "_wandb":
-            yield from _params(key, value)
+            yield from params_of(key, value)
 
 
-def _params(key: str, value: Any) -> Iterator[Param]:
-    """Give the params of an entry of the config; what is nested has a path as key."""
+def params_of(key: str, value: Any) -> Iterator[Param]:
+    """Give the params of an entry of the config; what is nested has a path as key.
+
+    Args:
+        key: The entry's key.
+        value: Its value, as JSON holds it.
+    """
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _params(f"{key}.{name}" if name else key, inner)
+            yield from params_of(f"{key}.{name}" if name else key, inner)
         return
     yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
 

@@ -24,6 +24,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb import settings
 from trackyard_wandb.attempts import joined, note_attempt
+from trackyard_wandb.capturing import NativeReader
 from trackyard_wandb.media import KINDS
 from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
@@ -87,6 +88,7 @@ class WandbTracker:
     is_offline: bool = attrs.field(init=False, default=False)
     _file: RunFile | None = attrs.field(init=False, default=None)
     _upload: Upload | None = attrs.field(init=False, default=None)
+    _reader: NativeReader | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
     _started_at: float | None = attrs.field(init=False, default=None)
 
@@ -122,6 +124,15 @@ class WandbTracker:
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         options = attrs.asdict(self._place(run))
         return active_run(run, {**options, "settings": self.settings})
+
+    @hookimpl
+    def tracker_remote_id(self, run: Run) -> str:
+        return self._place(run).id
+
+    @hookimpl
+    def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
+        self._reader = self._reader or NativeReader(run)
+        return self._reader.read(position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

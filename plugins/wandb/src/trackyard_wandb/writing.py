@@ -18,7 +18,7 @@ from trackyard_wandb.artifacts import artifact_record
 from trackyard_wandb.logfile import LogWriter, read_log
 from trackyard_wandb.machine import stats_record
 from trackyard_wandb.media import HISTOGRAM, place_file, shown_value
-from trackyard_wandb.native import NativeCalls
+from trackyard_wandb.native_calls import NativeCalls
 from trackyard_wandb.places import Place
 from trackyard_wandb.records import (
     REQUIREMENTS,
