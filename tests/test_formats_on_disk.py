@@ -36,7 +36,7 @@ from trackyard.cli.main import cli
 from trackyard.console import keeping, lines
 from trackyard.console.keeping import Console
 from trackyard.delivery import aside, state
-from trackyard.journal import descriptions, entries, frames
+from trackyard.journal import descriptions, entries, frames, remains
 from trackyard.journal.blobs import Blob
 from trackyard.journal.entries import Entry, EntryKind, Holder
 from trackyard.journal.writer import JournalWriter
@@ -44,7 +44,6 @@ from trackyard.outputs.formats import Materializers
 from trackyard.project import configuration
 from trackyard.recovery import drivers
 from trackyard.redaction.redactor import Redactor
-from trackyard.runs import remains
 from trackyard.store.databases import StoreError
 from trackyard.store.outbox import Outbox, write_owed
 from trackyard.store.rows import OutputRow, PipelineRunRow, StepRunRow

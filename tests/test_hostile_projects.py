@@ -23,8 +23,14 @@ CANARY = (
     "Path({place!r}).write_text(''.join(traceback.format_stack()))\n"
 )
 # What acts, and does what the configuration says.
-ACTS = {"gc", "replay", "runs delete", "runs verify", "store upgrade", "sync"}
-ACTING_CALLS = {"collect_garbage", "delete_run", "plan_replay", "replay_run", "sync", "verify_run"}
+ACTS = {
+    *("gc", "replay", "runs delete", "runs note", "runs rename", "runs tag", "runs verify"),
+    *("store upgrade", "sync"),
+}
+ACTING_CALLS = {
+    *("collect_garbage", "delete_run", "plan_replay", "rename_run", "replay_run", "set_note"),
+    *("set_tags", "sync", "verify_run"),
+}
 COMMANDS = {
     "config show": "",
     "doctor": "",

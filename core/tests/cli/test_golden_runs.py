@@ -163,3 +163,9 @@ def test_every_command_of_runs_has_a_golden_file():
 
 def test_help_of_runs(golden):
     golden("runs", "--help", name="runs-help", as_json=False)
+
+
+def test_annotate(tracked, golden):
+    golden("runs tag", "first", "stage=prod")
+    golden("runs note", "first", "the good one")
+    golden("runs rename", "first", "first")

@@ -24,6 +24,7 @@ from trackyard.store import (
     Store,
     StoreError,
 )
+from trackyard.store.lives import mark_as_dead
 from trackyard.store.opening import database_at
 from trackyard.store.outbox import to_json, write_owed
 from trackyard.store.schema import bring_up_to_date
@@ -154,8 +155,8 @@ def test_death_of_a_process_is_recorded_where_the_run_was_open(store):
     store.add_pipeline_run(ended)
     for row in (first, second):
         store.add_step_run(row)
-        store.mark_as_dead(row.id, run.id, "crashed", 9)
-        store.mark_as_dead(row.id, ended.id, "crashed", 9)
+        mark_as_dead(store, row.id, run.id, "crashed", 9)
+        mark_as_dead(store, row.id, ended.id, "crashed", 9)
     steps = {step.name: (step.status, step.ended_at) for step in store.list_step_runs(run.id)}
 
     assert steps == {"train": ("crashed", 9), "load": ("finished", 3)}

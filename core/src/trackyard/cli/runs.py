@@ -19,6 +19,9 @@ _COMMANDS = {
         "trackyard.cli.runs_verify:verify",
         "Compare a run on its trackers with its journal.",
     ),
+    "tag": ("trackyard.cli.runs_annotate:tag", "Set tags of a run."),
+    "note": ("trackyard.cli.runs_annotate:note", "Write a note about a run."),
+    "rename": ("trackyard.cli.runs_annotate:rename", "Give a run another name."),
     "delete": ("trackyard.cli.runs_delete:delete", "Delete runs here."),
 }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trackyard.outputs.artifact_store import ArtifactStore
     from trackyard.recovery.replay import ReplayPlan
     from trackyard.recovery.syncing import SyncRow
+    from trackyard.runs.annotating import SentAnnotation
     from trackyard.runs.comparisons import Comparison
     from trackyard.runs.doctor import Diagnosis
     from trackyard.runs.exporting import ExportFormat
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trackyard.runs.verifying import Verification
     from trackyard.runs.views import RunView
     from trackyard.store import PipelineRunRow, Store
+    from trackyard.store.annotations import Annotation
     from trackyard.store.listing import SortKey
 
 _OLD_NAMES = {"get_artifact": "get_output", "list_artifacts": "list_outputs"}
@@ -248,6 +250,63 @@ class Client(Configuring):
             raise TrackyardError(f"{file}: give a format: {listed(EXPORT_FORMATS)}")
         export_file([self.get_run(name) for name in names], Path(file), chosen)
 
+    def set_tags(self, name: str, tags: Mapping[str, Any]) -> list[SentAnnotation]:
+        """Set tags of a run after its start; the last value of a key counts.
+
+        Args:
+            name: The run.
+            tags: Values by key.
+
+        Returns:
+            For each tracker of the run whether it has them.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+            TrackyardError: They are no tags, or can be written nowhere.
+        """
+        from trackyard.runs.annotating import checked_tags
+        from trackyard.store.annotations import Annotation
+
+        return self._annotate(name, Annotation(tags=checked_tags(tags)))
+
+    def set_note(self, name: str, note: str) -> list[SentAnnotation]:
+        """Write a note about a run, in the place of the one before.
+
+        Args:
+            name: The run.
+            note: A text of any length.
+
+        Returns:
+            For each tracker of the run whether it has it.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+            TrackyardError: It can be written nowhere.
+        """
+        from trackyard.store.annotations import Annotation
+
+        return self._annotate(name, Annotation(note=str(note)))
+
+    def rename_run(self, name: str, to: str) -> list[SentAnnotation]:
+        """Give a run another name; a step keeps the one that its pipeline gave it.
+
+        Args:
+            name: The run, by its name, id or prefix.
+            to: Its new name.
+
+        Returns:
+            For each tracker of the run whether it has it.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+            TrackyardError: The name is empty, or the run is a step.
+        """
+        from trackyard.store.annotations import Annotation
+
+        if not str(to).strip():
+            raise TrackyardError("a run's name is not empty")
+        return self._annotate(name, Annotation(name=str(to)))
+
     def delete_run(self, name: str, *, is_forced: bool = False) -> None:
         """Delete a run here; what trackers hold stays there, and outputs stay where they are.
 
@@ -404,6 +463,12 @@ class Client(Configuring):
         from trackyard.runs.pipeline_views import open_artifact_store
 
         return open_artifact_store(self._project, self.active_stack)
+
+    def _annotate(self, name: str, said: Annotation) -> list[SentAnnotation]:
+        from trackyard.runs.annotating import annotate_run
+
+        store = self._store_if_any
+        return ShownList(annotate_run(self._project, store, self._find(name), said))
 
     def _find(self, name: str) -> FoundRun:
         from trackyard.runs.finding import find_run

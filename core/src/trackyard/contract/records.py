@@ -33,6 +33,9 @@ ArtifactKind = Literal[
 ]
 ParamValue = str | int | float | bool | None
 
+# Tags by which a note and another name, which somebody gives a run later, reach its trackers.
+NOTE, NAME = "trackyard.note", "trackyard.name"
+
 # From best to worst: a pipeline run ends with the worst of its steps' statuses.
 SEVERITY: tuple[Status, ...] = ("running", "finished", "killed", "failed", "crashed")
 
@@ -280,6 +283,8 @@ class Capabilities:
         forwards_native: Native calls are kept in files in `run.folder`, and `tracker_sync_run`,
             which core calls every few seconds while the run lives, sends what is new of them.
         shows_failure_as: `status` where the backend has a failed state, else `tag`.
+        needs_folder: A run is continued only where the files are that its start has left in
+            `run.folder`: from another machine it takes neither tags nor an end.
         is_public: Anybody can open its page: it gets neither context nor console unless its
             configuration asks for them.
     """
@@ -301,4 +306,5 @@ class Capabilities:
     idempotence: Literal["natural", "cursor", "rebuild"] = "natural"
     forwards_native: bool = False
     shows_failure_as: Literal["status", "tag"] = "status"
+    needs_folder: bool = False
     is_public: bool = False

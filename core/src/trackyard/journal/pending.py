@@ -124,7 +124,7 @@ def note_as_indexed(home: Path) -> None:
 
 def is_indexed(home: Path) -> bool:
     """Tell whether the store's index has each run whose folder is not marked."""
-    return (home / _INDEXED).exists()
+    return (home / _INDEXED).exists() or not (home / "runs").exists()
 
 
 def _named_in(folder: Path, home: Path) -> list[Path]:

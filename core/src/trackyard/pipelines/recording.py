@@ -22,6 +22,7 @@ from trackyard.pipelines.graph import Node
 from trackyard.pipelines.progress import Progress
 from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
+from trackyard.recovery.indexing import for_others
 from trackyard.runs.pipeline_views import StepRun
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.databases import StoreError
@@ -54,7 +55,7 @@ class Recording:
         self._outbox = Outbox(self.store, self.mark.owe)
         self._run = run
         self._run_metadata = metadata
-        self._root = project.root
+        self._project = project
         # For a step that is called for each of several items, the names of its parts.
         self.parts: dict[str, list[str]] = {}
         self._output_ids: dict[str, dict[str, str]] = {}
@@ -78,7 +79,7 @@ class Recording:
         except BaseException:
             self.mark.remove()
             raise
-        self.progress.run_started(self._run.name, self._root)
+        self.progress.run_started(self._run.name, self._project.root)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
         """Write that an attempt begins; its trackers may not know it yet.
@@ -97,7 +98,11 @@ class Recording:
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
         if tracked.deliveries:
-            self._outbox.write("update_step_run", tracked.run.id, metadata=tracked.run_metadata)
+            self._outbox.write(
+                *("update_step_run", tracked.run.id),
+                metadata=tracked.run_metadata,
+                **for_others(self._project, tracked.folder),
+            )
         run = tracked.run
         self.progress.step_started(run.name, run.attempt, tracked.urls, tracked.last_metrics)
 
@@ -146,6 +151,7 @@ class Recording:
                 whole |= {"metrics": {}, "summary": tracked.summary.plain(outcome.metrics)}
             else:
                 mark_as_to_be_indexed(tracked.folder)
+            whole |= for_others(self._project, tracked.folder)
         self._written[run.id] = (run.id, whole, rows, list(self._read_by(node)))
         self._outbox.write("end_step_run", *self._written[run.id])
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
@@ -230,6 +236,9 @@ class Recording:
         ended_at = time.time_ns()
         ended = attrs.evolve(self._run, status=status, ended_at=ended_at)
         self._outbox.write("add_pipeline_run", ended)
+        own = self._project.home / "runs" / self._run.id
+        if own.is_dir() and (left := for_others(self._project, own)):
+            self._outbox.write("update_pipeline_run", self._run.id, **left)
         self._write_what_was_deleted()
         if self._outbox.settle(_PATIENCE):
             self.mark.remove()
@@ -262,7 +271,11 @@ class Recording:
         for tracked in self._ended.values():
             if tracked is not None and tracked.run_metadata != self._metadata[tracked.run.id]:
                 try:
-                    self.store.update_step_run(tracked.run.id, metadata=tracked.run_metadata)
+                    self.store.update_step_run(
+                        tracked.run.id,
+                        metadata=tracked.run_metadata,
+                        **for_others(self._project, tracked.folder),
+                    )
                 except StoreError as error:
                     logger.debug("the store has no late URL of %s: %s", tracked.run.id, error)
         self.progress.run_ended(self._run.name, status, (ended_at - self._run.started_at) / 1e9)

@@ -265,6 +265,7 @@ def _end_pipeline_runs(project: Project, just_died: int | None, only_own: bool) 
 
 
 def _end_run_of(driver: DeadDriver, project: Project, store: Store, just_died: int | None) -> None:
+    from trackyard.store.lives import end_dead_pipeline_run
     from trackyard.store.outbox import write_owed
 
     if driver.step is not None:
@@ -274,7 +275,7 @@ def _end_run_of(driver: DeadDriver, project: Project, store: Store, just_died: i
     ended_at = time.time_ns() if driver.process == just_died else driver.seen_alive
     write_owed(store, driver.owed)
     _end_steps_by_journal(project, store, driver.run_id)
-    store.end_dead_pipeline_run(driver.run_id, driver.steps, status, ended_at)
+    end_dead_pipeline_run(store, driver.run_id, driver.steps, status, ended_at)
 
 
 def _end_step_of_other_runner(project: Project, store: Store, driver: DeadDriver) -> None:
@@ -416,8 +417,9 @@ def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
     if not is_stored:
         return
     from trackyard.store import Store
+    from trackyard.store.lives import mark_as_dead
 
     with store_may_be_away():
         store = Store.of(project)
-        store.mark_as_dead(run.id, run.group, end.data.status, end.timestamp)
+        mark_as_dead(store, run.id, run.group, end.data.status, end.timestamp)
         store.close()

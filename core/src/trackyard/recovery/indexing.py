@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract.records import Run
+from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.delivery.state import load_state
 from trackyard.journal.descriptions import RunDescription, load_description, metadata_of
 from trackyard.journal.pending import (
@@ -22,6 +23,7 @@ from trackyard.journal.pending import (
     to_be_indexed_folders,
 )
 from trackyard.journal.reader import is_alive
+from trackyard.journal.remains import remains_of
 from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
 from trackyard.system.files import is_recent
@@ -73,10 +75,10 @@ def index_run(
         metadata: Its trackers.
         summary: How it ended, and what it logged; None while it goes on.
     """
-    values = columns_of(run, metadata)
+    folder = project.home / "runs" / run.id
+    values = {**columns_of(run, metadata), **for_others(project, folder)}
     if summary is not None:
         values |= _end_of(summary)
-    folder = project.home / "runs" / run.id
     stamp = project.home / "store.away"
     if stamp.exists() and is_recent(stamp, _REST):
         mark_as_to_be_indexed(folder)
@@ -95,6 +97,16 @@ def index_run(
             stamp.touch(mode=0o600)
         except OSError as problem:
             logger.debug("%s cannot be touched: %s", stamp, problem)
+
+
+def for_others(project: Project, folder: Path) -> dict[str, Any]:
+    """Give what a team's store keeps of a run so that it can be reached from other machines.
+
+    Args:
+        project: Where the store is.
+        folder: The run's folder.
+    """
+    return {"journal": remains_of(folder)} if "store" in project.table else {}
 
 
 def _write(project: Project, values: Mapping[str, Any], summary: Summary | None) -> None:
@@ -127,7 +139,9 @@ def index_marked(project: Project) -> int:
 
     store = Store.of(project)
     try:
-        return sum(1 for folder in index_folders(store, folders) if folder)
+        return sum(
+            1 for folder in index_folders(store, folders, partial(for_others, project)) if folder
+        )
     finally:
         store.close()
 
@@ -156,7 +170,7 @@ def rebuild_index(
     store = Store.of(project)
     done = left = 0
     try:
-        for folder in index_folders(store, folders):
+        for folder in index_folders(store, folders, partial(for_others, project)):
             done, left = done + bool(folder), left + (not folder)
             if progress is not None and (done + left) % _AT_ONCE == 0:
                 progress(done + left, len(folders))
@@ -166,12 +180,15 @@ def rebuild_index(
     return done, left
 
 
-def index_folders(store: Store, folders: list[Path]) -> Iterator[Path | None]:
+def index_folders(
+    store: Store, folders: list[Path], left: Callable[[Path], dict[str, Any]]
+) -> Iterator[Path | None]:
     """Write runs into the index by their folders; give each, or None where it cannot be read.
 
     Args:
         store: The store.
         folders: The folders.
+        left: Gives what is kept of one for others, see `for_others`.
     """
     from trackyard.store.store import save_run
 
@@ -183,7 +200,7 @@ def index_folders(store: Store, folders: list[Path]) -> Iterator[Path | None]:
                 if description is None or summary is None:
                     yield None
                     continue
-                values = _columns_of_folder(folder, description)
+                values = {**_columns_of_folder(folder, description), **left(folder)}
                 save_run(session, values | _end_of(summary), summary.plain())
                 yield folder
         for folder in chunk:
@@ -213,4 +230,6 @@ def _columns_of_folder(folder: Path, description: RunDescription) -> dict[str, A
 
 
 def _end_of(summary: Summary) -> dict[str, Any]:
-    return {"status": summary.status, "ended_at": summary.ended_at, "error": summary.error}
+    values = {"status": summary.status, "ended_at": summary.ended_at, "error": summary.error}
+    said = {"name": summary.tags.get(NAME), "note": summary.tags.get(NOTE)}
+    return values | {key: text for key, text in said.items() if text is not None}

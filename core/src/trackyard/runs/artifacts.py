@@ -22,11 +22,11 @@ from trackyard.contract.errors import ArtifactNotFoundError, TrackyardError
 from trackyard.contract.records import Artifact, ArtifactKind
 from trackyard.delivery.adapting import original_name, sent_name
 from trackyard.journal.descriptions import load_description
+from trackyard.journal.remains import lay_out
 from trackyard.project.configuration import Project
 from trackyard.runs.histories import History
 from trackyard.runs.lists import moment
 from trackyard.runs.reading_back import ReadingBack, timeout_now
-from trackyard.runs.remains import lay_out
 from trackyard.store import StepRunRow
 from trackyard.system.showing import Shown, ShownAs, html_table, line, says
 from trackyard.system.suggestions import did_you_mean, listed

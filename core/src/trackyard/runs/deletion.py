@@ -5,11 +5,11 @@ from __future__ import annotations
 from trackyard.contract.errors import TrackyardError
 from trackyard.journal.descriptions import load_description
 from trackyard.journal.reader import is_attended
+from trackyard.journal.remains import forget_remains
 from trackyard.project.configuration import Project
 from trackyard.runs.finding import FoundRun
 from trackyard.runs.folders import find_runs, runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged
-from trackyard.runs.remains import forget_remains
 from trackyard.store import Store
 
 

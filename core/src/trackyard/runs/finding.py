@@ -15,7 +15,7 @@ from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import described_runs, folders_of_runs
 from trackyard.runs.lists import summary_of
-from trackyard.runs.views import RunView, block_view, pipeline_run_view, stored_view
+from trackyard.runs.views import RunView, annotated, block_view, pipeline_run_view, stored_view
 from trackyard.store.listing import find_rows, has_store
 from trackyard.store.rows import ListedRow
 
@@ -128,6 +128,15 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
         store: Its store; None where it has none yet.
         found: The run.
     """
+    view = _unannotated(project, store, found)
+    if store is None:
+        return view
+    from trackyard.store.annotations import said_of
+
+    return annotated(view, said_of(store, found.id))
+
+
+def _unannotated(project: Project, store: Store | None, found: FoundRun) -> RunView:
     if found.row is not None and store is not None:
         return pipeline_run_view(project, found.row, store)
     if found.listed is not None and store is not None:

@@ -29,10 +29,10 @@ from trackyard.journal.pending import (
     to_be_indexed_folders,
 )
 from trackyard.journal.reader import is_attended
+from trackyard.journal.remains import keep_remains
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import health_of
-from trackyard.runs.remains import keep_remains
 from trackyard.store.listing import has_store
 from trackyard.system.locks import FileLock
 from trackyard.system.showing import Shown, says

@@ -101,7 +101,7 @@ def _of_row(project: Project, row: ListedRow) -> RunSummary:
 
         description = load_description(folder)  # nobody may have told the store of its death
         if description is not None:
-            return summary_of(folder, description)
+            return attrs.evolve(summary_of(folder, description), name=row.name)
     started_at = row.started_at or 0
     return RunSummary(
         name=row.name,

@@ -13,7 +13,7 @@ import attrs
 
 from trackyard.contract.context import Context
 from trackyard.contract.errors import RunNotFoundError
-from trackyard.contract.records import Run
+from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.project.configuration import Project
@@ -31,6 +31,7 @@ from trackyard.runs.lists import (
 )
 from trackyard.runs.printed import PrintedLines
 from trackyard.store import PipelineRunRow, StepRunRow, Store
+from trackyard.store.annotations import Annotation
 from trackyard.store.details import RunDetails
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
@@ -203,6 +204,12 @@ class RunView(Shown):
     context: Context | None = attrs.field(
         default=None, eq=False, repr=False, metadata=says("Where it comes from; null if unknown")
     )
+    note: str | None = attrs.field(
+        default=None, metadata=says("What somebody has written about it; null if nothing")
+    )
+    tags: Mapping[str, str] = attrs.field(
+        factory=dict, metadata=says("Its own tags; those of its steps are theirs")
+    )
     _above: _Above | None = attrs.field(
         default=None, repr=False, eq=False, metadata={"help": "Finds it", "json": False}
     )
@@ -328,7 +335,7 @@ def block_view(
         console=PrintedLines(folder, artifacts),
         **_logged(history, run.tags),
     )
-    given = attrs.asdict(summary, recurse=False)
+    given = {**attrs.asdict(summary, recurse=False), "name": history.tags.get(NAME, summary.name)}
     url = next(iter(step.urls.values()), None)
     return RunView(
         **given,
@@ -339,8 +346,29 @@ def block_view(
         health=health,
         children=ChildRuns(project, [run.id]),
         context=history.context,
+        note=history.tags.get(NOTE) or None,
+        tags=step.tags,
         above=_Above(project, run),
     )
+
+
+def annotated(view: RunView, said: Mapping[str, Annotation]) -> RunView:
+    """Add what somebody has said of a run after its start, on whatever machine.
+
+    Args:
+        view: The run.
+        said: What was said of it and of its steps, by their ids.
+    """
+    if view.id not in said:
+        return view
+    steps = tuple(
+        attrs.evolve(step, tags={**step.tags, **said[step.id].tags}) if step.id in said else step
+        for step in view.steps
+    )
+    own = said[view.id]
+    name = view.name if own.name is None or view.kind == "step" else own.name
+    tags = {**view.tags, **own.tags}
+    return attrs.evolve(view, name=name, note=own.note or view.note, tags=tags, steps=steps)
 
 
 def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
@@ -421,7 +449,9 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
 def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
     return {
         "params": history.params,
-        "tags": {**tags, **history.tags},
+        "tags": {
+            key: text for key, text in {**tags, **history.tags}.items() if key not in (NOTE, NAME)
+        },
         "metrics": history.metrics,
         "lost": history.lost,
         "has_journal": True,

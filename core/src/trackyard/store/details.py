@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.records import encodable
+from trackyard.contract.records import NAME, NOTE, encodable
 from trackyard.store.databases import Session
 
 # Characters of a value that are indexed and compared; PostgreSQL takes 2,700 bytes.
@@ -202,6 +202,29 @@ def write_metrics(
         _replace(session, "curves", run, curves)
 
 
+def write_last_values(session: Session, values: Mapping[str, Mapping[str, float]]) -> None:
+    """Write the last values of metrics of runs that live, beside what is known of the others.
+
+    Args:
+        session: In a transaction.
+        values: The values by key, by the run's id.
+    """
+    rows = [
+        {"id": run, "key": encodable(key)[:LONGEST_KEY], "last": metric.last, "place": place}
+        for run, of_run in values.items()
+        for place, (key, value) in enumerate(of_run.items())
+        for metric in (MetricRow.of_last(key, value),)
+    ]
+    session.execute_many(_LAST_VALUE, rows)
+
+
+_LAST_VALUE = """
+INSERT INTO metrics (run, key, place, last, least, greatest, points)
+SELECT no, :key, :place, :last, :last, :last, 0 FROM runs WHERE id = :id AND status = 'running'
+ON CONFLICT (run, key) DO UPDATE SET last = excluded.last
+"""
+
+
 def write_trackers(session: Session, run: int, metadata: Mapping[str, Any]) -> None:
     """Write on which trackers a run is.
 
@@ -246,7 +269,8 @@ def write_summary(session: Session, run: int, summary: Mapping[str, Any]) -> Non
         summary: `params`, `tags`, `metrics`, `artifacts` and `context`, as JSON has them.
     """
     write_params(session, run, {k: _short(v) for k, v in summary["params"].items()})
-    write_tags(session, run, {k: _short(v) for k, v in summary["tags"].items()})
+    tags = {key: _short(value) for key, value in summary["tags"].items()}
+    write_tags(session, run, {k: v for k, v in tags.items() if k not in (NOTE, NAME)})
     write_metrics(session, run, [MetricRow.of(k, m) for k, m in summary["metrics"].items()])
     write_artifacts(session, run, summary["artifacts"])
     context = summary.get("context")

@@ -30,7 +30,6 @@ from trackyard.store.details import (
 from trackyard.store.opening import database_of
 from trackyard.store.rows import STEP_ORDER, OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import bring_up_to_date
-from trackyard.system.identifiers import new_id
 from trackyard.system.suggestions import did_you_mean, listed
 
 # Columns that hold JSON.
@@ -58,11 +57,23 @@ _WRITTEN = {
         *("status", "started_at", "ended_at", "error", "outputs", "metadata", "cache_key"),
     ),
 }
+
+
+def _as_given(names: Iterable[str]) -> str:
+    """Give what a run that is there takes over; its name stays, which may have been changed.
+
+    Where it has ended, nobody waits for signs of its life any more.
+    """
+    own = [f"{name} = excluded.{name}" for name in names if name not in ("id", "name")]
+    life = "CASE WHEN excluded.status = 'running' THEN runs.heartbeat_at END"
+    return ", ".join([*own, f"heartbeat_at = {life}"])
+
+
 # A run that is written again, by a driver whose answer was lost or whose rows were deleted, is the
 # same run.
 _UPSERT = {
     kind: f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)}) "
-    f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])}"
+    f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}"
     for kind, names in _WRITTEN.items()
 }
 
@@ -146,59 +157,6 @@ class Store:
         with self.writing() as session:
             update_run(session, id, values)
 
-    def mark_as_dead(
-        self, step_run_id: str, pipeline_run_id: str, status: str, ended_at: int
-    ) -> None:
-        """Record the death of a step's process, and of its pipeline run, unless they had ended.
-
-        A pipeline run that another runner drives goes on (see `store.other_runners`).
-
-        Args:
-            step_run_id: The step run's.
-            pipeline_run_id: That of the pipeline run that it belongs to.
-            status: What became of them.
-            ended_at: When, in nanoseconds since the epoch.
-        """
-        statement = (
-            "UPDATE runs SET status = :status, ended_at = :ended_at WHERE status = 'running' AND "
-            "(id = :step OR (id = :run AND stack != ''))"
-        )
-        values = {"status": status, "ended_at": ended_at}
-        with self.writing() as session:
-            session.execute(statement, {**values, "step": step_run_id, "run": pipeline_run_id})
-
-    def end_dead_pipeline_run(
-        self, id: str, steps: Iterable[tuple[str, int]], status: str, ended_at: int
-    ) -> None:
-        """Record that a pipeline run's driver has died, in one transaction.
-
-        Attempts that ran have died with it, and steps that it never reached are skipped.
-
-        Args:
-            id: The pipeline run's.
-            steps: The names and positions of all its steps.
-            status: What became of it.
-            ended_at: When, in nanoseconds since the epoch.
-        """
-        of_run = "kind = 'step' AND group_id = :id"
-        with self.writing() as session:
-            if _number(session, id) is None:
-                return
-            query = f"SELECT name, ended_at FROM runs WHERE {of_run}"
-            found = session.execute(query, {"id": id})
-            # A file's time, by which it was seen alive, may lie milliseconds behind.
-            last = max([ended_at, *(row["ended_at"] or 0 for row in found)])
-            # A step that is called for each of several items is there under its parts' names.
-            names = {row["name"].partition("[")[0] for row in found} | {r["name"] for r in found}
-            for name, position in steps:
-                if name not in names:
-                    add_step(session, StepRunRow(new_id(), id, name, 1, position, "skipped"))
-            session.execute(
-                "UPDATE runs SET status = :status, ended_at = :ended_at "
-                f"WHERE status = 'running' AND (id = :id OR ({of_run}))",
-                {"id": id, "status": status, "ended_at": last},
-            )
-
     def save_run(self, values: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> None:
         """Record a run that no pipeline drives; a second time changes what has changed.
 
@@ -230,9 +188,10 @@ class Store:
         reads = [{"output_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
         with self.writing() as session:
             if "pipeline_run_id" in values:  # the whole row, which may have been deleted
-                row = {key: value for key, value in values.items() if key != "summary"}
+                beside = {key: values[key] for key in ("summary", "journal") if key in values}
+                row = {key: value for key, value in values.items() if key not in beside}
                 add_step(session, StepRunRow(**{**row, "id": id}))
-                _write_summary(session, id, values.get("summary"))
+                update_run(session, id, beside)
             else:
                 update_run(session, id, values)
             session.execute_many(
@@ -519,7 +478,7 @@ def save_run(
     session.execute(
         f"INSERT INTO runs (id, {', '.join(names)}) "
         f"VALUES (:id, {', '.join(f':{name}' for name in names)}) "
-        f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names)}",
+        f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}",
         to_columns(values),
     )
     if values.get("metadata"):
@@ -543,6 +502,8 @@ def update_run(session: Session, id: str, values: Mapping[str, Any]) -> None:
             `details.write_summary`.
     """
     columns = to_columns({key: value for key, value in values.items() if key not in _DETAILS})
+    if columns.get("ended_at"):
+        columns["heartbeat_at"] = None
     if columns:
         changes = ", ".join(f"{key} = :{key}" for key in columns)
         session.execute(f"UPDATE runs SET {changes} WHERE id = :id", {**columns, "id": id})

@@ -50,6 +50,8 @@ PATIENCE = 1.0
 _IDS = "mlflow.json"
 # There while a run that was made anew has got none of its records.
 _ANEW = "mlflow-anew"
+# What MLflow's page shows of a run that somebody has noted or renamed after its start.
+_SHOWN = {"trackyard.note": "mlflow.note.content", "trackyard.name": "mlflow.runName"}
 # MLflow's word for a run or an experiment that it does not know.
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 # The end of a run on a server prints two lines, into whatever the step writes to stdout.
@@ -425,6 +427,7 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
         "tags": [
             *(RunTag(key, text) for key, text in context_tags(batch.context).items()),
             *(RunTag(tag.key, tag.value) for tag in batch.tags),
+            *(RunTag(_SHOWN[tag.key], tag.value) for tag in batch.tags if tag.key in _SHOWN),
         ],
         "params": [Param(param.key, str(param.value)) for param in batch.params],
     }

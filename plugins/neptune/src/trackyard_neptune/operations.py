@@ -21,6 +21,8 @@ from trackyard.contract import Artifact, Batch, Context, Git, Metric, Param, Rec
 Operation = dict[str, Any]
 
 # Namespaces with a meaning: a metric whose key begins with one is in `metrics/` instead.
+# What Neptune's page shows of a run that somebody has noted or renamed after its start.
+_SHOWN = {"trackyard.note": "description", "trackyard.name": "name"}
 _PARAMS, _TAGS, _FILES, _OURS, _METRICS = "params", "tags", "files", "trackyard", "metrics"
 _RESERVED = {_PARAMS, _TAGS, _FILES, _OURS, _METRICS, "sys", "monitoring", "source_code"}
 _STEPS = [_OURS, "steps"]
@@ -130,6 +132,8 @@ def batch_operations(batch: Batch) -> Iterator[Operation]:
         yield _assign([_PARAMS, *param.key.split("/")], param.value)
     for tag in batch.tags:
         yield _assign(_tag_path(tag.key), tag.value)
+        if tag.key in _SHOWN:
+            yield _assign(["sys", _SHOWN[tag.key]], tag.value)
     yield from context_operations(batch.context)
     for artifact in batch.artifacts:
         path = [_FILES, *artifact.name.split("/")]

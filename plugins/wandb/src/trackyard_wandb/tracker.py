@@ -51,6 +51,7 @@ class WandbTracker:
         child_runs="grouped",
         shared_runs=True,
         forwards_native=True,
+        needs_folder=True,  # its own file, which an upload sends from the beginning
     )
 
     api_key: Secret | None = secret(

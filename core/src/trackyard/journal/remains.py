@@ -1,7 +1,8 @@
 """What is left of a run whose folder was collected, so that its trackers can be asked for it?
 
 One small file: the run, its trackers as they were, and what each flavor has written down about
-where the run is, such as ids.
+where the run is, such as ids. A team's store has the same text, for those whose machine never had
+the folder.
 """
 
 from __future__ import annotations
@@ -26,11 +27,20 @@ def keep_remains(folder: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    kept = _small_files(folder)
+    text = remains_of(folder)
     if _place(folder).parent.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, f"{_place(folder).parent} is a link")
     make_private_folder(_place(folder).parent)
-    write_whole(_place(folder), json.dumps({"format": FORMAT, "files": kept}))
+    write_whole(_place(folder), text)
+
+
+def remains_of(folder: Path) -> str:
+    """Give what is to be left of a run as a text.
+
+    Args:
+        folder: The run's folder.
+    """
+    return json.dumps({"format": FORMAT, "files": _small_files(folder)})
 
 
 def forget_remains(folder: Path) -> None:
@@ -52,7 +62,23 @@ def lay_out(folder: Path, target: Path) -> Path:
         NewerFormatError: A newer Trackyard wrote it.
     """
     files = _small_files(folder) if (folder / _RUN).is_file() else _kept(folder)
-    place = target / folder.name
+    return _laid_out(files, target / folder.name)
+
+
+def lay_out_text(text: str, place: Path) -> None:
+    """Lay out what a team's store says is left of a run.
+
+    Args:
+        text: As `remains_of` gave it, on another machine.
+        place: The folder to make, which bears the run's id.
+
+    Raises:
+        NewerFormatError: A newer Trackyard wrote it.
+    """
+    _laid_out(_files_in(text, place), place)
+
+
+def _laid_out(files: dict[str, str], place: Path) -> Path:
     for name, text in files.items():
         parts = PurePosixPath(name).parts
         if len(parts) <= 2 and not any(part.startswith((".", "/")) for part in parts):
@@ -85,10 +111,17 @@ def _text(path: Path) -> str | None:
 
 def _kept(folder: Path) -> dict[str, str]:
     try:
-        kept = json.loads(_place(folder).read_text(encoding="utf-8"))
-        refuse_newer(_place(folder), kept["format"], FORMAT)
+        return _files_in(_place(folder).read_text(encoding="utf-8"), _place(folder))
+    except OSError:
+        return {}
+
+
+def _files_in(text: str, place: Path) -> dict[str, str]:
+    try:
+        kept = json.loads(text)
+        refuse_newer(place, kept["format"], FORMAT)
         return {str(name): str(text) for name, text in kept["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
