@@ -60,8 +60,10 @@ def length(name: str, longer: str):
 STEPS = {
     "any": "any",
     "integer": "whole; others are rounded",
+    "float": "floats",
     "increasing": "increasing; others are sent without",
 }
+RESOLUTIONS = {1: "nanoseconds", 1_000: "microseconds", 1_000_000: "milliseconds"}
 CHILD_RUNS = {
     "nested": "below its parent",
     "grouped": "in its parent's group",
@@ -81,6 +83,8 @@ ROWS = {
     "characters of a param": length("param_length", "longer ones as file, too"),
     "characters of a tag": length("tag_length", "longer ones as file, too"),
     "steps": lambda found: STEPS[found.step_rule],
+    "bits of a number": lambda found: str(found.number_bits),
+    "times": lambda found: RESOLUTIONS[found.time_resolution],
     "NaN and infinities": lambda found: "yes" if found.not_a_number == "keep" else "left out",
     "failed runs are shown by": lambda found: (
         "status and tag" if found.shows_failure_as == "status" else "tag"

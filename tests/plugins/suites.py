@@ -17,6 +17,7 @@ WHOLE = ("TestLedger", "TestMemoryTracker")
 SLOW = re.compile(
     "test_(killed_(between|in|when)|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
     "|activation_works_without_a_start|last_records_are_kept|ten_thousand|late_records_of_a_child"
+    "|largest_batch_of_each|batches_of_one|odd_files|untidy_program|times_are|tags_are_exact"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.

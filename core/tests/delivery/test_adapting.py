@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 import string
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,18 @@ def test_step_is_a_whole_number_where_it_has_to_be(step, whole):
     (metric,) = adapter(step_rule="integer").adapt(Metric("a", 1.0, step, 0))
 
     assert (metric.step, type(metric.step)) == (whole, type(whole))
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [(None, None), (3, 3), (2.7, 2.7), (2**53 + 1, float(2**53)), (10**400, sys.float_info.max)],
+)
+def test_step_is_a_float_where_it_has_to_be(step, kept):
+    one = adapter(step_rule="float")
+    (metric,) = one.adapt(Metric("a", 1.0, step, 0))
+
+    assert (metric.step, type(metric.step)) == (kept, type(kept))
+    assert bool(one.changes) == (step != kept)
 
 
 def test_step_that_goes_backwards_is_left_out_where_it_has_to_be():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import time
 
 import pytest
@@ -11,7 +12,9 @@ from filing import Filing, HangingReader
 from recorder import Recorder
 
 from trackyard import ConfigError, start_run, tracked_step
+from trackyard.contract.records import Capabilities, Metric
 from trackyard.project.configuration import find_project
+from trackyard.runs.differences import differences, same_value
 from trackyard.runs.folders import find_runs
 from trackyard.runs.verifying import verify_run, verify_runs
 from trackyard.tracking.step_records import group_id
@@ -111,14 +114,81 @@ def test_point_of_the_wrong_value_is_missing_and_another_is_extra(logged):
     ]
 
 
-def test_numbers_of_32_bits_and_steps_of_the_backends_own_are_no_difference(logged):
+def test_steps_of_the_backends_own_are_no_difference(logged):
     def edit(kept):
         for index, point in enumerate(kept["metrics"]):
-            point[1] *= 1 + 1e-8
             point[2] = index if point[2] is None else point[2]
 
     change(logged, edit)
     assert [v.state for v in verify()] == ["same"]
+
+
+def test_last_digit_of_a_number_is_a_difference(logged):
+    def edit(kept):
+        kept["metrics"][0][1] *= 1 + 1e-15
+
+    change(logged, edit)
+    (verification,) = verify()
+
+    assert [(d.problem, d.expected, d.found) for d in verification.differences] == [
+        ("missing", "1.0 at step 0", ""),
+        ("extra", "", "1.000000000000001 at step 0"),
+    ]
+
+
+def compared(ours, theirs, **declared):
+    points = [Metric("loss", *point) for point in (ours, theirs)]
+    return differences(points[:1], points[1:], Capabilities(**declared))
+
+
+def test_numbers_are_compared_in_32_bits_where_the_flavor_declares_them():
+    third = struct.unpack("f", struct.pack("f", 1 / 3))[0]
+
+    assert compared((1 / 3, 1, 5), (third, 1, 5))
+    assert not compared((1 / 3, 1, 5), (third, 1, 5), number_bits=32)
+    assert compared((1 / 3, 1, 5), (0.3334, 1, 5), number_bits=32)
+    assert not compared((1e300, 1, 5), (math.inf, 1, 5), number_bits=32)
+
+
+def test_times_are_compared_as_exactly_as_the_flavor_declares():
+    sent = 1_700_000_000_123_456_789
+    whole = sent // 10**6 * 10**6
+
+    assert not compared((1.0, 1, sent), (1.0, 1, whole))
+    assert compared((1.0, 1, sent), (1.0, 1, whole), time_resolution=1)
+    assert compared((1.0, 1, sent), (1.0, 1, whole - 10**6))
+    assert not compared((1.0, 1, sent), (1.0, 1, 0), time_resolution=None)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (1234567890, 1234567891),
+        ("1234567890", "1234567891"),
+        ("2024", "2024.0"),
+        ("007", "7"),
+        ("007", 7),
+        (2**60, 2**60 + 1000),
+        ("1e5", "100000"),
+        ("nan", "NaN"),
+        (None, ""),
+        (1, True),
+        (0, "False"),
+        (3, 3.0),
+        (0.1 + 0.2, "0.3"),
+        (" x", "x"),
+    ],
+)
+def test_values_that_look_alike_are_not_the_same(ours, theirs):
+    assert not same_value(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(7, "7"), (True, "true"), (None, "None"), (None, "null"), (1e-05, "0.00001"), (3.0, 3)],
+)
+def test_value_may_be_kept_as_its_text(ours, theirs):
+    assert same_value(ours, theirs)
 
 
 def test_flavor_that_reads_nothing_back_and_one_that_fails_say_so(project, logged):

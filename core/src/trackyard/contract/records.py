@@ -266,7 +266,11 @@ class Capabilities:
             as it is, each character by itself: where names go through a URL, `#` and `?` end them,
             and a tab or `%2F` becomes something else. What it forbids is escaped like in keys.
         key_length, param_length, tag_length: Most characters of a key and of the values.
-        step_rule: `any`, `increasing` or `integer` (64 bits, signed).
+        step_rule: `any`, `increasing`, `integer` (64 bits, signed) or `float` (64 bits).
+        number_bits: Bits of the floats that it keeps of metrics' values. Checks and
+            `runs verify` compare exactly, and in 32 bits where they are declared.
+        time_resolution: Nanoseconds to which it keeps the time of a point; None where it gives
+            points the time of their arrival.
         not_a_number: `keep`, or `drop` where the backend cannot hold NaN and infinities.
         largest_batch: Most records that one `tracker_log` call may get.
         nests: A pipeline run gets a tracker run of its own, the parent of its steps' runs.
@@ -295,7 +299,9 @@ class Capabilities:
     key_length: int | None = None
     param_length: int | None = None
     tag_length: int | None = None
-    step_rule: Literal["any", "increasing", "integer"] = "any"
+    step_rule: Literal["any", "increasing", "integer", "float"] = "any"
+    number_bits: Literal[32, 64] = 64
+    time_resolution: int | None = 1_000_000
     not_a_number: Literal["keep", "drop"] = "keep"
     largest_batch: int = 1000
     nests: bool = False

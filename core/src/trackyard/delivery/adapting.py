@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -103,20 +104,31 @@ class Adapter:
         return [Metric(key, value, step, metric.timestamp)]
 
     def _step(self, step: float | None) -> float | None:
-        if step is None or self._capabilities.step_rule == "any":
-            return step
+        if step is None:
+            return None
+        match self._capabilities.step_rule:
+            case "integer" | "float":
+                return self._rounded(step)
+            case "increasing" if step < self._last_step:
+                self.changes["records whose step went backwards were sent without it"] += 1
+                return None
+            case "increasing":
+                self._last_step = step
+        return step
+
+    def _rounded(self, step: float) -> float:
+        """Give the nearest step that the backend's numbers hold: itself where they hold it."""
         if self._capabilities.step_rule == "integer":
-            if type(step) is int and -_LARGEST_STEP <= step <= _LARGEST_STEP:
-                return step
-            whole = max(-_LARGEST_STEP - 1, min(int(step), _LARGEST_STEP))
+            whole = int(max(-_LARGEST_STEP - 1, min(step, _LARGEST_STEP)))
             if whole != step:
                 self.changes["steps were rounded to whole numbers of 64 bits"] += 1
             return whole
-        if step < self._last_step:
-            self.changes["records whose step went backwards were sent without it"] += 1
-            return None
-        self._last_step = step
-        return step
+        largest = sys.float_info.max
+        rounded = float(max(-largest, min(step, largest)))
+        if rounded == step:
+            return step
+        self.changes["steps beyond 2^53 were rounded to floats"] += 1
+        return rounded
 
     def _param(self, param: Param) -> list[Record]:
         key = self._key(param.key)

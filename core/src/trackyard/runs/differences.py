@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import math
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import attrs
 
-from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
+from trackyard.contract.records import Artifact, Capabilities, Metric, Param, Record, Tag
 from trackyard.system.showing import Shown, says
 
 _Kind = Literal["metric", "param", "tag", "artifact"]
@@ -30,27 +31,70 @@ class Difference(Shown):
     found: str = attrs.field(metadata=says("What is there instead"))
 
 
-def differences(expected: Iterable[Record], stored: Iterable[Record]) -> list[Difference]:
+def differences(
+    expected: Iterable[Record], stored: Iterable[Record], capabilities: Capabilities
+) -> list[Difference]:
     """List how a backend's records differ from those that it was sent.
 
     What it holds beyond them, such as tags of its own, is no difference, except for more points
-    of a metric. Numbers are compared with the accuracy of 32 bits, and as texts where they are
-    params; times are not compared. Of points that share step, value and millisecond one may stand
-    for all.
+    of a metric. Everything is compared exactly: numbers in as many bits, and times to as many
+    nanoseconds, as the flavor declares. Of points that share step, value and, to that accuracy,
+    time one may stand for all.
 
     Args:
         expected: What was sent.
         stored: What the tracker gave back.
+        capabilities: What the flavor declares.
     """
     ours, theirs = _Sorted(expected), _Sorted(stored)
+    same = _Accuracy(capabilities)
     found: list[Difference] = []
     for key, points in ours.metrics.items():
-        found += _of_metric(key, points, theirs.metrics.get(key, []))
+        found += _of_metric(key, points, theirs.metrics.get(key, []), same)
     # A backend may keep a param as a tag, or a tag as a param.
     found += _of_texts("param", ours.params, {**theirs.tags, **theirs.params})
     found += _of_texts("tag", ours.tags, {**theirs.params, **theirs.tags})
     found += _of_artifacts(ours.artifacts, theirs.artifacts)
     return found
+
+
+class _Accuracy:
+    """Compares points as exactly as a flavor declares that its backend keeps them.
+
+    Args:
+        capabilities: What the flavor declares.
+    """
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self._is_short = capabilities.number_bits == 32
+        self._resolution = capabilities.time_resolution
+
+    def order(self, point: Metric) -> tuple[float, int]:
+        """Give what points are sorted by: equal ones stand at the same place of two lists."""
+        value = point.value
+        if self._is_short and math.isfinite(value):
+            value = _of_32_bits(value)
+        # A backend that gives points times of its own keeps no order of ours.
+        time = 0 if self._resolution is None else point.timestamp
+        return (-math.inf, time) if math.isnan(value) else (value, time)
+
+    def is_same(self, ours: Metric, theirs: Metric) -> bool:
+        """Tell whether two points of one step are the same."""
+        value, moment = self.order(ours)
+        other, other_moment = self.order(theirs)
+        is_value = value == other and math.isnan(ours.value) == math.isnan(theirs.value)
+        return is_value and abs(moment - other_moment) < (self._resolution or 1)
+
+    def moment(self, point: Metric) -> tuple[object, ...]:
+        """Give what points of one key share that a backend may not be able to tell apart."""
+        return point.step, str(point.value), point.timestamp // (self._resolution or 1_000_000)
+
+
+def _of_32_bits(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 class _Sorted:
@@ -73,43 +117,48 @@ class _Sorted:
                     self.artifacts[record.name] = record
 
 
-def _of_metric(key: str, points: list[Metric], there: list[Metric]) -> Iterator[Difference]:
+def _of_metric(
+    key: str, points: list[Metric], there: list[Metric], same: _Accuracy
+) -> Iterator[Difference]:
     missing: list[Metric] = []
     extra: list[Metric] = []
     ours = _by_step(point for point in points if point.step is not None)
     theirs = _by_step(there)
     for step in {*ours, *theirs}:
-        of_step = _unmatched(ours.get(step, []), theirs.get(step, []))
+        of_step = _unmatched(ours.get(step, []), theirs.get(step, []), same)
         missing += of_step[0]
         extra += of_step[1]
     # A backend gives a step of its own to a point without one.
-    without, extra = _unmatched([point for point in points if point.step is None], extra)
+    without, extra = _unmatched([point for point in points if point.step is None], extra, same)
     gone = {id(point) for point in (*missing, *without)}
-    kept = {_moment(point) for point in points if id(point) not in gone}
-    missing = _first_of_each_moment([*missing, *without], kept)
+    kept = {same.moment(point) for point in points if id(point) not in gone}
+    missing = _first_of_each_moment([*missing, *without], kept, same)
     if missing:
-        yield Difference("metric", key, "missing", len(missing), _point(missing[0]), "")
+        shown = _point(missing[0], extra)
+        yield Difference("metric", key, "missing", len(missing), shown, "")
     if extra:
-        yield Difference("metric", key, "extra", len(extra), "", _point(extra[0]))
+        yield Difference("metric", key, "extra", len(extra), "", _point(extra[0], missing))
 
 
-def _by_step(points: Iterable[Metric]) -> dict[float, list[Metric]]:
-    by_step: dict[float, list[Metric]] = defaultdict(list)
+def _by_step(points: Iterable[Metric]) -> dict[float | None, list[Metric]]:
+    by_step: dict[float | None, list[Metric]] = defaultdict(list)
     for point in points:
-        by_step[point.step or 0].append(point)
+        by_step[point.step].append(point)
     return by_step
 
 
-def _unmatched(ours: list[Metric], theirs: list[Metric]) -> tuple[list[Metric], list[Metric]]:
-    """Give those of two lists whose value the other one lacks, each counted once."""
-    ours, theirs = sorted(ours, key=_order), sorted(theirs, key=_order)
+def _unmatched(
+    ours: list[Metric], theirs: list[Metric], same: _Accuracy
+) -> tuple[list[Metric], list[Metric]]:
+    """Give those of two lists that the other one lacks, each counted once."""
+    ours, theirs = sorted(ours, key=same.order), sorted(theirs, key=same.order)
     missing: list[Metric] = []
     extra: list[Metric] = []
     i = j = 0
     while i < len(ours) and j < len(theirs):
-        if same_number(ours[i].value, theirs[j].value):
+        if same.is_same(ours[i], theirs[j]):
             i, j = i + 1, j + 1
-        elif _order(ours[i]) < _order(theirs[j]):
+        elif same.order(ours[i]) < same.order(theirs[j]):
             missing.append(ours[i])
             i += 1
         else:
@@ -118,21 +167,15 @@ def _unmatched(ours: list[Metric], theirs: list[Metric]) -> tuple[list[Metric], 
     return missing + ours[i:], extra + theirs[j:]
 
 
-def _order(point: Metric) -> float:
-    return -math.inf if math.isnan(point.value) else point.value
-
-
-def _first_of_each_moment(points: list[Metric], kept: set[tuple[object, ...]]) -> list[Metric]:
+def _first_of_each_moment(
+    points: list[Metric], kept: set[tuple[object, ...]], same: _Accuracy
+) -> list[Metric]:
     """Leave out points that a backend cannot tell from one that it holds."""
     first: dict[tuple[object, ...], Metric] = {}
     for point in points:
-        if _moment(point) not in kept:
-            first.setdefault(_moment(point), point)
+        if same.moment(point) not in kept:
+            first.setdefault(same.moment(point), point)
     return list(first.values())
-
-
-def _moment(point: Metric) -> tuple[object, ...]:
-    return point.step, str(point.value), point.timestamp // 1_000_000
 
 
 def _of_texts(
@@ -142,7 +185,9 @@ def _of_texts(
         if key not in theirs:
             yield Difference(kind, key, "missing", 1, _short(value), "")
         elif not same_value(value, theirs[key]):
-            yield Difference(kind, key, "different", 1, _short(value), _short(theirs[key]))
+            shown = str if str(value) != str(theirs[key]) else repr
+            pair = (_short(shown(value)), _short(shown(theirs[key])))
+            yield Difference(kind, key, "different", 1, *pair)
 
 
 def _of_artifacts(
@@ -170,36 +215,53 @@ def _size(artifact: Artifact) -> str:
 
 
 def same_value(ours: object, theirs: object) -> bool:
-    """Tell whether two values are the same, where a backend may keep numbers as texts.
+    """Tell whether two values are the same to the last digit, where a backend may keep texts.
+
+    A text is that text and nothing else, so that `"007"` is not 7; a whole number is no fraction,
+    and neither is a truth value. What is no text may be kept as its text.
 
     Args:
         ours: What was sent.
         theirs: What the tracker gave back, maybe as a text.
     """
-    if str(ours) == str(theirs) or (ours is None and theirs in ("", "null")):
-        return True
-    if isinstance(ours, bool) or isinstance(theirs, bool):
-        return str(ours).lower() == str(theirs).lower()
+    if isinstance(ours, str):
+        return isinstance(theirs, str) and ours == theirs
+    if isinstance(theirs, str):
+        return _is_text_of(ours, theirs)
+    if isinstance(ours, float) and isinstance(theirs, int) and not isinstance(theirs, bool):
+        return ours == theirs  # JSON has one kind of number
+    return type(ours) is type(theirs) and same_number(ours, theirs)
+
+
+def _is_text_of(value: object, text: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return text.lower() in (str(value).lower(), "null" if value is None else "")
     try:
-        return same_number(float(str(ours)), float(str(theirs)))
+        read = int(text) if isinstance(value, int) else float(text)
     except ValueError:
         return False
+    return same_number(value, read)
 
 
-def same_number(ours: float, theirs: float) -> bool:
-    """Tell whether two numbers are the same but for the accuracy of 32 bits.
+def same_number(ours: object, theirs: object) -> bool:
+    """Tell whether two numbers are equal, or both no number.
 
     Args:
         ours: What was sent.
         theirs: What the tracker gave back.
     """
-    if math.isnan(ours) or math.isnan(theirs):
-        return math.isnan(ours) and math.isnan(theirs)
-    return math.isclose(ours, theirs, rel_tol=1e-6, abs_tol=1e-38)
+    return ours == theirs or (ours != ours and theirs != theirs)  # noqa: PLR0124 - NaN
 
 
-def _point(point: Metric) -> str:
-    return f"{point.value:.6g}" + ("" if point.step is None else f" at step {point.step}")
+def _point(point: Metric, others: list[Metric]) -> str:
+    """Write a point as short as it can be told from another one."""
+    step = "" if point.step is None else f" at step {point.step}"
+    shown = f"{point.value:.6g}{step}"
+    twins = [other for other in others[:1] if f"{other.value:.6g}" == f"{point.value:.6g}"]
+    if any(twin.value != point.value for twin in twins):
+        return f"{point.value!r}{step}"
+    is_same_step = any(twin.step == point.step for twin in twins)
+    return f"{shown}, time {point.timestamp}" if is_same_step else shown
 
 
 def _short(value: object) -> str:

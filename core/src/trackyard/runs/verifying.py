@@ -131,7 +131,7 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBa
             takes_console=tracker.options.console is not False,
         )
         expected = list(_expected(run, folder, adapter, tracker.options.rank == "all"))
-        found = tuple(differences(expected, stored))
+        found = tuple(differences(expected, stored, tracker.capabilities))
     state: VerificationState = "different" if found else "same"
     return attrs.evolve(verification, state=state, records=len(expected), differences=found)
 

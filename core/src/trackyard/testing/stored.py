@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
-from trackyard.runs.differences import same_number, same_value
+from trackyard.contract.records import Artifact, Capabilities, Metric, Param, Record, Tag
+from trackyard.runs.differences import Difference, differences
 
 _SHOWN = 5
 
@@ -70,7 +69,7 @@ class StoredRun:
         return self.label("trackyard.status")
 
 
-def difference(expected: Iterable[Record], stored: StoredRun) -> str:
+def difference(expected: Iterable[Record], stored: StoredRun, capabilities: Capabilities) -> str:
     """Say in words how a backend's run differs from what it was sent; empty where it does not.
 
     What the backend holds beyond that, such as tags of its own, is no difference, except more
@@ -79,47 +78,23 @@ def difference(expected: Iterable[Record], stored: StoredRun) -> str:
     Args:
         expected: What was sent.
         stored: What was read back.
+        capabilities: What the flavor declares: how exactly its backend keeps numbers and times.
     """
-    wanted = StoredRun(tuple(expected))
-    found = [_metric_difference(key, points, stored) for key, points in wanted.metrics.items()]
-    for kind, ours, theirs in (
-        ("param", wanted.params, {**stored.tags, **stored.params}),
-        ("tag", wanted.tags, {**stored.params, **stored.tags}),
-    ):
-        for key, value in ours.items():
-            if key not in theirs:
-                found.append(f"{kind} {key!r} is missing")
-            elif not same_value(value, theirs[key]):
-                found.append(f"{kind} {key!r} is {_short(theirs[key])}, not {_short(value)}")
-    for name, content in wanted.artifacts.items():
-        if name not in stored.artifacts:
-            found.append(f"artifact {name!r} is missing among {sorted(stored.artifacts)[:20]}")
-        elif stored.artifacts[name] != content:
-            found.append(f"artifact {name!r} has {_short(stored.artifacts[name])}")
-    return _joined([text for text in found if text])
+    found = differences(expected, stored.records, capabilities)
+    return _joined([_in_words(one, stored) for one in found])
 
 
-def _metric_difference(key: str, points: list[Metric], stored: StoredRun) -> str:
-    there = stored.metrics.get(key, [])
-    if len(there) != len(points):
-        return f"metric {key!r} has {len(there)} points, not {len(points)}"
-    # In the order of time: which of two points of one moment comes first is the backend's to say.
-    ours, theirs = sorted(points, key=_place), sorted(there, key=_place)
-    for point, other in zip(ours, theirs, strict=True):
-        is_step_kept = point.step is None or point.step == other.step
-        if not is_step_kept or not same_number(point.value, other.value):
-            found, wanted = f"{other.value} at step {other.step}", f"{point.value} at {point.step}"
-            return f"metric {key!r} has {found}, not {wanted}"
-    return ""
-
-
-def _place(metric: Metric) -> tuple[float, float]:
-    return (metric.step or 0, -math.inf if math.isnan(metric.value) else metric.value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:40]}…{text[-30:]} ({len(text)} characters)"
+def _in_words(found: Difference, stored: StoredRun) -> str:
+    what = f"{found.kind} {found.key!r}"
+    if found.kind == "metric":
+        points = f"{found.count} point{'s' if found.count > 1 else ''}"
+        if found.problem == "missing":
+            return f"{what} lacks {points}, such as {found.expected}"
+        return f"{what} has {points} too many, such as {found.found}"
+    if found.problem == "missing":
+        among = f" among {sorted(stored.artifacts)[:20]}" if found.kind == "artifact" else ""
+        return f"{what} is missing{among}"
+    return f"{what} is {found.found}, not {found.expected}"
 
 
 def _joined(found: list[str]) -> str:

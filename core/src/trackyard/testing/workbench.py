@@ -230,7 +230,7 @@ class Workbench:
 
     def difference(self, run_id: str) -> str:
         """Say how the backend's run differs from its journal; empty where it does not."""
-        return difference(self.sent(run_id), self.read(run_id))
+        return difference(self.sent(run_id), self.read(run_id), self.capabilities)
 
     def group(self, **fields: Any) -> RunGroup:
         """Begin the runs of a pipeline run, as the runner does."""

@@ -7,6 +7,7 @@ waits for minutes, and for a server that says nothing for ever: here it has seco
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -166,7 +167,7 @@ class NeptuneServer:
         from neptune.exceptions import ClientHttpError
         from neptune.internal.operation import Operation as SdkOperation
 
-        left = [SdkOperation.from_dict(operation) for operation in operations]
+        left = [SdkOperation.from_dict(_nudged(operation)) for operation in operations]
         try:
             while left:
                 count, errors = backend.execute_operations(
@@ -310,6 +311,14 @@ def _retry_after(headers: Mapping[str, str], _: int) -> NoReturn:
     value = headers.get("Retry-After") or headers.get("retry-after-seconds")
     after = float(value) if value and value.isdigit() else None
     raise RetryLater("Neptune's server asks to wait (429)", after=after)
+
+
+def _nudged(operation: Operation) -> Operation:
+    """Keep whole milliseconds: the SDK cuts the product of seconds and 1000 to a whole number."""
+    if operation["type"] != "LogFloats":
+        return operation
+    values = [{**v, "ts": math.nextafter(v["ts"], math.inf)} for v in operation["values"]]
+    return {**operation, "values": values}
 
 
 def _client(*arguments: Any, **options: Any) -> Any:

@@ -55,6 +55,7 @@ class NeptuneTracker:
         key_length=250,
         param_length=16384,
         tag_length=16384,
+        step_rule="float",
         not_a_number="drop",
         child_runs="grouped",
         shared_runs=True,

@@ -56,6 +56,7 @@ class TensorboardTracker:
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=Capabilities().kinds | {"histogram", "audio", "video"},
         step_rule="integer",
+        time_resolution=1,
         shared_runs=True,
     )
 

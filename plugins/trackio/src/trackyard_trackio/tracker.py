@@ -70,6 +70,7 @@ class TrackioTracker:
         kinds=frozenset(KINDS),
         child_runs="grouped",
         step_rule="integer",
+        time_resolution=1,
         shared_runs=True,
         forwards_native=True,
         shows_failure_as="tag",

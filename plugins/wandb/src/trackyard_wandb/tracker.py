@@ -49,6 +49,7 @@ class WandbTracker:
     capabilities: ClassVar[Capabilities] = Capabilities(
         kinds=frozenset({"file", "histogram", "model", "dataset", *KINDS}),
         child_runs="grouped",
+        time_resolution=1_000,
         shared_runs=True,
         forwards_native=True,
         needs_folder=True,  # its own file, which an upload sends from the beginning

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from trackyard.contract.records import Record
@@ -14,6 +15,7 @@ from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.irregular import log_irregularly
 from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench, append
@@ -32,7 +34,7 @@ class DeliveryChecks:
     )
     def test_batch_that_comes_twice_changes_nothing(self, workbench: Workbench) -> None:
         workbench.break_with(Fault("tracker_log", "twice", times=1000))
-        found = workbench.difference(workbench.log(_log_some))
+        found = workbench.difference(workbench.log(log_irregularly))
         expect(not found, f"when each batch came twice, {found}")
 
     @check(
@@ -76,14 +78,14 @@ class DeliveryChecks:
     @check("A tracker that is not up in time starts late, and gets everything.", can_be_read)
     def test_late_start_loses_nothing(self, workbench: Workbench) -> None:
         workbench.break_with(Fault("tracker_start_run", "later"))
-        found = workbench.difference(workbench.log(_log_some))
+        found = workbench.difference(workbench.log(log_irregularly))
         expect(not found, f"after a start that had to be tried twice, {found}")
 
     @check("Delivered now or by `trackyard sync`.", can_be_read)
     def test_sync_delivers_what_is_left(self, workbench: Workbench) -> None:
         away = Fault("tracker_start_run", "refuse", times=2)
         workbench.break_with(away, start_timeout=0.05, flush_timeout=0.05)
-        found = workbench.difference(workbench.log(_log_some))
+        found = workbench.difference(workbench.log(log_irregularly))
         expect(not found, f"after a sync, {found}")
 
     @check("What a child logs after the run's end arrives, and the status stays.", can_be_read)
@@ -102,32 +104,33 @@ class DeliveryChecks:
 
     @check("The journal of a run can be replayed, with original timestamps and steps.", can_be_read)
     def test_replay_equals_live_logging(self, workbench: Workbench) -> None:
-        live_id = workbench.log(_log_some)
+        live_id = workbench.log(log_irregularly)
         live, sent = workbench.read(live_id), _names(workbench.sent(live_id))
-        run_id = workbench.journal(_log_some)
+        run_id = workbench.journal(log_irregularly)
         report = workbench.replay(run_id)
         expect(report.is_complete, f"the replay stopped: {report.problem}")
         found = workbench.difference(run_id)
         expect(not found, f"after a replay, {found}")
         # Without what belongs to that run alone, such as notes of the SDK's own on the process.
         portable = [record for record in live.records if _names([record]) <= sent]
-        found = difference(_timeless(portable), workbench.read(run_id))
+        timeless = attrs.evolve(workbench.capabilities, time_resolution=None)
+        found = difference(_timeless(portable), workbench.read(run_id), timeless)
         expect(not found, f"of what live logging gave, after a replay {found}")
 
     @check("The status of a run is replayed with it.", can_be_read)
     def test_replay_keeps_the_status(self, workbench: Workbench) -> None:
-        run_id = workbench.journal(_log_some)
+        run_id = workbench.journal(log_irregularly)
         workbench.replay(run_id)
         status = workbench.read(run_id).status
         expect(status == "finished", f"the status is {status!r} after a replay")
 
     @check("Doing it twice changes nothing: replay.", can_be_read)
     def test_replay_twice_changes_nothing(self, workbench: Workbench) -> None:
-        run_id = workbench.journal(_log_some)
+        run_id = workbench.journal(log_irregularly)
         workbench.replay(run_id)
         first = workbench.read(run_id)
         workbench.replay(run_id)
-        found = difference(first.records, workbench.read(run_id))
+        found = difference(first.records, workbench.read(run_id), workbench.capabilities)
         expect(not found, f"after a second replay, {found}")
 
     @check(
@@ -138,7 +141,7 @@ class DeliveryChecks:
     def test_delivery_from_the_first_record_again_changes_nothing(
         self, workbench: Workbench
     ) -> None:
-        run_id = workbench.log(_log_some)
+        run_id = workbench.log(log_irregularly)
         for state in workbench.pending(run_id).folder.rglob("delivery.json"):
             state.unlink()  # as after a power failure
         found = workbench.difference(run_id)
@@ -149,7 +152,7 @@ class DeliveryChecks:
         declares("idempotence", "cursor"),
     )
     def test_start_returns_the_cursor(self, workbench: Workbench) -> None:
-        run_id = workbench.log(_log_some)
+        run_id = workbench.log(log_irregularly)
         last, new = len(workbench.sent(run_id)), workbench.new_run()
         with in_project(workbench.project):
             held = workbench.tracker_hooks().start_run(workbench.run_of(run_id)).value
@@ -169,24 +172,14 @@ class DeliveryChecks:
     ) -> None:
         monkeypatch.delenv("TRACKYARD_ISOLATION")
         workbench.configure(isolation="process")
-        found = workbench.difference(workbench.log(_log_some))
+        found = workbench.difference(workbench.log(log_irregularly))
         expect(not found, f"of what a worker process delivered, {found}")
-
-
-def _log_some(run: ActiveRun) -> None:
-    """Log something of each kind, as a short training would."""
-    run.log_params({"rate": 0.1, "name": "base"})
-    for step in range(30):
-        run.log_metrics({"loss": 1 / (step + 1), "train/accuracy": step / 30}, step=step)
-    run.set_tags({"stage": "dev"})
-    run.set_tag("stage", "prod")
-    run.log_text("the report", "notes/report.txt")
 
 
 def _log_and_end(workbench: Workbench, *, fails: bool) -> str:
     try:
         with workbench.track() as run:
-            _log_some(run)
+            log_irregularly(run)
             if fails:
                 raise ValueError("deliberate")
     except ValueError:
