@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
-import mypy.api
 import pytest
 
 import trackyard
@@ -26,13 +26,18 @@ TEXTS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [*SOURCES, *BESIDE]
 }
-TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
 CORE = "core/src/trackyard/"
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Parse all files: in the process that runs these tests, not in each that collects them."""
+    return {name: ast.parse(text) for name, text in TEXTS.items()}
 
 
 def test_there_are_files_to_check():
     assert len(SOURCES) > 200
-    assert len(TREES) > len(SOURCES) > len([name for name in TREES if name.startswith(CORE)])
+    assert len(trees()) > len(SOURCES) > len([name for name in trees() if name.startswith(CORE)])
 
 
 def test_files_have_at_most_600_lines():
@@ -42,7 +47,7 @@ def test_files_have_at_most_600_lines():
 
 
 def test_files_say_first_which_question_they_answer():
-    assert [name for name, tree in TREES.items() if not ast.get_docstring(tree)] == []
+    assert [name for name, tree in trees().items() if not ast.get_docstring(tree)] == []
 
 
 def test_core_has_at_most_22_names_at_its_top():
@@ -55,7 +60,7 @@ def test_core_has_at_most_22_names_at_its_top():
 def test_functions_have_at_most_60_lines():
     lengths = {
         f"{name}, line {node.lineno}: {node.name}": node.end_lineno - node.lineno + 1
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
@@ -67,7 +72,7 @@ def test_class_of_a_flavor_has_at_most_200_lines():
     """What reads a backend's own files back, or speaks with its server, stands beside it."""
     lengths = {
         f"{name}: {node.name}": node.end_lineno - node.lineno + 1
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in tree.body
         if isinstance(node, ast.ClassDef)
         and any(isinstance(mark, ast.Name) and mark.id == "flavor" for mark in node.decorator_list)
@@ -109,7 +114,7 @@ PACKAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/s
 def test_docstring_names_each_of_two_arguments_or_more(folder):
     unnamed = {
         f"{name}: {function_name}": sorted(_arguments(function) - _named(function))
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         if name.startswith(folder)
         for function_name, function in _public_functions(tree)
         if len(_arguments(function)) > 1
@@ -207,6 +212,8 @@ def test_what_authors_imported_from_trackyard_still_works_and_is_not_shown_to_us
 @pytest.mark.parametrize("door", [trackyard, contract])
 def test_type_checker_sees_the_names(door, tmp_path):
     """Nothing but mypy knows what mypy sees of a stub, in a program whose rules are strict."""
+    import mypy.api  # no other test wants it
+
     lines = [f"from {door.__name__} import {name}\nreveal_type({name})" for name in door.__all__]
     program = tmp_path / "program.py"
     program.write_text("\n".join(lines))
