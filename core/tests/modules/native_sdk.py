@@ -13,6 +13,12 @@ from trackyard import hookimpl
 from trackyard.contract import Metric, flavor
 
 _active: list[tuple[Path, object]] = []
+_alone: list[Path] = []
+
+
+def folders_alone():
+    """Give the folders of the runs that it serves as a source alone."""
+    return [*_alone]
 
 
 def log(*records, position="", remote_id=None):
@@ -38,6 +44,15 @@ class NativeTracker(Recorder):
             _active.pop()
 
     @hookimpl
+    @contextmanager
+    def tracker_capture_alone(self, run):
+        _alone.append(run.folder)
+        try:
+            yield
+        finally:
+            _alone.pop()
+
+    @hookimpl
     def tracker_remote_id(self, run):
         return os.environ.get("NATIVE_REMOTE_ID")
 
@@ -61,6 +76,10 @@ class FilingTracker(Recorder):
             _files.pop()
 
     @hookimpl
+    def tracker_capture_alone(self, run):
+        pass
+
+    @hookimpl
     def tracker_read_native(self, run, position):
         file = run.folder / "rows.txt"
         lines = file.read_text().splitlines() if file.exists() else []
@@ -76,3 +95,15 @@ def log_to_file(key, value, step):
 
 
 _files: list[Path] = []
+
+
+@flavor
+class ReadingTracker(Recorder):
+    """It reads files that the user names."""
+
+    @hookimpl
+    def tracker_read_files(self, run, files, position):
+        lines = files.read_text().splitlines() if files.exists() else []
+        done = int(position or 0)
+        records = [Metric(*json.loads(line)) for line in lines[done:]]
+        return records, str(len(lines))

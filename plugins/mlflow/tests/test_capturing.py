@@ -199,3 +199,19 @@ def test_a_run_that_the_code_leaves_open_ends_with_the_step(both):
     assert (child.name, child.status) == ("open", "finished")
     assert set(both.statuses().values()) == {"FINISHED"}
     assert len(both.runs()) == 2
+
+
+def test_as_a_source_it_gives_what_is_logged_and_leaves_the_store_alone(both, tmp_path):
+    with start_run("source", experiment_tracker=["memory"], capture=["mlflow"]) as run:
+        for number in range(2):
+            with mlflow.start_run(run_name=f"run {number}"):
+                mlflow.log_param("lr", 0.1)
+                mlflow.log_metric("loss", number, step=1)
+                mlflow.log_text("hello", "note.txt")
+
+    assert points(run, "loss") == [(1, 0.0)]
+    assert stored(run).params == {"lr": "0.1"}
+    assert "note.txt" in stored(run).artifacts
+    (child,) = [r for key, r in MemoryTracker.runs.items() if key != run.id]
+    assert [(m.step, m.value) for m in child.metrics.values()] == [(1, 1.0)]
+    assert not (both.root / ".trackyard" / "mlflow.db").exists()

@@ -32,3 +32,16 @@ def test_series_fields_and_files_reach_the_other_trackers(both, tmp_path):
     (artifact,) = [a for name, a in stored.artifacts.items() if name.startswith("notes/")]
     assert artifact.path.read_text() == "hello"
     assert Client().get_run(run.id).metrics["train/loss"].last == 1.5
+
+
+def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both):
+    import neptune
+
+    with start_run("source", experiment_tracker=["memory"], capture="neptune") as run:
+        native = neptune.init_run(project="team/other")
+        native["loss"].append(0.5, step=1)
+        native["rate"] = 0.1
+
+    stored = MemoryTracker.runs[run.id]
+    assert [(m.key, m.step, m.value) for m in stored.metrics.values()] == [("loss", 1, 0.5)]
+    assert stored.params == {"rate": 0.1}

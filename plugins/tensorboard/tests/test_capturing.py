@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
@@ -102,3 +104,32 @@ def test_writers_are_as_they_were_after_the_run(both):
         assert EventFileWriter.add_event is not before
 
     assert EventFileWriter.add_event is before
+
+
+def test_as_a_source_it_gives_what_writers_write_and_has_no_run(both):
+    with start_run("source", experiment_tracker=["memory"], capture="tensorboard") as run:
+        with SummaryWriter() as writer:
+            writer.add_scalar("loss", 0.5, 1)
+        folder = run.folder
+
+    assert points(run.id, "loss") == [(1, 0.5)]
+    assert list((folder / "capture-tensorboard").rglob("*tfevents*"))
+    assert not list(both.root.glob("runs/*"))
+
+
+def test_event_files_of_any_program_are_read_from_where_the_run_begins(both):
+    logs = both.root / "logs"
+    with SummaryWriter(str(logs), filename_suffix=".before") as old:
+        old.add_scalar("loss", 9.0, 0)
+    before = next(logs.iterdir())
+    os.utime(before, (1.7e9, 1.7e9))
+    with start_run("files", experiment_tracker=["memory"], capture="tensorboard=logs") as run:
+        code = "from tensorboardX import SummaryWriter\n"
+        code += "with SummaryWriter('logs') as one, SummaryWriter('logs/eval') as two:\n"
+        code += "    one.add_scalar('loss', 0.5, 1)\n    two.add_scalar('loss', 0.25, 1)\n"
+        code += "    one.add_image('sample', __import__('numpy').zeros((3, 4, 5)), 2)\n"
+        assert both.python(code).returncode == 0
+
+    assert points(run.id, "loss") == [(1, 0.5)]
+    assert points(run.id, "eval/loss") == [(1, 0.25)]
+    assert [n for n in MemoryTracker.runs[run.id].artifacts if n.endswith(".png")] == ["sample.png"]

@@ -38,3 +38,37 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
     assert both.values(run.id, "loss") == [(n, 1 / (1 + n)) for n in range(3)]
     assert Client().get_run(run.id).metrics["accuracy"].last == 2 / 3
     assert both.values(run.id, "portable") == [(4, 1.0)]
+
+
+def test_as_a_source_it_gives_what_is_logged_and_has_no_run(both):
+    import trackio
+
+    with start_run("source", experiment_tracker=["memory"], capture="trackio") as run:
+        trackio.init(project="mine", config={"lr": 0.1})
+        trackio.log({"loss": 0.5}, step=1)
+        trackio.finish()
+        folder = run.folder
+
+    stored = MemoryTracker.runs[run.id]
+    assert [(m.key, m.step, m.value) for m in stored.metrics.values()] == [("loss", 1, 0.5)]
+    assert stored.params == {"lr": 0.1}
+    assert list((folder / "capture-trackio").glob("*.db"))
+
+
+def test_what_a_killed_process_has_logged_to_a_source_is_read_in_recovery(both):
+    code = """
+import os, signal, trackio
+from trackyard import start_run
+from trackyard.delivery import native_reading
+native_reading._EVERY = 1000.0  # it is killed before anything is read
+with start_run("killed", experiment_tracker=None, capture="trackio"):
+    trackio.init(project="mine")
+    trackio.log({"loss": 0.5}, step=1)
+    trackio.finish()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert both.python(code).returncode == -9
+    assert both.sync().returncode == 0
+
+    (run,) = Client().list_runs()
+    assert Client().get_run(run.id).metrics["loss"].last == 0.5

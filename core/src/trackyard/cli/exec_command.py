@@ -19,7 +19,8 @@ from trackyard.cli.output import show_json
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run, encodable
 from trackyard.project.configuration import find_project
-from trackyard.project.trackers import Trackers
+from trackyard.project.sources import select_sources, with_sources
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.system.environment import is_disabled
 from trackyard.system.showing import line
 from trackyard.tracking.arguments import LAST_ATTEMPT
@@ -52,6 +53,12 @@ _name_option = partial(click.option, callback=_filled)
     metavar="NAME",
     shell_complete=tracker_names,
     help="An experiment tracker; several. All of the active stack by default.",
+)
+@click.option(
+    "--capture",
+    multiple=True,
+    metavar="FLAVOR[=FOLDER]",
+    help="Capture calls of an SDK, or read its files in FOLDER; several. The stack's by default.",
 )
 @_name_option("--name", help="Name of the run; the command's by default.")
 @_name_option("--experiment", default="default", show_default=True, help="Its experiment.")
@@ -88,7 +95,11 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
         )
     project = find_project()
     names = list(options["names"]) or True
-    trackers = [] if is_disabled() else Trackers(project).select(names)
+    trackers: list[Tracker] = []
+    if not is_disabled():
+        configured = Trackers(project)
+        sources = select_sources(configured, list(options["capture"]) or None)
+        trackers = with_sources(configured.select(names), sources)
     redactor = redactor_of(trackers)
     step = step or options["name"] or encodable(Path(command[0]).name or "command")
     whole = redactor.redact(shlex.join(command))[:5000]

@@ -7,6 +7,7 @@ The order for one run on one tracker, all on the tracker's own worker unless sai
 3. `tracker_url`             right after the start
 4. `tracker_activate_run`    around the step, in the step's own thread
    `tracker_observe_run`     likewise, in a thread of the plugin's own
+   `tracker_capture_alone`   around that, where the flavor is a source of records only
 5. `tracker_log`             again and again while the run lives
 6. `tracker_end_run`         the step succeeded and its outputs are stored, or
    `tracker_fail_run`        it raised, was signalled or was found dead
@@ -26,6 +27,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from trackyard.contract.capturing import Capture
     from trackyard.contract.records import Batch, Failure, Record, Run
@@ -115,6 +117,24 @@ def tracker_remote_id(run: Run) -> str | None:
 
 
 @hookspec(firstresult=True)
+def tracker_capture_alone(run: Run) -> AbstractContextManager[object] | None:
+    """Serve as a source of records only, as `capture = ["FLAVOR"]` asks for (optional).
+
+    The instance is of no configured tracker, and of a tracker's hooks only `tracker_activate_run`
+    and `tracker_read_native` are called after this one. The SDK has to work in the step without
+    account, network or prompt, and all that it writes has to go into `run.folder`. Only a flavor
+    that has this hook can be such a source.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A context manager that is entered around the activation, or None: it refuses calls that
+        need a server.
+    """
+
+
+@hookspec(firstresult=True)
 def tracker_read_native(run: Run, position: str) -> tuple[list[Record], str] | None:
     """Read what the SDK's own calls have logged to its own files behind a position (optional).
 
@@ -128,6 +148,23 @@ def tracker_read_native(run: Run, position: str) -> tuple[list[Record], str] | N
     Returns:
         The records, with the SDK's own steps and times, and the position behind them. What
         portable calls have logged there is left out.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_read_files(run: Run, files: Path, position: str) -> tuple[list[Record], str] | None:
+    """Read what some program writes while a run is active, behind a position (optional).
+
+    As `capture = ["FLAVOR=FOLDER"]` asks for; called like `tracker_read_native`, on an instance
+    that no other hook is called of.
+
+    Args:
+        run: The run; `run.folder` is the source's own.
+        files: The file or folder that the user names, which need not be there yet.
+        position: Where the call before this one came to; an empty text at first.
+
+    Returns:
+        The records, and the position behind them.
     """
 
 

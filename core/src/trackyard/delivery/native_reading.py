@@ -38,6 +38,7 @@ class NativeReading:
         redactor: Keeps secrets out of what is written down.
         plugins: Cross-cutting plugins.
         options: How soon the disk has to hold what is journaled.
+        files: A file or folder of the user's that is read in place of the SDK's own, or None.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class NativeReading:
         redactor: Redactor,
         plugins: NamedPlugins,
         options: JournalOptions | None = None,
+        *,
+        files: Path | None = None,
     ) -> None:
+        self._files = files
         self._hooks = hooks
         self._run = run
         self._writer = JournalWriter(run.folder.parent, _ROLE, options)
@@ -78,7 +82,7 @@ class NativeReading:
         if not self._reading.acquire(timeout=self._hooks.hook_timeout):
             return False
         try:
-            outcome = self._hooks.read_native(self._run, self._position)
+            outcome = self._hooks.read_native(self._run, self._position, self._files)
             if outcome.kind != "done":
                 if not self._has_failed:
                     logger.warning("experiment tracker %r: %s", self._hooks.name, outcome.reason)

@@ -32,6 +32,8 @@ from trackyard.system.interruption import time_limit
 from trackyard.system.waiting import result_within
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trackyard.contract.capturing import Capture
     from trackyard.project.trackers import Tracker
 
@@ -254,18 +256,30 @@ class TrackerHooks:
         """Tell whether what the SDK's own calls log is read from the SDK's files."""
         return "tracker_read_native" in implemented_hooks(self.tracker)
 
-    def read_native(self, run: Run, position: str) -> Outcome:
+    @property
+    def reads_files(self) -> bool:
+        """Tell whether files that a user names can be read."""
+        return "tracker_read_files" in implemented_hooks(self.tracker)
+
+    @property
+    def captures_alone(self) -> bool:
+        """Tell whether the flavor can be a source of records that tracks nothing."""
+        return "tracker_capture_alone" in implemented_hooks(self.tracker)
+
+    def read_native(self, run: Run, position: str, files: Path | None = None) -> Outcome:
         """Read what the SDK's own files hold; the value is records and a position, or None.
 
         Args:
             run: The run.
             position: Where the read before this one came to.
+            files: A file or folder of the user's that is read, or None.
         """
-        hook = "tracker_read_native"
+        hook = "tracker_read_native" if files is None else "tracker_read_files"
+        named = {} if files is None else {"files": files}
 
         def read() -> Outcome:
             with inside_hook():
-                outcome = self._call_untimed(hook, run=run, position=position)
+                outcome = self._call_untimed(hook, run=run, position=position, **named)
             if outcome.kind != "done" or outcome.value is None:
                 return outcome
             read, error = tried(_checked_native, outcome.value)
@@ -299,6 +313,25 @@ class TrackerHooks:
         """
         hook = "tracker_activate_run"
         call = partial(self._call_untimed, hook, run=run, capture=capture)
+        with self._entered(call, has_hung) as native:
+            yield native
+
+    @contextmanager
+    def capturing_alone(self, run: Run) -> Iterator[None]:
+        """Have the flavor be a source of records that tracks nothing, in the calling thread.
+
+        Args:
+            run: The run.
+        """
+        call = partial(self._call_untimed, "tracker_capture_alone", run=run)
+        with self._entered(call, None):
+            yield
+
+    @contextmanager
+    def _entered(
+        self, call: Callable[[], Outcome], has_hung: Callable[[float], None] | None
+    ) -> Iterator[object]:
+        """Enter the context that a hook gives, and leave it."""
         outcome, _ = self._in_step(call, has_hung)
         if outcome is not None and outcome.reason:
             logger.warning("experiment tracker %r: %s", self.name, outcome.reason)

@@ -50,11 +50,33 @@ class TrackerDescription:
 
 
 @attrs.frozen
+class SourceDescription:
+    """A flavor whose SDK's own calls are captured in a run that it does not track.
+
+    Attributes:
+        source: As `capture` names it.
+        folder: Name of its folder in the run's folder.
+        project: Folder of the project.
+    """
+
+    source: str
+    folder: str
+    project: str
+
+
+@attrs.frozen
 class RunDescription:
-    """A run and its trackers, as they were at the start."""
+    """A run and its trackers, as they were at the start.
+
+    Attributes:
+        run: The run.
+        trackers: Its trackers.
+        sources: What else is captured in it, if this user's own process wrote that.
+    """
 
     run: Run
     trackers: tuple[TrackerDescription, ...]
+    sources: tuple[SourceDescription, ...] = ()
 
     @property
     def counts_all_ranks(self) -> bool:
@@ -115,13 +137,19 @@ def _reference_or_path(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} stays in its process")
 
 
-def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescription]) -> None:
+def save_description(
+    folder: Path,
+    run: Run,
+    trackers: Sequence[TrackerDescription],
+    sources: Sequence[SourceDescription] = (),
+) -> None:
     """Write a run's description, whole or not at all; a full disk must not stop the step.
 
     Args:
         folder: The run's folder.
         run: The run.
         trackers: The trackers that it is to reach.
+        sources: What else is captured in it.
     """
     values = attrs.asdict(run, value_serializer=_plain)
     for local in ("folder", "parent_folder", "deadline", "attached", "ended_at", "context"):
@@ -134,6 +162,10 @@ def save_description(folder: Path, run: Run, trackers: Sequence[TrackerDescripti
         if project is not None
     }
     whole = {"format": FORMAT, "run": values, "trackers": described, "stamps": stamps}
+    if sources:  # older readers pass over them
+        captured = [attrs.asdict(source) for source in sources]
+        whole["sources"] = captured
+        whole["stamp_of_sources"] = stamp_of(*_signed_sources(run.id, captured))
     text = json.dumps(whole, default=to_text)
     try:
         write_whole(folder / _FILE, text)
@@ -158,9 +190,23 @@ def load_description(folder: Path) -> RunDescription | None:
         run = Run(**values["run"], folder=folder, attached=True)
         trackers = tuple(_tracker_of(values, tracker) for tracker in values["trackers"])
         _check_names(folder, run, trackers)
+        sources = _sources_of(values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return RunDescription(run, trackers)
+    return RunDescription(run, trackers, sources)
+
+
+def _sources_of(values: Mapping[str, Any]) -> tuple[SourceDescription, ...]:
+    """Give the sources that this user's own process described: others choose no flavor here."""
+    captured = values.get("sources", [])
+    signed = _signed_sources(values["run"]["id"], captured)
+    if not captured or not is_stamped(values.get("stamp_of_sources"), *signed):
+        return ()
+    return tuple(SourceDescription(**source) for source in captured)
+
+
+def _signed_sources(run_id: str, captured: Any) -> tuple[str, ...]:
+    return ("sources", json.dumps([run_id, captured], default=to_text))
 
 
 def _tracker_of(values: Mapping[str, Any], tracker: Mapping[str, Any]) -> TrackerDescription:

@@ -19,7 +19,8 @@ from trackyard.pipelines.graph import fill_in, is_named_tuple
 from trackyard.system.forks import only_in_this_process
 from trackyard.system.interruption import time_limit
 from trackyard.tracking.calls import activated
-from trackyard.tracking.tracked_runs import TrackedRun, failure_of
+from trackyard.tracking.failures import failure_of
+from trackyard.tracking.tracked_runs import TrackedRun
 
 
 @attrs.frozen(eq=False)

@@ -9,6 +9,7 @@ from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.contract.orchestrators import Orchestrator, Outcome
 from trackyard.pipelines.graph import Graph
 from trackyard.pipelines.parcels import make_findable
+from trackyard.project.sources import select_sources, with_sources
 from trackyard.project.stacks import Stack
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.system.environment import is_disabled
@@ -32,8 +33,12 @@ def select_trackers(trackers: Trackers, graph: Graph) -> dict[str, list[Tracker]
     selected: dict[str, list[Tracker]] = {}
     for node in graph.nodes.values():
         chosen, settings = node.step.experiment_tracker, node.step.settings
+        selected[node.name] = []
         try:
-            selected[node.name] = [] if is_disabled() else trackers.select(chosen, settings)
+            if not is_disabled():
+                own = trackers.select(chosen, settings)
+                sources = select_sources(trackers, node.step.capture)
+                selected[node.name] = with_sources(own, sources)
         except ConfigError as error:
             message = f"pipeline {graph.pipeline!r}, step {node.step.name!r}: {error}"
             raise ConfigError(message) from error.__cause__  # one error, not two

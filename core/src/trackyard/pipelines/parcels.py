@@ -35,6 +35,7 @@ from trackyard.outputs.formats import Materializers
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.pipelines.attempts import Attempt, perform, stored_in
 from trackyard.project.configuration import Project
+from trackyard.project.sources import select_sources
 from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.files import make_private_folder
@@ -287,6 +288,9 @@ def _joined(parcel: Parcel, project: Project, console: ConsoleOptions | None) ->
         role="worker",
     )
     tracked.deliveries.update(cast("Any", deliveries))
+    if parcel.active:
+        sources = description.sources if description else ()
+        tracked.join_sources(select_sources(trackers, [known.source for known in sources]))
     tell_place(tracked, load_context_options(project).parts)
     return tracked
 

@@ -50,9 +50,10 @@ from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
 from trackyard.system.waiting import result_within
 from trackyard.tracking.calls import redactor_of
+from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.run_life import RunLife
-from trackyard.tracking.tracked_runs import EndsRun, TrackedRun, failure_of, new_run
+from trackyard.tracking.tracked_runs import TrackedRun, new_run
 
 logger = logging.getLogger("trackyard")
 

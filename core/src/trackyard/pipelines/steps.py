@@ -13,6 +13,7 @@ import attrs
 
 from trackyard.contract.errors import PipelineError
 from trackyard.pipelines.building import graph_being_built
+from trackyard.project.sources import Sources
 from trackyard.project.trackers import Selection, Settings
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -25,6 +26,7 @@ _OPTIONS = (
     "name",
     "experiment_tracker",
     "settings",
+    "capture",
     "after",
     "retries",
     "retry_delay",
@@ -48,6 +50,7 @@ class Step:
         name: The step's name.
         experiment_tracker: Trackers that its runs are tracked in; none by default.
         settings: Fields to lay over the trackers' configuration.
+        capture: Flavors whose SDK's own calls reach the trackers; those of the stack by default.
         after: Names of steps that it waits for without taking anything from them.
         retries: How often a failed attempt is tried again, each as a tracker run of its own.
         retry_delay: Seconds before the first retry, about; twice as long before each later one.
@@ -62,6 +65,7 @@ class Step:
     name: str
     experiment_tracker: Selection = None
     settings: Settings = attrs.field(factory=dict)
+    capture: Sources = None
     after: tuple[str, ...] = ()
     retries: int = 0
     retry_delay: float = 0.5
@@ -154,6 +158,7 @@ def step(
     name: str | None = None,
     experiment_tracker: Selection = None,
     settings: Settings | None = None,
+    capture: Sources = None,
     after: str | Step | Sequence[str | Step] = (),
     retries: int = 0,
     retry_delay: float = 0.5,
@@ -175,6 +180,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         experiment_tracker: A tracker's name, a list of names, or `True` for every tracker of the
             active stack.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
+        capture: Flavors whose SDK's own calls reach these trackers, or `FLAVOR=FOLDER` for
+            files that are read as they grow; those of the active stack by default.
         after: Steps, or names of steps, that it waits for without taking anything from them.
         retries: How often a failed attempt is tried again.
         retry_delay: Seconds before the first retry, about; twice as long before each later one.

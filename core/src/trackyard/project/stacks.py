@@ -113,11 +113,13 @@ class Stack(Shown):
     Attributes:
         artifact_store_is_trusted: Pickles are loaded from it; by default, from a folder, those
             that this user has stored.
+        capture: Flavors whose SDK's own calls are captured, though they track nothing.
         options: The orchestrator's own, as written.
     """
 
     name: str = "default"
     experiment_trackers: tuple[str, ...] = ()
+    capture: tuple[str, ...] = ()
     orchestrator: str = "local"
     artifact_store: str | None = None
     artifact_store_is_trusted: bool | None = None
@@ -148,6 +150,10 @@ class StackTable:
     artifact_store_is_trusted: bool | None = attrs.field(
         default=None,
         metadata=says("Load pickles from it, which run code; by default your own in a folder"),
+    )
+    capture: list[str] = attrs.field(
+        factory=list,
+        metadata=says("Flavors whose SDK's own calls reach the trackers, or FLAVOR=FOLDER"),
     )
     labels: dict[str, str] = attrs.field(factory=dict, metadata=says("Labels, for lists"))
 
@@ -205,7 +211,8 @@ def load_stacks(project: Project) -> dict[str, Stack]:
                     f"{did_you_mean(tracker, trackers) or f'; configured are {listed(trackers)}'}"
                 )
         values = attrs.asdict(read, recurse=False)
-        values["experiment_trackers"] = tuple(dict.fromkeys(read.experiment_trackers))
+        for key in ("experiment_trackers", "capture"):
+            values[key] = tuple(dict.fromkeys(getattr(read, key)))
         stacks[name] = Stack(name=name, place=place, options=options, **values)
     return stacks
 

@@ -68,6 +68,8 @@ class Tracker:
         place: File and key path, for messages.
         capabilities: The limits that an instance declares.
         redactor: Knows the secrets that the fields refer to.
+        is_source: It tracks nothing: what its SDK's own calls log reaches the other trackers.
+        files: Of a source the file or folder that is read in place of calls, or None.
     """
 
     project: Project
@@ -79,6 +81,8 @@ class Tracker:
     place: str
     capabilities: Capabilities
     redactor: Redactor
+    is_source: bool = False
+    files: Path | None = None
 
     def new_instance(self) -> Any:
         """Make the instance that serves one run.
@@ -99,6 +103,11 @@ class Trackers:
         self._flavors: dict[str, type] = {}
         self._prepared: dict[str, Tracker] = {}
         self._is_said = False
+
+    @property
+    def project(self) -> Project:
+        """The project."""
+        return self._project
 
     @cached_property
     def configured(self) -> dict[str, ExperimentTracker]:

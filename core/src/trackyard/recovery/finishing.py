@@ -45,7 +45,7 @@ from trackyard.recovery.drivers import (
 )
 from trackyard.recovery.guarding import finish_in_background
 from trackyard.recovery.indexing import index_marked, index_run, tracker_metadata
-from trackyard.recovery.native_calls import read_what_is_left
+from trackyard.recovery.native_calls import has_unread, read_what_is_left
 from trackyard.recovery.trusting import is_own
 from trackyard.system.files import is_recent, touch_private
 from trackyard.system.locks import exclusively
@@ -103,7 +103,8 @@ def _pending_or_left(project: Project) -> Iterator[PendingRun | LeftRun]:
     for folder in pending_folders(project.home):
         try:
             description = load_description(folder)
-            if description is None or are_whole(folder, folder_names(description)):
+            is_whole = description is None or are_whole(folder, folder_names(description))
+            if description is None or (is_whole and not has_unread(description, folder)):
                 if not is_alive(folder):
                     complete(folder, folder_names(description))
                 continue
@@ -147,6 +148,8 @@ def _is_to_finish(folder: Path, project: Project) -> bool:
             return False
         names = [tracker.folder for tracker in description.trackers]
         left = [name for name in names if not load_state(folder / name).deleted]
+        if has_unread(description, folder):
+            return True
         return bool(left) and not (has_living_children(folder) and are_whole(folder, left))
     except NewerFormatError:
         return False

@@ -13,10 +13,23 @@ from trackyard.delivery.native_reading import NativeReading, is_being_read
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
 from trackyard.journal.descriptions import RunDescription, run_for
 from trackyard.project.configuration import Project
+from trackyard.project.sources import select_sources
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.trusting import tracker_for
 
 logger = logging.getLogger("trackyard")
+
+
+def has_unread(description: RunDescription, run_folder: Path) -> bool:
+    """Tell whether SDKs' files may hold what is not journaled of a run.
+
+    Args:
+        description: The run's description.
+        run_folder: The run's folder.
+    """
+    folders = [tracker.folder for tracker in description.trackers]
+    folders += [source.folder for source in description.sources]
+    return any(is_being_read(run_folder / folder) for folder in folders)
 
 
 def read_what_is_left(
@@ -42,3 +55,24 @@ def read_what_is_left(
             continue
         run: Run = attrs.evolve(run_for(description, known, run_folder), attached=True)
         NativeReading(hooks, run, built.redactor, plugins).end()
+    _read_sources(description, run_folder, trackers, plugins)
+
+
+def _read_sources(
+    description: RunDescription, run_folder: Path, trackers: Trackers, plugins: NamedPlugins
+) -> None:
+    for source in description.sources:
+        folder = run_folder / source.folder
+        # What is written down never names code, whoever wrote it.
+        is_named = ":" not in source.source.partition("=")[0]
+        if not (is_named and source.project == trackers.project.identity and is_being_read(folder)):
+            continue
+        try:
+            (configured,) = select_sources(trackers, source.source)
+            hooks = TrackerHooks.of(configured, plugins)
+        except TrackyardError as error:
+            logger.debug("%s", error)
+            continue
+        run = attrs.evolve(description.run, folder=folder, attached=True)
+        with hooks.capturing_alone(run):
+            NativeReading(*(hooks, run, configured.redactor, plugins), files=configured.files).end()

@@ -17,13 +17,14 @@ from trackyard.redaction.secret_shapes import without_secrets
 
 
 def is_own(run: RunDescription, project: Project) -> bool:
-    """Tell whether a process of this user described one of the run's trackers in this project.
+    """Tell whether a process of this user described one of the run's trackers or sources here.
 
     Args:
         run: The run's description.
         project: The project.
     """
-    return any(tracker.project == project.identity for tracker in run.trackers)
+    projects = [tracker.project for tracker in run.trackers]
+    return project.identity in (*projects, *(source.project for source in run.sources))
 
 
 def tracker_for(

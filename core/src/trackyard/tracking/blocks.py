@@ -12,6 +12,7 @@ from typing import Any
 
 from trackyard.contract.records import Run
 from trackyard.project.configuration import Project, find_project
+from trackyard.project.sources import Sources, select_sources, with_sources
 from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.identifiers import new_name
@@ -44,6 +45,7 @@ def start_run(
     experiment_tracker: Selection = True,
     tags: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
+    capture: Sources = None,
 ) -> ActiveRun:
     """Start a run, without a pipeline: for a `with` block, or until `run.end()` is called.
 
@@ -58,6 +60,8 @@ def start_run(
         experiment_tracker: A name, names, True for all of the active stack, None for none.
         tags: Labels of the run.
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
+        capture: Flavors whose SDK's own calls reach these trackers, or `FLAVOR=FOLDER` for
+            files that are read as they grow; those of the stack by default.
 
     Raises:
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
@@ -72,10 +76,10 @@ def start_run(
         if (inherited := inherited_run_id()) is not None:
             return joined(inherited)
         project = project_of_rank(project)
-    if outer is not None and experiment_tracker is True and settings is None:
+    if outer is not None and experiment_tracker is True and settings is None and capture is None:
         trackers = [] if is_disabled() else trackers_of(outer, project)
     else:
-        trackers = _select(project, experiment_tracker, settings)
+        trackers = _select(project, experiment_tracker, settings, capture)
     redactor = redactor_of(trackers)
     labels = to_tags(tags, redactor)
     parent = None if outer is None else outer.as_parent
@@ -163,6 +167,7 @@ def tracked_step(
     settings: Settings | None = None,
     attempt: int | None = None,
     tags: Mapping[str, Any] | None = None,
+    capture: Sources = None,
 ) -> Iterator[ActiveRun]:
     """Track a block of code as a step of another runner's pipeline.
 
@@ -177,6 +182,7 @@ def tracked_step(
         settings: Fields to lay over the trackers' configuration, by tracker or flavor name.
         attempt: 2 or "2" for the first retry; by default a step that did not finish is retried.
         tags: Labels of the run.
+        capture: Flavors whose SDK's own calls reach these trackers; those of the stack by default.
 
     Raises:
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
@@ -185,7 +191,7 @@ def tracked_step(
     pipeline, step = to_name(pipeline, "pipeline", "etl"), to_name(step, "step", "train")
     run, attempt = to_run_name(run), to_attempt(attempt)
     project = find_project()
-    trackers = _select(project, experiment_tracker, settings)
+    trackers = _select(project, experiment_tracker, settings, capture)
     redactor = redactor_of(trackers)
     labels = to_tags(tags, redactor)
     if run is not None:
@@ -264,5 +270,10 @@ def _say_where(tracked: TrackedRun) -> None:
         sys.stderr.flush()
 
 
-def _select(project: Project, selection: Selection, settings: Settings | None) -> list[Tracker]:
-    return [] if is_disabled() else Trackers(project).select(selection, settings)
+def _select(
+    project: Project, selection: Selection, settings: Settings | None, capture: Sources
+) -> list[Tracker]:
+    if is_disabled():
+        return []
+    trackers = Trackers(project)
+    return with_sources(trackers.select(selection, settings), select_sources(trackers, capture))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from trackyard.contract.records import FinalStatus, Record
+import attrs
+
+from trackyard.contract.records import FinalStatus, Record, Run
 from trackyard.delivery.capturing import CaptureJournal
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.journal.descriptions import SourceDescription, folder_name
 from trackyard.journal.entries import Holder
+from trackyard.project.sources import text_of
+from trackyard.project.trackers import Tracker
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.system.interruption import let_signals_through
 
@@ -20,6 +26,45 @@ if TYPE_CHECKING:
     from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
+
+
+class Activated(Protocol):
+    """What is activated in a step: a tracker's hooks, and the run as it gets it."""
+
+    @property
+    def hooks(self) -> TrackerHooks:
+        """The hooks."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+
+
+@attrs.frozen
+class Source:
+    """A flavor whose SDK's own calls are captured in a run that it does not track.
+
+    Attributes:
+        hooks: Those of an instance of it.
+        run: The run, with a folder for what its SDK writes.
+        configured: As it is configured.
+    """
+
+    hooks: TrackerHooks
+    run: Run
+    configured: Tracker
+
+
+def described_sources(sources: Iterable[Tracker]) -> list[SourceDescription]:
+    """Give sources as they are written down of a run.
+
+    Args:
+        sources: The sources.
+    """
+    return [
+        SourceDescription(text_of(one), folder_name(one.name), str(one.project.identity))
+        for one in sources
+    ]
 
 
 class RunCapture:

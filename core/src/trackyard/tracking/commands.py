@@ -17,9 +17,9 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
 from trackyard.tracking.blocks import tracked_block
+from trackyard.tracking.failures import EndsRun
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import EndsRun
 
 # A command that ends by one of these was told to; by any other it was found dead.
 _TELLING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)

@@ -27,15 +27,15 @@ def group_of(outer: TrackedRun | None) -> RunGroup | None:
 
 
 def trackers_of(outer: TrackedRun, project: Project) -> list[Tracker]:
-    """Give a run's trackers, with the settings that it has them with.
+    """Give a run's trackers, with the settings that it has them with, and its sources.
 
     Args:
         outer: The run.
         project: Its project.
     """
     if outer.group is not None:
-        found = (delivery.hooks.configured for delivery in outer.deliveries.values())
-        return [tracker for tracker in found if tracker is not None]
+        sources = (source.configured for source in outer.sources.values())
+        return [*outer.configured_trackers, *sources]
     description, trackers, chosen = load_description(outer.folder), Trackers(project), []
     if description is None:
         return []

@@ -35,8 +35,9 @@ from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.collecting import tell_context
 from trackyard.tracking.context import load_context_options
+from trackyard.tracking.failures import failure_of
 from trackyard.tracking.params import load_param_options
-from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, failure_of
+from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
 
 logger = logging.getLogger("trackyard")
 
@@ -138,13 +139,14 @@ class RunGroup:
 
         Args:
             run: The run.
-            trackers: Where it is to be tracked.
+            trackers: Where it is to be tracked, and what else is captured in it.
             parent: Of a child run, the run that it belongs to.
             waits: False where somebody waits who must not be held up.
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
+        trackers = [*trackers]
         chosen = self._watched(trackers)
         tracked = self._new_run(run)
         is_block = parent is not None or (run.step is None and run.pipeline is None)
@@ -161,6 +163,7 @@ class RunGroup:
                 worker = self._worker(tracker)
                 worker.look_after()
                 tracked.add_tracker(tracker, worker, parent)
+            tracked.add_sources(_sources_here(trackers))
             if waits:
                 self._wait_for_starts(tracked)
             for tracker in chosen if waits else ():
@@ -392,7 +395,13 @@ def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
         return []
     takes_all = inherited_run_id() is None
     is_first = process_rank() == 0
-    return [t for t in trackers if is_first or (takes_all and t.options.rank == "all")]
+    chosen = (t for t in trackers if not t.is_source)
+    return [t for t in chosen if is_first or (takes_all and t.options.rank == "all")]
+
+
+def _sources_here(trackers: Iterable[Tracker]) -> list[Tracker]:
+    is_here = not is_disabled() and process_rank() == 0
+    return [tracker for tracker in trackers if tracker.is_source and is_here]
 
 
 def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:

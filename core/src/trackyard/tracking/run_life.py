@@ -11,8 +11,9 @@ from typing import Protocol, Self
 
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
+from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import EndsRun, ParentRun, TrackedRun, failure_of
+from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
 
 
 class RunRow(Protocol):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,14 +50,14 @@ from trackyard.journal.pending import mark_as_pending
 from trackyard.journal.reader import segments_of
 from trackyard.journal.summaries import Summary, summarise_at_end
 from trackyard.journal.writer import JournalWriter
+from trackyard.project.sources import text_of
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.coercing import to_number
 from trackyard.system.environment import is_disabled
 from trackyard.system.identifiers import new_id
-from trackyard.system.interruption import Terminated
 from trackyard.system.ranks import process_rank
-from trackyard.tracking.capturing import RunCapture
+from trackyard.tracking.capturing import Activated, RunCapture, Source, described_sources
 from trackyard.tracking.params import ParamOptions
 
 if TYPE_CHECKING:
@@ -67,14 +66,6 @@ if TYPE_CHECKING:
     from trackyard.tracking.lifecycle import RunGroup
 
 logger = logging.getLogger("trackyard")
-
-
-class EndsRun(Exception):
-    """Raised inside a run to say how it ended, where no exception of the user's says it."""
-
-    def __init__(self, failure: Failure | None) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
 
 
 @attrs.frozen
@@ -129,6 +120,7 @@ class TrackedRun:
         self.deliveries: dict[str, Delivery] = {}
         self.group: RunGroup | None = None  # where it was started, unless another process holds it
         self.native_runs: dict[str, object] = {}
+        self.sources: dict[str, Source] = {}
         self._captured: set[str] = set()
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
@@ -221,7 +213,11 @@ class TrackedRun:
     def describe(self) -> None:
         """Write down at once that the run is there."""
         self.journal.show_life()
-        save_description(self.folder, self.run, self._described)
+        self._describe()
+
+    def _describe(self) -> None:
+        sources = [source.configured for source in self.sources.values()]
+        save_description(self.folder, self.run, self._described, described_sources(sources))
 
     def set_status(self, status: FinalStatus) -> None:
         """Note how the run is to end, however it ends."""
@@ -304,11 +300,37 @@ class TrackedRun:
         )
         self.journal.show_life()  # first: who reads the description looks for a sign of life
         self.journal.begin()
-        save_description(self.folder, self.run, self._described)
+        self._describe()
         mark_as_pending(self.folder)
         self.deliveries[tracker.name] = worker.carry(hooks, run, tracker.options)
         if tracker.options.capture:
             self._captured.add(tracker.name)
+
+    def add_sources(self, sources: Sequence[Tracker]) -> None:
+        """Have the calls of flavors' SDKs captured, which do not track the run themselves.
+
+        Args:
+            sources: The flavors as sources.
+        """
+        if not sources:
+            return
+        self.join_sources(sources)
+        self.journal.show_life()
+        self.journal.begin()
+        self._describe()
+        mark_as_pending(self.folder)
+
+    def join_sources(self, sources: Iterable[Tracker]) -> None:
+        """Have calls captured in a run that is described already.
+
+        Args:
+            sources: The flavors as sources.
+        """
+        for tracker in sources:
+            folder = _private_folder(self.folder / folder_name(tracker.name))
+            run = attrs.evolve(self.run, folder=folder, parent_id=None)
+            hooks = TrackerHooks.of(tracker, self._plugins)
+            self.sources[text_of(tracker)] = Source(hooks, run, tracker)
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -331,6 +353,8 @@ class TrackedRun:
                     continue
                 flavors[flavor] = name
                 self._activate(name, delivery, stack)
+            for source in self.sources.values():
+                self._activate_source(source, stack)
             run = attrs.evolve(self.run, folder=self.folder)
             stack.enter_context(observed(self._plugins, run, self.log_numbers))
             yield
@@ -348,7 +372,16 @@ class TrackedRun:
         if known and not self._has_ended:
             self.append_metrics(time.time_ns(), step, known)
 
-    def _activate(self, name: str, delivery: Delivery, stack: ExitStack) -> None:
+    def _activate_source(self, source: Source, stack: ExitStack) -> None:
+        if source.configured.files is not None:
+            self._read_native(source, stack, source.configured.files)
+            return
+        name = source.configured.name
+        self._captured.add(name)
+        stack.enter_context(source.hooks.capturing_alone(source.run))
+        self._activate(name, source, stack)
+
+    def _activate(self, name: str, delivery: Activated, stack: ExitStack) -> None:
         """Enter a tracker's activation, unless it hung a while ago: it would cost time again."""
         rest = rest_of(self.folder.parent, name)
         if not rest.is_over:
@@ -369,18 +402,20 @@ class TrackedRun:
             delivery.hooks.activated(delivery.run, capture, has_hung)
         )
 
-    def _capture(self, name: str, delivery: Delivery, stack: ExitStack) -> RunCapture:
+    def _capture(self, name: str, delivery: Activated, stack: ExitStack) -> RunCapture:
         """Have what the SDK's own calls log journaled until the activation is left."""
-        hooks, run = delivery.hooks, delivery.run
-        if hooks.reads_native:
-            reading = NativeReading(
-                *(hooks, run, self.redactor, self._plugins), options=self._options
-            )
-            reading.begin()
-            stack.callback(reading.end)
-        capture = self.new_capture(name, hooks.remote_id_in_step(run))
+        if delivery.hooks.reads_native:
+            self._read_native(delivery, stack)
+        capture = self.new_capture(name, delivery.hooks.remote_id_in_step(delivery.run))
         stack.callback(capture.end_children)
         return capture
+
+    def _read_native(self, one: Activated, stack: ExitStack, files: Path | None = None) -> None:
+        """Have what an SDK's files hold journaled until the activation is left."""
+        place = one.hooks, one.run, self.redactor, self._plugins
+        reading = NativeReading(*place, options=self._options, files=files)
+        reading.begin()
+        stack.callback(reading.end)
 
     def new_capture(self, source: str, remote_id: str) -> RunCapture:
         """Give what takes the records of one SDK's calls.
@@ -419,12 +454,17 @@ class TrackedRun:
         )
         folder = _private_folder(self.folder.parent / run.id / folder_name(source))
         adopt(folder)
-        found = (delivery.hooks.configured for delivery in self.deliveries.values())
-        trackers = [tracker for tracker in found if tracker is not None]
         with self.group.lock:
-            child = self.group.start(run, trackers, parent, waits=False)
-        delivery = child.deliveries[source]
-        return child.new_capture(source, delivery.hooks.remote_id_in_step(delivery.run))
+            child = self.group.start(run, self.configured_trackers, parent, waits=False)
+        delivery = child.deliveries.get(source)
+        own = delivery.hooks.remote_id_in_step(delivery.run) if delivery is not None else run.id
+        return child.new_capture(source, own)
+
+    @property
+    def configured_trackers(self) -> list[Tracker]:
+        """Its trackers, with the settings that it has them with."""
+        found = (delivery.hooks.configured for delivery in self.deliveries.values())
+        return [tracker for tracker in found if tracker is not None]
 
     def end_native_child(self) -> None:
         """End a run that `start_native_child` has started, as its SDK has said."""
@@ -449,7 +489,7 @@ class TrackedRun:
             _private_folder(self.folder)
             has_entries = True
         if not self.deliveries and has_entries:
-            save_description(self.folder, self.run, [])
+            self._describe()
         if self.deliveries or has_entries:
             self.journal.end(Entry("end", time.time_ns(), None, failure))
         else:
@@ -474,7 +514,7 @@ class TrackedRun:
         """Write anew what another process needs to deliver the rest: the folder was deleted."""
         for tracker in self._described:
             _private_folder(self.folder / tracker.folder)
-        save_description(self.folder, self.run, self._described)
+        self._describe()
         mark_as_pending(self.folder)
 
     def reports(self) -> tuple[TrackerReport, ...]:
@@ -520,29 +560,6 @@ def new_run(
         parent_id=parent_id,
         tags=tags or {},
     )
-
-
-def failure_of(error: BaseException, redactor: Redactor) -> Failure | None:
-    """Say how a run ended that an exception left; None for `sys.exit()` without an error.
-
-    Args:
-        error: What left the block.
-        redactor: Keeps secrets out of its text.
-    """
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return None
-    if isinstance(error, Terminated):
-        return Failure("killed", "SIGTERM", "the process was told to stop", signal=15)
-    if isinstance(error, EndsRun):
-        return error.failure
-    return redactor.failure(error, "killed" if _is_told_to_stop(error) else "failed")
-
-
-def _is_told_to_stop(error: BaseException) -> bool:
-    """Tell whether it came from outside: Ctrl-C, or a task that was cancelled."""
-    # Imported where something can be cancelled
-    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
-    return isinstance(error, (KeyboardInterrupt, cancelled))
 
 
 def _private_folder(folder: Path) -> Path:

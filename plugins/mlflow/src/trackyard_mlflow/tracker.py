@@ -185,6 +185,10 @@ class MlflowTracker:
         return native.active_run(uri, find_ids, {}, *place)
 
     @hookimpl
+    def tracker_capture_alone(self) -> None:
+        """Do nothing: what is not started writes into the run's folder."""
+
+    @hookimpl
     def tracker_remote_id(self, run: Run) -> str | None:
         return read_ids(run.folder).get("run_id")
 

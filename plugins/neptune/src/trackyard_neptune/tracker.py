@@ -127,6 +127,10 @@ class NeptuneTracker:
         return active_run(run.folder)
 
     @hookimpl
+    def tracker_capture_alone(self) -> None:
+        """Do nothing: what is not started writes into the run's folder."""
+
+    @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
         operations, position = native_operations(run.folder, position)
         return list(records_of(operations)), position

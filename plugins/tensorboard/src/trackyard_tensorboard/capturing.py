@@ -110,19 +110,31 @@ def _run_of(log_dir: str) -> _Active | None:
 
 
 def _capture(active: _Active, log_dir: str, event: Any) -> None:
-    timestamp = round(event.wall_time * 1e6) * 1000
     is_own = log_dir.startswith(active.folder)
     prefix = "" if log_dir == active.folder else _prefix(active, log_dir, is_own=is_own)
-    records: list[Record] = []
     with ExitStack() as files:
-        for value in event.summary.value:
-            key = _key(value.tag, prefix) if prefix else value.tag
-            if value.HasField("simple_value"):
-                records.append(Metric(key, value.simple_value, event.step, timestamp))
-            else:
-                records += _others(value, key, event.step, timestamp, files)
+        records = records_of(event, prefix, partial(_file, files))
         if records:
             active.capture(records, "", None if is_own else os.path.realpath(log_dir))
+
+
+def records_of(event: Any, prefix: str, keep: Callable[[bytes], Path]) -> list[Record]:
+    """Give the records of an event of a summary.
+
+    Args:
+        event: The event.
+        prefix: The folder of its file below that of the run, or an empty text.
+        keep: Writes a file of what is no number.
+    """
+    timestamp = round(event.wall_time * 1e6) * 1000
+    records: list[Record] = []
+    for value in event.summary.value:
+        key = _key(value.tag, prefix) if prefix else value.tag
+        if value.HasField("simple_value"):
+            records.append(Metric(key, value.simple_value, event.step, timestamp))
+        else:
+            records += _others(value, key, event.step, timestamp, keep)
+    return records
 
 
 def _prefix(active: _Active, log_dir: str, *, is_own: bool) -> str:
@@ -150,21 +162,23 @@ def _key(tag: str, folder: str) -> str:
     return f"{folder}/{tag}"
 
 
-def _others(value: Any, key: str, step: int, timestamp: int, files: ExitStack) -> list[Record]:
+def _others(
+    value: Any, key: str, step: int, timestamp: int, keep: Callable[[bytes], Path]
+) -> list[Record]:
     """Give the records of what is no number; none for what has no portable form."""
     plugin = value.metadata.plugin_data
     if value.HasField("image"):
         artifact = Artifact(
-            f"{key}.png", _file(files, value.image.encoded_image_string), "image", "image/png"
+            f"{key}.png", keep(value.image.encoded_image_string), "image", "image/png"
         )
     elif value.HasField("audio"):
         artifact = Artifact(
-            f"{key}.wav", _file(files, value.audio.encoded_audio_string), "file", "audio/wav"
+            f"{key}.wav", keep(value.audio.encoded_audio_string), "file", "audio/wav"
         )
     elif plugin.plugin_name == "text":
         text = b"\n\n".join(value.tensor.string_val)
         name = f"{key.removesuffix(_TEXT)}.txt"
-        artifact = Artifact(name, _file(files, text), "text", "text/plain")
+        artifact = Artifact(name, keep(text), "text", "text/plain")
     else:
         return _params(plugin.content) if plugin.plugin_name == "hparams" else []
     return [attrs.evolve(artifact, step=step, timestamp=timestamp)]

@@ -73,12 +73,24 @@ def exact_values(event: Event) -> tuple[int, list[float]]:
 
 def read_events(path: Path) -> Iterator[Event]:
     """Read a file's events, up to a torn end."""
+    for event, _ in read_events_from(path, 0):
+        yield event
+
+
+def read_events_from(path: Path, offset: int) -> Iterator[tuple[Event, int]]:
+    """Read a file's events behind an offset, each with where the next one begins.
+
+    Args:
+        path: The file.
+        offset: Where an event begins.
+    """
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
-    for record in _read_records(path):
+    for record in _read_records(path, offset):
+        offset += len(record) + 16
         try:
-            yield Event.FromString(record)
+            yield Event.FromString(record), offset
         except DecodeError:  # the CRC was right: another writer's, of another kind
             continue
 
@@ -198,10 +210,11 @@ def _records(events: Iterable[bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_records(path: Path) -> Iterator[bytes]:
+def _read_records(path: Path, offset: int = 0) -> Iterator[bytes]:
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     with path.open("rb") as file:
+        file.seek(offset)
         while len(head := file.read(12)) == 12:
             length, check = struct.unpack("<QI", head)
             if masked_crc32c(head[:8]) != check:

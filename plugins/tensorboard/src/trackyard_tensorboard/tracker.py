@@ -29,6 +29,7 @@ from trackyard.contract import (
 )
 from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
+from trackyard_tensorboard.files import read_files
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import (
     RunState,
@@ -135,6 +136,14 @@ class TensorboardTracker:
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:
         return str(self._folder(run))
+
+    @hookimpl
+    def tracker_capture_alone(self, run: Run) -> None:
+        self.log_dir = run.folder
+
+    @hookimpl
+    def tracker_read_files(self, run: Run, files: Path, position: str) -> tuple[list[Record], str]:
+        return read_files(run, files, position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

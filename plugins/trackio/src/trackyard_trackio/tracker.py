@@ -159,6 +159,10 @@ class TrackioTracker:
         return active_run(self._place(run), self.folder, run.folder)
 
     @hookimpl
+    def tracker_capture_alone(self, run: Run) -> None:
+        self.folder = run.folder
+
+    @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
         return read_native(run, self._place(run), LocalStore(self.folder), position)
 
