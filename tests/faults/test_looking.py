@@ -463,7 +463,7 @@ def test_t9_a_cell_that_a_spreadsheet_would_run_is_a_text(faults, text):
         "    run.log_params({'p': sys.argv[1], 'n': -1.5, 'm': '-2'}); run.log_metric('x', -3)\n",
         text,
     ).check_returncode()
-    exported = export_text([Client().get_run("cells")], "csv")
+    exported = "".join(export_text([Client().get_run("cells")], "csv"))
     rows = list(csv.DictReader(io.StringIO(exported, newline="")))
 
     values = {row["key"]: row["value"] for row in rows}

@@ -336,7 +336,7 @@ def test_address_that_is_no_page_is_not_opened(project, monkeypatch, address, me
 
 def test_run_is_exported_as_json_with_every_point(local):
     run = training(0.2)
-    (exported,) = json.loads(export_text([Client().get_run(run.name)], "json"))
+    (exported,) = json.loads("".join(export_text([Client().get_run(run.name)], "json")))
 
     assert (exported["name"], exported["status"]) == (run.name, "finished")
     assert len(exported["points"]["loss"]) == 50
@@ -349,8 +349,8 @@ def test_odd_numbers_are_exported(local):
         run.log_metric("loss", math.nan)
         run.log_metric("loss", math.inf)
     view = Client().get_run("odd")
-    (exported,) = json.loads(export_text([view], "json"))
-    rows = list(csv.DictReader(io.StringIO(export_text([view], "csv"))))
+    (exported,) = json.loads("".join(export_text([view], "json")))
+    rows = list(csv.DictReader(io.StringIO("".join(export_text([view], "csv")))))
 
     assert [point["value"] for point in exported["points"]["loss"]] == ["nan", "inf"]
     assert [row["number"] for row in rows if row["kind"] == "metric"] == ["nan", "inf"]

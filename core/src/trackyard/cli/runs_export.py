@@ -40,10 +40,10 @@ def export(
         if chosen == "parquet":
             raise click.UsageError("Parquet is no text; type: --output FILE.parquet")
         views = [client.get_run(run) for run in runs]
-        text = export_text(views, "json" if as_json else chosen)
-        if is_terminal():  # what was logged must not move the cursor
-            text = "".join(f"{line(part)}\n" for part in text.splitlines())
-        click.echo(text, nl=False)
+        for text in export_text(views, "json" if as_json else chosen):
+            # On a terminal what was logged must not move the cursor.
+            shown = "\n".join(map(line, text.split("\n"))) if is_terminal() else text
+            click.echo(shown, nl=False)
         return
     client.export_runs(*runs, file=file, format=chosen)
     if as_json:

@@ -37,6 +37,19 @@ def as_counted(entry: Entry, writer: str, *, all_ranks: bool) -> Entry | None:
     return entry._replace(data={f"rank{rank}/{key}": v for key, v in entry.data.items()})
 
 
+def prefix_of(writer: str, *, all_ranks: bool) -> str | None:
+    """Give what keys of a writer's metrics begin with, or None where they do not count.
+
+    Args:
+        writer: Who wrote them.
+        all_ranks: Ranks above 0 count.
+    """
+    rank = rank_of_child(writer)
+    if not rank:
+        return ""
+    return f"rank{rank}/" if all_ranks else None
+
+
 def children_in(folder: Path) -> set[str]:
     """Name the writers of a run's journal that were children of its process."""
     return {writer for writer, _ in segments_of(folder) if is_child(writer)}

@@ -25,7 +25,7 @@ FORMAT = 1  # of a frame; what its JSON says has a number of its own, in `journa
 _MARK = b"~%d " % FORMAT
 _LINE = _MARK + b"%b %b\n"
 _ANY_MARK = re.compile(rb"~(\d{1,4}) ")
-_PRIME = 2**32 - 5  # by a prime each of the 64 bits of a number counts
+PRIME = 2**32 - 5  # by a prime each of the 64 bits of a number counts
 _NUMBERS = struct.Struct(">QII")
 _pack = _NUMBERS.pack
 _unpack = _NUMBERS.unpack
@@ -58,7 +58,7 @@ def encode_frame(sequence: int, payload: bytes, salt: int) -> bytes:
         payload: What it holds.
         salt: Of the segment.
     """
-    checksum = crc32(payload, (salt + sequence) % _PRIME)
+    checksum = crc32(payload, (salt + sequence) % PRIME)
     return _LINE % (hexlify(_pack(sequence, len(payload), checksum), " ", -4), payload)
 
 
@@ -126,7 +126,7 @@ def frame_at(data: bytes, offset: int, salt: int) -> Frame | None:
     if length > LARGEST or end > len(data):
         return None
     payload = data[begin:end]
-    if crc32(payload, (salt + sequence) % _PRIME) != crc:
+    if crc32(payload, (salt + sequence) % PRIME) != crc:
         return None
     # A damaged newline costs nothing: the checksum has vouched for the rest.
     return Frame(sequence, payload, end + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from trackyard.journal.frames import (
     next_frame,
     salt_of,
 )
+from trackyard.journal.points import Points, points_at
 from trackyard.system.descriptors import opened
 from trackyard.system.life import life_of
 from trackyard.system.locks import is_locked
@@ -29,6 +30,8 @@ _CHUNK = 1024 * 1024
 # What is read where no damage is expected, and where much more would be read again the next time.
 _GLANCE = 64 * 1024
 _HEADER = 1024
+# So many entries are read one by one before points are looked for again.
+_FEW = 64
 
 
 class Position(NamedTuple):
@@ -87,6 +90,49 @@ class JournalReader:
             if len(entries) >= most:
                 break
         return entries
+
+    def read_blocks(self) -> Iterator[tuple[str, Points | list[Entry]]]:
+        """Give everything that follows, with its writer: points by the hundred, as they come.
+
+        Raises:
+            NewerFormatError: A newer Trackyard wrote it.
+        """
+        for writer in self._writers():
+            while True:
+                points = self._read_points(writer)
+                if points is not None:
+                    yield writer, points
+                    continue
+                entries = [entry for _, entry in self._read_writer(writer, _FEW)]
+                if not entries:
+                    break
+                yield writer, entries
+
+    def places(self) -> dict[str, list[int]]:
+        """Give where the reader is, for `go_to`."""
+        return {writer: [*attrs.astuple(place)] for writer, place in self._places.items()}
+
+    def go_to(self, places: Mapping[str, Sequence[int]]) -> None:
+        """Read on from where another reader was.
+
+        Args:
+            places: As `places` gave them.
+        """
+        self._places = {writer: _Place(*place) for writer, place in places.items()}
+
+    def _read_points(self, writer: str) -> Points | None:
+        """Read frames of metrics that follow, where nothing is odd and none was seen before."""
+        place = self._places.get(writer)
+        if place is None or place.offset == 0 or place.sequence <= self._cursor.get(writer, -1):
+            return None
+        data = self._data(writer, place, _GLANCE)
+        salt = salt_of(self._folder.name, writer, place.segment)
+        points = points_at(data, salt, place.sequence)
+        if points is not None:
+            place.offset += points.size
+            place.sequence += len(points.lines)
+            place.headers = 0
+        return points
 
     def _writers(self) -> list[str]:
         writers = sorted({writer for writer, _ in self._files()})

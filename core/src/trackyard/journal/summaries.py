@@ -20,10 +20,11 @@ import attrs
 from trackyard.contract.context import Context
 from trackyard.contract.errors import NewerFormatError
 from trackyard.contract.records import Failure
-from trackyard.journal.children import as_counted
+from trackyard.journal.children import as_counted, prefix_of
 from trackyard.journal.descriptions import RunDescription
 from trackyard.journal.ending import read_status
 from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.points import Points
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.tallies import Tally
 from trackyard.system.files import write_whole
@@ -33,7 +34,11 @@ logger = logging.getLogger("trackyard")
 FORMAT = 1
 # So many bytes of journals are read where a run ends, 10,000 points about; else who looks does so.
 READ_AT_END = 1024 * 1024
-_FILE = "summary.json"
+_FILE, _PART = "summary.json", "summary.part.json"
+# After so many bytes what is summed up so far is kept: to read them takes a tenth of a second.
+_KEPT_EVERY = 16 * 1024 * 1024
+# Bytes of an entry.
+_USUAL = 100
 
 
 @attrs.frozen
@@ -83,49 +88,143 @@ class Summary:
         return {**found, "metrics": {**known, **self.metrics}}
 
 
-def summarise(folder: Path, description: RunDescription | None) -> Summary:
-    """Read a run's journal from its beginning.
+class Summing:
+    """Sums up a run's journal while it is written, and reads each part of it once.
+
+    What is summed up of a long one is kept beside it, so that who comes next reads on from there.
 
     Args:
         folder: The run's folder.
         description: What is written down there of the run; None where that is gone.
     """
-    all_ranks = description is not None and description.counts_all_ranks
-    params: dict[str, Any] = {}
-    tags: dict[str, str] = dict(description.run.tags) if description else {}
-    tallies: dict[str, Tally] = {}
-    artifacts: list[Mapping[str, Any]] = []
-    context: Context | None = None
-    dropped = 0
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        for position, written in entries:
-            dropped += dropped_in(written)
-            entry = as_counted(written, position.writer, all_ranks=all_ranks)
-            match entry.kind if entry else None:
-                case "metrics":
-                    _add_points(tallies, entry)  # type: ignore[arg-type]
-                case "params":
-                    params |= entry.data  # type: ignore[union-attr]
-                case "tags":
-                    tags |= {key: str(value) for key, value in entry.data.items()}  # type: ignore[union-attr]
-                case "artifact":
-                    artifacts.append(_of_artifact(entry))  # type: ignore[arg-type]
-                case "context":
-                    known = Context.from_plain(entry.data)  # type: ignore[union-attr]
-                    context = (context or Context()).updated(known)
-    status, end = read_status(folder)
-    return Summary(
-        params=params,
-        tags=tags,
-        metrics={key: tally.plain() for key, tally in tallies.items()},
-        artifacts=tuple(artifacts),
-        context=context.plain() if context else None,
-        status=status,
-        ended_at=end.timestamp if end else None,
-        failure=attrs.asdict(end.data) if end and end.data else None,
-        lost=reader.lost + dropped,
-    )
+
+    def __init__(self, folder: Path, description: RunDescription | None) -> None:
+        self._folder = folder
+        self._all_ranks = description is not None and description.counts_all_ranks
+        self._params: dict[str, Any] = {}
+        self._tags: dict[str, str] = dict(description.run.tags) if description else {}
+        self._tallies: dict[str, Tally] = {}
+        self._artifacts: list[Mapping[str, Any]] = []
+        self._context: Context | None = None
+        self._dropped = self._lost = 0
+        self._unkept = 0  # bytes, roughly
+        self._reader = JournalReader(folder)
+        self._go_on_from(_load(folder / _PART))
+
+    def read_on(self) -> bool:
+        """Read what was written since, and tell whether there was anything.
+
+        Raises:
+            NewerFormatError: A newer Trackyard wrote it.
+        """
+        is_news = False
+        for writer, block in self._reader.read_blocks():
+            is_news = True
+            prefix = prefix_of(writer, all_ranks=self._all_ranks)
+            if isinstance(block, Points):
+                if prefix is not None:
+                    self._add_points(prefix, block)
+                self._unkept += block.size
+            else:
+                for entry in block:
+                    self._add(entry, writer)
+                self._unkept += _USUAL * len(block)
+            if self._unkept >= _KEPT_EVERY:
+                self._keep()
+        return is_news
+
+    def summary(self) -> Summary:
+        """Give what the journal comes to, as far as it was read."""
+        status, end = read_status(self._folder)
+        return Summary(
+            params=self._params,
+            tags=self._tags,
+            metrics={key: tally.plain() for key, tally in self._tallies.items()},
+            artifacts=tuple(self._artifacts),
+            context=self._context.plain() if self._context else None,
+            status=status,
+            ended_at=end.timestamp if end else None,
+            failure=attrs.asdict(end.data) if end and end.data else None,
+            lost=self._lost + self._reader.lost + self._dropped,
+        )
+
+    def _add_points(self, prefix: str, points: Points) -> None:
+        for column in points.columns():
+            self._tally(prefix + column.key).extend(*column[1:])
+
+    def _add(self, written: Entry, writer: str) -> None:
+        self._dropped += dropped_in(written)
+        entry = as_counted(written, writer, all_ranks=self._all_ranks)
+        if entry is None:
+            return
+        match entry.kind:
+            case "metrics":
+                for key, value in entry.data.items():
+                    self._tally(key).add(entry.step, value, entry.timestamp)
+            case "params":
+                self._params |= entry.data
+            case "tags":
+                self._tags |= {key: str(value) for key, value in entry.data.items()}
+            case "artifact":
+                self._artifacts.append(_of_artifact(entry))
+            case "context":
+                known = Context.from_plain(entry.data)
+                self._context = (self._context or Context()).updated(known)
+
+    def _tally(self, key: str) -> Tally:
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally()
+        return tally
+
+    def _keep(self) -> None:
+        """Keep how far this is, and what it has come to."""
+        self._unkept = 0
+        state = {
+            "format": FORMAT,
+            "all_ranks": self._all_ranks,
+            "places": self._reader.places(),
+            "lost": self._lost + self._reader.lost,
+            "dropped": self._dropped,
+            "params": self._params,
+            "tags": self._tags,
+            "artifacts": self._artifacts,
+            "context": self._context.plain() if self._context else None,
+            "tallies": {key: tally.state() for key, tally in self._tallies.items()},
+        }
+        try:
+            write_whole(self._folder / _PART, json.dumps(state))
+        except (OSError, ValueError, TypeError) as error:
+            logger.debug("%s cannot be written: %s", self._folder / _PART, error)
+
+    def _go_on_from(self, state: Mapping[str, Any] | None) -> None:
+        """Take over what was kept, unless it is of other files, or of another rule of ranks."""
+        if state is None or state.get("format") != FORMAT:
+            return
+        try:
+            tallies = {key: Tally.of_state(kept) for key, kept in state["tallies"].items()}
+            context = Context.from_plain(state["context"]) if state["context"] else None
+            if state["all_ranks"] != self._all_ranks or not _are_there(self._folder, state):
+                return
+            self._reader.go_to(state["places"])
+            self._lost, self._dropped = state["lost"], state["dropped"]
+            self._params, self._tags = dict(state["params"]), dict(state["tags"])
+            self._artifacts = list(state["artifacts"])
+            self._tallies, self._context = tallies, context
+        except (KeyError, TypeError, ValueError, AttributeError):
+            logger.debug("%s is damaged", self._folder / _PART)
+
+
+def summarise(folder: Path, description: RunDescription | None) -> Summary:
+    """Sum up a run's journal: from its beginning, or from where somebody left it.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run; None where that is gone.
+    """
+    summing = Summing(folder, description)
+    summing.read_on()
+    return summing.summary()
 
 
 def summarise_at_end(folder: Path, description: RunDescription, failure: Failure | None) -> Summary:
@@ -163,6 +262,7 @@ def keep_summary(folder: Path, summary: Summary) -> Summary:
     whole = {"format": FORMAT, "files": _sizes(folder), "summary": summary.plain()}
     try:
         write_whole(folder / _FILE, json.dumps(whole))
+        (folder / _PART).unlink(missing_ok=True)
     except (OSError, ValueError, TypeError) as error:
         logger.debug("%s cannot be written: %s", folder / _FILE, error)
     return summary
@@ -206,13 +306,21 @@ def summary_of_folder(
         return None, None
 
 
-def _add_points(tallies: dict[str, Tally], entry: Entry) -> None:
-    step, timestamp = entry.step, entry.timestamp
-    for key, value in entry.data.items():
-        tally = tallies.get(key)
-        if tally is None:
-            tally = tallies[key] = Tally()
-        tally.add(step, value, timestamp)
+def _load(file: Path) -> Mapping[str, Any] | None:
+    try:
+        loaded = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return loaded if isinstance(loaded, dict) else None
+
+
+def _are_there(folder: Path, state: Mapping[str, Any]) -> bool:
+    """Tell whether the files are there in which somebody has read, and are as long."""
+    sizes = _sizes(folder)
+    return all(
+        sizes.get(f"{writer}.{segment:06d}.tyj", -1) >= offset
+        for writer, (segment, offset, *_) in state["places"].items()
+    )
 
 
 def _of_artifact(entry: Entry) -> dict[str, Any]:

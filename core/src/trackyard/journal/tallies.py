@@ -7,7 +7,7 @@ is kept does not grow with the number of points, and as long as a bucket is one 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,8 @@ import attrs
 
 # When so many buckets are full, two become one.
 _MOST_BUCKETS = 2048
+# Buckets of so many points are filled at one go.
+_WIDE = 16
 # Points of the picture, and parts of the line of characters.
 PICTURE, PARTS = 64, 24
 
@@ -75,6 +77,74 @@ class Tally:
         )
         if len(buckets) >= _MOST_BUCKETS:
             self._halve()
+
+    def extend(
+        self,
+        steps: Sequence[float | None],
+        values: Sequence[float],
+        timestamps: Sequence[int],
+    ) -> None:
+        """Add points that were logged one after the other, as `add` does.
+
+        Args:
+            steps: Of each the training step, or None.
+            values: Of each the value.
+            timestamps: When each was logged.
+        """
+        at, count = 0, len(values)
+        while at < count:
+            left = self._width - self._buckets[-1].count if self._width >= _WIDE else 0
+            if left <= 0:
+                self.add(steps[at], values[at], timestamps[at])
+                at += 1
+                continue
+            part = slice(at, at + left)
+            self._note_latest(steps[part], values[part], timestamps[part])
+            _put_many(self._buckets[-1], steps[part], values[part])
+            at += left
+
+    def _note_latest(
+        self, steps: Sequence[float | None], values: Sequence[float], timestamps: Sequence[int]
+    ) -> None:
+        """Count points, and note which one is the last by step and by time."""
+        self._count += len(values)
+        if self._has_steps and None in steps:
+            self._has_steps = False
+        elif self._has_steps:
+            at = _last_greatest(steps)  # type: ignore[arg-type]
+            step = steps[at]
+            if step is not None and (self._by_step is None or step >= self._by_step[0]):
+                self._by_step = step, values[at]
+        at = _last_greatest(timestamps)
+        if self._by_time is None or timestamps[at] >= self._by_time[0]:
+            self._by_time = timestamps[at], values[at], steps[at]
+
+    def state(self) -> dict[str, Any]:
+        """Give everything, as JSON has it, for `of_state`."""
+        return {
+            "width": self._width,
+            "count": self._count,
+            "has_steps": self._has_steps,
+            "first": self._first,
+            "by_step": self._by_step,
+            "by_time": self._by_time,
+            "buckets": [attrs.astuple(bucket) for bucket in self._buckets],
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Tally:
+        """Give the tally that `state` was asked for.
+
+        Args:
+            state: What it gave.
+        """
+        tally = cls()
+        tally._width, tally._count = state["width"], state["count"]
+        tally._has_steps, tally._first = state["has_steps"], state["first"]
+        tally._by_step = tuple(state["by_step"]) if state["by_step"] else None
+        tally._by_time = tuple(state["by_time"]) if state["by_time"] else None
+        tally._buckets = [_Bucket(*values) for values in state["buckets"]]
+        return tally
 
     def plain(self) -> dict[str, Any]:
         """Give what is known, as JSON has it; NaN stays NaN."""
@@ -149,6 +219,28 @@ def _put(bucket: _Bucket, step: float | None, value: float) -> None:
         bucket.least, bucket.least_step = value, step
     if not bucket.greatest >= value:
         bucket.greatest, bucket.greatest_step = value, step
+
+
+def _put_many(bucket: _Bucket, steps: Sequence[float | None], values: Sequence[float]) -> None:
+    total = sum(values)
+    if total - total != 0.0:  # some of them are not finite
+        for step, value in zip(steps, values, strict=True):
+            _put(bucket, step, value)
+        return
+    bucket.count += len(values)
+    bucket.total += total
+    bucket.finite += len(values)
+    low, high = min(values), max(values)
+    if not bucket.least <= low:
+        bucket.least, bucket.least_step = low, steps[values.index(low)]
+    if not bucket.greatest >= high:
+        bucket.greatest, bucket.greatest_step = high, steps[values.index(high)]
+
+
+def _last_greatest(numbers: Sequence[float]) -> int:
+    """Give the index of the greatest number, the last one of several."""
+    greatest = max(numbers)
+    return len(numbers) - 1 - next(i for i, n in enumerate(reversed(numbers)) if n == greatest)
 
 
 def _joined(one: _Bucket, two: _Bucket) -> _Bucket:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
+from operator import le
 from typing import Any, Literal
 
 import attrs
 
-from trackyard.journal.tallies import PARTS, sampled
+from trackyard.journal.tallies import PARTS, Tally, sampled
 from trackyard.store.details import MetricRow, values_of
+from trackyard.system.numbers import Numbers
 from trackyard.system.showing import Shown, says
 
 Goal = Literal["lowest", "highest"]
@@ -53,9 +56,33 @@ class Curve:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.steps: list[int | float | None] = []
-        self.values: list[float] = []
-        self.timestamps: list[int] = []
+        # A list where they are not whole numbers, or some point has none.
+        self.steps: Numbers | list[int | float | None] = Numbers.integers()
+        self.values = Numbers.floats()
+        self.timestamps = Numbers.integers()
+
+    def extend(
+        self,
+        steps: Sequence[int | float | None],
+        values: Sequence[float],
+        timestamps: Sequence[int],
+    ) -> None:
+        """Add points.
+
+        Args:
+            steps: Of each the training step, or None.
+            values: Of each the value.
+            timestamps: Of each when it was logged, in nanoseconds since the epoch.
+        """
+        if isinstance(self.steps, Numbers):
+            try:
+                self.steps.extend(Numbers("q", steps))
+            except (TypeError, OverflowError):
+                self.steps = [*self.steps, *steps]
+        else:
+            self.steps.extend(steps)
+        self.values.extend(Numbers.floats(values))
+        self.timestamps.extend(Numbers.integers(timestamps))
 
     def append(self, step: float | None, value: float, timestamp: int) -> None:
         """Add a point.
@@ -65,19 +92,21 @@ class Curve:
             value: The value.
             timestamp: When it was logged, in nanoseconds since the epoch.
         """
-        self.steps.append(step)
-        self.values.append(value)
-        self.timestamps.append(timestamp)
+        self.extend([step], [value], [timestamp])
 
     def in_order(self) -> Curve:
         """Give the points in order: several processes may have logged them."""
-        has_steps = all(step is not None for step in self.steps)
+        has_steps = None not in self.steps
         keys: Sequence[float] = self.steps if has_steps else self.timestamps  # type: ignore[assignment]
-        if all(keys[i] <= keys[i + 1] for i in range(len(keys) - 1)):
+        if all(map(le, keys, islice(keys, 1, None))):
             return self
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         ordered = Curve(self.key)
-        for index in sorted(range(len(keys)), key=keys.__getitem__):
-            ordered.append(self.steps[index], self.values[index], self.timestamps[index])
+        ordered.extend(
+            [self.steps[index] for index in order],
+            [self.values[index] for index in order],
+            [self.timestamps[index] for index in order],
+        )
         return ordered
 
     def __len__(self) -> int:
@@ -85,23 +114,9 @@ class Curve:
 
     def summary(self) -> MetricSummary:
         """Give last, best and a small curve."""
-        goal = goal_of(self.key)
-        finite = [(v, -i) for i, v in enumerate(self.values) if math.isfinite(v)]
-        low, high = min(finite, default=None), max(finite, default=None)
-        # Of several best values the first one counts.
-        first_low = min(finite, key=lambda item: (item[0], -item[1]), default=None)
-        best = first_low if goal == "lowest" else high
-        return MetricSummary(
-            key=self.key,
-            last=self.values[-1],
-            best=best[0] if best else math.nan,
-            best_step=self.steps[-best[1]] if best else None,
-            goal=goal,
-            lowest=low[0] if low else math.nan,
-            highest=high[0] if high else math.nan,
-            points=len(self.values),
-            curve=tuple(sampled(self.values, SHOWN)),
-        )
+        tally = Tally()
+        tally.extend(self.steps, self.values, self.timestamps)
+        return summary_of_tally(self.key, tally.plain())
 
     def __repr__(self) -> str:
         return f"<Curve {self.key} {sparkline(sampled(self.values, SHOWN))}>"

@@ -10,13 +10,16 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trackyard.contract.errors import TrackyardError
-from trackyard.runs.curves import Curve
+from trackyard.journal.points import Column
+from trackyard.runs.streaming import Spool, columns_in_order
 from trackyard.runs.views import RunView, StepView
 
 ExportFormat = Literal["json", "csv", "parquet"]
@@ -27,6 +30,8 @@ COLUMNS = (
     *("training_step", "timestamp"),
 )
 
+# Rows of a part of a Parquet file.
+_ROWS = 20_000
 _RUN_BY_SPREADSHEETS = (
     "=",
     "+",
@@ -43,13 +48,13 @@ _RUN_BY_SPREADSHEETS = (
 
 
 def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
-    """Give everything that was logged in a run, one row each, with the keys in `COLUMNS`.
+    """Give what was logged in a run, but for its points, one row each, with the keys in `COLUMNS`.
 
     `kind` is param, tag, context, metric, artifact or console, whose key is the stream; `value` is
     a text, `number` the same as a float where it is one; `timestamp` is in nanoseconds since the
     epoch, of metrics and printed lines alone.
     """
-    run = {"run": view.name, "run_id": view.id, "pipeline": view.pipeline, "status": view.status}
+    run = _of_run(view)
     for key, value in view.params.items():
         yield {**run, **_row(None, "param", key, value)}
     if view.context is not None:
@@ -62,8 +67,8 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
             yield {**run, **row}
 
 
-def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str:
-    """Write runs as a text.
+def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> Iterator[str]:
+    """Give runs as a text, part by part: a run may have more points than fit in memory.
 
     JSON is a list of runs as `runs show --json` has them, with all points of each curve and all
     lines that each step printed.
@@ -73,15 +78,70 @@ def export_text(views: Iterable[RunView], format: Literal["json", "csv"]) -> str
         format: `json` or `csv`.
     """
     if format == "csv":
-        rows = (row for view in views for row in rows_of(view))
-        cells = ([_defused(row.get(key)) for key in COLUMNS] for row in rows)
-        return "".join(map(_line, (COLUMNS, *cells)))
+        yield _line(COLUMNS)
+        for view in views:
+            yield from _csv_of(view)
+        return
+    before = "[\n"
+    for view in views:
+        yield before
+        yield from _json_of(view)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _csv_of(view: RunView) -> Iterator[str]:
+    for row in rows_of(view):
+        yield _line([_defused(row.get(key)) for key in COLUMNS])
+    for step in view.steps:
+        for column in columns_in_order(step.curves):
+            named = {**_of_run(view), "step": step.name, "kind": "metric", "key": column.key}
+            start = _line([_defused(named[key]) for key in COLUMNS[:7]]).rstrip("\n")
+            points = zip(column.values, column.steps, column.timestamps, strict=True)
+            yield "".join(
+                [f"{start},{v},{v},{'' if at is None else at},{t}\n" for v, at, t in points]
+            )
+
+
+def _json_of(view: RunView) -> Iterator[str]:
     from trackyard.system.showing import plain
 
-    runs = [
-        {**plain(view), "points": _points_of(view), "console": _console_of(view)} for view in views
-    ]
-    return json.dumps(runs, indent=2, allow_nan=False) + "\n"
+    yield json.dumps(plain(view), indent=2, allow_nan=False).removesuffix("\n}")
+    yield ',\n  "points": {'
+    counts = Counter(key for step in view.steps for key in step.curves)
+    separator = "\n    "
+    for step in view.steps:
+        with Spool() as spool:
+            names: dict[str, None] = {}
+            for column in columns_in_order(step.curves):
+                spool.add(column.key, _points(column))
+                names[column.key] = None
+            for key in names:
+                name = f"{step.name}.{key}" if step.name and counts[key] > 1 else key
+                yield f"{separator}{json.dumps(name)}: [\n"
+                yield from _without_end(spool.texts(key), ",\n")
+                yield "\n    ]"
+                separator = ",\n    "
+    yield '\n  },\n  "console": '
+    yield json.dumps(_console_of(view)) + "\n}"
+
+
+def _without_end(texts: Iterable[str], end: str) -> Iterator[str]:
+    """Give texts, but for what the last one ends with."""
+    before = ""
+    for text in texts:
+        yield before
+        before = text
+    yield before.removesuffix(end)
+
+
+def _of_run(view: RunView) -> dict[str, Any]:
+    return {
+        "run": view.name,
+        "run_id": view.id,
+        "pipeline": view.pipeline,
+        "status": view.status,
+    }
 
 
 def _line(cells: Iterable[Any]) -> str:
@@ -117,7 +177,8 @@ def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> N
         TrackyardError: Parquet needs pyarrow, which is not installed.
     """
     if format != "parquet":
-        file.write_text(export_text(views, format), encoding="utf-8")
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            stream.writelines(export_text(views, format))
         return
     try:
         import pyarrow
@@ -129,8 +190,27 @@ def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> N
     numbers = {"number": pyarrow.float64(), "training_step": pyarrow.float64()}
     numbers["timestamp"] = pyarrow.timestamp("ns", tz="UTC")
     schema = pyarrow.schema([(name, numbers.get(name, pyarrow.string())) for name in COLUMNS])
-    rows = [row for view in views for row in rows_of(view)]
-    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
+    with parquet.ParquetWriter(file, schema) as writer:
+        for rows in _batches(views):
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+
+
+def _batches(views: Iterable[RunView]) -> Iterator[list[dict[str, Any]]]:
+    """Give all rows of runs, points as well, some thousands at a time."""
+    rows: list[dict[str, Any]] = []
+    for view in views:
+        points = (
+            {**_of_run(view), **_row(step.name, "metric", column.key, value, at=at, time=time)}
+            for step in view.steps
+            for column in columns_in_order(step.curves)
+            for at, value, time in zip(*column[1:], strict=True)
+        )
+        for row in chain(rows_of(view), points):
+            rows.append(row)
+            if len(rows) >= _ROWS:
+                yield rows
+                rows = []
+    yield rows
 
 
 def format_of(file: Path) -> ExportFormat | None:
@@ -144,9 +224,6 @@ def _rows_of_step(step: StepView) -> Iterator[dict[str, Any]]:
         yield _row(step.name, "param", key, value)
     for key, value in step.tags.items():
         yield _row(step.name, "tag", key, value)
-    for curve in step.curves.values():
-        for at, value, timestamp in zip(curve.steps, curve.values, curve.timestamps, strict=True):
-            yield _row(step.name, "metric", curve.key, value, at=at, time=timestamp)
     if not step.curves:  # its journal is gone
         for metric in step.metrics:
             yield _row(step.name, "metric", metric.key, metric.last)
@@ -177,13 +254,14 @@ def _console_of(view: RunView) -> dict[str, list[dict[str, str]]]:
     return {step.name: [line._asdict() for line in step.console] for step in view.steps}
 
 
-def _points_of(view: RunView) -> dict[str, list[dict[str, Any]]]:
-    return {key: list(_points(curve)) for key, curve in view.curves.items()}
+def _points(column: Column) -> str:
+    points = zip(column.steps, column.values, column.timestamps, strict=True)
+    return "".join([f"{_point(*point)},\n" for point in points])
 
 
-def _points(curve: Curve) -> Iterator[dict[str, Any]]:
-    for step, value, timestamp in zip(curve.steps, curve.values, curve.timestamps, strict=True):
-        moment = datetime.fromtimestamp(timestamp / 1e9, UTC).isoformat()
-        # JSON has no names for NaN and infinities.
-        shown = value if math.isfinite(value) else str(value)
-        yield {"step": step, "value": shown, "timestamp": moment}
+def _point(step: float | None, value: float, timestamp: int) -> str:
+    moment = datetime.fromtimestamp(timestamp / 1e9, UTC).isoformat()
+    # JSON has no names for NaN and infinities.
+    shown = value if math.isfinite(value) else f'"{value}"'
+    at = "null" if step is None else step
+    return f'      {{"step": {at}, "value": {shown}, "timestamp": "{moment}"}}'

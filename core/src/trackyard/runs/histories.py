@@ -11,12 +11,12 @@ import attrs
 from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact, Failure, ParamValue
 from trackyard.journal.blobs import file_of
-from trackyard.journal.children import as_counted
+from trackyard.journal.children import prefix_of
 from trackyard.journal.descriptions import RunDescription
-from trackyard.journal.ending import read_status
-from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.entries import Entry
+from trackyard.journal.points import Column, Points
 from trackyard.journal.reader import JournalReader
-from trackyard.journal.summaries import Summary, kept_summary
+from trackyard.journal.summaries import Summary, keep_summary, kept_summary, summarise
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_tally
 
 
@@ -49,20 +49,24 @@ class History:
 
 
 class LateCurves(Mapping[str, Curve]):
-    """The curves of a run that has ended: their points are read when one is asked for.
+    """The curves of a run: their points are read when one is asked for.
 
     Args:
         keys: The metrics' keys.
-        read: Reads them all.
+        columns: Reads all points, in the order in which they were logged.
     """
 
-    def __init__(self, keys: Iterable[str], read: Callable[[], Mapping[str, Curve]]) -> None:
+    def __init__(self, keys: Iterable[str], columns: Callable[[], Iterator[Column]]) -> None:
         self._keys = tuple(keys)
-        self._read = read
+        self.columns = columns
 
     @cached_property
     def _curves(self) -> Mapping[str, Curve]:
-        return self._read()
+        curves = {key: Curve(key) for key in self._keys}
+        for column in self.columns():
+            if column.key in curves:  # else it was logged a moment ago
+                curves[column.key].extend(*column[1:])
+        return {key: curve.in_order() for key, curve in curves.items()}
 
     def __getitem__(self, key: str) -> Curve:
         """Give the curve of a metric."""
@@ -80,15 +84,13 @@ class LateCurves(Mapping[str, Curve]):
 
 
 def look_at(folder: Path, description: RunDescription | None) -> History:
-    """Give what a run's journal holds; of one that has ended no point is read.
+    """Give what a run's journal holds; its points are read where one asks for a curve.
 
     Args:
         folder: The run's folder.
         description: What is written down there of the run; None where that is gone.
     """
-    summary = kept_summary(folder)
-    if summary is None:
-        return read_history(folder, description)
+    summary = kept_summary(folder) or keep_summary(folder, summarise(folder, description))
     tags = description.run.tags if description else {}
     failure = Failure(**summary.failure) if summary.failure else None
     artifacts = _artifacts_of(folder, summary)
@@ -96,7 +98,7 @@ def look_at(folder: Path, description: RunDescription | None) -> History:
     return History(
         params=summary.params,
         tags={key: value for key, value in summary.tags.items() if tags.get(key) != value},
-        curves=LateCurves(summary.metrics, lambda: read_history(folder, description).curves),
+        curves=LateCurves(summary.metrics, lambda: columns_of(folder, description)),
         artifacts=artifacts,
         status=summary.status,
         failure=failure,
@@ -127,58 +129,25 @@ def has_journal(folder: Path) -> bool:
     return any(folder.glob("*.tyj"))
 
 
-def read_history(folder: Path, description: RunDescription | None) -> History:
-    """Read a run's journal from its beginning: what counts as the run's, as on its trackers.
+def columns_of(folder: Path, description: RunDescription | None) -> Iterator[Column]:
+    """Read the points of a run's journal, a few hundred of a metric at a time.
 
     Args:
         folder: The run's folder.
         description: What is written down there of the run; None where that is gone.
     """
     all_ranks = description is not None and description.counts_all_ranks
-    params: dict[str, ParamValue] = {}
-    tags: dict[str, str] = {}
-    curves: dict[str, Curve] = {}
-    artifacts: dict[str, tuple[Artifact, ...]] = {}
-    context: Context | None = None
-    dropped = 0
-    reader = JournalReader(folder)
-    while entries := reader.read(1000):
-        for position, written in entries:
-            dropped += dropped_in(written)
-            entry = as_counted(written, position.writer, all_ranks=all_ranks)
-            if entry is None:
-                continue
-            match entry.kind:
-                case "metrics":
-                    _add_points(curves, entry)
-                case "params":
-                    params |= entry.data
-                case "tags":
-                    tags |= {key: str(value) for key, value in entry.data.items()}
-                case "artifact":
-                    name = entry.data.name
-                    artifacts[name] = (*artifacts.get(name, ()), entry.data)
-                case "context":
-                    context = (context or Context()).updated(Context.from_plain(entry.data))
-    status, end = read_status(folder)
-    ordered = {key: curve.in_order() for key, curve in curves.items()}
-    return History(
-        params=params,
-        tags=tags,
-        curves=ordered,
-        metrics=tuple(curve.summary() for curve in ordered.values()),
-        artifacts=artifacts,
-        status=status,
-        failure=end.data if end else None,
-        ended_at=end.timestamp if end else None,
-        lost=reader.lost + dropped,
-        context=context,
-    )
+    for writer, block in JournalReader(folder).read_blocks():
+        prefix = prefix_of(writer, all_ranks=all_ranks)
+        if prefix is None:
+            continue
+        columns = block.columns() if isinstance(block, Points) else _columns_in(block)
+        for column in columns:
+            yield column._replace(key=prefix + column.key) if prefix else column
 
 
-def _add_points(curves: dict[str, Curve], entry: Entry) -> None:
-    for key, value in entry.data.items():
-        curve = curves.get(key)
-        if curve is None:
-            curve = curves[key] = Curve(key)
-        curve.append(entry.step, value, entry.timestamp)
+def _columns_in(entries: Iterable[Entry]) -> Iterator[Column]:
+    for entry in entries:
+        if entry.kind == "metrics":
+            for key, value in entry.data.items():
+                yield Column(key, [entry.step], [value], [entry.timestamp])

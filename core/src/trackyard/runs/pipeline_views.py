@@ -222,11 +222,11 @@ class StepRun:
     @cached_property
     def _history(self) -> History | None:
         from trackyard.journal.descriptions import load_description
-        from trackyard.runs.histories import has_journal, read_history
+        from trackyard.runs.histories import has_journal, look_at
 
         if self._folder is None or not has_journal(self._folder):
             return None
-        return read_history(self._folder, load_description(self._folder))
+        return look_at(self._folder, load_description(self._folder))
 
     def __repr__(self) -> str:
         return line(f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>")
