@@ -97,7 +97,12 @@ class Spool:
         self._file.close()
 
     def add(self, name: str, text: str) -> None:
-        """Add to a name's text."""
+        """Add to a name's text.
+
+        Args:
+            name: The name.
+            text: What is added.
+        """
         self._held.setdefault(name, []).append(text)
         self._size += len(text)
         if self._size >= _MOST:
