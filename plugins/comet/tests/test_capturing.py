@@ -271,3 +271,16 @@ def test_another_tracker_of_comets_gets_it_by_a_replay(both, project):
     assert [(one["metricName"], one["step"], one["metricValue"]) for one in found] == [
         ("loss", 2, 0.5)
     ]
+
+
+def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both):
+    with start_run("source", experiment_tracker=["memory"], capture="comet") as run:
+        comet_ml.login()
+        experiment = comet_ml.start(project_name="mine")
+        experiment.log_parameter("rate", 0.1)
+        assert comet_ml.Experiment(project_name="mine") is experiment
+        experiment.log_metric("loss", 0.5, step=1)
+
+    assert points(run, "loss") == [(1, 0.5)]
+    assert MemoryTracker.runs[run.id].params["rate"] == 0.1
+    assert not both.experiments

@@ -217,3 +217,14 @@ def test_what_calls_logged_is_there_where_their_process_and_the_sdks_are_killed_
     assert [*zip(curve.steps, curve.values)] == [(n, n / 2) for n in range(20)]
     assert run.artifacts["kept/a.txt"].read_text() == "a"
     assert [value for _, value in both.file().values("loss")] == [n / 2 for n in range(20)]
+
+
+def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(both):
+    with start_run("source", experiment_tracker=["memory"], capture="wandb") as run:
+        native = wandb.init(project="mine", config={"rate": 0.1})
+        native.log({"loss": 0.5}, step=1)
+        with pytest.raises(wandb.errors.UsageError, match="only captured"):
+            wandb.Api()
+
+    assert points(run, "loss") == [(1, 0.5)]
+    assert stored(run).params == {"rate": 0.1}

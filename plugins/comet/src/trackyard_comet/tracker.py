@@ -24,6 +24,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_comet import settings
+from trackyard_comet.alone import without_account
 from trackyard_comet.archive import archive_path, load_state, read_archive
 from trackyard_comet.captured import read_native
 from trackyard_comet.context import context_messages
@@ -104,6 +105,10 @@ class CometTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         return active_experiment(run, run.name)
+
+    @hookimpl
+    def tracker_capture_alone(self, run: Run) -> AbstractContextManager[None]:
+        return without_account(run)
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:

@@ -23,6 +23,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_wandb import settings
+from trackyard_wandb.alone import without_account
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.capturing import NativeReader
 from trackyard_wandb.media import KINDS
@@ -130,6 +131,10 @@ class WandbTracker:
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:
         return self._place(run).id
+
+    @hookimpl
+    def tracker_capture_alone(self) -> AbstractContextManager[None]:
+        return without_account()
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:

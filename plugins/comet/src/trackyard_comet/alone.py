@@ -1,0 +1,60 @@
+"""What do Comet's own calls get where no tracker of Comet's is there, and they are only captured?
+
+No account is asked for, and nothing waits for a server: whatever makes an experiment gives that of
+the run, and signing in does nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from trackyard.contract import Run, after_import, process_values
+
+
+@contextmanager
+def without_account(run: Run) -> Iterator[None]:
+    """Let Comet's own calls in a block need no account.
+
+    Args:
+        run: The run, to whose folder they write.
+    """
+    variables = {
+        "COMET_API_KEY": None,
+        "COMET_START_ONLINE": "0",
+        "COMET_OFFLINE_DIRECTORY": str(run.folder),
+    }
+    with ExitStack() as held:
+        held.enter_context(process_values(variables, patience=1.0))
+        if "comet_ml" in sys.modules:
+            _replace(held)
+        else:
+            held.enter_context(after_import("comet_ml", lambda: _replace(held)))
+        yield
+
+
+def _replace(held: ExitStack) -> None:
+    import comet_ml
+
+    names = {"Experiment": _Experiment, "start": _current, "login": _nothing, "init": _nothing}
+    attributes = [(comet_ml, name, value) for name, value in names.items()]
+    held.enter_context(process_values({}, attributes))
+
+
+class _Experiment:
+    """Stands for Comet's class."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return _current()
+
+
+def _current(*_: Any, **__: Any) -> Any:
+    from comet_ml.config import config_api
+
+    return config_api.get_global_experiment()
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Sign in nowhere."""
