@@ -73,7 +73,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
     "runs verify": ["trackyard.runs.verifying:Verification"],
     **{
         f"runs {name}": ["trackyard.runs.annotating:SentAnnotation"]
-        for name in ("tag", "note", "rename")
+        for name in ("tag", "note", "rename", "end")
     },
     "runs delete": [{"id": "The run's id", **_DELETED}],
     "replay": [

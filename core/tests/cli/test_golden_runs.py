@@ -165,6 +165,18 @@ def test_help_of_runs(golden):
     golden("runs", "--help", name="runs-help", as_json=False)
 
 
+def test_end(golden_project, golden):
+    store = Store.in_folder(find_project().home)
+
+    def fall_silent():
+        row = PipelineRunRow("a" * 32, "training-9", "training", "s", "running", time.time_ns())
+        store.add_pipeline_run(row)
+
+    fall_silent()
+    golden("runs end", "training-9", reset=fall_silent)
+    store.close()
+
+
 def test_annotate(tracked, golden):
     golden("runs tag", "first", "stage=prod")
     golden("runs note", "first", "the good one")

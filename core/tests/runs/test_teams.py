@@ -11,8 +11,21 @@ import shutil
 import postgresql
 import pytest
 from filing import Filing
+from left_behind import wait_until
 
-from trackyard import Client, log_metric, log_params, pipeline, start_run, step
+from trackyard import (
+    Client,
+    TrackyardError,
+    log_metric,
+    log_params,
+    pipeline,
+    start_run,
+    step,
+)
+from trackyard.project.configuration import find_project
+from trackyard.store import Store
+from trackyard.store.lives import beat
+from trackyard.tracking.pulse import pulse
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +109,111 @@ def test_a_step_is_tagged_from_another_machine(team):
     assert sent.state == "sent"
     assert team.on_tracker(step_id)["tags"]["good"] == "yes"
     assert Client().get_run(run.id).steps[0].tags["good"] == "yes"
+
+
+def beaten(run_id):
+    """Wait until a run has given a sign of life, have it give no more, and give its store."""
+    store = Store.of(find_project())
+    query = "SELECT id FROM runs WHERE (id = :id OR group_id = :id) AND heartbeat_at IS NULL"
+    wait_until(lambda: not store.execute(query, {"id": run_id}))
+    for id_ in [*pulse()._runs]:
+        pulse().end(id_)
+    wait_until(lambda: pulse()._thread is None)
+    return store
+
+
+def fall_silent(store, run_id):
+    """Have a run's last sign of life be an hour old, as of a machine that is gone."""
+    with store.writing() as session:
+        session.execute(
+            "UPDATE runs SET heartbeat_at = heartbeat_at - 3600000000000 "
+            "WHERE id = :id OR group_id = :id",
+            {"id": run_id},
+        )
+
+
+def test_a_run_that_falls_silent_is_unreachable_and_is_ended_by_hand(team):
+    with start_run("mine") as run:
+        log_metric("loss", 0.5)
+        store = beaten(run.id)
+        team.go_to("two")
+        client = Client()
+        assert client.get_run(run.id).status == "running"
+        with pytest.raises(TrackyardError, match="gave a sign of life"):
+            client.end_run(run.id)
+        fall_silent(store, run.id)
+        assert client.get_run(run.id).status == "unreachable"
+        assert [r.status for r in client.list_runs("default") if r.id == run.id] == ["unreachable"]
+        said = [f.advice for f in client.doctor().problems if f.subject == "mine"]
+        assert f"if its machine is gone, type: trackyard runs end {run.id}" in said
+        with pytest.raises(TrackyardError, match="goes on on another machine"):
+            client.delete_run(run.id)
+        (ended,) = client.end_run(run.id, "killed")
+        assert (ended.state, ended.problem) == ("sent", "")
+        assert client.get_run(run.id).status == "killed"
+        assert team.on_tracker(run.id)["tags"]["trackyard.status"] == "killed"
+        with pytest.raises(TrackyardError, match="it is ended once"):
+            client.end_run(run.id)
+        beat(store, {run.id: {}})  # its machine is back
+        assert client.get_run(run.id).status == "running"
+        team.go_to("one")
+    assert client.get_run(run.id).status == "finished"
+    assert team.on_tracker(run.id)["tags"]["trackyard.status"] == "finished"
+    beat(store, {run.id: {}})  # one that was under way as the run ended
+    assert client.get_run(run.id).status == "finished"
+    store.close()
+
+
+def test_the_steps_of_a_silent_pipeline_run_are_ended_with_it(team):
+    @step(experiment_tracker="team")
+    def fit():
+        log_metric("loss", 0.25)
+        seen.extend(look())
+
+    def look():
+        run_id = Client().list_pipeline_runs("training", most=1)[0].id
+        store = beaten(run_id)
+        fall_silent(store, run_id)
+        team.go_to("two")
+        client = Client()
+        yield client.get_run(run_id).steps[0].status
+        client.end_run(run_id)
+        view = client.get_run(run_id)
+        yield view.status, view.steps[0].status
+        team.go_to("one")
+        store.close()
+
+    @pipeline
+    def training():
+        fit()
+
+    seen = []
+    run = training()
+    assert seen == ["unreachable", ("crashed", "crashed")]
+    assert run.status == "finished"
+    view = Client().get_run(run.id)
+    assert (view.status, view.steps[0].status) == ("finished", "finished")
+
+
+def test_live_values_stand_in_the_store_with_the_signs_of_life(team):
+    store = Store.of(find_project())
+    with start_run("mine") as run:
+        log_metric("loss", 0.5)
+        beaten(run.id)
+        beat(store, {run.id: {"loss": 0.5, "acc": 0.1}})
+        beat(store, {run.id: {"acc": 0.2}})
+        team.go_to("two")
+        metrics = Client().get_run(run.id).metrics
+        assert {key: m.last for key, m in metrics.items()} == {"loss": 0.5, "acc": 0.2}
+        team.go_to("one")
+    store.close()
+
+
+def test_a_driver_whose_rows_were_deleted_goes_on(team):
+    with start_run("mine") as run:
+        store = beaten(run.id)
+        store.delete_run(run.id)
+        beat(store, {run.id: {"loss": 0.5}})
+        log_metric("loss", 0.5)
+    assert Client().get_run(run.id).status == "finished"
+    store.close()

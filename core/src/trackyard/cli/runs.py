@@ -22,6 +22,7 @@ _COMMANDS = {
     "tag": ("trackyard.cli.runs_annotate:tag", "Set tags of a run."),
     "note": ("trackyard.cli.runs_annotate:note", "Write a note about a run."),
     "rename": ("trackyard.cli.runs_annotate:rename", "Give a run another name."),
+    "end": ("trackyard.cli.runs_end:end", "End a run whose machine is gone."),
     "delete": ("trackyard.cli.runs_delete:delete", "Delete runs here."),
 }
 

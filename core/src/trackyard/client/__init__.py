@@ -17,6 +17,7 @@ from trackyard.project.configuration import find_project
 from trackyard.system.showing import ShownList
 
 if TYPE_CHECKING:
+    from trackyard.contract.records import Status
     from trackyard.delivery.reports import TrackerReport
     from trackyard.outputs.artifact_store import ArtifactStore
     from trackyard.recovery.replay import ReplayPlan
@@ -306,6 +307,31 @@ class Client(Configuring):
         if not str(to).strip():
             raise TrackyardError("a run's name is not empty")
         return self._annotate(name, Annotation(name=str(to)))
+
+    def end_run(
+        self, name: str, status: Status = "crashed", *, is_forced: bool = False
+    ) -> list[SentAnnotation]:
+        """End a run whose process is gone, here or on another machine of a team.
+
+        Args:
+            name: The run.
+            status: How it ended: `crashed`, `failed`, `killed` or `finished`.
+            is_forced: End also what gave a sign of life a moment ago.
+
+        Returns:
+            For each of its trackers whether it knows the end.
+
+        Raises:
+            RunNotFoundError: None fits, or a prefix fits several.
+            TrackyardError: It lives, or has ended.
+        """
+        from trackyard.runs.ending import ENDS, end_run
+        from trackyard.system.suggestions import listed
+
+        if status not in ENDS:
+            raise TrackyardError(f"no end {status!r}; there are {listed(ENDS)}")
+        found, store = self._find(name), self._store_if_any
+        return ShownList(end_run(self._project, store, found, status, is_forced=is_forced))
 
     def delete_run(self, name: str, *, is_forced: bool = False) -> None:
         """Delete a run here; what trackers hold stays there, and outputs stay where they are.

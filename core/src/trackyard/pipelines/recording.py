@@ -29,6 +29,7 @@ from trackyard.store.databases import StoreError
 from trackyard.store.opening import database_of
 from trackyard.store.outbox import Outbox
 from trackyard.system.identifiers import new_id
+from trackyard.tracking.pulse import pulse
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
@@ -79,6 +80,7 @@ class Recording:
         except BaseException:
             self.mark.remove()
             raise
+        pulse().begin(self._project, self._run.id)
         self.progress.run_started(self._run.name, self._project.root)
 
     def begin_attempt(self, node: Node, run: Run) -> None:
@@ -94,9 +96,11 @@ class Recording:
         row = StepRunRow(run.id, self._run.id, *place, "running", run.started_at)
         self._rows.setdefault(node.name, []).append(row)
         self._outbox.write("add_step_run", row)
+        pulse().begin(self._project, run.id)
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where an attempt can be watched."""
+        pulse().begin(self._project, tracked.run.id, lambda: tracked.last_metrics)
         if tracked.deliveries:
             self._outbox.write(
                 *("update_step_run", tracked.run.id),
@@ -128,6 +132,7 @@ class Recording:
             times: When it began and ended, in nanoseconds since the epoch.
             cache_key: What its result can be found by again, or None.
         """
+        pulse().end(run.id)
         metadata = self._metadata[run.id] = tracked.run_metadata if tracked else {}
         status = failure.status if failure else "finished"
         note = str(failure) if failure else None
@@ -233,6 +238,7 @@ class Recording:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
                 self._outbox.write("add_step_run", row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
+        pulse().end(self._run.id)
         ended_at = time.time_ns()
         ended = attrs.evolve(self._run, status=status, ended_at=ended_at)
         self._outbox.write("add_pipeline_run", ended)

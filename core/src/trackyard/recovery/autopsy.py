@@ -50,11 +50,29 @@ def _write_end(folder: Path) -> End:
     told, last_sign_of_life = _last_words(folder)
     failure = end_as_said(said_status(folder), cause_of_death(told))
     # It ended with its last entry, not when it was found dead.
-    entry = Entry("end", last_sign_of_life, None, failure)
+    return _write_end_as(folder, failure, last_sign_of_life)
+
+
+def _write_end_as(folder: Path, failure: Failure | None, ended_at: int) -> End:
+    entry = Entry("end", ended_at, None, failure)
     writer = JournalWriter(folder, RECOVERY)
     log_console(folder, writer.blobs, writer.append)
     writer.end(entry)
     return End(writer.name, entry)
+
+
+def end_as(folder: Path, failure: Failure | None) -> bool:
+    """End a run that has no end as somebody says; False where it has one.
+
+    Args:
+        folder: The run's folder.
+        failure: Why it did not finish, or None.
+    """
+    with exclusively(folder / "recovery.lock"):
+        if search_end(folder) is not None:
+            return False
+        _write_end_as(folder, failure, last_timestamp(folder))
+        return True
 
 
 def cause_of_death(told: int | None) -> Failure:

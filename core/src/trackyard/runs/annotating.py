@@ -162,7 +162,7 @@ def _delivered(
     if run.is_alive:  # its own process reads what children write
         names = [tracker.name for tracker in run.description.trackers]
         return [_row(found, name, "pending", "its process sends it") for name in names]
-    return _rows(found, sync_run(run, project, patience=patience), "pending")
+    return rows_of(found, sync_run(run, project, patience=patience), "pending")
 
 
 def _sent_from_here(
@@ -183,13 +183,19 @@ def _sent_from_here(
         return [_row(found, known["name"], "not sent", problem) for known in names]
     end = int(row["ended_at"] or time.time_ns()), failure_in(row)
     reports = send_from_here(project, left, found.id, [entry], end, patience=patience)
-    return _rows(found, reports, "not sent")
+    return rows_of(found, reports, "not sent")
 
 
-def _rows(
+def rows_of(
     found: FoundRun, reports: Iterable[TrackerReport], failed: SentState
 ) -> list[SentAnnotation]:
-    """Say of each tracker whether it has it, and why not."""
+    """Say of each tracker whether it has what was sent, and why not.
+
+    Args:
+        found: The run.
+        reports: How it stands on each tracker.
+        failed: The state of one that has not.
+    """
     rows = []
     for report in reports:
         state: SentState = "sent" if report.is_complete else failed

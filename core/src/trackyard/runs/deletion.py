@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from trackyard.contract.errors import TrackyardError
 from trackyard.journal.descriptions import load_description
 from trackyard.journal.reader import is_attended
@@ -11,6 +13,7 @@ from trackyard.runs.finding import FoundRun
 from trackyard.runs.folders import find_runs, runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged
 from trackyard.store import Store
+from trackyard.store.lives import seconds_since_sign
 
 
 def delete_run(
@@ -30,12 +33,9 @@ def delete_run(
     Raises:
         TrackyardError: It is running, or some tracker does not have all of it.
     """
-    if found.row is not None:
-        folders = [run.folder for run in runs_of_group(project, found.id)]
-    elif found.listed is None:
-        folders = [run.folder for run in find_runs(project, found.id)]
-    else:
-        folders = []  # its journals are not here
+    folders = _folders_of(project, found)
+    if not folders and not is_forced:
+        _refuse_open(store, found)
     for folder in folders:
         if is_attended(folder):
             raise TrackyardError(f"run {found.name!r} is running, or being delivered; wait for it")
@@ -56,3 +56,23 @@ def delete_run(
         for step in store.list_step_runs(found.id):
             forget_remains(project.home / "runs" / step.id)
         store.delete_run(found.id)
+
+
+def _folders_of(project: Project, found: FoundRun) -> list[Path]:
+    """Give the folders of a run, of its steps and child runs; none where they are elsewhere."""
+    if found.row is not None:
+        return [run.folder for run in runs_of_group(project, found.id)]
+    if found.listed is None:
+        return [run.folder for run in find_runs(project, found.id)]
+    return []
+
+
+def _refuse_open(store: Store | None, found: FoundRun) -> None:
+    """Refuse to delete a run that may live on another machine."""
+    since = seconds_since_sign(store, found.id) if store is not None else None
+    if since is not None:
+        raise TrackyardError(
+            f"run {found.name!r} is not deleted: it goes on on another machine, which gave a sign "
+            f"of life {since:.0f} s ago; if that is gone, type: trackyard runs end {found.id}, or "
+            f"to delete it all the same: trackyard runs delete {found.id} --force"
+        )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -66,6 +66,9 @@ from trackyard.tracking.params import load_param_options
 # How long trackers may take to say whether they work, in seconds: all are asked side by side.
 PATIENCE = 15.0
 # So many of the latest runs are looked at, whatever is known of them.
+if TYPE_CHECKING:
+    from trackyard.store.lives import SilentRun
+
 _LATEST = 500
 # Bytes of a journal that are looked at for damage that came later.
 _READ_AGAIN = 16 * 1024
@@ -444,11 +447,13 @@ def _store(project: Project) -> Iterator[Finding]:
     if not ("store" in project.table or (project.home / "store.db").exists()):
         return
     from trackyard.store import Store
+    from trackyard.store.lives import silent_runs
 
     subject = project.place("store") if "store" in project.table else str(project.home / "store.db")
     try:
         store = Store.of(project)
         store.list_pipeline_runs(most=1)
+        silent = silent_runs(store)
         store.close()
     except TrackyardError as error:
         advice = "" if "type: " in str(error) else "see whether the database is there"
@@ -458,6 +463,14 @@ def _store(project: Project) -> Iterator[Finding]:
         yield Finding("problem", "store", subject, text, "see whether the database is there")
     else:
         yield Finding("ok", "store", subject, "it can be read")
+        yield from map(_of_silent, silent)
+
+
+def _of_silent(run: SilentRun) -> Finding:
+    where = f" on {run.host}" if run.host else ""
+    text = f"it is unreachable{where}: no sign of life for {run.silent_for / 60:.0f} minutes"
+    advice = f"if its machine is gone, type: trackyard runs end {run.id}"
+    return Finding("problem", "run", run.name, text, advice)
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import described_runs, folders_of_runs
-from trackyard.runs.lists import summary_of
+from trackyard.runs.lists import summary_of, with_unreachable
 from trackyard.runs.views import RunView, annotated, block_view, pipeline_run_view, stored_view
 from trackyard.store.listing import find_rows, has_store
 from trackyard.store.rows import ListedRow
@@ -133,7 +133,9 @@ def view_of(project: Project, store: Store | None, found: FoundRun) -> RunView:
         return view
     from trackyard.store.annotations import said_of
 
-    return annotated(view, said_of(store, found.id))
+    view = annotated(view, said_of(store, found.id))
+    (view,) = with_unreachable(project, [view])
+    return attrs.evolve(view, steps=tuple(with_unreachable(project, [*view.steps])))
 
 
 def _unannotated(project: Project, store: Store | None, found: FoundRun) -> RunView:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -28,6 +28,8 @@ _CHUNK = 2000
 
 logger = logging.getLogger("trackyard")
 
+_Listed = TypeVar("_Listed", bound=Any)  # has an id and a status
+
 
 @attrs.frozen(repr=False)
 class RunSummary(Shown):
@@ -36,7 +38,10 @@ class RunSummary(Shown):
     name: str = attrs.field(metadata=says("Its name"))
     pipeline: str = attrs.field(metadata=says("Its pipeline, or its experiment without one"))
     status: str = attrs.field(
-        metadata=says("`running`, `finished`, `failed`, `killed` or `crashed`")
+        metadata=says(
+            "`running`, `finished`, `failed`, `killed`, `crashed`; `unreachable` of a run on "
+            "another machine that has given no sign of life for 5 minutes"
+        )
     )
     seconds: float | None = attrs.field(metadata=says("From its start to its end, or to now"))
     started_at: datetime = attrs.field(metadata=says("When it started (UTC)"))
@@ -67,11 +72,39 @@ def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
     rows = _of_blocks(project, wanted, enough)
     if not wanted.parents:
         first = attrs.evolve(wanted, most=enough, skip=0)
-        rows += [_of_row(project, row) for row in list_rows(project, first)]
+        found = [_of_row(project, row) for row in list_rows(project, first)]
+        rows += with_unreachable(project, found)
     rows.sort(
         key=lambda run: (_sort_key(run, wanted.sort), run.id), reverse=not wanted.is_ascending
     )
     return rows[wanted.skip : enough]
+
+
+def with_unreachable(project: Project, runs: list[_Listed]) -> list[_Listed]:
+    """Show runs of a team as unreachable whose machine has fallen silent.
+
+    Args:
+        project: The project.
+        runs: Runs as they stand in a list.
+    """
+    open_ = {run.id for run in runs if run.status == "running" and not _is_here(project, run.id)}
+    if not open_ or "store" not in project.table:
+        return runs
+    from trackyard.store import Store
+    from trackyard.store.lives import UNREACHABLE, unreachable_ids
+
+    store = Store.of(project)
+    try:
+        silent = unreachable_ids(store, open_)
+    finally:
+        store.close()
+    return [attrs.evolve(r, status=UNREACHABLE) if r.id in silent else r for r in runs]
+
+
+def _is_here(project: Project, id: str) -> bool:
+    """Tell whether files say here of a run whether it lives."""
+    places = project.home / "runs" / id, project.home / "drivers" / f"{id}.lock"
+    return any(place.exists() for place in places)
 
 
 def moment(nanoseconds: int) -> datetime:

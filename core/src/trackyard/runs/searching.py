@@ -11,7 +11,7 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.project.configuration import Project
-from trackyard.runs.lists import moment, seconds_of
+from trackyard.runs.lists import moment, seconds_of, with_unreachable
 from trackyard.store.details import RunDetails, last_values
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
@@ -174,7 +174,8 @@ def search_runs(
         details = details_with_steps(store, [row.id for row in rows])
     finally:
         store.close()
-    return FoundRuns(_of_row(row, details[row.id], side) for row in rows)
+    found = [_of_row(row, details[row.id], side) for row in rows]
+    return FoundRuns(with_unreachable(project, found))
 
 
 def _of_row(row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:

@@ -8,6 +8,7 @@ from trackyard.journal.summaries import Summary
 from trackyard.project.configuration import Project
 from trackyard.recovery.indexing import index_run
 from trackyard.system.environment import is_disabled
+from trackyard.tracking.pulse import pulse
 from trackyard.tracking.tracked_runs import TrackedRun
 
 
@@ -34,6 +35,8 @@ class IndexRow:
                 mark_as_to_be_indexed(tracked.folder)  # it may log something, and die
         elif tracked.run_metadata != self._metadata:
             self._write(tracked)
+        if self._summary is None:
+            pulse().begin(self._project, tracked.run.id, lambda: tracked.last_metrics)
 
     def note_signal(self, number: int) -> None:
         """Note nothing: the journal has it."""
@@ -46,6 +49,8 @@ class IndexRow:
         """
         if is_disabled():
             return
+        if tracked is not None:
+            pulse().end(tracked.run.id)
         if tracked is not None and tracked.has_description:
             self._summary = tracked.summary
             self._write(tracked)

@@ -23,6 +23,7 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import is_disabled
 from trackyard.system.files import is_recent
 from trackyard.system.identifiers import new_id
+from trackyard.tracking.pulse import pulse
 from trackyard.tracking.tracked_runs import TrackedRun
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class StepRecord:
         if self._step is None or metadata == self._metadata:
             return
         self._metadata = metadata
+        pulse().begin(self._project, self.id, lambda: tracked.last_metrics)
         self._write(lambda store: store.update_step_run(self.id, metadata=metadata))
 
     def note_signal(self, number: int) -> None:
@@ -134,6 +136,7 @@ class StepRecord:
             return
         from trackyard.store.other_runners import end_step
 
+        pulse().end(self.id)
         self._metadata = tracked.run_metadata if tracked else {}
         values: dict[str, Any] = {
             "status": failure.status if failure else "finished",

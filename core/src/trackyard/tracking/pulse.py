@@ -1,0 +1,145 @@
+"""How do others of a team know that a run lives, on whatever machine, and how it stands?
+
+One thread of a process writes so for all of its runs, every half a minute. Nobody waits for it, and
+a store that is away costs the runs nothing: they are unreachable for as long.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from threading import Event, Lock, Thread
+from typing import Any
+
+import attrs
+
+from trackyard.project.configuration import Project
+from trackyard.system.forks import leave_in_forked_child
+
+logger = logging.getLogger("trackyard")
+
+# Seconds that the rows of runs have to be written before their first sign of life.
+_FIRST_AFTER = 0.2
+# Seconds that the store may take.
+_PATIENCE = 2.0
+
+Values = Callable[[], Mapping[str, float]]
+
+
+class Pulse:
+    """The signs of life of one process's runs; no method raises, or waits for a store."""
+
+    def __init__(self) -> None:
+        self.leave_to_parent()
+        leave_in_forked_child(self)
+
+    def leave_to_parent(self) -> None:
+        """Let go of runs that another process drives."""
+        self._lock = Lock()
+        self._news = Event()
+        self._runs: dict[str, tuple[Project, Values]] = {}
+        self._thread: Thread | None = None
+
+    def begin(self, project: Project, id: str, values: Values = dict) -> None:
+        """Say from now on that a run lives, where a team has a store.
+
+        Args:
+            project: Its project.
+            id: The run's id.
+            values: Gives the last values of its metrics.
+        """
+        if "store" not in project.table:
+            return
+        with self._lock:
+            is_new = id not in self._runs
+            self._runs[id] = project, values
+            if self._thread is None:
+                self._thread = Thread(target=self._go_on, name="trackyard-pulse", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # the process has too many
+                    self._thread = None
+                    logger.debug("no signs of life: %s", error)
+        if is_new:
+            self._news.set()
+
+    def end(self, id: str) -> None:
+        """Say no more that a run lives; its end is written by who ends it."""
+        with self._lock:
+            self._runs.pop(id, None)
+            if not self._runs:
+                self._news.set()  # the thread ends
+
+    def _go_on(self) -> None:
+        from trackyard.store.lives import BEAT_EVERY
+
+        news = self._news  # a forked child has another
+        stores: dict[str, _Told] = {}
+        try:
+            while runs := self._runs_now():
+                for id_, (project, values) in runs.items():
+                    told = stores.setdefault(project.identity, _Told(project))
+                    told.values[id_] = dict(values())
+                for told in stores.values():
+                    told.tell()
+                if news.wait(BEAT_EVERY):
+                    news.clear()
+                    time.sleep(_FIRST_AFTER)  # several runs begin together
+        finally:
+            for told in stores.values():
+                told.close()
+
+    def _runs_now(self) -> dict[str, tuple[Project, Values]]:
+        """Give the runs; where there are none the thread has to end."""
+        with self._lock:
+            if not self._runs:
+                self._thread = None
+            return dict(self._runs)
+
+
+@attrs.define
+class _Told:
+    """What one project's store has been told of runs.
+
+    Attributes:
+        project: The project.
+        values: What the runs that live have now.
+        sent: What the store has.
+    """
+
+    project: Project
+    values: dict[str, dict[str, float]] = attrs.field(factory=dict)
+    sent: dict[str, dict[str, float]] = attrs.field(factory=dict)
+    _store: Any = None
+
+    def tell(self) -> None:
+        """Write the signs of life of the runs that were collected, and what is new of them."""
+        from trackyard.store import Store
+        from trackyard.store.lives import beat
+        from trackyard.store.opening import database_of
+
+        values, self.values = self.values, {}
+        try:
+            self._store = self._store or Store(database_of(self.project, _PATIENCE))
+            if values and self._store.database.is_shared:
+                beat(self._store, {id_: self._new(id_, of) for id_, of in values.items()})
+                self.sent = values
+        except Exception as error:  # whatever a database comes up with
+            logger.debug("no sign of life in the store: %s", error)
+
+    def _new(self, id: str, values: Mapping[str, float]) -> dict[str, float]:
+        sent = self.sent.get(id, {})
+        return {key: value for key, value in values.items() if sent.get(key) != value}
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._store is not None:
+            self._store.close()
+
+
+@lru_cache(maxsize=1)
+def pulse() -> Pulse:
+    """Give the pulse of this process."""
+    return Pulse()
