@@ -21,7 +21,8 @@ CONTRACT = {
     "tracker_capture_alone": (("run",), True),
     "tracker_read_native": (("run", "position"), True),
     "tracker_read_files": (("run", "files", "position"), True),
-    "tracker_read_run": (("run",), True),
+    "tracker_list_runs": (("query",), True),
+    "tracker_read_run": (("run", "remote_id"), True),
     "tracker_sync_run": (("run",), False),
     "tracker_delete_run": (("run",), False),
     "tracker_check": ((), False),
@@ -58,7 +59,7 @@ def test_no_hook_has_an_argument_that_pluggy_cannot_pass(name):
 
 
 def test_every_hook_stands_in_the_order_of_the_module_docstring():
-    optional = {"tracker_read_run", "tracker_sync_run", "tracker_delete_run"}
+    optional = {"tracker_list_runs", "tracker_read_run", "tracker_sync_run", "tracker_delete_run"}
     optional |= {"tracker_check", "tracker_ui_command"}
     optional |= {"tracker_remote_id", "tracker_read_native", "tracker_read_files"}
 

@@ -17,6 +17,10 @@ COMMANDS = {
     "exec": ("trackyard.cli.exec_command:exec_", "Run a command as a tracked run."),
     "log": ("trackyard.cli.log_command:log", "Log into the run of `trackyard exec` from a script."),
     "plugins": ("trackyard.cli.plugins:plugins", "List the installed plugins."),
+    "import": (
+        "trackyard.cli.import_command:import_",
+        "Make the runs of a tracker, or of an export, runs of this project.",
+    ),
     "replay": ("trackyard.cli.replay:replay", "Send runs to another tracker."),
     "doctor": ("trackyard.cli.doctor:doctor", "Look for what is wrong, and say what helps."),
     "gc": ("trackyard.cli.gc:gc", "Delete journals that every tracker has acknowledged."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trackyard.contract.records import Status
     from trackyard.delivery.reports import TrackerReport
     from trackyard.outputs.artifact_store import ArtifactStore
+    from trackyard.recovery.importing import ImportedRun
     from trackyard.recovery.replay import ReplayPlan
     from trackyard.recovery.syncing import SyncRow
     from trackyard.runs.annotating import SentAnnotation
@@ -410,6 +411,51 @@ class Client(Configuring):
         from trackyard.runs.folders import find_runs
 
         return ShownList(accept(self._project, find_runs(self._project, name)))
+
+    def import_runs(
+        self,
+        source: str,
+        *,
+        to: str | None = None,
+        experiment: str | None = None,
+        filter: str = "",
+        since: datetime | None = None,
+        runs: Iterable[str] = (),
+        limit: int | None = None,
+        is_plan: bool = False,
+    ) -> list[ImportedRun]:
+        """Make the runs of a tracker, or of an export, runs of this project; twice changes nothing.
+
+        The source is only read. What of a run cannot be read is named in its row.
+
+        Args:
+            source: A configured tracker, or `flavor:place`: a folder, file or address.
+            to: Send them on to this tracker, too.
+            experiment: Only runs of this experiment, or project.
+            filter: Only runs that fit it, as in `search_runs`.
+            since: Only runs that started then or later.
+            runs: Only runs of these names or ids.
+            limit: So many runs at most.
+            is_plan: Write nothing; say what would become of them.
+
+        Raises:
+            ConfigError: The source or the tracker is not known, or wrong.
+            FilterError: The filter is wrong.
+            TrackyardError: The source cannot be listed, or another import is under way.
+        """
+        from trackyard.recovery.importing import Wanted, import_runs
+        from trackyard.runs.lists import nanoseconds
+
+        wanted = Wanted(
+            experiment=experiment,
+            since=nanoseconds(since),
+            limit=limit,
+            runs=tuple(runs),
+            filter=filter,
+            to=to,
+            is_plan=is_plan,
+        )
+        return ShownList(import_runs(self._project, source, wanted))
 
     def replay_run(self, name: str, to: str) -> list[TrackerReport]:
         """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.

@@ -36,6 +36,12 @@ from trackyard.contract.flavors import (
     secret as secret,
 )
 from trackyard.contract.hookspecs import hookimpl as hookimpl
+from trackyard.contract.importing import (
+    ImportNote as ImportNote,
+    RemoteRun as RemoteRun,
+    RunQuery as RunQuery,
+    inside as inside,
+)
 from trackyard.contract.kinds import (
     MODEL_FILE as MODEL_FILE,
     Dataset as Dataset,
@@ -91,6 +97,7 @@ from trackyard.system.files import (
 )
 from trackyard.system.import_hooks import after_import as after_import
 from trackyard.system.inside_hooks import is_inside_hook as is_inside_hook
+from trackyard.system.sqlite_files import ReadOnlyDatabase as ReadOnlyDatabase
 from trackyard.system.waiting import (
     is_true_within as is_true_within,
     result_within as result_within,

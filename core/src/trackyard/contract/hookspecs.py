@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackyard.contract.capturing import Capture
+    from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
     from trackyard.contract.records import Batch, Failure, Record, Run
 
 hookspec = pluggy.HookspecMarker("trackyard")
@@ -169,7 +170,24 @@ def tracker_read_files(run: Run, files: Path, position: str) -> tuple[list[Recor
 
 
 @hookspec(firstresult=True)
-def tracker_read_run(run: Run) -> Iterator[Record]:
+def tracker_list_runs(query: RunQuery) -> Iterator[RemoteRun]:
+    """List the runs that the backend, or a place such as a folder, holds (optional).
+
+    With the `remote_id` of `tracker_read_run` that makes `trackyard import`. Also runs that
+    Trackyard has not started. It is a generator, gives each run once, and writes nothing: not a
+    byte of what it reads is another one afterwards.
+
+    Args:
+        query: Which runs; `query.place` is what stands behind the colon in `flavor:place`.
+
+    Raises:
+        RetryLater: The backend cannot be reached now.
+        Exception: Anything else; its message says what is wrong with the place.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_read_run(run: Run, remote_id: str | None) -> Iterator[Record | RemoteRun | ImportNote]:
     """Read the run back from the backend as it stored it (optional).
 
     Called on an instance that has not started the run, and whose run may have ended long ago:
@@ -177,6 +195,18 @@ def tracker_read_run(run: Run) -> Iterator[Record]:
     was collected it holds small files alone, and files may be downloaded to it. Every record
     comes under the name by which it was sent, and the tags and config that the flavor mirrors
     (`trackyard.run_id`, `trackyard.status`, ...) come as tags or params.
+
+    Args:
+        run: The run. Of one that is imported only `folder` means something: files may be
+            downloaded to it, which is gone when the records have been taken.
+        remote_id: None for a run that this tracker was given. For an import the `remote_id` of a
+            run that `tracker_list_runs` of the same instance has given: all of it is wanted, tags
+            first, points in the order in which they were logged.
+
+    Returns:
+        The records, one after the other: no list of all. For an import a `RemoteRun` among them
+        lays what it knows over what the list has said, such as a status that only the end of a
+        file tells, and an `ImportNote` says what cannot be read, or not as it is.
     """
 
 

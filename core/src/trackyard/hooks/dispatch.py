@@ -21,7 +21,13 @@ import pluggy
 
 from trackyard.contract import hookspecs
 from trackyard.contract.answers import classify_error
-from trackyard.contract.errors import RejectedRecords, RetryLater, RunDeleted, TooLarge
+from trackyard.contract.errors import (
+    RejectedRecords,
+    RetryLater,
+    RunDeleted,
+    TooLarge,
+    TrackyardError,
+)
 from trackyard.contract.records import Batch, Failure, Record, Run
 from trackyard.hooks.guards import Tried, guarded, reason_of, tried
 from trackyard.hooks.rules import implemented_hooks
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackyard.contract.capturing import Capture
+    from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
     from trackyard.project.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
@@ -53,6 +60,8 @@ _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 # No browser opens a longer one, and to search it for secrets would take long.
 _LONGEST_URL = 8000
 
+
+_NO_MORE = object()
 
 OutcomeKind = Literal["done", "later", "large", "deleted", "rejected", "broken"]
 
@@ -194,7 +203,7 @@ class TrackerHooks:
         """Read the run back from the backend, for a command; the value is a list of records."""
 
         def read_all() -> Outcome:
-            outcome = self._call("tracker_read_run", run=run)
+            outcome = self._call("tracker_read_run", run=run, remote_id=None)
             if outcome.kind != "done":
                 return outcome
             read: Tried[list[Record]] = tried(
@@ -205,6 +214,46 @@ class TrackerHooks:
             return Outcome(value=read.value)
 
         return self._bounded("tracker_read_run", _READ_DEADLINE, read_all)
+
+    def list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        """List the runs of a place, for a command.
+
+        Args:
+            query: Which runs.
+
+        Raises:
+            TrackyardError: The flavor cannot, or failed.
+        """
+        yield from self._streamed("tracker_list_runs", query=query)
+
+    def read_remote_run(
+        self, run: Run, remote_id: str
+    ) -> Iterator[Record | RemoteRun | ImportNote]:
+        """Read one of them, record by record, for a command.
+
+        Args:
+            run: With the folder for what is downloaded.
+            remote_id: Its id there.
+
+        Raises:
+            TrackyardError: The flavor failed; what it gave before is right.
+        """
+        yield from self._streamed("tracker_read_run", run=run, remote_id=remote_id)
+
+    def _streamed(self, hook: str, **arguments: Any) -> Iterator[Any]:
+        """Give what a hook gives, piece by piece, in this thread: a command waits for it."""
+        called: Tried[Any] = tried(getattr(self._manager.hook, hook), **arguments)
+        pieces = iter(called.value or ())
+        while True:
+            # A generator raises when it is read.
+            read = called if called.error else tried(next, pieces, _NO_MORE)
+            if isinstance(read.error, TrackyardError):
+                raise read.error  # it was said to somebody who reads it
+            if read.error is not None:
+                raise TrackyardError(self._reason(hook, read.error)) from read.error
+            if read.value is _NO_MORE:
+                return
+            yield read.value
 
     @property
     def has_native_calls(self) -> bool:

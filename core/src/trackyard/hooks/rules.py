@@ -82,7 +82,7 @@ def _check_body(function: Any, where: str, hook: str) -> None:
         raise PluginError(
             f"{where} is no context manager; write @contextlib.contextmanager below @hookimpl"
         )
-    if hook != "tracker_read_run":
+    if hook not in ("tracker_read_run", "tracker_list_runs"):
         raise PluginError(f"{where} has a yield, so that nothing of it would run; remove the yield")
 
 

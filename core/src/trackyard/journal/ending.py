@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -13,6 +13,7 @@ from trackyard.journal.entries import Entry, decode_entries
 from trackyard.journal.frames import Frame, frame_at, salt_of
 from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
 from trackyard.system.files import reading
+from trackyard.system.ranks import REIMPORT
 
 # Bytes that are read at the end of a file, and where they hold no whole frame.
 _TAILS = 256 * 1024, 4 * 1024 * 1024
@@ -170,9 +171,15 @@ def _last_frames(folder: Path) -> Iterator[tuple[str, list[Frame]]]:
     numbers: dict[str, list[int]] = {}
     for writer, number in sorted(segments_of(folder), reverse=True):
         numbers.setdefault(writer, []).append(number)
-    for writer in sorted(numbers):
+    for writer in _by_weight(numbers):
         found = (_frames_at_end(folder, writer, number) for number in numbers[writer])
         yield writer, next((frames for frames in found if frames), [])
+
+
+def _by_weight(writers: Iterable[str]) -> list[str]:
+    """Put the writers first whose end counts: an import says how the run ended there by now."""
+    imports = sorted((w for w in writers if w.startswith(REIMPORT)), reverse=True)
+    return [*imports, *sorted(w for w in writers if not w.startswith(REIMPORT))]
 
 
 def _frames_at_end(folder: Path, writer: str, number: int) -> list[Frame]:

@@ -37,6 +37,8 @@ logger = logging.getLogger("trackyard")
 _REST = 60.0
 # Seconds that a run waits for others who write to an sqlite store.
 PATIENCE = 2.0
+# The tag that names the flavor from whose place a run was imported.
+IMPORTED_FROM = "trackyard.imported_from"
 # Runs that are written in one transaction.
 _AT_ONCE = 500
 
@@ -50,7 +52,7 @@ def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str,
     """
     return {
         "id": run.id,
-        "kind": "run" if run.step is None else "step",
+        "kind": _kind_of(run),
         "name": run.step or run.name,
         "experiment": run.pipeline or run.experiment,
         "parent_id": run.parent_id if run.is_child else run.group,
@@ -62,6 +64,12 @@ def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str,
         "error": None,
         "metadata": dict(metadata or {}),
     }
+
+
+def _kind_of(run: Run) -> str:
+    if run.step is not None:
+        return "step"
+    return "imported" if IMPORTED_FROM in run.tags else "run"
 
 
 def index_run(

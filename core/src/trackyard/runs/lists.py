@@ -149,7 +149,12 @@ def _of_row(project: Project, row: ListedRow) -> RunSummary:
     )
 
 
-_KINDS: dict[str, RunKind] = {"pipeline": "pipeline", "run": "run", "step": "step"}
+_KINDS: dict[str, RunKind] = {
+    "pipeline": "pipeline",
+    "run": "run",
+    "imported": "run",
+    "step": "step",
+}
 
 
 def _of_blocks(project: Project, wanted: RunFilter, enough: int) -> list[RunSummary]:

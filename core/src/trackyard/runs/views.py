@@ -383,7 +383,7 @@ def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
     step = _step_of_row(project, step_row, store.details_of([row.id]).get(row.id))
     return RunView(
         name=row.name,
-        kind="run" if row.kind == "run" else "step",
+        kind="step" if row.kind == "step" else "run",
         status=row.status,
         pipeline=row.experiment,
         seconds=step.seconds,

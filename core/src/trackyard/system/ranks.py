@@ -16,6 +16,8 @@ _VARIABLES = (
     "JSM_NAMESPACE_RANK",
 )
 _RANK = re.compile(r"[0-9]{1,9}")
+# How the names of the files begin with what an imported run has more when it is imported again.
+REIMPORT = "reimport"
 _CHILD = re.compile(r"child-r(\d+)-p")
 
 
@@ -50,8 +52,8 @@ def child_role() -> str:
 
 
 def is_child(writer: str) -> bool:
-    """Tell whether a child of a run's process wrote a journal."""
-    return writer.startswith("child")
+    """Tell whether a child of a run's process wrote a journal, or another one after its end."""
+    return writer.startswith(("child", REIMPORT))
 
 
 def rank_of_child(writer: str) -> int:

@@ -17,9 +17,12 @@ from trackyard.contract import (
     Capabilities,
     Capture,
     Failure,
+    ImportNote,
     Record,
+    RemoteRun,
     RetryLater,
     Run,
+    RunQuery,
     Secret,
     flavor,
     home,
@@ -40,6 +43,7 @@ from trackyard_mlflow.backend import (
     sqlite_uri,
     writing,
 )
+from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
 from trackyard_mlflow.reading import read_records
 
@@ -117,6 +121,7 @@ class MlflowTracker:
     )
     ui_port: int = option("Port where `trackyard ui` serves a database", default=5000)
     _home: Path = attrs.field(init=False, factory=home)
+    _reader: Reader | None = attrs.field(init=False, default=None)
     _remote: MlflowRun | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -199,7 +204,17 @@ class MlflowTracker:
                 native.merge_local_run(run, self._home, client, self._run_id())
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._reader = reader_of(query.place or self.tracking_uri, self._connected_to)
+        return self._reader.list(query)
+
+    @hookimpl
+    def tracker_read_run(
+        self, run: Run, remote_id: str | None
+    ) -> Iterator[Record | RemoteRun | ImportNote]:
+        if remote_id is not None and self._reader is not None:
+            yield from self._reader.read(remote_id, run.folder)
+            return
         with self._connected(run.deadline) as client:
             run_id = read_ids(run.folder)["run_id"]
             yield from read_records(client, run_id, run.folder / "downloads")
@@ -234,6 +249,9 @@ class MlflowTracker:
 
     def _connected(self, seconds: float = 10.0) -> AbstractContextManager[MlflowClient]:
         return connected(self.tracking_uri, self._environment(), seconds)
+
+    def _connected_to(self, uri: str) -> AbstractContextManager[MlflowClient]:
+        return connected(uri, self._environment(), 60.0)
 
     def _environment(self) -> dict[str, Any]:
         """What MLflow takes from the environment alone; databases need none of it."""
