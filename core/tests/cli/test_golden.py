@@ -10,6 +10,7 @@ import click
 import golden as golden_files
 import pytest
 from checked import Deaf, Deleting
+from foreign import Foreign, write
 from pages import Unserving
 from recorder import Recorder
 
@@ -240,6 +241,14 @@ def test_sync(golden, configured):
 
 def test_replay(golden, configured):
     golden("replay", "nothing", "--to", "local")
+
+
+def test_import(golden, golden_project):
+    root = golden_project.root / "foreign"
+    golden_project.add_tracker("there", Foreign, folder=str(root))
+    run = {"name": "old one", "experiment": "fraud", "status": "finished", "version": "1"}
+    write(root, "r1", run=run, metrics={"loss": [1, 2]}, artifacts={"a.txt": "/elsewhere"})
+    golden("import", "there")
 
 
 def test_ui(golden, golden_project):

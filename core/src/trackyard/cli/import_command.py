@@ -30,12 +30,9 @@ _COLUMNS = {
     "status": "STATUS",
     "state": "STATE",
     "metrics": "METRICS",
-    "params": "PARAMS",
-    "tags": "TAGS",
     "artifacts": "ARTIFACTS",
     "left": "LEFT",
     "changed": "CHANGED",
-    "id": "ID",
 }
 _EVERY = 0.5  # seconds between two lines of progress
 _MOST = 20  # so many remarks are shown; the JSON has all
