@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -45,6 +44,7 @@ from trackyard_mlflow.backend import (
 )
 from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
+from trackyard_mlflow.page import ui_command
 from trackyard_mlflow.reading import read_records
 
 if TYPE_CHECKING:
@@ -235,13 +235,7 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
-        if self.tracking_uri.startswith(("http", "databricks")):
-            return None
-        # Jobs, which serve LLM features, cost 8 more processes and 1.8 GB.
-        command = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
-        command += [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--backend-store-uri", self.tracking_uri, "--host", host]
-        return [*command, "--port", str(port or self.ui_port)]
+        return ui_command(self.tracking_uri, host, port or self.ui_port)
 
     def _run_id(self) -> str:
         assert self._remote is not None, "core calls tracker_start_run first"
