@@ -18,6 +18,8 @@ SLOW = re.compile(
     "test_(killed_(between|in|when)|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
     "|activation_works_without_a_start|last_records_are_kept|ten_thousand|late_records_of_a_child"
     "|largest_batch_of_each|batches_of_one|odd_files|untidy_program|times_are|tags_are_exact"
+    "|check_(finds|names)|delete_waits|run_that_was_never_there|run_of_a_foreign|end_may_be_long"
+    "|native_calls_(are_captured|land_without)|native_files|sync_of|page_is_served"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from mutants.ledger import Ledger
-from trackyard.contract import Batch, Capabilities, Record, Run, Tag, flavor, hookimpl
+from trackyard.contract import Batch, Capabilities, Capture, Record, Run, Tag, flavor, hookimpl
 
 
 @flavor
@@ -61,6 +61,6 @@ class RebuiltLedger(Ledger):
     def place(self, number: int, *point: Any) -> tuple[Any, ...]:
         return "metric", number
 
-    def active(self, run: Run) -> Any:
+    def active(self, run: Run, capture: Capture | None) -> Any:
         """Keep native calls in a file that no start begins anew: only the SDK has them."""
-        return super().active(attrs.evolve(run, id=f"{run.id}.native"))
+        return super().active(attrs.evolve(run, id=f"{run.id}.native"), capture)

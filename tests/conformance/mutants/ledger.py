@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ from trackyard.contract import (
     Artifact,
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Metric,
     Param,
@@ -75,8 +79,31 @@ class Ledger:
         self.end(run, failure.status)
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> Any:
-        return self.active(run)
+    def tracker_activate_run(self, run: Run, capture: Capture | None) -> Any:
+        return self.active(run, capture)
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        self.greet(run)
+        self.path(run).unlink(missing_ok=True)
+        shutil.rmtree(self.directory / run.id, ignore_errors=True)
+
+    @hookimpl
+    def tracker_sync_run(self, run: Run) -> None:
+        self.greet(run)
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        try:
+            self.ask(5.0)
+        except OSError as error:
+            return [f"{self.server}: {error}"]
+        return []
+
+    @hookimpl
+    def tracker_ui_command(self, host: str, port: int | None) -> list[str]:
+        command = [sys.executable, "-m", "http.server", "--bind", host]
+        return [*command, "--directory", str(self.directory), str(port or 8000)]
 
     @hookimpl
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
@@ -102,11 +129,8 @@ class Ledger:
 
     def greet(self, run: Run) -> None:
         """Ask the server, where there is one."""
-        if self.server is None:
-            return
         try:
-            with urllib.request.urlopen(self.server, timeout=run.deadline / 2) as answer:
-                answer.read()
+            self.ask(run.deadline / 2)
         except urllib.error.HTTPError as error:
             error.close()
             raise RetryLater(str(error)) from None
@@ -114,6 +138,12 @@ class Ledger:
             raise RetryLater(str(error)) from error
         except Exception as error:  # half an answer is http.client's own error
             raise ConnectionError(str(error)) from error
+
+    def ask(self, timeout: float) -> None:
+        """Send the server a request, where there is one."""
+        if self.server is not None:
+            with urllib.request.urlopen(self.server, timeout=timeout) as answer:
+                answer.read()
 
     def write(self, run: Run, *lines: tuple[Any, ...]) -> None:
         with self.path(run).open("a", encoding="utf-8") as file:
@@ -130,15 +160,26 @@ class Ledger:
         self.write(run, ("tag", "trackyard.status", status))
 
     @contextmanager
-    def active(self, run: Run) -> Iterator[None]:
+    def active(self, run: Run, capture: Capture | None) -> Iterator[None]:
         """Let `log_natively`, the SDK of this flavor, find the run."""
-        with process_values({"LEDGER_RUN": str(self.path(run))}, patience=1.0):
-            yield
+        CAPTURES.append(capture)
+        try:
+            with process_values({"LEDGER_RUN": str(self.path(run))}, patience=1.0):
+                yield
+        finally:
+            CAPTURES.remove(capture)
+
+
+# What the SDK's own calls are told to.
+CAPTURES: list[Capture | None] = []
 
 
 def log_natively(key: str, value: float) -> None:
     """Log as the users of the ledger's own SDK do."""
     path = Path(os.environ["LEDGER_RUN"])
     path.parent.mkdir(parents=True, exist_ok=True)
+    timestamp = time.time_ns()
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(("metric", key, value, None, 10**18)) + "\n")
+        file.write(json.dumps(("metric", key, value, None, timestamp)) + "\n")
+    for capture in filter(None, CAPTURES[-1:]):
+        capture([Metric(key, value, None, timestamp)])

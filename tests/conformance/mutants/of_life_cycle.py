@@ -246,7 +246,7 @@ class LeavesNativeCallsOut(Ledger):
     caught_by = "test_native_calls_land_in_the_run"
 
     @contextmanager
-    def active(self, run):
+    def active(self, run, capture):
         other = self.directory / "native.jsonl"
         os.environ["LEDGER_RUN"] = str(other)
         yield
@@ -260,7 +260,7 @@ class LeaksAVariable(Ledger):
     caught_by = "test_process_is_as_it_was_before"
 
     @contextmanager
-    def active(self, run):
+    def active(self, run, capture):
         os.environ["LEDGER_LATEST_RUN"] = run.id
         yield
 
@@ -308,9 +308,9 @@ class CannotBeActivatedLate(Ledger):
     caught_by = "test_activation_works_without_a_start"
 
     @contextmanager
-    def active(self, run):
+    def active(self, run, capture):
         if self.path(run).exists():
-            with super().active(run):
+            with super().active(run, capture):
                 yield
         else:
             yield

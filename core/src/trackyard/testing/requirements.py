@@ -56,3 +56,9 @@ def can_be_read(workbench: Workbench) -> str | None:
 def outlives_its_process(workbench: Workbench) -> str | None:
     """Require that the backend is there after a process has died."""
     return None if workbench.backend_outlives_process else "the backend ends with its process"
+
+
+def captures(workbench: Workbench) -> str | None:
+    """Require that what the SDK's own calls log can become records."""
+    captures_any = workbench.tracker_hooks().captures
+    return None if captures_any else "the flavor captures nothing of the SDK's own calls"

@@ -20,6 +20,12 @@ ANSWERS: dict[str, bytes | None] = {
     b'Content-Length: 1000\r\n\r\n{"run": {"info": ',
 }
 
+# What a server answers that does not know the secret.
+REFUSAL = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 24\r\nConnection: close\r\n\r\n{"error": "not allowed"}'
+)
+
 
 @contextmanager
 def broken_server(answer: bytes | None) -> Iterator[str]:

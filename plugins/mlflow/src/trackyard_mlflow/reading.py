@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from trackyard.contract import Artifact, Metric, Param, Record, Tag
+from trackyard.contract import Artifact, Metric, Param, Record, RunDeleted, Tag
 from trackyard_mlflow.backend import is_elsewhere
 from trackyard_mlflow.kinds import read_models
 
@@ -29,8 +29,13 @@ def read_records(client: MlflowClient, run_id: str, folder: Path | None = None) 
         client: A client of the backend.
         run_id: MLflow's id of the run.
         folder: Where artifacts are downloaded to; local ones stay in their place.
+
+    Raises:
+        RunDeleted: It is in MLflow's trash.
     """
     run = client.get_run(run_id)
+    if run.info.lifecycle_stage == "deleted":
+        raise RunDeleted(f"run {run_id} was deleted in MLflow")
     data = run.data
     for key, value in data.params.items():
         yield Param(key, value)

@@ -116,8 +116,11 @@ class NeptuneServer:
                 backend.ping(self._container, _run_type())
 
     def read(self, folder: Path) -> Iterator[Record]:
-        """Read the run back; files are downloaded to a folder."""
+        """Read the run back; files are downloaded to a folder. One in the trash is deleted."""
         with self._backend() as backend:
+            known = self._known(backend)
+            if known is not None and known.trashed:
+                raise RunDeleted(f"run {known.sys_id} is in the trash of {self._project}")
             yield from records_of(list(self._operations(backend, folder)))
 
     def delete(self) -> None:
