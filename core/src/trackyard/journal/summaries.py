@@ -111,27 +111,32 @@ class Summing:
         self._reader = JournalReader(folder)
         self._go_on_from(_load(folder / _PART))
 
-    def read_on(self) -> bool:
-        """Read what was written since, and tell whether there was anything.
+    def read_on(self, most: int | None = None) -> int:
+        """Read what was written since, and give how many bytes that was, roughly.
+
+        Args:
+            most: So many at most.
 
         Raises:
             NewerFormatError: A newer Trackyard wrote it.
         """
-        is_news = False
+        read = 0
         for writer, block in self._reader.read_blocks():
-            is_news = True
             prefix = prefix_of(writer, all_ranks=self._all_ranks)
             if isinstance(block, Points):
                 if prefix is not None:
                     self._add_points(prefix, block)
-                self._unkept += block.size
+                size = block.size
             else:
                 for entry in block:
                     self._add(entry, writer)
-                self._unkept += _USUAL * len(block)
+                size = _USUAL * len(block)
+            read, self._unkept = read + size, self._unkept + size
             if self._unkept >= _KEPT_EVERY:
                 self._keep()
-        return is_news
+            if most is not None and read >= most:
+                break
+        return read
 
     def summary(self) -> Summary:
         """Give what the journal comes to, as far as it was read."""
@@ -287,6 +292,16 @@ def journal_size(folder: Path) -> int:
         folder: The run's folder.
     """
     return sum(_sizes(folder).values())
+
+
+def is_soon_summed_up(folder: Path) -> bool:
+    """Tell whether somebody who looks may wait until a run's journal is summed up.
+
+    Args:
+        folder: The run's folder.
+    """
+    names = (_FILE, _PART)
+    return any((folder / name).exists() for name in names) or journal_size(folder) <= _KEPT_EVERY
 
 
 def summary_of_folder(

@@ -228,6 +228,16 @@ def tracker_metadata(folder: Path, description: RunDescription) -> dict[str, str
     return metadata_of(flavors, {name: url for name, url in urls.items() if url})
 
 
+def live_columns(folder: Path, description: RunDescription) -> dict[str, Any]:
+    """Give the columns of a run that goes on, by its folder.
+
+    Args:
+        folder: The run's folder.
+        description: What is written down there of the run.
+    """
+    return _columns_of_folder(folder, description)
+
+
 def _columns_of_folder(folder: Path, description: RunDescription) -> dict[str, Any]:
     """Give the columns that a folder knows; of a pipeline's runs the store may know more."""
     run = description.run

@@ -3,9 +3,10 @@
     python -m trackyard.recovery.watchdog PROCESS_ID < lines
 
 A line is a project's folder, or `touch ` and a lock file. Until the end it touches those files
-every now and then, so that machines which cannot see the runner know that it lives, imports
-nothing of Trackyard and takes no time of the processor. Nothing reaches it through the runner but
-its end: it has a session and files of its own.
+every now and then, so that machines which cannot see the runner know that it lives; of a run that
+goes on for some seconds it sums up the journal. For a script that is over before it imports nothing
+of Trackyard and takes no time of the processor. Nothing reaches it through the runner but its end:
+it has a session and files of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # How long it goes on with a tracker that fails, in seconds; the rest is left to `trackyard sync`.
 PATIENCE = 60.0
 # How often it touches lock files, in seconds: several times in `system.life.SILENCE`.
 _BEAT = 45.0
 _TOUCH = b"touch "
+# After so many seconds a run is summed up, so often, and while there is more to be read.
+_LOOK, _LOOK_SOON = 5.0, 0.2
 
 
 def main() -> None:
@@ -50,10 +55,13 @@ def wait_for_death(process: int) -> list[Path]:
         poll.register(watched, select.POLLIN)
     projects: list[Path] = []
     locks: list[Path] = []
+    sums = _Sums()
     while True:
         if time.monotonic() >= touched + _BEAT:
             locks, touched = [lock for lock in locks if _touch(lock)], time.monotonic()
-        wait = max(1.0, (touched + _BEAT - time.monotonic()) * 1000) if locks else None
+        sums.look(projects, locks)
+        until = min(touched + _BEAT, sums.next_at)
+        wait = max(1.0, (until - time.monotonic()) * 1000) if locks else None
         ready = {file for file, _ in poll.poll(0 if is_dead else wait)}
         if 0 in ready:
             chunk = os.read(0, 65536)
@@ -69,6 +77,63 @@ def wait_for_death(process: int) -> list[Path]:
         elif is_dead or watched in ready:
             break
     return [*dict.fromkeys(projects)]
+
+
+class _Sums:
+    """Sums up the runs of a process that lives, from some seconds after their start on."""
+
+    def __init__(self) -> None:
+        self.next_at = time.monotonic() + _LOOK
+        self._seen: dict[Path, float] = {}
+        self._ended: set[Path] = set()
+        self._growing: dict[Path, Any] = {}
+
+    def look(self, projects: list[Path], locks: list[Path]) -> None:
+        """Look at the runs, where it is time for that.
+
+        Args:
+            projects: The projects' folders.
+            locks: The lock files of runs.
+        """
+        now = time.monotonic()
+        seen = {lock: self._seen.get(lock, now) for lock in locks if lock not in self._ended}
+        self._seen = seen
+        if now < self.next_at:
+            return
+        self.next_at = now + _LOOK
+        old = [lock for lock, since in seen.items() if now - since >= _LOOK]
+        ended = [lock for lock in old if not _is_held(lock)]
+        self._ended |= set(ended)
+        for home, growing in self._of(projects, old).items():
+            going = [lock.parent for lock in old if lock not in ended and _home(lock) == home]
+            if growing.look_at(going):
+                self.next_at = now + _LOOK_SOON
+            growing.finish([lock.parent for lock in ended if _home(lock) == home])
+
+    def _of(self, projects: list[Path], locks: list[Path]) -> dict[Path, Any]:
+        """Give what sums up the runs below each home."""
+        if {_home(lock) for lock in locks} - self._growing.keys():
+            from trackyard.contract.errors import TrackyardError
+            from trackyard.project.configuration import find_project
+            from trackyard.recovery.growing import GrowingRuns
+
+            for folder in projects:
+                with suppress(TrackyardError, OSError):
+                    project = find_project(folder)
+                    self._growing.setdefault(project.home, GrowingRuns(project))
+        return {home: self._growing[home] for home in map(_home, locks) if home in self._growing}
+
+
+def _home(lock: Path) -> Path:
+    """Give the home of the project in which a run has its lock file."""
+    return lock.parent.parent.parent
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        return lock.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _touch(lock: Path) -> bool:

@@ -15,7 +15,7 @@ from trackyard.contract.errors import NewerFormatError
 from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
-from trackyard.store.listing import RunFilter, known_ids, list_rows
+from trackyard.store.listing import RunFilter, has_store, known_ids, list_rows
 from trackyard.store.rows import ListedRow
 from trackyard.system.showing import Shown, says
 
@@ -69,6 +69,8 @@ def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:
         wanted: Which of them, in which order, how many.
     """
     enough = wanted.skip + wanted.most
+    if wanted.statuses and has_store(project):
+        _settle(project)
     rows = _of_blocks(project, wanted, enough)
     if not wanted.parents:
         first = attrs.evolve(wanted, most=enough, skip=0)
@@ -105,6 +107,18 @@ def _is_here(project: Project, id: str) -> bool:
     """Tell whether files say here of a run whether it lives."""
     places = project.home / "runs" / id, project.home / "drivers" / f"{id}.lock"
     return any(place.exists() for place in places)
+
+
+def _settle(project: Project) -> None:
+    """Have the store say which runs have died: it is asked for statuses."""
+    from trackyard.recovery.settling import settle
+    from trackyard.store import Store
+
+    store = Store.of(project)
+    try:
+        settle(project, store)
+    finally:
+        store.close()
 
 
 def moment(nanoseconds: int) -> datetime:

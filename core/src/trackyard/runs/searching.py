@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 import attrs
 
 from trackyard.contract.errors import TrackyardError
+from trackyard.journal.pending import to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.lists import moment, seconds_of, with_unreachable
 from trackyard.store.details import RunDetails, last_values
@@ -161,14 +162,16 @@ def search_runs(
     """
     if limit < 1 or page < 1:
         raise TrackyardError("limit and page are whole numbers from 1")
-    if not has_store(project):
+    if not (has_store(project) or to_be_indexed_folders(project.home)):
         return FoundRuns([])
+    from trackyard.recovery.settling import settle
     from trackyard.store import Store
     from trackyard.store.search import details_with_steps, search
 
     order = order_by if isinstance(order_by, str) else next(iter(order_by), "")
     store = Store.of(project)
     try:
+        settle(project, store)
         skip = (page - 1) * limit
         rows = search(store, filter, order, side=side, most=limit, skip=skip)
         details = details_with_steps(store, [row.id for row in rows])

@@ -486,6 +486,26 @@ def save_run(
     _write_summary(session, values["id"], summary)
 
 
+def save_running(store: Store, values: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    """Record what a run comes to that goes on; False where it has ended, which is left as it is.
+
+    Args:
+        store: The store.
+        values: Its columns, of which those that are there stay.
+        summary: What its journal comes to so far.
+    """
+    with store.writing() as session:
+        query = "SELECT status FROM runs WHERE id = :id"
+        known = session.execute(query, {"id": values["id"]})
+        if known and known[0]["status"] != "running":
+            return False
+        if known:
+            _write_summary(session, values["id"], summary)
+        else:
+            save_run(session, values, summary)
+    return True
+
+
 def _write_summary(session: Session, id: str, summary: Mapping[str, Any] | None) -> None:
     number = _number(session, id) if summary else None
     if summary and number is not None:

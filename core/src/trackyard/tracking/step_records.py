@@ -16,6 +16,7 @@ import attrs
 
 from trackyard.contract.errors import ConfigError, TrackyardError
 from trackyard.contract.records import Failure
+from trackyard.journal.pending import mark_as_to_be_indexed
 from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.recovery.guarding import watch_over
@@ -147,6 +148,8 @@ class StepRecord:
         }
         if tracked and tracked.summary and tracked.summary.is_whole:
             values |= {"metrics": {}, "summary": tracked.summary.plain(values["metrics"])}
+        elif tracked and tracked.summary:
+            mark_as_to_be_indexed(tracked.folder)
         self._write(lambda store: end_step(store, step, values))
         if self._is_whole:
             self._mark.remove()
