@@ -31,12 +31,15 @@ def flavors() -> dict[str, type]:
 
 def table() -> str:
     """Describe each flavor in a column, by rows that a user asks for."""
+    found = flavors()
     known = {
-        name: getattr(flavor, "capabilities", Capabilities()) for name, flavor in flavors().items()
+        name: getattr(flavor, "capabilities", Capabilities()) for name, flavor in found.items()
     }
     lines = [f"| | {' | '.join(f'`{name}`' for name in known)} |", "|---" * (len(known) + 1) + "|"]
     for what, cell in ROWS.items():
         lines.append(f"| {what} | {' | '.join(cell(each) for each in known.values())} |")
+    are_sources = (hasattr(flavor, "tracker_list_runs") for flavor in found.values())
+    lines.append(f"| import | {' | '.join('yes' if each else 'no' for each in are_sources)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -108,7 +108,7 @@ def test_a_file_store_of_any_version_arrives_whole(version, mlflow_project):
 
 def test_points_of_a_file_store_have_their_steps(tmp_path):
     store = FileStore(file_store(tmp_path / "mlruns"))
-    assert len([*store.list(RunQuery())]) == 2
+    assert len([*store.runs(RunQuery())]) == 2
     points = [piece for piece in store.read(RUN, tmp_path) if isinstance(piece, Metric)]
 
     assert [(p.key, p.step) for p in points if p.key != "old"] == [
@@ -166,7 +166,7 @@ def test_a_database_of_an_old_schema_is_read(tmp_path):
         """)
     old.close()
     reader = Database(path)
-    (run,) = reader.list(RunQuery())
+    (run,) = reader.runs(RunQuery())
 
     assert (run.name, run.experiment, run.status, run.user) == ("r1", "old", "finished", "ann")
     points = [piece for piece in reader.read(RUN, tmp_path) if isinstance(piece, Metric)]

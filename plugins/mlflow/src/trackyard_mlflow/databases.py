@@ -53,7 +53,7 @@ class Database:
     path: Path
     _opened: ReadOnlyDatabase | None = None
 
-    def list(self, query: RunQuery) -> Iterator[RemoteRun]:
+    def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List its runs, without those that were deleted.
 
         Args:

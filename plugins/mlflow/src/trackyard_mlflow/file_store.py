@@ -59,7 +59,7 @@ class FileStore:
     root: Path
     _folders: dict[str, Path] = attrs.field(factory=dict)
 
-    def list(self, query: RunQuery) -> Iterator[RemoteRun]:
+    def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List its runs, without those that were deleted.
 
         Args:

@@ -24,7 +24,7 @@ Connected = Callable[[str], "AbstractContextManager[MlflowClient]"]
 class Reader(Protocol):
     """Lists and reads the runs of a place."""
 
-    def list(self, query: RunQuery) -> Iterator[RemoteRun]:
+    def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List them."""
 
     def read(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote]:
@@ -74,7 +74,7 @@ class Server:
     uri: str
     connected: Connected
 
-    def list(self, query: RunQuery) -> Iterator[RemoteRun]:
+    def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List its runs, page by page.
 
         Args:

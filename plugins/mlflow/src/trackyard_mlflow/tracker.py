@@ -206,7 +206,7 @@ class MlflowTracker:
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         self._reader = reader_of(query.place or self.tracking_uri, self._connected_to)
-        return self._reader.list(query)
+        return self._reader.runs(query)
 
     @hookimpl
     def tracker_read_run(

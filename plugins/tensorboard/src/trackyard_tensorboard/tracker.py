@@ -20,8 +20,10 @@ from trackyard.contract import (
     Failure,
     Record,
     RejectedRecords,
+    RemoteRun,
     RetryLater,
     Run,
+    RunQuery,
     flavor,
     home,
     hookimpl,
@@ -30,6 +32,7 @@ from trackyard.contract import (
 from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
 from trackyard_tensorboard.files import read_files
+from trackyard_tensorboard.importing import EventFolders, Piece
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import (
     RunState,
@@ -70,6 +73,7 @@ class TensorboardTracker:
     tags: dict[str, str] = option("Tags of every run", factory=dict)
     server_url: str | None = option("Address of a TensorBoard that serves it", default=None)
     ui_port: int = option("Port where `trackyard ui` serves it", default=6006)
+    _source: EventFolders | None = attrs.field(init=False, default=None)
     _files: EventFiles | None = attrs.field(init=False, default=None)
     _state: RunState | None = attrs.field(init=False, default=None)
 
@@ -154,7 +158,14 @@ class TensorboardTracker:
             shutil.copyfile(path, target)
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._source = EventFolders(Path(query.place or self.log_dir).expanduser())
+        return self._source.runs(query)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
+        if remote_id is not None and self._source is not None:
+            return self._source.read(remote_id, run.folder)
         return read_records(self._folder(run))
 
     @hookimpl
