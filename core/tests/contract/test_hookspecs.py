@@ -18,6 +18,7 @@ CONTRACT = {
     "tracker_fail_run": (("run", "failure"), False),
     "tracker_activate_run": (("run", "capture"), True),
     "tracker_remote_id": (("run",), True),
+    "tracker_command_variables": (("run",), True),
     "tracker_capture_alone": (("run",), True),
     "tracker_read_native": (("run", "position"), True),
     "tracker_read_files": (("run", "files", "position"), True),
@@ -62,5 +63,6 @@ def test_every_hook_stands_in_the_order_of_the_module_docstring():
     optional = {"tracker_list_runs", "tracker_read_run", "tracker_sync_run", "tracker_delete_run"}
     optional |= {"tracker_check", "tracker_ui_command"}
     optional |= {"tracker_remote_id", "tracker_read_native", "tracker_read_files"}
+    optional |= {"tracker_command_variables"}
 
     assert all(name in hookspecs.__doc__ for name in CONTRACT.keys() - optional)

@@ -6,11 +6,12 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from recorder import Recorder
 
 from trackyard import hookimpl
-from trackyard.contract import Metric, flavor
+from trackyard.contract import Capabilities, Metric, flavor
 
 _active: list[tuple[Path, object]] = []
 _alone: list[Path] = []
@@ -34,6 +35,8 @@ def log(*records, position="", remote_id=None):
 class NativeTracker(Recorder):
     """What the SDK logs is in `native.jsonl`; its run has an id that the file `remote` says."""
 
+    capabilities: ClassVar[Capabilities] = Capabilities(shared_runs=True)
+
     @hookimpl
     @contextmanager
     def tracker_activate_run(self, run, capture):
@@ -53,6 +56,10 @@ class NativeTracker(Recorder):
             _alone.pop()
 
     @hookimpl
+    def tracker_command_variables(self, run):
+        return {"NATIVE_RUN": run.id}
+
+    @hookimpl
     def tracker_remote_id(self, run):
         return os.environ.get("NATIVE_REMOTE_ID")
 
@@ -65,6 +72,8 @@ class OtherNativeTracker(NativeTracker):
 @flavor
 class FilingTracker(Recorder):
     """Its SDK writes to a file alone, which the flavor reads."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(shared_runs=True)
 
     @hookimpl
     @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import mlflow
@@ -215,3 +217,23 @@ def test_as_a_source_it_gives_what_is_logged_and_leaves_the_store_alone(both, tm
     (child,) = [r for key, r in MemoryTracker.runs.items() if key != run.id]
     assert [(m.step, m.value) for m in child.metrics.values()] == [(1, 1.0)]
     assert not (both.root / ".trackyard" / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_a_command_makes_the_runs_that_it_makes_alone_in_the_tracked_one_and_below_it(both):
+    (both.root / "train.py").write_text(
+        "import mlflow\n"
+        "for number in range(2):\n"
+        "    with mlflow.start_run(run_name=f'run {number}'):\n"
+        "        mlflow.log_param('lr', number)\n"
+        "        mlflow.log_metric('loss', number, step=1)\n"
+    )
+    command = [sys.executable, "-m", "trackyard", "exec", "-e", "local", "--name", "it", "--"]
+    done = subprocess.run([*command, sys.executable, "train.py"], check=False, cwd=both.root)
+    assert done.returncode == 0
+
+    first, second = both.run("run 0"), both.run("run 1")
+    assert (first.data.params, second.data.params) == ({"lr": "0"}, {"lr": "1"})
+    assert second.data.tags["mlflow.parentRunId"] == first.info.run_id
+    (tracked,) = [run for run in Client().list_runs() if run.name == "it"]
+    assert Client().get_run(tracked.id).metrics["loss"].last == 0.0

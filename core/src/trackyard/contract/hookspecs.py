@@ -118,6 +118,21 @@ def tracker_remote_id(run: Run) -> str | None:
 
 
 @hookspec(firstresult=True)
+def tracker_command_variables(run: Run) -> dict[str, str] | None:
+    """Give the SDK's own variables by which a command's native calls land in the run (optional).
+
+    Called where a command is tracked whose Python may have no Trackyard, in place of
+    `tracker_activate_run`, once the run has started or its start is late.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Variables of the environment. None of them may quiet the SDK.
+    """
+
+
+@hookspec(firstresult=True)
 def tracker_capture_alone(run: Run) -> AbstractContextManager[object] | None:
     """Serve as a source of records only, as `capture = ["FLAVOR"]` asks for (optional).
 

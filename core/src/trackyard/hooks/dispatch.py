@@ -365,6 +365,17 @@ class TrackerHooks:
         with self._entered(call, has_hung) as native:
             yield native
 
+    def command_variables(self, run: Run) -> dict[str, str]:
+        """Give the SDK's own variables by which a command's native calls land in the run.
+
+        Args:
+            run: The run.
+        """
+        call = partial(self._call_untimed, "tracker_command_variables", run=run)
+        outcome, _ = self._in_step(call, None)
+        found = outcome.value if outcome is not None else None
+        return {str(name): str(text) for name, text in found.items()} if found else {}
+
     @contextmanager
     def capturing_alone(self, run: Run) -> Iterator[None]:
         """Have the flavor be a source of records that tracks nothing, in the calling thread.

@@ -92,6 +92,24 @@ class Entry(NamedTuple):
             case _:
                 return []
 
+    def of_record(self, record: Record) -> Entry:
+        """Give the entry of a record that a filter has made of one of this entry's.
+
+        Args:
+            record: The record.
+        """
+        match record:
+            case Metric():
+                return Entry("metrics", record.timestamp, record.step, {record.key: record.value})
+            case Param():
+                return Entry("params", self.timestamp, self.step, {record.key: record.value})
+            case Tag():
+                return Entry("tags", self.timestamp, self.step, {record.key: record.value})
+            case Artifact():
+                return Entry("artifact", record.timestamp, record.step, record)
+            case Context():
+                return Entry("context", self.timestamp, None, record.plain())
+
 
 def encode_entry(entry: Entry) -> bytes:
     """Write an entry as one line of JSON, without its line end; it never raises for odd text.

@@ -19,11 +19,12 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.durability import load_journal_options
 from trackyard.project.configuration import Project, find_project
-from trackyard.project.trackers import Trackers
+from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.trusting import tracker_for
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
+from trackyard.tracking.capturing import Activated
 from trackyard.tracking.params import load_param_options
 from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
 
@@ -39,6 +40,18 @@ class AttachedRun(TrackedRun):
         description = load_description(self.folder)
         trackers = (tracker.name for tracker in description.trackers) if description else ()
         return attrs.evolve(super().as_parent, trackers=frozenset(trackers))
+
+    def carry(self, name: str, delivery: Activated, tracker: Tracker) -> None:
+        """Have native calls land in a run that another process carries to a tracker.
+
+        Args:
+            name: The tracker's name.
+            delivery: What is activated of it.
+            tracker: As it is configured.
+        """
+        self.deliveries[name] = delivery  # type: ignore[assignment]  # as far as activating goes
+        if tracker.options.capture:
+            self._captured.add(name)
 
     @property
     def urls(self) -> dict[str, str]:

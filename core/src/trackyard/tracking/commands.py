@@ -17,7 +17,9 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
 from trackyard.tracking.blocks import tracked_block
+from trackyard.tracking.calls import tracked_run_of
 from trackyard.tracking.failures import EndsRun
+from trackyard.tracking.joining import variables_for
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
 
@@ -77,7 +79,7 @@ def run_command(
         with tracked_block(group, run, trackers, record, says_where=True) as active:
             if params:
                 active.log_params(params)
-            code, told = _run(command, note, group.console)
+            code, told = _run(command, note, group.console, variables_for(tracked_run_of(active)))
             failure = failure_of_code(code, told)
             if failure is not None:
                 raise EndsRun(failure)
@@ -107,15 +109,21 @@ def failure_of_code(code: int, told: int | None = None) -> Failure | None:
 
 
 def _run(
-    command: Sequence[str], note: Callable[[int], None], console: Console | None
+    command: Sequence[str],
+    note: Callable[[int], None],
+    console: Console | None,
+    variables: Mapping[str, str],
 ) -> tuple[int, int | None]:
     """Run a command; give its exit code, and the signal that told it to stop if one did."""
     with Relay(console.write if console is not None else None) as relay:
-        return _run_with(command, note, relay)
+        return _run_with(command, note, relay, {**os.environ, **variables})
 
 
 def _run_with(
-    command: Sequence[str], note: Callable[[int], None], relay: Relay
+    command: Sequence[str],
+    note: Callable[[int], None],
+    relay: Relay,
+    environment: Mapping[str, str],
 ) -> tuple[int, int | None]:
     told: list[int] = []
     running: list[subprocess.Popen[bytes]] = []
@@ -138,7 +146,9 @@ def _run_with(
         handlers[signal.SIGWINCH] = resize
     with _handling(handlers):
         try:
-            process = subprocess.Popen(command, stdout=relay.stdout, stderr=relay.stderr)
+            process = subprocess.Popen(
+                command, stdout=relay.stdout, stderr=relay.stderr, env=environment
+            )
             running.append(process)
         except OSError as error:
             problem = error.strerror or error

@@ -273,7 +273,7 @@ class RunGroup:
             params=self._param_options,
             console=self._console_options,
         )
-        tracked.group = self
+        tracked.group, tracked.is_of_command = self, self._command is not None
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
             tell_context(tracked, self._context_parts, self._command)

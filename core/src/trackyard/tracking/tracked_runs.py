@@ -18,15 +18,10 @@ from trackyard.console.logged import log_console
 from trackyard.console.options import ConsoleOptions
 from trackyard.contract.context import Context
 from trackyard.contract.records import (
-    Artifact,
     Failure,
     FinalStatus,
-    Metric,
-    Param,
     ParamValue,
-    Record,
     Run,
-    Tag,
 )
 from trackyard.delivery.breaker import rest_of
 from trackyard.delivery.capturing import CaptureJournal
@@ -121,6 +116,8 @@ class TrackedRun:
         self.group: RunGroup | None = None  # where it was started, unless another process holds it
         self.native_runs: dict[str, object] = {}
         self.sources: dict[str, Source] = {}
+        self.is_of_command = False  # native calls are those of another program
+        self.is_joined = False  # another process reads what SDKs' files hold
         self._captured: set[str] = set()
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
@@ -252,7 +249,7 @@ class TrackedRun:
         for record in entry.records():
             kept = apply_filters(self._filters, record)
             if kept is not None:
-                self._append(_entry_of(kept, entry))
+                self._append(entry.of_record(kept))
 
     def _append(self, entry: Entry) -> None:
         if entry.kind in ("params", "tags"):
@@ -339,26 +336,43 @@ class TrackedRun:
         Of several trackers of one flavor the first is activated: an SDK has one active run.
         """
         with ExitStack() as stack:
-            flavors: dict[type, str] = {}
-            for name, delivery in self.deliveries.items():
-                flavor = type(delivery.hooks.tracker)
-                if flavor in flavors:
-                    is_sent = flavors[flavor] in self._captured and delivery.hooks.captures
-                    logger.log(
-                        logging.DEBUG if is_sent else logging.WARNING,
-                        "native calls go to experiment tracker %r; %r, of the same flavor, %s",
-                        *(flavors[flavor], name),
-                        "is sent them" if is_sent else "gets the portable calls only",
-                    )
-                    continue
-                flavors[flavor] = name
-                self._activate(name, delivery, stack)
-            for source in self.sources.values():
-                self._activate_source(source, stack)
-            run = attrs.evolve(self.run, folder=self.folder)
-            stack.enter_context(observed(self._plugins, run, self.log_numbers))
+            if self.is_of_command:
+                self._read_all_native(stack)
+            else:
+                self._activate_all(stack)
+            if not self.is_joined:
+                run = attrs.evolve(self.run, folder=self.folder)
+                stack.enter_context(observed(self._plugins, run, self.log_numbers))
             yield
         self.native_runs.clear()
+
+    def _activate_all(self, stack: ExitStack) -> None:
+        flavors: dict[type, str] = {}
+        for name, delivery in self.deliveries.items():
+            flavor = type(delivery.hooks.tracker)
+            if flavor in flavors:
+                is_sent = flavors[flavor] in self._captured and delivery.hooks.captures
+                logger.log(
+                    logging.DEBUG if is_sent else logging.WARNING,
+                    "native calls go to experiment tracker %r; %r, of the same flavor, %s",
+                    *(flavors[flavor], name),
+                    "is sent them" if is_sent else "gets the portable calls only",
+                )
+                continue
+            flavors[flavor] = name
+            self._activate(name, delivery, stack)
+        for source in self.sources.values():
+            self._activate_source(source, stack)
+
+    def _read_all_native(self, stack: ExitStack) -> None:
+        """Read what SDKs write in the processes of a command."""
+        for source in self.sources.values():
+            stack.enter_context(source.hooks.capturing_alone(source.run))
+            if source.configured.files is not None or source.hooks.reads_native:
+                self._read_native(source, stack, source.configured.files)
+        for name, delivery in self.deliveries.items():
+            if name in self._captured and delivery.hooks.reads_native:
+                self._read_native(delivery, stack)
 
     def log_numbers(self, metrics: Mapping[str, Any], step: float | None) -> None:
         """Log what a plugin has observed; what is no number is left out.
@@ -404,7 +418,7 @@ class TrackedRun:
 
     def _capture(self, name: str, delivery: Activated, stack: ExitStack) -> RunCapture:
         """Have what the SDK's own calls log journaled until the activation is left."""
-        if delivery.hooks.reads_native:
+        if delivery.hooks.reads_native and not self.is_joined:
             self._read_native(delivery, stack)
         capture = self.new_capture(name, delivery.hooks.remote_id_in_step(delivery.run))
         stack.callback(capture.end_children)
@@ -569,17 +583,3 @@ def _private_folder(folder: Path) -> Path:
     except OSError as error:  # a full or read-only disk must not stop the step
         logger.warning("%s cannot be made: %s", folder, error.strerror)
     return folder
-
-
-def _entry_of(record: Record, entry: Entry) -> Entry:
-    match record:
-        case Metric():
-            return Entry("metrics", record.timestamp, record.step, {record.key: record.value})
-        case Param():
-            return Entry("params", entry.timestamp, entry.step, {record.key: record.value})
-        case Tag():
-            return Entry("tags", entry.timestamp, entry.step, {record.key: record.value})
-        case Artifact():
-            return Entry("artifact", record.timestamp, record.step, record)
-        case Context():
-            return Entry("context", entry.timestamp, None, record.plain())

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from trackyard.contract import Run, after_import, process_values
+from trackyard_comet.writing import Place
 
 
 @contextmanager
@@ -33,6 +34,26 @@ def without_account(run: Run) -> Iterator[None]:
         else:
             held.enter_context(after_import("comet_ml", lambda: _replace(held)))
         yield
+
+
+def variables_of(run: Run, place: Place, key: str | None, *, is_offline: bool) -> dict[str, str]:
+    """Give Comet's variables by which a program without Trackyard logs into the run.
+
+    Args:
+        run: The run.
+        place: Where it is in Comet.
+        key: The key of the account, if there is one.
+        is_offline: The run is kept on this machine.
+    """
+    if is_offline:
+        return {"COMET_START_ONLINE": "0", "COMET_OFFLINE_DIRECTORY": str(run.folder)}
+    named = {
+        "COMET_API_KEY": key,
+        "COMET_WORKSPACE": place.workspace,
+        "COMET_PROJECT_NAME": place.project,
+        "COMET_EXPERIMENT_KEY": run.id,
+    }
+    return {name: text for name, text in named.items() if text}
 
 
 def _replace(held: ExitStack) -> None:

@@ -24,7 +24,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_comet import settings
-from trackyard_comet.alone import without_account
+from trackyard_comet.alone import variables_of, without_account
 from trackyard_comet.archive import archive_path, load_state, read_archive
 from trackyard_comet.captured import read_native
 from trackyard_comet.context import context_messages
@@ -105,6 +105,10 @@ class CometTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
         return active_experiment(run, run.name)
+
+    @hookimpl
+    def tracker_command_variables(self, run: Run) -> dict[str, str]:
+        return variables_of(run, self._place(run), self._key(), is_offline=self._goes_offline(run))
 
     @hookimpl
     def tracker_capture_alone(self, run: Run) -> AbstractContextManager[None]:

@@ -16,6 +16,7 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
 from trackyard.contract import (
+    KEEP,
     Capture,
     RetryLater,
     Run,
@@ -28,6 +29,7 @@ from trackyard_mlflow.backend import (
     PATIENCE,
     ids_of,
     new_client,
+    read_ids,
     send_what_is_taken,
     sqlite_uri,
     write_ids,
@@ -112,6 +114,23 @@ def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -
     else:
         held.callback(_leave_stack, [])
     return mlflow.ActiveRun(step.run)
+
+
+def variables_for(
+    folder: Path, tracking_uri: str, environment: Mapping[str, Any]
+) -> dict[str, str]:
+    """Give MLflow's variables by which a program without Trackyard logs into a run.
+
+    Args:
+        folder: The tracker's folder of the run.
+        tracking_uri: The backend.
+        environment: Credentials.
+    """
+    ids = read_ids(folder)
+    if not ids:
+        return {}
+    values = {name: text for name, text in environment.items() if text and text is not KEEP}
+    return {**values, "MLFLOW_TRACKING_URI": tracking_uri, "MLFLOW_RUN_ID": ids["run_id"]}
 
 
 def _leave_stack(before: list[Any]) -> None:

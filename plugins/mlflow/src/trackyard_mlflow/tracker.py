@@ -190,6 +190,10 @@ class MlflowTracker:
         return native.active_run(uri, find_ids, {}, *place)
 
     @hookimpl
+    def tracker_command_variables(self, run: Run) -> dict[str, str]:
+        return native.variables_for(run.folder, self.tracking_uri, self._environment())
+
+    @hookimpl
     def tracker_capture_alone(self) -> None:
         """Do nothing: what is not started writes into the run's folder."""
 

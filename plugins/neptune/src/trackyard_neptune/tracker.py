@@ -25,7 +25,13 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_neptune import settings
-from trackyard_neptune.folder import OperationFolder, load_state, native_operations, save_state
+from trackyard_neptune.folder import (
+    OperationFolder,
+    load_state,
+    native_folder,
+    native_operations,
+    save_state,
+)
 from trackyard_neptune.native import NativeRun, active_run
 from trackyard_neptune.operations import (
     KINDS,
@@ -125,6 +131,10 @@ class NeptuneTracker:
     @hookimpl
     def tracker_activate_run(self, run: Run) -> AbstractContextManager[NativeRun]:
         return active_run(run.folder)
+
+    @hookimpl
+    def tracker_command_variables(self, run: Run) -> dict[str, str]:
+        return {"NEPTUNE_MODE": "offline", "NEPTUNE_DATA_DIRECTORY": str(native_folder(run.folder))}
 
     @hookimpl
     def tracker_capture_alone(self) -> None:

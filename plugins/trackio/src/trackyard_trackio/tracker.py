@@ -159,6 +159,10 @@ class TrackioTracker:
         return active_run(self._place(run), self.folder, run.folder)
 
     @hookimpl
+    def tracker_command_variables(self) -> dict[str, str]:
+        return {"TRACKIO_DIR": str(self.folder)}
+
+    @hookimpl
     def tracker_capture_alone(self, run: Run) -> None:
         self.folder = run.folder
 

@@ -1,13 +1,16 @@
-"""What do W&B's own calls get where no tracker of W&B's is there, and they are only captured?"""
+"""Where do W&B's own calls go that are only captured, or made by a command without Trackyard?"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from trackyard.contract import after_import, process_values
+from trackyard_wandb.native_calls import native_folder
+from trackyard_wandb.places import Place
 
 
 @contextmanager
@@ -20,6 +23,25 @@ def without_account() -> Iterator[None]:
         else:
             held.enter_context(after_import("wandb", lambda: _refuse(held)))
         yield
+
+
+def variables_of(place: Place, folder: Path) -> dict[str, str]:
+    """Give W&B's variables by which a program writes where the run's native calls are looked for.
+
+    Args:
+        place: Where the run is in W&B.
+        folder: The tracker's folder of the run.
+    """
+    native_folder(folder).mkdir(parents=True, exist_ok=True)
+    named = {
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": str(native_folder(folder)),
+        "WANDB_RUN_ID": place.id,
+        "WANDB_PROJECT": place.project,
+        "WANDB_RUN_GROUP": place.group,
+        "WANDB_JOB_TYPE": place.job_type,
+    }
+    return {name: text for name, text in named.items() if text}
 
 
 def _refuse(held: ExitStack) -> None:

@@ -23,7 +23,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_wandb import settings
-from trackyard_wandb.alone import without_account
+from trackyard_wandb.alone import variables_of, without_account
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.capturing import NativeReader
 from trackyard_wandb.media import KINDS
@@ -131,6 +131,10 @@ class WandbTracker:
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:
         return self._place(run).id
+
+    @hookimpl
+    def tracker_command_variables(self, run: Run) -> dict[str, str]:
+        return variables_of(self._place(run), run.folder)
 
     @hookimpl
     def tracker_capture_alone(self) -> AbstractContextManager[None]:
