@@ -5,8 +5,10 @@ A machine is a folder here; both use one database, and trackers that both can re
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+from pathlib import Path
 
 import postgresql
 import pytest
@@ -16,6 +18,7 @@ from left_behind import wait_until
 from trackyard import (
     Client,
     TrackyardError,
+    current_run,
     log_metric,
     log_params,
     pipeline,
@@ -43,6 +46,9 @@ class Team:
         self._monkeypatch = monkeypatch
         text = f'store = "{url}"\n[experiment_trackers.team]\nflavor = "filing:Filing"\n'
         text += f'directory = "{self.filed}"\n'
+        text += '[experiment_trackers.other]\nflavor = "filing:Filing"\n'
+        text += f'directory = "{root / "other"}"\n'
+        text += '[stacks.default]\nexperiment_trackers = ["team"]\n'
         for name in ("one", "two"):
             (root / name).mkdir()
             (root / name / "trackyard.toml").write_text(text)
@@ -217,3 +223,61 @@ def test_a_driver_whose_rows_were_deleted_goes_on(team):
         log_metric("loss", 0.5)
     assert Client().get_run(run.id).status == "finished"
     store.close()
+
+
+def log_something():
+    log_params({"rate": 0.1, "layers": 3})
+    for index in range(300):
+        log_metric("loss", 1 / (index + 1), step=index)
+    current_run().log_text("all is well", "notes.txt")
+
+
+def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_elsewhere(team):
+    runs = []
+    for name in ("first", "second"):
+        with start_run(name) as run:
+            log_something()
+            runs.append(run.id)
+    team.leave_without_a_trace()
+    client = Client()
+    view = client.get_run(runs[0])
+    assert view.all_params == {"rate": 0.1, "layers": 3}
+    assert (view.metrics["loss"].points, view.metrics["loss"].best_step) == (300, 299)
+    assert not view.steps[0].has_journal
+    assert list(view.curves["loss"].values) == [1 / (index + 1) for index in range(300)]
+    assert view.artifacts.shown() == ["notes.txt"]
+    assert view.artifacts["notes.txt"].read_text() == "all is well"
+    assert len(client.compare_runs(*runs).metrics[0].runs) == 2
+    client.export_runs(*runs, file="runs.csv")
+    rows = list(csv.DictReader(Path("runs.csv").read_text().splitlines()))
+    assert sum(row["kind"] == "metric" for row in rows) == 600
+    (report,) = client.replay_run(runs[0], to="other")
+    assert report.is_complete
+    kept = json.loads((team.filed.with_name("other") / f"{runs[0]}.json").read_text())
+    assert len(kept["metrics"]) == 300
+    assert kept["params"] == {"rate": "0.1", "layers": "3"}
+    assert kept["tags"]["trackyard.replayed_from"] == "team"
+    assert kept["tags"]["trackyard.status"] == "finished"
+    assert bytes.fromhex(kept["artifacts"]["notes.txt"]) == b"all is well"
+
+
+def test_looking_from_elsewhere_asks_no_tracker(team):
+    with start_run("mine") as run:
+        log_something()
+    team.leave_without_a_trace()
+    shutil.rmtree(team.filed)
+    view = Client().get_run(run.id)
+    assert "loss" in view._repr_html_()
+    assert "loss" in Client().compare_runs(run.id, run.id)._repr_html_()
+    assert view.all_params == {"rate": 0.1, "layers": 3}
+
+
+def test_where_no_tracker_answers_an_export_has_last_values_and_says_so(team, caplog):
+    with start_run("mine") as run:
+        log_something()
+    team.leave_without_a_trace()
+    shutil.rmtree(team.filed)
+    Client().export_runs(run.id, file="runs.csv")
+    rows = list(csv.DictReader(Path("runs.csv").read_text().splitlines()))
+    assert [float(row["number"]) for row in rows if row["kind"] == "metric"] == [1 / 300]
+    assert "of metrics the last values alone are known" in caplog.text

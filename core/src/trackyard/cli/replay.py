@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from trackyard.cli.output import json_option, remark, show_json, show_table
 from trackyard.project.configuration import Project, find_project
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.replay import plan_replay, replay_run
-from trackyard.runs.folders import find_runs
+from trackyard.runs.fetching import runs_at_hand
 
 _COLUMNS = {
     "run": "RUN",
@@ -51,20 +52,23 @@ def replay(runs: tuple[str, ...], tracker: str, plan: bool, as_json: bool) -> No
     """Send RUNS to another tracker, with original times, steps, artifacts and status.
 
     RUNS are names, ids or prefixes of ids; a pipeline run stands for all of its steps' runs. Done
-    twice it changes nothing.
+    twice it changes nothing. Runs of other machines of a team are read from the first of their
+    trackers that gives them back.
     """
     project = find_project()
-    # All are looked for before one is sent; one that is named twice is sent once.
-    found = {run.folder: run for text in runs for run in find_runs(project, text)}
-    if plan:
-        _show_plan(list(found.values()), project, tracker, as_json)
-        return
-    rows: list[dict[str, Any]] = []
-    for run in found.values():
-        report = replay_run(run, project, tracker)
-        state = "complete" if report.is_complete else "incomplete"
-        name = run.description.run.name
-        rows.append({"run": name, "state": state, **attrs.asdict(report)})
+    with ExitStack() as stack:
+        # All are looked for before one is sent; one that is named twice is sent once.
+        every = [stack.enter_context(runs_at_hand(project, text)) for text in runs]
+        found = {run.folder.name: run for of_text in every for run in of_text}
+        if plan:
+            _show_plan(list(found.values()), project, tracker, as_json)
+            return
+        rows: list[dict[str, Any]] = []
+        for run in found.values():
+            report = replay_run(run, project, tracker)
+            state = "complete" if report.is_complete else "incomplete"
+            name = run.description.run.name
+            rows.append({"run": name, "state": state, **attrs.asdict(report)})
     show_table(rows, _COLUMNS, as_json=as_json, empty="no run was replayed")
     if any(row["state"] == "incomplete" for row in rows):
         sys.exit(1)

@@ -157,7 +157,8 @@ def _show_lists(view: RunView) -> None:
         say(f"  {lost} log call(s) were lost to a full or damaged disk, or with a machine")
     if view.steps and not any(step.has_journal or step.status == "skipped" for step in view.steps):
         say("")
-        say("its journals are not on this machine: only the last values of its metrics are known")
+        say("its journals are not on this machine: this comes from the store")
+        say("export, logs and download read points, lines and files from its trackers")
 
 
 def _urls(step: StepView) -> list[str]:

@@ -470,10 +470,10 @@ class Client(Configuring):
             TrackyardError: The run is still running.
         """
         from trackyard.recovery.replay import replay_run
-        from trackyard.runs.folders import find_runs
+        from trackyard.runs.fetching import runs_at_hand
 
-        found = find_runs(self._project, name)
-        return ShownList(replay_run(run, self._project, to) for run in found)
+        with runs_at_hand(self._project, name) as found:
+            return ShownList(replay_run(run, self._project, to) for run in found)
 
     def plan_replay(self, name: str, to: str) -> list[ReplayPlan]:
         """Say what would be lost or changed by `replay_run`; nothing is sent.
@@ -487,10 +487,10 @@ class Client(Configuring):
             ConfigError: The tracker is not configured, or wrongly.
         """
         from trackyard.recovery.replay import plan_replay
-        from trackyard.runs.folders import find_runs
+        from trackyard.runs.fetching import runs_at_hand
 
-        found = find_runs(self._project, name)
-        return ShownList(plan_replay(run, self._project, to) for run in found)
+        with runs_at_hand(self._project, name) as found:
+            return ShownList(plan_replay(run, self._project, to) for run in found)
 
     def collect_garbage(
         self, *, older_than: float = 30 * 24 * 3600.0, is_dry_run: bool = False

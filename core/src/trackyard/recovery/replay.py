@@ -70,7 +70,7 @@ def replay_run(
         new = TrackerDescription(tracker, folder, chosen.table, chosen.place, project.identity)
         (run.folder / new.folder).mkdir(mode=0o700, exist_ok=True)
         tags = dict(run.description.run.tags)
-        if known is None:
+        if known is None and (described or REPLAYED_FROM not in tags):
             tags[REPLAYED_FROM] = ", ".join(described) or "journal"
         description = RunDescription(
             attrs.evolve(run.description.run, tags=tags),

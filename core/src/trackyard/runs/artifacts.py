@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
-import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import attrs
 
-from trackyard.contract.errors import ArtifactNotFoundError, TrackyardError
+from trackyard.contract.errors import ArtifactNotFoundError
 from trackyard.contract.records import Artifact, ArtifactKind
-from trackyard.delivery.adapting import original_name, sent_name
-from trackyard.journal.descriptions import load_description
-from trackyard.journal.remains import lay_out
-from trackyard.project.configuration import Project
+from trackyard.delivery.adapting import sent_name
 from trackyard.runs.histories import History
 from trackyard.runs.lists import moment
-from trackyard.runs.reading_back import ReadingBack, timeout_now
-from trackyard.store import StepRunRow
+from trackyard.runs.on_trackers import OnTrackers
 from trackyard.system.showing import Shown, ShownAs, html_table, line, says
 from trackyard.system.suggestions import did_you_mean, listed
 from trackyard.tracking.json_texts import value_in
 
-_COMMAND = "trackyard runs download"
+_T = TypeVar("_T")
 
 
 @attrs.frozen(repr=False)
@@ -145,6 +139,7 @@ class Artifacts(Mapping[str, LoggedFile], ShownAs):
         self.here = here
         self._elsewhere = elsewhere
         self.is_whole = is_whole
+        self.names: Sequence[str] = ()  # what the store names, where the journal is not here
 
     @cached_property
     def _all(self) -> Mapping[str, LoggedFile]:
@@ -202,8 +197,8 @@ class Artifacts(Mapping[str, LoggedFile], ShownAs):
         return [file.save(folder) for file in self.values()]
 
     def shown(self) -> list[str]:
-        """Name what the journal has: a look asks no tracker."""
-        return list(self.here or ())
+        """Name what the journal has, or the store names: a look asks no tracker."""
+        return list(self.names if self.here is None else self.here)
 
     def __repr__(self) -> str:
         return line(f"<Artifacts of {self._run}: {listed(self.shown())}>")
@@ -213,35 +208,22 @@ class Artifacts(Mapping[str, LoggedFile], ShownAs):
         return html_table(("name", "kind", "bytes"), [(f.name, f.kind, str(f.size)) for f in files])
 
 
-def artifacts_of(project: Project, folder: Path, run: str, history: History | None) -> Artifacts:
+def artifacts_of(run: str, tracker: OnTrackers | None, history: History | None) -> Artifacts:
     """Give the files that a run logged.
 
     Args:
-        project: Its project.
-        folder: Its folder, which may be gone.
         run: Its name.
-        history: What its journal holds; None where that is gone.
+        tracker: What its trackers hold; None where it is on none, and its journal is not here.
+        history: What its journal holds; None where that is not here.
     """
-    tracker = _OnTrackers(project, folder, run)
     if history is None:
-        return Artifacts(run, None, tracker.files)
-    here = {name: _file(files, tracker.path) for name, files in history.artifacts.items()}
-    return Artifacts(run, here, tracker.files, is_whole=not history.lost)
-
-
-def artifacts_of_step(project: Project, row: StepRunRow, history: History | None) -> Artifacts:
-    """Give the files that a step logged; a cached one has those of the run that it was taken from.
-
-    Args:
-        project: Its project.
-        row: The step.
-        history: What its journal holds; None where that is gone.
-    """
-    folder = project.home / "runs" / row.metadata.get("cached_from", row.id)
-    has_tracker = any(key.startswith("experiment_tracker.") for key in row.metadata)
-    if history is None and not has_tracker:
-        return Artifacts(row.name, {}, dict)
-    return artifacts_of(project, folder, row.name, history)
+        return (
+            Artifacts(run, None, partial(_files, tracker)) if tracker else Artifacts(run, {}, dict)
+        )
+    assert tracker is not None
+    find = partial(_latest, tracker, run)
+    here = {name: _file(files, find, tracker) for name, files in history.artifacts.items()}
+    return Artifacts(run, here, partial(_files, tracker), is_whole=not history.lost)
 
 
 def joined(run: str, parts: Iterable[tuple[str, Artifacts]]) -> Artifacts:
@@ -253,7 +235,7 @@ def joined(run: str, parts: Iterable[tuple[str, Artifacts]]) -> Artifacts:
     """
     parts = list(parts)
 
-    def join(maps: Iterable[Mapping[str, LoggedFile]]) -> dict[str, LoggedFile]:
+    def join(maps: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
         by_step = [(step, files) for (step, _), files in zip(parts, maps, strict=True)]
         counts = Counter(name for _, files in by_step for name in files)
         return {
@@ -264,12 +246,14 @@ def joined(run: str, parts: Iterable[tuple[str, Artifacts]]) -> Artifacts:
 
     here = [files.here for _, files in parts]
     known = [files for files in here if files is not None]
-    return Artifacts(
+    all_files = Artifacts(
         run,
         join(known) if len(known) == len(parts) else None,
         lambda: join(files.everywhere for _, files in parts),
         is_whole=all(files.is_whole for _, files in parts),
     )
+    all_files.names = [*join(dict.fromkeys(files.shown(), "") for _, files in parts)]
+    return all_files
 
 
 def _file(
@@ -314,47 +298,13 @@ def _path(artifact: Artifact, otherwise: Callable[[str], Path] | None, _: object
     return otherwise(artifact.name)
 
 
-class _OnTrackers:
-    """A run's files as the first of its trackers has them that can be read back; asked once."""
+def _files(tracker: OnTrackers) -> dict[str, LoggedFile]:
+    return {name: _file(files, None, tracker) for name, files in tracker.artifacts.items()}
 
-    def __init__(self, project: Project, folder: Path, run: str) -> None:
-        self._project = project
-        self._folder = folder
-        self._run = run
 
-    def files(self) -> Mapping[str, LoggedFile]:
-        return {name: _file(files, None, self) for name, files in self._records.items()}
-
-    def path(self, name: str) -> Path:
-        """Give the file of what was logged last under a name."""
-        records = self._records.get(name) or self._records.get(sent_name(name))
-        if not records:
-            raise ArtifactNotFoundError(f"run {self._run!r}: no tracker has its artifact {name!r}")
-        return records[-1].path
-
-    @cached_property
-    def _records(self) -> dict[str, tuple[Artifact, ...]]:
-        place = Path(tempfile.mkdtemp(prefix="trackyard-"))
-        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
-        folder = lay_out(self._folder, place)
-        run = load_description(folder)
-        problems = []
-        reading = ReadingBack(self._project, timeout_now(), _COMMAND)
-        for described in run.trackers if run is not None else ():
-            assert run is not None
-            try:
-                tracker = reading.tracker(run, described)
-                found: dict[str, tuple[Artifact, ...]] = {}
-                for record in reading.records(run, folder, described, tracker):
-                    if isinstance(record, Artifact) and record.path.is_file():
-                        name = original_name(record.name, tracker.capabilities.artifact_pattern)
-                        found[name] = (*found.get(name, ()), record)
-            except TrackyardError as error:
-                problems.append(f"{described.name}: {error}")
-            else:
-                return found
-        why = "; ".join(problems) or "it is not known where its trackers have it"
-        raise ArtifactNotFoundError(
-            f"run {self._run!r}: its journal is not on this machine, and no tracker gives its "
-            f"artifacts: {why}"
-        )
+def _latest(tracker: OnTrackers, run: str, name: str) -> Path:
+    """Give the file of what was logged last under a name."""
+    records = tracker.artifacts.get(name) or tracker.artifacts.get(sent_name(name))
+    if not records:
+        raise ArtifactNotFoundError(f"run {run!r}: no tracker has its artifact {name!r}")
+    return records[-1].path

@@ -10,7 +10,7 @@ import attrs
 
 from trackyard.contract.context import Context
 from trackyard.runs.curves import MetricSummary, svg
-from trackyard.runs.views import RunView
+from trackyard.runs.views import RunView, drawn_values
 from trackyard.system.showing import Shown, html_table, in_a_cell, says
 
 
@@ -69,8 +69,7 @@ class Comparison(Shown):
 
     def _metric_row(self, metric: MetricComparison) -> str:
         cells = "".join(f"<td>{m.last:.6g}</td>" if m else "<td></td>" for m in metric.runs)
-        curves = [view.curves.get(metric.key) for view in self.views]
-        drawn = svg([curve.values if curve else [] for curve in curves])
+        drawn = svg([drawn_values(view, metric.key) for view in self.views])
         return f"<tr><td>{html.escape(metric.key)}</td>{cells}<td>{drawn}</td></tr>"
 
 

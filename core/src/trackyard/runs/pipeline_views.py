@@ -204,11 +204,14 @@ class StepRun:
     @cached_property
     def artifacts(self) -> Artifacts:
         """The files that it logged, from its journal or, where that is gone, from a tracker."""
-        from trackyard.runs.artifacts import Artifacts, artifacts_of_step
+        from trackyard.runs.artifacts import Artifacts, artifacts_of
+        from trackyard.runs.on_trackers import trackers_of_step
 
         if self._project is None:
             return Artifacts(self.name, {}, dict)
-        return artifacts_of_step(self._project, self._row, self._history)
+        history = self._history
+        tracker = trackers_of_step(self._project, self._row, is_here=history is not None)
+        return artifacts_of(self.name, tracker, history)
 
     @property
     def health(self) -> tuple[TrackerHealth, ...]:

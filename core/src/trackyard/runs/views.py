@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, overload
 
 import attrs
 
 from trackyard.contract.context import Context
-from trackyard.contract.errors import RunNotFoundError
+from trackyard.contract.errors import RunNotFoundError, TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.journal.points import Column
 from trackyard.project.configuration import Project
-from trackyard.runs.artifacts import Artifacts, artifacts_of, artifacts_of_step, joined
+from trackyard.runs.artifacts import Artifacts, artifacts_of, joined
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, summary_of_row, svg
 from trackyard.runs.health import TrackerHealth, added_up, health_of
-from trackyard.runs.histories import History, has_journal, look_at
+from trackyard.runs.histories import History, LateCurves, has_journal, look_at
 from trackyard.runs.lists import (
     RunKind,
     RunSummary,
@@ -29,6 +31,7 @@ from trackyard.runs.lists import (
     seconds_of,
     summary_of,
 )
+from trackyard.runs.on_trackers import OnTrackers, trackers_of_step
 from trackyard.runs.printed import PrintedLines
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 from trackyard.store.annotations import Annotation
@@ -36,6 +39,8 @@ from trackyard.store.details import RunDetails
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
 from trackyard.system.showing import Shown, ShownAs, html_table, in_a_cell, says
+
+logger = logging.getLogger("trackyard")
 
 
 @attrs.frozen(repr=False)
@@ -318,7 +323,7 @@ def block_view(
     history, run = look_at(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure
-    artifacts = artifacts_of(project, folder, run.name, history)
+    artifacts = artifacts_of(run.name, OnTrackers(project, folder, run.name), history)
     step = StepView(
         name=run.step or run.name,
         status=summary.status,
@@ -396,6 +401,8 @@ def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
         urls=step.urls,
         steps=(step,),
         health=step.health,
+        context=step.context,
+        tags=step.tags,
     )
 
 
@@ -411,7 +418,9 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
     prefix = "experiment_tracker_url."
     urls = {k.removeprefix(prefix): v for k, v in row.metadata.items() if k.startswith(prefix)}
     urls |= {h.tracker: h.url for h in health if h.url}
-    if has_journal(folder):
+    is_here = has_journal(folder)
+    tracker = trackers_of_step(project, row, is_here=is_here)
+    if is_here:
         tags = description.run.tags if description else {}
         history = look_at(folder, description)
         logged = _logged(history, tags)
@@ -424,10 +433,14 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
             "params": details.params if details else {},
             "tags": details.tags if details else {},
             "metrics": last,
+            "curves": _curves_elsewhere(tracker, row, last),
+            "context": Context.from_plain(details.context) if details and details.context else None,
         }
         logged |= {"lost": 0, "has_journal": False}
     has_times = row.started_at is not None
-    artifacts = artifacts_of_step(project, row, history)
+    artifacts = artifacts_of(row.name, tracker, history)
+    if history is None and details is not None:
+        artifacts.names = details.artifacts
     return StepView(
         name=row.name,
         status=row.status,
@@ -444,6 +457,26 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
         health=health if row.status != "cached" else (),  # it was counted with its own run
         **logged,
     )
+
+
+def _curves_elsewhere(
+    tracker: OnTrackers | None, row: StepRunRow, last: Iterable[MetricSummary]
+) -> Mapping[str, Curve]:
+    """Give the curves of a run whose journal is not here: a tracker is asked when one is read."""
+    if tracker is None:
+        return {}
+    known = {metric.key: metric for metric in last}
+
+    @cache
+    def columns() -> list[Column]:
+        try:
+            return list(tracker.columns())
+        except TrackyardError as error:
+            logger.warning("of metrics the last values alone are known: %s", error)
+            at = row.ended_at or row.started_at or 0
+            return [Column(key, [None], [m.last], [at]) for key, m in known.items()]
+
+    return LateCurves(known, lambda: iter(columns()))
 
 
 def _logged(history: History, tags: Mapping[str, str]) -> dict[str, Any]:
@@ -478,11 +511,22 @@ def _joined(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     }
 
 
+def drawn_values(run: RunView, key: str) -> Sequence[float]:
+    """Give the values of a metric for a picture: a look asks no tracker for more of them.
+
+    Args:
+        run: The run.
+        key: The metric, as `RunView.metrics` has it.
+    """
+    if all(step.has_journal for step in run.steps):
+        return run.curves[key].values if key in run.curves else ()
+    return run.metrics[key].curve if key in run.metrics else ()
+
+
 def _metrics_table(run: RunView) -> str:
-    curves = run.curves
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{m.last:.6g}</td><td>{m.best:.6g}</td>"
-        f"<td>{svg([curves[name].values]) if name in curves else ''}</td></tr>"
+        f"<td>{svg([drawn_values(run, name)])}</td></tr>"
         for name, m in run.metrics.items()
     )
     heads = "<tr><th>metric</th><th>last</th><th>best</th><th>curve</th></tr>"

@@ -98,11 +98,15 @@ class RunDetails:
     Attributes:
         params, tags: By key.
         metrics: In their order.
+        artifacts: Names of files.
+        context: Where it comes from, as JSON has it, or None.
     """
 
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     metrics: tuple[MetricRow, ...]
+    artifacts: tuple[str, ...] = ()
+    context: Mapping[str, Any] | None = None
 
 
 def write_params(session: Session, run: int, params: Mapping[str, Any]) -> None:
@@ -357,6 +361,31 @@ def read_curves(session: Session, runs: Iterable[int]) -> dict[int, dict[str, by
     for row in _rows_of(session, "run, key, points", "curves", runs):
         found.setdefault(row["run"], {})[row["key"]] = bytes(row["points"])
     return found
+
+
+def read_artifacts(session: Session, runs: Iterable[int]) -> dict[int, list[str]]:
+    """Give the names of the files that runs have logged.
+
+    Args:
+        session: Where to read.
+        runs: The runs' numbers.
+    """
+    found: dict[int, list[str]] = {}
+    for row in _rows_of(session, "run, name", "artifacts", runs, "ORDER BY run, logged_at, name"):
+        found.setdefault(row["run"], []).append(row["name"])
+    return found
+
+
+def read_context(session: Session, run: int) -> Mapping[str, Any] | None:
+    """Give where a run comes from, as JSON has it, or None.
+
+    Args:
+        session: Where to read.
+        run: The run's number.
+    """
+    (row,) = session.execute("SELECT context FROM runs WHERE no = :run", {"run": run})
+    known: Mapping[str, Any] | None = json.loads(row["context"]) if row["context"] else None
+    return known
 
 
 def values_of(curve: bytes | None) -> list[float]:

@@ -18,6 +18,8 @@ from trackyard.store.details import (
     RunDetails,
     behind,
     last_values,
+    read_artifacts,
+    read_context,
     read_curves,
     read_metrics,
     read_params,
@@ -380,13 +382,21 @@ class Store:
             every = [*numbers.values()]
             params, tags = read_params(session, every), read_tags(session, every)
             metrics, curves = read_metrics(session, every), read_curves(session, every)
+            artifacts = read_artifacts(session, every)
+            contexts = {number: read_context(session, number) for number in every}
         for of, number in numbers.items():
             points = curves.get(number, {})
             rows = [
                 attrs.evolve(row, curve=points.get(key))
                 for key, row in metrics.get(number, {}).items()
             ]
-            found[of] = RunDetails(params.get(number, {}), tags.get(number, {}), tuple(rows))
+            found[of] = RunDetails(
+                params.get(number, {}),
+                tags.get(number, {}),
+                tuple(rows),
+                tuple(artifacts.get(number, ())),
+                contexts[number],
+            )
         return found
 
     def execute(self, query: str, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
