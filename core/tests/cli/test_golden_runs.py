@@ -127,8 +127,8 @@ def test_runs_url_and_open(three_runs, golden):
 
 
 def test_runs_export(three_runs, golden):
-    golden("runs export", "training-0", "--format", "csv", as_json=False)
     times = {r"\b\d{19}\b": "1767323045000000000"}
+    golden("runs export", "training-0", "--format", "csv", as_json=False, patterns=times)
     command = ("runs export", "first", "--format", "csv")
     golden(*command, as_json=False, name="runs-export-block", patterns=times)
 
