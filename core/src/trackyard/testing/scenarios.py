@@ -12,7 +12,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from trackyard.contract.records import Artifact, Batch, Metric, Param, Run, Tag
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.project.configuration import find_project, in_project
+from trackyard.project.trackers import Trackers
 from trackyard.testing.workbench import TRACKER
 from trackyard.tracking.blocks import start_run
 from trackyard.tracking.calls import ActiveRun
@@ -20,6 +25,9 @@ from trackyard.tracking.calls import ActiveRun
 
 def main() -> None:
     """Run the scenario that is named."""
+    if sys.argv[1] == "acknowledged":
+        _acknowledged(*sys.argv[2:])
+        return
     with start_run("scenario", "conformance", experiment_tracker=TRACKER) as run:
         SCENARIOS[sys.argv[1]](run)
 
@@ -47,6 +55,28 @@ def _forks(run: ActiveRun) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     run.log_metric("parent", 3, step=1)
+
+
+def _acknowledged(run_id: str, folder: str) -> None:
+    """Send one batch to the hooks themselves, say so, and wait to be killed."""
+    project = find_project(Path.cwd())
+    hooks = TrackerHooks.of(Trackers(project).select(TRACKER)[0])
+    run = Run(run_id, "check", "conformance", 10**18, Path(folder))
+    file = Path(folder) / "a.txt"
+    file.write_text("the report", encoding="utf-8")
+    records = (
+        Metric("loss", 0.5, 1, 10**18),
+        Param("rate", 0.1),
+        Tag("stage", "dev"),
+        Artifact("a.txt", file, "file", timestamp=10**18),
+    )
+    with in_project(project):
+        for outcome in (hooks.start_run(run), hooks.log(run, Batch.of(records, 1, len(records)))):
+            if outcome.kind != "done":
+                sys.exit(outcome.reason)
+        sys.stdout.write("logged\n")
+        sys.stdout.flush()
+        sys.stdin.read()
 
 
 SCENARIOS: dict[str, Callable[[ActiveRun], None]] = {

@@ -13,6 +13,7 @@ from trackyard.testing.checks.configuration import ConfigurationChecks
 from trackyard.testing.checks.data import DataChecks
 from trackyard.testing.checks.delivery import DeliveryChecks
 from trackyard.testing.checks.faults import FaultChecks
+from trackyard.testing.checks.harm import HarmChecks
 from trackyard.testing.checks.hooks import HookChecks
 from trackyard.testing.checks.irregular import IrregularChecks
 from trackyard.testing.checks.life_cycle import LifeCycleChecks
@@ -24,6 +25,7 @@ from trackyard.testing.workbench import ReadBack, Workbench
 # pytest runs the checks of the last base first.
 class FlavorSuite(
     FaultChecks,
+    HarmChecks,
     DeliveryChecks,
     HookChecks,
     IrregularChecks,

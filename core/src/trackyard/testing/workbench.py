@@ -83,9 +83,14 @@ class Workbench:
 
     def configure(self, **changes: Any) -> None:
         """Write the project's configuration: the tracker's table with some fields changed."""
+        self._changes = changes
         waiting = {"start_timeout": PATIENCE, "flush_timeout": PATIENCE}
         tables = {TRACKER: {**waiting, **self.table, **changes}}
         (self.root / "trackyard.toml").write_text(to_toml(tables), encoding="utf-8")
+
+    def configure_again(self, **changes: Any) -> None:
+        """Change some more fields of the configuration as it is now."""
+        self.configure(**{**self._changes, **changes})
 
     @property
     def project(self) -> Project:
@@ -257,18 +262,39 @@ class Workbench:
             scenario: A scenario of `trackyard.testing.scenarios`.
             *arguments: What it takes.
         """
+        with self._program(scenario, *arguments) as program:
+            output, errors = program.communicate(timeout=2 * PATIENCE)
+        return subprocess.CompletedProcess(program.args, program.returncode, output, errors)
+
+    @contextmanager
+    def talking_child(self, scenario: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a scenario up to its first line on stdout; it waits then, and is killed here.
+
+        Args:
+            scenario: The scenario.
+            *arguments: What it takes.
+        """
+        with self._program(scenario, *arguments) as program:
+            if program.stdout is None or not program.stdout.readline():
+                raise BrokenContract(f"the program failed: {program.communicate()[1][-500:]}")
+            yield program
+
+    @contextmanager
+    def _program(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         paths = [str(self.root), *(path for path in sys.path if path)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "trackyard.testing.scenarios", scenario, *arguments]
-        return subprocess.run(
-            command,
-            check=False,
+        with subprocess.Popen(
+            [sys.executable, "-m", "trackyard.testing.scenarios", *arguments],
             cwd=self.root,
-            env=environment,
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=2 * PATIENCE,
-        )
+        ) as program:
+            try:
+                yield program
+            finally:
+                program.kill()
 
 
 def append(run: ActiveRun, entry: Entry) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import pytest
 
-from trackyard.contract.flavors import is_offline, is_secret
+from trackyard.contract.flavors import is_offline
 from trackyard.contract.records import Batch, Metric
 from trackyard.hooks.dispatch import Outcome
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.requirements import can_be_read, captures, declares, implements
+from trackyard.testing.secrets import secrets_set
 from trackyard.testing.servers import REFUSAL, broken_server, refusing_server
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench
@@ -237,30 +234,6 @@ class HookChecks:
         expect(first == again, "a second reading from the start gives something else")
         found = list(rest[0]) if rest else []
         expect(not found, f"behind the position of all records there are {found[:3]}")
-
-
-@contextmanager
-def secrets_set(
-    workbench: Workbench, table: Mapping[str, Any] = MappingProxyType({})
-) -> Iterator[dict[str, str]]:
-    """Configure every secret of the flavor that the table leaves open, and give the values.
-
-    Args:
-        workbench: The flavor's.
-        table: The tracker's table, whose own secrets stay.
-    """
-    fields = [f.name for f in attrs.fields(workbench.flavor) if f.init and is_secret(f)]
-    fields = [name for name in fields if name not in {**workbench.table, **table}]
-    values = {name: secrets.token_hex(16) for name in fields}
-    variables = {name: f"TRACKYARD_TESTING_{name.upper()}" for name in fields}
-    try:
-        os.environ.update({variables[name]: value for name, value in values.items()})
-        references = {name: f"env:{variable}" for name, variable in variables.items()}
-        workbench.configure(**{**table, **references})
-        yield values
-    finally:
-        for variable in variables.values():
-            os.environ.pop(variable, None)
 
 
 def _log(run: ActiveRun) -> None:

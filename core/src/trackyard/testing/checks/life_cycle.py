@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +18,9 @@ from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.process_state import changes, process_state
 from trackyard.testing.requirements import can_be_read, declares, implements
+from trackyard.testing.secrets import secrets_set
 from trackyard.testing.workbench import TRACKER, Workbench
 from trackyard.tracking.tracked_runs import new_run
 
@@ -181,11 +179,14 @@ class LifeCycleChecks:
 
     @check("The URL never carries a credential.", implements("tracker_url"))
     def test_url_carries_no_credential(self, workbench: Workbench) -> None:
-        run, instance = workbench.new_run(), workbench.instance()
-        hooks = type(workbench.tracker_hooks())(instance, TRACKER)
-        with in_project(workbench.project):
-            _done(hooks.start_run(run))
-            url = str(hooks._manager.hook.tracker_url(run=run) or "")  # noqa: SLF001 - before core cleans it
+        with secrets_set(workbench) as values:
+            run, instance = workbench.new_run(), workbench.instance()
+            hooks = type(workbench.tracker_hooks())(instance, TRACKER)
+            with in_project(workbench.project):
+                _done(hooks.start_run(run))
+                url = str(hooks._manager.hook.tracker_url(run=run) or "")  # noqa: SLF001 - before core cleans it
+        leaked = [name for name, value in values.items() if value in url]
+        expect(not leaked, f"the URL has the secret {', '.join(leaked)}")
         expect("@" not in urlsplit(url).netloc, f"{url} names a user")
         found = re.search(r"(?i)(api_?key|token|password|secret)=", url)
         expect(found is None, f"{url} has {found and found[0]}")
@@ -282,25 +283,23 @@ class LifeCycleChecks:
         place = Path.cwd()
         workbench.log(lambda run: run.log_metric("loss", 1))  # the SDK's import is not judged
         expect(Path.cwd() == place, f"a run moves the process to {Path.cwd()}")
-        before = _process_state()
+        before = process_state()
         with suppress(ValueError), workbench.track() as run:
             run.log_metric("loss", 1)
             raise ValueError("deliberate")
-        after = _process_state()
-        changed = [key for key in {*before, *after} if before.get(key) != after.get(key)]
-        expect(not changed, f"after a run these are changed: {', '.join(sorted(changed))}")
+        changed = changes(before, process_state())
+        expect(not changed, f"after a run these are changed: {changed}")
 
     @check("attached: another process continues the run; leave the SDK's global state alone.")
     def test_attached_run_leaves_the_process_alone(self, workbench: Workbench) -> None:
         workbench.log(_nothing)
         run, hooks = workbench.new_run(attached=True), workbench.tracker_hooks()
-        before = _process_state()
+        before = process_state()
         with in_project(workbench.project):
             _done(hooks.start_run(run))
-            during = _process_state()
+            changed = changes(before, process_state())
             _done(hooks.end_run(run))
-        changed = [key for key in {*before, *during} if before.get(key) != during.get(key)]
-        expect(not changed, f"an attached run changes {', '.join(sorted(changed))}")
+        expect(not changed, f"an attached run changes {changed}")
 
     @check(
         "Entered also when the start is late or failed: the SDK's calls neither raise nor stray.",
@@ -360,27 +359,3 @@ def _no_connections() -> Iterator[list[Any]]:
         yield tried
     finally:
         socket.socket.connect = original  # type: ignore[method-assign]
-
-
-def _process_state() -> dict[str, Any]:
-    """Give what belongs to the whole process, and hence to the user."""
-    state: dict[str, Any] = {f"variable {key}": value for key, value in os.environ.items()}
-    state.pop("variable PYTEST_CURRENT_TEST", None)
-    return {
-        **state,
-        "the working directory": Path.cwd(),
-        "sys.path": list(sys.path),
-        "sys.stdout": sys.stdout,
-        "sys.stderr": sys.stderr,
-        "sys.excepthook": sys.excepthook,
-        "threading.excepthook": threading.excepthook,
-        "the root logger's level": logging.getLogger().level,
-        "the root logger's handlers": list(logging.getLogger().handlers),
-        "the umask": _umask(),
-    }
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

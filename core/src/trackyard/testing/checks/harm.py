@@ -1,0 +1,156 @@
+"""Does a flavor leave the process, the machine and its secrets alone, and keep what it took?"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from trackyard.contract.flavors import Secret, is_secret
+from trackyard.contract.records import Artifact, Metric, Param, Tag
+from trackyard.testing.contract import check, expect
+from trackyard.testing.process_state import open_descriptors, sizes_of_globals
+from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
+from trackyard.testing.secrets import secrets_set
+from trackyard.testing.workbench import Workbench
+from trackyard.tracking.calls import ActiveRun
+
+# Runs that are tracked to see whether something grows with each.
+_SEVERAL = 4
+# A shorter text may stand anywhere by chance.
+_LEAST_SECRET = 8
+# What is core's own, and caches, which are there to be deleted.
+_OTHERS = (".config/trackyard/", ".cache/", "Library/Caches/")
+
+
+class HarmChecks:
+    """What a run leaves behind, and what is left of it where its process is killed."""
+
+    @check("Each run closes what it opens: descriptors.")
+    def test_descriptors_are_closed(self, workbench: Workbench) -> None:
+        if open_descriptors() is None:
+            pytest.skip("this system does not tell which descriptors are open")
+        for _ in range(2):  # the first makes what is made once
+            _run(workbench)
+        before = open_descriptors() or 0
+        for _ in range(_SEVERAL):
+            _run(workbench)
+        grown = (open_descriptors() or 0) - before
+        expect(grown < _SEVERAL, f"{_SEVERAL} runs leave {grown} descriptors open")
+
+    @check("Each run ends what it starts: no thread keeps the interpreter alive.")
+    def test_threads_are_ended(self, workbench: Workbench) -> None:
+        _run(workbench)
+        before = set(threading.enumerate())
+        for _ in range(_SEVERAL):
+            _run(workbench)
+        new = [thread for thread in threading.enumerate() if thread not in before]
+        left = [thread.name for thread in new if not thread.daemon]
+        expect(not left, f"these threads keep the interpreter alive: {', '.join(left)}")
+        names = ", ".join(thread.name for thread in new)
+        expect(len(new) < _SEVERAL, f"{_SEVERAL} runs leave {len(new)} threads: {names}")
+
+    @check("One instance serves one run: nothing of it stays in the module's globals.")
+    def test_globals_do_not_grow(self, workbench: Workbench) -> None:
+        package = workbench.flavor.__module__
+        package = package.partition(".")[0] if workbench.distribution else package
+        for _ in range(2):
+            _run(workbench)
+        before = sizes_of_globals(package)
+        for _ in range(_SEVERAL):
+            _run(workbench)
+        after = sizes_of_globals(package)
+        grown = [name for name, size in after.items() if size - before.get(name, 0) >= _SEVERAL]
+        expect(not grown, f"with each run something is added to {', '.join(grown)}")
+
+    @check("run.folder: SDK files go there, and not into home or temporary folders.")
+    def test_home_and_temporary_folders_stay_clean(
+        self, workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folders = {"HOME": tmp_path / "home", "TMPDIR": tmp_path / "temporary"}
+        for variable, folder in folders.items():
+            folder.mkdir()
+            monkeypatch.setenv(variable, str(folder))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        done = workbench.child("log")
+        expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+        for variable, folder in folders.items():
+            left = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            left = [name for name in left if not name.startswith(_OTHERS)]
+            expect(not left, f"a run leaves in {variable}: {', '.join(sorted(left)[:5])}")
+
+    @check("Secrets stay secret: not on stdout or stderr, in no log, in no file of the run.")
+    def test_secrets_are_shown_nowhere(
+        self,
+        workbench: Workbench,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        with secrets_set(workbench) as made:
+            secrets = {**_secrets(workbench), **made}
+            secrets = {k: v for k, v in secrets.items() if len(v) >= _LEAST_SECRET}
+            if not secrets:
+                pytest.skip("the flavor has no secrets")
+            workbench.configure_again(start_timeout=2.0, flush_timeout=2.0)
+            with workbench.track() as run:
+                run.log_metric("loss", 1)
+            shown = capfd.readouterr()
+            texts = {"stdout": shown.out, "stderr": shown.err, "a log": caplog.text}
+            folder = workbench.pending(run.id).folder
+            texts["the URL"] = run.url or ""
+        for name, value in secrets.items():
+            for place, text in texts.items():
+                expect(value not in text, f"the secret {name} stands in {place}")
+            for path in (path for path in folder.rglob("*") if path.is_file()):
+                is_there = value.encode() in path.read_bytes()
+                expect(not is_there, f"the secret {name} stands in {path.relative_to(folder)}")
+
+    @check(
+        "acknowledges batch: what tracker_log returned from is durable: another process reads it, "
+        "and so it is after kill -9.",
+        declares("acknowledges", "batch"),
+        can_be_read,
+        outlives_its_process,
+    )
+    def test_acknowledged_batch_is_durable(self, workbench: Workbench) -> None:
+        run = workbench.new_run()
+        attached = attrs.evolve(run, attached=True)
+        with workbench.talking_child("acknowledged", run.id, str(run.folder)) as child:
+            for moment in ("while the process lives", "after kill -9"):
+                records = workbench.read_now(attached).records
+                kinds = {type(r) for r in records if _is_sent(r)}
+                missing = [k.__name__ for k in (Metric, Param, Tag, Artifact) if k not in kinds]
+                expect(
+                    not missing,
+                    f"of a batch that tracker_log returned from, {moment} the backend has no "
+                    + " and no ".join(missing),
+                )
+                child.kill()
+                child.wait()
+
+
+def _is_sent(record: Any) -> bool:
+    """Tell the records of the scenario from what the flavor adds."""
+    return getattr(record, "key", getattr(record, "name", "")) in ("loss", "rate", "stage", "a.txt")
+
+
+def _run(workbench: Workbench) -> None:
+    def log(run: ActiveRun) -> None:
+        run.log_metric("loss", 1)
+        run.log_text("the report", "notes/report.txt")
+
+    workbench.log(log)
+
+
+def _secrets(workbench: Workbench) -> dict[str, str]:
+    """Give what the secrets of the tracker are."""
+    instance = workbench.instance()
+    fields = [field.name for field in attrs.fields(type(instance)) if is_secret(field)]
+    found = {name: getattr(instance, name) for name in fields}
+    return {name: s.reveal() for name, s in found.items() if isinstance(s, Secret)}

@@ -1,0 +1,39 @@
+"""How does a check give a flavor secrets that it can look for?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from secrets import token_hex
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from trackyard.contract.flavors import is_secret
+from trackyard.testing.workbench import Workbench
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@contextmanager
+def secrets_set(workbench: Workbench, table: Mapping[str, Any] = _NONE) -> Iterator[dict[str, str]]:
+    """Configure every secret of the flavor that the table leaves open, and give the values.
+
+    Args:
+        workbench: The flavor's.
+        table: Fields that get other values, too.
+    """
+    fields = [f.name for f in attrs.fields(workbench.flavor) if f.init and is_secret(f)]
+    fields = [name for name in fields if name not in {**workbench.table, **table}]
+    values = {name: token_hex(16) for name in fields}
+    variables = {name: f"TRACKYARD_TESTING_{name.upper()}" for name in fields}
+    try:
+        os.environ.update({variables[name]: value for name, value in values.items()})
+        references = {name: f"env:{variable}" for name, variable in variables.items()}
+        workbench.configure(**{**table, **references})
+        yield values
+    finally:
+        for variable in variables.values():
+            os.environ.pop(variable, None)
