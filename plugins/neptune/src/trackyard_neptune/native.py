@@ -139,11 +139,13 @@ def _close(run: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the SDK from telling each step what it does."""
-    sdk = logging.getLogger("neptune")
-    level = sdk.level
-    sdk.setLevel(logging.CRITICAL)
+    """Keep the SDK from telling each step what it does, and its client from telling the token."""
+    loggers = [logging.getLogger(name) for name in ("neptune", "bravado.client")]
+    levels = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        sdk.setLevel(level)
+        for found, level in zip(loggers, levels, strict=True):
+            found.setLevel(level)
