@@ -443,3 +443,25 @@ with ThreadPoolExecutor(2) as pool:
     assert mlflow_project.statuses() == {"first": "FINISHED", "second": "FINISHED"}
     for name in ("first", "second"):
         assert mlflow_project.run(name).data.metrics == {name: 1}
+
+
+def test_another_place_that_the_code_names_is_said_once_and_the_run_stays(mlflow_project, caplog):
+    with start_run("stays"):
+        for _ in range(2):
+            mlflow.set_tracking_uri("sqlite:///other.db")
+        given = mlflow.set_experiment("mine")
+        with mlflow.start_run():
+            mlflow.log_metric("loss", 1)
+        with mlflow.start_run(run_name="second"):
+            mlflow.log_metric("loss", 2)
+        found = mlflow.get_experiment_by_name("mine")
+        runs = mlflow.search_runs(experiment_names=["mine"], output_format="list")
+
+    assert mlflow_project.run("stays").data.metrics == {"loss": 1}
+    assert mlflow_project.run("second").info.experiment_id == given.experiment_id
+    assert found.experiment_id == given.experiment_id
+    assert {"stays", "second"} <= {run.info.run_name for run in runs}
+    assert not (mlflow_project.root / "other.db").exists()
+    said = [r.getMessage() for r in caplog.records if "names another place" in r.getMessage()]
+    assert ["tracking_uri" in said[0], "experiment_name = 'mine'" in said[1]] == [True, True]
+    assert len(said) == 2

@@ -98,7 +98,7 @@ def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -
     from mlflow.tracking import fluent
     from mlflow.tracking._tracking_service import utils
 
-    from trackyard_mlflow import first_runs
+    from trackyard_mlflow import first_runs, places
 
     held.enter_context(process_values({}, [(utils, "_tracking_uri", tracking_uri)], PATIENCE))
     with suppress(RetryLater):  # other runs go to that of a run that overlaps this one
@@ -106,6 +106,7 @@ def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -
         held.enter_context(process_values({}, experiment))
     held.enter_context(_own_autologging())
     held.enter_context(first_runs.seen(step))
+    held.enter_context(places.kept(tracking_uri, experiment_id))
     stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
     if step.thread == get_ident():
         before = list(stacks.get())
