@@ -37,8 +37,8 @@ def one_by_one(folder):
     return found, reader.lost
 
 
-def by_blocks(folder):
-    reader, found = JournalReader(folder), []
+def by_blocks(folder, cursor=None):
+    reader, found = JournalReader(folder, cursor), []
     for writer, block in reader.read_blocks():
         lines = block.lines if isinstance(block, Points) else block
         found += [plain(writer, *line) for line in lines]
@@ -110,6 +110,16 @@ def test_blocks_of_a_damaged_journal_hold_what_entries_hold(folder):
             data[random.Random(seed).randrange(len(data))] ^= 1 << seed % 8
         segment.write_bytes(data)
         assert by_blocks(folder) == one_by_one(folder)
+
+
+@pytest.mark.parametrize("seen", [0, 5, 64, 100, 650, 699, 900, 10_000])
+def test_blocks_behind_a_cursor_hold_what_entries_hold(folder, seen):
+    (writer,) = {file.name.partition(".")[0] for file in folder.glob("r0-*.tyj")}
+    reader, expected = JournalReader(folder, {writer: seen}), []
+    while entries := reader.read(7):
+        expected += [plain(place.writer, *entry) for place, entry in entries]
+
+    assert by_blocks(folder, {writer: seen}) == (expected, reader.lost)
 
 
 def test_summary_that_was_left_is_gone_on_with(folder, monkeypatch):

@@ -6,7 +6,7 @@ of rank 0 count. Those of other ranks count where a tracker has `rank = "all"`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import attrs
 
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.entries import Entry, dropped_in
+from trackyard.journal.points import Points
 from trackyard.journal.reader import JournalReader, segments_of
 from trackyard.system.life import life_of
 from trackyard.system.ranks import is_child, rank_of_child
@@ -87,16 +88,29 @@ def last_metrics(
         wants: Tells of a writer's name whether it counts; all do by default.
     """
     last: dict[str, tuple[int, float]] = {}
-    reader = JournalReader(folder, wants=wants)
-    while entries := reader.read(1000):
-        for position, entry in entries:
-            counted = as_counted(entry, position.writer, all_ranks=all_ranks)
-            if counted is None or counted.kind != "metrics":
-                continue
-            for key, value in counted.data.items():
-                if key not in last or counted.timestamp >= last[key][0]:
-                    last[key] = counted.timestamp, value
+    for writer, block in JournalReader(folder, wants=wants).read_blocks():
+        for key, value, timestamp in _last_in(writer, block, all_ranks=all_ranks):
+            if key not in last or timestamp >= last[key][0]:
+                last[key] = timestamp, value
     return {key: value for key, (_, value) in last.items()}
+
+
+def _last_in(
+    writer: str, block: Points | list[Entry], *, all_ranks: bool
+) -> Iterator[tuple[str, float, int]]:
+    """Give points of a part of a journal, of metrics alone the latest ones: key, value, time."""
+    prefix = prefix_of(writer, all_ranks=all_ranks)
+    if prefix is None:
+        return
+    if isinstance(block, Points):
+        for column in block.columns():
+            at = max(range(len(column.timestamps)), key=lambda i: (column.timestamps[i], i))
+            yield prefix + column.key, column.values[at], column.timestamps[at]
+        return
+    for entry in block:
+        if entry.kind == "metrics":
+            for key, value in entry.data.items():
+                yield prefix + key, value, entry.timestamp
 
 
 class Count(NamedTuple):
@@ -138,9 +152,13 @@ def count(reader: JournalReader, *, all_ranks: bool) -> Count:
         all_ranks: Whether what ranks other than 0 logged counts, too.
     """
     records = lost = 0
-    while entries := reader.read(1000):
-        for position, entry in entries:
+    for writer, block in reader.read_blocks():
+        if isinstance(block, Points):
+            is_counted = prefix_of(writer, all_ranks=all_ranks) is not None
+            records += sum(len(line[3]) for line in block.lines) if is_counted else 0
+            continue
+        for entry in block:
             lost += dropped_in(entry)
-            counted = as_counted(entry, position.writer, all_ranks=all_ranks)
+            counted = as_counted(entry, writer, all_ranks=all_ranks)
             records += len(counted.records()) if counted is not None else 0
     return Count(records, lost + reader.lost)

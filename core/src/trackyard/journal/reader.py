@@ -121,18 +121,23 @@ class JournalReader:
         self._places = {writer: _Place(*place) for writer, place in places.items()}
 
     def _read_points(self, writer: str) -> Points | None:
-        """Read frames of metrics that follow, where nothing is odd and none was seen before."""
-        place = self._places.get(writer)
-        if place is None or place.offset == 0 or place.sequence <= self._cursor.get(writer, -1):
-            return None
-        data = self._data(writer, place, _GLANCE)
-        salt = salt_of(self._folder.name, writer, place.segment)
-        points = points_at(data, salt, place.sequence)
-        if points is not None:
+        """Read frames of metrics that follow, where nothing is odd; those seen before are passed.
+
+        None is also given where the cursor lies among them.
+        """
+        seen = self._cursor.get(writer, -1)
+        while (place := self._places.get(writer)) is not None and place.offset:
+            data = self._data(writer, place, _GLANCE)
+            salt = salt_of(self._folder.name, writer, place.segment)
+            points = points_at(data, salt, place.sequence)
+            if points is None or place.sequence <= seen < place.sequence + len(points.lines) - 1:
+                return None
             place.offset += points.size
             place.sequence += len(points.lines)
             place.headers = 0
-        return points
+            if place.sequence > seen + 1:
+                return points
+        return None
 
     def _writers(self) -> list[str]:
         writers = sorted({writer for writer, _ in self._files()})

@@ -63,7 +63,12 @@ def _touch(lock: Path) -> bool:
 
 
 def finish_in_background(project_root: Path) -> None:
-    """Have a process of its own finish what is pending in a project, now. It never raises."""
+    """Have a process of its own finish what is pending in a project, now. It never raises.
+
+    `TRACKYARD_WATCHDOG=0` switches it off, as it does `watch_over`.
+    """
+    if os.environ.get("TRACKYARD_WATCHDOG") == "0":
+        return
     try:
         pipe = _start(0)
         os.write(pipe, f"{project_root}\n".encode())
