@@ -168,7 +168,13 @@ def search_runs(
     from trackyard.store import Store
     from trackyard.store.search import details_with_steps, search
 
-    order = order_by if isinstance(order_by, str) else next(iter(order_by), "")
+    orders = [order_by] if isinstance(order_by, str) else [*order_by]
+    if len(orders) > 1:
+        raise TrackyardError(
+            f"runs are sorted by one key, and of those that are equal the latest comes first; "
+            f"leave out {', '.join(map(repr, orders[1:]))}"
+        )
+    order = next(iter(orders), "")
     store = Store.of(project)
     try:
         settle(project, store)

@@ -259,7 +259,8 @@ class _Writer:
         text = ".".join(parts)
         if len(parts) == 1:
             parts = ["attributes", *parts]
-        entity = _ENTITIES.get(parts[0].lower() if tokens[0].type == "WORD" else "")
+        is_named = len(tokens) == 1 or tokens[0].type == "WORD"  # a quoted word is no entity
+        entity = _ENTITIES.get(parts[0].lower()) if is_named else None
         if entity is None:
             hint = did_you_mean(parts[0], _ENTITIES) or ""
             raise self._wrong(tokens[0], f"there are metrics, params, tags, attributes{hint}")

@@ -22,7 +22,7 @@ def search(
 ) -> list[ListedRow]:
     """Find runs that stand below no other.
 
-    Runs that lack what is sorted by come last, the latest first.
+    Runs that lack what is sorted by come last; of those that are equal the latest comes first.
 
     Args:
         store: The store.
@@ -49,9 +49,10 @@ def _by_attribute(
     session: Session, where: Condition, wanted: SortedBy, most: int, skip: int
 ) -> list[Mapping[str, Any]]:
     direction = "ASC" if wanted.is_ascending else "DESC"
+    then = f"r.id {direction}" if wanted.key == "started_at" else "r.started_at DESC, r.id DESC"
     query = (
         f"SELECT {_COLUMNS} FROM runs r WHERE {_AT_TOP} AND {where.sql} "
-        f"ORDER BY r.{wanted.key} {direction}, r.id {direction} LIMIT :most OFFSET :skip"
+        f"ORDER BY r.{wanted.key} {direction}, {then} LIMIT :most OFFSET :skip"
     )
     return session.execute(query, {**where.values, "most": most, "skip": skip})
 
@@ -66,7 +67,7 @@ def _by_value(
         f"SELECT {_COLUMNS} FROM {wanted.entity} d JOIN runs h ON h.no = d.run "
         f"JOIN runs r ON r.id = {_LISTED} "
         f"WHERE d.key = :sort_key AND d.{column} IS NOT NULL AND {_AT_TOP} AND {where.sql} "
-        f"ORDER BY d.{column} {direction}, d.run {direction} LIMIT :enough"
+        f"ORDER BY d.{column} {direction}, d.run DESC LIMIT :enough"
     )
     values = {**where.values, "sort_key": wanted.key}
     enough = skip + most
