@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -61,7 +62,8 @@ _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 _LONGEST_URL = 8000
 
 
-_NO_MORE = object()
+# So many pieces are asked of a generator at once.
+_AT_ONCE = 500
 
 OutcomeKind = Literal["done", "later", "large", "deleted", "rejected", "broken"]
 
@@ -245,15 +247,15 @@ class TrackerHooks:
         called: Tried[Any] = tried(getattr(self._manager.hook, hook), **arguments)
         pieces = iter(called.value or ())
         while True:
-            # A generator raises when it is read.
-            read = called if called.error else tried(next, pieces, _NO_MORE)
+            # A generator raises when it is read; a call for each piece would take as long again.
+            read = called if called.error else tried(_some, pieces)
             if isinstance(read.error, TrackyardError):
                 raise read.error  # it was said to somebody who reads it
             if read.error is not None:
                 raise TrackyardError(self._reason(hook, read.error)) from read.error
-            if read.value is _NO_MORE:
+            if not read.value:
                 return
-            yield read.value
+            yield from read.value
 
     @property
     def has_native_calls(self) -> bool:
@@ -560,6 +562,10 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
             return None
         record = filtered
     return record
+
+
+def _some(pieces: Iterator[Any]) -> list[Any]:
+    return list(islice(pieces, _AT_ONCE))
 
 
 def _checked_native(value: Any) -> tuple[list[Record], str]:

@@ -17,7 +17,7 @@ from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model, Record
 from trackyard_wandb.media import place_file
 
 # Types of artifacts that W&B makes of other calls, or that are about W&B itself.
-_OF_WANDB = {"run_table", "code", "job", "wandb-history"}
+OF_WANDB = {"run_table", "code", "job", "wandb-history"}
 _POLICY = {"storageLayout": "V2"}
 
 
@@ -113,7 +113,7 @@ def native_artifact(record: Any, folder: Path) -> list[Record]:
         record: W&B's record of it.
         folder: Where the files are written that describe models and datasets.
     """
-    if record.type in _OF_WANDB:
+    if record.type in OF_WANDB:
         return []
     found = {entry.path: Path(entry.local_path) for entry in record.manifest.contents}
     files = {name: path for name, path in found.items() if path.is_file()}

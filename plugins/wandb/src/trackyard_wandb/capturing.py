@@ -108,11 +108,11 @@ class _Converter:
     def _saved_files(self) -> list[Record]:
         """Give the files that were saved, as they are now: W&B takes them at the end, too."""
         found = ((name, self._file(name)) for name in self._saved)
-        return [_artifact(name, path) for name, path in found if path is not None]
+        return [artifact_of(name, path) for name, path in found if path is not None]
 
     def _row(self, row: Mapping[str, Any]) -> Iterator[Record]:
         timestamp = round(row.get("_timestamp", 0) * 1e9)
-        values = dict(_flat(row))
+        values = dict(flat_values(row))
         for key, value in values.items():
             if key in _OWN:
                 continue
@@ -124,7 +124,7 @@ class _Converter:
                 for artifact in self._media(key, value):
                     yield attrs.evolve(artifact, step=step, timestamp=timestamp)
             elif value is not None:
-                yield Tag(key, _text(value))
+                yield Tag(key, text_of(value))
 
     def _media(self, key: str, value: Mapping[str, Any]) -> Iterator[Artifact]:
         """Give the artifacts that a value with a type of W&B's stands for."""
@@ -136,12 +136,12 @@ class _Converter:
         elif type_ == _SEVERAL_IMAGES:
             for number, name in enumerate(value.get("filenames", ())):
                 if (path := self._file(name)) is not None:
-                    yield _artifact(f"{key}/{number}{path.suffix}", path)
+                    yield artifact_of(f"{key}/{number}{path.suffix}", path)
         elif isinstance(value.get("path"), str):
             kind = next((kind for kind, (known, _) in KINDS.items() if known == type_), None)
             path = self._file(value["path"])
             if path is not None:
-                artifact = _artifact(f"{key}{path.suffix}", path)
+                artifact = artifact_of(f"{key}{path.suffix}", path)
                 yield artifact if kind is None else attrs.evolve(artifact, kind=kind)
 
     def _new_labels(self, run: Any) -> Iterator[Tag]:
@@ -183,26 +183,26 @@ def _params(config: Mapping[str, Any]) -> Iterator[Param]:
 
 def _summary(values: Mapping[str, Any]) -> Iterator[Tag]:
     """Give what the code itself has put into the summary."""
-    for key, value in _flat(values):
+    for key, value in flat_values(values):
         if key not in _OWN and not isinstance(value, dict):
-            yield Tag(f"summary.{key}", _text(value))
+            yield Tag(f"summary.{key}", text_of(value))
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat_values(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Give values by their paths; what has a type of W&B's is one value."""
     for name, value in values.items():
         key = f"{above}{name}"
         if isinstance(value, dict) and "_type" not in value:
-            yield from _flat(value, f"{key}.")
+            yield from flat_values(value, f"{key}.")
         else:
             yield key, value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _artifact(name: str, path: Path) -> Artifact:
+def artifact_of(name: str, path: Path) -> Artifact:
     media_type = mimetypes.guess_type(name)[0]
     family = (media_type or "").partition("/")[0]
     kind: Any = {"image": "image", "text": "text", "audio": "audio", "video": "video"}

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 HEADER = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
-_BLOCK = 32 * 1024
-_CHUNK = struct.Struct("<IHB")  # CRC of what follows it, length of the data, place in the record
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+BLOCK = 32 * 1024
+CHUNK = struct.Struct("<IHB")  # CRC of what follows it, length of the data, place in the record
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_log(path: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
@@ -37,27 +37,27 @@ def read_log(path: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
             return
         position = len(HEADER)
     record = b""
-    while chunk := _chunk_at(data, position - start, position % _BLOCK):
+    while chunk := _chunk_at(data, position - start, position % BLOCK):
         place, content, length = chunk
         position += length
-        record = content if place in (_FULL, _FIRST) else record + content
-        if place in (_FULL, _LAST):
+        record = content if place in (FULL, FIRST) else record + content
+        if place in (FULL, LAST):
             yield record, position
 
 
 def _chunk_at(data: bytes, index: int, offset: int) -> tuple[int, bytes, int] | None:
     """Give the chunk at an index: its place in its record, its data, and the bytes it takes."""
     skipped = 0
-    if _BLOCK - offset < _CHUNK.size:  # the rest of a block has no room for a chunk's head
-        skipped = _BLOCK - offset
+    if BLOCK - offset < CHUNK.size:  # the rest of a block has no room for a chunk's head
+        skipped = BLOCK - offset
         index += skipped
-    if index + _CHUNK.size > len(data):
+    if index + CHUNK.size > len(data):
         return None
-    crc, length, place = _CHUNK.unpack_from(data, index)
-    end = index + _CHUNK.size + length
-    if end > len(data) or zlib.crc32(data[index + _CHUNK.size - 1 : end]) != crc:
+    crc, length, place = CHUNK.unpack_from(data, index)
+    end = index + CHUNK.size + length
+    if end > len(data) or zlib.crc32(data[index + CHUNK.size - 1 : end]) != crc:
         return None
-    return place, data[index + _CHUNK.size : end], skipped + _CHUNK.size + length
+    return place, data[index + CHUNK.size : end], skipped + CHUNK.size + length
 
 
 class LogWriter:
@@ -121,15 +121,15 @@ def _frame(record: bytes, framed: bytearray, start: int) -> None:
     """Add a record to what is written at a place of the file."""
     view, is_first = memoryview(record), True
     while True:
-        room = _BLOCK - (start + len(framed)) % _BLOCK
-        if room < _CHUNK.size:
+        room = BLOCK - (start + len(framed)) % BLOCK
+        if room < CHUNK.size:
             framed += bytes(room)
-            room = _BLOCK
-        part, view = view[: room - _CHUNK.size], view[room - _CHUNK.size :]
+            room = BLOCK
+        part, view = view[: room - CHUNK.size], view[room - CHUNK.size :]
         is_last = not view
-        place = (_FULL if is_last else _FIRST) if is_first else (_LAST if is_last else _MIDDLE)
+        place = (FULL if is_last else FIRST) if is_first else (LAST if is_last else MIDDLE)
         content = bytes([place]) + bytes(part)
-        framed += _CHUNK.pack(zlib.crc32(content), len(part), place) + content[1:]
+        framed += CHUNK.pack(zlib.crc32(content), len(part), place) + content[1:]
         is_first = False
         if is_last:
             return

@@ -21,7 +21,7 @@ STEP = "trackyard_step"
 _OWN = ("_step", "_timestamp", "_runtime", "_wandb", STEP)
 # Files that the SDK adds of its own accord.
 REQUIREMENTS = "requirements.txt"
-_OWN_FILES = {REQUIREMENTS, "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
+OWN_FILES = {REQUIREMENTS, "config.yaml", "wandb-metadata.json", "wandb-summary.json"}
 # What the config has below these is no param.
 _OF_CONFIG = ("trackyard", "tags", "_wandb")
 Row = dict[str, str]  # JSON by column
@@ -204,9 +204,9 @@ def read_run(path: Path) -> Iterator[Record]:
         record = parse(data)
         match record.WhichOneof("record_type"):
             case "run":
-                yield from _labels(items_of(record.run.config.update))
+                yield from labels_of(items_of(record.run.config.update))
             case "config":
-                yield from _labels(items_of(record.config.update))
+                yield from labels_of(items_of(record.config.update))
             case "history":
                 yield from _points(items_of(record.history.item), files)
             case "artifact":
@@ -228,7 +228,7 @@ def read_downloads(summary: dict[str, Any], files: Path) -> Iterator[Record]:
     yield from (_file(name, files) for name in names if _is_plain(name, files))
 
 
-def _labels(config: Mapping[str, Any]) -> Iterator[Record]:
+def labels_of(config: Mapping[str, Any]) -> Iterator[Record]:
     for key, value in config.items():
         if key == "trackyard" and isinstance(value, dict):
             yield from (Tag(f"trackyard.{name}", str(text)) for name, text in value.items())
@@ -287,7 +287,7 @@ def _nested(
 
 def _is_plain(name: str, files: Path) -> bool:
     is_shown = name.startswith("media/")
-    return not is_shown and name not in _OWN_FILES and (files / name).is_file()
+    return not is_shown and name not in OWN_FILES and (files / name).is_file()
 
 
 def _file(name: str, files: Path) -> Artifact:

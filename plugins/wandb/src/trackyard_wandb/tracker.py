@@ -14,7 +14,9 @@ from trackyard.contract import (
     Capabilities,
     Failure,
     Record,
+    RemoteRun,
     Run,
+    RunQuery,
     Secret,
     flavor,
     hookimpl,
@@ -26,6 +28,7 @@ from trackyard_wandb import settings
 from trackyard_wandb.alone import variables_of, without_account
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.capturing import NativeReader
+from trackyard_wandb.importing import Piece, WandbFiles, source_of
 from trackyard_wandb.media import KINDS
 from trackyard_wandb.native import active_run
 from trackyard_wandb.places import Place, place_of
@@ -92,6 +95,7 @@ class WandbTracker:
     _file: RunFile | None = attrs.field(init=False, default=None)
     _upload: Upload | None = attrs.field(init=False, default=None)
     _reader: NativeReader | None = attrs.field(init=False, default=None)
+    _source: WandbFiles | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
     _started_at: float | None = attrs.field(init=False, default=None)
 
@@ -159,7 +163,14 @@ class WandbTracker:
             self._upload.start(is_live=True)
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._source = source_of(query.place)
+        return self._source.runs(query)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
+        if remote_id is not None and self._source is not None:
+            return self._source.read(remote_id, run.folder)
         place = self._place(run)
         path = log_path(run.folder, place.id)
         if path.is_file() or not load_state(run.folder).get("entity"):
