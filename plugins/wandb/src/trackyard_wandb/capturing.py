@@ -189,7 +189,12 @@ def _summary(values: Mapping[str, Any]) -> Iterator[Tag]:
 
 
 def flat_values(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Give values by their paths; what has a type of W&B's is one value."""
+    """Give values by their paths; what has a type of W&B's is one value.
+
+    Args:
+        values: Values, of which some are nested.
+        above: What their paths begin with.
+    """
     for name, value in values.items():
         key = f"{above}{name}"
         if isinstance(value, dict) and "_type" not in value:
@@ -199,10 +204,17 @@ def flat_values(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[st
 
 
 def text_of(value: Any) -> str:
+    """Give a value as the text of a tag."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def artifact_of(name: str, path: Path) -> Artifact:
+    """Give a file as an artifact, whose kind follows from its name.
+
+    Args:
+        name: The artifact's name.
+        path: The file.
+    """
     media_type = mimetypes.guess_type(name)[0]
     family = (media_type or "").partition("/")[0]
     kind: Any = {"image": "image", "text": "text", "audio": "audio", "video": "video"}
