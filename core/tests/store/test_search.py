@@ -110,3 +110,35 @@ def test_an_option_that_a_filter_cannot_say_is_refused(client, project):
     assert done.returncode == 2
     assert "--parent cannot be combined with a search" in done.stderr
     assert isinstance(client, Client)
+
+
+def test_a_list_is_saved_by_a_name_and_shown_again(client, project):
+    typed = ("--filter", "metrics.loss < 1", "--sort=metrics.loss", "--columns", "params.rate")
+    saved = project.trackyard("runs", "list", *typed, "--as", "the best", "--page", "1")
+    assert saved.returncode == 0, saved.stderr
+    assert saved.stderr == "saved; to see it again, type: trackyard runs list 'the best'\n"
+
+    def shown(*words):
+        done = project.trackyard("runs", "list", *words)
+        assert done.returncode == 0, done.stderr
+        return [line.split("\t")[0].partition("-")[0] for line in done.stdout.splitlines()]
+
+    assert shown("the best") == shown(*typed) == ["training", "b", "a"]
+    assert shown("the best", "--limit", "1") == ["training"]
+    assert shown("the best", "--reverse", "--as", "the worst") == ["a", "b", "training"]
+    assert shown("the worst") == ["a", "b", "training"]
+    assert len(client.search_runs()) == 4
+
+
+def test_a_list_that_nobody_saved_is_named_with_those_that_are_there(client, project):
+    assert project.trackyard("runs", "list", "--sort", "name", "--as", "names").returncode == 0
+    for words, text in (
+        (("name",), "no list is saved as 'name'; did you mean 'names'?"),
+        (("--reverse", "names"), "the name of a saved list stands first"),
+        (("--filter", "los <", "--as", "wrong"), "the filter is wrong"),
+        (("wrong",), "no list is saved as 'wrong'"),
+    ):
+        done = project.trackyard("runs", "list", *words)
+        assert done.returncode != 0
+        assert text in done.stderr
+    assert len(client.search_runs()) == 4

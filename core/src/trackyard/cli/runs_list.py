@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import attrs
 import click
@@ -16,6 +18,7 @@ from trackyard.project.configuration import Project, find_project
 from trackyard.runs.lists import RunSummary, list_runs as list_of_runs, nanoseconds
 from trackyard.store.listing import SORT_KEYS, RunFilter
 from trackyard.system.showing import in_a_cell
+from trackyard.system.users import user_name
 
 _COLUMNS = {
     "name": "NAME",
@@ -24,12 +27,27 @@ _COLUMNS = {
     "seconds": "SECONDS",
     "started_at": "STARTED",
 }
+# Where the command keeps what was typed for it.
+_TYPED = "trackyard.runs_list.typed"
 _TEXTS = ("name", "pipeline", "status")
 _COUNT = click.IntRange(1, 1_000_000)  # their product must be a number that databases take
 _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 
 
-@click.command("list")
+class _SavedList(click.Command):
+    """A command whose first word may be the name of a list: it stands for what was typed then."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put what was saved in the place of its name."""
+        words = list(args)
+        if words and not words[0].startswith("-") and not ctx.resilient_parsing:
+            words[:1] = _saved_words(words[0])
+        ctx.meta[_TYPED] = list(words)
+        return super().parse_args(ctx, words)
+
+
+@click.command("list", cls=_SavedList)
+@click.argument("saved", required=False)
 @click.option("--pipeline", help="Only runs of this pipeline, or of this experiment without one.")
 @click.option(
     "--status", multiple=True, type=click.Choice(_STATUSES), help="Only these; may be repeated."
@@ -74,8 +92,24 @@ _STATUSES = ("running", "finished", "failed", "killed", "crashed")
 @click.option("--reverse", is_flag=True, help="Turn the order round.")
 @click.option("-n", "--limit", type=_COUNT, default=20, show_default=True, help="How many.")
 @click.option("--page", type=_COUNT, default=1, show_default=True, help="Which page.")
+@click.option("--as", "name", metavar="NAME", help="Save it by a name: trackyard runs list NAME")
 @json_option
+@click.pass_context
 def list_runs(
+    context: click.Context, /, *, saved: str | None, name: str | None, **options: Any
+) -> None:
+    """List runs of pipelines and of `start_run` blocks, the latest first.
+
+    SAVED is the name of a list that was saved with --as, before any option.
+    """
+    if saved is not None:
+        raise click.UsageError(f"the name of a saved list stands first: runs list {saved} ...")
+    _list(**options)
+    if name is not None:
+        _save(name, context.meta[_TYPED])
+
+
+def _list(
     *,
     status: tuple[str, ...],
     sort: str,
@@ -93,7 +127,6 @@ def list_runs(
     tags: tuple[str, ...],
     **search: str | None,
 ) -> None:
-    """List runs of pipelines and of `start_run` blocks, the latest first."""
     project = find_project()
     _look_after_dead_runs(project)
     if any(search.values()) or "." in sort:
@@ -126,6 +159,43 @@ def list_runs(
         tags=tuple(as_mapping(tags).items()),
     )
     _show_listed(project, wanted, most=(limit, page), as_json=as_json)
+
+
+def _saved_words(name: str) -> list[str]:
+    """Give what was typed for a list that was saved."""
+    from trackyard.store import Store
+    from trackyard.store.saved import words_of_list
+
+    store = Store.of(find_project())
+    try:
+        return words_of_list(store, name)
+    finally:
+        store.close()
+
+
+def _save(name: str, typed: list[str]) -> None:
+    """Save what was typed, but for the name and for what is of this time alone."""
+    from trackyard.store import Store
+    from trackyard.store.saved import save_list
+
+    words = _without(_without(typed, "--as"), "--page")
+    store = Store.of(find_project())
+    try:
+        save_list(store, name, [word for word in words if word != "--json"], user_name())
+    finally:
+        store.close()
+    remark(f"saved; to see it again, type: trackyard runs list {shlex.quote(name)}")
+
+
+def _without(words: list[str], option: str) -> list[str]:
+    """Leave an option out, with its value."""
+    kept: list[str] = []
+    is_value = False
+    for word in words:
+        if not is_value and word != option and not word.startswith(f"{option}="):
+            kept.append(word)
+        is_value = word == option and not is_value
+    return kept
 
 
 def _show_listed(

@@ -6,7 +6,6 @@ what a child logs late. Else the store has them, and trackers that can be reache
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,6 +33,7 @@ from trackyard.store.annotations import Annotation, annotate, left_elsewhere
 from trackyard.store.databases import StoreError
 from trackyard.system.coercing import to_text
 from trackyard.system.showing import Shown, says
+from trackyard.system.users import user_name
 
 SentState = Literal["sent", "pending", "not sent"]
 _RESERVED = "trackyard."
@@ -105,7 +105,9 @@ def annotate_run(
     if is_here:
         _write(folder, entry)
     try:
-        is_stored = store is not None and annotate(store, found.id, said, entry.timestamp, _user())
+        is_stored = store is not None and annotate(
+            store, found.id, said, entry.timestamp, user_name()
+        )
     except StoreError:
         if not is_here:
             raise
@@ -208,10 +210,3 @@ def rows_of(
 
 def _row(found: FoundRun, tracker: str, state: SentState, problem: str) -> SentAnnotation:
     return SentAnnotation(found.name, tracker, state, found.id, problem)
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # a container's user without a name
-        return None

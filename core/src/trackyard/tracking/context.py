@@ -6,7 +6,6 @@ collected beside the step (`tracking.collecting`).
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.structuring import structure
 from trackyard.redaction.redactor import Redactor
 from trackyard.redaction.secret_shapes import is_secret_name
+from trackyard.system.users import user_name
 
 Part = Literal["user", "host", "command", "git", "packages", "hardware", "job", "diff"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -115,7 +115,7 @@ def context_at_once(
     """
     found: dict[str, Any] = {}
     if "user" in parts:
-        found["user"] = _user()
+        found["user"] = user_name() or str(os.getuid())
     if "host" in parts:
         system = os.uname()
         found["host"], found["python"] = system.nodename, platform.python_version()
@@ -155,13 +155,6 @@ def redacted_command(command: Sequence[str], redactor: Redactor) -> tuple[str, .
         is_secret = is_option and is_secret_name(argument.lstrip("-"))
     left = len(command) - len(shown)
     return (*shown, f"… and {left} more") if left else tuple(shown)
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
 
 
 def _own_script() -> str:
