@@ -465,3 +465,25 @@ def test_another_place_that_the_code_names_is_said_once_and_the_run_stays(mlflow
     said = [r.getMessage() for r in caplog.records if "names another place" in r.getMessage()]
     assert ["tracking_uri" in said[0], "experiment_name = 'mine'" in said[1]] == [True, True]
     assert len(said) == 2
+
+
+def test_runs_that_a_client_makes_elsewhere_are_told_at_the_end(mlflow_project, caplog):
+    other = mlflow_project.new_store(mlflow_project.root / "other.db")
+    with start_run("told"):
+        client = mlflow.MlflowClient(other)
+        made = client.create_run("0", run_name="astray")
+        client.log_metric(made.info.run_id, "loss", 1)
+        mlflow.log_metric("own", 2)
+
+    assert mlflow_project.run("astray", other).data.metrics == {"loss": 1}
+    assert mlflow_project.run("told").data.metrics == {"own": 2}
+    (said,) = [r.getMessage() for r in caplog.records if "have made runs in" in r.getMessage()]
+    assert f"give the tracker tracking_uri = {other!r}" in said
+
+
+def test_a_store_that_another_process_makes_where_the_step_runs_is_told(mlflow_project, caplog):
+    with start_run("told"):
+        mlflow.log_metric("own", 2)
+        mlflow_project.new_store(mlflow_project.root / "mlflow.db")
+
+    assert caplog.text.count("have made runs in sqlite:///") == 1

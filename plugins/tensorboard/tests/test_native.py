@@ -164,3 +164,14 @@ def test_global_writers_write_into_the_run(board):
     training()
 
     assert board.scalars("train", "native") == [(0, 0.5)]
+
+
+def test_event_files_of_a_library_without_a_writer_are_told_with_what_to_type(board, caplog):
+    with start_run("told", experiment_tracker="board"):
+        code = "from tensorboardX import SummaryWriter\n"
+        code += "with SummaryWriter('catboost_info') as writer: writer.add_scalar('loss', 1, 1)\n"
+        assert board.python(code).returncode == 0
+    with start_run("silent", experiment_tracker="board"):
+        pass
+
+    assert caplog.text.count("capture = ['tensorboard=catboost_info']") == 1

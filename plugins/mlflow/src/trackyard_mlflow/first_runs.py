@@ -47,6 +47,8 @@ class Step:
 
     Attributes:
         run: MLflow's own object of its run.
+        tracking_uri: Where it is.
+        strays: Takes the addresses of other places where the code makes runs.
         thread: That of the step.
         capture: Takes what is logged to it, or None.
         note_status: Called with the status under which the code ended it, such as `KILLED`.
@@ -58,6 +60,8 @@ class Step:
     """
 
     run: MlflowRun
+    tracking_uri: str
+    strays: set[str]
     thread: int
     capture: Capture | None
     note_status: Callable[[str], None]
@@ -123,17 +127,20 @@ def _leave(step: Step) -> None:
                 store._async_logging_queue._logging_func = store.log_batch  # noqa: SLF001
 
 
-def get_store(*arguments: Any, **keywords: Any) -> Any:
+def get_store(store_uri: Any = None, artifact_uri: Any = None) -> Any:
     """Give MLflow's store, of the class that looks at what passes.
 
     Args:
-        *arguments: As MLflow has them.
-        **keywords: Likewise.
+        store_uri: As MLflow has it.
+        artifact_uri: Likewise.
     """
-    store = _get_store(*arguments, **keywords)
+    store = _get_store(store_uri, artifact_uri)
+    uri = utils._resolve_tracking_uri(store_uri)  # noqa: SLF001
     with _lock:
         if _steps and not any(one is store for one in _stores):
-            store.__class__ = _seeing(type(store))  # type: ignore[arg-type]
+            is_own = any(step.tracking_uri == uri for step in _steps)
+            cls: Any = type(store)
+            store.__class__ = _seeing(cls) if is_own else _straying(cls, uri)
             # It was bound to the method of the class before.
             store._async_logging_queue._logging_func = store.log_batch  # noqa: SLF001
             _stores.append(store)
@@ -238,6 +245,22 @@ def _seeing(cls: type[Any]) -> type[Any]:
     }
     namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (cls,), {**methods, **special, **namespace})
+
+
+@lru_cache
+def _straying(cls: type[Any], uri: str) -> type[Any]:
+    """Make a class of a store elsewhere that notes where runs are made, under the same name."""
+
+    @wraps(cls.create_run)
+    def create_run(self: Any, *arguments: Any, **keywords: Any) -> MlflowRun:
+        run = cls.create_run(self, *arguments, **keywords)
+        step = None if is_inside_hook() else _step_here()
+        if step is not None:
+            step.strays.add(uri)
+        return run
+
+    namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (cls,), {"create_run": create_run, **namespace})
 
 
 def _kept(original: Any, records_of: Callable[..., list[Record]]) -> Any:

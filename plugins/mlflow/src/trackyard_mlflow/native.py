@@ -35,6 +35,7 @@ from trackyard_mlflow.backend import (
     write_ids,
 )
 from trackyard_mlflow.reading import read_records
+from trackyard_mlflow.strays import told
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
@@ -69,6 +70,7 @@ def active_run(
     """
     values = {**environment, "MLFLOW_TRACKING_URI": tracking_uri}
     with ExitStack() as held:
+        strays = held.enter_context(told(tracking_uri))
         held.enter_context(process_values(values, patience=PATIENCE))
         thread = get_ident()
 
@@ -79,7 +81,8 @@ def active_run(
             note_status = partial(_note_status, folder)
             # The server makes the children of a run that is on sqlite meanwhile.
             note_ids = _leave_out if tracking_uri == local_uri(folder) else _adopt
-            step = Step(_entity(ids), thread, capture, note_status, note_ids)
+            place = _entity(ids), tracking_uri, strays, thread
+            step = Step(*place, capture, note_status, note_ids)
             return _enter(held, tracking_uri, ids["experiment_id"], step)
 
         if "mlflow" in sys.modules:

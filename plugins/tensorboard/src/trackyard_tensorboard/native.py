@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
@@ -13,8 +15,12 @@ from typing import Any
 from trackyard.contract import Capture, after_import, process_values
 from trackyard_tensorboard.capturing import captured
 
+logger = logging.getLogger("trackyard")
+
 # Where the writers are that people use; both have the same arguments.
 _WRITERS = ("tensorboardX.writer", "torch.utils.tensorboard.writer")
+# Where libraries write without any writer of Python's.
+_STRAYS = ("catboost_info",)
 # Seconds to wait for an overlapping run, whose folder new writers belong to.
 _PATIENCE = 1.0
 
@@ -65,6 +71,7 @@ def active_run(folder: Path, capture: Capture | None) -> Iterator[NativeRun]:
         capture: Takes what native writers write, or None.
     """
     with ExitStack() as held:
+        held.enter_context(_strays_told())
         if capture is not None:
             held.enter_context(captured(folder, capture))
         run = NativeRun(folder)
@@ -76,6 +83,24 @@ def active_run(folder: Path, capture: Capture | None) -> Iterator[NativeRun]:
             else:
                 held.enter_context(after_import(module, redirect))
         yield run
+
+
+@contextmanager
+def _strays_told() -> Iterator[None]:
+    """Say at the end which event files a library has written past all writers, and what to type."""
+    begun = time.time_ns()
+    strays = [Path(name).absolute() for name in _STRAYS] if Path().exists() else []
+    try:
+        yield
+    finally:
+        for folder in strays:
+            files = list(folder.rglob("*tfevents*")) if folder.is_dir() else []
+            if any(file.stat().st_mtime_ns >= begun for file in files):
+                logger.warning(
+                    "event files were written to %s by no writer that can be followed; to have "
+                    "them in the run, add to its step or stack: capture = ['tensorboard=%s']",
+                    *(folder, folder.name),
+                )
 
 
 def _redirect(held: ExitStack, folder: Path, module: str) -> None:
