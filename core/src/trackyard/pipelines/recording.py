@@ -178,6 +178,11 @@ class Recording:
             attempts = StepRun(row, artifact_store, attempts, project).attempts
         return attempts[-1]
 
+    def rows_of_steps(self) -> list[StepRunRow]:
+        """Give the attempts of all steps as they ended, whether or not the store has them."""
+        rows = [row for attempts in self._rows.values() for row in attempts]
+        return sorted(rows, key=lambda row: (row.position, row.attempt))
+
     def find_cached(self, key: str) -> StepRunRow | None:
         """Find an earlier result of the same code, inputs and params; none while it is away."""
         try:
@@ -208,6 +213,7 @@ class Recording:
             metadata=metadata,
             metrics=found.metrics,
         )
+        self._rows[node.name] = [row]
         self._outbox.write("add_step_run", row)
         made = {row.uri: row.id for row in self._outputs_of(found)}
         self._output_ids[node.name] = {
@@ -236,6 +242,7 @@ class Recording:
         for node in nodes:
             if node.name not in self._ended and node.name not in self.parts:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
+                self._rows[node.name] = [row]
                 self._outbox.write("add_step_run", row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         pulse().end(self._run.id)

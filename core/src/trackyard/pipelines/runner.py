@@ -153,7 +153,9 @@ class PipelineRunner:
 
     def ended(self) -> PipelineRun:
         """Give the pipeline run as it has ended."""
-        return PipelineRun(self._run, self._recording.store, self._artifacts, self._project)
+        recording = self._recording
+        known = recording.rows_of_steps()
+        return PipelineRun(self._run, recording.store, self._artifacts, self._project, known)
 
     def _note_signal(self, number: int) -> None:
         self._recording.mark.note_signal(number)

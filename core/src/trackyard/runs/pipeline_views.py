@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -280,8 +280,10 @@ class PipelineRun:
         store: Store,
         artifact_store: ArtifactStore,
         project: Project | None = None,
+        known: Sequence[StepRunRow] = (),
     ) -> None:
         self._project = project
+        self._known = known  # by the process that has run it, whose store may be away
         self.id = row.id
         self.name = row.name
         self.pipeline = row.pipeline
@@ -302,10 +304,27 @@ class PipelineRun:
     def steps(self) -> Mapping[str, StepRun]:
         """The steps by name, in the order of the pipeline; each is its latest attempt."""
         steps: dict[str, StepRun] = {}
-        for row in self._store.list_step_runs(self.id):
+        for row in self._rows():
             earlier = steps[row.name].attempts if row.name in steps else ()
             steps[row.name] = StepRun(row, self._artifact_store, earlier, self._project)
         return Named("step", steps)
+
+    def _rows(self) -> Sequence[StepRunRow]:
+        """Give the attempts of the steps as the store has them, or as they are known without it.
+
+        Raises:
+            StoreError: Nothing is known, and the store cannot be read.
+        """
+        from trackyard.store import StoreError
+
+        try:
+            rows = self._store.list_step_runs(self.id)
+        except StoreError:
+            if not self._known:
+                raise
+            return self._known
+        is_whole = len(rows) >= len(self._known) and all(r.status != "running" for r in rows)
+        return rows if is_whole or not self._known else self._known
 
     @property
     def artifacts(self) -> Artifacts:
