@@ -108,3 +108,23 @@ def test_a_secret_in_a_note_is_hidden(filed):
         pass
     Client().set_note("first", "password=hunter2hunter2")
     assert "hunter2" not in str(Client().get_run("first").note)
+
+
+def test_something_is_said_of_an_output_later(project):
+    @step
+    def fit() -> int:
+        return 1
+
+    @pipeline
+    def training():
+        fit()
+
+    training()
+    output = Client().get_output("fit.output")
+    assert output.metadata == {}
+    output.set_metadata({"rows": 10, "folder": project.root})
+    output.set_metadata({"rows": 11})
+    said = {"rows": 11, "folder": str(project.root)}
+    assert Client().get_output("fit.output").metadata == said
+    training()
+    assert Client().get_output("fit.output").metadata == {}

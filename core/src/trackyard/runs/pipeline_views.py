@@ -125,6 +125,24 @@ class OutputVersion(OutputView):
         return find_step_run(self._store, made_by, self._artifact_store, self._project)
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """What is said of it, as the store has it now."""
+        from trackyard.store.annotations import read_metadata
+
+        return read_metadata(self._store, self._row.id)
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Say something of it: the last value of a key counts.
+
+        Args:
+            metadata: Values that JSON has, by key; others are kept as texts.
+        """
+        from trackyard.store.annotations import add_metadata
+        from trackyard.system.showing import plain
+
+        add_metadata(self._store, self._row.id, plain(metadata))
+
+    @property
     def read_by(self) -> list[StepRun]:
         """The step runs that have read it, the first reader first."""
         rows = self._store.list_output_readers(self._row.id)

@@ -1,11 +1,13 @@
-"""What do people say of a run after its end: tags, a note, another name?
+"""What do people say of a run after its end, and of an output: tags, a note, another name?
 
 The journal of a run that is on this machine has it, too. For the others the store alone does.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -85,3 +87,33 @@ def left_elsewhere(store: Store, id: str) -> str | None:
     """
     rows = store.execute("SELECT journal FROM runs WHERE id = :id", {"id": id})
     return rows[0]["journal"] if rows else None
+
+
+def read_metadata(store: Store, output_id: str) -> dict[str, Any]:
+    """Give what is said of a version of an output.
+
+    Args:
+        store: The store.
+        output_id: The version's id.
+    """
+    rows = store.execute("SELECT metadata FROM outputs WHERE id = :id", {"id": output_id})
+    return dict(json.loads(rows[0]["metadata"])) if rows else {}
+
+
+def add_metadata(store: Store, output_id: str, metadata: Mapping[str, Any]) -> None:
+    """Say more of a version of an output: the last value of a key counts.
+
+    Args:
+        store: The store.
+        output_id: The version's id.
+        metadata: Values that JSON has, by key.
+    """
+    with store.writing() as session:
+        lock = " FOR UPDATE" if store.database.is_shared else ""  # sqlite has one writer at a time
+        query = f"SELECT metadata FROM outputs WHERE id = :id{lock}"
+        rows = session.execute(query, {"id": output_id})
+        known = json.loads(rows[0]["metadata"]) if rows else {}
+        session.execute(
+            "UPDATE outputs SET metadata = :metadata WHERE id = :id",
+            {"metadata": json.dumps({**known, **metadata}), "id": output_id},
+        )
