@@ -174,6 +174,16 @@ class OperationFolder:
             return 0
 
 
+def operations_in(folder: Path) -> list[Operation]:
+    """Give all operations of a folder that any SDK has written, in their order.
+
+    Args:
+        folder: Where its logs are.
+    """
+    logs = sorted(folder.glob("data-*.log"), key=_number)
+    return [_with_source(line["obj"], folder) for path in logs for line, _ in _lines(path)]
+
+
 def _lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """Read a log from a byte on, each line with where it ends; a torn one is left for later."""
     try:

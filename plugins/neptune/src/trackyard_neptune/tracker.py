@@ -15,8 +15,10 @@ from trackyard.contract import (
     Failure,
     Record,
     RejectedRecords,
+    RemoteRun,
     RetryLater,
     Run,
+    RunQuery,
     Secret,
     flavor,
     hookimpl,
@@ -25,6 +27,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_neptune import settings
+from trackyard_neptune.exports import Piece
 from trackyard_neptune.folder import (
     OperationFolder,
     load_state,
@@ -32,6 +35,7 @@ from trackyard_neptune.folder import (
     native_operations,
     save_state,
 )
+from trackyard_neptune.importing import Source, source_of
 from trackyard_neptune.native import NativeRun, active_run
 from trackyard_neptune.operations import (
     KINDS,
@@ -82,6 +86,7 @@ class NeptuneTracker:
     tags: list[str] = option("Neptune's tags, for every run", factory=list)
     is_offline: bool = attrs.field(init=False, default=False)
     _folder: OperationFolder | None = attrs.field(init=False, default=None)
+    _source: Source | None = attrs.field(init=False, default=None)
     _server: NeptuneServer | None = attrs.field(init=False, default=None)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
     _last: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
@@ -155,7 +160,14 @@ class NeptuneTracker:
         self._ship()
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._source = source_of(query.place)
+        return self._source.runs(query)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
+        if remote_id is not None and self._source is not None:
+            return self._source.read(remote_id, run.folder)
         state = load_state(run.folder)
         if state.get("mode") == "offline" and (run.folder / ".neptune").is_dir():
             return records_of(OperationFolder(run).all())
