@@ -280,6 +280,7 @@ def test_a_run_is_as_durable_as_the_configuration_says(tmp_path, monkeypatch, di
         ('durability = "records"', "journal.durability: must be one of"),
         ("sync_interval = 0.0", "journal.sync_interval: must be between 0.001 and 3600 seconds"),
         ('sync_interval = "1 s"', "journal.sync_interval: must be a number"),
+        ('keep = "long"', "journal.keep: must be a time such as 12h, 30d or 4w"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_runs(tmp_path, monkeypatch, text, message):

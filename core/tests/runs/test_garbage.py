@@ -12,7 +12,7 @@ from filing import Filing
 from keeper import Keeper
 from recorder import Recorder
 
-from trackyard import flavor, hookimpl, log_metric, pipeline, start_run, step
+from trackyard import Client, flavor, hookimpl, log_metric, pipeline, start_run, step
 from trackyard.project.configuration import find_project
 from trackyard.runs.folders import find_runs
 from trackyard.runs.garbage import collect_garbage
@@ -208,3 +208,31 @@ def test_odd_time_is_wrong_usage(local, text):
 
     assert result.returncode == 2
     assert "is no time such as 12h, 30d or 4w" in result.stderr
+
+
+def test_deleted_run_leaves_no_row_and_no_mark_of_its_child_runs(project):
+    with start_run("outer", experiment_tracker=None) as outer:
+        with start_run("middle", nested=True) as middle:
+            with start_run("inner", nested=True):
+                log_metric("loss", 1)
+            middle.log_metric("loss", 2)
+        outer.log_metric("loss", 3)
+    client = Client()
+    client.delete_run(middle.id)
+
+    assert [run.id for run in client.list_runs()] == [outer.id]
+    assert client.list_runs(parent=outer.id) == []
+    assert len(client.search_runs("metrics.loss < 3")) == 0
+    with start_run("other", experiment_tracker=None) as other:
+        other.log_metric("loss", 4)
+    home = find_project().home
+    client.delete_run(outer.id)
+    assert [path.name for path in (home / "runs").iterdir()] == [other.id]
+    rows = client._store.execute("SELECT id FROM runs", {})
+    assert [row["id"] for row in rows] == [other.id]
+    marks = [
+        p
+        for name in ("pending", "lacking", "unindexed", "offline")
+        for p in (home / name).glob("*")
+    ]
+    assert marks == []

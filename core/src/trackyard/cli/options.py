@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from trackyard.system.durations import UNITS, seconds_in
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -52,15 +54,6 @@ def as_mapping(pairs: Iterable[str]) -> dict[str, Any]:
     return {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-
-
-def seconds_in(text: str) -> float | None:
-    """Give the seconds in a text such as 90s, 12h, 30d or 4w; None where it is no such text."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
-    return float(found[1]) * _UNITS[found[2] or "s"] if found else None
-
-
 class Duration(click.ParamType[float]):
     """A time such as 90s, 12h, 30d or 4w; seconds where there is no unit."""
 
@@ -86,7 +79,7 @@ class Moment(click.ParamType[datetime]):
     ) -> datetime:
         """Give the moment with its zone."""
         text = str(value).strip()
-        seconds = seconds_in(text) if text[-1:] in _UNITS else None
+        seconds = seconds_in(text) if text[-1:] in UNITS else None
         try:
             if seconds is not None:
                 return datetime.now().astimezone() - timedelta(seconds=seconds)

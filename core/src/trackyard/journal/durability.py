@@ -12,11 +12,17 @@ import attrs
 from trackyard.contract.errors import ConfigError
 from trackyard.project.configuration import Project
 from trackyard.project.structuring import structure
+from trackyard.system.durations import seconds_in
 
 
 def _positive(_: Any, __: Any, value: float) -> None:
     if not 0.001 <= value <= 3600:
         raise ValueError(f"must be between 0.001 and 3600 seconds, not {value!r}")
+
+
+def _duration(_: Any, __: Any, value: str | None) -> None:
+    if value is not None and seconds_in(value) is None:
+        raise ValueError(f"must be a time such as 12h, 30d or 4w, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -28,10 +34,13 @@ class JournalOptions:
             ones; `interval`: it costs at most those of the last `sync_interval`; `record`: none
             whose log call has returned.
         sync_interval: Seconds between two times that the disk is asked, for `interval`.
+        keep: How long journals stay that every tracker has acknowledged, such as `30d`: then they
+            are deleted by themselves, at a quiet moment; None for as long as nobody deletes them.
     """
 
     durability: Literal["process", "interval", "record"] = "process"
     sync_interval: float = attrs.field(default=1.0, validator=_positive)
+    keep: str | None = attrs.field(default=None, validator=_duration)
 
 
 def load_journal_options(project: Project) -> JournalOptions:

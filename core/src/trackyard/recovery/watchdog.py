@@ -36,9 +36,12 @@ def main() -> None:
     projects = wait_for_death(process)
     from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
+    from trackyard.recovery.tidying import tidy
 
-    for project in projects:
-        sync_all(find_project(project), patience=PATIENCE, just_died=process)
+    for folder in projects:
+        project = find_project(folder)
+        sync_all(project, patience=PATIENCE, just_died=process)
+        tidy(project)
 
 
 def wait_for_death(process: int) -> list[Path]:

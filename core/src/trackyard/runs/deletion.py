@@ -55,7 +55,8 @@ def delete_run(
     if store is not None:
         for step in store.list_step_runs(found.id):
             forget_remains(project.home / "runs" / step.id)
-        store.delete_run(found.id)
+        for id_ in dict.fromkeys([*(folder.name for folder in folders), found.id]):
+            store.delete_run(id_)
 
 
 def _folders_of(project: Project, found: FoundRun) -> list[Path]:

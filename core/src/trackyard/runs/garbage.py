@@ -25,7 +25,9 @@ from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.pending import (
     is_indexed,
     mark_as_complete,
+    mark_as_indexed,
     mark_as_uploaded,
+    mark_as_whole,
     to_be_indexed_folders,
 )
 from trackyard.journal.reader import is_attended
@@ -238,6 +240,8 @@ def delete_folder(folder: Path) -> str:
     original = grave.parent / "runs" / folder.name
     mark_as_complete(original)
     mark_as_uploaded(original)
+    mark_as_whole(original)
+    mark_as_indexed(original)
     shutil.rmtree(grave, ignore_errors=True)
     return ""
 
