@@ -33,7 +33,9 @@ class StoredFile:
 
     @property
     def config(self) -> dict[str, Any]:
-        return items_of(item for record in self.records for item in record.config.update)
+        of_runs = [record.run.config for record in self.records]
+        found = [*of_runs, *(record.config for record in self.records)]
+        return items_of(item for config in found for item in config.update)
 
     @property
     def axes(self) -> dict[str, str]:

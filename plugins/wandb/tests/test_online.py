@@ -92,7 +92,7 @@ def test_settings_of_a_step_say_which_server_and_how(project, server, monkeypatc
     own = {"base_url": server.url, "mode": "online", "api_key": "env:OWN_KEY", "tags": ["once"]}
     names = {"project": "p", "group": "g", "job_type": "eval"}
     with start_run("a", settings={"team": {**own, **names, "settings": {"run_notes": "hello"}}}):
-        assert wandb.run.notes == "hello"
+        assert wandb.init().notes == "hello"
 
     found = server.only
     assert (found.project, found.group, found.job_type) == ("p", "g", "eval")

@@ -119,6 +119,7 @@ class TrackedRun:
         self.is_of_command = False  # native calls are those of another program
         self.is_joined = False  # another process reads what SDKs' files hold
         self._captured: set[str] = set()
+        self._native_child = ExitStack()  # what is held of a run that an SDK has made
         self.keys = RedactedKeys(redactor)
         self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
         self._plugins = plugins
@@ -470,8 +471,12 @@ class TrackedRun:
         adopt(folder)
         with self.group.lock:
             child = self.group.start(run, self.configured_trackers, parent, waits=False)
-        delivery = child.deliveries.get(source)
-        own = delivery.hooks.remote_id_in_step(delivery.run) if delivery is not None else run.id
+        one: Activated | None = child.deliveries.get(source)
+        own = one.hooks.remote_id_in_step(one.run) if one is not None else run.id
+        if one is None and source in self.sources:
+            one = attrs.evolve(self.sources[source], run=attrs.evolve(run, folder=folder))
+        if one is not None and one.hooks.reads_native:
+            child._read_native(one, child._native_child)  # noqa: SLF001 - it is of this class
         return child.new_capture(source, own)
 
     @property
@@ -482,6 +487,7 @@ class TrackedRun:
 
     def end_native_child(self) -> None:
         """End a run that `start_native_child` has started, as its SDK has said."""
+        self._native_child.close()
         self.finish(self.as_said(None))
         if self.group is not None:
             self.group.close_child()

@@ -97,9 +97,9 @@ class _Converter:
                 self._note_axis(record.metric)
             case "history":
                 return list(self._row(items_of(record.history.item)))
-            case "summary" if source == CALLS:
+            case "summary" if source.startswith(CALLS):
                 return list(_summary(items_of(record.summary.update)))
-            case "files" if source == CALLS or not self._calls.has_calls:
+            case "files" if source.startswith(CALLS) or not self._calls.has_calls:
                 self._note_saved(record.files.files)
             case "artifact":
                 return native_artifact(record.artifact, self._folder / "described")

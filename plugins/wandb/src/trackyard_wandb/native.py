@@ -1,190 +1,222 @@
-"""How do W&B's own calls land in a run, and how are they read again?
-
-They get an offline run of the SDK's in the run's folder, whether or not the server is there:
-nothing that the step calls waits for the network. The SDK's service keeps up to 32 KiB in its
-memory, which `kill -9` loses; what the step calls is therefore also written down at once, in
-`calls.wandb`.
-"""
+"""How do W&B's own calls find the run that they land in?"""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from threading import Lock
+from functools import cache, partial, wraps
+from threading import Lock, get_ident
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, Run, after_import, process_values
-from trackyard_wandb.logfile import LogWriter, read_log
-from trackyard_wandb.native_calls import OF_CALLS, calls_path, native_folder, note_finished
-from trackyard_wandb.records import new_record
+from trackyard.contract import RetryLater, after_import, process_values
+from trackyard_wandb.native_calls import native_folder
 
 if TYPE_CHECKING:
-    import wandb
+    from trackyard_wandb.native_runs import Step
 
 logger = logging.getLogger("trackyard")
 
+# What W&B has at its top for the current run. A step's code may use it without `wandb.init`.
+_CALLS = (
+    *("log", "save", "watch", "unwatch", "define_metric", "alert", "mark_preempting"),
+    *("log_artifact", "use_artifact", "log_model", "use_model", "link_model"),
+)
+_OBJECTS = ("config", "summary")
+
+_steps: list[Step] = []
+
+
+class NativeRun:
+    """What `native_run` gives of a run in W&B: the SDK's run, begun when it is first used."""
+
+    def __init__(self, step: Step) -> None:
+        vars(self)["_step"] = step
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(vars(self)["_step"].native(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field of the SDK's run, such as its `name`."""
+        setattr(vars(self)["_step"].native(), name, value)
+
 
 @contextmanager
-def active_run(run: Run, options: Mapping[str, Any]) -> Iterator[wandb.Run | None]:
-    """Make a run W&B's global one inside a block, when the step imports W&B.
+def active_run(step: Step) -> Iterator[NativeRun]:
+    """Let W&B's own calls land in a run inside a block, when the step imports W&B.
 
     Args:
-        run: The run.
-        options: Arguments of `wandb.init`.
+        step: The run.
     """
-    activation = _Activation(run, options)
+    activation = _Activation(step)
     try:
         if "wandb" in sys.modules:
-            yield activation.enter()
+            activation.enter()
+            yield NativeRun(step)
         else:
             with after_import("wandb", activation.enter):
-                yield None
+                yield NativeRun(step)
     finally:
         activation.leave()
 
 
 class _Activation:
-    """The SDK's run of a block. Another thread may import W&B, also when the block ends."""
+    """A block's hold on W&B. Another thread may import W&B, also when the block ends."""
 
-    def __init__(self, run: Run, options: Mapping[str, Any]) -> None:
-        self._run = run
-        self._options = options
+    def __init__(self, step: Step) -> None:
+        self._step = step
         self._held = ExitStack()
         self._is_over = False
         self._lock = Lock()
 
-    def enter(self) -> wandb.Run | None:
-        """Make the run, unless the block is over."""
+    def enter(self) -> None:
+        """Have W&B's calls find the run, unless the block is over."""
         with self._lock:
-            return None if self._is_over else _enter(self._held, self._run, self._options)
+            if not self._is_over:
+                _enter(self._held, self._step)
 
     def leave(self) -> None:
-        """Finish the run."""
+        """End what the step's code has left open."""
         with self._lock:
             self._is_over = True
             self._held.close()
 
 
-def _enter(held: ExitStack, run: Run, options: Mapping[str, Any]) -> wandb.Run:
+def _enter(held: ExitStack, step: Step) -> None:
     import wandb
+    from wandb.sdk import wandb_init
 
-    is_taken = wandb.run is not None
-    if is_taken:
+    if wandb.run is not None or _steps:
         logger.warning(
-            "W&B's own calls go to a run that overlaps %r; use native_run() for this one", run.name
+            "W&B's own calls go to a run that overlaps %r; use native_run() for this one",
+            step.run.name,
         )
-    folder = native_folder(run.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _steps.append(step)
+    held.callback(_steps.remove, step)
+    _look_at_forks()
+    init, login = _init_of(wandb_init), _login_of(wandb)
+    step.sdk_init = init.__wrapped__
+    modules = (wandb, wandb.sdk, wandb_init)
+    attributes: list[tuple[object, str, Any]] = [(module, "init", init) for module in modules]
+    held.enter_context(process_values({}, [*attributes, (wandb, "login", login)], patience=1.0))
+    if wandb.run is None:
+        ways = [(wandb, name, _beginning(name)) for name in _CALLS if hasattr(wandb, name)]
+        held.enter_context(process_values({}, ways + [(wandb, n, _object(n)) for n in _OBJECTS]))
     if "WANDB_DATA_DIR" not in os.environ:  # where files of artifacts wait for their upload
+        data = str(native_folder(step.run.folder) / "data")
         with suppress(RetryLater):  # a run that overlaps this one keeps them
-            held.enter_context(process_values({"WANDB_DATA_DIR": str(folder / "data")}))
-    hooks, had_service = (sys.excepthook, sys.exit), "WANDB_SERVICE" in os.environ
-    # The SDK takes over both hooks, and children would share our service, which says of all of
-    # them that they have finished.
-    try:
-        with process_values({"WANDB_ERROR_REPORTING": "false"}, patience=1.0):
-            native = wandb.init(
-                **{**options, "settings": _settings(options["settings"])},
-                mode="offline",
-                dir=folder,
-                reinit="create_new" if is_taken else "return_previous",
-            )
-    finally:
-        sys.excepthook, sys.exit = hooks
-        if not had_service:
-            os.environ.pop("WANDB_SERVICE", None)
-    note_finished(folder, has_finished=False)
-    held.callback(note_finished, folder, has_finished=True)
-    held.callback(_finish, native)
-    held.callback(_write_down(native, calls_path(folder)))
-    if not is_taken:
-        held.enter_context(_same_run_for_all(native, folder))
-    return native
+            held.enter_context(process_values({"WANDB_DATA_DIR": data}))
+    held.callback(step.leave)
 
 
-@contextmanager
-def _same_run_for_all(native: wandb.Run, folder: Path) -> Iterator[None]:
-    """Let `wandb.init()` in the step give the run that there is: no login, no network, no prompt.
+@cache
+def _look_at_forks() -> None:
+    os.register_at_fork(after_in_child=_follow_in_child)
 
-    The SDK would do so, but it signs in before, and drops the arguments.
-    """
-    import wandb
 
-    original = wandb.init
-    own: Any = native
+def _follow_in_child() -> None:
+    for step in _steps:
+        step.follow_in_child()
 
-    @functools.wraps(original)
-    def init(*arguments: Any, **keywords: Any) -> wandb.Run:
-        given = inspect.signature(original).bind(*arguments, **keywords).arguments
-        if wandb.run is not native or given.get("reinit") == "create_new":
+
+def _step_here() -> Step | None:
+    """Give the step whose code is running: the innermost of the thread, else the last one."""
+    thread = get_ident()
+    own = (step for step in reversed(_steps) if step.thread == thread)
+    return next(own, _steps[-1] if _steps else None)
+
+
+def _step_of_calls() -> Step | None:
+    """Give the step to which calls without a run belong: the first of those that overlap."""
+    thread = get_ident()
+    return next((step for step in _steps if step.thread == thread), _steps[0] if _steps else None)
+
+
+@cache
+def _init_of(module: ModuleType) -> Any:
+    """Give what stands for `wandb.init` while a run is active: no login, network or prompt."""
+    original = module.init
+
+    @wraps(original)
+    def init(*arguments: Any, **keywords: Any) -> Any:
+        step = _step_here()
+        if step is None:
             return original(*arguments, **keywords)
-        if given.get("config"):
-            own.config.update(given["config"], allow_val_change=True)
-        own.tags = tuple(dict.fromkeys([*(own.tags or ()), *(given.get("tags") or ())]))
-        for name in ("name", "notes"):
-            if given.get(name):
-                setattr(own, name, given[name])
-        return own
+        return step.init(inspect.signature(original).bind(*arguments, **keywords).arguments)
 
-    settings = wandb.setup().settings
-    of_process = {"mode": "offline", "reinit": "return_previous", "root_dir": str(folder)}
-    values = [(settings, name, value) for name, value in of_process.items()]
-    with process_values({}, [*values, (wandb, "init", init)]):
-        yield
+    return init
 
 
-def _settings(own: Mapping[str, Any]) -> Any:
-    import wandb
+@cache
+def _login_of(module: ModuleType) -> Any:
+    """Give what stands for `wandb.login`, likewise."""
+    original = module.login
 
-    # What the SDK's service writes by itself is read while it grows; 15 seconds are the default.
-    flush = "x_transaction_log_flush_interval"
-    often = {flush: 0.1} if flush in wandb.Settings.model_fields else {}
-    return wandb.Settings(**{"console": "off", "silent": True, **often, **own})
+    @wraps(original)
+    def login(*arguments: Any, **keywords: Any) -> Any:
+        step = _step_here()
+        return (partial(step.login, original) if step else original)(*arguments, **keywords)
 
-
-def _finish(native: wandb.Run) -> None:
-    try:
-        native.finish(exit_code=0)
-    except Exception as error:  # what it had written is there
-        logger.debug("W&B's own run cannot be finished: %s", error)
+    return login
 
 
-def _write_down(native: wandb.Run, path: Path) -> Callable[[], None]:
-    """Write down what the step's calls send to the SDK's service; give what ends that."""
-    backend = getattr(native, "_backend", None)  # where releases before 0.25 or so have it
-    interface: Any = getattr(native, "_interface", None) or getattr(backend, "interface", None)
-    publish = getattr(interface, "_publish", None)
-    if publish is None:  # another release: what is in the SDK's own file has to do
-        return lambda: None
-    end_of_log = max((end for _, end in read_log(path)), default=0)
-    writer, lock = LogWriter(path, end_of_log), Lock()
-    if end_of_log:  # of a process before this one, whose last row is whole then
-        writer.append([_commit().SerializeToString()])
+@cache
+def _beginning(name: str) -> Callable[..., Any]:
+    """Give what stands for a function of W&B's until there is a run: it begins the step's."""
 
-    def publish_and_keep(record: Any, **keywords: Any) -> None:
-        is_row = record.request.WhichOneof("request_type") == "partial_history"
-        if is_row or record.WhichOneof("record_type") in OF_CALLS:
-            with lock, suppress(OSError):  # a full disk: the SDK has it in its memory
-                writer.append([record.SerializeToString()])
-        publish(record, **keywords)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return getattr(_begun(), name)(*arguments, **keywords)
 
-    def end() -> None:
-        vars(interface).pop("_publish", None)
-        with lock:
-            writer.close()
-
-    vars(interface)["_publish"] = publish_and_keep
-    return end
+    call.__name__ = name
+    return call
 
 
-def _commit() -> Any:
-    """Give the record that ends the row that was not committed."""
-    record = new_record()
-    record.request.partial_history.action.flush = True
-    return record
+@cache
+def _object(name: str) -> _Beginning:
+    return _Beginning(name)
+
+
+class _Beginning:
+    """Stands for an object of W&B's until there is a run, such as `wandb.config`."""
+
+    def __init__(self, name: str) -> None:
+        vars(self)["_name"] = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._own(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an entry, as in `wandb.config.rate = 0.1`."""
+        setattr(self._own(), name, value)
+
+    def __getitem__(self, key: str) -> Any:
+        """Give an entry."""
+        return self._own()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set an entry."""
+        self._own()[key] = value
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether there is an entry."""
+        return key in self._own()
+
+    def _own(self) -> Any:
+        return getattr(_begun(), vars(self)["_name"])
+
+
+def _begun() -> Any:
+    step = _step_of_calls()
+    if step is None:
+        import wandb
+
+        raise wandb.Error("You must call wandb.init() before")
+    return step.native()

@@ -32,9 +32,14 @@ def native_folder(folder: Path) -> Path:
     return folder / "native"
 
 
-def calls_path(native: Path) -> Path:
-    """Give the file where what the step calls is written down, in the folder of the SDK's run."""
-    return native / "calls.wandb"
+def calls_path(native: Path, child: int | None = None) -> Path:
+    """Give the file where what the step calls is written down, in the folder of the SDK's run.
+
+    Args:
+        native: The folder.
+        child: A process that was forked from the step's, or None.
+    """
+    return native / (f"{CALLS}.wandb" if child is None else f"{CALLS}-{child}.wandb")
 
 
 def note_finished(native: Path, *, has_finished: bool) -> None:
@@ -64,8 +69,7 @@ class NativeCalls:
         self._known = dict(known)
         self._ends: dict[str, int] = {}
         self._counts: dict[str, int] = {}
-        self._rows = _Rows()
-        self._started: set[str] = set()
+        self._rows: dict[str, _Rows] = {}
 
     @property
     def has_calls(self) -> bool:
@@ -100,28 +104,25 @@ class NativeCalls:
             is_all: No more will come: the row that was not committed is one, too.
         """
         has_calls = self.has_calls
-        for record in self._read(calls_path(self._folder)):
-            if record.WhichOneof("record_type") != "request":
-                yield from self._named(CALLS, record)
-                continue
-            for row in self._rows.add(record.request.partial_history):
-                yield from self._named(CALLS, row)
-        if is_all and (last := self._rows.take()) is not None:
-            yield from self._named(CALLS, last)
+        for path in sorted(self._folder.glob(f"{CALLS}*.wandb")):
+            yield from self._of_calls(path, is_all=is_all)
         for folder in self.services():
             for file in folder.glob("*.wandb"):
                 for record in self._read(file):
-                    if self._is_wanted(folder.name, record, has_calls):
+                    kind = record.WhichOneof("record_type")
+                    if kind in _OF_SERVICE if has_calls else kind not in _OF_ITS_OWN:
                         yield from self._named(folder.name, record)
 
-    def _is_wanted(self, name: str, record: Any, has_calls: bool) -> bool:
-        kind = record.WhichOneof("record_type")
-        if has_calls:
-            return kind in _OF_SERVICE
-        if kind == "run" and name not in self._started:
-            self._started.add(name)  # the one that our own `wandb.init` made
-            return False
-        return kind not in _OF_ITS_OWN
+    def _of_calls(self, path: Path, *, is_all: bool) -> Iterator[tuple[str, Any]]:
+        rows = self._rows.setdefault(path.stem, _Rows())
+        for record in self._read(path):
+            if record.WhichOneof("record_type") != "request":
+                yield from self._named(path.stem, record)
+                continue
+            for row in rows.add(record.request.partial_history):
+                yield from self._named(path.stem, row)
+        if is_all and (last := rows.take()) is not None:
+            yield from self._named(path.stem, last)
 
     def _read(self, path: Path) -> Iterator[Any]:
         for data, end in read_log(path, self._ends.get(str(path), 0)):

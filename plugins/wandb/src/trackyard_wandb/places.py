@@ -57,7 +57,7 @@ def place_of(
     known = load_state(run.folder)
     named = project or configured_name("project") or run.experiment
     return Place(
-        id=_shared_id(run) if shares_id else run.id,
+        id=known.get("id") or (_shared_id(run) if shares_id else run.id),
         entity=known.get("entity") or entity or configured_name("entity"),
         project=known.get("project") or _project_name(named),
         group=group or run.group,

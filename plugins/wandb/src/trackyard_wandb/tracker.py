@@ -12,6 +12,7 @@ import attrs
 from trackyard.contract import (
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Record,
     RemoteRun,
@@ -31,6 +32,7 @@ from trackyard_wandb.capturing import NativeReader
 from trackyard_wandb.importing import Piece, WandbFiles, source_of
 from trackyard_wandb.media import KINDS
 from trackyard_wandb.native import active_run
+from trackyard_wandb.native_runs import Step
 from trackyard_wandb.places import Place, place_of
 from trackyard_wandb.records import read_downloads, read_run
 from trackyard_wandb.server import PROBE, WandbServer, problems_of
@@ -128,9 +130,10 @@ class WandbTracker:
         self._end(run, End.of(failure))
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
-        options = attrs.asdict(self._place(run))
-        return active_run(run, {**options, "settings": self.settings})
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[object]:
+        return active_run(Step(run, self._place(run), self.settings, capture))
 
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:

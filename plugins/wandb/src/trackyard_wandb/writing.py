@@ -83,6 +83,7 @@ class RunFile:
         self.path = log_path(run.folder, place.id)
         self.has_ended = False
         self._run = run
+        self._place = place
         self._files = self.path.parent / "files"
         self._number = 0
         self._last_row = -1
@@ -137,6 +138,8 @@ class RunFile:
                 made = [record]
                 if record.WhichOneof("record_type") == "history":
                     made = self._native_row(items_of(record.history.item))
+                if record.WhichOneof("record_type") == "run":
+                    made = self._run_and_config(record.run)
                 self._note_axis(record.metric)
                 made[-1].uuid = name
                 records += made
@@ -248,6 +251,19 @@ class RunFile:
         values = {STEP: step, **values, "_step": self._last_row}
         row = {column: json.dumps(value) for column, value in values.items()}
         return [*self._axes(row), history_record(row, self._last_row)]
+
+    def _run_and_config(self, run: Any) -> list[Any]:
+        """Give the records of a run that calls have begun or renamed, under the names of this one.
+
+        `wandb sync` takes the config of the first record of a run alone.
+        """
+        config, record, place = new_record(), new_record(), self._place
+        config.config.CopyFrom(run.config)
+        run.ClearField("config")
+        record.run.CopyFrom(run)
+        record.run.run_id, record.run.project = place.id, place.project
+        record.run.entity = place.entity or ""
+        return [config, record]
 
     def _axes(self, row: Row) -> Iterator[Any]:
         """Give the records that make the training step the axis of a row's metrics."""
