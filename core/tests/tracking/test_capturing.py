@@ -167,6 +167,17 @@ def test_what_an_sdks_files_hold_is_journaled_and_reaches_the_others(filing):
     assert Client().get_run(run.id).metrics["loss"].last == 0.5
 
 
+def test_the_files_of_a_further_run_of_the_sdks_are_read_into_its_child_run(filing):
+    with start_run("parent", experiment_tracker=["filing", "other"]) as run:
+        native_sdk.log_to_file("loss", 1.0, 1)
+        with native_sdk.another_run("child"):
+            native_sdk.log_to_file("loss", 0.5, 2)
+
+    (child,) = Client().get_run(run.id).children
+    found = [Client().get_run(key).steps[0].curves["loss"].values for key in (run.id, child.id)]
+    assert found == [[1.0], [0.5]]
+
+
 def test_what_an_sdks_files_hold_survives_a_kill(filing):
     code = (
         "import os, native_sdk, trackyard\n"

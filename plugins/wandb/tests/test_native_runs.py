@@ -188,6 +188,27 @@ def test_calls_in_threads_land_in_the_run(both):
     assert found == {"t0": 0, "t1": 1, "t2": 2}
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*sweep.yaml")  # W&B leaves it open
+def test_the_run_of_a_sweeps_trial_is_that_of_its_agent(both, monkeypatch):
+    (both.root / "sweep.yaml").write_text("wandb_version: 1\nrate:\n  value: 0.77\n")
+    wandb.teardown()  # it reads variables once
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(both.root / "sweep.yaml"))
+    monkeypatch.setenv("WANDB_RUN_ID", "trial1")
+    with start_run("trial", experiment_tracker=BOTH) as run:
+        wandb.init(config={"rate": 0.1})
+        wandb.log({"loss": wandb.config["rate"]})
+    with start_run("later", experiment_tracker=BOTH) as later:
+        later.log_metric("a", 1)
+    wandb.teardown()
+
+    trial = both.file(run.id)
+    assert (trial.run.run_id, trial.run.sweep_id) == ("trial1", "sweep1")
+    assert [value for _, value in trial.values("loss")] == [0.77]
+    assert MemoryTracker.runs[run.id].params == {"rate": 0.77}
+    assert both.file(later.id).run.run_id == later.id
+
+
 FORKED = """
 import os
 import wandb

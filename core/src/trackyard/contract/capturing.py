@@ -43,7 +43,8 @@ class Capture(Protocol):
     ) -> Capture | None:
         """Have a further run that the SDK has made become a child run of this one.
 
-        It is journaled, shown and sent to the other trackers as any child run is.
+        It is journaled, shown and sent to the other trackers as any child run is. A flavor that has
+        `tracker_read_native` is asked for what its files hold of this run, too.
 
         Args:
             name: Its name.

@@ -15,7 +15,7 @@ from trackyard_wandb.state import load_state
 
 @attrs.frozen
 class Place:
-    """A run's place and names in W&B; the fields are arguments of `wandb.init`."""
+    """A run's place and names in W&B, as arguments of `wandb.init`, and the sweep it is of."""
 
     id: str
     entity: str | None
@@ -24,6 +24,7 @@ class Place:
     job_type: str | None
     tags: tuple[str, ...]
     name: str
+    sweep: str | None = None
 
     def page(self, url: str) -> str | None:
         """Give the address of the run's page, which belongs to a server; None without entity."""
@@ -64,6 +65,7 @@ def place_of(
         job_type=job_type or run.step,
         tags=tuple(dict.fromkeys(tags)),
         name=run.name[:128],
+        sweep=known.get("sweep"),
     )
 
 

@@ -21,10 +21,11 @@ from trackyard_wandb.places import Place
 PROBE = 1.0
 _UPSERT = """
 mutation UpsertBucket($name: String!, $project: String, $entity: String, $groupName: String,
-    $displayName: String, $jobType: String, $tags: [String!], $config: JSONString) {
+    $displayName: String, $jobType: String, $tags: [String!], $config: JSONString,
+    $sweep: String) {
   upsertBucket(input: {name: $name, modelName: $project, entityName: $entity,
       groupName: $groupName, displayName: $displayName, jobType: $jobType, tags: $tags,
-      config: $config}) {
+      config: $config, sweep: $sweep}) {
     bucket { id name project { name entity { name } } }
     inserted
   }
@@ -108,6 +109,7 @@ class WandbServer:
             "displayName": place.name,
             "jobType": place.job_type,
             "tags": list(place.tags),
+            "sweep": place.sweep,
             "config": json.dumps({"trackyard": {"value": said}}),
         }
         answer = self._ask(_UPSERT, variables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -37,6 +38,7 @@ from trackyard_wandb.places import Place, place_of
 from trackyard_wandb.records import read_downloads, read_run
 from trackyard_wandb.server import PROBE, WandbServer, problems_of
 from trackyard_wandb.state import load_state, save_state
+from trackyard_wandb.sweeps import take_trial
 from trackyard_wandb.uploading import Upload
 from trackyard_wandb.writing import End, RunFile, log_path
 
@@ -96,7 +98,7 @@ class WandbTracker:
     is_offline: bool = attrs.field(init=False, default=False)
     _file: RunFile | None = attrs.field(init=False, default=None)
     _upload: Upload | None = attrs.field(init=False, default=None)
-    _reader: NativeReader | None = attrs.field(init=False, default=None)
+    _readers: dict[Path, NativeReader] = attrs.field(init=False, factory=dict)
     _source: WandbFiles | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
     _started_at: float | None = attrs.field(init=False, default=None)
@@ -104,6 +106,7 @@ class WandbTracker:
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
         self._started_at = time.monotonic()
+        take_trial(run)
         self.is_offline = self._goes_offline(run)
         save_state(run.folder, mode="offline" if self.is_offline else "online")
         if not self.is_offline:
@@ -133,6 +136,7 @@ class WandbTracker:
     def tracker_activate_run(
         self, run: Run, capture: Capture | None
     ) -> AbstractContextManager[object]:
+        take_trial(run)
         return active_run(Step(run, self._place(run), self.settings, capture))
 
     @hookimpl
@@ -149,8 +153,8 @@ class WandbTracker:
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
-        self._reader = self._reader or NativeReader(run)
-        return self._reader.read(position)
+        reader = self._readers.setdefault(run.folder, NativeReader(run))
+        return reader.read(position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

@@ -360,7 +360,7 @@ def first_records(run: Run, place: Place) -> list[Any]:
     first.run.run_id, first.run.project = place.id, place.project
     first.run.display_name = place.name
     first.run.entity, first.run.run_group = place.entity or "", place.group or ""
-    first.run.job_type = place.job_type or ""
+    first.run.job_type, first.run.sweep_id = place.job_type or "", place.sweep or ""
     first.run.tags.extend(place.tags)
     first.run.start_time.FromNanoseconds(run.started_at)
     context = run.context or Context()
