@@ -271,6 +271,7 @@ def test_rows_of_tensorboards_files_arrive_where_wandb_is_to_sync_them(both, tmp
         writer.close()
         wandb.finish()
 
+    assert not wandb.patched["tensorboard"]  # it would change what later runs log
     values = [row["loss"] for row in both.file().rows if "loss" in row]
     assert values == [0, 0.5, 1]
     found = [m for m in MemoryTracker.runs[run.id].metrics.values() if m.key == "loss"]

@@ -60,6 +60,7 @@ class Step:
     _others: list[wandb.Run] = attrs.field(factory=list)
     _service: str = ""
     _had_service: bool = attrs.field(factory=lambda: "WANDB_SERVICE" in os.environ)
+    _patches_tensorboard: bool = False
     _is_implicit: bool = False
     _is_over: bool = False
     _said: set[str] = attrs.field(factory=set)
@@ -89,7 +90,13 @@ class Step:
             return self._next(asked, given)
 
     def login(self, login: Callable[..., bool], *arguments: Any, **keywords: Any) -> bool:
-        """Do what `wandb.login` does without network: it asks nothing, the tracker has the key."""
+        """Do what `wandb.login` does without network: it asks nothing, the tracker has the key.
+
+        Args:
+            login: W&B's own function.
+            *arguments: Its arguments.
+            **keywords: Likewise.
+        """
         with self._lock, self._as_it_was():
             settings = import_module("wandb").setup().settings
             with process_values({}, [(settings, "mode", "offline")]):
@@ -117,6 +124,8 @@ class Step:
             self._is_over = True
             for other in self._others:
                 other.finish()
+            if self._patches_tensorboard:  # for the process, else: rows would lose their steps
+                import_module("wandb.integration.tensorboard").unpatch()
             for one in reversed(self._begun):
                 if not one.has_ended:
                     try:
@@ -203,6 +212,8 @@ class Step:
         is_of_service = asked.of("sync_tensorboard", "sync_tensorboard")
         is_of_service = is_of_service or asked.arguments.get("tensorboard")
         written = None if is_of_service else WrittenDown(native_to)
+        if is_of_service and not wandb.patched["tensorboard"]:
+            self._patches_tensorboard = True
         try:
             sdk = self._init(**{**arguments, **own})
         except BaseException:
