@@ -183,7 +183,7 @@ def test_what_is_read_back_is_what_was_logged(offline, make_run):
         run.log_text("hello", "deep/hello.txt")
         run.log_image(PNG, "a.png", step=3)
 
-    read = list(WandbTracker(mode="offline").tracker_read_run(make_run(run.id)))
+    read = list(WandbTracker(mode="offline").tracker_read_run(make_run(run.id), None))
     points = [(r.key, r.value, r.step) for r in read if isinstance(r, Metric)]
     assert points == [("loss", float("inf"), 1), ("_step", 0.25, 2.5)]
     assert Param("rate", 0.5) in read
