@@ -339,6 +339,7 @@ def test_l9_an_alarm_at_each_call_as_a_block_ends_leaves_no_run_behind():
             current_run()
         assert "TRACKYARD_RUN_ID" not in os.environ
         assert find_end(folder) is not None, (moment, function)
+        assert "write" not in {*vars(sys.stdout), *vars(sys.stderr)}, (moment, function)
 
     assert len(usual.seen) > 50
 

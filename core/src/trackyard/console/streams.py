@@ -29,23 +29,31 @@ class CoveredStreams:
 
     def __init__(self, find: Callable[[], Console | None]) -> None:
         self._find = find
-        self._users = 0
+        self._users: set[object] = set()
         self._covers: list[_Cover] = []
         self._inside: set[int] = set()  # threads in a `write`, which may call another one
         self._lock = RLock()
 
-    def cover(self) -> None:
-        """See what is printed from now on, until `uncover` was called as often."""
+    def cover(self, user: object) -> None:
+        """See what is printed from now on, until each user has uncovered it.
+
+        Args:
+            user: Who wants it.
+        """
         with self._lock:
-            self._users += 1
+            self._users.add(user)
             for stream, name in _streams():
                 self._cover(stream, name)
 
-    def uncover(self) -> None:
-        """Leave the streams as they were, once nobody wants to see them."""
+    def uncover(self, user: object) -> None:
+        """Leave the streams as they were, once nobody wants to see them; twice is no error.
+
+        Args:
+            user: Who wants it no more.
+        """
         with self._lock:
-            self._users -= 1
-            if self._users == 0:
+            self._users.discard(user)
+            if not self._users:
                 self._covers = [cover for cover in self._covers if not cover.take_away()]
 
     def _cover(self, stream: Any, name: StreamName) -> None:

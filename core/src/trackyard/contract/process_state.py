@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Condition
 from typing import Any, Final
 
 import attrs
 
 from trackyard.contract.errors import RetryLater
+from trackyard.system.conditions import Condition
 
 
 class ProcessValueTakenError(RetryLater):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 
 from trackyard.contract.records import Run
 from trackyard.delivery.capturing import CaptureJournal
@@ -20,6 +20,7 @@ from trackyard.journal.entries import Holder
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.conditions import Event
 
 logger = logging.getLogger("trackyard")
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,6 +33,7 @@ from trackyard.delivery.state import load_state, note_hang
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.conditions import Event
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.helpers import helper_command, helper_path

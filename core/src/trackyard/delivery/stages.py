@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from threading import Condition
+
+from trackyard.system.conditions import Condition
 
 
 class Stage(Enum):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from threading import Condition, Thread, current_thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 from trackyard.contract.records import Run
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.delivery import GATHER, LocalDelivery
 from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.system.conditions import Condition
 
 if TYPE_CHECKING:
     from trackyard.project.stacks import TrackerOptions

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pluggy
@@ -22,6 +22,7 @@ from trackyard.contract.records import Run
 from trackyard.hooks.dispatch import NamedPlugins
 from trackyard.hooks.guards import guarded, reason_of, tried
 from trackyard.hooks.rules import implemented_hooks
+from trackyard.system.conditions import Event
 from trackyard.system.inside_hooks import inside_hook
 
 logger = logging.getLogger("trackyard")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import Condition, Event, Thread, get_ident
+from threading import Thread, get_ident
 from typing import Any, Literal
 
 import attrs
@@ -12,6 +12,7 @@ import attrs
 from trackyard.contract.errors import ConfigError
 from trackyard.project.configuration import Project
 from trackyard.project.structuring import structure
+from trackyard.system.conditions import Condition, Event
 from trackyard.system.durations import seconds_in
 
 

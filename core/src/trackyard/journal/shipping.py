@@ -19,13 +19,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Any
 
 from trackyard.journal.blobs import file_name
 from trackyard.journal.entries import is_header
 from trackyard.journal.frames import Frame, frames_of, salt_of
 from trackyard.journal.reader import segments_of
+from trackyard.system.conditions import Event
 from trackyard.system.files import make_private_folder
 
 logger = logging.getLogger("trackyard")

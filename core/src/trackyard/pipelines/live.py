@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, RLock, Thread
+from threading import RLock, Thread
 from typing import Any, TextIO
+
+from trackyard.system.conditions import Event
 
 # Seconds between two drawings, and those that a print of the step's may wait for one at most.
 _PERIOD, _PATIENCE = 0.25, 0.2

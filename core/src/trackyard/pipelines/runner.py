@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from threading import Event
 from typing import Any
 
 import attrs
@@ -46,6 +45,7 @@ from trackyard.recovery.guarding import watch_over
 from trackyard.runs.pipeline_views import PipelineRun, open_artifact_store
 from trackyard.store import PipelineRunRow
 from trackyard.system.coercing import to_param
+from trackyard.system.conditions import Event
 from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
 from trackyard.system.waiting import result_within

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import attrs
 
@@ -27,6 +26,7 @@ from trackyard.journal.reader import JournalReader
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.trusting import tracker_for
+from trackyard.system.conditions import Event
 
 logger = logging.getLogger("trackyard")
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Literal
 
 import attrs
@@ -19,6 +19,7 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
+from trackyard.system.conditions import Event
 from trackyard.system.showing import Shown, says
 from trackyard.tracking.tracked_runs import new_run
 

@@ -39,9 +39,12 @@ def covered(
         return
     if not _covered:
         _covered.append(CoveredStreams(find))
-    streams = _covered[0]
-    streams.cover()
+    streams, user = _covered[0], object()
     try:
-        yield
+        try:
+            streams.cover(user)
+            yield
+        finally:
+            streams.uncover(user)
     finally:
-        streams.uncover()
+        streams.uncover(user)  # again: what a signal's handler raised may have cut that short

@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from threading import Event, Lock, Thread
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 import attrs
@@ -38,7 +39,8 @@ class Pulse:
     def leave_to_parent(self) -> None:
         """Let go of runs that another process drives."""
         self._lock = Lock()
-        self._news = Event()
+        # An Event's lock could stay locked by what a signal's handler raises in the step's thread.
+        self._news: SimpleQueue[None] = SimpleQueue()
         self._runs: dict[str, tuple[Project, Values]] = {}
         self._thread: Thread | None = None
 
@@ -63,14 +65,14 @@ class Pulse:
                     self._thread = None
                     logger.debug("no signs of life: %s", error)
         if is_new:
-            self._news.set()
+            self._news.put(None)
 
     def end(self, id: str) -> None:
         """Say no more that a run lives; its end is written by who ends it."""
         with self._lock:
-            self._runs.pop(id, None)
-            if not self._runs:
-                self._news.set()  # the thread ends
+            was_told = self._runs.pop(id, None) is not None
+            if was_told and not self._runs:
+                self._news.put(None)  # the thread ends
 
     def _go_on(self) -> None:
         from trackyard.store.lives import BEAT_EVERY
@@ -84,8 +86,7 @@ class Pulse:
                     told.values[id_] = dict(values())
                 for told in stores.values():
                     told.tell()
-                if news.wait(BEAT_EVERY):
-                    news.clear()
+                if _is_told(news, BEAT_EVERY):
                     time.sleep(_FIRST_AFTER)  # several runs begin together
         finally:
             for told in stores.values():
@@ -97,6 +98,17 @@ class Pulse:
             if not self._runs:
                 self._thread = None
             return dict(self._runs)
+
+
+def _is_told(news: SimpleQueue[None], seconds: float) -> bool:
+    """Wait for news, however many there are of them."""
+    try:
+        news.get(timeout=seconds)
+        while not news.empty():
+            news.get_nowait()
+    except Empty:
+        return False
+    return True
 
 
 @attrs.define
