@@ -143,7 +143,7 @@ def _literal(text: str) -> Any:
     return float(text) if text in ("nan", "inf", "-inf") else ast.literal_eval(text)
 
 
-def wait_until(is_so: Callable[[], object], seconds: float = 30.0) -> float:
+def wait_until(is_so: Callable[[], object], seconds: float = 90.0) -> float:
     """Wait for a fact; give the seconds that it took. The limit is for machines that are busy."""
     begun = time.monotonic()
     while not is_so():
