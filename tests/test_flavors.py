@@ -31,6 +31,7 @@ from trackyard import (
     log_params,
     log_text,
     pipeline,
+    resume_run,
     set_tag,
     start_run,
     step,
@@ -172,6 +173,64 @@ def test_a_step_that_was_killed_is_told_as_crashed_everywhere_with_what_it_logge
     for name in FLAVORS:
         points = [(m.step, m.value) for m in stored(run.steps["die"].id, name).metrics["loss"]]
         assert points == [(3, 0.5)], name
+
+
+KILLED_RUN = """
+import os, signal
+from all_flavors import FLAVORS
+from trackyard import start_run
+
+run = start_run("a", experiment_tracker=list(FLAVORS))
+run.log_metric("loss", 0.5, step=3)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def assert_status_everywhere(place, run_id, status):
+    """Each backend shows this one status, by the tag and by its own state."""
+    for name, flavor in FLAVORS.items():
+        found = stored(run_id, name)
+        assert found.label("trackyard.status") == status, name
+        assert bool(found.label("trackyard.failure")) == (status == "crashed"), name
+        if status != "running":
+            assert flavor.state(place, run_id) == flavor.states[status], name
+
+
+def test_run_that_was_killed_and_is_resumed_is_one_run_everywhere(place):
+    place.configure(start_timeout=0.1)
+    done = run_program(place.root, KILLED_RUN)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    place.configure()
+    sync_all(find_project(), patience=60.0)
+    (crashed,) = Client().list_runs()
+    assert_status_everywhere(place, crashed.id, "crashed")
+
+    with resume_run("a") as run:
+        assert_status_everywhere(place, run.id, "running")
+        run.log_metric("loss", 0.25, step=4)
+    assert run.id == crashed.id
+    assert_status_everywhere(place, run.id, "finished")
+    for name in FLAVORS:
+        points = [(m.step, m.value) for m in stored(run.id, name).metrics["loss"]]
+        assert points == [(3, 0.5), (4, 0.25)], name
+    assert "crashed" not in place.comet.experiments[run.id].tags
+
+
+@pytest.mark.parametrize("name", first_by_default(sorted(FLAVORS)))  # Comet's SDK begins anew
+def test_native_calls_of_a_run_that_is_resumed_land_in_the_same_run(place, name):
+    with start_run("a", experiment_tracker=name) as first:
+        FLAVORS[name].log("native", 0.5, 0)
+    second = int(time.time())
+    while int(time.time()) == second:  # TensorBoard's writers name their files by it
+        time.sleep(0.01)
+    with resume_run("a") as run:
+        FLAVORS[name].log("native", 0.25, 1)
+
+    assert run.id == first.id
+    found = stored(run.id, name)
+    points = [(m.step, m.value) for m in found.metrics["native"]]
+    assert points == [(0, 0.5), (1, 0.25)]
+    assert (found.label("trackyard.status"), len(Client().list_runs())) == ("finished", 1)
 
 
 def run_program(folder, text):

@@ -82,6 +82,7 @@ def of_entries(root: Path) -> Iterator[str]:
         "context": {"user": "ada", "git": {"commit": "ab"}, "packages": {"a": "1"}},
         "signal": {"number": 15},
         "status": {"status": "killed"},
+        "resumed": {"number": 1},
         "end": FAILURE,
     }
     assert {*given, "header", "artifact"} == {*get_args(EntryKind)}
@@ -115,9 +116,10 @@ def of_descriptions(root: Path) -> Iterator[str]:
     table = {"flavor": "mlflow", "token": "env:TOKEN", "folder": Path("a"), "tags": ["b"]}
     tracker = descriptions.TrackerDescription("ä b", descriptions.folder_name("ä b"), table, "file")
     stamped = attrs.evolve(tracker, name="own", folder="own", project="PROJECT")
-    descriptions.save_description(root, run, [tracker, stamped])
-    text = (root / "run.json").read_text(encoding="utf-8")
-    yield re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text)
+    for resumed in (0, 1):  # a run that was resumed has the higher number
+        descriptions.save_description(root, attrs.evolve(run, resumed=resumed), [tracker, stamped])
+        text = (root / "run.json").read_text(encoding="utf-8")
+        yield re.sub(r'(?<="stamp": ")[0-9a-f]{64}', "SHA256", text)
 
 
 def of_the_console(root: Path) -> Iterator[str]:
@@ -142,13 +144,11 @@ def of_remains(root: Path) -> Iterator[str]:
 
 
 def of_deliveries(root: Path) -> Iterator[str]:
-    state.save_state(
-        root,
-        state.DeliveryState(
-            cursor={"r0-p1-abcd": 3}, plan=[("r0-p1-abcd", 4)], changes={"cut": 1}, url="u"
-        ),
-    )
-    yield (root / "delivery.json").read_text(encoding="utf-8")
+    cursor, plan = {"r0-p1-abcd": 3}, [("r0-p1-abcd", 4)]
+    for session in (0, 1):  # likewise
+        found = state.DeliveryState(cursor, plan=plan, changes={"cut": 1}, url="u", session=session)
+        state.save_state(root, found)
+        yield (root / "delivery.json").read_text(encoding="utf-8")
     records = [
         Metric("k", 0.5, 1, 2),
         Param("k", 1),

@@ -132,6 +132,13 @@ if __name__ == "__main__":
 """
 
 
+RESUMED = """
+import trackyard
+with trackyard.resume_run("trial") as run:
+    run.log_metric("loss", 0.25)
+"""
+
+
 def left_behind(folder):
     """Give what runs leave below `.trackyard`: whole, elsewhere, killed and recovered."""
     for name, text in (("trackyard.toml", PROJECT), ("own.py", FLAVORS), ("program.py", PROGRAM)):
@@ -142,6 +149,7 @@ def left_behind(folder):
         ([sys.executable, "program.py"], "default", 0),
         ([sys.executable, "program.py"], "beside", 0),
         ([sys.executable, "program.py", "killed"], "default", -signal.SIGKILL),
+        ([sys.executable, "-c", RESUMED], "default", 0),
         ([*trackyard_command, "runs", "list"], "default", 0),
         ([*trackyard_command, "sync"], "default", 1),  # something was refused
     ):

@@ -116,6 +116,8 @@ class CometServer(RecordingServer):
             experiment.others[content["key"]] = content["value"]
         elif what == "tags":
             experiment.tags += [tag for tag in content["addedTags"] if tag not in experiment.tags]
+        elif what == "tags/delete":
+            experiment.tags = [tag for tag in experiment.tags if tag not in content["tags"]]
         elif what == "set-start-end-time":
             experiment.times = content
         elif what in ("system-details", "git/metadata", "file-path"):

@@ -78,6 +78,7 @@ _TYPES = {
     "assignBool": "bool",
     "assignString": "string",
     "insertStrings": "stringSet",
+    "removeStrings": "stringSet",
     "logFloats": "floatSeries",
     "logStrings": "stringSeries",
 }
@@ -251,6 +252,9 @@ class NeptuneServer(RecordingServer):
             elif name == "insertStrings":
                 known = run.fields.setdefault(path, [])
                 known += [word for word in value["values"] if word not in known]
+            elif name == "removeStrings":
+                known = run.fields.setdefault(path, [])
+                known[:] = [word for word in known if word not in value["values"]]
             elif name.startswith("log"):
                 errors += _log(run.fields.setdefault(path, []), path, value["entries"])
             else:

@@ -77,5 +77,6 @@ from trackyard.tracking.functions import (
     log_text as log_text,
     log_video as log_video,
 )
+from trackyard.tracking.resuming import resume_run as resume_run
 
 __version__: str

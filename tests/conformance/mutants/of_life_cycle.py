@@ -56,6 +56,17 @@ class ForgetsOnResume(Ledger):
 
 
 @flavor
+class EndsOnce(Ledger):
+    """An end that comes after another one changes nothing, though the run was resumed."""
+
+    caught_by = "test_resumed_run_is_running_and_ends_once_more"
+
+    def end(self, run, status):
+        if not run.resumed:
+            super().end(run, status)
+
+
+@flavor
 class LeavesItRunning(Ledger):
     """The end is not told to the backend."""
 

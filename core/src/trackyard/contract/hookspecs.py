@@ -41,6 +41,9 @@ hookimpl = pluggy.HookimplMarker("trackyard")
 def tracker_start_run(run: Run) -> int | None:
     """Start the run in the backend, or continue it where `run.id` was started before.
 
+    Where `run.resumed` is not 0 the remote run may have ended, and is running again from here on:
+    what it says of its end before is to go, such as a status, a failure, the tag of one.
+
     Args:
         run: The run; `run.deadline` says how many seconds are left for this call.
 

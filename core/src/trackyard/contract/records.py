@@ -80,6 +80,8 @@ class Run:
         parent_folder: The same of the parent run on this tracker.
         attached: True when another process continues the run (sync, recovery, replay): leave the
             SDK's global state alone then.
+        resumed: How often the run was resumed: where it is not 0, its start opens a run again that
+            may have ended in the backend, as whatever, and that is running now.
         context: Where the run comes from, as far as it was known at its start; what becomes known
             later is in `Batch.context`. None where the tracker is to get none.
     """
@@ -99,6 +101,7 @@ class Run:
     ended_at: int | None = None
     deadline: float = 10.0
     attached: bool = False
+    resumed: int = 0
     context: Context | None = None
 
     @property
@@ -108,7 +111,11 @@ class Run:
 
     @property
     def identity_tags(self) -> dict[str, str]:
-        """What every flavor mirrors as tags or config at the start, so that a run can be found."""
+        """What every flavor mirrors as tags or config at the start, so that a run can be found.
+
+        Of a run that was resumed it says that it is running: what says otherwise there is of its
+        end before.
+        """
         tags = {
             "trackyard.run_id": self.id,
             "trackyard.pipeline": self.pipeline,
@@ -116,6 +123,7 @@ class Run:
             "trackyard.attempt": str(self.attempt),
             "trackyard.group": self.group,
             "trackyard.parent": self.parent_id if self.is_child else None,
+            "trackyard.status": "running" if self.resumed else None,
         }
         return {key: value for key, value in tags.items() if value is not None}
 

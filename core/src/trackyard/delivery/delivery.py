@@ -25,6 +25,7 @@ from trackyard.journal.contexts import first_context
 from trackyard.journal.ending import find_end, is_of_recovery, last_sequences
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_kept_offline, mark_as_pending
+from trackyard.journal.sessions import session_of
 from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
@@ -241,16 +242,21 @@ class LocalDelivery:
         else:
             self._forward_native()
             self._read()
-            if self._intake.pending and self._is_slow():
-                self._send_end_first()
-            elif self._intake.pending:
-                self._send_next()
-            elif self._aside.waiting and time.monotonic() >= self._apart_due:
-                self._send_apart()
-            elif self._intake.end is not None and self._intake.has_read_all:
-                self._finish_or_wait(self._intake.end)
-            else:
-                self._due = time.monotonic() + self._gather()
+            self._send_what_was_read()
+
+    def _send_what_was_read(self) -> None:
+        if self._intake.session > self.state.session:
+            self._leave_to_next_session()
+        elif self._intake.pending and self._is_slow():
+            self._send_end_first()
+        elif self._intake.pending:
+            self._send_next()
+        elif self._aside.waiting and time.monotonic() >= self._apart_due:
+            self._send_apart()
+        elif self._intake.end is not None and self._intake.has_read_all:
+            self._finish_or_wait(self._intake.end)
+        else:
+            self._due = time.monotonic() + self._gather()
 
     def _read(self) -> None:
         """Read what comes next; after the run's end once, for a child may log on for ever."""
@@ -266,6 +272,12 @@ class LocalDelivery:
                 self._is_taken_for_dead = True
                 logger.warning("%s: it was taken for dead, and lives; it goes on", folder)
             mark_as_pending(folder)  # each time: recovery takes the mark away when it is through
+
+    def _leave_to_next_session(self) -> None:
+        """Leave the rest to the process that has resumed the run, whose end counts."""
+        self.state.problem = "the run was resumed; the process that did so delivers it"
+        save_state(self._run.folder, self._saved())
+        self.progress.move(Stage.LEFT)
 
     def _take_over(self) -> bool:
         """Take the lock and go on from what the process before this one has noted."""
@@ -515,7 +527,8 @@ class LocalDelivery:
         """Let the cursor pass an end that recovery wrote: the run's own may still come."""
         folder, cursor = self._run.folder.parent, self.state.cursor
         for writer in [writer for writer in cursor if is_of_recovery(writer)]:
-            del cursor[writer]
+            if session_of(writer) == self.state.session:
+                del cursor[writer]
         found = find_end(folder)
         if found is not None and is_of_recovery(found.writer) and found.entry == end:
             cursor[found.writer] = last_sequences(folder)[found.writer]

@@ -16,6 +16,7 @@ from trackyard.journal.children import as_counted
 from trackyard.journal.ending import is_of_recovery
 from trackyard.journal.entries import Entry, dropped_in
 from trackyard.journal.reader import JournalReader, Position
+from trackyard.journal.sessions import session_of
 
 # Entries that are read at a time: each read costs a look at the file, and each entry memory.
 _ENTRIES = 500
@@ -55,6 +56,7 @@ class Intake:
         self.end_of_recovery: Entry | None = None
         self.has_read_all = False
         self.awaits_context = False
+        self.session = state.session  # the latest one that was seen, whose end counts
         self._tracker = tracker
         self._folder = run.folder
         self._adapter = adapter
@@ -112,6 +114,11 @@ class Intake:
         self._read.clear()
 
     def _take(self, position: Position, entry: Entry) -> None:
+        session = session_of(position.writer)
+        if session > self.session:
+            self.session, self.end, self.end_of_recovery = session, None, None
+        if entry.kind == "end" and session < self.session:
+            return  # the run was resumed behind it
         if entry.kind == "end":
             # The cursor never passes it: who goes on after a failure has to find it again.
             if is_of_recovery(position.writer):

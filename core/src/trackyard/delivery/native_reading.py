@@ -55,7 +55,7 @@ class NativeReading:
         self._files = files
         self._hooks = hooks
         self._run = run
-        self._writer = JournalWriter(run.folder.parent, _ROLE, options)
+        self._writer = JournalWriter(run.folder.parent, _ROLE, options, session=run.resumed)
         self._journal = CaptureJournal(self._writer, redactor, record_filters(plugins, run))
         self._position = last_position(run.folder.parent, hooks.name)
         self._is_over = Event()

@@ -13,11 +13,15 @@ from trackyard.contract.context import Context
 from trackyard.contract.errors import refuse_newer
 from trackyard.contract.records import Record
 from trackyard.journal.ending import is_of_recovery
+from trackyard.journal.reader import latest_session
+from trackyard.journal.sessions import session_of
 from trackyard.system.files import append_private, read_whole, write_whole
 
 logger = logging.getLogger("trackyard")
 
-FORMAT = 3  # of what lies in a tracker's folder of a run, but for what its flavor writes there
+# Of what lies in a tracker's folder of a run, but for what its flavor writes there. 4: of one that
+# was resumed; others have 3.
+FORMAT = 4
 _FILE = "delivery.json"
 
 
@@ -32,6 +36,8 @@ class DeliveryState:
             for a backend that keeps a cursor, so that the same records get the same numbers again.
         is_ended: The tracker has the run's end, and everything that was written until then.
         is_end_sent: It has the end, and perhaps not all records.
+        session: The session of the run whose end these two speak of: they are false once it was
+            resumed.
         all_ranks: It gets what children of a rank above 0 log, too.
         is_kept_offline: Its SDK keeps the run on this machine until `tracker_sync_run`.
         url: The run's address, if it is known.
@@ -55,6 +61,7 @@ class DeliveryState:
     plan: list[tuple[str, int]] = attrs.field(factory=list)
     is_ended: bool = False
     is_end_sent: bool = False
+    session: int = 0
     all_ranks: bool = False
     is_kept_offline: bool = False
     url: str | None = None
@@ -79,13 +86,26 @@ class DeliveryState:
         That one was taken for dead. Where it lived it may have written more, and an end of its own.
         The cursor passes no other end than recovery's.
         """
-        return any(is_of_recovery(writer) for writer in self.cursor)
+        return any(
+            is_of_recovery(writer) and session_of(writer) == self.session for writer in self.cursor
+        )
+
+    def go_to(self, session: int) -> None:
+        """Take account of the run's latest session: the tracker has the end of no other one.
+
+        Args:
+            session: Its number.
+        """
+        if session > self.session:
+            self.session = session
+            self.is_ended = self.is_end_sent = False
 
 
 def load_state(folder: Path) -> DeliveryState:
     """Read the state in a tracker's folder; one that is missing or torn means from the start.
 
-    Sending again what the tracker has already changes nothing there.
+    Sending again what the tracker has already changes nothing there. Of a run that was resumed
+    since, the tracker has no end.
 
     Raises:
         NewerFormatError: A newer Trackyard wrote it.
@@ -96,9 +116,10 @@ def load_state(folder: Path) -> DeliveryState:
         known = {field.name for field in attrs.fields(DeliveryState)}
         state = DeliveryState(**{key: value for key, value in values.items() if key in known})
         state.plan = [(str(writer), int(last)) for writer, last in state.plan]
-        return state
     except (OSError, ValueError, TypeError, AttributeError):
-        return DeliveryState()
+        state = DeliveryState()
+    state.go_to(latest_session(folder.parent))
+    return state
 
 
 def save_state(folder: Path, state: DeliveryState) -> None:
@@ -108,9 +129,12 @@ def save_state(folder: Path, state: DeliveryState) -> None:
         folder: The tracker's folder in the run's.
         state: The state.
     """
-    target = folder / _FILE
+    target, values = folder / _FILE, attrs.asdict(state)
+    number = FORMAT if values["session"] else 3
+    if not values["session"]:
+        del values["session"]
     try:
-        write_whole(target, json.dumps({"format": FORMAT, **attrs.asdict(state)}))
+        write_whole(target, json.dumps({"format": number, **values}))
     except OSError as error:
         logger.debug("%s cannot be written: %s", target, error)
 

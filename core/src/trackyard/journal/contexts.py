@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trackyard.contract.context import Context
-from trackyard.journal.reader import JournalReader, segments_of
+from trackyard.journal.reader import JournalReader, writers_in
 
 # The context goes before other entries; what became known of it later is read with them.
 _FIRST = 3
@@ -18,7 +18,7 @@ def first_context(folder: Path) -> Context | None:
         folder: The run's folder.
     """
     found: Context | None = None
-    for writer in sorted({writer for writer, _ in segments_of(folder)}):
+    for writer in writers_in(folder):
         for _, entry in JournalReader(folder, wants=writer.__eq__).read(_FIRST):
             if entry.kind == "context":
                 found = (found or Context()).updated(Context.from_plain(entry.data))

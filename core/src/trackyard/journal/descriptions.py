@@ -23,7 +23,8 @@ from trackyard.system.stamps import is_stamped, stamp_of
 
 logger = logging.getLogger("trackyard")
 
-FORMAT = 1
+# 2: a run that was resumed, whose end an older version would not find. Others have 1.
+FORMAT = 2
 # The tag that names where a run was replayed from; the trackers that had it before lack it.
 REPLAYED_FROM = "trackyard.replayed_from"
 _FILE = "run.json"
@@ -154,6 +155,8 @@ def save_description(
     values = attrs.asdict(run, value_serializer=_plain)
     for local in ("folder", "parent_folder", "deadline", "attached", "ended_at", "context"):
         values.pop(local)
+    if not run.resumed:
+        del values["resumed"]
     described = [attrs.asdict(tracker, value_serializer=_plain) for tracker in trackers]
     projects = [tracker.pop("project") for tracker in described]
     stamps = {
@@ -161,7 +164,8 @@ def save_description(
         for tracker, project in zip(described, projects, strict=True)
         if project is not None
     }
-    whole = {"format": FORMAT, "run": values, "trackers": described, "stamps": stamps}
+    number = FORMAT if run.resumed else 1
+    whole = {"format": number, "run": values, "trackers": described, "stamps": stamps}
     if sources:  # older readers pass over them
         captured = [attrs.asdict(source) for source in sources]
         whole["sources"] = captured

@@ -1,4 +1,8 @@
-"""How has a run ended, and what stands at the end of its journal? Seen there, mostly."""
+"""How has a run ended, and what stands at the end of its journal? Seen there, mostly.
+
+A run that was resumed has ended as its latest session has: what the others say of an end, of a
+status and of signals counts no more.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,15 @@ import attrs
 from trackyard.contract.records import Failure, FinalStatus
 from trackyard.journal.entries import Entry, decode_entries
 from trackyard.journal.frames import Frame, frame_at, salt_of
-from trackyard.journal.reader import JournalReader, check_segment, is_alive, segments_of
+from trackyard.journal.reader import (
+    JournalReader,
+    check_segment,
+    is_alive,
+    latest_session,
+    segments_of,
+    writers_in,
+)
+from trackyard.journal.sessions import in_order, session_of
 from trackyard.system.files import reading
 from trackyard.system.ranks import REIMPORT
 
@@ -41,7 +53,7 @@ def is_of_recovery(writer: str) -> bool:
 
 
 def find_end(folder: Path) -> End | None:
-    """Give the run's end, the last entry of its writer; None where there is none.
+    """Give the run's end, the last entry of its writer; None where its latest session has none.
 
     The end that the run's own process wrote counts before that of recovery: its writers, `r0-...`,
     come first.
@@ -49,7 +61,7 @@ def find_end(folder: Path) -> End | None:
     Args:
         folder: The run's folder.
     """
-    for writer, frames in _last_frames(folder):
+    for writer, frames in _last_frames(folder, latest_session(folder)):
         for entry in _entries(frames, folder):
             if entry.kind == "end":
                 return End(writer, entry)
@@ -64,9 +76,9 @@ def search_end(folder: Path) -> End | None:
     Args:
         folder: The run's folder.
     """
-    found = find_end(folder)
-    if found is None and has_entry_of(folder, ("end", "blob")):
-        reader = JournalReader(folder)
+    found, writers = find_end(folder), writers_in(folder, latest_session(folder))
+    if found is None and has_entry_of(folder, ("end", "blob"), writers):
+        reader = JournalReader(folder, wants=writers.__contains__)
         while found is None and (entries := reader.read(1000)):
             ends = (End(at.writer, entry) for at, entry in entries if entry.kind == "end")
             found = next(ends, None)
@@ -94,11 +106,12 @@ def said_status(folder: Path, writers: Collection[str] | None = None) -> FinalSt
 
     Args:
         folder: The run's folder.
-        writers: The writers that are looked at; all by default.
+        writers: The writers that are looked at; all of the latest session by default.
     """
+    writers = writers_in(folder, latest_session(folder)) if writers is None else writers
     if not has_entry_of(folder, ("status",), writers):
         return None
-    reader = JournalReader(folder, wants=None if writers is None else writers.__contains__)
+    reader = JournalReader(folder, wants=writers.__contains__)
     said: tuple[int, FinalStatus | None] = (0, None)
     while entries := reader.read(1000):
         for _, entry in entries:
@@ -166,20 +179,22 @@ def has_entry_of(
     return False
 
 
-def _last_frames(folder: Path) -> Iterator[tuple[str, list[Frame]]]:
-    """Give the last frames of each writer, the latest first."""
+def _last_frames(folder: Path, session: int | None = None) -> Iterator[tuple[str, list[Frame]]]:
+    """Give the last frames of each writer, or of those of one session, the latest first."""
     numbers: dict[str, list[int]] = {}
     for writer, number in sorted(segments_of(folder), reverse=True):
         numbers.setdefault(writer, []).append(number)
-    for writer in _by_weight(numbers):
+    wanted = (w for w in numbers if session in (None, session_of(w)))
+    for writer in _by_weight(wanted):
         found = (_frames_at_end(folder, writer, number) for number in numbers[writer])
         yield writer, next((frames for frames in found if frames), [])
 
 
 def _by_weight(writers: Iterable[str]) -> list[str]:
     """Put the writers first whose end counts: an import says how the run ended there by now."""
-    imports = sorted((w for w in writers if w.startswith(REIMPORT)), reverse=True)
-    return [*imports, *sorted(w for w in writers if not w.startswith(REIMPORT))]
+    names = [*writers]
+    imports = sorted((w for w in names if w.startswith(REIMPORT)), reverse=True)
+    return [*imports, *in_order(w for w in names if not w.startswith(REIMPORT))]
 
 
 def _frames_at_end(folder: Path, writer: str, number: int) -> list[Frame]:

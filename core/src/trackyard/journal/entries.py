@@ -26,11 +26,11 @@ from trackyard.journal.blobs import Blob, file_of, value_of
 
 EntryKind = Literal[
     "header", "metrics", "params", "tags", "artifact", "context", "dropped", "signal", "status",
-    "end",
+    "resumed", "end",
 ]  # fmt: skip
 # Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
-# 2: calls of SDKs themselves, as `captured`.
-FORMAT = "2.2"
+# 2: calls of SDKs themselves, as `captured`. 2.3: `resumed`, in runs whose description is newer.
+FORMAT = "2.3"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
@@ -65,8 +65,8 @@ class Entry(NamedTuple):
         timestamp: When it was logged, in nanoseconds since the epoch.
         step: The training step, or None.
         data: By kind: numbers, params or tags by key, an `Artifact`; for `end` a `Failure` or
-            None; for `header`, `dropped`, `signal`, `status` a dict; for `context` one, too, with
-            what is known, and `is_awaited` where more of it follows within moments.
+            None; for `header`, `dropped`, `signal`, `status`, `resumed` a dict; for `context` one,
+            too, with what is known, and `is_awaited` where more of it follows within moments.
         held_by: Where its records are already; None for what was logged by portable calls.
     """
 

@@ -21,6 +21,7 @@ from trackyard.journal.frames import (
     salt_of,
 )
 from trackyard.journal.points import Points, points_at
+from trackyard.journal.sessions import in_order, session_of
 from trackyard.system.descriptors import opened
 from trackyard.system.life import life_of
 from trackyard.system.locks import is_locked
@@ -140,7 +141,7 @@ class JournalReader:
         return None
 
     def _writers(self) -> list[str]:
-        writers = sorted({writer for writer, _ in self._files()})
+        writers = in_order(writer for writer, _ in self._files())
         return writers if self._wants is None else [*filter(self._wants, writers)]
 
     def _read_writer(self, writer: str, most: int) -> Iterator[tuple[Position, Entry]]:
@@ -275,6 +276,26 @@ def segments_of(folder: Path) -> list[tuple[str, int]]:
         return []
     matches = (_SEGMENT.fullmatch(name) for name in names)
     return [(match["writer"], int(match["number"])) for match in matches if match]
+
+
+def writers_in(folder: Path, session: int | None = None) -> list[str]:
+    """Name the writers of a run's journal in their order, or those of one session.
+
+    Args:
+        folder: The run's folder.
+        session: The session; all by default.
+    """
+    writers = in_order(writer for writer, _ in segments_of(folder))
+    return [w for w in writers if session is None or session_of(w) == session]
+
+
+def latest_session(folder: Path) -> int:
+    """Give the number of a run's latest session, whose end is the run's; 0 where it has no journal.
+
+    Args:
+        folder: The run's folder.
+    """
+    return max((session_of(writer) for writer, _ in segments_of(folder)), default=0)
 
 
 def is_alive(folder: Path) -> bool:

@@ -43,6 +43,7 @@ from trackyard.journal.segments import (
     WrittenSegment,
     open_segment,
 )
+from trackyard.journal.sessions import role_in
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.forks import leave_in_forked_child
@@ -67,6 +68,7 @@ class JournalWriter:
         options: How soon the disk has to hold what is written.
         makes_folder: Make the folder, also anew where somebody has deleted it; False for who comes
             after the run's end, when a deleted run is to stay deleted.
+        session: How often the run was resumed before this is written.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class JournalWriter:
         options: JournalOptions | None = None,
         *,
         makes_folder: bool = True,
+        session: int = 0,
     ) -> None:
         self.last_metrics: dict[str, float] = {}
         self._folder = folder
         self._role = role
         self._options = options or JournalOptions()
         self._makes_folder = makes_folder
+        self.session = session
         self._forget()
         leave_in_forked_child(self)
 
@@ -107,7 +111,7 @@ class JournalWriter:
         self.name = self._new_name()
 
     def _new_name(self) -> str:
-        return f"{self._role}-p{os.getpid()}-{secrets.token_hex(2)}"
+        return f"{role_in(self._role, self.session)}-p{os.getpid()}-{secrets.token_hex(2)}"
 
     @property
     def unnoted(self) -> int:

@@ -20,7 +20,7 @@ from trackyard.journal.ending import (
     search_end,
 )
 from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader, is_alive
+from trackyard.journal.reader import JournalReader, is_alive, latest_session, writers_in
 from trackyard.journal.writer import JournalWriter
 from trackyard.system.locks import exclusively
 
@@ -55,7 +55,7 @@ def _write_end(folder: Path) -> End:
 
 def _write_end_as(folder: Path, failure: Failure | None, ended_at: int) -> End:
     entry = Entry("end", ended_at, None, failure)
-    writer = JournalWriter(folder, RECOVERY)
+    writer = JournalWriter(folder, RECOVERY, session=latest_session(folder))
     log_console(folder, writer.blobs, writer.append)
     writer.end(entry)
     return End(writer.name, entry)
@@ -96,8 +96,9 @@ def _last_words(folder: Path) -> tuple[int | None, int]:
     takes seconds for each million of entries.
     """
     told, last = None, last_timestamp(folder)
-    if not last or has_entry_of(folder, ("signal",)):
-        reader = JournalReader(folder)
+    writers = writers_in(folder, latest_session(folder))
+    if not last or has_entry_of(folder, ("signal",), writers):
+        reader = JournalReader(folder, wants=writers.__contains__)
         while entries := reader.read(1000):
             for _, entry in entries:
                 last = max(last, entry.timestamp)

@@ -17,6 +17,7 @@ import attrs
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run
 from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.stages import Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
@@ -143,7 +144,8 @@ class CatchingUp:
             self._begin(self._waiting.popleft())
         for owed in list(self._open):
             assert owed.delivery is not None
-            if owed.delivery.progress.stage.is_final:
+            stage = owed.delivery.progress.stage
+            if stage.is_final or stage is Stage.LEFT:  # somebody has resumed the run
                 self._settle(owed, owed.delivery.report())
         if not self._open:
             return not self._waiting

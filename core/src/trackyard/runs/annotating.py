@@ -19,7 +19,7 @@ from trackyard.delivery.reports import TrackerReport
 from trackyard.journal.descriptions import load_description
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_pending, mark_as_to_be_indexed
-from trackyard.journal.reader import is_attended
+from trackyard.journal.reader import is_attended, latest_session
 from trackyard.journal.summaries import keep_summary, kept_summary
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import Project
@@ -146,7 +146,8 @@ def _as_tags(said: Annotation) -> dict[str, str]:
 def _write(folder: Path, entry: Entry) -> None:
     """Write into a run's journal beside its own process; its summary stays true of it."""
     summary = kept_summary(folder)
-    journal = JournalWriter(folder, "child", makes_folder=False)
+    session = latest_session(folder)
+    journal = JournalWriter(folder, "child", makes_folder=False, session=session)
     journal.append(entry)
     journal.close()
     if journal.dropped:

@@ -116,6 +116,17 @@ def find_rows(store: Store, text: str) -> list[ListedRow]:
     return [ListedRow(**row) for row in by_id]
 
 
+def ids_of_runs(project: Project, name: str) -> list[str]:
+    """Give the ids of the runs of a name that no pipeline drives.
+
+    Args:
+        project: The project.
+        name: The name.
+    """
+    query = "SELECT id FROM runs WHERE name = :name AND kind = 'run' ORDER BY started_at"
+    return [row["id"] for row in _rows(project, query, {"name": encodable(name)})]
+
+
 def known_ids(project: Project, first: str, last: str) -> set[str]:
     """Give the ids of runs of any kind between two ids, which begin with a time.
 

@@ -18,7 +18,7 @@ _VARIABLES = (
 _RANK = re.compile(r"[0-9]{1,9}")
 # How the names of the files begin with what an imported run has more when it is imported again.
 REIMPORT = "reimport"
-_CHILD = re.compile(r"child-r(\d+)-p")
+_CHILD = re.compile(r"child-r(\d+)-(?:s\d+-)?p")
 
 
 def process_rank() -> int:

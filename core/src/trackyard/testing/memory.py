@@ -47,6 +47,8 @@ class MemoryTracker:
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
         stored = self.runs.setdefault(run.id, MemoryRun())  # the same run when it is called again
+        if run.resumed:  # it may have ended, and is running again
+            stored.status = "running"
         stored.tags |= {**run.tags, **run.identity_tags}
 
     @hookimpl

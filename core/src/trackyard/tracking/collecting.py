@@ -221,7 +221,7 @@ def _write(journal: JournalWriter, entry: Entry) -> None:
     if not is_context and not journal.has_end:
         journal.append(entry)
     elif journal.folder.is_dir():
-        late = JournalWriter(journal.folder, "child", makes_folder=False)
+        late = JournalWriter(journal.folder, "child", makes_folder=False, session=journal.session)
         late.append(entry)
         late.close()
 

@@ -107,12 +107,14 @@ def write_into(runs: list[Path], answer: Mapping[str, Any]) -> None:
         answer: What was found.
     """
     from trackyard.journal.entries import Entry
+    from trackyard.journal.reader import latest_session
     from trackyard.journal.writer import JournalWriter
 
     kept = {key: value for key, value in answer.items() if key != "diff"}
     for folder in dict.fromkeys(runs):
         if folder.is_dir():
-            writer = JournalWriter(folder, "child", makes_folder=False)
+            session = latest_session(folder)
+            writer = JournalWriter(folder, "child", makes_folder=False, session=session)
             writer.append(Entry("context", time.time_ns(), None, kept))
             writer.close()
 

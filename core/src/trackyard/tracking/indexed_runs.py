@@ -32,6 +32,8 @@ class IndexRow:
         if is_disabled():
             return
         if not tracked.deliveries:
+            if self._summary is None and tracked.run.resumed:
+                self._write(tracked)  # it is there as one that has ended
             if self._summary is None:
                 mark_as_to_be_indexed(tracked.folder)  # it may log something, and die
         elif tracked.run_metadata != self._metadata:

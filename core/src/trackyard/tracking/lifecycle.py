@@ -14,7 +14,7 @@ from threading import RLock
 
 from trackyard.console.keeping import Console
 from trackyard.console.options import load_console_options
-from trackyard.contract.errors import RequiredTrackerError
+from trackyard.contract.errors import RequiredTrackerError, TrackyardError
 from trackyard.contract.records import Failure, ParamValue, Run
 from trackyard.delivery.budgets import Budget, wait_side_by_side
 from trackyard.delivery.reports import TrackerReport, complete
@@ -37,6 +37,7 @@ from trackyard.tracking.collecting import tell_context
 from trackyard.tracking.context import load_context_options
 from trackyard.tracking.failures import failure_of
 from trackyard.tracking.params import load_param_options
+from trackyard.tracking.sessions import open_session
 from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
 
 logger = logging.getLogger("trackyard")
@@ -145,6 +146,7 @@ class RunGroup:
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
+            TrackyardError: A run that is to be resumed cannot be.
         """
         trackers = [*trackers]
         chosen = self._watched(trackers)
@@ -260,11 +262,18 @@ class RunGroup:
             for delivery in tracked.deliveries.values():
                 delivery.close()
             if all(d.progress.stage is Stage.ENDED for d in tracked.deliveries.values()):
-                complete(tracked.folder, (d.run.folder.name for d in tracked.deliveries.values()))
+                complete(tracked.folder, tracked.tracker_folders)
         reports = tuple(report for tracked in runs for report in tracked.reports())
         is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
         _say_what_is_left(reports, _LATER if is_kept else _NEVER)
         return reports
+
+    def _open_again(self, tracked: TrackedRun) -> None:
+        try:
+            open_session(tracked)
+        except (TrackyardError, OSError):
+            self._runs.remove(tracked)  # it is not ours to end
+            raise
 
     def _new_run(self, run: Run) -> TrackedRun:
         folder = self._runs_folder / run.id
@@ -277,6 +286,8 @@ class RunGroup:
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
             tell_context(tracked, self._context_parts, self._command)
+        if run.resumed:
+            self._open_again(tracked)
         return tracked
 
     def _watched(self, trackers: Iterable[Tracker]) -> list[Tracker]:

@@ -162,10 +162,9 @@ class RunLife:
 
     def _end_rest(self, error: BaseException | None) -> None:
         """Write the end that is missing where a signal's handler raised as it began or ended."""
-        if self._closes_group:
-            left = self._group.without_end
-        else:
-            left = [self.tracked] if self.tracked is not None and not self.tracked.has_end else []
+        left = self._group.without_end if self._closes_group else []
+        if self.tracked is not None and not self.tracked.has_end and self.tracked not in left:
+            left.append(self.tracked)
         for tracked in left:
             failure = None if error is None else failure_of(error, self._group.redactor)
             self._group.finish(tracked, tracked.as_said(failure))

@@ -42,7 +42,7 @@ from trackyard.journal.durability import JournalOptions
 from trackyard.journal.ending import end_as_said, said_status
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_pending
-from trackyard.journal.reader import segments_of
+from trackyard.journal.reader import writers_in
 from trackyard.journal.summaries import Summary, summarise_at_end
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.sources import text_of
@@ -121,7 +121,9 @@ class TrackedRun:
         self._captured: set[str] = set()
         self._native_child = ExitStack()  # what is held of a run that an SDK has made
         self.keys = RedactedKeys(redactor)
-        self.journal = JournalWriter(folder, role or f"r{process_rank()}", options)
+        self.journal = JournalWriter(
+            folder, role or f"r{process_rank()}", options, session=run.resumed
+        )
         self._plugins = plugins
         self._options = options
         self._described: list[TrackerDescription] = []
@@ -173,8 +175,7 @@ class TrackedRun:
     def _show_that_it_prints(self) -> None:
         """Describe a run without trackers, so that what it prints is found while it lives."""
         if not self.deliveries and not is_described(self.folder):
-            self.journal.show_life()
-            save_description(self.folder, self.run, [])
+            self.describe()
 
     def log_console(self) -> None:
         """Log what the run has printed as a file of it, in whichever process it did."""
@@ -203,6 +204,11 @@ class TrackedRun:
         return self.run.is_child
 
     @property
+    def tracker_folders(self) -> list[str]:
+        """The names of its trackers' folders, also of those that it goes on without."""
+        return [tracker.folder for tracker in self._described]
+
+    @property
     def as_parent(self) -> ParentRun:
         """What runs below this one have to know of it."""
         names = frozenset(tracker.name for tracker in self._described)
@@ -217,6 +223,16 @@ class TrackedRun:
         sources = [source.configured for source in self.sources.values()]
         save_description(self.folder, self.run, self._described, described_sources(sources))
 
+    def take_over(self, described: Iterable[TrackerDescription]) -> None:
+        """Keep what a session before this one has written down of the run's trackers.
+
+        Args:
+            described: The trackers.
+        """
+        self._described = [*described]
+        if self._described:
+            mark_as_pending(self.folder)
+
     def set_status(self, status: FinalStatus) -> None:
         """Note how the run is to end, however it ends."""
         self._said = status
@@ -228,7 +244,7 @@ class TrackedRun:
         Args:
             failure: Why the run did not finish, or None.
         """
-        others = {writer for writer, _ in segments_of(self.folder)} - {self.journal.name}
+        others = {*writers_in(self.folder, self.journal.session)} - {self.journal.name}
         said = said_status(self.folder, others) if others else None
         return end_as_said(self._said or said, failure)
 
@@ -290,12 +306,12 @@ class TrackedRun:
             parent_folder = parent.folder / folder.name
             run = attrs.evolve(run, parent_id=parent.id, parent_folder=parent_folder)
         hooks = TrackerHooks.of(tracker, self._plugins)
-        self._described.append(
-            TrackerDescription(
-                *(tracker.name, folder.name, tracker.table, tracker.place),
-                project=tracker.project.identity,
-            )
+        described = TrackerDescription(
+            *(tracker.name, folder.name, tracker.table, tracker.place),
+            project=tracker.project.identity,
         )
+        others = [known for known in self._described if known.name != tracker.name]
+        self._described = [*others, described]
         self.journal.show_life()  # first: who reads the description looks for a sign of life
         self.journal.begin()
         self._describe()
@@ -500,6 +516,9 @@ class TrackedRun:
     def finish(self, failure: Failure | None) -> None:
         """Say how the run ended; the rest is delivered in the background."""
         self._has_ended = True
+        if self.run.resumed and not self.journal.has_entries:
+            self.journal.close()  # it was not opened again: its end is the one that it has
+            return
         self.log_console()
         # Another process may have written there: a child, or a worker that ran the step.
         has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
@@ -515,7 +534,7 @@ class TrackedRun:
         else:
             self.journal.close()
         self.folder = self.journal.folder  # the project may have been moved
-        if self.deliveries:
+        if self._described:
             mark_as_pending(self.folder)  # again: another process may have taken this one for dead
         if self.deliveries and not is_described(self.folder):
             self._describe_again()

@@ -2,7 +2,8 @@
 
 comet.json          where the run goes, and how many native messages have been sent
 messages.jsonl      messages of portable calls, in a run that is offline
-native/             what Comet's own calls write: messages.json and files
+native/             what Comet's own calls write: messages.json and files; in native-1/ and so on
+                    after the run was resumed
 <key>.zip           the archive that `comet upload` takes
 """
 
@@ -12,19 +13,32 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from trackyard.contract import Record, Run, replacing, write_whole
-from trackyard_comet.messages import Message, read_messages, records_of, without_own
+from trackyard_comet.messages import (
+    Message,
+    count_messages,
+    read_messages,
+    records_of,
+    without_own,
+)
 
 _STATE = "comet.json"
 _PORTABLE = "messages.jsonl"
 
 
-def native_folder(folder: Path) -> Path:
-    """Give the folder where Comet's own calls write."""
-    return folder / "native"
+def native_folder(run: Run) -> Path:
+    """Give the folder where Comet's own calls write, which begin it anew."""
+    return run.folder / (f"native-{run.resumed}" if run.resumed else "native")
+
+
+def _native_folders(folder: Path) -> list[Path]:
+    """Give the folders where they have written, in the order of time."""
+    resumed = sorted(folder.glob("native-*"), key=lambda path: (len(path.name), path.name))
+    return [folder / "native", *resumed]
 
 
 def archive_path(run: Run) -> Path:
@@ -71,18 +85,22 @@ def native_messages(folder: Path, first: int = 0) -> list[Message]:
         folder: The tracker's folder of the run.
         first: How many lines are passed over.
     """
-    native = native_folder(folder)
-    messages = read_messages(native / "messages.json", first)
-    return [_with_source(message, native) for message in messages]
+    found: list[Message] = []
+    for native in _native_folders(folder):
+        messages = read_messages(native / "messages.json", first)
+        first = max(0, first - count_messages(native / "messages.json"))
+        found += [_with_source(message, native) for message in messages]
+    return found
 
 
 def native_tags(folder: Path) -> list[str]:
     """Give the tags that Comet's own calls set."""
-    try:
-        meta = json.loads((native_folder(folder) / "experiment.json").read_text(encoding="utf-8"))
-        return [str(tag) for tag in meta["tags"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    tags: list[str] = []
+    for native in _native_folders(folder):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            meta = json.loads((native / "experiment.json").read_text(encoding="utf-8"))
+            tags += [str(tag) for tag in meta["tags"]]
+    return [*dict.fromkeys(tags)]
 
 
 def all_messages(folder: Path) -> list[Message]:

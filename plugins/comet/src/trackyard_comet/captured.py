@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from trackyard.contract import MODEL_FILE, Artifact, Metric, Param, Record, Tag, write_whole
-from trackyard_comet.archive import native_folder, native_messages, native_tags
+from trackyard_comet.archive import native_messages, native_tags
 from trackyard_comet.histograms import portable_histogram
 from trackyard_comet.messages import (
     CLOCKS,
@@ -153,6 +153,6 @@ def _upload(message: Message) -> str | None:
 
 def _made(folder: Path, name: str) -> Path:
     """Give the place of a file that no call has written."""
-    place = native_folder(folder).with_name("captured")
+    place = folder / "captured"
     place.mkdir(exist_ok=True)
     return place / name

@@ -78,12 +78,20 @@ def read_messages(path: Path, first: int = 0) -> list[Message]:
         path: The file.
         first: How many lines are passed over.
     """
+    return [_parsed(line) for line in _lines(path)[first:]]
+
+
+def count_messages(path: Path) -> int:
+    """Count the lines of a file of messages, but for a last one that is torn."""
+    return len(_lines(path))
+
+
+def _lines(path: Path) -> list[bytes]:
     try:
         text = path.read_bytes()
     except OSError:
         return []
-    lines = text[: text.rfind(b"\n") + 1].splitlines()[first:]
-    return [_parsed(line) for line in lines]
+    return text[: text.rfind(b"\n") + 1].splitlines()
 
 
 def _parsed(line: bytes) -> Message:

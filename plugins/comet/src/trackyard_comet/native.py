@@ -86,7 +86,7 @@ def _experiment_class() -> Callable[[Run, str], OfflineExperiment]:
         """Comet's offline experiment, in a folder of the run's instead of a temporary one."""
 
         def __init__(self, run: Run, name: str) -> None:
-            self._folder = native_folder(run.folder)
+            self._folder = native_folder(run)
             self._folder.mkdir(parents=True, exist_ok=True)
             super().__init__(**_options(run))
             # The SDK's empty placeholder of an archive.

@@ -11,6 +11,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +168,11 @@ class CometServer:
         """Add Comet's own tags, which are words; one that is there already stays one."""
         if tags := list(dict.fromkeys(tags)):
             self._write("tags", addedTags=tags)
+
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        """Remove Comet's own tags; a server that is too old for that keeps them."""
+        with suppress(ValueError):
+            self._write("tags/delete", tags=[*tags])
 
     def set_html(self, html: str) -> None:
         """Set the HTML that Comet shows beside the experiment, in place of what is there."""

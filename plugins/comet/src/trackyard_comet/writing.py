@@ -38,6 +38,8 @@ from trackyard_comet.server import CometServer
 _RECENT = 5000
 # Points of the last millisecond that are kept in the run's folder.
 _LATEST = 1000
+# Tags of Comet's that show how a run has ended.
+NOT_FINISHED = ("failed", "killed", "crashed")
 # HTML goes as one; messages of other kinds (graphs, models) go by `comet upload`.
 _SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload"}
 
@@ -147,6 +149,8 @@ class OnlineRun:
         self._server.set_state(is_alive=True)
         self._server.set_times(self._run.started_at, None)
         self._server.send(_first_messages(self._run))
+        if self._run.resumed:
+            self._server.remove_tags(NOT_FINISHED)
         self._server.add_tags(self._place.tags)
         save_state(self._run.folder, mode="online", **facts)
 
@@ -213,5 +217,7 @@ class OnlineRun:
 
 
 def _first_messages(run: Run) -> list[Message]:
-    named: Iterable[tuple[str, str]] = {"Name": run.name, **run.tags, **run.identity_tags}.items()
+    # What an earlier end said counts no more where it is running again.
+    labels = {**run.tags, **run.identity_tags, **({"trackyard.failure": ""} if run.resumed else {})}
+    named: Iterable[tuple[str, str]] = {"Name": run.name, **labels}.items()
     return [other_message(key, value) for key, value in named]

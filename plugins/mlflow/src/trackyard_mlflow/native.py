@@ -183,6 +183,16 @@ def status_of(folder: Path) -> str | None:
     return status if status in ("FINISHED", "FAILED", "KILLED") else None
 
 
+def forget_status(folder: Path) -> None:
+    """Forget the status under which the code ended the run before it was resumed.
+
+    Args:
+        folder: The tracker's folder of the run.
+    """
+    with suppress(OSError):
+        (folder / _STATUS).unlink(missing_ok=True)
+
+
 def _entity(ids: Mapping[str, str]) -> MlflowRun:
     """Make MLflow's object for a run without asking the backend."""
     from mlflow.entities import Run as MlflowRun, RunData, RunInfo

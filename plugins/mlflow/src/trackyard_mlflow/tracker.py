@@ -38,6 +38,7 @@ from trackyard_mlflow.backend import (
     is_made_anew,
     late_parent_tag,
     read_ids,
+    reopen_run,
     send,
     sqlite_uri,
     writing,
@@ -136,6 +137,8 @@ class MlflowTracker:
         # Half of what the step waits at most, since its pipeline's run is started before it.
         with self._connected(run.deadline / 2) as client:
             self._remote = find_or_create_run(client, run, name, self.tags)
+            if run.resumed:
+                reopen_run(client, self._remote)
         return 0 if is_made_anew(run.folder) else None
 
     @hookimpl
@@ -181,6 +184,8 @@ class MlflowTracker:
     def tracker_activate_run(
         self, run: Run, capture: Capture | None
     ) -> AbstractContextManager[object]:
+        if run.resumed:
+            native.forget_status(run.folder)
         ids = read_ids(run.folder)  # it may have been started in another process
         place = run.folder, capture
         if ids:

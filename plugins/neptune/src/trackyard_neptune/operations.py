@@ -26,6 +26,7 @@ _SHOWN = {"trackyard.note": "description", "trackyard.name": "name"}
 _PARAMS, _TAGS, _FILES, _OURS, _METRICS = "params", "tags", "files", "trackyard", "metrics"
 _RESERVED = {_PARAMS, _TAGS, _FILES, _OURS, _METRICS, "sys", "monitoring", "source_code"}
 _STEPS = [_OURS, "steps"]
+_NOT_FINISHED = ("failed", "killed", "crashed")
 # Most digits behind the point that Neptune keeps of a step.
 _LEAST = 1e-6
 _Kind = Literal["file", "image", "html", "text", "audio", "video"]
@@ -103,6 +104,14 @@ def context_operations(context: Context | None) -> Iterator[Operation]:
             yield _assign(name.split("/"), text)
     for key, text in context.tags.items():
         yield _assign(_tag_path(key), text)
+
+
+def reopening_operations() -> Iterator[Operation]:
+    """Give what is said of a run that has ended and is running again."""
+    yield _assign(["sys", "failed"], False)
+    yield _assign(_tag_path("trackyard.status"), "running")
+    yield _assign(_tag_path("trackyard.failure"), "")
+    yield {"type": "RemoveStrings", "path": ["sys", "tags"], "values": [*_NOT_FINISHED]}
 
 
 def last_operations(status: str, failure: str) -> Iterator[Operation]:

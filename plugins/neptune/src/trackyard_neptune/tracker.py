@@ -45,6 +45,7 @@ from trackyard_neptune.operations import (
     identities,
     last_operations,
     records_of,
+    reopening_operations,
     without,
 )
 from trackyard_neptune.server import NeptuneServer, is_reachable
@@ -100,9 +101,14 @@ class NeptuneTracker:
             self._known = set().union(*map(identities, folder.all()))
             if not load_state(run.folder):
                 folder.append(first_operations(run, self.tags))
+            elif run.resumed > load_state(run.folder).get("resumed", 0):
+                folder.append(reopening_operations())
+                save_state(run.folder, resumed=run.resumed)
             save_state(run.folder, mode="offline" if self.is_offline else "online")
         if not self.is_offline:
             self._begin_online(run)
+            if run.resumed:
+                self._ship()
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:

@@ -49,6 +49,12 @@ class RunState:
             own = {**context.tags, "trackyard.packages": context.requirements}
             self.tags = {**{key: text for key, text in own.items() if text}, **self.tags}
 
+    def reopen(self) -> None:
+        """Let the run be running again: nothing says any more how it had ended."""
+        self.ended_at, self.status = None, "running"
+        for key in ("trackyard.status", "trackyard.failure", "trackyard.traceback"):
+            self.tags.pop(key, None)
+
     def end(self, run: Run, failure: Failure | None) -> None:
         """Note how the run ended.
 

@@ -83,6 +83,8 @@ class TensorboardTracker:
         with _later_where_the_disk_fails():
             self._files = EventFiles(folder, run)
             self._state = read_state(folder) or RunState(run.started_at)
+            if run.resumed:
+                self._state.reopen()
             self._state.tags = {**self.tags, **run.tags, **run.identity_tags, **self._state.tags}
             self._files.replace_run(run_events(self._state))
 

@@ -66,6 +66,15 @@ def as_time(timestamp: int) -> str:
     return datetime.fromtimestamp(timestamp / 1e9, UTC).isoformat(timespec="microseconds")
 
 
+def without_end(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a config, or of tags, how the run has ended.
+
+    Args:
+        values: By key.
+    """
+    return {k: v for k, v in values.items() if k not in ("trackyard.status", "trackyard.failure")}
+
+
 def project_name(text: str) -> str:
     """Give a project that Trackio takes: some names would be files of another project."""
     name = text.encode()[:120].decode(errors="ignore")

@@ -41,6 +41,7 @@ from trackyard_trackio.rows import (
     metric_rows,
     project_name,
     run_name,
+    without_end,
 )
 from trackyard_trackio.settings import headers_for, space_url
 from trackyard_trackio.storing import LocalStore, Place, RemoteStore, Store
@@ -112,6 +113,8 @@ class TrackioTracker:
         if before:  # a process before this one may have written what is sent once more
             found = store.read(place, run.folder / "downloads")
             self._known = {identity(record) for record in found if isinstance(record, Metric)}
+        if run.resumed:  # it is running: nothing says any more how it had ended
+            before = without_end({**before, TAGS: without_end(before.get(TAGS, {}))})
         tags = {**self.tags, **run.tags, **run.identity_tags, **before.get(TAGS, {})}
         user = run.context.user if run.context else None
         shown = {"_Username": user, "_Created": as_time(run.started_at), "_Group": run.group}

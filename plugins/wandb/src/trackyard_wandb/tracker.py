@@ -115,6 +115,8 @@ class WandbTracker:
         self._page = place.page(self._url())
         if self._shares_id():
             note_attempt(place.id, log_path(run.folder, place.id))
+        if run.resumed:
+            self._opened(run)
 
     @hookimpl
     def tracker_url(self) -> str | None:
@@ -209,7 +211,11 @@ class WandbTracker:
         save_state(run.folder, **self._server(timeout).start(run, self._place(run)))
 
     def _opened(self, run: Run) -> RunFile:
-        self._file = self._file or RunFile(run, self._place(run))
+        if self._file is None:
+            self._file = RunFile(run, self._place(run))
+            if run.resumed > load_state(run.folder).get("resumed", 0):
+                self._file.reopen()
+                save_state(run.folder, resumed=run.resumed)
         return self._file
 
     def _end(self, run: Run, end: End) -> None:

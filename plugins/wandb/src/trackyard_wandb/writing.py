@@ -38,6 +38,9 @@ from trackyard_wandb.records import (
     summary_record,
 )
 
+# Where the config says how a run has ended.
+_STATUS: tuple[str, ...] = ("trackyard", "status")
+_FAILURE: tuple[str, ...] = ("trackyard", "failure")
 _EXIT_CODES = {"failed": 1, "killed": 130, "crashed": 137}
 
 
@@ -104,9 +107,7 @@ class RunFile:
     def send(self, batch: Batch) -> None:
         """Write a batch; points that are here already are left out."""
         if self.has_ended:  # records that could not be written before the end was
-            self._writer.cut(self._before_exit)
-            self.has_ended = False
-            marker_of(self.path).unlink(missing_ok=True)
+            self._cut_end()
         if self._is_continued or batch.first_sequence <= self._last_sequence:
             self._note_points()  # it may be here, in part
         else:
@@ -159,13 +160,24 @@ class RunFile:
         if self.has_ended:
             return
         self.forward_native(is_all=True)
-        said: dict[tuple[str, ...], Any] = {("trackyard", "status"): end.status}
+        said: dict[tuple[str, ...], Any] = {_STATUS: end.status}
         if end.failure:
-            said["trackyard", "failure"] = end.failure
+            said[_FAILURE] = end.failure
         seconds = self._seconds(ended_at or self._run.started_at)
         self._append([config_record(said)])
         self._before_exit = self._writer.end
         self._append([exit_record(end.exit_code, int(seconds))])
+
+    def reopen(self) -> None:
+        """Let a run that has ended be running again: nothing says any more how it had ended."""
+        if self.has_ended:
+            self._cut_end()
+        self._append([config_record({_STATUS: "running", _FAILURE: ""})])
+
+    def _cut_end(self) -> None:
+        self._writer.cut(self._before_exit)
+        self.has_ended = False
+        marker_of(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""

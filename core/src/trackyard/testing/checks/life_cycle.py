@@ -104,6 +104,33 @@ class LifeCycleChecks:
         steps = sorted(step or 0 for step in workbench.read_now(run).steps("loss"))
         expect(steps == [0, 1], f"the run has steps {steps} of what two processes logged")
 
+    @check(
+        "Where run.resumed is not 0 the run may have ended, and is running again: its start opens "
+        "the same remote run, and the last end is the one that counts.",
+        can_be_read,
+        declares("acknowledges", "batch"),
+        declares("idempotence", "natural", "cursor"),
+    )
+    def test_resumed_run_is_running_and_ends_once_more(self, workbench: Workbench) -> None:
+        run = workbench.new_run()
+        resumed = attrs.evolve(run, resumed=1)
+        with in_project(workbench.project):
+            first, second = workbench.tracker_hooks(), workbench.tracker_hooks()
+            _done(first.start_run(run))
+            _done(first.log(run, _batch("loss", 0)))
+            _done(first.fail_run(run, Failure("crashed", "Crashed", "no word")))
+            _done(second.start_run(resumed))
+            status = workbench.read_now(run).status
+            expect(status in (None, "running"), f"the status is {status!r} after it was resumed")
+            _done(second.log(resumed, _batch("loss", 1)))
+            _done(second.end_run(resumed))
+        stored = workbench.read_now(run)
+        expect(stored.status == "finished", f"its status is {stored.status!r} in the end")
+        left = stored.label("trackyard.failure")
+        expect(not left, f"it has finished, and trackyard.failure still says {left!r}")
+        steps = sorted(step or 0 for step in stored.steps("loss"))
+        expect(steps == [0, 1], f"the run has steps {steps} of what was logged before and after")
+
     @check("tracker_end_run: mark the run as finished. " + _STATUS, can_be_read)
     def test_run_that_ended_is_finished(self, workbench: Workbench) -> None:
         run_id = workbench.log(lambda run: run.log_metric("loss", 1))
