@@ -232,15 +232,6 @@ def find_or_create_run(
     return found
 
 
-def reopen_run(client: MlflowClient, run: MlflowRun) -> None:
-    """Let a run that has ended be running again: nothing says any more how it had ended."""
-    if run.info.status != "RUNNING":
-        client.update_run(run.info.run_id, status="RUNNING")
-    client.set_tag(run.info.run_id, "trackyard.status", "running")
-    if "trackyard.failure" in run.data.tags:
-        client.delete_tag(run.info.run_id, "trackyard.failure")
-
-
 def context_tags(context: Context | None) -> dict[str, str]:
     """Give where a run comes from as plain MLflow writes it, and what has no tag of MLflow's.
 

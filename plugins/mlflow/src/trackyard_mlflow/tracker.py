@@ -38,7 +38,6 @@ from trackyard_mlflow.backend import (
     is_made_anew,
     late_parent_tag,
     read_ids,
-    reopen_run,
     send,
     sqlite_uri,
     writing,
@@ -47,6 +46,7 @@ from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
 from trackyard_mlflow.page import ui_command
 from trackyard_mlflow.reading import read_records
+from trackyard_mlflow.reopening import reopen_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
