@@ -327,8 +327,8 @@ def test_any_sequence_of_ends_deaths_and_resumptions_is_told_as_it_was(local):
             run.end()
         expected = {"said": "killed", "fail": "failed"}.get(what, "finished")
         if what == "lose the index":
-            (find_project().home / "store.db").unlink()
-            (find_project().home / "indexed").unlink()
+            (find_project().home / "store.db").unlink(missing_ok=True)
+            (find_project().home / "indexed").unlink(missing_ok=True)
         if what == "lose the summary":
             (run.folder / "summary.json").unlink(missing_ok=True)
         whole = Client().get_run("a")
