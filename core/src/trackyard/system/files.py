@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import secrets
 import stat
@@ -13,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trackyard.system.descriptors import OwnFile, opened
+
+logger = logging.getLogger("trackyard")
 
 _CHUNK = 1024 * 1024
 _COPIED_AT_ONCE = 256 * _CHUNK  # by the system itself, without memory of ours
@@ -30,6 +33,16 @@ def open_private(path: Path, flags: int = 0) -> int:
     """
     flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(path, flags, 0o600)
+
+
+def private_folder(path: Path) -> Path:
+    """Give a folder that nobody else may enter; one that cannot be made is said, and no error."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:  # a full or read-only disk must not stop the step
+        logger.warning("%s cannot be made: %s", path, error.strerror)
+    return path
 
 
 def make_private_folder(path: Path) -> Path:

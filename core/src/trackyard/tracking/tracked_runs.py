@@ -50,6 +50,7 @@ from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.coercing import to_number
 from trackyard.system.environment import is_disabled
+from trackyard.system.files import private_folder
 from trackyard.system.identifiers import new_id
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.capturing import Activated, RunCapture, Source, described_sources
@@ -298,7 +299,7 @@ class TrackedRun:
             worker: Calls its hooks, for all of its runs.
             parent: The run that it stands below, or None.
         """
-        folder = _private_folder(self.folder / folder_name(tracker.name))
+        folder = private_folder(self.folder / folder_name(tracker.name))
         context = self.context if tracker.options.context else None
         run = attrs.evolve(self.run, folder=folder, parent_id=None, context=context)
         if parent is not None and tracker.name in parent.trackers:
@@ -341,7 +342,7 @@ class TrackedRun:
             sources: The flavors as sources.
         """
         for tracker in sources:
-            folder = _private_folder(self.folder / folder_name(tracker.name))
+            folder = private_folder(self.folder / folder_name(tracker.name))
             run = attrs.evolve(self.run, folder=folder, parent_id=None)
             hooks = TrackerHooks.of(tracker, self._plugins)
             self.sources[text_of(tracker)] = Source(hooks, run, tracker)
@@ -483,7 +484,7 @@ class TrackedRun:
             parent_id=parent.id,
             tags=dict(tags),
         )
-        folder = _private_folder(self.folder.parent / run.id / folder_name(source))
+        folder = private_folder(self.folder.parent / run.id / folder_name(source))
         adopt(folder)
         with self.group.lock:
             child = self.group.start(run, self.configured_trackers, parent, waits=False)
@@ -525,7 +526,7 @@ class TrackedRun:
         # A block that failed is told of, though it has logged nothing; a step's is in the store.
         is_told = failure is not None and self.run.pipeline is None and not is_disabled()
         if not has_entries and is_told:
-            _private_folder(self.folder)
+            private_folder(self.folder)
             has_entries = True
         if not self.deliveries and has_entries:
             self._describe()
@@ -552,7 +553,7 @@ class TrackedRun:
     def _describe_again(self) -> None:
         """Write anew what another process needs to deliver the rest: the folder was deleted."""
         for tracker in self._described:
-            _private_folder(self.folder / tracker.folder)
+            private_folder(self.folder / tracker.folder)
         self._describe()
         mark_as_pending(self.folder)
 
@@ -599,12 +600,3 @@ def new_run(
         parent_id=parent_id,
         tags=tags or {},
     )
-
-
-def _private_folder(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:  # a full or read-only disk must not stop the step
-        logger.warning("%s cannot be made: %s", folder, error.strerror)
-    return folder

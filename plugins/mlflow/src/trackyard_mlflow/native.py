@@ -183,14 +183,11 @@ def status_of(folder: Path) -> str | None:
     return status if status in ("FINISHED", "FAILED", "KILLED") else None
 
 
-def forget_status(folder: Path) -> None:
-    """Forget the status under which the code ended the run before it was resumed.
-
-    Args:
-        folder: The tracker's folder of the run.
-    """
-    with suppress(OSError):
-        (folder / _STATUS).unlink(missing_ok=True)
+def forget_earlier_status(run: Run) -> None:
+    """Forget the status under which the code has ended a run that was resumed since."""
+    if run.resumed:
+        with suppress(OSError):
+            (run.folder / _STATUS).unlink(missing_ok=True)
 
 
 def _entity(ids: Mapping[str, str]) -> MlflowRun:

@@ -46,7 +46,7 @@ from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
 from trackyard_mlflow.page import ui_command
 from trackyard_mlflow.reading import read_records
-from trackyard_mlflow.reopening import reopen_run
+from trackyard_mlflow.reopening import reopened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,9 +136,7 @@ class MlflowTracker:
             name = f"/{name}"  # there, experiments are files
         # Half of what the step waits at most, since its pipeline's run is started before it.
         with self._connected(run.deadline / 2) as client:
-            self._remote = find_or_create_run(client, run, name, self.tags)
-            if run.resumed:
-                reopen_run(client, self._remote)
+            self._remote = reopened(client, run, find_or_create_run(client, run, name, self.tags))
         return 0 if is_made_anew(run.folder) else None
 
     @hookimpl
@@ -184,8 +182,7 @@ class MlflowTracker:
     def tracker_activate_run(
         self, run: Run, capture: Capture | None
     ) -> AbstractContextManager[object]:
-        if run.resumed:
-            native.forget_status(run.folder)
+        native.forget_earlier_status(run)
         ids = read_ids(run.folder)  # it may have been started in another process
         place = run.folder, capture
         if ids:
