@@ -6,12 +6,16 @@ import os
 
 import numpy
 import pytest
+from captured_calls import captured_of, documented_calls
+from matplotlib.figure import Figure
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary as TensorboardXSummary
 
 from trackyard import Client, start_run
+from trackyard.contract import Histogram
 from trackyard.testing import MemoryTracker
 
 
@@ -51,6 +55,52 @@ def test_what_is_written_by_tensorboards_own_writer_is_captured(both):
 
     assert points(run.id, "loss") == [(3, 0.5)]
     assert both.scalars("own", "loss") == [(3, 0.5)]
+
+
+def given(name, **fields):
+    """Write a value as a writer does that has what it needs for sounds and videos."""
+    return lambda writer: writer._get_file_writer().add_summary(
+        TensorboardXSummary(value=[TensorboardXSummary.Value(tag=name, **fields)]), 1
+    )
+
+
+PIXELS = numpy.zeros((3, 4, 5), dtype=numpy.uint8)
+CALLS = {
+    "add_scalar": lambda w: w.add_scalar("add_scalar", 1, 1),
+    "add_scalars": lambda w: w.add_scalars("add_scalars", {"a": 1}, 1),
+    "add_hparams": lambda w: w.add_hparams({"add_hparams": 1}, {}),
+    "add_image": lambda w: w.add_image("add_image", PIXELS, 1),
+    "add_images": lambda w: w.add_images("add_images", PIXELS[None], 1),
+    "add_figure": lambda w: w.add_figure("add_figure", Figure(), 1),
+    "add_video": given("add_video", image={"encoded_image_string": b"GIF89a"}),
+    "add_audio": given("add_audio", audio={"encoded_audio_string": b"RIFF"}),
+    "add_text": lambda w: w.add_text("add_text", "hello", 1),
+    "add_histogram": lambda w: w.add_histogram("add_histogram", numpy.arange(9.0), 1),
+    "add_pr_curve": lambda w: w.add_pr_curve("add_pr_curve", [0, 1], [0.1, 0.9], 1),
+}
+
+
+def test_each_call_becomes_what_the_page_says(both):
+    with start_run("calls", experiment_tracker=["board", "memory"]) as run:
+        writer = SummaryWriter()
+        for call in CALLS.values():
+            call(writer)
+
+    found = captured_of(run.id, CALLS)
+    # Those need torch, and write nothing that is taken for anything else.
+    rest = dict.fromkeys(("add_graph", "add_mesh", "add_embedding"), "nothing")
+    assert found | rest == documented_calls("tensorboard")
+
+
+def test_a_histogram_has_the_parts_of_its_writer(both):
+    with start_run("parts", experiment_tracker=["board", "memory"]) as run:
+        SummaryWriter().add_histogram("weights", numpy.array([-1.0, 2.0, 2.0]), 3, bins=3)
+
+    artifact = MemoryTracker.runs[run.id].artifacts["weights.json"]
+    content = Histogram.read(artifact.path)
+    assert artifact.step == 3
+    assert sum(content.counts) == 3
+    assert (content.edges[0], content.edges[-1]) == (-1.0, 2.0)
 
 
 def test_images_texts_audio_and_hparams_become_artifacts_and_params(both):

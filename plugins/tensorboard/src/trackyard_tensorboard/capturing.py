@@ -21,12 +21,14 @@ import attrs
 from trackyard.contract import (
     Artifact,
     Capture,
+    Histogram,
     Metric,
     Param,
     Record,
     after_import,
     process_values,
 )
+from trackyard_tensorboard.foreign_values import of_buckets
 
 _WRITERS = ("tensorboardX.event_file_writer", "tensorboard.summary.writer.event_file_writer")
 # What both writers put behind the tag of a text.
@@ -168,13 +170,15 @@ def _others(
     """Give the records of what is no number; none for what has no portable form."""
     plugin = value.metadata.plugin_data
     if value.HasField("image"):
-        artifact = Artifact(
-            f"{key}.png", keep(value.image.encoded_image_string), "image", "image/png"
-        )
+        artifact = _image(key, value.image.encoded_image_string, keep)
     elif value.HasField("audio"):
         artifact = Artifact(
-            f"{key}.wav", keep(value.audio.encoded_audio_string), "file", "audio/wav"
+            f"{key}.wav", keep(value.audio.encoded_audio_string), "audio", "audio/wav"
         )
+    elif value.HasField("histo"):
+        edges, counts = of_buckets(value.histo)
+        parts = Histogram(tuple(counts), tuple(edges)).to_json().encode()
+        artifact = Artifact(f"{key}.json", keep(parts), "histogram", "application/json")
     elif plugin.plugin_name == "text":
         text = b"\n\n".join(value.tensor.string_val)
         name = f"{key.removesuffix(_TEXT)}.txt"
@@ -182,6 +186,13 @@ def _others(
     else:
         return _params(plugin.content) if plugin.plugin_name == "hparams" else []
     return [attrs.evolve(artifact, step=step, timestamp=timestamp)]
+
+
+def _image(key: str, content: bytes, keep: Callable[[bytes], Path]) -> Artifact:
+    """Give an image; writers write a video as one, too."""
+    if content.startswith(b"GIF8"):
+        return Artifact(f"{key}.gif", keep(content), "video", "image/gif")
+    return Artifact(f"{key}.png", keep(content), "image", "image/png")
 
 
 def _file(files: ExitStack, content: bytes) -> Path:

@@ -83,7 +83,7 @@ class Values:
         elif value.HasField("audio"):
             yield self._audio(tag, value.audio.encoded_audio_string)
         elif value.HasField("histo"):
-            yield self._histogram(tag, *_of_buckets(value.histo))
+            yield self._histogram(tag, *of_buckets(value.histo))
         elif name == "images":
             for number, data in enumerate(tensor.string_val[2:]):
                 yield self._image(f"{tag}/{number}" if number else tag, data)
@@ -150,8 +150,12 @@ def numbers_in(tensor: Any) -> list[float]:
     return [float(number) for number in struct.unpack_from(f"<{whole}{letter}", data)]
 
 
-def _of_buckets(histogram: Any) -> tuple[list[float], list[float]]:
-    """Give edges and counts of a histogram of old: each bucket has its right edge."""
+def of_buckets(histogram: Any) -> tuple[list[float], list[float]]:
+    """Give edges and counts of a histogram of old: each bucket has its right edge.
+
+    Args:
+        histogram: As the summary has it.
+    """
     edges, counts = [histogram.min], []
     for limit, number in zip(histogram.bucket_limit, histogram.bucket, strict=False):
         right = min(limit, histogram.max) if number else limit
