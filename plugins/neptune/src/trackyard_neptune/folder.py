@@ -27,6 +27,9 @@ from trackyard_neptune.operations import Operation, Steps, in_order
 
 _STATE = "neptune.json"
 _NATIVE = "native"
+_TAGS = "tags"  # in a position, where else are names of logs
+# What the SDK collects by itself, which is Neptune's own affair.
+_COLLECTED = ("monitoring", "source_code")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -57,16 +60,27 @@ def native_operations(folder: Path, position: str) -> tuple[list[Operation], str
 
     Args:
         folder: The tracker's folder of the run.
-        position: The bytes of each of the SDK's logs that are known, as JSON; empty at first.
+        position: The bytes of each of the SDK's logs that are known, and Neptune's tags, which are
+            words, as JSON; empty at first.
     """
-    known: dict[str, int] = json.loads(position) if position else {}
+    known: dict[str, Any] = json.loads(position) if position else {}
     operations = []
     for path in sorted(native_folder(folder).rglob("data-*.log"), key=_number):
         name = path.relative_to(folder).as_posix()
         for line, end in _lines(path, known.get(name, 0)):
             known[name] = end
             operations.append(_with_source(line["obj"], path.parent))
-    return [one for one in operations if not _is_own(one)], json.dumps(known)
+    logged = [one for one in operations if one["path"][0] not in _COLLECTED and not _is_own(one)]
+    words = [
+        word
+        for one in operations
+        if one["type"] == "AddStrings" and one["path"] == ["sys", "tags"]
+        for word in one["values"]
+    ]
+    if words:
+        tags = known[_TAGS] = list(dict.fromkeys([*known.get(_TAGS, ()), *words]))
+        logged.append({"type": "AssignString", "path": ["tags", "tags"], "value": ", ".join(tags)})
+    return logged, json.dumps(known)
 
 
 class OperationFolder:
@@ -217,8 +231,10 @@ def _with_source(operation: Operation, folder: Path) -> Operation:
 def _is_own(operation: Operation) -> bool:
     """Tell whether the SDK writes it of its own accord."""
     (first, *rest), value = operation["path"], operation.get("value")
-    return first == "source_code" or (
-        (first == "sys" and rest == ["name"] and value == "Untitled")
+    return (
+        # Its source as a set of files, which only the SDK can send.
+        (first == "source_code" and operation["type"] == "UploadFileSet")
+        or (first == "sys" and rest == ["name"] and value == "Untitled")
         or (first == "sys" and rest == ["description"] and value == "")
         or (first == "sys" and rest == ["failed"] and value is False)
     )

@@ -10,14 +10,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from threading import RLock
-from typing import Any
+from importlib import import_module
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, after_import, process_values
-from trackyard_neptune.folder import native_folder
+from trackyard.contract import Capture, Run, after_import
 
-logger = logging.getLogger("trackyard")
+if TYPE_CHECKING:
+    from trackyard_neptune.first_runs import Step
 
 _OFF = {
     "capture_stdout": False,
@@ -33,12 +33,13 @@ class NativeRun:
     """What `native_run` gives: Neptune's run, made when it is first used.
 
     Importing the SDK takes seconds of CPU, and most steps do not use it.
+
+    Args:
+        make: Makes it, or gives the one that the step's code has made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = RLock()
-        self._made: Any = None
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
 
     @property
     def __class__(self) -> type:
@@ -51,16 +52,7 @@ class NativeRun:
 
     def made(self) -> Any:
         """Give the SDK's own run."""
-        with self._lock:
-            if self._made is None:
-                self._made = _new_run(self._folder)
-            return self._made
-
-    def close(self) -> None:
-        """End the SDK's run, where there is one."""
-        with self._lock:
-            if self._made is not None:
-                _close(self._made)
+        return self._make()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -78,63 +70,33 @@ class NativeRun:
 
 
 @contextmanager
-def active_run(folder: Path) -> Iterator[NativeRun]:
-    """Let `neptune.init_run` give the step's run inside a block, and have it for `native_run`."""
+def active_run(run: Run, project: str | None, capture: Capture | None) -> Iterator[NativeRun]:
+    """Let the runs that Neptune's own calls make be those of a step, and give its own.
+
+    Args:
+        run: The run.
+        project: Where it is, as the tracker says.
+        capture: Makes child runs of further runs, or None.
+    """
+    thread = get_ident()
+    steps: list[Step] = []
     with ExitStack() as held:
-        run = NativeRun(folder)
-        held.callback(run.close)
+
+        def enter() -> None:
+            from trackyard_neptune.first_runs import Step, active
+
+            steps.append(Step(run, project, capture, thread))
+            held.enter_context(active(steps[0]))
+
+        def make() -> Any:
+            import_module("neptune")  # which enters the step, where nothing has before
+            return steps[0].own_run(_OFF)
+
         if "neptune" in sys.modules:
-            _redirect(held, run)
+            enter()
         else:
-            held.enter_context(after_import("neptune", lambda: _redirect(held, run)))
-        yield run
-
-
-def _redirect(held: ExitStack, run: NativeRun) -> None:
-    import neptune
-
-    def init_run(*arguments: Any, **options: Any) -> Any:  # noqa: ARG001 - the step's run has begun
-        return run.made()
-
-    try:
-        held.enter_context(process_values({}, [(neptune, "init_run", init_run)]))
-    except RetryLater:
-        logger.warning("neptune.init_run gives an overlapping run; use native_run() for this one")
-
-
-def _new_run(folder: Path) -> Any:
-    from neptune.metadata_containers import Run
-
-    place = native_folder(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    hook = sys.excepthook
-    # Only its beginning looks at the variables.
-    environment = {"NEPTUNE_DATA_DIRECTORY": str(place), "NEPTUNE_CUSTOM_RUN_ID": None}
-    with process_values(environment, patience=1.0), quiet():
-        run = Run(project="native/native", mode="offline", **_OFF)
-    sys.excepthook = hook
-    processor = run._op_processor  # noqa: SLF001
-    processor.enqueue_operation = _flushing(processor)
-    return run
-
-
-def _flushing(processor: Any) -> Callable[..., None]:
-    """Have every operation written when the call returns: offline, the SDK itself never flushes."""
-    enqueue = processor.enqueue_operation
-
-    def enqueue_operation(operation: Any, *, wait: bool) -> None:
-        enqueue(operation, wait=wait)
-        processor.flush()
-
-    return enqueue_operation
-
-
-def _close(run: Any) -> None:
-    import atexit
-
-    with quiet():
-        run.stop()
-    atexit.unregister(run._shutdown_hook)  # noqa: SLF001
+            held.enter_context(after_import("neptune", enter))
+        yield NativeRun(make)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ Such a point gets the next possible step, and its own one stands in the series `
 from __future__ import annotations
 
 import math
+import mimetypes
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -237,7 +238,7 @@ def _atom(operation: Operation) -> Iterator[Record]:
         source = operation.get("file_path") or operation.get("tmp_file_name")
         if source and Path(source).is_file():
             shown = name if first == _FILES else "/".join(operation["path"])
-            step, time, kind, media_type = operation.get("exact", [None, 0, "file", None])
+            step, time, kind, media_type = operation.get("exact", [None, 0, *_kind_of(source)])
             known: _Kind = kind if kind in KINDS else "file"
             yield Artifact(shown, Path(source), known, media_type, step, time)
     elif first == _OURS:
@@ -248,6 +249,14 @@ def _atom(operation: Operation) -> Iterator[Record]:
         yield Param(name, operation["value"])
     elif first not in ("sys", "source_code", "monitoring"):
         yield Param("/".join([first, *rest]), operation["value"])
+
+
+def _kind_of(path: str) -> tuple[str, str | None]:
+    """Give kind and media type of a file that Neptune's own calls have uploaded."""
+    media_type = mimetypes.guess_type(path)[0]
+    if media_type == "text/html":
+        return "html", media_type
+    return (media_type or "").partition("/")[0], media_type
 
 
 def _metric_path(key: str) -> list[str]:

@@ -12,6 +12,7 @@ import attrs
 from trackyard.contract import (
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Record,
     RejectedRecords,
@@ -140,8 +141,10 @@ class NeptuneTracker:
         self._ship()
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[NativeRun]:
-        return active_run(run.folder)
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[NativeRun]:
+        return active_run(run, self.project, capture)
 
     @hookimpl
     def tracker_command_variables(self, run: Run) -> dict[str, str]:
