@@ -32,6 +32,7 @@ class Experiment:
     state: str = "none"
     error: str | None = None
     html: str = ""
+    output: str = ""
 
     def values(self, name: str) -> list[tuple[Any, Any]]:
         """Give step and value of each point of a metric, in the order of arrival."""
@@ -122,6 +123,8 @@ class CometServer(RecordingServer):
             experiment.times = content
         elif what in ("system-details", "git/metadata", "file-path"):
             experiment.details |= content
+        elif what == "output":
+            experiment.output += "".join(line["output"] for line in content["outputLines"])
         elif what == "html":
             before = "" if content["override"] else experiment.html
             experiment.html = before + content["html"]

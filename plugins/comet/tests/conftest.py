@@ -9,6 +9,9 @@ import pytest
 from comet_server import CometServer
 from tracked_project import TrackedProject, new_project
 
+_COLLECTED = ("CODE", "ENV_DETAILS", "GIT_METADATA", "GIT_PATCH", "OUTPUT_LOGGER", "CLI_ARGUMENTS")
+SWITCHES = [f"COMET_AUTO_LOG_{what}" for what in _COLLECTED]
+
 
 class CometProject(TrackedProject):
     """A project with one tracker of Comet's."""
@@ -24,6 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CometProject:
     project = new_project(CometProject, tmp_path, monkeypatch, "COMET_")
     monkeypatch.setenv("COMET_CONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("COMET_API_KEY", CometServer.API_KEY)
+    for switch in SWITCHES:  # what the SDK collects by itself costs time, and leaves sockets open
+        monkeypatch.setenv(switch, "false")
     return project
 
 

@@ -278,9 +278,11 @@ def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both):
         comet_ml.login()
         experiment = comet_ml.start(project_name="mine")
         experiment.log_parameter("rate", 0.1)
-        assert comet_ml.Experiment(project_name="mine") is experiment
         experiment.log_metric("loss", 0.5, step=1)
+        comet_ml.Experiment(project_name="mine").log_metric("second", 2, step=1)
 
+    (child,) = Client().get_run(run.id).children
+    assert points(child, "second") == [(1, 2.0)]
     assert points(run, "loss") == [(1, 0.5)]
     assert MemoryTracker.runs[run.id].params["rate"] == 0.1
     assert not both.experiments

@@ -1,7 +1,7 @@
 """What do Comet's own calls get where no tracker of Comet's is there, and they are only captured?
 
-No account is asked for, and nothing waits for a server: whatever makes an experiment gives that of
-the run, and signing in does nothing.
+No account is asked for, and nothing waits for a server: each experiment is one of the run's, as
+where there is a tracker, and signing in does nothing.
 """
 
 from __future__ import annotations
@@ -16,19 +16,10 @@ from trackyard_comet.writing import Place
 
 
 @contextmanager
-def without_account(run: Run) -> Iterator[None]:
-    """Let Comet's own calls in a block need no account.
-
-    Args:
-        run: The run, to whose folder they write.
-    """
-    variables = {
-        "COMET_API_KEY": None,
-        "COMET_START_ONLINE": "0",
-        "COMET_OFFLINE_DIRECTORY": str(run.folder),
-    }
+def without_account() -> Iterator[None]:
+    """Let Comet's own calls in a block need no account."""
     with ExitStack() as held:
-        held.enter_context(process_values(variables, patience=1.0))
+        held.enter_context(process_values({"COMET_API_KEY": None}, patience=1.0))
         if "comet_ml" in sys.modules:
             _replace(held)
         else:
@@ -59,22 +50,8 @@ def variables_of(run: Run, place: Place, key: str | None, *, is_offline: bool) -
 def _replace(held: ExitStack) -> None:
     import comet_ml
 
-    names = {"Experiment": _Experiment, "start": _current, "login": _nothing, "init": _nothing}
-    attributes = [(comet_ml, name, value) for name, value in names.items()]
+    attributes = [(comet_ml, name, _nothing) for name in ("login", "init")]
     held.enter_context(process_values({}, attributes))
-
-
-class _Experiment:
-    """Stands for Comet's class."""
-
-    def __new__(cls, *_: Any, **__: Any) -> Any:
-        return _current()
-
-
-def _current(*_: Any, **__: Any) -> Any:
-    from comet_ml.config import config_api
-
-    return config_api.get_global_experiment()
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -23,6 +23,7 @@ from trackyard_comet.messages import (
     Message,
     html_of,
     is_number,
+    is_of_command,
     number,
     records_of,
     without_own,
@@ -45,7 +46,8 @@ def read_native(folder: Path, position: str) -> tuple[list[Record], str]:
     messages, tags = native_messages(folder, first), native_tags(folder)
     records: list[Record] = []
     for message in without_own(messages):
-        records += _records(message, folder)
+        if not is_of_command(message):
+            records += _records(message, folder)
     if any(message.get("type") in HTML for message in messages):
         records.append(_page(folder))
     groups = [_group(message) for message in messages if _upload(message) == _MODEL]

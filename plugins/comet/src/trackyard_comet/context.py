@@ -53,25 +53,40 @@ def context_messages(context: Context) -> Iterator[Message]:
             yield other_message(key, text[:1000])
 
 
+# What a server gets of a message under other names than the SDK's file has.
+_NAMES = {
+    "os_release": "osRelease",
+    "os_type": "osType",
+    "python_exe": "executable",
+    "python_version": "pythonVersion",
+    "python_version_verbose": "pythonVersionVerbose",
+    "installed_packages": "installedPackages",
+    "os_packages": "osPackages",
+    "gpu_static_info": "gpuStaticInfoList",
+    "file_name": "filePath",
+}
+# Where it goes, by the message's type.
+_PLACES = {
+    "system_details": "system-details",
+    "installed_packages": "system-details",
+    "os_packages": "system-details",
+    "gpu_static_info": "system-details",
+    "file_name": "file-path",
+    "git_metadata": "git/metadata",
+}
+TOLD = frozenset(_PLACES)
+
+
 def request_of(message: Message) -> tuple[str, dict[str, Any]] | None:
     """Give what a server is told by a message, and under which name; None for another message.
 
     Args:
         message: The message.
     """
-    payload = message["payload"]
-    match message["type"]:
-        case "system_details":
-            names = {"os_release": "osRelease", "os_type": "osType", "python_exe": "executable"}
-            names |= {"python_version": "pythonVersion"}
-            names["python_version_verbose"] = "pythonVersionVerbose"
-            return "system-details", {names.get(k, k): v for k, v in payload.items()}
-        case "installed_packages":
-            return "system-details", {"installedPackages": payload["installed_packages"]}
-        case "file_name":
-            return "file-path", {"filePath": payload["file_name"]}
-        case "git_metadata":
-            sent = ("user", "root", "branch", "parent", "origin")
-            return "git/metadata", {name: payload["git_metadata"].get(name) for name in sent}
-        case _:
-            return None
+    place, payload = _PLACES.get(message["type"]), message["payload"]
+    if place is None:
+        return None
+    if message["type"] == "git_metadata":
+        sent = ("user", "root", "branch", "parent", "origin")
+        return place, {name: payload["git_metadata"].get(name) for name in sent}
+    return place, {_NAMES.get(k, k): v for k, v in payload.items() if k != "message_id"}

@@ -176,6 +176,12 @@ def is_number(value: Any) -> bool:
     return value in _SPECIAL or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
+def is_of_command(message: Message) -> bool:
+    """Tell whether a message is a parameter that the SDK has found in the command's arguments."""
+    param = message["payload"].get("param") or message["payload"].get("params") or {}
+    return message["type"] == "parameter_msg" and param.get("source") == "cli"
+
+
 def html_of(messages: Iterable[Message]) -> str:
     """Give the HTML that messages leave in the end: they add to it, or write it anew."""
     html = ""

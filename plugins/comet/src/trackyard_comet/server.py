@@ -195,6 +195,7 @@ class CometServer:
         self._send_batch("metric", [_metric_value(metric) for metric in metrics])
         params = by_kind.get("parameter_msg", [])
         self._send_batch("parameter", [_param_value(param) for param in params])
+        self._send_output(by_kind.get("standard_output", []))
         for key, value in {m["key"]: m["value"] for m in by_kind.get("log_other", [])}.items():
             self._write("log-other", key=key, value=value)
         for message in messages:
@@ -261,6 +262,20 @@ class CometServer:
                 data=gzip.compress(json.dumps(content).encode()),
                 headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
             )
+
+    def _send_output(self, payloads: list[dict[str, Any]]) -> None:
+        """Send what the code has printed, as the SDK itself has seen it."""
+        lines = [
+            {
+                "stderr": payload["stderr"],
+                "output": payload["output"],
+                "localTimestamp": payload["local_timestamp"],
+                "offset": payload["message_id"],
+            }
+            for payload in payloads
+        ]
+        for first in range(0, len(lines), _LARGEST):
+            self._write("output", outputLines=lines[first : first + _LARGEST], runContext=None)
 
     def _upload(self, payload: Mapping[str, Any], path: Path) -> None:
         options = {**(payload.get("additional_params") or {}), "runId": self._facts["run_id"]}

@@ -11,6 +11,7 @@ import attrs
 from trackyard.contract import (
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Record,
     RejectedRecords,
@@ -103,16 +104,19 @@ class CometTracker:
         self._end(End(failure.status, text, run.ended_at))
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
-        return active_experiment(run, run.name)
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[object]:
+        place = self._place(run)
+        return active_experiment(run, (place.workspace, place.project), capture)
 
     @hookimpl
     def tracker_command_variables(self, run: Run) -> dict[str, str]:
         return variables_of(run, self._place(run), self._key(), is_offline=self._goes_offline(run))
 
     @hookimpl
-    def tracker_capture_alone(self, run: Run) -> AbstractContextManager[None]:
-        return without_account(run)
+    def tracker_capture_alone(self) -> AbstractContextManager[None]:
+        return without_account()
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:

@@ -6,7 +6,7 @@ Both ways take the same messages. What was kept offline goes to a server later b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from trackyard_comet.archive import (
     save_state,
     write_archive,
 )
+from trackyard_comet.context import TOLD
 from trackyard_comet.messages import (
     HTML,
     Identity,
@@ -41,7 +42,7 @@ _LATEST = 1000
 # Tags of Comet's that show how a run has ended.
 NOT_FINISHED = ("failed", "killed", "crashed")
 # HTML goes as one; messages of other kinds (graphs, models) go by `comet upload`.
-_SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload"}
+_SENT = {"metric_msg", "parameter_msg", "log_other", "file_upload", "standard_output", *TOLD}
 
 
 @attrs.frozen
@@ -217,7 +218,11 @@ class OnlineRun:
 
 
 def _first_messages(run: Run) -> list[Message]:
+    """Give its name, that of Comet's own calls where they have said one, and its tags."""
     # What an earlier end said counts no more where it is running again.
     labels = {**run.tags, **run.identity_tags, **({"trackyard.failure": ""} if run.resumed else {})}
-    named: Iterable[tuple[str, str]] = {"Name": run.name, **labels}.items()
-    return [other_message(key, value) for key, value in named]
+    named = {"Name": run.name, **labels}
+    for message in native_messages(run.folder):
+        if message.get("type") == "log_other" and message["payload"]["key"] == "Name":
+            named["Name"] = str(message["payload"]["value"])
+    return [other_message(key, value) for key, value in named.items()]
