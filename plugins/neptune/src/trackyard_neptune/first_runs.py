@@ -24,7 +24,7 @@ from neptune import Run as NeptuneRun
 
 from trackyard.contract import Capture, Run, is_inside_hook, process_values
 from trackyard_neptune.folder import load_state, native_folder
-from trackyard_neptune.native import quiet
+from trackyard_neptune.quieting import quiet
 from trackyard_neptune.settings import project_of
 
 logger = logging.getLogger("trackyard")

@@ -6,7 +6,6 @@ network, and what `kill -9` leaves can be read. The tracker sends what is new of
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -97,17 +96,3 @@ def active_run(run: Run, project: str | None, capture: Capture | None) -> Iterat
         else:
             held.enter_context(after_import("neptune", enter))
         yield NativeRun(make)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the SDK from telling each step what it does, and its client from telling the token."""
-    loggers = [logging.getLogger(name) for name in ("neptune", "bravado.client")]
-    levels = [found.level for found in loggers]
-    for found in loggers:
-        found.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for found, level in zip(loggers, levels, strict=True):
-            found.setLevel(level)

@@ -23,8 +23,8 @@ from trackyard.contract import (
     is_true_within,
     process_values,
 )
-from trackyard_neptune.native import quiet
 from trackyard_neptune.operations import Operation, records_of
+from trackyard_neptune.quieting import quiet
 from trackyard_neptune.settings import server_url
 
 logger = logging.getLogger("trackyard")
