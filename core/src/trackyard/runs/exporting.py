@@ -191,13 +191,13 @@ def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> N
     numbers["timestamp"] = pyarrow.timestamp("ns", tz="UTC")
     schema = pyarrow.schema([(name, numbers.get(name, pyarrow.string())) for name in COLUMNS])
     with parquet.ParquetWriter(file, schema) as writer:
-        for rows in _batches(views):
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+        for columns in _batches(views):
+            writer.write_table(pyarrow.Table.from_pydict(columns, schema))
 
 
-def _batches(views: Iterable[RunView]) -> Iterator[list[dict[str, Any]]]:
-    """Give all rows of runs, points as well, some thousands at a time."""
-    rows: list[dict[str, Any]] = []
+def _batches(views: Iterable[RunView]) -> Iterator[dict[str, list[Any]]]:
+    """Give all rows of runs, points as well, some thousands at a time, column by column."""
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for view in views:
         points = (
             {**_of_run(view), **_row(step.name, "metric", column.key, value, at=at, time=time)}
@@ -206,11 +206,12 @@ def _batches(views: Iterable[RunView]) -> Iterator[list[dict[str, Any]]]:
             for at, value, time in zip(*column[1:], strict=True)
         )
         for row in chain(rows_of(view), points):
-            rows.append(row)
-            if len(rows) >= _ROWS:
-                yield rows
-                rows = []
-    yield rows
+            for name, values in columns.items():
+                values.append(row.get(name))
+            if len(columns["run"]) >= _ROWS:
+                yield columns
+                columns = {name: [] for name in COLUMNS}
+    yield columns
 
 
 def format_of(file: Path) -> ExportFormat | None:
