@@ -77,7 +77,7 @@ class _Converter:
         """Give what is new of each of W&B's records, with its source and its number there."""
         is_all = self._run.attached or self._calls.has_finished
         if is_all and not self._run.attached:
-            self._calls.wait_for_end(2.0)
+            self._calls.wait_for_end(5.0)
         for name, record in self._calls.new(is_all=is_all):
             source, _, number = name.rpartition(":")
             yield source, int(number), self._records_of(source, record)
