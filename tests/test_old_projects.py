@@ -19,7 +19,7 @@ import pyarrow
 import pytest
 from looking import calls_for_runs, commands_for_runs
 
-from trackyard import Client
+from trackyard import Client, TrackyardError
 from trackyard.store import SCHEMA_VERSION
 
 # By the beginning of its name.
@@ -358,6 +358,26 @@ def test_sync_delivers_what_is_pending_ends_the_dead_and_uploads(old_project):
 
 def full_name(client: Client, begins: str) -> str:
     return next(run.name for run in client.list_runs() if run.name.startswith(begins))
+
+
+def test_runs_are_annotated_after_their_end(old_project):
+    client = Client()
+    (sent,) = old_project.json("runs", "tag", "failed", "reviewed=yes")
+    assert (sent["tracker"], sent["state"]) == ("ledger", "sent")
+    old_project.json("runs", "note", "failed", "a note")
+    old_project.json("runs", "rename", "failed", "renamed")
+    client.set_tags("renamed", {"stage": "prod"})
+    client.set_note("renamed", "another note")
+    client.rename_run("renamed", "failed")
+    view = client.get_run("failed")
+    assert (view.name, view.note) == ("failed", "another note")
+    assert {"reviewed": "yes", "stage": "prod"}.items() <= view.tags.items()
+
+
+def test_a_run_that_has_ended_is_not_ended_by_hand(old_project):
+    assert "it is ended once" in old_project.type("runs", "end", "failed").stderr
+    with pytest.raises(TrackyardError, match="it is ended once"):
+        Client().end_run("failed")
 
 
 def test_runs_are_deleted(old_project):

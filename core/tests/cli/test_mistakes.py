@@ -113,7 +113,7 @@ def test_broken_configuration_is_named(project, monkeypatch, name, text):
     project.file.write_bytes(text.encode("utf-8", "surrogatepass"))
     monkeypatch.setenv("HOME", str(project.root))
     monkeypatch.setenv("SHELL", "/bin/bash")
-    result = run(*name.split(), *arguments_of(LEAVES[name], "name"))
+    result = run(*name.split(), *arguments_to(name))
 
     assert is_a_mistake_of_the_users(result)
 
@@ -149,13 +149,17 @@ ALOOF += [n for n in LEAVES if n.startswith("log ")]
 MORE = {"experiment-tracker register": ["-f", "recorder:Recorder"], "runs compare": ["name"]}
 
 
+def arguments_to(name):
+    return ["name", "key=value"] if name == "runs tag" else arguments_of(LEAVES[name], "name")
+
+
 @pytest.mark.parametrize("spoil", [_folder, _lost_link, _users_folder, _no_home])
 @pytest.mark.parametrize("name", [n for n in LEAVES if n not in ALOOF])
 def test_configuration_that_is_no_file_is_not_taken_for_none(project, monkeypatch, name, spoil):
     monkeypatch.setenv("TRACKYARD_HOME", "")
     message = spoil(project)
     Path("name").write_text("")  # for `stack import`
-    result = run(*name.split(), *MORE.get(name, []), *arguments_of(LEAVES[name], "name"))
+    result = run(*name.split(), *MORE.get(name, []), *arguments_to(name))
 
     assert is_a_mistake_of_the_users(result)
     assert result.exit_code in (1, 2)
@@ -166,7 +170,7 @@ def test_configuration_that_is_no_file_is_not_taken_for_none(project, monkeypatc
 def test_store_that_is_none_is_named(project, name):
     (project.root / ".trackyard").mkdir()
     (project.root / ".trackyard" / "store.db").write_bytes(b"garbage" * 100)
-    result = run(*name.split(), *MORE.get(name, []), *arguments_of(LEAVES[name], "name"))
+    result = run(*name.split(), *MORE.get(name, []), *arguments_to(name))
 
     assert is_a_mistake_of_the_users(result)
     assert result.exit_code == 1

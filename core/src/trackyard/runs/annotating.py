@@ -24,7 +24,8 @@ from trackyard.journal.summaries import keep_summary, kept_summary
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import Project
 from trackyard.recovery.elsewhere import failure_in, send_from_here
-from trackyard.recovery.finishing import PendingRun, sync_run
+from trackyard.recovery.finishing import PendingRun, store_may_be_away, sync_run
+from trackyard.recovery.indexing import index_marked
 from trackyard.redaction.redactor import Redactor
 from trackyard.runs.finding import FoundRun
 from trackyard.runs.histories import has_journal
@@ -114,6 +115,8 @@ def annotate_run(
         is_stored = False
     if is_here and not is_stored:
         mark_as_to_be_indexed(folder)
+        with store_may_be_away():
+            index_marked(project)  # a project of an older version is looked up by it from now on
     if is_here:
         assert description is not None
         run = PendingRun(folder, description, is_attended(folder))
