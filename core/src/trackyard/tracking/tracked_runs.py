@@ -490,8 +490,9 @@ class TrackedRun:
             child = self.group.start(run, self.configured_trackers, parent, waits=False)
         one: Activated | None = child.deliveries.get(source)
         own = one.hooks.remote_id_in_step(one.run) if one is not None else run.id
-        if one is None and source in self.sources:
-            one = attrs.evolve(self.sources[source], run=attrs.evolve(run, folder=folder))
+        if one is None:
+            known = {one.configured.name: one for one in self.sources.values()}.get(source)
+            one = known and attrs.evolve(known, run=attrs.evolve(run, folder=folder))
         if one is not None and one.hooks.reads_native:
             child._read_native(one, child._native_child)  # noqa: SLF001 - it is of this class
         return child.new_capture(source, own)
