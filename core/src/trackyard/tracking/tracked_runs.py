@@ -477,12 +477,9 @@ class TrackedRun:
         if self.group is None or self.group.process != os.getpid():
             return None
         parent = self.as_parent
+        name = self.redactor.redact(name)
         run = new_run(
-            self.redactor.redact(name),
-            self.run.experiment,
-            group=parent.group,
-            parent_id=parent.id,
-            tags=dict(tags),
+            name, self.run.experiment, group=parent.group, parent_id=parent.id, tags=dict(tags)
         )
         folder = private_folder(self.folder.parent / run.id / folder_name(source))
         adopt(folder)
