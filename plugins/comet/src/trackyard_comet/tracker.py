@@ -15,8 +15,10 @@ from trackyard.contract import (
     Failure,
     Record,
     RejectedRecords,
+    RemoteRun,
     RetryLater,
     Run,
+    RunQuery,
     Secret,
     flavor,
     hookimpl,
@@ -29,6 +31,7 @@ from trackyard_comet.alone import variables_of, without_account
 from trackyard_comet.archive import archive_path, load_state, read_archive
 from trackyard_comet.captured import read_native
 from trackyard_comet.context import context_messages
+from trackyard_comet.importing import Archives, Piece, source_of
 from trackyard_comet.messages import KINDS, messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
@@ -70,6 +73,7 @@ class CometTracker:
     )
     tags: list[str] = option("Comet's tags, for every run", factory=list)
     is_offline: bool = attrs.field(init=False, default=False)
+    _source: Archives | None = attrs.field(init=False, default=None)
     _writing: Writing | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
 
@@ -135,7 +139,15 @@ class CometTracker:
         self._find_page(run)
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._source = source_of(query.place)
+        return self._source.runs(query)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
+        if remote_id is not None and self._source is not None:
+            yield from self._source.read(remote_id, run.folder)
+            return
         if load_state(run.folder).get("mode") == "offline" and archive_path(run).is_file():
             yield from read_archive(run)
             return

@@ -150,7 +150,7 @@ def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) ->
         parts = id_.split(":") if id_ and is_ours else []
         if parts[1:] == ["start"]:
             continue
-        moment = int(parts[1]) if parts else _nanoseconds(time)
+        moment = int(parts[1]) if parts else nanoseconds_of(time)
         known = None if parts and parts[2] == "next" else step
         for name, value in json.loads(text).items():
             key = name.removeprefix("__") if is_ours else name
@@ -233,7 +233,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _nanoseconds(time: str) -> int:
+def nanoseconds_of(time: str) -> int:
+    """Give a time as Trackio writes it, in nanoseconds since the epoch."""
     return round(datetime.fromisoformat(time).timestamp() * 1e6) * 1000
 
 

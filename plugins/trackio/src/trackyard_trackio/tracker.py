@@ -19,8 +19,10 @@ from trackyard.contract import (
     Metric,
     Record,
     RejectedRecords,
+    RemoteRun,
     RetryLater,
     Run,
+    RunQuery,
     Secret,
     flavor,
     home,
@@ -28,6 +30,7 @@ from trackyard.contract import (
     option,
     secret,
 )
+from trackyard_trackio.importing import Databases, Piece
 from trackyard_trackio.native import active_run, native_config
 from trackyard_trackio.rows import (
     KINDS,
@@ -99,6 +102,7 @@ class TrackioTracker:
     )
     tags: dict[str, str] = option("Tags of every run, in its config", factory=dict)
     ui_port: int = option("Port where `trackyard ui` serves the dashboard", default=7860)
+    _source: Databases | None = attrs.field(init=False, default=None)
     _config: dict[str, Any] = attrs.field(init=False, factory=dict)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
 
@@ -180,7 +184,14 @@ class TrackioTracker:
             forward_native(run, self._place(run), LocalStore(self.folder), store, self._config)
 
     @hookimpl
-    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+    def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        self._source = Databases(query.place or str(self.folder), self.folder)
+        return self._source.runs(query)
+
+    @hookimpl
+    def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
+        if remote_id is not None and self._source is not None:
+            return self._source.read(remote_id, run.folder)
         return self._store(run).read(self._place(run), run.folder / "downloads")
 
     @hookimpl

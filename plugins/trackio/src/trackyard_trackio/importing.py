@@ -1,0 +1,178 @@
+"""Which runs do Trackio's databases hold? Trackio itself would change the tables of old ones."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import attrs
+
+from trackyard.contract import (
+    Artifact,
+    Histogram,
+    ImportNote,
+    Metric,
+    ReadOnlyDatabase,
+    Record,
+    RemoteRun,
+    RunQuery,
+    TrackyardError,
+    inside,
+)
+from trackyard_trackio.rows import config_records, nanoseconds_of, records_of
+
+Piece = Record | RemoteRun | ImportNote
+
+
+@attrs.frozen
+class _Run:
+    """A run of a database; old ones know it by its name alone."""
+
+    folder: Path
+    database: ReadOnlyDatabase
+    column: str
+    value: str
+
+
+@attrs.define
+class Databases:
+    """The databases of a folder of Trackio's, or one of them.
+
+    Attributes:
+        place: The folder, a file, or the name of a project.
+        home: Trackio's own folder, where a project of this name is looked for.
+    """
+
+    place: str
+    home: Path
+    _runs: dict[str, _Run] = attrs.field(factory=dict)
+
+    def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        """List the runs.
+
+        Args:
+            query: Which runs.
+
+        Raises:
+            TrackyardError: There is no database.
+        """
+        for path in self._files():
+            try:
+                yield from (run for run in self._of_file(path) if query.fits(run))
+            except (OSError, sqlite3.DatabaseError) as error:
+                raise TrackyardError(f"{path}: no database of Trackio's: {error}") from error
+
+    def _files(self) -> list[Path]:
+        path = Path(self.place).expanduser()
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            path = self.home / f"{self.place}.db"
+            if not path.is_file():
+                raise TrackyardError(f"{self.place}: no folder, file or project of Trackio's")
+            return [path]
+        return sorted(path.glob("*.db"))
+
+    def _of_file(self, path: Path) -> Iterator[RemoteRun]:
+        database = ReadOnlyDatabase(path)
+        column = "run_id" if "run_id" in database.columns("metrics") else "run_name"
+        query = (
+            f"SELECT {column}, run_name, MIN(timestamp), MAX(timestamp), COUNT(*), "  # noqa: S608
+            f"MAX(id) FROM metrics GROUP BY {column} ORDER BY MIN(id)"
+        )
+        for value, name, first, last, count, number in [*database.rows(query)]:
+            known = str(value or name)
+            # A name alone is no id: two projects may have it.
+            remote_id = known if column == "run_id" and value else f"{path.stem}/{known}"
+            where = column if value else "run_name"
+            run = _Run(path.parent, database, where, known)
+            self._runs[remote_id] = run
+            config = _config_of(run)
+            yield RemoteRun(
+                remote_id=remote_id,
+                name=str(name),
+                experiment=path.stem,
+                started_at=nanoseconds_of(first),
+                ended_at=nanoseconds_of(last),
+                user=config.get("_Username"),
+                version=f"{count} {number} {len(json.dumps(config))}",
+                size=100 * count,
+            )
+
+    def read(self, remote_id: str, scratch: Path) -> Iterator[Piece]:
+        """Read a run that was listed.
+
+        Args:
+            remote_id: Its id.
+            scratch: Where files are written.
+        """
+        run = self._runs[remote_id]
+        yield from config_records(_config_of(run))
+        log_id = "log_id" if "log_id" in run.database.columns("metrics") else "NULL"
+        query = (
+            f"SELECT {log_id}, step, timestamp, metrics FROM metrics "  # noqa: S608 - our own words
+            f"WHERE {run.column} = ? ORDER BY id"
+        )
+        for row in run.database.rows(query, run.value):
+            for record in records_of(run.value, [row]):
+                yield _in_folder(record, run.folder) if isinstance(record, Artifact) else record
+            yield from _inline(row, scratch)
+        yield from _of_machine(run)
+
+
+def _config_of(run: _Run) -> dict[str, Any]:
+    columns = run.database.columns("configs")
+    if run.column not in columns:
+        return {}
+    query = f"SELECT config FROM configs WHERE {run.column} = ?"  # noqa: S608 - our own words
+    found = [json.loads(text) for (text,) in run.database.rows(query, run.value)]
+    return found[-1] if found and isinstance(found[-1], dict) else {}
+
+
+def _in_folder(artifact: Artifact, folder: Path) -> Artifact | ImportNote:
+    found = inside(folder / "media", artifact.path)
+    if found is None:
+        return ImportNote(f"artifact {artifact.name}: its file is not in Trackio's folder")
+    return attrs.evolve(artifact, path=found)
+
+
+def _inline(row: tuple[Any, ...], scratch: Path) -> Iterator[Piece]:
+    """Give what a row holds itself, without a file: histograms, tables and texts."""
+    _, step, time, text = row
+    for key, value in json.loads(text).items():
+        if not isinstance(value, dict) or "file_path" in value:
+            continue
+        kind = str(value.get("_type", "")).removeprefix("trackio.")
+        content: str | None = None
+        found: Any = {"histogram": "histogram", "table": "table", "markdown": "text"}.get(kind)
+        if kind == "histogram" and len(value.get("bins") or ()) == len(value["values"]) + 1:
+            content = Histogram(tuple(value["values"]), tuple(value["bins"])).to_json()
+        elif kind == "table" and isinstance(value.get("_value"), list):
+            lines = [line for line in value["_value"] if isinstance(line, dict)]
+            columns = list(dict.fromkeys(column for line in lines for column in line))
+            data = [[line.get(column) for column in columns] for line in lines]
+            content = json.dumps({"columns": columns, "data": data})
+        elif kind == "markdown":
+            content = str(value.get("_value", ""))
+        if content is None:
+            yield ImportNote(f"{kind or 'nested values'} {key}")
+            continue
+        suffix = ".md" if kind == "markdown" else ".json"
+        path = scratch / f"{crc32(content.encode()):08x}{suffix}"
+        path.write_text(content, encoding="utf-8")
+        yield Artifact(f"{key}{suffix}", path, found, None, step, nanoseconds_of(time) or 0)
+
+
+def _of_machine(run: _Run) -> Iterator[Metric]:
+    columns = run.database.columns("system_metrics")
+    if run.column not in columns:
+        return
+    query = f"SELECT timestamp, metrics FROM system_metrics WHERE {run.column} = ? ORDER BY id"  # noqa: S608
+    for time, text in run.database.rows(query, run.value):
+        for key, value in json.loads(text).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield Metric(f"system/{key}", float(value), None, nanoseconds_of(time) or 0)
