@@ -40,7 +40,7 @@ from trackyard_wandb.server import PROBE, WandbServer, problems_of
 from trackyard_wandb.state import load_state, save_state
 from trackyard_wandb.sweeps import take_trial
 from trackyard_wandb.uploading import Upload
-from trackyard_wandb.writing import End, RunFile, log_path
+from trackyard_wandb.writing import End, RunFile, kept_log, log_path
 
 # Seconds after which a run that goes on is uploaded while it grows.
 _LIVE_AFTER = 4.0
@@ -180,11 +180,9 @@ class WandbTracker:
     def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
         if remote_id is not None and self._source is not None:
             return self._source.read(remote_id, run.folder)
-        place = self._place(run)
-        path = log_path(run.folder, place.id)
-        if path.is_file() or not load_state(run.folder).get("entity"):
+        place, folder = self._place(run), run.folder / "downloads"
+        if (path := kept_log(run.folder, place.id)) is not None:
             return read_run(path)
-        folder = run.folder / "downloads"  # the file was collected: a server has the run
         return read_downloads(self._server(run.deadline / 2).read(place, folder), folder)
 
     @hookimpl

@@ -37,6 +37,7 @@ from trackyard_wandb.records import (
     parse,
     summary_record,
 )
+from trackyard_wandb.state import load_state
 
 # Where the config says how a run has ended.
 _STATUS: tuple[str, ...] = ("trackyard", "status")
@@ -67,6 +68,17 @@ def log_path(folder: Path, id: str) -> Path:
         id: W&B's id of the run.
     """
     return folder / f"offline-run-{id}" / f"run-{id}.wandb"
+
+
+def kept_log(folder: Path, id: str) -> Path | None:
+    """Give a run's file; None where it was collected, and a server has the run.
+
+    Args:
+        folder: The tracker's folder of the run.
+        id: W&B's id of the run.
+    """
+    path = log_path(folder, id)
+    return path if path.is_file() or not load_state(folder).get("entity") else None
 
 
 def marker_of(path: Path) -> Path:
