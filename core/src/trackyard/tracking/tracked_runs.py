@@ -575,9 +575,11 @@ def new_run(
     """Make a run that starts now, with a new id unless one is given.
 
     Args:
-        name, experiment: The run's name, and that of its experiment.
+        name: The run's name.
+        experiment: The experiment that it belongs to.
         id: Its id; a new one by default.
-        pipeline, step: Their names, or None.
+        pipeline: The pipeline's name, or None.
+        step: The step's name, or None.
         attempt: 1, and one more for each retry.
         group: The id that the steps of a pipeline run, or child runs, share, or None.
         parent_id: Of a child run the id of the run that it stands below.
