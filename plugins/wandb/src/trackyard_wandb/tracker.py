@@ -230,10 +230,8 @@ class WandbTracker:
         self._upload.wait(max(1.0, run.deadline - 1.0))
 
     def _new_upload(self, run: Run) -> Upload:
-        place = self._place(run)
-        path = log_path(run.folder, place.id)
-        if self._shares_id():
-            path = joined(run, place, path)
+        own = log_path(run.folder, (place := self._place(run)).id)
+        path = joined(run, place, own) if self._shares_id() else own
         return Upload(path, self._url(), settings.checked_key(self._key()))
 
     def _place(self, run: Run) -> Place:
