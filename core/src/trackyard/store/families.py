@@ -62,6 +62,8 @@ def ids_of_groups(store: Store, groups: Iterable[str]) -> dict[str, list[str]]:
 def groups_without_tracker(store: Store, first: str, last: str) -> dict[str, str]:
     """Give the runs between two ids that are on no tracker, with their groups.
 
+    The row of a pipeline run names no tracker of its own run: it is where its steps' runs are.
+
     Args:
         store: The store.
         first: The least id.
@@ -70,7 +72,9 @@ def groups_without_tracker(store: Store, first: str, last: str) -> dict[str, str
     query = (
         "SELECT r.id, COALESCE(r.group_id, r.id) AS of_group FROM runs r "
         "WHERE r.id BETWEEN :first AND :last "
-        "AND NOT EXISTS (SELECT 1 FROM trackers t WHERE t.run = r.no)"
+        "AND NOT EXISTS (SELECT 1 FROM trackers t WHERE t.run = r.no) "
+        "AND NOT EXISTS (SELECT 1 FROM runs m JOIN trackers t ON t.run = m.no "
+        "WHERE m.group_id = r.id)"
     )
     rows = store.execute(query, {"first": first, "last": last})
     return {row["id"]: row["of_group"] for row in rows}
