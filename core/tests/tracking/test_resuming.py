@@ -336,3 +336,55 @@ def test_any_sequence_of_ends_deaths_and_resumptions_is_told_as_it_was(local):
         assert (whole.status, found) == (expected, points), f"seed {seed}"
         assert [view.status for view in Client().list_runs()] == [expected], f"seed {seed}"
     assert [value for _, value, _ in local.logged("metrics")] == points, f"seed {seed}"
+
+
+KILLED_SOMEWHERE = """
+import os, signal, threading, time, trackyard
+
+def kill():
+    time.sleep({seconds})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+run = trackyard.resume_run("a")
+for step in range({first}, {first} + 1_000_000):
+    run.log_metric("loss", float(step), step)
+    print(step, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(4, marks=pytest.mark.slow),
+        pytest.param(40, marks=pytest.mark.long(reason="ten times as many")),
+    ],
+)
+def test_run_that_is_killed_and_resumed_at_random_keeps_all_that_was_logged(local, kills):
+    """What a call returned from is there once, and the run is what its last session was."""
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    before = begin(value=0.0)
+    first, noted = 1, [0]
+    for _ in range(kills):
+        seconds = chance.choice([0.0, 0.3, 1.0]) + chance.random()
+        done = local.python(KILLED_SOMEWHERE.format(seconds=seconds, first=first))
+        told = [int(line) for line in done.stdout.split("\n")[:-1]]
+        noted += told
+        first = max([first, *told]) + 2  # one more may be logged, and not noted
+        if chance.random() < 0.5:
+            sync_all(find_project(), patience=10)
+            expected = "crashed" if latest_session(before.folder) else "finished"
+            assert Client().get_run("a").status == expected, f"seed {seed}"
+    with resume_run("a") as run:
+        run.log_metric("loss", float(first), first)
+    sync_all(find_project(), patience=30)
+
+    whole = Client().get_run("a")
+    steps = whole.curves["loss"].steps
+    sent = [step for _, _, step in local.logged("metrics")]
+    assert whole.status == "finished", f"seed {seed}"
+    assert {*noted, first} <= {*steps}, f"seed {seed}"
+    assert len(steps) == len({*steps}), f"seed {seed}"
+    assert {*steps} == {*sent}, f"seed {seed}"
+    assert find_pending_runs(find_project()) == [], f"seed {seed}"
