@@ -200,9 +200,14 @@ def _leave(step: Step) -> None:
 
 
 def _flushed(processor: Any, enqueue: Any, operation: Any, *, wait: bool) -> None:
-    """Write an operation before the call returns: offline, the SDK itself never flushes."""
+    """Write an operation before the call returns: offline, the SDK itself never flushes.
+
+    Only the log of operations is: the SDK's own flush writes all about the run anew each time.
+    """
     enqueue(operation, wait=wait)
-    processor.flush()
+    queue = getattr(processor, "_queue", None)
+    log = getattr(queue, "_writer", processor)  # another one where the log has grown large
+    log.flush()
 
 
 def _url(folder: Path, known: Any) -> str:
