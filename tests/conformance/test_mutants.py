@@ -15,6 +15,8 @@ import mutants
 import pytest
 from matrices import first_by_default
 from mutants import ledger
+from mutants.ledger import Ledger
+from mutants.remote import LedgerServer, RemoteLedger
 
 from trackyard.testing import FlavorSuite
 from trackyard.testing.checks import faults
@@ -44,8 +46,23 @@ class TestMutant(FlavorSuite):
 '''
 
 
+REMOTE = FILE.replace(
+    """    def config(self, tmp_path):
+        return {{"flavor": "{reference}", "directory": str(tmp_path / "ledger")}}
+""",
+    """    def server_url(self):
+        with LedgerServer() as server:
+            yield server.url
+
+    @pytest.fixture
+    def config(self, tmp_path, server_url):
+        fields = {{"directory": str(tmp_path / "ledger"), "server": server_url}}
+        return {{"flavor": "{reference}", **fields}}
+""",
+).replace("import log_natively\n", "import log_natively\nfrom mutants.remote import LedgerServer\n")
+
 # Correct flavors, and what is imported by the suite alone.
-APART = ("ledger", "counting", "works_at_import", "imports_sdk_at_top")
+APART = ("ledger", "counting", "remote", "works_at_import", "imports_sdk_at_top")
 
 
 def _modules():
@@ -98,6 +115,27 @@ class TestCursorLedger(TestLedger):
 
 
 @pytest.mark.slow
+class TestRemoteLedger(FlavorSuite):
+    """So does the one on a server, by whichever request that fails."""
+
+    backend_outlives_process = False
+
+    @pytest.fixture
+    def server_url(self):
+        with LedgerServer() as server:
+            yield server.url
+
+    @pytest.fixture
+    def config(self, tmp_path, server_url):
+        fields = {"directory": str(tmp_path / "ledger"), "server": server_url}
+        return {"flavor": "mutants.remote:RemoteLedger", **fields}
+
+    @pytest.fixture
+    def config_for_server(self, config):
+        return lambda url: {**config, "server": url}
+
+
+@pytest.mark.slow
 class TestRebuiltLedger(TestLedger):
     """So does the one whose runs are sent again from their first record."""
 
@@ -110,6 +148,10 @@ def test_there_are_mutants_of_many_checks():
     assert len(MUTANTS) >= 50
     assert len(set(MUTANTS.values())) >= 50
     assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
+
+
+# The check whose mutants need a server; each names the requests that show its fault.
+BY_REQUESTS = ("test_storm_loses_and_doubles_nothing",)
 
 
 # By default an eighth of them, the same ones each time.
@@ -127,9 +169,12 @@ def test_mutant_is_caught_at_the_check_that_names_its_fault(reference, tmp_path,
     monkeypatch.setattr(faults, "START_BUDGET", 0.5)
     check = MUTANTS[reference]
     file = tmp_path / "test_mutant.py"
-    file.write_text(FILE.format(reference=reference), encoding="utf-8")
+    module, _, name = reference.partition(":")
+    loaded = getattr(importlib.import_module(module), name) if check in BY_REQUESTS else Ledger
+    is_remote = issubclass(loaded, RemoteLedger)
+    file.write_text((REMOTE if is_remote else FILE).format(reference=reference), encoding="utf-8")
 
-    results = run_file(file, [check])
+    results = run_file(file, [f"({check} and {loaded.where})" if is_remote else check])
 
     failed = [result for result in results if result.outcome == "failed"]
     assert failed, results

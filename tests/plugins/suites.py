@@ -21,6 +21,7 @@ SLOW = re.compile(
     "|check_(finds|names)|delete_waits|run_that_was_never_there|run_of_a_foreign|end_may_be_long"
     "|native_calls_(are_captured|land_without)|native_files|sync_of|page_is_served"
     "|home_and_temporary|acknowledged_batch|threads_are_ended|globals_do_not|descriptors_are"
+    "|storm_loses|write_that_fails"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.

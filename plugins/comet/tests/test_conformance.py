@@ -26,6 +26,10 @@ class TestComet(FlavorSuite):
         return table
 
     @pytest.fixture
+    def server_url(self, server):
+        return server.url
+
+    @pytest.fixture
     def log_natively(self):
         return log_by_comet
 

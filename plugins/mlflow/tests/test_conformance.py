@@ -20,6 +20,10 @@ class TestMlflow(FlavorSuite):
         return lambda url: {"flavor": "mlflow", "tracking_uri": url}
 
     @pytest.fixture
+    def server_url(self, mlflow_server):
+        return mlflow_server.url
+
+    @pytest.fixture
     def log_natively(self):
         import mlflow
 

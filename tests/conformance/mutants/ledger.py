@@ -109,7 +109,10 @@ class Ledger:
     def tracker_read_run(self, run: Run) -> Iterator[Record]:
         found: dict[tuple[Any, ...], Record] = {}
         for number, line in enumerate(self.path(run).read_text(encoding="utf-8").splitlines()):
-            kind, key, *rest = json.loads(line)
+            try:
+                kind, key, *rest = json.loads(line)
+            except ValueError:  # a write that failed in its middle, which was sent again
+                continue
             if kind == "metric":
                 value, step, timestamp = rest
                 place = self.place(number, key, step, timestamp)
@@ -147,7 +150,7 @@ class Ledger:
 
     def write(self, run: Run, *lines: tuple[Any, ...]) -> None:
         with self.path(run).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.writelines(f"\n{json.dumps(line)}\n" for line in lines)
 
     def kept(self, run: Run, batch: Batch) -> Iterator[tuple[Any, ...]]:
         for artifact in batch.artifacts:

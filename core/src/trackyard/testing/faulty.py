@@ -12,8 +12,10 @@ import json
 import os
 import secrets
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +32,31 @@ _ERRORS: dict[str, Callable[[], BaseException]] = {
 }
 
 
+# The hooks that run in this process, with the thread of each.
+_RUNNING: list[tuple[str, int]] = []
+
+
+def is_running(hook: str, *, anywhere: bool = False) -> bool:
+    """Tell whether a hook runs that is announced.
+
+    Args:
+        hook: The hook.
+        anywhere: In any thread, not in this one alone.
+    """
+    here = threading.get_ident()
+    return any(name == hook and (anywhere or thread == here) for name, thread in list(_RUNNING))
+
+
+@contextmanager
+def _announced(hook: str) -> Iterator[None]:
+    known = (hook, threading.get_ident())
+    _RUNNING.append(known)
+    try:
+        yield
+    finally:
+        _RUNNING.remove(known)
+
+
 @attrs.frozen
 class Fault:
     """What goes wrong in a hook.
@@ -38,13 +65,14 @@ class Fault:
         hook: The hook.
         kind: `raise` an error of the SDK's, `refuse` as a server that is away, `later` as one
             that is busy, `exit` as a plugin that calls `sys.exit`, `twice` calls the hook twice,
-            `die` ends the process without a word, `hang` waits until the process is killed.
+            `die` ends the process without a word, `hang` waits until the process is killed;
+            `announce` is no fault: `is_running` tells that the hook runs.
         moment: Before the flavor's own hook is called, or after it: then its answer is lost.
         times: How often it happens, in all processes together.
     """
 
     hook: str
-    kind: Literal["raise", "refuse", "later", "exit", "twice", "die", "hang"]
+    kind: Literal["raise", "refuse", "later", "exit", "twice", "die", "hang", "announce"]
     moment: Literal["before", "after"] = "before"
     times: int = 1
 
@@ -92,6 +120,9 @@ def faulty(reference: str, described: str, marks: str, module: str) -> type:
 def _with_fault(original: Callable[..., Any], fault: Fault, mark: Path) -> Callable[..., Any]:
     @functools.wraps(original)  # with the signature and the mark that pluggy looks for
     def hook(self: object, *arguments: Any) -> Any:
+        if fault.kind == "announce":
+            with _announced(fault.hook):
+                return original(self, *arguments)
         happens = _happens(mark, fault.times)
         if happens and fault.moment == "before":
             _fail(fault)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -36,20 +36,23 @@ class Fault:
     """What a client gets instead of the server's answer.
 
     Attributes:
-        kind: `answer` with what follows, `close` without a word, `half` of the server's answer.
+        kind: `answer` with what follows, `close` without a word, `half` of the server's answer,
+            `delay` of it.
         status: The answer's status.
         body: Its body.
         media_type: Its content type.
         headers: Its other headers.
         after: The server has taken the request, where nothing else is said.
+        seconds: How long the answer is delayed.
     """
 
-    kind: Literal["answer", "close", "half"] = "answer"
+    kind: Literal["answer", "close", "half", "delay"] = "answer"
     status: int = 503
     body: bytes = b""
     media_type: str = "text/html"
     headers: Mapping[str, str] = attrs.field(factory=dict)
     after: bool = False
+    seconds: float = 1.5
 
 
 def _of_gateway(status: int, **more: Any) -> Fault:
@@ -73,6 +76,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "closed after": Fault("close", after=True),
         "200 HTML": _of_gateway(200),
         "half an answer": Fault("half", after=True),
+        "delayed": Fault("delay", after=True),
     }
 )
 
@@ -88,6 +92,8 @@ class Rule:
         after: The server takes the request first.
         times: How many requests at most, or None.
         until: Monotonic time up to which it holds.
+        skip: How many requests pass before.
+        is_due: Tells whether the time has come, beside all else.
         met: How many requests it has met.
     """
 
@@ -96,6 +102,8 @@ class Rule:
     after: bool
     times: int | None = None
     until: float = float("inf")
+    skip: int = 0
+    is_due: Callable[[], bool] = lambda: True
     met: int = 0
 
     def meets(self, request: str) -> bool:
@@ -106,7 +114,10 @@ class Rule:
         """
         is_over = time.monotonic() >= self.until
         is_over |= self.times is not None and self.met >= self.times
-        return not is_over and re.search(self.where, request) is not None
+        if is_over or not self.is_due() or re.search(self.where, request) is None:
+            return False
+        self.skip -= 1
+        return self.skip < 0
 
 
 class FaultyProxy:
@@ -148,6 +159,8 @@ class FaultyProxy:
         after: bool | None = None,
         times: int | None = None,
         seconds: float | None = None,
+        skip: int = 0,
+        is_due: Callable[[], bool] = lambda: True,
     ) -> Rule:
         """Ill-treat requests from now on, until `mend`.
 
@@ -158,9 +171,12 @@ class FaultyProxy:
             after: The server takes the request first; by default as the fault has it.
             times: So many requests at most.
             seconds: For so long at most.
+            skip: So many requests pass before.
+            is_due: Only while this is true.
         """
         until = float("inf") if seconds is None else time.monotonic() + seconds
-        rule = Rule(fault, where, fault.after if after is None else after, times, until)
+        is_after = fault.after if after is None else after
+        rule = Rule(fault, where, is_after, times, until, skip, is_due)
         with self._lock:
             self._rules.append(rule)
         return rule
@@ -207,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         if rule is None or rule.after:
             status, headers, answered = self._pass_on(body)
         self.server.proxy.passed.append((line, status))
-        if rule is None:
+        if rule is not None and rule.fault.kind == "delay":
+            time.sleep(rule.fault.seconds)
+        if rule is None or rule.fault.kind == "delay":
             self._answer(status, headers, answered)
         elif rule.fault.kind == "answer":
             fault = rule.fault

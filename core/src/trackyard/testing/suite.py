@@ -18,12 +18,14 @@ from trackyard.testing.checks.hooks import HookChecks
 from trackyard.testing.checks.irregular import IrregularChecks
 from trackyard.testing.checks.life_cycle import LifeCycleChecks
 from trackyard.testing.checks.packaging import PackagingChecks
+from trackyard.testing.checks.storms import StormChecks
 from trackyard.testing.contract import skip_unless_it_applies
 from trackyard.testing.workbench import ReadBack, Workbench
 
 
 # pytest runs the checks of the last base first.
 class FlavorSuite(
+    StormChecks,
     FaultChecks,
     HarmChecks,
     DeliveryChecks,
@@ -77,6 +79,11 @@ class FlavorSuite(
     @pytest.fixture
     def config_for_server(self) -> Callable[[str], Mapping[str, Any]] | None:
         """Give a function from a server's address to the tracker's table."""
+        return None
+
+    @pytest.fixture
+    def server_url(self) -> str | None:
+        """Give the address of a real server; None where there is none."""
         return None
 
     @pytest.fixture(autouse=True)

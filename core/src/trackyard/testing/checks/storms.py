@@ -1,0 +1,145 @@
+"""Is everything there, once, when requests or writes fail in the middle of a hook?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import attrs
+import pytest
+
+from trackyard.testing.contract import check, expect
+from trackyard.testing.failing_files import WriteFault, failing_files
+from trackyard.testing.faulty import Fault, is_running
+from trackyard.testing.faulty_proxy import FAULTS, Fault as Answer, FaultyProxy
+from trackyard.testing.irregular import log_irregularly, log_points
+from trackyard.testing.requirements import can_be_read
+from trackyard.testing.workbench import Logging, Workbench
+from trackyard.tracking.calls import ActiveRun
+
+ServerConfig = Callable[[str], Mapping[str, Any]] | None
+
+
+def _log_values(run: ActiveRun) -> None:
+    run.log_params({"rate": 0.1, "version": "007"})
+    log_points(run)
+    run.set_tag("stage", "prod")
+
+
+def _log_file(run: ActiveRun) -> None:
+    run.log_text("the report", "notes/report.txt")
+
+
+# What a program logs, and the hook in which something fails.
+PHASES: dict[str, tuple[str, Logging]] = {
+    "start": ("tracker_start_run", log_irregularly),
+    "log": ("tracker_log", _log_values),
+    "artifact": ("tracker_log", _log_file),
+    "end": ("tracker_end_run", log_irregularly),
+    "fail": ("tracker_fail_run", log_irregularly),
+}
+
+
+@attrs.frozen
+class _Storm:
+    """What the proxy does, how often at most, and whether a record may be refused by it."""
+
+    answer: Answer
+    times: int | None = 1
+    skip: int = 0
+    after: bool | None = None
+
+
+_BAD = Answer(status=400, body=b'{"error": "bad request"}', media_type="application/json")
+STORMS = {
+    "closes": _Storm(FAULTS["closed before"]),
+    "closes the second": _Storm(FAULTS["closed before"], skip=1),
+    "takes it and closes": _Storm(FAULTS["closed after"]),
+    "takes the second and closes": _Storm(FAULTS["closed after"], skip=1),
+    "takes it and answers 503": _Storm(FAULTS["503"], after=True),
+    "gives half an answer": _Storm(FAULTS["half an answer"]),
+    "answers late": _Storm(FAULTS["delayed"]),
+    "answers 400": _Storm(_BAD),
+    "answers 401 for a while": _Storm(FAULTS["401"], times=None),
+    "answers 403 for a while": _Storm(FAULTS["403"], times=None),
+    "answers 404": _Storm(FAULTS["404 HTML"]),
+    "answers 408": _Storm(FAULTS["408"]),
+    "answers 413": _Storm(FAULTS["413"]),
+    "answers 429": _Storm(FAULTS["429"]),
+    "answers 500": _Storm(FAULTS["500"]),
+    "answers 503 for a while": _Storm(FAULTS["503"], times=None),
+}
+
+
+class StormChecks:
+    """Each hook, while its server or its disk fails."""
+
+    @check(
+        "Whatever a server answers to whichever request, before or after it has taken it: later "
+        "the backend has everything, once, or what it refused is named.",
+        can_be_read,
+    )
+    @pytest.mark.parametrize("phase", list(PHASES))
+    @pytest.mark.parametrize("storm", list(STORMS))
+    def test_storm_loses_and_doubles_nothing(
+        self,
+        workbench: Workbench,
+        server_url: str | None,
+        config_for_server: ServerConfig,
+        storm: str,
+        phase: str,
+    ) -> None:
+        if server_url is None or config_for_server is None:
+            pytest.skip("the suite has no fixtures server_url and config_for_server")
+        hook, log = PHASES[phase]
+        planned = STORMS[storm]
+        with FaultyProxy(server_url) as proxy:
+            workbench.break_with(Fault(hook, "announce"))
+            table = {**config_for_server(proxy.url), "start_timeout": 3.0, "flush_timeout": 3.0}
+            workbench.configure_again(**{k: v for k, v in table.items() if k != "flavor"})
+            proxy.fault(
+                planned.answer,
+                after=planned.after,
+                times=planned.times,
+                skip=planned.skip,
+                is_due=lambda: is_running(hook, anywhere=True),
+            )
+            run_id = _track(workbench, log, fails=phase == "fail")
+            proxy.mend()
+            _expect_whole(workbench, run_id, f"when the server {storm} at the {phase}", phase)
+
+    @check("A write that fails once, before or after it, loses and doubles nothing.", can_be_read)
+    @pytest.mark.parametrize("phase", list(PHASES))
+    @pytest.mark.parametrize("fault", get_args(WriteFault))
+    def test_write_that_fails_loses_and_doubles_nothing(
+        self, workbench: Workbench, fault: WriteFault, phase: str
+    ) -> None:
+        hook, log = PHASES[phase]
+        workbench.break_with(Fault(hook, "announce"))
+        with failing_files(hook, fault) as failing:
+            run_id = _track(workbench, log, fails=phase == "fail")
+        if not failing.met:
+            pytest.skip(f"{hook} opens no file to write")
+        _expect_whole(workbench, run_id, f"after {fault} at the {phase}", phase)
+
+
+def _track(workbench: Workbench, log: Logging, *, fails: bool) -> str:
+    try:
+        with workbench.track(tags={"team": "fraud"}) as run:
+            log(run)
+            if fails:
+                raise LookupError("deliberate")
+    except LookupError:
+        pass  # it was raised above
+    return run.id
+
+
+def _expect_whole(workbench: Workbench, run_id: str, when: str, phase: str) -> None:
+    workbench.finish(run_id)
+    refused = workbench.refused(run_id)
+    expect(not refused, f"{when}, {refused} records count as refused for good")
+    found = workbench.difference(run_id)
+    expect(not found, f"{when}, {found}")
+    stored, wanted = workbench.read(run_id), "failed" if phase == "fail" else "finished"
+    expect(stored.status == wanted, f"{when}, the status is {stored.status!r}")
+    expect(stored.label("team") == "fraud", f"{when}, a tag of the start is missing")
