@@ -275,7 +275,6 @@ def test_garbage_is_told_from_what_is_needed(old_project):
     assert kept == {
         "baseline": "ledger refused 1 record(s)",
         "pending": "away does not have all of it; type: trackyard sync",
-        "untracked": "no tracker has it",
         "offline": "keeper keeps it offline; type: trackyard sync",
         "unseen": "ledger does not have all of it; type: trackyard sync",
         "die": "ledger does not have all of it; type: trackyard sync",
@@ -284,7 +283,7 @@ def test_garbage_is_told_from_what_is_needed(old_project):
     done = client.collect_garbage(older_than=0)
     assert {run.run for run in done if run.state == "kept"} == {*kept}
     assert client.get_run("nightly-monday").status == "failed"
-    assert {run.name for run in client.list_runs("fraud")} == {*kept} - {"die"}
+    assert {run.name for run in client.list_runs("fraud")} == {*kept, "untracked"} - {"die"}
 
 
 def test_a_replay_is_planned_and_made(old_project):

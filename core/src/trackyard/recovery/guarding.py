@@ -32,7 +32,7 @@ def watch_over(project_root: Path) -> None:
     Args:
         project_root: The project's folder.
     """
-    if os.environ.get("TRACKYARD_WATCHDOG") == "0":
+    if not is_wanted():
         return
     process = os.getpid()
     with _lock:
@@ -62,13 +62,13 @@ def _touch(lock: Path) -> bool:
     return True
 
 
-def finish_in_background(project_root: Path) -> None:
-    """Have a process of its own finish what is pending in a project, now. It never raises.
+def is_wanted() -> bool:
+    """Tell whether runs are watched over: `TRACKYARD_WATCHDOG=0` switches that off."""
+    return os.environ.get("TRACKYARD_WATCHDOG") != "0"
 
-    `TRACKYARD_WATCHDOG=0` switches it off, as it does `watch_over`.
-    """
-    if os.environ.get("TRACKYARD_WATCHDOG") == "0":
-        return
+
+def finish_in_background(project_root: Path) -> None:
+    """Have a process of its own finish what is pending in a project, now. It never raises."""
     try:
         pipe = _start(0)
         os.write(pipe, f"{project_root}\n".encode())

@@ -33,7 +33,7 @@ from trackyard.journal.pending import (
 from trackyard.journal.reader import is_attended
 from trackyard.journal.remains import keep_remains
 from trackyard.project.configuration import Project
-from trackyard.runs.folders import folders_of_runs
+from trackyard.runs.folders import names_of_folders
 from trackyard.runs.health import health_of
 from trackyard.store.listing import has_store
 from trackyard.system.locks import FileLock
@@ -174,11 +174,11 @@ def _old_folders(
     project: Project, index: _Index, older_than: float, kept: Counter[str]
 ) -> Iterator[Path]:
     """Give the folders that have to be looked at, and count the others by why they are kept."""
-    every = folders_of_runs(project)
+    names, runs = names_of_folders(project), project.home / "runs"
     latest = time.time() - older_than
-    for start in range(0, len(every), _AT_ONCE):
+    for start in range(0, len(names), _AT_ONCE):
         old = []
-        for folder in every[start : start + _AT_ONCE]:
+        for folder in [runs / name for name in names[start : start + _AT_ONCE]]:
             if index.knows(folder) and (_modified(folder) or 0.0) > latest:
                 kept[_YOUNG] += 1
             else:

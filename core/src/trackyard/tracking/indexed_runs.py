@@ -6,7 +6,7 @@ from trackyard.contract.records import Failure
 from trackyard.journal.pending import mark_as_indexed, mark_as_to_be_indexed
 from trackyard.journal.summaries import Summary
 from trackyard.project.configuration import Project
-from trackyard.recovery.guarding import finish_in_background
+from trackyard.recovery.guarding import finish_in_background, is_wanted
 from trackyard.recovery.indexing import index_run
 from trackyard.system.environment import is_disabled
 from trackyard.tracking.pulse import pulse
@@ -57,7 +57,8 @@ class IndexRow:
         if tracked is not None and tracked.has_description:
             self._summary = tracked.summary
             self._write(tracked)
-            if tracked.summary and not tracked.summary.is_whole and not tracked.deliveries:
+            is_long = tracked.summary is not None and not tracked.summary.is_whole
+            if is_long and not tracked.deliveries and is_wanted():
                 finish_in_background(self._project.root)  # no watchdog sums it up
         elif tracked is not None:
             mark_as_indexed(tracked.folder)
