@@ -270,6 +270,8 @@ def test_doctor_names_what_is_left_and_nothing_else(old_project):
 def test_garbage_is_told_from_what_is_needed(old_project):
     client = Client()
     plan = old_project.json("gc", "--dry-run", "--older-than", "0")
+    shown = old_project.type("gc", "--dry-run", "--older-than", "0").output
+    assert "1: no tracker has it" in shown
 
     kept = {run["run"]: run["reason"] for run in plan if run["state"] == "kept"}
     assert kept == {
@@ -374,9 +376,10 @@ def test_runs_are_annotated_after_their_end(old_project):
 
 
 def test_a_run_that_has_ended_is_not_ended_by_hand(old_project):
+    client = Client()
     assert "it is ended once" in old_project.type("runs", "end", "failed").stderr
     with pytest.raises(TrackyardError, match="it is ended once"):
-        Client().end_run("failed")
+        client.end_run("failed")
 
 
 def test_runs_are_deleted(old_project):

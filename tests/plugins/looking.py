@@ -16,13 +16,14 @@ from trackyard.cli.main import cli
 _CHANGES = ("register", "update", "rename", "copy", "delete")
 _OTHER_COMMANDS = {
     *("init", "completion install", "completion show", "plugins", "run", "exec", "ui", "runs open"),
+    "import",  # its own tests have it look at folders from elsewhere
     *("log metric", "log param", "log tag", "log artifact", "stack set", "stack import"),
     *(f"experiment-tracker flavor {verb}" for verb in ("list", "describe", "new", "check")),
     *(f"experiment-tracker {verb}" for verb in (*_CHANGES, "remove-attribute", "check")),
     *(f"stack {verb}" for verb in (*_CHANGES, "remove-attribute")),
 }
 _OTHER_CALLS = {
-    "accept_losses",
+    *("accept_losses", "import_runs"),
     *("list_flavors", "get_flavor", "check_experiment_tracker", "import_stack", "set_active_stack"),
     *("remove_experiment_tracker_attributes", "remove_stack_attributes"),
     *(f"{verb}_{thing}" for verb in _CHANGES for thing in ("experiment_tracker", "stack")),
