@@ -72,3 +72,36 @@ with start_run("killed", experiment_tracker=None, capture="trackio"):
 
     (run,) = Client().list_runs()
     assert Client().get_run(run.id).metrics["loss"].last == 0.5
+
+
+def test_each_run_of_a_loop_is_a_child_run_everywhere(both):
+    import trackio
+
+    with start_run("loop", experiment_tracker=["board", "memory"]) as run:
+        for rate in range(3):
+            trackio.init(project="default", name=f"rate={rate}", config={"rate": rate})
+            trackio.log({"loss": 1 / (1 + rate)}, step=rate)
+            if rate < 2:
+                trackio.finish()
+
+    children = {child.name: child for child in Client().get_run(run.id).children}
+    assert {name: child.status for name, child in children.items()} == {
+        "rate=1": "finished",
+        "rate=2": "finished",
+    }
+    for rate, id_ in enumerate([run.id, children["rate=1"].id, children["rate=2"].id]):
+        stored = MemoryTracker.runs[id_]
+        assert stored.params == {"rate": rate}
+        assert [(m.step, m.value) for m in stored.metrics.values()] == [(rate, 1 / (1 + rate))]
+        assert both.values(id_, "loss") == [(rate, 1 / (1 + rate))]
+
+
+def test_files_can_be_saved_by_trackio(both, tmp_path):
+    import trackio
+
+    (tmp_path / "note.txt").write_text("hello")
+    with start_run("saved", experiment_tracker=["board", "memory"]):
+        trackio.init(project="default")
+        trackio.save(str(tmp_path / "note.txt"))
+
+    assert [path.read_text() for path in both.folder.rglob("note.txt")] == ["hello"]

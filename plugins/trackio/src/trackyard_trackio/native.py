@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
-from trackyard.contract import RetryLater, after_import, process_values, write_whole
+import attrs
+
+from trackyard.contract import Capture, RetryLater, after_import, process_values, write_whole
+from trackyard_trackio.rows import shown_name
 from trackyard_trackio.storing import Place, in_folder
 
 logger = logging.getLogger("trackyard")
@@ -31,17 +36,43 @@ def native_config(folder: Path) -> dict[str, Any]:
         return {}
 
 
+@attrs.define(eq=False)
+class Step:
+    """A run that is active, as Trackio's calls meet it.
+
+    Attributes:
+        place: Where the run is in Trackio.
+        folder: The tracker's folder of the run.
+        capture: Makes child runs, or None.
+        thread, process: Those of the step.
+        is_taken: The code has begun a run, and got this one.
+        runs: Trackio's runs of it, the step's own first.
+        said: The arguments that do not count, of which a line has told.
+    """
+
+    place: Place
+    folder: Path
+    capture: Capture | None
+    thread: int = attrs.field(factory=get_ident)
+    process: int = attrs.field(factory=os.getpid)
+    is_taken: bool = False
+    runs: list[Any] = attrs.field(factory=list)
+    said: set[str] = attrs.field(factory=set)
+
+
+_steps: list[Step] = []
+
+
 @contextmanager
-def active_run(place: Place, store: Path, folder: Path) -> Iterator[object]:
+def active_run(step: Step, store: Path) -> Iterator[object]:
     """Make a run Trackio's current one inside a block, when the step imports Trackio.
 
     Args:
-        place: Where the run is in Trackio.
+        step: The run.
         store: Trackio's folder.
-        folder: The run's folder.
     """
     with ExitStack() as held:
-        enter = partial(_enter, held, place, store, folder)
+        enter = partial(_enter, held, step, store)
         if "trackio" in sys.modules:
             yield enter()
         else:
@@ -49,19 +80,21 @@ def active_run(place: Place, store: Path, folder: Path) -> Iterator[object]:
             yield None
 
 
-def _enter(held: ExitStack, place: Place, store: Path, folder: Path) -> object:
+def _enter(held: ExitStack, step: Step, store: Path) -> object:
     import trackio
-    from trackio.context_vars import current_run
+    from trackio.context_vars import current_project, current_run
 
     try:
         held.enter_context(in_folder(store))
     except RetryLater:
         logger.warning("Trackio's own calls go astray: an overlapping run has another folder")
         return None
-    run = _run_class()(place, folder)
-    before = current_run.get()
-    held.callback(_leave, run, before)
+    run = _run_class()(step.place, step.folder)
+    step.runs.append(run)
+    _steps.append(step)
+    held.callback(_leave, step, current_run.get(), current_project.get())
     current_run.set(run)
+    current_project.set(step.place.project)
     original = vars(trackio).get("_trackyard_init", trackio.init)
     attributes = [(trackio, "_trackyard_init", original), (trackio, "init", _init)]
     held.enter_context(process_values({}, attributes))
@@ -70,40 +103,103 @@ def _enter(held: ExitStack, place: Place, store: Path, folder: Path) -> object:
     return run
 
 
-def _init(*arguments: Any, config: dict[str, Any] | None = None, **options: Any) -> Any:
-    """Stand for `trackio.init` in a step: the step's run has begun already."""
+def _init(
+    project: str, name: str | None = None, *, config: dict[str, Any] | None = None, **options: Any
+) -> Any:
+    """Stand for `trackio.init` in a step: the first run is the step's, later ones are its children.
+
+    Args:
+        project: As Trackio has it; the step's counts.
+        name: Likewise; that of a child run.
+        config: What is set of the run.
+        **options: What else Trackio knows.
+    """
     import trackio
     from trackio.context_vars import current_run
 
-    run = current_run.get()
-    if not hasattr(run, "keep_config"):  # the step has finished it, or it is another thread
-        return vars(trackio)["_trackyard_init"](*arguments, config=config, **options)
+    step = _step_here()
+    if step is None:
+        return vars(trackio)["_trackyard_init"](project, name, config=config, **options)
+    _say_what_does_not_count(step, {"project": project, "name": name, **options})
+    run = step.runs[0]
+    if step.is_taken:
+        before = current_run.get()
+        if before is not None:
+            before.finish()
+        run = _child(step, name or f"{step.place.run}-{len(step.runs) + 1}")
+        if run is None:
+            return vars(trackio)["_trackyard_init"](project, name, config=config, **options)
+        current_run.set(run)
+    step.is_taken = True
     run.config.update(config or {})
     run.keep_config()
     return run
 
 
-def _leave(run: Any, before: Any) -> None:
-    from trackio.context_vars import current_run
+def _child(step: Step, name: str) -> Any:
+    """Begin a run of Trackio's that is a child run; None where it cannot be one."""
+    folders: list[Path] = []
+    child = step.capture and step.capture.start_run(name, folders.append)
+    if not child:
+        return None
+    (folder,) = folders
+    place = Place(step.place.project, shown_name(name), folder.parent.name)
+    run = _run_class()(place, folder, child)
+    step.runs.append(run)
+    return run
 
-    if current_run.get() is run:
-        current_run.set(before)
-    run.keep_config()
-    run.close()
+
+def _say_what_does_not_count(step: Step, options: dict[str, Any]) -> None:
+    """Say once which arguments of a call do not count."""
+    given = {key: value for key, value in options.items() if value is not None}
+    if given["project"] == step.place.project:
+        del given["project"]
+    if step.is_taken or given.get("name") == step.place.run:
+        given.pop("name", None)
+    astray = [key for key in given if key not in step.said]
+    step.said.update(astray)
+    if astray:
+        logger.warning(
+            "trackio.init says %s: the run is %r in project %r of the tracker's table",
+            ", ".join(f"{key}={given[key]!r}" for key in astray),
+            *(step.place.run, step.place.project),
+        )
 
 
-def _run_class() -> Callable[[Place, Path], Any]:
+def _step_here() -> Step | None:
+    """Give the step whose code is running: the thread's, or the only one."""
+    own = [step for step in _steps if step.process == os.getpid()]
+    if len(own) == 1:
+        return own[0]
+    thread = get_ident()
+    return next((step for step in reversed(own) if step.thread == thread), None)
+
+
+def _leave(step: Step, run: Any, project: Any) -> None:
+    from trackio.context_vars import current_project, current_run
+
+    _steps.remove(step)
+    if current_run.get() in (*step.runs, None):
+        current_run.set(run)
+        current_project.set(project)
+    for one in step.runs:
+        one.keep_config()
+        one.close()
+
+
+def _run_class() -> Callable[..., Any]:
     from trackio.run import Run
     from trackio.utils import to_json_safe
 
     class StepRun(Run):  # type: ignore[misc]  # it is Any here
         """Trackio's run, which begins and ends with the step's."""
 
-        def __init__(self, place: Place, folder: Path) -> None:
+        def __init__(self, place: Place, folder: Path, child: Capture | None = None) -> None:
             begin: dict[str, Any] = {"url": None, "client": None, "existing_runs": []}
             named = {"project": place.project, "name": place.run, "run_id": place.run_id}
             super().__init__(**named, **begin, initial_last_step=-1)
             self._file = folder / _CONFIG
+            self._child = child
             self._config_logged = True  # it would replace the config that Trackyard writes
             self._storage_mode = "sqlite"
             self.config: dict[str, Any] = {}
@@ -117,9 +213,12 @@ def _run_class() -> Callable[[Place, Path], Any]:
                 write_whole(self._file, json.dumps(to_json_safe(self.config)))
 
         def finish(self) -> None:
-            """Write what is left; the step ends the run."""
+            """Write what is left; a child run ends with it, the step's run with the step."""
             with self._client_lock:
                 self._flush_queues_inline()
+            if self._child is not None:
+                self.keep_config()
+                self._child.end_run()
 
         def close(self) -> None:
             """End the thread that writes."""

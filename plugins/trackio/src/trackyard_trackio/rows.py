@@ -86,7 +86,12 @@ def project_name(text: str) -> str:
 
 def run_name(run: Run) -> str:
     """Give a name that may be part of a path, as Trackio makes it one."""
-    return re.sub(r"[/\\\x00-\x1f]", "_", run.name)[:60].lstrip(".") or "run"
+    return shown_name(run.name)
+
+
+def shown_name(name: str) -> str:
+    """Give a name likewise."""
+    return re.sub(r"[/\\\x00-\x1f]", "_", name)[:60].lstrip(".") or "run"
 
 
 def first_row(run: Run) -> Row:

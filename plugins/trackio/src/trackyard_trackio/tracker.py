@@ -15,6 +15,7 @@ import attrs
 from trackyard.contract import (
     Batch,
     Capabilities,
+    Capture,
     Failure,
     Metric,
     Record,
@@ -31,7 +32,7 @@ from trackyard.contract import (
     secret,
 )
 from trackyard_trackio.importing import Databases, Piece
-from trackyard_trackio.native import active_run, native_config
+from trackyard_trackio.native import Step, active_run, native_config
 from trackyard_trackio.rows import (
     KINDS,
     TAGS,
@@ -162,8 +163,10 @@ class TrackioTracker:
         self._write(run)
 
     @hookimpl
-    def tracker_activate_run(self, run: Run) -> AbstractContextManager[object]:
-        return active_run(self._place(run), self.folder, run.folder)
+    def tracker_activate_run(
+        self, run: Run, capture: Capture | None
+    ) -> AbstractContextManager[object]:
+        return active_run(Step(self._place(run), run.folder, capture), self.folder)
 
     @hookimpl
     def tracker_command_variables(self) -> dict[str, str]:
