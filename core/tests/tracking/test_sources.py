@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import native_sdk
 import pytest
@@ -100,6 +101,32 @@ def test_a_step_of_a_pipeline_captures_what_it_asks_for(other):
 
     training()
 
+    assert losses(other) == [["loss", 0.5, 3]]
+
+
+@pytest.mark.slow
+def test_a_step_in_another_process_captures_without_a_tracker_that_several_may_write(other):
+    with other.file.open("a") as file:
+        file.write('[stacks.default]\norchestrator = "process"\n')
+    code = f"""
+import native_sdk
+from trackyard import pipeline, step
+from trackyard.contract import Metric
+
+@step(experiment_tracker=["other"], capture={SDK!r})
+def train() -> None:
+    native_sdk.log(Metric("loss", 0.5, 3, {NOW}))
+
+@pipeline
+def training() -> None:
+    train()
+
+training()
+"""
+    (other.root / "run.py").write_text(code)
+    done = other.command(sys.executable, "run.py")
+
+    assert done.returncode == 0, done.stderr
     assert losses(other) == [["loss", 0.5, 3]]
 
 

@@ -80,6 +80,11 @@ class RunDescription:
     sources: tuple[SourceDescription, ...] = ()
 
     @property
+    def without_sources(self) -> RunDescription:
+        """The same where nothing else is captured."""
+        return attrs.evolve(self, sources=())
+
+    @property
     def counts_all_ranks(self) -> bool:
         """Some tracker gets what children of all ranks log."""
         return wants_all_ranks(self.trackers)

@@ -147,6 +147,8 @@ def _run_packed(
             # SDKs go on in the run's folder, which is not here.
             active = parcel.active if shipped is None else frozenset[str]()
             parcel = attrs.evolve(parcel, folder=folder, active=active)
+            if shipped is not None and parcel.description is not None:
+                parcel = attrs.evolve(parcel, description=parcel.description.without_sources)
             kept = KeptOutputs(home)
             outcome = _run(parcel, kept, is_relayed=is_relayed, is_shipped=shipped is not None)
             if shipped is not None:
@@ -288,9 +290,8 @@ def _joined(parcel: Parcel, project: Project, console: ConsoleOptions | None) ->
         role="worker",
     )
     tracked.deliveries.update(cast("Any", deliveries))
-    if parcel.active:
-        sources = description.sources if description else ()
-        tracked.join_sources(select_sources(trackers, [known.source for known in sources]))
+    sources = description.sources if description else ()
+    tracked.join_sources(select_sources(trackers, [known.source for known in sources]))
     tell_place(tracked, load_context_options(project).parts)
     return tracked
 
