@@ -24,12 +24,12 @@ CANARY = (
 )
 # What acts, and does what the configuration says.
 ACTS = {
-    *("gc", "replay", "runs delete", "runs end", "runs note", "runs rename", "runs tag"),
+    *("gc", "import", "replay", "runs delete", "runs end", "runs note", "runs rename", "runs tag"),
     *("runs verify", "store upgrade", "sync"),
 }
 ACTING_CALLS = {
     *("collect_garbage", "delete_run", "end_run", "plan_replay", "rename_run", "replay_run"),
-    *("set_note", "set_tags", "sync", "verify_run"),
+    *("import_runs", "set_note", "set_tags", "sync", "verify_run"),
 }
 COMMANDS = {
     "config show": "",

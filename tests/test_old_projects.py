@@ -288,6 +288,14 @@ def test_garbage_is_told_from_what_is_needed(old_project):
     assert {run.name for run in client.list_runs("fraud")} == {*kept, "untracked"} - {"die"}
 
 
+def test_a_tracker_of_old_is_no_source_of_imports(old_project):
+    client = Client()
+
+    with pytest.raises(TrackyardError, match="cannot list runs"):
+        client.import_runs("ledger")
+    assert "cannot list runs" in old_project.type("import", "ledger").stderr
+
+
 def test_a_replay_is_planned_and_made(old_project):
     client = Client()
     (plan,) = old_project.json("replay", "failed", "--to", "ranks", "--plan")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import ClassVar
 
 import pytest
@@ -308,7 +309,7 @@ def test_what_was_killed_goes_on(source, project):
     runs = project.root / ".trackyard" / "runs"
     with subprocess.Popen(command, env=project.environment()) as process:
         while process.poll() is None and not (runs.is_dir() and any(runs.iterdir())):
-            pass
+            time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
     rows_of()
 

@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 
 from trackyard.contract.context import Context
-from trackyard.contract.errors import TrackyardError
+from trackyard.contract.errors import TrackyardError, refuse_newer
 from trackyard.contract.importing import ImportNote, RemoteRun
 from trackyard.contract.records import SEVERITY, Artifact, Failure, Metric, Param, Record, Run, Tag
 from trackyard.delivery.capturing import CaptureJournal
@@ -149,12 +149,16 @@ def load_mark(folder: Path) -> Mark | None:
 
     Args:
         folder: The run's folder.
+
+    Raises:
+        NewerFormatError: A newer Trackyard imported it.
     """
     try:
         values = json.loads((folder / _FILE).read_bytes())
+        refuse_newer(folder / _FILE, values["format"], FORMAT)
         known = attrs.fields_dict(Mark)
         return Mark(**{key: value for key, value in values.items() if key in known})
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -64,7 +64,8 @@ class ImportedRun(Shown):
     state: ImportState = attrs.field(
         metadata=says(
             "`new`; `grown` where more was added to a run that was here; `same` where nothing was; "
-            "`own` where it is a run of this project; `failed`, or `planned`"
+            "`own` where it is a run of this project; `left out` where the filter does; `failed`, "
+            "or `planned`"
         )
     )
     metrics: int = attrs.field(default=0, metadata=says("Points of metrics"))
