@@ -114,7 +114,6 @@ class TestCursorLedger(TestLedger):
         return {"flavor": "mutants.counting:CursorLedger", "directory": str(tmp_path / "ledger")}
 
 
-@pytest.mark.slow
 class TestRemoteLedger(FlavorSuite):
     """So does the one on a server, by whichever request that fails."""
 

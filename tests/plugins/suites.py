@@ -12,7 +12,10 @@ import re
 import pytest
 
 from trackyard.testing import FlavorSuite, OrchestratorSuite
+from trackyard.testing.checks.storms import PHASES, STORMS
 
+# The others of the kit's own flavors; marked here, where a check may be `long` instead.
+SLOW_SUITES = ("TestRemoteLedger",)
 WHOLE = ("TestLedger", "TestMemoryTracker")
 SLOW = re.compile(
     "test_(killed_(between|in|when)|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
@@ -35,10 +38,13 @@ ONE_OF_EACH = re.compile(
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what starts processes, for suites that do not run it all."""
     suite = getattr(item, "cls", None)
+    if item.name.startswith("test_storm_loses") and not _is_of_a_pair(item):
+        item.add_marker(pytest.mark.long(reason="each storm at each hook of each flavor"))
+        return
     if suite is None or suite.__name__ in WHOLE:
         return
     if issubclass(suite, FlavorSuite):
-        is_slow = bool(SLOW.match(item.name))
+        is_slow = suite.__name__ in SLOW_SUITES or bool(SLOW.match(item.name))
     else:
         is_slow = (
             issubclass(suite, OrchestratorSuite)
@@ -47,3 +53,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         )
     if is_slow:
         item.add_marker(pytest.mark.slow)
+
+
+def _is_of_a_pair(item: pytest.Item) -> bool:
+    """Tell whether a storm meets one of the hooks at which it is tried before all is."""
+    chosen = vars(item)["callspec"].params
+    place = list(STORMS).index(chosen["storm"]) + list(PHASES).index(chosen["phase"])
+    return place % len(PHASES) == 0

@@ -45,10 +45,6 @@ class TestNeptuneOnline(FlavorSuite):
         return lambda url: table(monkeypatch, url)
 
     @pytest.fixture
-    def server_url(self, server):
-        return server.url
-
-    @pytest.fixture
     def log_natively(self):
         return native_log()
 
