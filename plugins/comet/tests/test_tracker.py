@@ -385,7 +385,7 @@ def test_what_is_read_back_is_what_was_logged(project, server, mode):
     given = Run(
         id=run.id, name="a", experiment="default", started_at=0, folder=place, attached=True
     )
-    read = list(CometTracker(url=server.url).tracker_read_run(given))
+    read = list(CometTracker(url=server.url).tracker_read_run(given, None))
     points = [(r.key, r.value, r.step) for r in read if isinstance(r, Metric)]
     assert points == [("loss", float("inf"), 1), ("loss", 0.25, 2)]
     assert Param("rate", 0.5) in read

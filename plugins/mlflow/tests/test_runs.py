@@ -457,7 +457,7 @@ def test_what_is_read_back_is_what_was_logged(mlflow_project, tracker, make_run,
 
     reader = tracker()
     reader.tracker_start_run(make_run("reading", attached=True))
-    read = list(reader.tracker_read_run(make_run("reading", attached=True)))
+    read = list(reader.tracker_read_run(make_run("reading", attached=True), None))
 
     assert {record for record in read if isinstance(record, Metric)} == metrics
     assert {record for record in read if isinstance(record, Param)} == params

@@ -165,7 +165,7 @@ def test_steps_that_go_back_are_kept_beside_those_that_neptune_takes(project, on
     steps = [step for step, _ in online.only.values("loss")]
     assert steps == sorted(set(steps))
     assert online.only.refused == []
-    read = NeptuneTracker(project=online.PROJECT).tracker_read_run(given(run.id))
+    read = NeptuneTracker(project=online.PROJECT).tracker_read_run(given(run.id), None)
     metrics = [(m.step, m.value) for m in read if isinstance(m, Metric)]
     assert metrics == [(5, 5), (3, 3), (9, 9), (9, 9), (10, 1)]
 
@@ -251,7 +251,7 @@ def test_what_is_read_back_is_what_was_logged(project, online):
             run.log_text("hello", "deep/hello.txt")
 
         tracker = NeptuneTracker(project=online.PROJECT, mode=mode)
-        read = list(tracker.tracker_read_run(given(run.id)))
+        read = list(tracker.tracker_read_run(given(run.id), None))
         points = [(r.key, r.value, r.step) for r in read if isinstance(r, Metric)]
         assert points == [("params", 0.25, 2)]
         assert Param("rate", 0.5) in read

@@ -33,7 +33,7 @@ def log(tracker, run, *metrics):
 
 
 def read(tracker, run):
-    return [record for record in tracker.tracker_read_run(run) if isinstance(record, Metric)]
+    return [record for record in tracker.tracker_read_run(run, None) if isinstance(record, Metric)]
 
 
 def records(board):
@@ -161,7 +161,7 @@ def use(number):
     tracker.tracker_start_run(run)
     tracker.tracker_log(run, Batch.of((Metric("loss", 0.5, 1, 1),), 0, 0))
     tracker.tracker_end_run(run)
-    assert len(list(tracker.tracker_read_run(run))) > 1
+    assert len(list(tracker.tracker_read_run(run, None))) > 1
 use(0)
 before = len(os.listdir("/proc/self/fd"))
 for number in range(1, 20):

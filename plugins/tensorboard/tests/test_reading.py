@@ -24,7 +24,7 @@ def test_every_record_comes_back(started, make_run, tmp_path):
     started.tracker_log(make_run(), Batch.of((*params, *metrics, *tags, artifact), 0, 3))
     started.tracker_end_run(make_run(ended_at=5))
 
-    found = list(TensorboardTracker().tracker_read_run(make_run()))
+    found = list(TensorboardTracker().tracker_read_run(make_run(), None))
     assert [record for record in found if isinstance(record, Param)] == [*params]
     assert [type(r.value) for r in found if isinstance(r, Param)] == [float, int, bool, type(None)]
     assert [record for record in found if isinstance(record, Metric)] == [*metrics]
@@ -43,9 +43,9 @@ def test_event_files_among_the_artifacts_are_no_part_of_the_run(started, make_ru
     copy = Artifact(events.name, events, "file")
     started.tracker_log(make_run(), Batch.of((copy,), 1, 1))
 
-    found = list(started.tracker_read_run(make_run()))
+    found = list(started.tracker_read_run(make_run(), None))
     assert len([record for record in found if isinstance(record, Metric)]) == 1
 
 
 def test_a_run_that_never_started_holds_nothing(board, make_run):
-    assert list(TensorboardTracker().tracker_read_run(make_run())) == []
+    assert list(TensorboardTracker().tracker_read_run(make_run(), None)) == []

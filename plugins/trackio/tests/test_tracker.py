@@ -94,7 +94,7 @@ def test_times_and_steps_are_those_of_the_log_calls(board):
         run.log_metric("without", 1.0)
     place = find_project().home / "runs" / run.id / "board"
     given = Run(id=run.id, name="a", experiment="default", started_at=0, folder=place)
-    journaled = [r for r in TrackioTracker().tracker_read_run(given) if isinstance(r, Metric)]
+    journaled = [r for r in TrackioTracker().tracker_read_run(given, None) if isinstance(r, Metric)]
 
     assert [(m.key, m.value, m.step) for m in journaled] == [
         ("loss", 3.0, 3),
@@ -212,7 +212,7 @@ def test_names_that_trackio_has_for_itself_come_back(board):
 
     place = find_project().home / "runs" / run.id / "board"
     given = Run(id=run.id, name="a", experiment="my_system", started_at=0, folder=place)
-    read = list(TrackioTracker().tracker_read_run(given))
+    read = list(TrackioTracker().tracker_read_run(given, None))
     assert {m.key: m.value for m in read if isinstance(m, Metric)} == {"step": 1.0, "__odd": 2.0}
     assert {Param("tags", "mine"), Param("_x", 1)} <= set(read)
     assert project_name("registry-x") != "registry-x"
@@ -259,7 +259,7 @@ def test_a_run_on_a_server_has_everything(server, on_server, board):
     assert on_server.config(run.id)["trackyard.status"] == "finished"
     place = find_project().home / "runs" / run.id / "board"
     given = Run(id=run.id, name="a", experiment="default", started_at=0, folder=place)
-    read = list(TrackioTracker(server_url=server.url).tracker_read_run(given))
+    read = list(TrackioTracker(server_url=server.url).tracker_read_run(given, None))
     files = {r.name: r.path.read_text() for r in read if isinstance(r, Artifact)}
     assert files == {"deep/hello.txt": "hello"}
     (first, *_) = [r for r in read if isinstance(r, Metric)]
@@ -291,7 +291,7 @@ def test_a_deleted_run_is_gone_and_no_other(board, server):
         def read(id_, tracker=tracker):
             place = find_project().home / "runs" / id_ / "board"
             given = Run(id=id_, name="a", experiment="default", started_at=0, folder=place)
-            return given, list(tracker.tracker_read_run(given))
+            return given, list(tracker.tracker_read_run(given, None))
 
         for _ in range(2):
             tracker.tracker_delete_run(read(run.id)[0])
