@@ -219,7 +219,7 @@ def test_what_calls_logged_is_there_where_their_process_and_the_sdks_are_killed_
     assert [value for _, value in both.file().values("loss")] == [n / 2 for n in range(20)]
 
 
-def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(both):
+def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(both, caplog):
     with start_run("source", experiment_tracker=["memory"], capture="wandb") as run:
         native = wandb.init(project="mine", config={"rate": 0.1})
         native.log({"loss": 0.5}, step=1)
@@ -228,3 +228,4 @@ def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(bot
 
     assert points(run, "loss") == [(1, 0.5)]
     assert stored(run).params == {"rate": 0.1}
+    assert "names the project" not in caplog.text  # W&B has no run that could be elsewhere

@@ -46,6 +46,7 @@ class Step:
         place: Its names in W&B.
         settings: Fields of `wandb.Settings`, as the tracker's configuration has them.
         capture: Takes the runs that the code begins beside it, or None.
+        is_source: W&B has no run of it: where the code wants it there does not matter.
         thread: That of the step.
         sdk_init: W&B's own `wandb.init`.
     """
@@ -54,6 +55,7 @@ class Step:
     place: Place
     settings: Mapping[str, Any]
     capture: Capture | None
+    is_source: bool = False
     thread: int = attrs.field(factory=get_ident)
     sdk_init: Callable[..., wandb.Run] | None = None
     _begun: list[_Native] = attrs.field(factory=list)
@@ -255,7 +257,7 @@ class Step:
         place = self.place
         for name, here in (("project", place.project), ("entity", place.entity)):
             other = asked.arguments.get(name)
-            if other and here and other != here:
+            if other and here and other != here and not self.is_source:
                 table = f"[experiment_trackers.{self.run.folder.name}]"
                 self._say(name, f"names the {name} {other!r}, the step's run is in {here!r}; "
                                 f'to have it there: {name} = "{other}" in {table}')  # fmt: skip

@@ -101,6 +101,7 @@ class WandbTracker:
     _readers: dict[Path, NativeReader] = attrs.field(init=False, factory=dict)
     _source: WandbFiles | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
+    _is_source: bool = attrs.field(init=False, default=False)
     _started_at: float | None = attrs.field(init=False, default=None)
 
     @hookimpl
@@ -139,7 +140,7 @@ class WandbTracker:
         self, run: Run, capture: Capture | None
     ) -> AbstractContextManager[object]:
         take_trial(run)
-        return active_run(Step(run, self._place(run), self.settings, capture))
+        return active_run(Step(run, self._place(run), self.settings, capture, self._is_source))
 
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:
@@ -151,6 +152,7 @@ class WandbTracker:
 
     @hookimpl
     def tracker_capture_alone(self) -> AbstractContextManager[None]:
+        self._is_source = True
         return without_account()
 
     @hookimpl
