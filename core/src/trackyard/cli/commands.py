@@ -19,7 +19,7 @@ COMMANDS = {
     "plugins": ("trackyard.cli.plugins:plugins", "List the installed plugins."),
     "import": (
         "trackyard.cli.import_command:import_",
-        "Make the runs of a tracker, or of an export, runs of this project.",
+        "Take over the runs of a tracker, or of an export.",
     ),
     "replay": ("trackyard.cli.replay:replay", "Send runs to another tracker."),
     "doctor": ("trackyard.cli.doctor:doctor", "Look for what is wrong, and say what helps."),

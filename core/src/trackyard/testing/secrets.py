@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.flavors import is_secret
+from trackyard.contract.flavors import Secret, is_secret
 from trackyard.testing.workbench import Workbench
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -37,3 +37,14 @@ def secrets_set(workbench: Workbench, table: Mapping[str, Any] = _NONE) -> Itera
     finally:
         for variable in variables.values():
             os.environ.pop(variable, None)
+
+
+def secrets_of(instance: Any) -> dict[str, str]:
+    """Give the secrets that an instance of a flavor has, by field.
+
+    Args:
+        instance: The flavor's.
+    """
+    fields = [f.name for f in attrs.fields(type(instance)) if f.init and is_secret(f)]
+    found = {name: getattr(instance, name) for name in fields}
+    return {name: value.reveal() for name, value in found.items() if isinstance(value, Secret)}

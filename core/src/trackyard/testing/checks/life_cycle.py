@@ -20,7 +20,7 @@ from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
 from trackyard.testing.process_state import changes, process_state
 from trackyard.testing.requirements import can_be_read, declares, implements
-from trackyard.testing.secrets import secrets_set
+from trackyard.testing.secrets import secrets_of, secrets_set
 from trackyard.testing.workbench import TRACKER, Workbench
 from trackyard.tracking.tracked_runs import new_run
 
@@ -207,11 +207,12 @@ class LifeCycleChecks:
     @check("The URL never carries a credential.", implements("tracker_url"))
     def test_url_carries_no_credential(self, workbench: Workbench) -> None:
         with secrets_set(workbench) as values:
-            run, instance = workbench.new_run(), workbench.instance()
-            hooks = type(workbench.tracker_hooks())(instance, TRACKER)
-            with in_project(workbench.project):
-                _done(hooks.start_run(run))
-                url = str(hooks._manager.hook.tracker_url(run=run) or "")  # noqa: SLF001 - before core cleans it
+            outcome, url, instance = _started(workbench)
+        if outcome.kind != "done":  # a server takes none but the author's own
+            workbench.configure()
+            outcome, url, instance = _started(workbench)
+            _done(outcome)
+            values = secrets_of(instance)
         leaked = [name for name, value in values.items() if value in url]
         expect(not leaked, f"the URL has the secret {', '.join(leaked)}")
         expect("@" not in urlsplit(url).netloc, f"{url} names a user")
@@ -364,6 +365,16 @@ def _nothing(_: object) -> None:
 
 def _done(outcome: Any) -> None:
     expect(outcome.kind == "done", f"{outcome.reason or outcome.kind}")
+
+
+def _started(workbench: Workbench) -> tuple[Any, str, object]:
+    """Start a run; give what came of it, the URL before core cleans it, and the instance."""
+    run, instance = workbench.new_run(), workbench.instance()
+    hooks = type(workbench.tracker_hooks())(instance, TRACKER)
+    with in_project(workbench.project):
+        outcome = hooks.start_run(run)
+        url = hooks._manager.hook.tracker_url(run=run) if outcome.kind == "done" else None  # noqa: SLF001 - see above
+    return outcome, str(url or ""), instance
 
 
 def _batch(key: str, step: int) -> Batch:
