@@ -92,6 +92,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
             "is_kept_offline": "Its SDK keeps the run until `trackyard sync`",
         }
     ],
+    "archive": {"file": "The file", "runs": "How many runs are in it"},
     "import": ["trackyard.recovery.importing:ImportedRun"],
     "replay --plan": ["trackyard.recovery.replay:ReplayPlan"],
     "sync": ["trackyard.recovery.syncing:SyncRow"],

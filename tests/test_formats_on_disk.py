@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sqlite3
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,7 +32,7 @@ import pandas
 import pytest
 from click.testing import CliRunner
 
-from trackyard import Artifact, Failure, Metric, Param, Run, Tag, start_run
+from trackyard import Artifact, Client, Failure, Metric, Param, Run, Tag, start_run
 from trackyard.cli.main import cli
 from trackyard.console import keeping, lines
 from trackyard.console.keeping import Console
@@ -42,7 +43,7 @@ from trackyard.journal.entries import Entry, EntryKind, Holder
 from trackyard.journal.writer import JournalWriter
 from trackyard.outputs.formats import Materializers
 from trackyard.project import configuration
-from trackyard.recovery import drivers
+from trackyard.recovery import archives, drivers
 from trackyard.redaction.redactor import Redactor
 from trackyard.store.databases import StoreError
 from trackyard.store.outbox import Outbox, write_owed
@@ -229,6 +230,20 @@ def of_the_layout(root: Path) -> Iterator[str]:
     yield from sorted(name for name in patterns if not re.search(r"-(wal|shm)$|\.log$", name))
 
 
+def of_archives(root: Path) -> Iterator[str]:
+    """Give the members of a file for a colleague, and what it says of the runs."""
+    with start_run("name", experiment="experiment", experiment_tracker=None) as run:
+        run.log_metric("loss", 1)
+        run.log_text("note", "note.txt")
+    Client().archive_runs(run.id, file=root / "runs.trackyard")
+    with zipfile.ZipFile(root / "runs.trackyard") as archive:
+        for member in archive.namelist():
+            name = re.sub(r"[0-9a-f]{64}", "SHA256", member.replace(run.id, "ID"))
+            yield re.sub(r"p\d+-[0-9a-f]{4}", "PROCESS", name)
+        index = archive.read("archive.json").decode()
+    yield re.sub(r"\d{19}", "0", index.replace(run.id, "ID"))
+
+
 FORMATS: dict[str, tuple[object, Callable[[Path], Iterator[str]]]] = {
     "frames": (frames.FORMAT, of_frames),
     "entries": (entries.FORMAT, of_entries),
@@ -238,6 +253,7 @@ FORMATS: dict[str, tuple[object, Callable[[Path], Iterator[str]]]] = {
     "store": (SCHEMA_VERSION, of_the_store),
     "console": (lines.FORMAT, of_the_console),
     "remains": (remains.FORMAT, of_remains),
+    "archives": (archives.FORMAT, of_archives),
     "layout": (configuration.FORMAT, of_the_layout),
 }
 

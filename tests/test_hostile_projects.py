@@ -32,6 +32,7 @@ ACTING_CALLS = {
     *("import_runs", "set_note", "set_tags", "sync", "verify_run"),
 }
 COMMANDS = {
+    "archive": "crashed second --output runs.trackyard",
     "config show": "",
     "doctor": "",
     "experiment-tracker describe": "notes",
@@ -54,6 +55,7 @@ COMMANDS = {
 }
 CALLS = {
     "active_stack": "client.active_stack",
+    "archive_runs": "client.archive_runs('crashed', file='runs.trackyard')",
     "compare_runs": "client.compare_runs('crashed', 'second')",
     "doctor": "client.doctor()",
     "export_runs": "client.export_runs('crashed', file='runs.csv')",

@@ -229,6 +229,9 @@ def test_runs_are_compared_exported_and_named_by_their_address(old_project):
     points = exported[0]["points"]["loss"]
     assert [(point["step"], point["value"]) for point in points] == [(0, 6.0), (1, 5.0), (2, 4.0)]
     client.export_runs("ranked", first, file="runs.parquet")
+    old_project.type("archive", "ranked", "--output", "runs.trackyard")
+    assert client.archive_runs("ranked", file="again.trackyard") == 1
+    assert Path("again.trackyard").read_bytes() == Path("runs.trackyard").read_bytes()
     assert len(pandas.read_parquet("runs.parquet")) > 10
 
     (row,) = old_project.json("runs", "download", "baseline", "weights.bin")

@@ -14,6 +14,7 @@ from foreign import Foreign, write
 from pages import Unserving
 from recorder import Recorder
 
+from trackyard import start_run
 from trackyard.cli.main import cli
 from trackyard.hooks.known import known_flavors
 
@@ -241,6 +242,12 @@ def test_sync(golden, configured):
 
 def test_replay(golden, configured):
     golden("replay", "nothing", "--to", "local")
+
+
+def test_archive(golden, golden_project):
+    with start_run("mine", experiment_tracker=None) as run:
+        run.log_metric("loss", 1)
+    golden("archive", "mine", "--output", "runs.trackyard")
 
 
 def test_import(golden, golden_project):

@@ -17,6 +17,7 @@ COMMANDS = {
     "exec": ("trackyard.cli.exec_command:exec_", "Run a command as a tracked run."),
     "log": ("trackyard.cli.log_command:log", "Log into the run of `trackyard exec` from a script."),
     "plugins": ("trackyard.cli.plugins:plugins", "List the installed plugins."),
+    "archive": ("trackyard.cli.archive_command:archive", "Write runs into one file for others."),
     "import": (
         "trackyard.cli.import_command:import_",
         "Take over the runs of a tracker, or of an export.",

@@ -457,6 +457,21 @@ class Client(Configuring):
         )
         return ShownList(import_runs(self._project, source, wanted))
 
+    def archive_runs(self, *names: str, file: str | Path) -> int:
+        """Write runs into one file that `import_runs("archive:FILE")` reads; give how many.
+
+        Args:
+            names: The runs.
+            file: The file.
+
+        Raises:
+            RunNotFoundError: One is not there.
+            TrackyardError: A run is still running, or the file cannot be written.
+        """
+        from trackyard.runs.archiving import archive_runs
+
+        return archive_runs(self._project, names, Path(file))
+
     def replay_run(self, name: str, to: str) -> list[TrackerReport]:
         """Send a run, or all runs of a pipeline run, to another tracker; twice changes nothing.
 

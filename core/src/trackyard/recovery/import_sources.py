@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
 from trackyard.contract.errors import ConfigError
+from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
+from trackyard.contract.records import Record, Run
 from trackyard.hooks.discovery import FLAVORS, find_plugins, load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.hooks.known import known_flavors
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker, Trackers
-from trackyard.redaction.redactor import without_credentials
+from trackyard.recovery.archives import Archive
+from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.suggestions import did_you_mean, listed
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Reader(Protocol):
+    """Who lists and reads the runs of a source."""
+
+    def list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
+        """List the runs.
+
+        Args:
+            query: Which runs.
+        """
+
+    def read_remote_run(
+        self, run: Run, remote_id: str
+    ) -> Iterator[Record | RemoteRun | ImportNote]:
+        """Read one of them.
+
+        Args:
+            run: With the folder for what is unpacked or downloaded.
+            remote_id: Its id there.
+        """
+
+
+# What Trackyard reads itself, by the word before the colon.
+_OWN: dict[str, Callable[[str], Reader]] = {"archive": Archive}
 
 
 @attrs.frozen
@@ -28,15 +58,15 @@ class Source:
         name: As it was typed, without credentials.
         flavor: Who reads it.
         place: What stood behind the colon; None for what a configured tracker leads to.
-        tracker: The tracker, with its capabilities and secrets.
-        hooks: Those of the one instance that lists and reads.
+        redactor: Knows the secrets of the tracker that it is.
+        reader: The one instance that lists and reads.
     """
 
     name: str
     flavor: str
     place: str | None
-    tracker: Tracker
-    hooks: TrackerHooks
+    redactor: Redactor
+    reader: Reader
 
 
 def open_source(project: Project, text: str) -> Source:
@@ -56,7 +86,9 @@ def open_source(project: Project, text: str) -> Source:
         return _source(tracker, text, None)
     if not colon:
         raise ConfigError(_unknown(text, [*trackers.configured]))
-    flavors = {info.name for info in find_plugins(FLAVORS) if not info.is_blocked}
+    if name in _OWN and place:
+        return Source(text, name, place, Redactor(), _OWN[name](_absolute(place)))
+    flavors = {*_OWN} | {info.name for info in find_plugins(FLAVORS) if not info.is_blocked}
     if name not in flavors:
         known = known_flavors().get(name)
         if known is not None:
@@ -75,7 +107,7 @@ def _source(tracker: Tracker, text: str, place: str | None) -> Source:
         able = listed(sorted(_able()))
         raise ConfigError(f"{text}: flavor {flavor!r} cannot list runs; those that can are {able}")
     hooks = TrackerHooks.of(tracker, load_plugins()[0])
-    return Source(without_credentials(text), flavor, place, tracker, hooks)
+    return Source(without_credentials(text), flavor, place, tracker.redactor, hooks)
 
 
 def _able() -> list[str]:

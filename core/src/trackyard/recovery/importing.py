@@ -168,9 +168,7 @@ class _Import:
         self._told = told
         self._progress = ImportProgress()
         self._plugins = load_plugins()[0]
-        self._writer = RunWriter(
-            source.flavor, source.tracker.redactor, self._plugins, self._count_records
-        )
+        self._writer = RunWriter(source.flavor, source.redactor, self._plugins, self._count_records)
         self._ids: dict[str, str] = {}
         self._places: dict[str, Place] = {}
         self._folder = project.home / "importing"
@@ -218,7 +216,7 @@ class _Import:
         query = RunQuery(self._source.place, wanted.experiment, wanted.since, limit)
         found = (
             run
-            for run in self._source.hooks.list_runs(query)
+            for run in self._source.reader.list_runs(query)
             if query.fits(run)
             and (not wanted.runs or run.remote_id in wanted.runs or run.name in wanted.runs)
         )
@@ -255,6 +253,8 @@ class _Import:
                 staged = self._folder / run_id
                 self._writer.write(staged, stream, tallied, self._places[remote.remote_id])
         except IsOtherRun as other:
+            if run_id != id_of(self._source.flavor, remote.remote_id):
+                raise TrackyardError(f"it says that it is {run_id}, and {other.run_id}") from other
             return self._written(Tallied(remote), other.run_id)
         if self._filter is not None and not self._filter.fits(staged):
             shutil.rmtree(staged, ignore_errors=True)
@@ -293,7 +293,7 @@ class _Import:
                 folder=Path(scratch),
                 attached=True,
             )
-            yield self._source.hooks.read_remote_run(run, remote.remote_id)
+            yield self._source.reader.read_remote_run(run, remote.remote_id)
 
     def _planned(self, tallied: Tallied) -> ImportedRun:
         """Read a run and count, by what the target can hold."""
