@@ -344,6 +344,29 @@ def test_portable_and_native_calls_reach_the_steps_run(local):
     assert local.logged("params") == [["rate", 0.1]]
 
 
+def test_own_run_of_a_pipeline_shows_the_params_of_steps_as_they_ended(project):
+    project.add_tracker("nests", Nesting)
+
+    @step(retries=1, experiment_tracker="nests", cache=True)
+    def train():
+        is_again = Path("tried").exists()
+        Path("tried").touch()
+        log_params({"rate": is_again, "text": "x" * 101, "password": "hunter2"})
+        if not is_again:
+            raise ValueError("once more")
+
+    for _ in range(2):  # the second time it is taken from the cache
+        run = pipeline(train)()
+        shown = [
+            tuple(pair)
+            for call in project.calls("log", tracker="nests")
+            if call["id"] == run.id
+            for pair in call["params"]
+        ]
+        assert dict(shown) == {"train.rate": True, "train.password": "***"}
+        assert len(shown) == 2
+
+
 def test_last_metrics_are_recorded_also_without_a_tracker(project):
     @step
     def train():

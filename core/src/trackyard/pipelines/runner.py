@@ -22,6 +22,7 @@ from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Job, Outcome
 from trackyard.contract.records import SEVERITY, Failure, Run, Status
 from trackyard.delivery.reports import TrackerReport
+from trackyard.journal.summaries import kept_summary
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.pipelines.attempts import Attempt, perform
 from trackyard.pipelines.callbacks import call_back
@@ -260,6 +261,8 @@ class PipelineRunner:
             self._stored[node.name] = outputs
             self._recording.keep_cached(node, found)
         self._group.log_summary(node.name, found.metrics)
+        if (summary := kept_summary(self._project.home / "runs" / found.id)) is not None:
+            self._group.log_params_of(node.name, summary.params)
         return True
 
     def _new_run(self, node: Node, attempt: int, retry_of: str | None) -> Run:
@@ -302,6 +305,9 @@ class PipelineRunner:
         except RequiredTrackerError as raised:
             error = raised
         self._failures[node.name] = row.failure
+        ended = life.tracked.summary if life.tracked is not None else None
+        if ended is not None and not tries.is_allowed(error):  # the next attempt may have others
+            self._group.log_params_of(node.name, ended.params)
         if error is not None and not isinstance(error, Exception):
             raise error
         return error

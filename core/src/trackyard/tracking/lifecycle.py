@@ -44,8 +44,8 @@ logger = logging.getLogger("trackyard")
 
 # What a file system must have left for a run to be kept there.
 _LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
-# Metrics of steps that a pipeline's own run shows.
-_MOST_IN_SUMMARY = 1000
+# Metrics, and params, of steps that a pipeline's own run shows, and a param's longest text there.
+_MOST_IN_SUMMARY, _LONGEST_IN_SUMMARY = 1000, 100
 # What becomes of the rest, in the closing line.
 _LATER = "it is tried again in the background, or type: trackyard sync"
 _NEVER = "what it lacks is lost, since the run's folder was deleted and cannot be made again"
@@ -91,6 +91,7 @@ class RunGroup:
         self._start_budgets: dict[str, Budget] = {}
         self._flush_budgets: dict[str, Budget] = {}
         self._runs: list[TrackedRun] = []
+        self._params_shown: set[str] = set()
         self._plugins, problems = load_plugins()
         for problem in problems:
             logger.warning("%s", problem)
@@ -104,6 +105,7 @@ class RunGroup:
     def log_params(self, params: Mapping[str, ParamValue]) -> None:
         """Log the pipeline's arguments as params of its own run, where it is tracked."""
         if self.parent is not None and self.parent.deliveries and params:
+            self._params_shown |= params.keys()
             self.parent.append(Entry("params", time.time_ns(), None, params))
 
     def log_summary(self, step: str, metrics: Mapping[str, float]) -> None:
@@ -122,6 +124,22 @@ class RunGroup:
         if shown:
             named = {f"{step}.{key}": value for key, value in shown}
             self.parent.append(Entry("metrics", time.time_ns(), None, named))
+
+    def log_params_of(self, step: str, params: Mapping[str, ParamValue]) -> None:
+        """Log a step's params to the pipeline's own run, where it is tracked: `train.rate`.
+
+        Tables of runs show them there. Long texts stand in the step's run alone, and a pipeline's
+        argument of that name stays as it is: trackers refuse a param that changes.
+
+        Args:
+            step: The step's name.
+            params: What has become of its params.
+        """
+        if self.parent is None or not self.parent.deliveries:
+            return
+        named = {f"{step}.{key}": value for key, value in params.items() if _is_short(value)}
+        new = [(key, value) for key, value in named.items() if key not in self._params_shown]
+        self.log_params(dict(new[: max(0, _MOST_IN_SUMMARY - len(self._params_shown))]))
 
     def prepare(self, trackers: Iterable[Tracker]) -> None:
         """Begin to start the parent run, without waiting: SDKs take seconds to import."""
@@ -449,3 +467,7 @@ def _what_is_gone(reports: list[TrackerReport]) -> str:
     texts = [f"{refused} were refused ({again})"] if refused else []
     texts += [f"{lost} log call(s) are lost"] if lost else []
     return ", ".join(texts)
+
+
+def _is_short(value: ParamValue) -> bool:
+    return not isinstance(value, str) or len(value) <= _LONGEST_IN_SUMMARY
