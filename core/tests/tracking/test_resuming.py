@@ -7,6 +7,7 @@ import random
 import threading
 
 import pytest
+from filing import Filing
 from recorder import Recorder
 from shared_recorder import SharedRecorder
 
@@ -17,6 +18,9 @@ from trackyard.journal.reader import latest_session
 from trackyard.project.configuration import find_project
 from trackyard.recovery.finishing import find_pending_runs, sync_all
 from trackyard.recovery.syncing import synchronise
+from trackyard.runs.doctor import examine
+from trackyard.runs.garbage import collect_garbage
+from trackyard.runs.verifying import verify_runs
 
 
 @pytest.fixture
@@ -70,6 +74,33 @@ def test_run_is_resumed_as_often_as_one_likes_by_its_id(local):
 
     assert [value for _, value, _ in local.logged("metrics")] == [0.0, 1.0, 2.0, 3.0]
     assert local.hooks().count("end") == 4
+
+
+def test_sessions_are_shown_and_what_lies_between_them_is_no_time_of_the_run(local):
+    begin()
+    with resume_run("a") as run:
+        run.set_status("killed")
+    with pytest.raises(ValueError, match="deliberate"), resume_run("a"):
+        raise ValueError("deliberate")
+
+    whole = Client().get_run("a")
+    assert [session.status for session in whole.sessions] == ["finished", "killed", "failed"]
+    moments = [when for one in whole.sessions for when in (one.started_at, one.ended_at)]
+    assert moments == sorted(moments)
+    assert (moments[0], moments[-1]) == (whole.started_at, whole.ended_at)
+    open_for = sum(session.seconds for session in whole.sessions)
+    assert 0 < open_for < (whole.ended_at - whole.started_at).total_seconds()
+    (listed,), (found,) = Client().list_runs(), Client().search_runs("")
+    assert whole.seconds == listed.seconds == found.seconds == whole.steps[0].seconds == open_for
+
+
+def test_run_that_was_not_resumed_shows_no_sessions(local):
+    begin()
+
+    whole = Client().get_run("a")
+    assert whole.sessions == ()
+    took = (whole.ended_at - whole.started_at).total_seconds()
+    assert whole.seconds == pytest.approx(took, abs=1e-5)
 
 
 def test_status_that_was_said_before_says_nothing_of_the_next_end(local):
@@ -156,6 +187,27 @@ def test_what_is_printed_is_kept_with_what_was(local, capfd):
 
     lines = [line.text for line in Client().get_run("a").steps[0].console]
     assert lines == ["one", "two"]
+
+
+def test_doctor_verify_replay_and_gc_take_all_sessions_for_one_run(project):
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    project.add_tracker("local", Recorder)
+    with start_run("a", experiment_tracker="filed") as run:
+        run.log_metric("loss", 0.0, 0)
+    with resume_run("a") as run:
+        run.log_metric("loss", 0.5, 1)
+
+    (verified,) = verify_runs(find_project(), "a")
+    assert (verified.state, verified.pending) == ("same", 0)
+    assert examine().problems == ()
+    Client().replay_run("a", "local")
+    assert [value for _, value, _ in project.logged("metrics")] == [0.0, 0.5]
+    assert project.hooks() == ["start", "log", "end"]
+    took = Client().get_run("a").seconds
+    (collected,) = collect_garbage(find_project(), older_than=0).runs
+    assert (collected.run, collected.state) == ("a", "deleted")
+    (listed,) = Client().list_runs()
+    assert (listed.status, listed.seconds >= took) == ("finished", True)
 
 
 # Which run

@@ -20,7 +20,10 @@ from trackyard.client import Client
 from trackyard.runs.health import health_lines
 from trackyard.runs.views import ChildRuns, RunView, StepView
 
-_HEAD = ("steps", "params", "health", "urls", "kind", "url", "parent_id", "children", "context")
+_HEAD = (
+    *("steps", "params", "health", "urls", "kind", "url", "parent_id"),
+    *("children", "context", "sessions"),
+)
 # Lines of the tree of child runs, and so many of one run.
 _MOST_LINES, _MOST_CHILDREN = 60, 20
 _STEP_COLUMNS = {
@@ -29,6 +32,13 @@ _STEP_COLUMNS = {
     "seconds": "SECONDS",
     "attempt": "ATTEMPT",
     "error": "ERROR",
+}
+_SESSION_COLUMNS = {
+    "number": "SESSION",
+    "status": "STATUS",
+    "seconds": "SECONDS",
+    "started_at": "STARTED",
+    "ended_at": "ENDED",
 }
 _METRIC_COLUMNS = {
     "name": "METRIC",
@@ -65,11 +75,23 @@ def show(run: str, as_json: bool) -> None:
         for step in view.steps
     ]
     show_table(steps, columns, as_json=False, empty="it has no steps")
+    _show_sessions(view)
     _show_context(view)
     _show_params(view)
     _show_metrics(view)
     _show_lists(view)
     _show_children(view)
+
+
+def _show_sessions(view: RunView) -> None:
+    """Show the times that a run was open, where it was resumed."""
+    rows = [
+        {**attrs.asdict(session), "number": number, "seconds": in_seconds(session.seconds)}
+        for number, session in enumerate(view.sessions, 1)
+    ]
+    if rows:
+        say("")
+        show_table(rows, _SESSION_COLUMNS, as_json=False, empty="")
 
 
 def _show_children(view: RunView) -> None:

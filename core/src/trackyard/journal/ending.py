@@ -52,7 +52,7 @@ def is_of_recovery(writer: str) -> bool:
     return writer.startswith(RECOVERY)
 
 
-def find_end(folder: Path) -> End | None:
+def find_end(folder: Path, session: int | None = None) -> End | None:
     """Give the run's end, the last entry of its writer; None where its latest session has none.
 
     The end that the run's own process wrote counts before that of recovery: its writers, `r0-...`,
@@ -60,8 +60,10 @@ def find_end(folder: Path) -> End | None:
 
     Args:
         folder: The run's folder.
+        session: The session whose end is wanted; the latest one by default.
     """
-    for writer, frames in _last_frames(folder, latest_session(folder)):
+    session = latest_session(folder) if session is None else session
+    for writer, frames in _last_frames(folder, session):
         for entry in _entries(frames, folder):
             if entry.kind == "end":
                 return End(writer, entry)

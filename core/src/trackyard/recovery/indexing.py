@@ -63,6 +63,7 @@ def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str,
         "ended_at": None,
         "error": None,
         "metadata": dict(metadata or {}),
+        **({"opened": run.resumed + 1} if run.resumed else {}),
     }
 
 

@@ -141,6 +141,22 @@ def seconds_of(started_at: int, ended_at: int | None) -> float:
     return ((ended_at or time.time_ns()) - started_at) / 1e9
 
 
+def seconds_of_row(project: Project, row: ListedRow) -> float:
+    """Give how long a run was open; what lies between its sessions counts not, if it is here.
+
+    Args:
+        project: The project.
+        row: The run, as the store has it.
+    """
+    if row.opened > 1:
+        from trackyard.journal.openings import openings_of
+
+        openings = openings_of(project.home / "runs" / row.id, row.started_at or 0)
+        if len(openings) > 1:
+            return sum(opening.seconds for opening in openings)
+    return seconds_of(row.started_at or 0, row.ended_at)
+
+
 def _of_row(project: Project, row: ListedRow) -> RunSummary:
     folder = project.home / "runs" / row.id
     if row.status == "running" and row.kind != "pipeline" and folder.is_dir():
@@ -154,7 +170,7 @@ def _of_row(project: Project, row: ListedRow) -> RunSummary:
         name=row.name,
         pipeline=row.experiment,
         status=row.status,
-        seconds=seconds_of(started_at, row.ended_at),
+        seconds=seconds_of_row(project, row),
         started_at=moment(started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         id=row.id,
@@ -242,12 +258,13 @@ def summary_of(folder: Path, description: RunDescription) -> RunSummary:
         folder: The run's folder.
         description: What is written down there of the run.
     """
-    from trackyard.journal.ending import read_status
+    from trackyard.journal.openings import openings_of
 
     run = description.run
-    status, end = read_status(folder)
-    ended_at = None if end is None else end.timestamp
-    seconds = None if status == "crashed" and not ended_at else seconds_of(run.started_at, ended_at)
+    openings = openings_of(folder, run.started_at)
+    status, ended_at = openings[-1].status, openings[-1].ended_at
+    is_unknown = status == "crashed" and not ended_at
+    seconds = None if is_unknown else sum(opening.seconds for opening in openings)
     return RunSummary(
         name=run.name,
         pipeline=run.pipeline or run.experiment,

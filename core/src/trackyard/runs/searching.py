@@ -12,7 +12,7 @@ import attrs
 from trackyard.contract.errors import TrackyardError
 from trackyard.journal.pending import to_be_indexed_folders
 from trackyard.project.configuration import Project
-from trackyard.runs.lists import moment, seconds_of, with_unreachable
+from trackyard.runs.lists import moment, seconds_of_row, with_unreachable
 from trackyard.store.details import RunDetails, last_values
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
@@ -183,11 +183,11 @@ def search_runs(
         details = details_with_steps(store, [row.id for row in rows])
     finally:
         store.close()
-    found = [_of_row(row, details[row.id], side) for row in rows]
+    found = [_of_row(project, row, details[row.id], side) for row in rows]
     return FoundRuns(with_unreachable(project, found))
 
 
-def _of_row(row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
+def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
     metrics = last_values({metric.key: metric for metric in details.metrics})
     if side != "last":
         known = {metric.key: getattr(metric, side) for metric in details.metrics}
@@ -197,7 +197,7 @@ def _of_row(row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
         name=row.name,
         pipeline=row.experiment,
         status=row.status,
-        seconds=seconds_of(started_at, row.ended_at),
+        seconds=seconds_of_row(project, row),
         started_at=moment(started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         id=row.id,

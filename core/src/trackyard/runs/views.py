@@ -17,6 +17,7 @@ from trackyard.contract.errors import RunNotFoundError, TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.journal.openings import openings_of
 from trackyard.journal.points import Column
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, joined
@@ -75,6 +76,16 @@ class StepView(Shown):
     curves: Mapping[str, Curve] = attrs.field(
         factory=dict, repr=False, eq=False, metadata={"help": "All points", "json": False}
     )
+
+
+@attrs.frozen(repr=False)
+class SessionView(Shown):
+    """One of the times that a run was open: from its start, or from a `resume_run`, to an end."""
+
+    status: str = attrs.field(metadata=says("How it ended"))
+    seconds: float = attrs.field(metadata=says("How long it was, to now where it goes on"))
+    started_at: datetime = attrs.field(metadata=says("When it began (UTC)"))
+    ended_at: datetime | None = attrs.field(metadata=says("When it ended"))
 
 
 class ChildRuns(ShownAs, Sequence["RunView"]):
@@ -215,6 +226,9 @@ class RunView(Shown):
     tags: Mapping[str, str] = attrs.field(
         factory=dict, metadata=says("Its own tags; those of its steps are theirs")
     )
+    sessions: tuple[SessionView, ...] = attrs.field(
+        default=(), metadata=says("Of a run that was resumed, each time that it was open")
+    )
     _above: _Above | None = attrs.field(
         default=None, repr=False, eq=False, metadata={"help": "Finds it", "json": False}
     )
@@ -353,7 +367,20 @@ def block_view(
         context=history.context,
         note=history.tags.get(NOTE) or None,
         tags=step.tags,
+        sessions=_sessions_of(folder, run),
         above=_Above(project, run),
+    )
+
+
+def _sessions_of(folder: Path, run: Run) -> tuple[SessionView, ...]:
+    return tuple(
+        SessionView(
+            status=opening.status,
+            seconds=opening.seconds,
+            started_at=moment(opening.started_at),
+            ended_at=None if opening.ended_at is None else moment(opening.ended_at),
+        )
+        for opening in (openings_of(folder, run.started_at) if run.resumed else ())
     )
 
 

@@ -75,8 +75,8 @@ def list_rows(project: Project, wanted: RunFilter) -> list[ListedRow]:
     conditions, values = _conditions(wanted)
     direction = "ASC" if wanted.is_ascending else "DESC"
     query = (
-        "SELECT r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at "
-        "FROM runs r WHERE r.parent_id IS NULL "
+        "SELECT r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at, "
+        "r.opened FROM runs r WHERE r.parent_id IS NULL "
         f"{' '.join(f'AND {condition}' for condition in conditions)} "
         f"ORDER BY {_EXPRESSIONS[wanted.sort]} {direction}, r.id {direction} "
         "LIMIT :most OFFSET :skip"
@@ -98,7 +98,9 @@ def find_rows(store: Store, text: str) -> list[ListedRow]:
     Returns:
         One; several where it is a prefix of several, a few of them; none where none fits.
     """
-    select = "SELECT id, kind, name, experiment, stack, status, started_at, ended_at FROM runs"
+    select = (
+        "SELECT id, kind, name, experiment, stack, status, started_at, ended_at, opened FROM runs"
+    )
     asked = {"text": encodable(text)}
     by_id = store.execute(f"{select} WHERE id = :text", asked)
     if not by_id:

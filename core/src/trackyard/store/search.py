@@ -11,7 +11,10 @@ from trackyard.store.filters import Condition, SortedBy, compile_filter, sorted_
 from trackyard.store.rows import STEP_ORDER, ListedRow
 from trackyard.store.store import Store
 
-_COLUMNS = "r.no, r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at"
+_COLUMNS = (
+    "r.no, r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at, "
+    "r.opened"
+)
 _AT_TOP = "r.parent_id IS NULL"
 # The run that is listed, of one that holds a value: a pipeline's steps hold those of its run.
 _LISTED = "CASE WHEN h.kind = 'step' AND h.parent_id IS NOT NULL THEN h.parent_id ELSE h.id END"
