@@ -68,7 +68,8 @@ def import_(
     """Make the runs of SOURCE runs of this project.
 
     SOURCE is a configured experiment tracker, or FLAVOR:PLACE, a folder, file or address that the
-    flavor reads. It is only read. Done twice it changes nothing; what has grown gets the rest.
+    flavor reads; archive:FILE is what `trackyard archive` wrote, csv:PLACE a plain table. It is
+    only read. Done twice it changes nothing; what has grown gets the rest.
     """
     wanted = Wanted(
         experiment=experiment,

@@ -19,6 +19,7 @@ from trackyard.hooks.rules import implemented_hooks
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.archives import Archive
+from trackyard.recovery.plain_tables import Tables
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -47,7 +48,7 @@ class Reader(Protocol):
 
 
 # What Trackyard reads itself, by the word before the colon.
-_OWN: dict[str, Callable[[str], Reader]] = {"archive": Archive}
+_OWN: dict[str, Callable[[str], Reader]] = {"archive": Archive, "csv": Tables}
 
 
 @attrs.frozen
