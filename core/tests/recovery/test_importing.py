@@ -151,6 +151,18 @@ def test_a_run_that_has_grown_gets_the_rest_and_its_end(source):
     assert len(run.artifacts) == 1
 
 
+def test_of_the_ends_of_a_run_that_ended_otherwise_later_the_last_one_counts(source):
+    for number, status in enumerate(["failed", "finished", "killed", "finished", "failed"]):
+        ended_at = MOMENT + (10 - number) * 1_000_000_000  # it is the import that is later
+        end = {"status": status, "ended_at": ended_at, "version": str(number)}
+        write(source, "r1", **{**WHOLE, "run": {**WHOLE["run"], **end, "failure": None}})
+        state = one().state
+        run = Client().get_run("old one")
+
+        assert state == ("grown" if number else "new")
+        assert (run.status, run.ended_at.timestamp()) == (status, ended_at / 1e9)
+
+
 def test_a_run_that_grew_after_its_replay_reaches_the_tracker(source, project):
     write(source, "r1", **WHOLE)
     one(to="new")
