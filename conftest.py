@@ -15,7 +15,7 @@ import pytest
 from matrices import first_by_default
 
 # What marks and leaves out tests, then what watches them, then what they use.
-pytest_plugins = ["tiers", "suites", "unattended", "canary", "compiled", "left_open"]
+pytest_plugins = ["tiers", "suites", "unattended", "canary", "compiled", "left_open", "apart"]
 pytest_plugins += ["all_flavors", "mlflow_servers", "old_project"]
 
 

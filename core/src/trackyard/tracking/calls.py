@@ -22,7 +22,7 @@ from trackyard.system.coercing import to_number, to_pairs, to_text
 from trackyard.system.environment import NAMED, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
-from trackyard.tracking.covering import covered
+from trackyard.tracking.covering import cover, uncover
 from trackyard.tracking.file_calls import FileCalls, shown
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
@@ -441,8 +441,12 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
             active_runs.append(run)
             _name_for_children()
             _current.set(run)
-            with tracked.activated(), covered(tracked.console, _innermost, active_runs):
-                yield run
+            with tracked.activated():
+                try:
+                    cover(run, tracked.console, _innermost, active_runs)
+                    yield run
+                finally:
+                    uncover(run)  # what SDKs print as they end is not the step's
         finally:
             _deactivate(run)
     finally:
@@ -451,6 +455,7 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
 
 def _deactivate(run: ActiveRun) -> None:
     """Let a run be current no more; a second time that changes nothing."""
+    uncover(run)
     if run in active_runs:
         active_runs.remove(run)
     for other in [*active_runs]:

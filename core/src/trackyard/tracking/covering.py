@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trackyard.console.keeping import Console
@@ -13,16 +12,19 @@ from trackyard.console.streams import CoveredStreams
 _covered: list[CoveredStreams] = []
 
 
-@contextmanager
-def covered(
-    console: Console | None, innermost: Callable[[], Any], active: Sequence[Any]
-) -> Iterator[None]:
-    """Have what is printed in the block kept, by the run of the thread that prints.
+def cover(
+    user: object,
+    console: Console | None,
+    innermost: Callable[[], Any],
+    active: Sequence[Any],
+) -> None:
+    """Have what is printed kept from now on, by the run of the thread that prints.
 
     A thread that a run started has that run where there is no doubt which one that is.
 
     Args:
-        console: Where the block's run keeps it; None where it does not.
+        user: Who wants it, until `uncover` is called.
+        console: Where the user's run keeps it; None where it does not.
         innermost: Gives the calling thread's own run, if any.
         active: All runs of the process, the latest last.
     """
@@ -35,16 +37,17 @@ def covered(
         return found
 
     if console is None:
-        yield
         return
     if not _covered:
         _covered.append(CoveredStreams(find))
-    streams, user = _covered[0], object()
-    try:
-        try:
-            streams.cover(user)
-            yield
-        finally:
-            streams.uncover(user)
-    finally:
-        streams.uncover(user)  # again: what a signal's handler raised may have cut that short
+    _covered[0].cover(user)
+
+
+def uncover(user: object) -> None:
+    """Leave the streams as they were, once nobody wants them covered; twice is no error.
+
+    Args:
+        user: Who wants it no more.
+    """
+    for streams in _covered:
+        streams.uncover(user)
