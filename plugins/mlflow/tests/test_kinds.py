@@ -7,9 +7,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.types import ColSpec, Schema
 
 from trackyard import Client, start_run
 from trackyard.testing.workbench import to_toml
+from trackyard_mlflow.kinds import read_models
 
 
 @pytest.fixture
@@ -50,9 +52,35 @@ def test_a_model_is_a_logged_model_of_the_run(run, mlflow_project):
     assert {(m.key, m.value) for m in logged.metrics} == {("models/clf/accuracy", 0.9)}
     place = Path(logged.artifact_location.removeprefix("file://"))
     files = sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
-    assert files == ["deep/config.json", "trackyard-model.json", "weights.bin"]
+    assert files == ["MLmodel", "deep/config.json", "trackyard-model.json", "weights.bin"]
     history = client.get_metric_history(run.info.run_id, "accuracy")
     assert [metric.value for metric in history] == [0.5]
+    known = mlflow.models.get_model_info(str(place))
+    assert known.flavors["trackyard"]["framework"] == "own"
+    assert (known.run_id, known.signature) == (run.info.run_id, None)
+
+
+def test_a_model_has_the_signature_that_mlflow_made_and_keeps_a_description_of_its_own(
+    mlflow_project, tmp_path
+):
+    signature = mlflow.models.ModelSignature(Schema([ColSpec("double", "x")]), None)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "MLmodel").write_text("flavors: {own: {}}\n", encoding="utf-8")
+    with start_run("a", experiment="kinds") as run:
+        run.log_model({"bias": 1}, "made", signature=signature)
+        run.log_model(tmp_path / "own", "own")
+
+    assert [row.state for row in Client().verify_run(run.id)] == ["same"]
+    client, outputs = mlflow_project.client(), mlflow_project.run("a").outputs.model_outputs
+    models = [client.get_logged_model(output.model_id) for output in outputs]
+    places = [model.artifact_location.removeprefix("file://") for model in models]
+    known = {tuple(one.flavors): one for one in map(mlflow.models.get_model_info, places)}
+    assert known.keys() == {("trackyard",), ("own",)}
+    assert known["trackyard",].signature == signature
+    id_ = mlflow_project.run("a").info.run_id
+    read = {artifact.name for artifact in read_models(client, id_, None, lambda *_: False)}
+    described = {f"{name}/trackyard-model.json" for name in ("made", "own")}
+    assert read == {*described, "made/model.pkl", "own/MLmodel"}
 
 
 def test_a_model_whose_files_did_not_arrive_is_gone_on_with(mlflow_project, tmp_path, monkeypatch):

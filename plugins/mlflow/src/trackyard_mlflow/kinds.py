@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ARTIFACT_PATTERN = r"[^\x00-\x1f\x7f#?%:\\]+"
 # Tags of a logged model of ours: its folder in the run, and which record it was.
 _FOLDER, _RECORD = "trackyard.folder", "trackyard.record"
+# The file by which MLflow knows a model.
+_DESCRIPTION = "MLmodel"
 # Which files of a run are tables, by which MLflow's page shows them as such.
 _TABLES = "mlflow.loggedArtifacts"
 _CONTEXT = "mlflow.data.context"
@@ -121,6 +124,9 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
         raise RejectedRecords([artifact], f"{reason}, where nothing is written")
     with tempfile.TemporaryDirectory() as folder:
         _lay_out(model, artifact, Path(folder))
+        if not any(file.name == _DESCRIPTION for file in model.files):
+            text = _described(model, artifact, run_id, logged.model_id)
+            (Path(folder) / _DESCRIPTION).write_text(text, encoding="utf-8")
         client.log_model_artifacts(logged.model_id, folder)
     moment, step = artifact.timestamp // 1_000_000, int(artifact.step or 0)
     metrics = [
@@ -157,6 +163,47 @@ def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
             shutil.copyfile(path, target)
 
 
+def _described(model: Model, artifact: Artifact, run_id: str, model_id: str) -> str:
+    """Write the file by which MLflow knows a model: YAML, which JSON is, too.
+
+    It loads no model, since MLflow's own flavors have not written the files. The model's id is left
+    out, by which MLflow would ask whatever store is the current one.
+    """
+    from mlflow import __version__
+
+    created = datetime.fromtimestamp(artifact.timestamp / 1e9, UTC).replace(tzinfo=None)
+    values = {
+        "artifact_path": model.name,
+        "flavors": {
+            "trackyard": {
+                "framework": model.framework or "unknown",
+                "data": sorted(file.name for file in model.files),
+            }
+        },
+        "mlflow_version": __version__,
+        "model_uuid": model_id.removeprefix("m-"),
+        "run_id": run_id,
+        "utc_time_created": f"{created:%Y-%m-%d %H:%M:%S.%f}",
+    }
+    if _is_of_mlflow(model.signature):
+        values["signature"] = model.signature
+    return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def _is_of_mlflow(signature: Any) -> bool:
+    """Tell whether a signature is written as MLflow does; it can read no other."""
+    if not isinstance(signature, dict) or not signature.keys() <= {"inputs", "outputs", "params"}:
+        return False
+    try:
+        parts = [json.loads(part) for part in signature.values() if part is not None]
+    except (TypeError, ValueError):
+        return False
+    return bool(parts) and all(
+        isinstance(part, list) and all(isinstance(item, dict) and "type" in item for item in part)
+        for part in parts
+    )
+
+
 def _models_of(client: MlflowClient, run_id: str) -> Iterator[LoggedModel]:
     """Give the logged models of a run that are ours."""
     for model_id in _outputs_of(client, run_id):
@@ -168,6 +215,15 @@ def _models_of(client: MlflowClient, run_id: str) -> Iterator[LoggedModel]:
 def _outputs_of(client: MlflowClient, run_id: str) -> list[str]:
     outputs = client.get_run(run_id).outputs
     return [output.model_id for output in outputs.model_outputs] if outputs else []
+
+
+def _was_logged(root: Path, name: str) -> bool:
+    """Tell whether a model had a file when it was logged; who cannot know takes it that it had."""
+    try:
+        files = json.loads((root / MODEL_FILE).read_text(encoding="utf-8"))["files"]
+        return name in [file["name"] for file in files]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def read_models(
@@ -185,7 +241,10 @@ def read_models(
         if is_elsewhere(client, logged.artifact_location):
             continue
         root = _local_copy(client, logged, folder)
+        ours = root / _DESCRIPTION
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            if path == ours and not _was_logged(root, _DESCRIPTION):
+                continue
             name = f"{logged.tags[_FOLDER]}/{path.relative_to(root).as_posix()}"
             yield Artifact(name, path, "model")
 
