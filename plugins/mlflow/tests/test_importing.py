@@ -148,6 +148,22 @@ def test_artifacts_of_a_database_are_found_after_a_move(database):
     assert (row.artifacts, row.left) == (1, 0)
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_nothing_is_said_of_a_run_without_artifacts(database, is_moved):
+    """MLflow makes their folder for the first of them."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("exp a").experiment_id
+    client.set_terminated(client.create_run(experiment, run_name="bare").info.run_id)
+    if is_moved:
+        database = database.parent.rename(database.parent.with_name("moved")) / "mlflow.db"
+    rows = {row.run: row for row in Client().import_runs(f"mlflow:sqlite:///{database}")}
+
+    assert not rows["bare"].losses
+    assert rows["r1"].artifacts == 1
+
+
 def test_a_database_of_an_old_schema_is_read(tmp_path):
     path = tmp_path / "old.db"
     with sqlite3.connect(path) as old:

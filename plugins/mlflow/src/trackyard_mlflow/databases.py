@@ -137,7 +137,7 @@ class Database:
             folder = self._artifact_folder(uri)
             if folder is not None:
                 yield from files_below(folder)
-            elif uri:
+            elif uri and not self._has_none(uri):
                 yield ImportNote(f"artifacts in {uri}: they are not below the database's folder")
 
     def _artifact_folder(self, uri: str | None) -> Path | None:
@@ -150,6 +150,15 @@ class Database:
         ends = (Path(*place.parts[-n:]) for n in range(min(4, len(place.parts) - 1), 1, -1))
         found = (inside(home, end) for end in ends)
         return next((folder for folder in found if folder and folder.is_dir()), None)
+
+    def _has_none(self, uri: str) -> bool:
+        """Tell whether a run has no artifacts: MLflow makes their folder for the first of them."""
+        place, home = local_folder(uri), self.path.parent.resolve()
+        if place is None:
+            return False
+        experiment = inside(home, Path(*place.parts[-4:-2]))  # also after a move
+        is_here = place.resolve().is_relative_to(home)
+        return is_here or (experiment is not None and experiment.is_dir())
 
     def _inputs(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote]:
         if not self._columns("inputs") or not self._columns("datasets"):
