@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -31,6 +32,16 @@ class CursorLedger(Ledger):
 
     def place(self, number: int, *point: Any) -> tuple[Any, ...]:
         return "metric", number
+
+    def write(self, run: Run, *lines: tuple[Any, ...]) -> None:
+        """Write all lines or none: half of a batch, without its cursor, would come twice."""
+        path = self.path(run)
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            super().write(run, *lines)
+        except OSError:
+            os.truncate(path, before)
+            raise
 
     def kept(self, run: Run, batch: Batch) -> Iterator[tuple[Any, ...]]:
         """Write the cursor with the records, in one go."""
