@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -328,6 +330,45 @@ def test_what_was_killed_goes_on(source, project):
     assert len(Client().list_runs(most=100)) == 30
     assert all(run.metrics["loss"] == 1999 for run in Client().search_runs())
     assert not (project.root / ".trackyard" / "importing").exists()
+
+
+def was_touched(folder, since):
+    try:
+        return folder.stat().st_mtime_ns > since
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.long(reason="40 kills of an import of 300 runs")
+def test_after_40_kills_at_random_moments_everything_is_there_once(source, project):
+    for number in range(300):
+        run = {"status": "finished", "version": "1"}
+        write(source, f"r{number:03}", run=run, metrics={"loss": [*range(200)]}, tags={"team": "a"})
+    command = [sys.executable, "-m", "trackyard", "import", "there", "--json"]
+    chosen, importing = random.Random(40), project.root / ".trackyard" / "importing"
+    were_killed = 0
+    for _ in range(40):
+        begun = time.time_ns()
+        with subprocess.Popen(
+            command, env=project.environment(), stdout=subprocess.DEVNULL
+        ) as process:
+            while process.poll() is None and not was_touched(importing, begun):
+                time.sleep(0.005)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chosen.uniform(0, 0.2))
+            process.kill()
+        were_killed += process.returncode == -signal.SIGKILL
+    rows = rows_of()
+
+    assert {row.state for row in rows} <= {"new", "same"}
+    assert len(rows) == len({row.id for row in rows}) == 300
+    assert len(Client().list_runs(most=1000)) == 300
+    found = Client().search_runs("status = 'finished' and metrics.loss = 199", limit=1000)
+    assert len(found) == 300
+    kept = [Client().get_run(row.id).metrics["loss"].points for row in rows]
+    assert kept == [200] * 300
+    assert were_killed
+    assert not importing.exists()
 
 
 def test_parents_go_first_also_in_a_circle():
