@@ -10,8 +10,7 @@ import atexit
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 
 import attrs
 
@@ -35,7 +34,6 @@ logger = logging.getLogger("trackyard")
 
 _VARIABLES = "TRACKYARD_COMMAND_VARIABLES"
 _FOLDER = "python"
-_JOINED = "joined"
 # It goes on with the `sitecustomize` that it hides, and never stands in the program's way.
 _CODE = '''"""Lets native calls of this program land in the run of `trackyard exec`."""
 
@@ -107,15 +105,6 @@ def variables_for(tracked: TrackedRun) -> Mapping[str, str]:
     return {**found, _VARIABLES: ",".join(found), "PYTHONPATH": path}
 
 
-def has_joined(folder: Path) -> bool:
-    """Tell whether a Python of a command has joined its run.
-
-    Args:
-        folder: The run's folder.
-    """
-    return (folder / _FOLDER / _JOINED).exists()
-
-
 def join() -> None:
     """Let native calls in this process land in the run that the environment names.
 
@@ -131,8 +120,6 @@ def join() -> None:
     joined = _joined(run_id)
     stack = ExitStack()
     stack.enter_context(joined.activated())
-    with suppress(OSError):
-        (joined.folder / _FOLDER / _JOINED).touch()
     process = os.getpid()
 
     def leave() -> None:
