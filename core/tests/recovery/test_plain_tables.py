@@ -9,6 +9,7 @@ import pytest
 from trackyard import Client
 from trackyard.contract.errors import TrackyardError
 from trackyard.project.configuration import find_project
+from trackyard.runs.exporting import COLUMNS
 
 LONG = """\
 run,step,time,key,value
@@ -104,3 +105,10 @@ def test_what_is_no_table_is_named(content, message, root):
         imported("results.csv")
     with pytest.raises(TrackyardError, match="no CSV file"):
         imported(find_project().root / "nothing")
+
+
+def test_what_trackyard_itself_exported_moves_in_another_way(root):
+    (root / "results.csv").write_text(",".join(COLUMNS) + "\n")
+
+    with pytest.raises(TrackyardError, match="trackyard archive RUN"):
+        imported("results.csv")

@@ -131,6 +131,11 @@ def _rows_of(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             table = csv.DictReader(stream, delimiter=_separator(stream), restkey="", restval="")
             columns = table.fieldnames or []
+            if "training_step" in columns:
+                raise TrackyardError(
+                    f"{file}: it was made by: trackyard runs export; runs move to another project "
+                    "by: trackyard archive RUN, and there: trackyard import archive:FILE"
+                )
             if not {*columns} - {*_OF_A_ROW} or len({*columns}) < len(columns):
                 raise TrackyardError(f"{file}: the first row is to name the columns, each once")
             for number, row in zip(count(2), table, strict=False):
