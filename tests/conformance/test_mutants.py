@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 import random
+import signal
+import socket
+import warnings
 
 import mutants
 import pytest
@@ -153,6 +157,21 @@ def test_there_are_mutants_of_many_checks():
 BY_REQUESTS = ("test_storm_loses_and_doubles_nothing",)
 
 
+@pytest.fixture
+def process_given_back():
+    """Undo what a mutant does to the process: tests behind it live there, too."""
+    root, generator = logging.getLogger(), random.getstate()
+    levels = root.level, root.manager.disable
+    timeout, handler = socket.getdefaulttimeout(), signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        yield
+    root.setLevel(levels[0])
+    logging.disable(levels[1])
+    random.setstate(generator)
+    socket.setdefaulttimeout(timeout)
+    signal.signal(signal.SIGINT, handler)
+
+
 # By default a sixteenth of them, the same ones each time.
 SHUFFLED = random.Random(0).sample(sorted(MUTANTS), len(MUTANTS))
 
@@ -162,6 +181,7 @@ SHUFFLED = random.Random(0).sample(sorted(MUTANTS), len(MUTANTS))
     first_by_default(SHUFFLED, len(SHUFFLED) // 16),
     ids=lambda name: name.partition(":")[2],
 )
+@pytest.mark.usefixtures("process_given_back")
 def test_mutant_is_caught_at_the_check_that_names_its_fault(reference, tmp_path, monkeypatch):
     monkeypatch.setattr(faults, "DEADLINE", 1.0)
     monkeypatch.setattr(faults, "GRACE", 2.0)
