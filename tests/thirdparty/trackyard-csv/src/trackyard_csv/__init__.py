@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -69,7 +71,14 @@ class CsvTracker:
         return self.directory / f"{run.id}.csv"
 
     def _write(self, run: Run, records: Iterable[Metric | Param | Tag]) -> None:
-        with self._file(run).open("a", newline="", encoding="utf-8") as file:
-            for record in records:
-                values = map(json.dumps, attrs.astuple(record)[1:])
-                csv.writer(file).writerow([type(record).__name__, record.key, *values])
+        path = self._file(run)
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("a", newline="", encoding="utf-8") as file:
+                for record in records:
+                    values = map(json.dumps, attrs.astuple(record)[1:])
+                    csv.writer(file).writerow([type(record).__name__, record.key, *values])
+        except OSError:  # half a row, such as on a full disk, could not be read back
+            with suppress(FileNotFoundError):
+                os.truncate(path, size)
+            raise
