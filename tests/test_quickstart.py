@@ -78,7 +78,12 @@ def test_every_run_is_finished_and_below_the_run_of_the_pipeline(quickstart):
 def test_params_are_those_of_portable_and_native_calls(quickstart):
     params = {name: run.data.params for name, run in quickstart.runs.items()}
 
-    assert params["digits"] == {"units": "64", "epochs": "30"}
+    assert params["digits"] == {
+        "units": "64",
+        "epochs": "30",
+        **{f"train_network.{key}": value for key, value in params["train_network"].items()},
+        **{f"train_regression.{key}": value for key, value in params["train_regression"].items()},
+    }
     assert params["train_network"] == {"units": "64", "epochs": "30"}
     assert params["train_regression"].pop("strengths") == "[0.001, 0.01, 0.1, 1.0, 10.0]"
     assert params["train_regression"].keys() == {"folds", "best_strength"}

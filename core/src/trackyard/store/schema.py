@@ -280,12 +280,7 @@ def _versions(session: Session, database: Database) -> tuple[int | None, int]:
     Raises:
         StoreError: The database holds something else.
     """
-    if not _has_table(session, database, "schema_version"):
-        if not database.is_shared and _is_foreign(session):
-            raise StoreError(
-                f"{database.place}: is a database of another program; move it away, "
-                f"then type: trackyard store rebuild"
-            )
+    if not _is_made(session, database):
         return None, 0
     rows: list[Any] = session.execute("SELECT * FROM schema_version ORDER BY version DESC LIMIT 1")
     if not rows:
@@ -294,9 +289,18 @@ def _versions(session: Session, database: Database) -> tuple[int | None, int]:
     return version, int(rows[0].get("least") or version)
 
 
-def _is_foreign(session: Session) -> bool:
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 1"
-    return bool(session.execute(query))
+def _is_made(session: Session, database: Database) -> bool:
+    """Tell whether the tables are there; one query sees one moment, while others may make them."""
+    if database.is_shared:
+        return _has_table(session, database, "schema_version")
+    rows = session.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    names = {row["name"] for row in rows}
+    if names and "schema_version" not in names:
+        raise StoreError(
+            f"{database.place}: is a database of another program; move it away, "
+            "then type: trackyard store rebuild"
+        )
+    return bool(names)
 
 
 def _has_table(session: Session, database: Database, name: str) -> bool:
