@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -17,15 +16,11 @@ from trackyard import flavor, hookimpl
 from trackyard.contract import Artifact, Batch, Failure, Metric, Param, Record, Run, Tag, option
 
 
-def _absolute(path: str | Path) -> Path:
-    return Path(path).absolute()
-
-
 @flavor
 class CsvTracker:
     """Write each run to a CSV file."""
 
-    directory: Path = option("Folder for the files", converter=_absolute)
+    directory: Path = option("Folder for the files", converter=lambda path: Path(path).absolute())
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
@@ -72,13 +67,13 @@ class CsvTracker:
 
     def _write(self, run: Run, records: Iterable[Metric | Param | Tag]) -> None:
         path = self._file(run)
-        size = path.stat().st_size if path.exists() else 0
+        path.touch()
+        size = path.stat().st_size
         try:
             with path.open("a", newline="", encoding="utf-8") as file:
                 for record in records:
                     values = map(json.dumps, attrs.astuple(record)[1:])
                     csv.writer(file).writerow([type(record).__name__, record.key, *values])
         except OSError:  # half a row, such as on a full disk, could not be read back
-            with suppress(FileNotFoundError):
-                os.truncate(path, size)
+            os.truncate(path, size)
             raise
