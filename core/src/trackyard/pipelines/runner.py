@@ -301,7 +301,7 @@ class PipelineRunner:
                 if error is not None or outcome.failure is not None:
                     raise EndsRun(outcome.failure)
         except EndsRun:
-            pass
+            pass  # it has told the run how the step ended
         except RequiredTrackerError as raised:
             error = raised
         self._failures[node.name] = row.failure
