@@ -27,7 +27,7 @@ POINTS = 100_000
 KEYS = 4
 NOW = 1_700_000_000
 LEAST_OF_SQL = 0.5
-# Points a second that are read: half of the 1.2 s a million of tensorboard-data-server, and as is asked.
+# Points a second that are read: half of tensorboard-data-server, which takes 1.2 s a million.
 LEAST = {"tensorboard": 10**6 / 2.4, "wandb": 150_000}
 MOST_MEMORY = 500  # MB
 
