@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from trackyard.runs.curves import Curve, goal_of, sampled, sparkline, svg
+from trackyard.runs.curves import Curve, goal_of, sampled, sparkline, spikes, svg
 
 
 def curve(key, values, steps=None, timestamps=None):
@@ -65,6 +65,30 @@ def test_long_curve_is_shown_by_the_means_of_its_parts():
     shown = sampled([math.nan, math.nan, 1.0, math.inf], 2)
     assert math.isnan(shown[0])
     assert shown[1] == 1.0
+
+
+def test_thinned_curve_keeps_each_spike_and_both_ends():
+    values = [0.5] * 10_000
+    values[4_321], values[7_777] = 9.0, -9.0
+    thin = curve("loss", values, list(range(10_000))).thinned(100)
+
+    assert len(thin) <= 100
+    assert dict(zip(thin.steps, thin.values, strict=True)) == {
+        step: values[step] for step in thin.steps
+    }
+    assert {0, 4_321, 7_777, 9_999} <= set(thin.steps)
+    assert thin.steps == sorted(thin.steps)
+
+
+@given(st.lists(st.floats(), max_size=300), st.integers(4, 60))
+def test_any_numbers_can_be_thinned(values, most):
+    chosen = list(spikes(values, most))
+
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) <= most
+    known = [value for value in values if not math.isnan(value)]
+    if known:
+        assert {min(known), max(known)} <= {values[index] for index in chosen}
 
 
 def test_curve_is_drawn_on_a_line():

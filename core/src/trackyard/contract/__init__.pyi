@@ -97,6 +97,7 @@ from trackyard.system.files import (
 )
 from trackyard.system.import_hooks import after_import as after_import
 from trackyard.system.inside_hooks import is_inside_hook as is_inside_hook
+from trackyard.system.showing import plain as plain
 from trackyard.system.sqlite_files import ReadOnlyDatabase as ReadOnlyDatabase
 from trackyard.system.waiting import (
     is_true_within as is_true_within,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from operator import le
 from typing import Any, Literal
 
@@ -109,6 +109,24 @@ class Curve:
         )
         return ordered
 
+    def thinned(self, most: int) -> Curve:
+        """Give a curve of at most so many points that keeps every spike, the first and the last.
+
+        Args:
+            most: How many points, at least 4.
+        """
+        ordered = self.in_order()
+        chosen = spikes(ordered.values, most)
+        if len(chosen) == len(ordered):
+            return ordered
+        thin = Curve(self.key)
+        thin.extend(
+            [ordered.steps[index] for index in chosen],
+            [ordered.values[index] for index in chosen],
+            [ordered.timestamps[index] for index in chosen],
+        )
+        return thin
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -198,6 +216,30 @@ def _bar(value: float, low: float, high: float, bars: str) -> str:
         return bars[3]
     share = (value / 2 - low / 2) / (high / 2 - low / 2)  # halved: a range may be infinite
     return bars[min(len(bars) - 1, int(share * len(bars)))]
+
+
+def spikes(values: Sequence[float], most: int) -> Sequence[int]:
+    """Choose points by which a curve is drawn: the least and the greatest of each of its parts.
+
+    Args:
+        values: The values, in order.
+        most: How many indices to give at most, in order; at least 4.
+    """
+    count = len(values)
+    if count <= most:
+        return range(count)
+    parts = max(1, most // 2 - 1)
+    bounds = [count * part // parts for part in range(parts + 1)]
+    chosen = {0, count - 1}
+    for start, end in pairwise(bounds):
+        part = values[start:end]
+        if not math.isnan(sum(part)):
+            chosen |= {start + part.index(min(part)), start + part.index(max(part))}
+            continue
+        # NaN is neither less nor greater: with one among them, the order would decide.
+        known = [i for i in range(start, end) if not math.isnan(values[i])] or [start]
+        chosen |= {min(known, key=values.__getitem__), max(known, key=values.__getitem__)}
+    return sorted(chosen)
 
 
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
