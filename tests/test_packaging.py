@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ import trackyard
 ROOT = Path(__file__).parents[1]
 MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 SDKS = {"aim", "comet-ml", "kedro", "mlflow", "mlflow-skinny", "neptune", "neptune-scale", "psutil"}
-SDKS |= {"prefect", "ray", "tensorboard", "tensorboardx", "trackio", "wandb"}
+SDKS |= {"mcp", "prefect", "ray", "tensorboard", "tensorboardx", "trackio", "wandb"}
 
 
 class Built:
@@ -68,10 +69,13 @@ def test_sdist_and_wheel_are_built_without_a_warning(built):
 def test_wheel_holds_every_file_of_the_package_and_nothing_else(built):
     """Data files such as `py.typed` and templates are in it; tests are not."""
     (package,) = (built.member / "src").iterdir()
+    hatch = tomllib.loads((built.member / "pyproject.toml").read_text())["tool"]["hatch"]
+    left_out = hatch.get("build", {}).get("exclude", [])
     expected = {
         path.relative_to(package.parent).as_posix()
-        for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for folder, _, names in os.walk(package, followlinks=True)  # a package may hold the pages
+        for path in map(Path(folder).joinpath, names)
+        if "__pycache__" not in path.parts and not any(map(path.match, left_out))
     }
 
     assert {name for name in built.files if ".dist-info/" not in name} == expected

@@ -123,8 +123,8 @@ def test_docstring_names_each_of_two_arguments_or_more(folder):
     assert {name: arguments for name, arguments in unnamed.items() if arguments} == {}
 
 
-# What these make is specified elsewhere: by a hookspec, or by the help of a command.
-ELSEWHERE = re.compile(r"hookimpl|hook_impl|overload|(\w+\.)?command|click\.\w+")
+# What these make is specified elsewhere: by a hookspec, a command's help, a tool's schema.
+ELSEWHERE = re.compile(r"answering|telling|hookimpl|hook_impl|overload|(\w+\.)?command|click\.\w+")
 
 
 def _public_functions(module):

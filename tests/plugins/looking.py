@@ -42,7 +42,7 @@ def calls_for_runs() -> set[str]:
 
 def _commands_of(group: click.Group, *before: str) -> Iterator[str]:
     context = click.Context(group)
-    for name in group.list_commands(context):
+    for name in group.commands_by_name:  # not those of plugins
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from _commands_of(command, *before, name)

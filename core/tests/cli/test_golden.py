@@ -55,7 +55,7 @@ def configured(golden_project):
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
     context = click.Context(group)
-    for name in group.list_commands(context):
+    for name in group.commands_by_name:  # not those of plugins
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, f"{path}{name} ")

@@ -22,7 +22,7 @@ COMMANDS = PAGE["COMMANDS"]
 
 def leaves(group, path=""):
     context = click.Context(group)
-    for name in group.list_commands(context):
+    for name in group.commands_by_name:  # not those of plugins
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from leaves(command, f"{path}{name} ")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 def commands(group=cli, path=()):
     context = click.Context(group)
-    for name in group.list_commands(context):
+    for name in group.commands_by_name:  # not those of plugins
         command = group.get_command(context, name)
         yield (*path, name), command
         if isinstance(command, click.Group):

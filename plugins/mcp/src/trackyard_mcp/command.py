@@ -1,0 +1,60 @@
+"""`trackyard mcp`: how does an agent ask a project?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trackyard import ConfigError
+from trackyard.contract import find_project, remark
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+
+@click.command()
+@click.option("--http", is_flag=True, help="Listen for HTTP in place of stdin.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8766,
+    show_default=True,
+    help="Likewise; 0 for a free one.",
+)
+@click.option(
+    "--token",
+    envvar="TRACKYARD_MCP_TOKEN",
+    show_envvar=True,
+    help="What clients send; a new one by default.",
+)
+def mcp(*, http: bool, host: str, port: int, token: str | None) -> None:
+    """Serve this project's runs to agents by the Model Context Protocol; nothing can be changed.
+
+    An agent starts it by itself, as `trackyard mcp`, and speaks by stdin and stdout. With --http it
+    goes on until Ctrl-C, and clients need the token that it prints.
+    """
+    project = find_project()
+    from trackyard_mcp.server import make_server
+
+    server = make_server(project.root)
+    if not http:
+        server.run("stdio")
+        return
+    _serve(server, host, port, token)
+
+
+def _serve(server: MCPServer, host: str, port: int, token: str | None) -> None:
+    import secrets
+
+    from trackyard_mcp.serving import PATH, app_of, listening
+
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
+        raise ConfigError("--host: name one address; clients that use other names are refused")
+    token = token or secrets.token_urlsafe(32)
+    with listening(app_of(server, token, [host, "localhost"]), host, port) as (http, opened):
+        name = f"[{host}]" if ":" in host else host
+        remark(f"http://{name}:{opened.getsockname()[1]}{PATH}")
+        remark(f"Authorization: Bearer {token}")
+        http.run(sockets=[opened])
