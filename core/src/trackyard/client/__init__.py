@@ -5,13 +5,14 @@ What only some calls need is imported by them: `from trackyard import Client` st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.client.configuring import Configuring
+from trackyard.client.searching import Searching
 from trackyard.contract.errors import OutputNotFoundError, RunNotFoundError, TrackyardError
 from trackyard.project.configuration import find_project
 from trackyard.system.showing import ShownList
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from trackyard.runs.garbage import CollectedRun
     from trackyard.runs.lists import RunSummary
     from trackyard.runs.pipeline_views import OutputVersion, PipelineRun
-    from trackyard.runs.searching import FoundRuns
     from trackyard.runs.verifying import Verification
     from trackyard.runs.views import RunView
     from trackyard.store import PipelineRunRow, Store
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _OLD_NAMES = {"get_artifact": "get_output", "list_artifacts": "list_outputs"}
 
 
-class Client(Configuring):
+class Client(Configuring, Searching):
     """A project: its runs, experiment trackers and stacks.
 
     Args:
@@ -161,33 +161,6 @@ class Client(Configuring):
             tags=tuple((tags or {}).items()),
         )
         return ShownList(list_runs(self._project, wanted))
-
-    def search_runs(
-        self,
-        filter: str = "",
-        order_by: str | Sequence[str] = "",
-        *,
-        limit: int = 100,
-        page: int = 1,
-    ) -> FoundRuns:
-        """Find runs of pipelines and of blocks by a filter; `to_pandas()` makes a frame of them.
-
-        A filter is such as `metrics.loss < 0.1 and params.rate = '0.2' and tags.stage = 'prod'`;
-        `metrics` are last values, those of a pipeline's run are its steps'. Beside `and` there
-        are `or`, `not` and parentheses.
-
-        Args:
-            filter: The filter; an empty one finds every run.
-            order_by: Such as `metrics.loss` or `start_time DESC`; the latest first by default.
-            limit: How many at most.
-            page: Which so many of them, from 1.
-
-        Raises:
-            TrackyardError: The filter is wrong; the message points at the word.
-        """
-        from trackyard.runs.searching import search_runs
-
-        return search_runs(self._project, filter, order_by, limit=limit, page=page)
 
     def get_run(self, name: str) -> RunView:
         """Show a run: its steps, params, metrics, curves, addresses and health.

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.journal.pending import to_be_indexed_folders
 from trackyard.project.configuration import Project
+from trackyard.runs.curves import summary_of_row
 from trackyard.runs.lists import moment, seconds_of_row, with_unreachable
-from trackyard.store.details import RunDetails, last_values
+from trackyard.store.details import MetricRow, RunDetails, last_values
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
 from trackyard.system.showing import Shown, html_table, in_a_cell, says
+
+if TYPE_CHECKING:
+    from trackyard.store import Store
 
 Side = Literal["last", "least", "greatest"]
 
@@ -38,6 +43,14 @@ class SearchedRun(Shown):
     metrics: Mapping[str, float] = attrs.field(
         metadata=says("Of each metric the last value, or the least or greatest where that is asked")
     )
+    _known: tuple[MetricRow, ...] = attrs.field(
+        default=(), eq=False, repr=False, metadata={"help": "Draws them", "json": False}
+    )
+
+    @property
+    def curves(self) -> dict[str, tuple[float, ...]]:
+        """Of each metric a few values, as the small curve of a table shows them."""
+        return {row.key: summary_of_row(row).curve for row in self._known}
 
     def value_of(self, column: str) -> Any:
         """Give a column of a table: `params.rate`, `metrics.loss`, `tags.stage` or a field's name.
@@ -162,10 +175,6 @@ def search_runs(
     """
     if limit < 1 or page < 1:
         raise TrackyardError("limit and page are whole numbers from 1")
-    if not (has_store(project) or to_be_indexed_folders(project.home)):
-        return FoundRuns([])
-    from trackyard.recovery.settling import settle
-    from trackyard.store import Store
     from trackyard.store.search import details_with_steps, search
 
     orders = [order_by] if isinstance(order_by, str) else [*order_by]
@@ -175,16 +184,67 @@ def search_runs(
             f"leave out {', '.join(map(repr, orders[1:]))}"
         )
     order = next(iter(orders), "")
-    store = Store.of(project)
-    try:
-        settle(project, store)
+    with _settled(project) as store:
+        if store is None:
+            return FoundRuns([])
         skip = (page - 1) * limit
         rows = search(store, filter, order, side=side, most=limit, skip=skip)
         details = details_with_steps(store, [row.id for row in rows])
-    finally:
-        store.close()
     found = [_of_row(project, row, details[row.id], side) for row in rows]
     return FoundRuns(with_unreachable(project, found))
+
+
+def count_runs(project: Project, filter: str = "") -> int:
+    """Count the runs of a project that fit a filter.
+
+    Args:
+        project: The project.
+        filter: See `store.filters`.
+
+    Raises:
+        FilterError: The filter is wrong.
+        TrackyardError: The store cannot be read.
+    """
+    from trackyard.store.search import count
+
+    with _settled(project) as store:
+        return 0 if store is None else count(store, filter)
+
+
+def list_columns(project: Project, most: int) -> list[str]:
+    """Name the params, metrics and tags that runs of a project have.
+
+    Args:
+        project: The project.
+        most: So many of each at most.
+
+    Raises:
+        TrackyardError: The store cannot be read.
+    """
+    from trackyard.store.search import keys_of
+
+    with _settled(project) as store:
+        if store is None:
+            return []
+        entities = ("metrics", "params", "tags")
+        return [f"{entity}.{key}" for entity in entities for key in keys_of(store, entity, most)]
+
+
+@contextmanager
+def _settled(project: Project) -> Iterator[Store | None]:
+    """Give the store, in which stands what runs here have left; None where there is nothing."""
+    if not (has_store(project) or to_be_indexed_folders(project.home)):
+        yield None
+        return
+    from trackyard.recovery.settling import settle
+    from trackyard.store import Store
+
+    store = Store.of(project)
+    try:
+        settle(project, store)
+        yield store
+    finally:
+        store.close()
 
 
 def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
@@ -205,4 +265,5 @@ def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -
         params=details.params,
         tags=details.tags,
         metrics=metrics,
+        known=details.metrics,
     )

@@ -48,6 +48,40 @@ def search(
     return [ListedRow(**{k: v for k, v in row.items() if k != "no"}) for row in rows]
 
 
+def count(store: Store, filter: str = "") -> int:
+    """Count the runs that stand below no other and fit a filter.
+
+    Args:
+        store: The store.
+        filter: See `store.filters`.
+
+    Raises:
+        FilterError: The filter is wrong.
+    """
+    where = compile_filter(filter, is_postgresql=store.database.is_shared)
+    query = f"SELECT COUNT(*) AS n FROM runs r WHERE {_AT_TOP} AND {where.sql}"
+    return int(store.execute(query, where.values)[0]["n"])
+
+
+def keys_of(store: Store, entity: str, most: int) -> list[str]:
+    """Name the params, metrics or tags that runs have, in the order of their names.
+
+    The index is gone through from each key to the next, since few keys have many values.
+
+    Args:
+        store: The store.
+        entity: `params`, `metrics` or `tags`.
+        most: How many at most.
+    """
+    query = (
+        f"WITH RECURSIVE found (key) AS (SELECT MIN(key) FROM {entity} "
+        f"UNION ALL SELECT (SELECT MIN(t.key) FROM {entity} t WHERE t.key > found.key) "
+        "FROM found WHERE found.key IS NOT NULL) "
+        "SELECT key FROM found WHERE key IS NOT NULL LIMIT :most"
+    )
+    return [row["key"] for row in store.execute(query, {"most": most})]
+
+
 def _by_attribute(
     session: Session, where: Condition, wanted: SortedBy, most: int, skip: int
 ) -> list[Mapping[str, Any]]:
