@@ -103,7 +103,7 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         if name.startswith("TRACKYARD_") or name in RANKS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
-    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "mlflow, system-metrics, mcp")
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "mlflow, system-metrics, mcp, page")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
     monkeypatch.setenv("TRACKYARD_CONTEXT", "0")
 
