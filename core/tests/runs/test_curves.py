@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given, strategies as st
 
-from trackyard.runs.curves import Curve, goal_of, sampled, sparkline, spikes, svg
+from trackyard.runs.charts import Series, chart, spikes
+from trackyard.runs.curves import Curve, goal_of, sampled, sparkline
 
 
 def curve(key, values, steps=None, timestamps=None):
@@ -105,8 +107,9 @@ def test_any_numbers_can_be_told(values):
     drawn = sparkline(values)
     assert len(drawn) in (0, len(values))
     assert drawn.strip("▁▂▃▄▅▆▇█ ") == ""
-    assert "nan" not in svg([values])
-    assert "inf" not in svg([values])
+    picture = chart([Series("x", values), Series("y", values, [0.0] * len(values))])
+    assert "nan" not in picture
+    assert "inf" not in picture
     if values:
         assert len(made.summary().curve) <= 24
         assert made.summary().key == "x"
@@ -116,5 +119,32 @@ def test_curve_is_shown_on_a_line_and_as_a_picture():
     made = curve("<b>", [1.0, 2.0])
 
     assert repr(made) == "<Curve <b> ▁█>"
-    assert made._repr_html_().startswith("<p>&lt;b&gt; <svg")
+    assert made._repr_html_().startswith("<p>&lt;b&gt;</p><svg")
     assert "<script" not in made._repr_html_()
+
+
+def texts(picture):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)
+
+
+def test_picture_has_axes_with_round_numbers():
+    assert texts(chart([Series("loss", [0.1, 0.42], [0, 1000])])) == [
+        *("0.1", "0.2", "0.3", "0.4"),
+        *("0", "200", "400", "600", "800", "1000"),
+        "step",
+    ]
+    assert texts(chart([Series("loss", [0.5])]))[-1] == "point"
+
+
+def test_several_curves_have_a_legend_and_one_scale():
+    picture = chart([Series("<one>", [0, 1]), Series("two", [0, 3])])
+
+    assert texts(picture)[-2:] == ["&lt;one&gt;", "two"]
+    assert len(set(re.findall(r'<polyline fill="none" stroke="(#\w+)"', picture))) == 2
+    assert "3" in texts(picture)
+    assert "<one>" not in picture
+
+
+def test_curve_has_a_gap_where_a_value_is_no_number():
+    assert chart([Series("loss", [1, 2, math.nan, 3])]).count("<polyline") == 2
+    assert chart([Series("loss", [math.nan])]) == ""

@@ -49,6 +49,19 @@ def notes():
     return [(f.subject, f.text) for f in examine(connect=True).findings if f.status == "note"]
 
 
+def test_notebook_shows_problems_first_with_what_to_do(project):
+    project.add_tracker("<b>", Away)
+    with start_run("a", experiment_tracker="<b>") as run:
+        run.log_metric("loss", 1.0)
+    diagnosis = examine()
+    rows = diagnosis._repr_html_().split("<tr>")[2:]
+
+    assert "problem" in repr(diagnosis)
+    assert rows[0].startswith("<td>✗ ")
+    assert any("trackyard sync" in row for row in rows)
+    assert "<b>" not in "".join(rows)
+
+
 def test_healthy_project_has_no_problem(project):
     project.add_tracker("local", Recorder)
     with start_run("a", experiment_tracker="local") as run:
@@ -66,7 +79,8 @@ def test_healthy_project_has_no_problem(project):
     ]
     assert [(h.tracker, h.delivered) for h in diagnosis.trackers] == [("local", 1)]
     assert diagnosis.versions["trackyard"] == version("trackyard")
-    assert repr(diagnosis).startswith(f"<Diagnosis {project.root}")
+    assert repr(diagnosis) == "<Diagnosis everything is well>"
+    assert "<td>✓ experiment tracker</td><td>local</td>" in diagnosis._repr_html_()
 
 
 @pytest.mark.parametrize(

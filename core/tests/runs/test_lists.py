@@ -145,7 +145,7 @@ def test_runs_of_blocks_stand_among_those_of_pipelines(project):
     first = client.list_runs()[-1]
     assert repr(first) == "<RunSummary first exp finished>"
     assert 0 <= first.seconds < 60
-    assert "<td>second</td>" in client.list_runs()._repr_html_()
+    assert '">second</a></td>' in client.list_runs()._repr_html_()
 
 
 def test_run_that_lives_and_one_whose_process_is_gone_say_so(project):

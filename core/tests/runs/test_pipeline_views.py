@@ -143,9 +143,9 @@ def test_notebook_shows_a_table_with_links(run):
     text = run._repr_html_()
 
     assert "<p>run &lt;1&gt;: failed</p>" in text
-    assert "<td>&lt;b&gt;</td><td>skipped</td><td></td><td></td>" in text
-    assert "<td>train</td><td>finished</td><td>2.5</td>" in text
-    assert '<a href="https://tracker.test/?a=1&amp;b=&lt;2&gt;">https://tracker' in text
+    assert "<td>&lt;b&gt;</td><td>skipped</td><td></td>" in text
+    assert ">train</a></td><td>finished</td><td>2.5</td>" in text
+    assert '<a href="https://tracker.test/?a=1&amp;b=&lt;2&gt;">train</a>' in text
     assert "<b>" not in text
 
 

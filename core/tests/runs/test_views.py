@@ -29,6 +29,7 @@ from trackyard import (
     step,
 )
 from trackyard.project.configuration import find_project
+from trackyard.runs import views
 from trackyard.runs.exporting import COLUMNS, export_text
 
 
@@ -110,7 +111,7 @@ def test_notebook_shows_tables_and_curves(local):
     run = training(0.2)
     text = Client().get_run(run.name)._repr_html_()
 
-    assert "<td>train</td><td>finished</td>" in text
+    assert ">train</a></td><td>finished</td>" in text
     assert '<a href="https://tracker.test/training/' in text
     assert "<td>layers</td><td>2</td>" in text
     assert text.count("<svg") == 3
@@ -471,7 +472,7 @@ def test_client_syncs_what_a_tracker_lacks(project):
     (row,) = client.sync(patience=0.1)
 
     assert (row.run, row.tracker, row.state, row.pending) == ("left", "away", "incomplete", 1)
-    assert repr(row) == f"<SyncRow left {run.id} away>"
+    assert repr(row).startswith("<SyncRow left on away incomplete, 1 pending: ")
     with start_run("alive", experiment_tracker="away"):
         assert [r.state for r in client.sync(patience=0.1) if r.run == "alive"] == ["running"]
 
@@ -518,3 +519,12 @@ def test_pipeline_run_has_params_curves_and_health_of_its_steps(local):
     gone = Client().get_pipeline_run(run.name).steps["train"]
     assert (gone.curves, gone.params, gone.health) == ({}, {}, ())
     assert gone.metrics["loss"] == 0.2 / 50
+
+
+def test_picture_of_a_pipeline_run_has_all_points_also_beside_steps_without_a_journal(local):
+    view = Client().get_run(training(0.2).name)
+    series = views.series_of(view, "loss")
+
+    assert any(not step.has_journal for step in view.steps)
+    assert len(series.values) == 50
+    assert series.steps == list(range(50))

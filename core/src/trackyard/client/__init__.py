@@ -149,7 +149,7 @@ class Client(Configuring, Searching):
             RunNotFoundError: There is no run `parent`.
         """
         from trackyard.runs.finding import ids_with_steps
-        from trackyard.runs.lists import list_runs, nanoseconds
+        from trackyard.runs.lists import ListedRuns, list_runs, nanoseconds
         from trackyard.store.listing import RunFilter
 
         start, end, some = nanoseconds(since), nanoseconds(until), tuple(statuses)
@@ -160,7 +160,7 @@ class Client(Configuring, Searching):
             commit=commit,
             tags=tuple((tags or {}).items()),
         )
-        return ShownList(list_runs(self._project, wanted))
+        return ListedRuns(list_runs(self._project, wanted), self._project)
 
     def get_run(self, name: str) -> RunView:
         """Show a run: its steps, params, metrics, curves, addresses and health.

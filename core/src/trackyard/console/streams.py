@@ -16,6 +16,7 @@ from typing import Any
 from trackyard.console.keeping import Console
 from trackyard.console.lines import StreamName
 from trackyard.system.interruption import let_signals_through
+from trackyard.system.notebooks import before_each_cell
 
 logger = logging.getLogger("trackyard")
 
@@ -33,6 +34,7 @@ class CoveredStreams:
         self._covers: list[_Cover] = []
         self._inside: set[int] = set()  # threads in a `write`, which may call another one
         self._lock = RLock()
+        self._end_watch: Callable[[], None] | None = None
 
     def cover(self, user: object) -> None:
         """See what is printed from now on, until each user has uncovered it.
@@ -42,8 +44,9 @@ class CoveredStreams:
         """
         with self._lock:
             self._users.add(user)
-            for stream, name in _streams():
-                self._cover(stream, name)
+            self._cover_all()
+            # IPython puts a `write` of its own over ours in each cell, and takes both away.
+            self._end_watch = self._end_watch or before_each_cell(self._cover_all)
 
     def uncover(self, user: object) -> None:
         """Leave the streams as they were, once nobody wants to see them; twice is no error.
@@ -54,7 +57,15 @@ class CoveredStreams:
         with self._lock:
             self._users.discard(user)
             if not self._users:
+                end, self._end_watch = self._end_watch, None
+                if end is not None:
+                    end()
                 self._covers = [cover for cover in self._covers if not cover.take_away()]
+
+    def _cover_all(self) -> None:
+        with self._lock:
+            for stream, name in _streams():
+                self._cover(stream, name)
 
     def _cover(self, stream: Any, name: StreamName) -> None:
         """Cover a stream, unless it is; what somebody else has put over ours is covered anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
@@ -79,6 +80,18 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}>"
+
+    def _repr_html_(self) -> str:
+        from trackyard.pipelines.pictures import MOST, boxes_of, picture
+
+        title = f"<p>pipeline {html.escape(self.name)}</p>"
+        try:
+            graph, _ = self.build()
+        except Exception as error:  # a parameter without a default, or whatever the function raises
+            return f"{title}<p>its graph cannot be drawn: {html.escape(str(error))}</p>"
+        if len(graph.nodes) > MOST:
+            return f"{title}<p>{len(graph.nodes)} steps</p>"
+        return title + picture(boxes_of(graph))
 
 
 @overload

@@ -14,7 +14,9 @@ import attrs
 
 from trackyard.delivery.reports import TrackerReport
 from trackyard.pipelines.live import LiveLines
+from trackyard.pipelines.notebook_progress import NotebookTable
 from trackyard.runs.health import health_lines, joined
+from trackyard.system.notebooks import is_in_notebook
 
 _MARKS = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
 _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "running": "36"}
@@ -24,7 +26,8 @@ class Progress:
     """Writes a line when a step starts and one when it ends, to stderr.
 
     On a terminal a step has one line, which shows how long it runs and its last metric, and its
-    URLs below. `TRACKYARD_PROGRESS=plain` keeps to plain lines there, and 0 keeps it silent.
+    URLs below; in a notebook all steps stand in one table, which changes.
+    `TRACKYARD_PROGRESS=plain` keeps to plain lines in both, and 0 keeps it silent.
 
     Args:
         stream: Where the lines go; stderr by default.
@@ -45,6 +48,8 @@ class Progress:
         can_move = is_terminal and os.environ.get("TERM") != "dumb"
         if self._stream is not None and can_move and wish not in ("0", "plain"):
             self._live = LiveLines(self._stream, self._live_lines)
+        is_shown = stream is None and wish not in ("0", "plain") and is_in_notebook()
+        self._table = NotebookTable() if is_shown else None
 
     def run_started(self, name: str, project: Path) -> None:
         """Say which pipeline run this is, and in which project.
@@ -55,7 +60,11 @@ class Progress:
         """
         if self._live is not None:
             self._live.start()
-        self._write(f"pipeline run {_plain(name)} in {_plain(str(project))}")
+        title = f"pipeline run {_plain(name)} in {_plain(str(project))}"
+        if self._table is not None:
+            self._table.start(title)
+            return
+        self._write(title)
 
     def step_starting(self, name: str, attempt: int = 1) -> None:
         """Say that a step waits for its trackers, where one can see it wait.
@@ -65,6 +74,8 @@ class Progress:
             attempt: 1, and one more for each retry.
         """
         self._running[name] = _Running(_with_attempt(name, attempt), "starting", time.monotonic())
+        if self._table is not None:
+            self._table.step(name, "starting", began=time.monotonic())
 
     def step_started(
         self,
@@ -84,7 +95,11 @@ class Progress:
         shown = _with_attempt(name, attempt)
         links = tuple(map(_plain, urls.values()))
         self._running[name] = _Running(shown, "running", time.monotonic(), metrics, links)
-        if self._live is None:
+        if self._table is not None:
+            note = f"attempt {attempt}" if attempt > 1 else ""
+            url = next(iter(urls.values()), None)
+            self._table.step(name, "running", metrics=metrics, url=url, note=note)
+        elif self._live is None:
             self._step("running", shown, "".join(f"  {link}" for link in links))
 
     def step_ended(
@@ -100,6 +115,10 @@ class Progress:
             note: What went wrong or where a result is from, or an empty text.
         """
         running = self._running.pop(name, None)
+        if self._table is not None:
+            known = {"metrics": dict(metrics)} if metrics else {}
+            self._table.step(name, status, seconds=seconds, note=_plain(note), **known)
+            return
         took = "" if seconds is None else f"  {seconds:.1f} s"
         told = f"  {_plain(note)}" if note else ""
         self._step(status, name, f"{took}{_last(metrics)}{told}")
@@ -117,6 +136,9 @@ class Progress:
         """
         if self._live is not None:
             self._live.stop()
+        if self._table is not None:
+            self._table.end(f"pipeline run {_plain(name)}: {status}, {seconds:.1f} s")
+            return
         self._step(status, _plain(name), f"  {seconds:.1f} s")
 
     def trackers_ended(self, reports: Iterable[TrackerReport]) -> None:
@@ -150,7 +172,12 @@ class Progress:
         return f"\x1b[{_COLOURS.get(status, '0')}m{mark}\x1b[0m" if self._has_colours else mark
 
     def _write(self, line: str) -> None:
-        if self._is_silent or self._stream is None:
+        if self._is_silent:
+            return
+        if self._table is not None:
+            self._table.write(line)
+            return
+        if self._stream is None:
             return
         try:
             if self._live is not None:

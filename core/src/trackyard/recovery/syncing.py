@@ -35,7 +35,7 @@ from trackyard.recovery.indexing import index_marked
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.recovery.unsent import send_unsent
 from trackyard.system.locks import FileLock
-from trackyard.system.showing import Shown, says
+from trackyard.system.showing import Shown, line, says
 
 RowState = Literal["complete", "incomplete", "refused", "lost", "accepted", "uploaded", "running"]
 # No upload may take longer than this, in seconds: it is one call for a whole run.
@@ -174,6 +174,15 @@ class SyncRow(Shown):
         metadata=says("Log calls lost to a full or damaged disk, or with a machine"),
     )
     problem: str = attrs.field(default="", metadata=says("The last error as one line"))
+
+    def __repr__(self) -> str:
+        counts = ("delivered", "pending", "quarantined", "lost")
+        told = ", ".join(f"{getattr(self, key)} {key}" for key in counts if getattr(self, key))
+        where = f" on {self.tracker}" if self.tracker else ""
+        why = f": {self.problem}" if self.problem else ""
+        return line(
+            f"<SyncRow {self.run}{where} {self.state}{f', {told}' if told else ''}{why}>"[:240]
+        )
 
     @property
     def is_lacking(self) -> bool:

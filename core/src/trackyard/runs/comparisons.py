@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 
 from trackyard.contract.context import Context
-from trackyard.runs.curves import MetricSummary, svg
-from trackyard.runs.views import RunView, drawn_values
-from trackyard.system.showing import Shown, html_table, in_a_cell, says
+from trackyard.runs.charts import chart
+from trackyard.runs.curves import MetricSummary
+from trackyard.runs.views import MOST_CHARTS, RunView, series_of
+from trackyard.system.showing import Link, Shown, html_table, html_text, in_a_cell, says
 
 
 @attrs.frozen(repr=False)
@@ -58,18 +59,17 @@ class Comparison(Shown):
         return f"<Comparison of {len(self.runs)} runs: {differ}>"
 
     def _repr_html_(self) -> str:
+        names = [Link(view.name, view.url) for view in self.views]
         params = [(p.key, *_shown_values(p)) for p in self.params]
-        parts = [html_table(("param", *self.runs), params)] if params else []
-        heads = "".join(
-            f"<th>{html.escape(text)}</th>" for text in ("metric", *self.runs, "curves")
-        )
-        rows = "".join(self._metric_row(metric) for metric in self.metrics)
+        parts = [html_table(("", *names), [("status", *self.statuses), *params])]
+        heads = "".join(f"<th>{html_text(text)}</th>" for text in ("metric", *names, "curves"))
+        rows = "".join(self._metric_row(metric) for metric in self.metrics[:MOST_CHARTS])
         parts += [f"<table><tr>{heads}</tr>{rows}</table>"] if rows else []
         return "".join(parts)
 
     def _metric_row(self, metric: MetricComparison) -> str:
         cells = "".join(f"<td>{m.last:.6g}</td>" if m else "<td></td>" for m in metric.runs)
-        drawn = svg([drawn_values(view, metric.key) for view in self.views])
+        drawn = chart([series_of(view, metric.key, view.name) for view in self.views])
         return f"<tr><td>{html.escape(metric.key)}</td>{cells}<td>{drawn}</td></tr>"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from operator import le
 from typing import Any, Literal
 
 import attrs
 
 from trackyard.journal.tallies import PARTS, Tally, sampled
+from trackyard.runs.charts import Series, chart, spikes
 from trackyard.store.details import MetricRow, values_of
 from trackyard.system.numbers import Numbers
 from trackyard.system.showing import Shown, says
@@ -140,7 +141,16 @@ class Curve:
         return f"<Curve {self.key} {sparkline(sampled(self.values, SHOWN))}>"
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.key)} {svg([self.values])}</p>"
+        return f"<p>{html.escape(self.key)}</p>{chart([self.series()])}"
+
+    def series(self, label: str | None = None) -> Series:
+        """Give the curve as it is drawn.
+
+        Args:
+            label: Its name in a legend; its key by default.
+        """
+        ordered = self.in_order()
+        return Series(self.key if label is None else label, ordered.values, ordered.steps)
 
 
 def summary_of_last(key: str, value: float) -> MetricSummary:
@@ -216,62 +226,3 @@ def _bar(value: float, low: float, high: float, bars: str) -> str:
         return bars[3]
     share = (value / 2 - low / 2) / (high / 2 - low / 2)  # halved: a range may be infinite
     return bars[min(len(bars) - 1, int(share * len(bars)))]
-
-
-def spikes(values: Sequence[float], most: int) -> Sequence[int]:
-    """Choose points by which a curve is drawn: the least and the greatest of each of its parts.
-
-    Args:
-        values: The values, in order.
-        most: How many indices to give at most, in order; at least 4.
-    """
-    count = len(values)
-    if count <= most:
-        return range(count)
-    parts = max(1, most // 2 - 1)
-    bounds = [count * part // parts for part in range(parts + 1)]
-    chosen = {0, count - 1}
-    for start, end in pairwise(bounds):
-        part = values[start:end]
-        if not math.isnan(sum(part)):
-            chosen |= {start + part.index(min(part)), start + part.index(max(part))}
-            continue
-        # NaN is neither less nor greater: with one among them, the order would decide.
-        known = [i for i in range(start, end) if not math.isnan(values[i])] or [start]
-        chosen |= {min(known, key=values.__getitem__), max(known, key=values.__getitem__)}
-    return sorted(chosen)
-
-
-_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
-
-
-def svg(curves: Sequence[Sequence[float]], width: int = 160, height: int = 32) -> str:
-    """Draw curves for notebooks, on one scale, each in a colour of its own.
-
-    Args:
-        curves: The values of each, in order.
-        width: Of the picture, in pixels.
-        height: Likewise.
-    """
-    drawn = [sampled(values, width) for values in curves]
-    finite = [value for values in drawn for value in values if math.isfinite(value)]
-    if not finite:
-        return ""
-    low, high = min(finite), max(finite)
-    lines = "".join(
-        f'<polyline fill="none" stroke="{_COLOURS[index % len(_COLOURS)]}" '
-        f'points="{_points(values, low, high, width, height)}"/>'
-        for index, values in enumerate(drawn)
-        if any(math.isfinite(value) for value in values)
-    )
-    return f'<svg width="{width}" height="{height}" role="img">{lines}</svg>'
-
-
-def _points(values: Sequence[float], low: float, high: float, width: int, height: int) -> str:
-    last = max(len(values) - 1, 1)
-    spread = (high / 2 - low / 2) or 1.0
-    return " ".join(
-        f"{index * width / last:.1f},{(height - 2) * (1 - (v / 2 - low / 2) / spread) + 1:.1f}"
-        for index, v in enumerate(values)
-        if math.isfinite(v)
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import platform
 import time
@@ -59,7 +60,7 @@ from trackyard.registry.starting import look_around
 from trackyard.runs.folders import folders_of_runs
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.system.environment import is_disabled
-from trackyard.system.showing import Shown, says
+from trackyard.system.showing import Shown, ShownList, html_table, line, says
 from trackyard.system.waiting import result_within
 from trackyard.tracking.params import load_param_options
 
@@ -103,6 +104,28 @@ class Diagnosis(Shown):
     def problems(self) -> tuple[Finding, ...]:
         """What is wrong."""
         return tuple(finding for finding in self.findings if finding.status == "problem")
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{found.subject}: {found.text}" for found in self.problems)
+        return line(f"<Diagnosis {self._summary}{f': {told}' if told else ''}>"[:240])
+
+    def _repr_html_(self) -> str:
+        marks = {"ok": "✓", "note": "·", "problem": "✗"}
+        first = sorted(self.findings, key=lambda found: found.status != "problem")
+        rows = [
+            (f"{marks[found.status]} {found.area}", found.subject, found.text, found.advice)
+            for found in first
+        ]
+        versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        parts = [f"<p>{html.escape(f'{self.project}: {self._summary}')}</p>"]
+        parts.append(html_table(("", "", "found", "what to do"), rows))
+        parts += [ShownList(self.trackers)._repr_html_()] if self.trackers else []
+        return "".join([*parts, f"<p>{html.escape(versions)}</p>"])
+
+    @property
+    def _summary(self) -> str:
+        count = len(self.problems)
+        return f"{count} problem{'s' if count > 1 else ''}" if count else "everything is well"
 
 
 def examine(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,7 +17,7 @@ from trackyard.project.configuration import Project
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store.listing import RunFilter, has_store, known_ids, list_rows
 from trackyard.store.rows import ListedRow
-from trackyard.system.showing import Shown, says
+from trackyard.system.showing import Shown, ShownList, says
 
 if TYPE_CHECKING:  # needed for runs of `start_run` blocks alone, and they cost
     from trackyard.journal.descriptions import RunDescription
@@ -56,6 +56,41 @@ class RunSummary(Shown):
     parent_id: str | None = attrs.field(
         default=None, metadata=says("Of a child run, the id of the run that it was started in")
     )
+
+
+class ListedRuns(ShownList[RunSummary]):
+    """Runs whose names lead, in notebooks, to the page of the first tracker that has one.
+
+    Args:
+        runs: The runs.
+        project: The project.
+    """
+
+    def __init__(self, runs: Iterable[RunSummary], project: Project) -> None:
+        super().__init__(runs)
+        self._project = project
+
+    def _url_of(self, item: RunSummary, url: str | None) -> str | None:
+        return url or url_of(self._project, item.id)
+
+
+def url_of(project: Project, id: str) -> str | None:
+    """Give a run's address on the first of its trackers that has one, as far as it is known here.
+
+    Args:
+        project: The project.
+        id: The run's id.
+    """
+    from trackyard.journal.descriptions import load_description
+    from trackyard.runs.health import health_of
+
+    folder = project.home / "runs" / id
+    try:
+        description = load_description(folder)
+        health = health_of(folder, description) if description is not None else ()
+    except NewerFormatError:
+        return None
+    return next((h.url for h in health if h.url), None)
 
 
 def list_runs(project: Project, wanted: RunFilter) -> list[RunSummary]:

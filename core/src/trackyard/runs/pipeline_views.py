@@ -14,8 +14,8 @@ from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.stacks import artifact_store_url
-from trackyard.runs.curves import svg
-from trackyard.system.showing import html_table, line
+from trackyard.runs.charts import chart
+from trackyard.system.showing import Link, html_table, line
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class StepRun:
         return line(f"<StepRun {self.name} {self.status}{f' {self.url}' if self.url else ''}>")
 
     def _repr_html_(self) -> str:
-        return html_table(("step", "status", "seconds", "URL"), [_row(self)]) + _curves([self])
+        return html_table(("step", "status", "seconds"), [_row(self)]) + _curves([self])
 
 
 def find_step_run(
@@ -361,8 +361,8 @@ class PipelineRun:
 
     def _repr_html_(self) -> str:
         rows = [_row(step) for step in self.steps.values()]
-        title = html.escape(f"{self.name}: {self.status}")
-        table = html_table(("step", "status", "seconds", "URL"), rows)
+        title = f"{html.escape(self.name)}: {html.escape(self.status)}"
+        table = html_table(("step", "status", "seconds"), rows)
         return f"<p>{title}</p>{table}{_curves(list(self.steps.values()))}"
 
 
@@ -371,7 +371,7 @@ def _curves(steps: list[StepRun]) -> str:
     curves = [(step.name, curve) for step in steps for curve in step.curves.values()]
     cells = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(curve.key)}</td>"
-        f"<td>{curve.values[-1]:.6g}</td><td>{svg([curve.values])}</td></tr>"
+        f"<td>{curve.values[-1]:.6g}</td><td>{chart([curve.series()])}</td></tr>"
         for name, curve in curves
     )
     heads = "<tr><th>step</th><th>metric</th><th>last</th><th>curve</th></tr>"
@@ -380,7 +380,7 @@ def _curves(steps: list[StepRun]) -> str:
 
 def _row(step: StepRun) -> tuple[str, ...]:
     duration = "" if step.duration is None else f"{step.duration:.1f}"
-    return step.name, step.status, duration, step.url or ""
+    return Link(step.name, step.url), step.status, duration
 
 
 def _moment(nanoseconds: int | None) -> datetime | None:

@@ -14,11 +14,11 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.journal.pending import to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.runs.curves import summary_of_row
-from trackyard.runs.lists import moment, seconds_of_row, with_unreachable
+from trackyard.runs.lists import moment, seconds_of_row, url_of, with_unreachable
 from trackyard.store.details import MetricRow, RunDetails, last_values
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
-from trackyard.system.showing import Shown, html_table, in_a_cell, says
+from trackyard.system.showing import Link, Shown, html_table, in_a_cell, says
 
 if TYPE_CHECKING:
     from trackyard.store import Store
@@ -76,10 +76,12 @@ class FoundRuns(Sequence[SearchedRun]):
 
     Args:
         runs: The runs.
+        project: The project, for their addresses.
     """
 
-    def __init__(self, runs: Iterable[SearchedRun]) -> None:
+    def __init__(self, runs: Iterable[SearchedRun], project: Project | None = None) -> None:
         self._runs = list(runs)
+        self._project = project
 
     @overload
     def __getitem__(self, index: int) -> SearchedRun: ...
@@ -89,7 +91,11 @@ class FoundRuns(Sequence[SearchedRun]):
 
     def __getitem__(self, index: int | slice) -> SearchedRun | FoundRuns:
         """Give one of them, or some."""
-        return FoundRuns(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+        return (
+            FoundRuns(self._runs[index], self._project)
+            if isinstance(index, slice)
+            else self._runs[index]
+        )
 
     def __len__(self) -> int:
         """Give their number."""
@@ -146,8 +152,15 @@ class FoundRuns(Sequence[SearchedRun]):
 
     def _repr_html_(self) -> str:
         columns = [name for name in self.columns() if name not in ("ended_at", "kind", "id")]
-        rows = [[in_a_cell(run.value_of(name)) for name in columns] for run in self._runs[:50]]
-        return html_table(columns, rows)
+        rows = [
+            [self._linked(run), *(in_a_cell(run.value_of(name)) for name in columns[1:])]
+            for run in self._runs[:50]
+        ]
+        more = f"<p>and {len(self) - 50} more</p>" if len(self) > 50 else ""
+        return html_table(columns, rows) + more
+
+    def _linked(self, run: SearchedRun) -> Link:
+        return Link(run.name, url_of(self._project, run.id) if self._project else None)
 
 
 def search_runs(
@@ -191,7 +204,7 @@ def search_runs(
         rows = search(store, filter, order, side=side, most=limit, skip=skip)
         details = details_with_steps(store, [row.id for row in rows])
     found = [_of_row(project, row, details[row.id], side) for row in rows]
-    return FoundRuns(with_unreachable(project, found))
+    return FoundRuns(with_unreachable(project, found), project)
 
 
 def count_runs(project: Project, filter: str = "") -> int:

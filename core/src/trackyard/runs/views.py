@@ -21,7 +21,8 @@ from trackyard.journal.openings import openings_of
 from trackyard.journal.points import Column
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, joined
-from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, summary_of_row, svg
+from trackyard.runs.charts import Series, chart
+from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, summary_of_row
 from trackyard.runs.health import TrackerHealth, added_up, health_of
 from trackyard.runs.histories import History, LateCurves, has_journal, look_at
 from trackyard.runs.lists import (
@@ -39,9 +40,12 @@ from trackyard.store.annotations import Annotation
 from trackyard.store.details import RunDetails
 from trackyard.store.listing import has_store
 from trackyard.store.rows import ListedRow
-from trackyard.system.showing import Shown, ShownAs, html_table, in_a_cell, says
+from trackyard.system.showing import Link, Shown, ShownAs, html_table, html_text, in_a_cell, says
 
 logger = logging.getLogger("trackyard")
+
+# More pictures than that make a notebook slow, and nobody looks at them.
+MOST_CHARTS = 30
 
 
 @attrs.frozen(repr=False)
@@ -269,10 +273,10 @@ class RunView(Shown):
         return _joined((step.name, step.curves) for step in self.steps)
 
     def _repr_html_(self) -> str:
-        title = f"<p>{html.escape(f'{self.name}: {self.status}')}</p>"
-        heads = ("step", "status", "seconds", "URL")
+        title = f"<p>{html_text(Link(self.name, self.url))}: {html.escape(self.status)}</p>"
+        heads = ("step", "status", "seconds")
         rows = [
-            (s.name, s.status, in_a_cell(s.seconds), next(iter(s.urls.values()), ""))
+            (Link(s.name, next(iter(s.urls.values()), None)), s.status, in_a_cell(s.seconds))
             for s in self.steps
         ]
         params = [(key, in_a_cell(value)) for key, value in self.all_params.items()]
@@ -538,23 +542,28 @@ def _joined(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def drawn_values(run: RunView, key: str) -> Sequence[float]:
-    """Give the values of a metric for a picture: a look asks no tracker for more of them.
+def series_of(run: RunView, key: str, label: str | None = None) -> Series:
+    """Give a metric for a picture: a look asks no tracker for more of its points.
 
     Args:
         run: The run.
         key: The metric, as `RunView.metrics` has it.
+        label: Its name in a legend; its key by default.
     """
-    if all(step.has_journal for step in run.steps):
-        return run.curves[key].values if key in run.curves else ()
-    return run.metrics[key].curve if key in run.metrics else ()
+    name = key if label is None else label
+    if all(step.has_journal for step in run.steps if step.metrics):
+        return run.curves[key].series(name) if key in run.curves else Series(name, ())
+    means = run.metrics[key].curve if key in run.metrics else ()
+    return Series(name, means, unit="part of the run")
 
 
 def _metrics_table(run: RunView) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{m.last:.6g}</td><td>{m.best:.6g}</td>"
-        f"<td>{svg([drawn_values(run, name)])}</td></tr>"
-        for name, m in run.metrics.items()
+        f"<td>{chart([series_of(run, name)])}</td></tr>"
+        for name, m in list(run.metrics.items())[:MOST_CHARTS]
     )
     heads = "<tr><th>metric</th><th>last</th><th>best</th><th>curve</th></tr>"
-    return f"<table>{heads}{rows}</table>" if rows else ""
+    more = len(run.metrics) - MOST_CHARTS
+    told = f"<p>and {more} more: see `metrics` and `curves`</p>" if more > 0 else ""
+    return f"<table>{heads}{rows}</table>{told}" if rows else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -43,12 +43,28 @@ def says(text: str) -> dict[str, str]:
 
 
 class ShownList(list[_T]):
-    """A list of shown values that is one table in notebooks."""
+    """A list of shown values that is one table in notebooks.
+
+    What none of them has gets no column, and names lead to where their `url` does.
+    """
 
     def _repr_html_(self) -> str:
+        if not self:
+            return "<p>none</p>"
         tables = [_values(item) for item in self]
-        heads = list(tables[0]) if tables else []
-        return html_table(heads, [[in_a_cell(t[head]) for head in heads] for t in tables])
+        rows = [{head: in_a_cell(value) for head, value in table.items()} for table in tables]
+        heads = [head for head in rows[0] if any(row[head] for row in rows)]
+        name = next((head for head in heads if head != "url"), "")
+        for row, item in zip(rows, self, strict=True):
+            if url := self._url_of(item, row.get("url")):
+                row[name] = Link(row[name], url)
+        return html_table(
+            [head for head in heads if head != "url"],
+            [[row[head] for head in heads if head != "url"] for row in rows],
+        )
+
+    def _url_of(self, item: _T, url: str | None) -> str | None:  # noqa: ARG002 - of subclasses
+        return url
 
 
 def _values(shown: Any, *, recurse: bool = True) -> Mapping[str, Any]:
@@ -83,21 +99,46 @@ def line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+class Link(str):
+    """A text that leads somewhere.
+
+    Args:
+        text: The text.
+        url: Where to; what is no address of a web page leads nowhere.
+    """
+
+    url: str | None
+
+    def __new__(cls, text: str, url: str | None) -> Self:
+        """Make the text."""
+        made = super().__new__(cls, text)
+        made.url = url
+        return made
+
+
+def html_text(text: str) -> str:
+    """Write a text for notebooks, as a link where it is one.
+
+    Args:
+        text: The text.
+    """
+    safe = html.escape(text)
+    url = text.url if isinstance(text, Link) else text
+    is_page = (url or "").startswith(("http://", "https://"))
+    return f'<a href="{html.escape(url or "")}">{safe}</a>' if is_page else safe
+
+
 def html_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Write a table for notebooks; addresses of web pages become links, nothing else does.
+    """Write a table for notebooks; addresses of web pages become links, and `Link`s do.
 
     Args:
         head: The titles of the columns.
         rows: The cells of each row, as texts.
     """
-
-    def cell(text: str) -> str:
-        safe = html.escape(text)
-        is_link = text.startswith(("http://", "https://"))
-        return f'<td><a href="{safe}">{safe}</a></td>' if is_link else f"<td>{safe}</td>"
-
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
-    lines = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in rows)
+    heads = "".join(f"<th>{html_text(text)}</th>" for text in head)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{html_text(text)}</td>' for text in row)}</tr>" for row in rows
+    )
     return f"<table><tr>{heads}</tr>{lines}</table>"
 
 

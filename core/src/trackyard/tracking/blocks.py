@@ -17,8 +17,9 @@ from trackyard.project.trackers import Selection, Settings, Tracker, Trackers
 from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.identifiers import new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
+from trackyard.system.notebooks import Board, is_in_notebook
 from trackyard.system.process_end import PROCESS_END
-from trackyard.system.showing import line
+from trackyard.system.showing import Link, html_text, line
 from trackyard.tracking.arguments import to_attempt, to_name, to_run_name, to_tags
 from trackyard.tracking.calls import (
     ActiveRun,
@@ -262,12 +263,26 @@ def tracked_block(
 
 def _say_where(tracked: TrackedRun) -> None:
     """Print where a run can be watched, to stderr, unless lines about progress are unwanted."""
-    if os.environ.get("TRACKYARD_PROGRESS") == "0" or sys.stderr is None:
+    wish = os.environ.get("TRACKYARD_PROGRESS")
+    if wish == "0" or sys.stderr is None:
+        return
+    if wish != "plain" and is_in_notebook():
+        _show_where(tracked)
         return
     with suppress(OSError, ValueError):  # it is closed
         for url in tracked.urls.values():
             sys.stderr.write(line(f"run {tracked.run.name}  {url}") + "\n")
         sys.stderr.flush()
+
+
+def _show_where(tracked: TrackedRun) -> None:
+    """Show links in a notebook: there stderr is red."""
+    links = [html_text(Link(name, url)) for name, url in tracked.urls.items() if url]
+    if links:
+        with suppress(Exception):  # whatever a front end raises must not fail a training run
+            Board().show(
+                f"<p>run {html_text(Link(tracked.run.name, None))}: {', '.join(links)}</p>"
+            )
 
 
 def _select(
