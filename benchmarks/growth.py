@@ -141,7 +141,7 @@ def calls(last: int) -> dict[str, Callable[[], object]]:
         "get_run(id)": lambda: client.get_run(ids[next(numbers) % len(ids)]),
         "get_run(name)": lambda: client.get_run(name),
         "list_runs()": client.list_runs,
-        "search_runs(filter)": lambda: client.search_runs(of_some, "metrics.loss"),
+        "search_runs(filter)": lambda: client.search_runs(of_some, "metrics.loss", limit=50),
         "compare_runs of 4": lambda: client.compare_runs(*ids[:4]),
     }
 

@@ -191,6 +191,8 @@ def compare(filled, filter):
     text, holds = filter
     found = {row.id for row in search(store, text, most=1000, skip=0)}
     assert found == {run[0]["id"] for run in runs if holds(run)}, text
+    first = [row.id for row in search(store, text, most=len(found), skip=0)]  # one by one
+    assert set(first) == found, text
 
 
 OPTIONS = {

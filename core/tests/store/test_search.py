@@ -65,6 +65,31 @@ def test_found_runs_are_sorted_paged_and_a_frame(client):
     assert client.search_runs("name = 'a'").to_polars()["params.rate"].to_list() == [0.1]
 
 
+def test_of_several_keys_the_next_one_counts_where_the_one_before_is_equal(project):
+    for name, rate, loss in [("a", 0.1, 3), ("b", 0.1, 1), ("c", 0.2, 2), ("d", None, 0)]:
+        with start_run(name) as run:
+            run.log_params({"rate": rate} if rate else {})
+            run.log_metric("loss", loss)
+
+    def found(*keys):
+        return "".join(run.name for run in Client().search_runs(order_by=keys))
+
+    assert found("params.rate", "metrics.loss DESC") == "abcd"
+    assert found("params.rate DESC", "metrics.loss") == "cbad"
+    assert found("params.rate", "start_time") == "abcd"
+    assert found("status", "name DESC") == "dcba"
+
+
+def test_where_few_of_many_runs_fit_those_are_found(project):
+    for number in range(40):  # more than are tried one by one where one is wanted
+        with start_run(f"run-{number:02}") as run:
+            run.log_metric("loss", number)
+
+    names = [run.name for run in Client().search_runs("metrics.loss > 37", "metrics.loss", limit=1)]
+    latest = [run.name for run in Client().search_runs("metrics.loss < 2", limit=1)]
+    assert (names, latest) == (["run-38"], ["run-01"])
+
+
 @pytest.mark.parametrize(
     ("text", "column"),
     [

@@ -177,7 +177,8 @@ def search_runs(
     Args:
         project: The project.
         filter: See `store.filters`.
-        order_by: Such as `metrics.loss DESC`.
+        order_by: Such as `metrics.loss DESC`; of several, the next one counts where the one before
+            is equal.
         limit: How many at most.
         page: Which so many of them, from 1.
         side: Which value of metrics counts in sorting and is given.
@@ -190,18 +191,11 @@ def search_runs(
         raise TrackyardError("limit and page are whole numbers from 1")
     from trackyard.store.search import details_with_steps, search
 
-    orders = [order_by] if isinstance(order_by, str) else [*order_by]
-    if len(orders) > 1:
-        raise TrackyardError(
-            f"runs are sorted by one key, and of those that are equal the latest comes first; "
-            f"leave out {', '.join(map(repr, orders[1:]))}"
-        )
-    order = next(iter(orders), "")
     with _settled(project) as store:
         if store is None:
             return FoundRuns([])
         skip = (page - 1) * limit
-        rows = search(store, filter, order, side=side, most=limit, skip=skip)
+        rows = search(store, filter, order_by, side=side, most=limit, skip=skip)
         details = details_with_steps(store, [row.id for row in rows])
     found = [_of_row(project, row, details[row.id], side) for row in rows]
     return FoundRuns(with_unreachable(project, found), project)

@@ -94,12 +94,14 @@ class Condition:
     values: dict[str, Any]
 
 
-def compile_filter(text: str, *, is_postgresql: bool) -> Condition:
+def compile_filter(text: str, *, is_postgresql: bool, is_of_each: bool = False) -> Condition:
     """Give a filter as SQL.
 
     Args:
         text: The filter; an empty one lets everything pass.
         is_postgresql: For PostgreSQL and not for sqlite.
+        is_of_each: Written so that each run is looked at by itself, which is quick for a few runs,
+            and not so that all that fit are gathered, which is quick for all.
 
     Raises:
         FilterError: It is none; the message points at the word that is wrong.
@@ -114,7 +116,7 @@ def compile_filter(text: str, *, is_postgresql: bool) -> Condition:
         column = error.column - 1 if error.column and error.column > 0 else len(text)
         is_over = getattr(getattr(error, "token", None), "type", "") == "$END"
         raise _pointing(text, len(text) if is_over else column, "here it cannot go on") from error
-    writer = _Writer(text, is_postgresql=is_postgresql)
+    writer = _Writer(text, is_postgresql=is_postgresql, is_of_each=is_of_each)
     return Condition(writer.write(tree, "r"), writer.values)
 
 
@@ -168,10 +170,12 @@ class _Writer:
     Args:
         text: The filter, for messages.
         is_postgresql: For PostgreSQL and not for sqlite.
+        is_of_each: Written for each run by itself.
     """
 
-    def __init__(self, text: str, *, is_postgresql: bool) -> None:
+    def __init__(self, text: str, *, is_postgresql: bool, is_of_each: bool) -> None:
         self.values: dict[str, Any] = {}
+        self._is_of_each = is_of_each
         self._text = text
         self._is_postgresql = is_postgresql
 
@@ -200,13 +204,25 @@ class _Writer:
         if found.entity == "attributes":
             return test(attrs.evolve(found, table=run))
         inner = test(attrs.evolve(found, table="d"))
-        rows = (
-            f"SELECT d.run FROM {found.entity} d WHERE d.key = {self._bound(found.key)} AND {inner}"
-        )
+        fits = f"d.key = {self._bound(found.key)} AND {inner}"
+        if self._is_of_each:
+            return self._on_each(found, run, fits)
+        rows = f"SELECT d.run FROM {found.entity} d WHERE {fits}"
         of_steps = f"SELECT s.parent_id FROM runs s WHERE s.kind = 'step' AND s.no IN ({rows})"
         if found.step is not None:
             return f"{run}.id IN ({of_steps} AND s.name = {self._bound(found.step)})"
         return f"({run}.no IN ({rows}) OR ({run}.kind = 'pipeline' AND {run}.id IN ({of_steps})))"
+
+    def _on_each(self, found: _Name, run: str, fits: str) -> str:
+        rows = f"SELECT 1 FROM {found.entity} d WHERE {fits} AND d.run ="
+        # Not as a join: sqlite would begin it with all values that fit.
+        of_steps = (
+            f"SELECT 1 FROM runs s WHERE s.parent_id = {run}.id AND s.kind = 'step' "
+            f"AND EXISTS ({rows} s.no)"
+        )
+        if found.step is not None:
+            return f"EXISTS ({of_steps} AND s.name = {self._bound(found.step)})"
+        return f"(EXISTS ({rows} {run}.no) OR ({run}.kind = 'pipeline' AND EXISTS ({of_steps})))"
 
     def _null(self, name: Any, run: str, *, is_null: bool) -> str:
         found = self._name(name)

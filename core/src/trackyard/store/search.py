@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trackyard.store.databases import Session
@@ -11,17 +11,29 @@ from trackyard.store.filters import Condition, SortedBy, compile_filter, sorted_
 from trackyard.store.rows import STEP_ORDER, ListedRow
 from trackyard.store.store import Store
 
-_COLUMNS = (
-    "r.no, r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at, "
-    "r.opened"
+_NAMES = (
+    *("no", "id", "kind", "name", "experiment", "stack", "status"),
+    *("started_at", "ended_at", "opened"),
 )
+_COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 _AT_TOP = "r.parent_id IS NULL"
 # The run that is listed, of one that holds a value: a pipeline's steps hold those of its run.
 _LISTED = "CASE WHEN h.kind = 'step' AND h.parent_id IS NOT NULL THEN h.parent_id ELSE h.id END"
 
 
+# So many times as many runs as are wanted are tried one by one, in their order, before all of those
+# that fit are gathered: where many fit that costs the same however many runs there are.
+_NEAR = 16
+
+
 def search(
-    store: Store, filter: str = "", order_by: str = "", *, side: str = "last", most: int, skip: int
+    store: Store,
+    filter: str = "",
+    order_by: str | Sequence[str] = "",
+    *,
+    side: str = "last",
+    most: int,
+    skip: int,
 ) -> list[ListedRow]:
     """Find runs that stand below no other.
 
@@ -30,7 +42,8 @@ def search(
     Args:
         store: The store.
         filter: See `store.filters`; an empty one lets everything pass.
-        order_by: Such as `metrics.loss DESC`; the latest come first where it is empty.
+        order_by: Such as `metrics.loss DESC`, or several of these, of which the next one counts
+            where the one before is equal; the latest come first where there is none.
         side: Of metrics that are sorted by, which value counts: `last`, `least` or `greatest`.
         most: How many at most.
         skip: How many are passed over.
@@ -38,13 +51,16 @@ def search(
     Raises:
         FilterError: The filter or `order_by` is wrong.
     """
-    where = compile_filter(filter, is_postgresql=store.database.is_shared)
-    wanted = sorted_by(order_by or "start_time DESC", side)
+    texts = [order_by] if isinstance(order_by, str) else [*order_by]
+    keys = [sorted_by(text, side) for text in texts if text] or [sorted_by("start_time DESC")]
+    where = _Where(filter, is_postgresql=store.database.is_shared)
     with store.reading() as session:
-        if wanted.entity == "attributes":
-            rows = _by_attribute(session, where, wanted, most, skip)
+        if len(keys) > 1:
+            rows = _by_several(session, where.all, keys, most, skip)
+        elif keys[0].entity == "attributes":
+            rows = _by_attribute(session, where, keys[0], most, skip)
         else:
-            rows = _by_value(session, where, wanted, most, skip)
+            rows = _by_value(session, where, keys[0], most, skip)
     return [ListedRow(**{k: v for k, v in row.items() if k != "no"}) for row in rows]
 
 
@@ -82,47 +98,149 @@ def keys_of(store: Store, entity: str, most: int) -> list[str]:
     return [row["key"] for row in store.execute(query, {"most": most})]
 
 
+class _Where:
+    """A filter, for a look at all runs and for one at each by itself.
+
+    Args:
+        text: The filter.
+        is_postgresql: For PostgreSQL and not for sqlite.
+    """
+
+    def __init__(self, text: str, *, is_postgresql: bool) -> None:
+        self.all = compile_filter(text, is_postgresql=is_postgresql)
+        self.each = compile_filter(text, is_postgresql=is_postgresql, is_of_each=True)
+
+
 def _by_attribute(
-    session: Session, where: Condition, wanted: SortedBy, most: int, skip: int
+    session: Session, where: _Where, wanted: SortedBy, most: int, skip: int
 ) -> list[Mapping[str, Any]]:
-    direction = "ASC" if wanted.is_ascending else "DESC"
-    then = f"r.id {direction}" if wanted.key == "started_at" else "r.started_at DESC, r.id DESC"
+    order = ", ".join([*_of_attribute(wanted), *_then(wanted)])
+    values = {"most": most, "skip": skip}
+    if wanted.key == "started_at" and where.each.values:
+        near = _NEAR * (most + skip)
+        first = (
+            f"SELECT * FROM runs r WHERE {_AT_TOP} AND r.started_at IS NOT NULL "
+            f"ORDER BY {order} LIMIT :near"
+        )
+        rows = session.execute(
+            f"SELECT {_COLUMNS} FROM ({first}) r WHERE {where.each.sql} "
+            f"ORDER BY {order} LIMIT :most OFFSET :skip",
+            {**where.each.values, **values, "near": near},
+        )
+        if len(rows) == most:
+            return rows
     query = (
-        f"SELECT {_COLUMNS} FROM runs r WHERE {_AT_TOP} AND {where.sql} "
-        f"ORDER BY r.{wanted.key} {direction}, {then} LIMIT :most OFFSET :skip"
+        f"SELECT {_COLUMNS} FROM runs r WHERE {_AT_TOP} AND {where.all.sql} "
+        f"ORDER BY {order} LIMIT :most OFFSET :skip"
     )
-    return session.execute(query, {**where.values, "most": most, "skip": skip})
+    return session.execute(query, {**where.all.values, **values})
+
+
+def _of_attribute(wanted: SortedBy) -> list[str]:
+    direction = "ASC" if wanted.is_ascending else "DESC"
+    last = [] if wanted.key in _ALWAYS_THERE else [f"r.{wanted.key} IS NULL"]
+    return [*last, f"r.{wanted.key} {direction}"]
+
+
+# What every run at the top has; without a word on the others an index gives the order.
+_ALWAYS_THERE = ("id", "name", "experiment", "status", "kind", "stack", "started_at")
+
+
+def _then(wanted: SortedBy) -> list[str]:
+    """Give what counts where everything that was asked for is equal."""
+    if wanted.key == "started_at" and wanted.entity == "attributes":
+        return [f"r.id {'ASC' if wanted.is_ascending else 'DESC'}"]
+    return ["r.started_at DESC", "r.id DESC"]
+
+
+def _by_several(
+    session: Session, where: Condition, keys: Sequence[SortedBy], most: int, skip: int
+) -> list[Mapping[str, Any]]:
+    """Sort all runs that fit; those that are equal in one key are sorted by the next."""
+    order: list[str] = []
+    values: dict[str, Any] = {**where.values, "most": most, "skip": skip}
+    columns = [_COLUMNS]
+    for place, key in enumerate(keys):
+        if key.entity == "attributes":
+            order += _of_attribute(key)
+            continue
+        values[f"sort_key{place}"] = key.key
+        columns.append(f"({_value_of(key, f':sort_key{place}')}) AS value{place}")
+        direction = "ASC" if key.is_ascending else "DESC"
+        order += [f"value{place} IS NULL", f"value{place} {direction}"]
+    order += _then(keys[-1])
+    rows = session.execute(
+        f"SELECT * FROM (SELECT {', '.join(columns)} FROM runs r "
+        f"WHERE {_AT_TOP} AND {where.sql}) r "
+        f"ORDER BY {', '.join(order)} LIMIT :most OFFSET :skip",
+        values,
+    )
+    return [{name: row[name] for name in _NAMES} for row in rows]
+
+
+def _value_of(wanted: SortedBy, key: str) -> str:
+    """Give the query of what a run is sorted by: of several steps' values the one that is first."""
+    column = wanted.column if wanted.entity == "metrics" else "number"
+    first = "MIN" if wanted.is_ascending else "MAX"
+    return (
+        f"SELECT {first}(v) FROM ("
+        f"SELECT d.{column} AS v FROM {wanted.entity} d WHERE d.run = r.no AND d.key = {key} "
+        # A left join begins with the steps, and not with all values of that key.
+        f"UNION ALL SELECT d.{column} FROM runs s LEFT JOIN {wanted.entity} d "
+        f"ON d.run = s.no AND d.key = {key} WHERE s.parent_id = r.id AND s.kind = 'step') one"
+    )
 
 
 def _by_value(
-    session: Session, where: Condition, wanted: SortedBy, most: int, skip: int
+    session: Session, where: _Where, wanted: SortedBy, most: int, skip: int
 ) -> list[Mapping[str, Any]]:
     """Go along the index of the values, then take the runs without one."""
-    column = wanted.column if wanted.entity == "metrics" else "number"
-    direction = "ASC" if wanted.is_ascending else "DESC"
-    query = (
-        f"SELECT {_COLUMNS} FROM {wanted.entity} d JOIN runs h ON h.no = d.run "
-        f"JOIN runs r ON r.id = {_LISTED} "
-        f"WHERE d.key = :sort_key AND d.{column} IS NOT NULL AND {_AT_TOP} AND {where.sql} "
-        f"ORDER BY d.{column} {direction}, d.run DESC LIMIT :enough"
-    )
-    values = {**where.values, "sort_key": wanted.key}
     enough = skip + most
-    found: dict[int, Mapping[str, Any]] = {}
-    limit = enough
-    while True:
-        rows = session.execute(query, {**values, "enough": limit})
-        found = {}
-        for row in rows:
-            found.setdefault(row["no"], row)
-        if len(found) >= enough or len(rows) < limit:
-            break
-        limit *= 4  # several steps of one run have the value
-    first = [*found.values()][skip:enough]
+    found = _with_value(session, where.each, wanted, enough, near=_NEAR * enough)
+    if len(found) < enough:
+        found = _with_value(session, where.all, wanted, enough)
+    first = found[skip:enough]
     if len(first) == most:
         return first
     rest = (most - len(first), max(0, skip - len(found)))
-    return first + _without_value(session, where, wanted, rest)
+    return first + _without_value(session, where.all, wanted, rest)
+
+
+def _with_value(
+    session: Session, where: Condition, wanted: SortedBy, enough: int, near: int | None = None
+) -> list[Mapping[str, Any]]:
+    """Give runs that have the value, in its order.
+
+    Args:
+        session: Where to read.
+        where: Which runs.
+        wanted: The value.
+        enough: How many are wanted; there may be more.
+        near: Only those that are among the first so many values.
+    """
+    column = wanted.column if wanted.entity == "metrics" else "number"
+    direction = "ASC" if wanted.is_ascending else "DESC"
+    order = f"ORDER BY d.{column} {direction}, d.run DESC"
+    values = (
+        f"SELECT d.run, d.{column} FROM {wanted.entity} d "
+        f"WHERE d.key = :sort_key AND d.{column} IS NOT NULL"
+    )
+    if near is not None:
+        values += f" {order} LIMIT :near"
+    query = (
+        f"SELECT {_COLUMNS} FROM ({values}) d JOIN runs h ON h.no = d.run "
+        f"JOIN runs r ON r.id = {_LISTED} WHERE {_AT_TOP} AND {where.sql} {order} LIMIT :enough"
+    )
+    bound = {**where.values, "sort_key": wanted.key, **({} if near is None else {"near": near})}
+    limit = enough
+    while True:
+        rows = session.execute(query, {**bound, "enough": limit})
+        found: dict[int, Mapping[str, Any]] = {}
+        for row in rows:
+            found.setdefault(row["no"], row)
+        if len(found) >= enough or len(rows) < limit:
+            return [*found.values()]
+        limit *= 4  # several steps of one run have the value
 
 
 def _without_value(
