@@ -58,6 +58,7 @@ def seamarks():
     lighthouse()
 
 
+@pytest.mark.slow
 def test_url_of_an_embedded_run_opens_that_run(mlflow_project):
     with picture.project(mlflow_project.root):
         name = seamarks().name

@@ -161,6 +161,7 @@ def test_a_step_that_was_interrupted_is_told_as_killed_everywhere(place):
     assert_told_everywhere(place, run.steps["interrupt"], run, "killed")
 
 
+@pytest.mark.slow
 def test_a_step_that_was_killed_is_told_as_crashed_everywhere_with_what_it_logged(place):
     place.configure(start_timeout=0.1)  # it is killed while its trackers start
     done = run_program(place.root, KILLED)
@@ -196,6 +197,7 @@ def assert_status_everywhere(place, run_id, status):
             assert flavor.state(place, run_id) == flavor.states[status], name
 
 
+@pytest.mark.slow
 def test_run_that_was_killed_and_is_resumed_is_one_run_everywhere(place):
     place.configure(start_timeout=0.1)
     done = run_program(place.root, KILLED_RUN)
@@ -266,6 +268,7 @@ with start_run("a", experiment_tracker=["comet", "mlflow"]) as run:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", first_by_default(["", "import comet_ml"]))
 def test_comet_logs_nothing_of_other_sdks(place, before):
     others = set(place.comet.experiments)
@@ -324,6 +327,7 @@ def test_a_check_deletes_its_run(place, name):
     assert (last.stage, last.status) == ("delete", "done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_by_default(FLAVORS, 2))
 def test_twenty_steps_that_fail_in_turn_leave_the_process_as_it_was(place, name):
     flavor = FLAVORS[name]

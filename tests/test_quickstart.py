@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+# It trains, which takes half a minute of processor.
+pytestmark = pytest.mark.slow
+
 QUICKSTART = Path(__file__).parents[1] / "examples/quickstart.py"
 TRACKED = ["train_network", "train_regression", "evaluate_network", "evaluate_regression"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from matrices import first_by_default
-from tiers import cores
+from tiers import workers
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -95,7 +95,7 @@ def test_a_folder_runs_on_all_cores_and_says_what_was_left_out(run):
     ran, said = run()
 
     assert ran == ["test_default"] * 2
-    assert f"created: {cores()}/" in said
+    assert f"created: {workers()}/" in said
     assert "3 tests were left out" in said
 
 

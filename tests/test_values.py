@@ -194,6 +194,7 @@ QUICK = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.
 @seed(1)
 @settings(max_examples=3, phases=[Phase.generate], deadline=None, suppress_health_check=QUICK)
 @given(**example(45))
+@pytest.mark.slow
 def test_hundred_odd_values_come_back_from_local_trackers_or_are_named(
     place, caplog, values, images
 ):

@@ -180,6 +180,7 @@ def test_f5_an_unreachable_server_costs_the_start_timeout_at_most(mlflow_project
     assert time.monotonic() - begun < 1 + SLACK
 
 
+@pytest.mark.slow
 def test_f5_a_server_that_comes_up_during_the_step_gets_everything(mlflow_project, late_server):
     mlflow_project.configure(f"""
         [experiment_trackers.team]
@@ -255,6 +256,7 @@ class BrokenCleanup(MlflowTracker):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "status"), first_by_default([(1000, "RUNNING"), (1, "FINISHED")])
 )
@@ -292,6 +294,7 @@ def test_f7_a_broken_cleanup_does_not_destroy_a_good_step(mlflow_project, times,
     assert mlflow_project.run("answer", broken).data.metrics == {"m": 1}
 
 
+@pytest.mark.slow
 def test_f7b_a_server_that_is_killed_during_the_step_does_not_destroy_it(
     mlflow_project, late_server
 ):

@@ -208,6 +208,7 @@ def test_a3_files_from_the_future_are_no_sign_of_life(faults, blind):
         assert faults.statuses() == ["crashed"]
 
 
+@pytest.mark.slow
 def test_a4_a_project_is_renamed_while_its_run_lives(faults, tmp_path, caplog):
     faults.add_tracker(isolation="thread")
     caplog.set_level("WARNING")

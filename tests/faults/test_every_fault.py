@@ -111,11 +111,11 @@ def cell(mlflow_project, mlflow_server, tmp_path):
 
 
 def cells():
-    """Give all cells: two by default, each pair of two axes in `slow`, all in `long`."""
+    """Give all cells: one by default, each pair of two axes in `slow`, all in `long`."""
     every = cut([*FAULTS], PLACES, LENGTHS, seed=14)
     by_default = [cell for cell in every if not cell.marks]
     return [
-        pytest.param(*cell.values, marks=pytest.mark.slow) if cell in by_default[2:] else cell
+        pytest.param(*cell.values, marks=pytest.mark.slow) if cell in by_default[1:] else cell
         for cell in every
     ]
 

@@ -168,6 +168,7 @@ def test_g4_a_hook_hangs_in_a_thread(faults, hook):
     good_has_everything(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", first_by_default(["log", "end", "start", "url"], 2))
 def test_g4_a_hook_never_gives_up_the_processor(faults, hook):
     """Its worker process is killed at twice its `hook_timeout`, and started again."""

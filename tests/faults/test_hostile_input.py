@@ -189,6 +189,7 @@ def test_s6_a_configuration_that_is_wrong_is_one_message_with_its_place(faults, 
     assert "trackyard.toml" in run.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_s7_registrations_at_once_lose_none(faults):
     program = """
 import sys

@@ -329,6 +329,7 @@ class Moments:
 
 
 @interrupted
+@pytest.mark.slow
 @pytest.mark.usefixtures("faults")
 def test_l9_an_alarm_at_each_call_as_a_block_ends_leaves_no_run_behind():
     writes = sys.stdout.write, sys.stderr.write

@@ -264,6 +264,7 @@ def test_v10_the_clock_jumps_and_the_order_stays(tracked, monkeypatch, jump):
     assert tracked.statuses() == ["finished"]
 
 
+@pytest.mark.slow
 def test_v11_a_dict_that_another_thread_changes_is_logged_as_it_is_at_some_moment(tracked):
     shared = {f"key {number}": float(number) for number in range(500)}
     stopping = threading.Event()

@@ -255,6 +255,7 @@ writer.close()
     assert len(list(folder.glob("*.tyj"))) == 2
 
 
+@pytest.mark.slow
 def test_p22_eight_recoveries_at_once(faults):
     faults.add_tracker(isolation="thread")
     faults.python(VICTIM.format(end=KILL))

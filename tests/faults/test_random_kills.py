@@ -46,6 +46,7 @@ with start_run("itself", experiment_tracker="local") as run:
 """
 
 
+@pytest.mark.slow
 def test_p3_killed_in_the_statement_after_a_log_call(mlflow_project):
     """With nothing prepared: the watchdog and its worker begin after the death."""
     mlflow_project.configure('[experiment_trackers.local]\nflavor = "mlflow"\nstart_timeout = 0\n')

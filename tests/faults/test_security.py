@@ -247,6 +247,7 @@ def test_s6_settings_that_cannot_be_read_are_named(faults, text, word):
     assert "Traceback" not in listed.stderr
 
 
+@pytest.mark.slow
 def test_s7_many_processes_register_trackers_at_once(faults):
     register = [sys.executable, "-m", "trackyard", "experiment-tracker", "register"]
     processes = [

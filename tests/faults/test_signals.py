@@ -122,6 +122,7 @@ def test_p11_control_c_twice_while_the_step_tidies_up(faults, isolation):
     assert (faults.ends(), ends_of(faults), faults.values("loss")) == ([1], ["killed"], [0.5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_p11_what_is_left_after_the_second_control_c_the_watchdog_delivers(faults, isolation):
     # The first call hangs: in the step's process until that dies, in a process until its alarm.
@@ -213,6 +214,7 @@ def test_p11_control_c_twice_before_the_end_is_written(faults, program):
         wait_until(lambda: Client().list_pipeline_runs()[0].status == "killed")
 
 
+@pytest.mark.slow
 def test_p12_a_handler_that_logs_while_the_step_logs(faults):
     faults.add_tracker(isolation="thread")
     process = faults.python("""

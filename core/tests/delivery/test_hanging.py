@@ -171,6 +171,7 @@ def test_trackers_that_hang_are_waited_for_side_by_side(stuck, hook, isolation):
     assert seconds < 15, "one after the other these are 16 seconds or more"
 
 
+@pytest.mark.slow
 def test_tracker_that_hangs_again_and_again_gets_no_more_threads(stuck):
     stuck.add_tracker("local", Hanging, isolation="thread", hook="start", **SHORT)
     others = set(threading.enumerate())  # of tests before this one, which may end meanwhile

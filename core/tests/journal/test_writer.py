@@ -305,8 +305,8 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_spoils_a_frame(tmp_path):
             writer.append(Entry("metrics", 1, len(handled), {"handler": 1.0}))
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-        count, end = 0, time.monotonic() + 0.7
-        while time.monotonic() < end:
+        count = 0
+        while len(handled) < 200:
             writer.append(Entry("metrics", 1, count, {"loss": 1.0}))
             count += 1
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -317,7 +317,7 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_spoils_a_frame(tmp_path):
     entries = read_all(tmp_path / "run")
 
     assert [e.step for e in entries if "loss" in e.data] == list(range(count))
-    assert sum("handler" in e.data for e in entries) == handled > 50
+    assert sum("handler" in e.data for e in entries) == handled >= 200
 
 
 def test_a_control_c_between_two_statements_costs_no_entry_that_returned(tmp_path):
@@ -326,17 +326,16 @@ def test_a_control_c_between_two_statements_costs_no_entry_that_returned(tmp_pat
         from pathlib import Path
         writer = JournalWriter(Path(sys.argv[1]))
         armed, returned, number, interrupts = [], [], 0, 0
-        end = time.monotonic() + 0.7
         def interrupt(*_):
-            if armed and time.monotonic() < end - 0.1:  # none while the loop is being left
+            if armed and interrupts < 200:  # none while the loop is being left
                 armed.clear()
                 raise KeyboardInterrupt
         signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-        while time.monotonic() < end:
+        while interrupts < 200:
             try:
                 armed.append(True)
-                while time.monotonic() < end:
+                while True:
                     number += 1
                     writer.append(Entry("metrics", 1, number, {"loss": 1.0}))
                     returned.append(number)
@@ -349,7 +348,7 @@ def test_a_control_c_between_two_statements_costs_no_entry_that_returned(tmp_pat
     interrupts, *returned = map(int, process.stdout.split())
     found = [entry.step for entry in read_all(tmp_path / "run")]
 
-    assert interrupts > 50
+    assert interrupts == 200
     assert set(returned) <= set(found)
     assert len(found) == len(set(found))
 

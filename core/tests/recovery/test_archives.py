@@ -110,6 +110,7 @@ def test_equal_runs_make_equal_files_without_trackers(archive, project):
     assert not any("run.json" in name or "delivery" in name for name in members_of(again))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_not_archived(project):
     file = project.root / "runs.trackyard"
     with (

@@ -147,6 +147,7 @@ def test_a_process_that_is_stopped_is_not_taken_for_dead(project, isolation):
     assert project.hooks() == ["start", "log", "end"]  # a final status is written once
 
 
+@pytest.mark.slow
 def test_eight_recoveries_at_once_write_one_end(project):
     project.add_tracker("local", Recorder)
     project.python(VICTIM.format(end=KILL))

@@ -140,6 +140,7 @@ def test_run_that_lives_or_is_being_delivered_is_kept(local):
     assert collected() == {"alive": ("deleted", "")}
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_read_is_kept(local):
     folder = tracked("torn")
     (folder / "run.json").write_text("{")

@@ -11,6 +11,7 @@ from subprocess import PIPE, Popen
 import attrs
 import postgresql
 import pytest
+from matrices import first_by_default
 from sqlalchemy import create_engine, text
 
 from trackyard import ConfigError, RunNotFoundError, TrackyardError
@@ -526,7 +527,9 @@ with ThreadPoolExecutor(len(names)) as pool:
 
 
 @pytest.mark.parametrize(
-    ("kind", "processes", "each"), [("sqlite", 4, 2), ("postgresql", 5, 10)], ids=str
+    ("kind", "processes", "each"),
+    first_by_default([("sqlite", 4, 2), ("postgresql", 5, 10)]),
+    ids=str,
 )
 def test_many_drivers_at_once_lose_nothing(request, tmp_path, kind, processes, each):
     if kind == "sqlite":
@@ -569,6 +572,7 @@ def test_eight_threads_may_write(store):
     assert {step.status for step in steps} == {"finished"}
 
 
+@pytest.mark.slow
 def test_connections_are_closed_with_the_last_user_of_a_store(tmp_path):
     """From Python 3.13 on a forgotten one is a ResourceWarning in the user's own tests."""
     store = Store.in_folder(tmp_path)

@@ -270,6 +270,7 @@ def test_current_run_is_the_innermost_that_goes_on_whatever_ends_first(local, ou
     assert metrics_by_step(local)["first"] == ["first"]
 
 
+@pytest.mark.slow
 def test_runs_of_generators_that_overlap_for_long_are_let_go(local):
     ended = []
     running = counted("0")

@@ -135,6 +135,7 @@ with trackyard.start_run("all", experiment_tracker="team") as run:
 """
 
 
+@pytest.mark.slow
 def test_what_the_sdk_collects_by_itself_is_there_and_is_its_own_affair(both, project, monkeypatch):
     for name in [name for name in os.environ if name.startswith("COMET_AUTO_LOG_")]:
         monkeypatch.delenv(name)

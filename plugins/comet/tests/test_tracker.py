@@ -227,6 +227,7 @@ print("hook", sys.excepthook is sys.__excepthook__, comet_ml.get_global_experime
 """
 
 
+@pytest.mark.slow
 def test_native_calls_land_in_the_same_run(project, online):
     last = "experiment.log_html('<b>x</b>'); experiment.log_html('y')"
     last += "; experiment.set_model_graph('a graph')"

@@ -390,6 +390,7 @@ def test_how_a_run_ended_is_shown(mlflow_project, error, status, shown):
         assert found.data.tags["trackyard.failure"].startswith(type(error).__name__)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_is_shown_as_killed(mlflow_project):
     patience = "start_timeout = 60\nflush_timeout = 60\n"  # it imports MLflow first
     mlflow_project.configure(f'[experiment_trackers.local]\nflavor = "mlflow"\n{patience}')
@@ -488,6 +489,7 @@ def test_a_check_names_a_server_that_is_not_there(refusing_server):
     assert refusing_server.removeprefix("http://127.0.0.1:") in problem
 
 
+@pytest.mark.slow
 def test_nothing_is_written_into_the_working_directory(tmp_path):
     """In a process of its own, on a store that has to be made, with native calls, too."""
     code = """

@@ -62,6 +62,7 @@ def configure(project, *fields, name="team", **more):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]), indirect=True)
 def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server, isolation):
     configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}/"')
@@ -358,6 +359,7 @@ def test_wrong_credentials_harm_no_step(mlflow_project, door, monkeypatch):
     assert set(guarded.seen) == {f"Bearer {CANARY}"}
 
 
+@pytest.mark.slow
 def test_each_of_several_trackers_gets_its_own_credentials(
     mlflow_project, mlflow_server, door, monkeypatch, isolation
 ):

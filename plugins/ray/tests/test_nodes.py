@@ -148,6 +148,7 @@ def test_node_that_does_not_see_the_drivers_folder_ships_by_itself(project, capl
     assert "calls of an SDK itself do not land in a step's run there" in caplog.text
 
 
+@pytest.mark.slow
 def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

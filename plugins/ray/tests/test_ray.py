@@ -164,6 +164,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", first_by_default([signal.SIGINT, signal.SIGTERM]))
 def test_stopping_the_driver_kills_its_steps_and_frees_the_cluster(ray_project, number):
     import ray
@@ -240,6 +241,7 @@ def wait_until(is_so, seconds=60):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_resources_that_a_step_asks_for_are_its_own(ray_project):
     @step(resources={"num_cpus": 2})
     def greedy() -> int:
@@ -273,6 +275,7 @@ def test_resources_that_no_node_has_are_refused(ray_project, caplog):
     assert calls("fail")[0]["failure"]["kind"] == "ConfigError"
 
 
+@pytest.mark.slow
 def test_timeout_begins_when_the_step_does(ray_project):
     @step(experiment_tracker=True, resources={"num_cpus": 3}, timeout=1.0)
     def alone(number: int) -> None:

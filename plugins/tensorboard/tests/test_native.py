@@ -166,6 +166,7 @@ def test_global_writers_write_into_the_run(board):
     assert board.scalars("train", "native") == [(0, 0.5)]
 
 
+@pytest.mark.slow
 def test_event_files_of_a_library_without_a_writer_are_told_with_what_to_type(board, caplog):
     with start_run("told", experiment_tracker="board"):
         code = "from tensorboardX import SummaryWriter\n"

@@ -115,6 +115,7 @@ def test_a_server_that_fails_now_and_then_has_each_point_once(project, online):
     assert [fault.met for fault in online.faults] == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", first_by_default(["hangs", "is down"]))
 def test_a_server_that_is_lost_in_the_run_gets_everything_later(project, online, kind):
     project.configure(base_url=online.url, flush_timeout=1)
@@ -175,6 +176,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_an_upload_ends_with_the_process_that_began_it(server, make_run):
     server.fault("hang", "upsertBucket")
     command = [sys.executable, "-c", ABANDONED, str(ended_file(make_run)), server.url]
