@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from filing import Filing
 from recorder import Recorder
 
-from trackyard import Capabilities, flavor, log_metric, log_text, pipeline, start_run, step
+from trackyard import Capabilities, Client, flavor, log_metric, log_text, pipeline, start_run, step
 from trackyard.cli.main import cli
 from trackyard.contract.errors import RunNotFoundError, TrackyardError
 from trackyard.project.configuration import find_project
@@ -55,6 +55,16 @@ def test_a_run_is_replayed_with_everything_and_only_once(two_trackers):
         assert two_trackers.logged(kind, "new") == two_trackers.logged(kind) != []
     (start,) = two_trackers.calls("start", "new")
     assert start["tags"] == {"team": "a", "trackyard.replayed_from": "local"}
+
+
+def test_the_store_names_the_tracker_that_a_run_was_replayed_to(two_trackers):
+    with start_run("moved", experiment_tracker="local") as run:
+        run.log_metric("loss", 0.5)
+    (found,) = find_runs(find_project(), run.id)
+    assert replay_run(found, find_project(), "new").is_complete
+
+    assert [known.id for known in Client().list_runs(tracker="new")] == [run.id]
+    assert [known.id for known in Client().list_runs(tracker="local")] == [run.id]
 
 
 def test_a_failed_run_is_replayed_as_failed(two_trackers):

@@ -15,6 +15,7 @@ from recorder import Recorder
 
 from trackyard import (
     Client,
+    OutputError,
     RunNotFoundError,
     TrackyardError,
     flavor,
@@ -31,6 +32,7 @@ from trackyard import (
 from trackyard.project.configuration import find_project
 from trackyard.runs import views
 from trackyard.runs.exporting import COLUMNS, export_text
+from trackyard.store import Store
 
 
 @flavor
@@ -406,6 +408,51 @@ def test_deleted_run_is_gone_here_with_its_steps(local):
     folders = {folder.name for folder in (find_project().home / "runs").iterdir()}
     assert not folders & {gone.id, *(s.id for s in gone.steps.values())}
     assert client.get_pipeline_run(kept.id).steps["train"].outputs["output"].load() == 0.1
+
+
+def test_outputs_are_deleted_when_that_is_asked_for(local, project):
+    kept, gone = training(0.1), training(0.2)
+    paths = {run.id: Path(run.steps["train"].outputs["output"].uri) for run in (kept, gone)}
+    result = project.trackyard("runs", "delete", gone.name, "--yes", "--outputs")
+
+    assert result.returncode == 0, result.stderr
+    assert paths[kept.id].exists()
+    assert not paths[gone.id].exists()
+
+
+def test_outputs_that_another_run_reuses_are_deleted_by_force_alone(local, project):
+    @step(cache=True, experiment_tracker=None)
+    def prepare():
+        return 1
+
+    @pipeline
+    def cached():
+        prepare()
+
+    first, second = cached(), cached()
+    path = Path(first.steps["prepare"].outputs["output"].uri)
+    assert second.steps["prepare"].status == "cached"
+    result = project.trackyard("runs", "delete", first.name, "--yes", "--outputs")
+    assert result.returncode == 1
+    assert f"reused by '{second.name}'" in result.stderr
+    assert path.exists()
+
+    Client().delete_run(first.name, is_forced=True, with_outputs=True)
+    assert not path.exists()
+
+
+def test_a_file_outside_of_the_artifact_store_is_deleted_by_no_row(local, project):
+    gone = training(0.1)
+    mine = project.root / "mine.txt"
+    mine.write_text("1")
+    store = Store.of(find_project())
+    for uri in (str(mine), f"{gone.steps['train'].outputs['output'].uri}/../../../../mine.txt"):
+        with store.writing() as session:
+            session.execute("UPDATE outputs SET uri = :uri", {"uri": uri})
+        with pytest.raises(OutputError, match="does not lie in"):
+            Client().delete_run(gone.name, with_outputs=True)
+        assert mine.exists()
+        assert Client().get_run(gone.id)
 
 
 def test_run_that_a_tracker_lacks_is_deleted_by_force_alone(project):

@@ -307,20 +307,29 @@ class Client(Configuring, Searching):
         found, store = self._find(name), self._store_if_any
         return ShownList(end_run(self._project, store, found, status, is_forced=is_forced))
 
-    def delete_run(self, name: str, *, is_forced: bool = False) -> None:
-        """Delete a run here; what trackers hold stays there, and outputs stay where they are.
+    def delete_run(self, name: str, *, is_forced: bool = False, with_outputs: bool = False) -> None:
+        """Delete a run here; what trackers hold stays there.
 
         Args:
             name: The run.
-            is_forced: Delete also what some tracker does not have.
+            is_forced: Delete also what some tracker does not have, and outputs that others read.
+            with_outputs: Delete its outputs in the active stack's artifact store, too, which stay
+                there otherwise.
 
         Raises:
             RunNotFoundError: None fits, or several do.
-            TrackyardError: It is running, or some tracker does not have all of it.
+            TrackyardError: It is running, some tracker does not have all of it, or other runs have
+                read outputs that are to be deleted.
         """
         from trackyard.runs.deletion import delete_run
 
-        delete_run(self._project, self._store_if_any, self._find(name), is_forced=is_forced)
+        delete_run(
+            self._project,
+            self._store_if_any,
+            self._find(name),
+            is_forced=is_forced,
+            artifact_store=self._artifact_store if with_outputs else None,
+        )
 
     def verify_run(
         self, name: str, tracker: str | None = None, *, timeout: float = 120.0

@@ -129,6 +129,30 @@ class ArtifactStore:
             return False
         return True
 
+    def remove(self, stored: StoredOutput) -> None:
+        """Delete a value's file; one that is gone already is no error.
+
+        Raises:
+            OutputError: It does not lie in this store, or cannot be deleted.
+        """
+        places = [self._own_path(uri) for uri in self._places(stored)]
+        try:
+            for path in [path for path in places if path is not None]:
+                if self._file_system.exists(path):
+                    self._file_system.rm_file(path)
+                    return
+        except Exception as error:  # each file system has errors of its own
+            raise OutputError(f"{stored.uri}: cannot be deleted: {error}") from error
+        if places[0] is None:
+            raise OutputError(f"{stored.uri}: does not lie in {self.url}; delete it where it lies")
+
+    def _own_path(self, uri: str) -> str | None:
+        """Give the path of what lies in this store; None for what does not, whatever a row says."""
+        within, path = (posixpath.normpath(self._path(of)) for of in (self.url, uri))
+        if "file" in self._protocols:  # links lead elsewhere
+            within, path = (str(Path(of).resolve()) for of in (within, path))
+        return path if path.startswith(f"{within}/") else None
+
     @property
     def is_remote(self) -> bool:
         """Tell whether it lies behind a network, and may be away for a while."""

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.delivery.state import load_state
 from trackyard.journal.descriptions import RunDescription, load_description, metadata_of
@@ -26,6 +27,7 @@ from trackyard.journal.reader import is_alive
 from trackyard.journal.remains import remains_of
 from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
+from trackyard.store.listing import has_store
 from trackyard.system.files import is_recent
 
 if TYPE_CHECKING:
@@ -227,6 +229,38 @@ def tracker_metadata(folder: Path, description: RunDescription) -> dict[str, str
     flavors = {name: str(of.table["flavor"]) for name, of in known.items()}
     urls = {name: load_state(folder / of.folder).url for name, of in known.items()}
     return metadata_of(flavors, {name: url for name, url in urls.items() if url})
+
+
+def note_trackers(project: Project, folder: Path, description: RunDescription) -> None:
+    """Write on which trackers a run is by now into the store. It never raises.
+
+    Args:
+        project: Where the store is.
+        folder: The run's folder.
+        description: What is written down there of the run.
+    """
+    if not has_store(project):
+        return
+    from trackyard.store import Store
+    from trackyard.store.store import update_run
+
+    is_here = folder.parent == project.home / "runs"
+    try:
+        store = Store.of(project, PATIENCE)
+        try:
+            known = store.metadata_of(folder.name)
+            values = {"metadata": {**known, **tracker_metadata(folder, description)}}
+            values |= for_others(project, folder) if is_here else {}
+            with store.writing() as session:
+                update_run(
+                    session, folder.name, values | (for_others(project, folder) if is_here else {})
+                )
+        finally:
+            store.close()
+    except TrackyardError as error:
+        logger.debug("the store is not told of the trackers of %s: %s", folder.name, error)
+        if is_here:
+            mark_as_to_be_indexed(folder)
 
 
 def live_columns(folder: Path, description: RunDescription) -> dict[str, Any]:

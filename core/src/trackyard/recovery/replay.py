@@ -35,6 +35,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.accepting import take_back_refused
 from trackyard.recovery.finishing import PendingRun, sync_run
+from trackyard.recovery.indexing import note_trackers
 from trackyard.system.showing import Shown, says
 
 
@@ -83,6 +84,7 @@ def replay_run(
     else:
         take_back_refused(run, tracker)
     reports = sync_run(run, project, patience=patience, progress=progress)
+    note_trackers(project, run.folder, run.description)
     return next(report for report in reports if report.tracker == tracker)
 
 
