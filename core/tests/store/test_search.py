@@ -54,6 +54,24 @@ def test_a_filter_finds_what_it_means(client, text, names):
     assert {run.name.partition("-")[0] for run in client.search_runs(text)} == names
 
 
+def test_runs_that_fit_are_counted(client):
+    assert client.count_runs("metrics.loss < 0.1") == 2
+    assert client.count_runs() == 4
+
+
+def test_columns_are_named_each_once(client):
+    assert client.list_columns() == [
+        *("metrics.loss", "metrics.val/loss", "params.depth", "params.rate", "tags.stage"),
+    ]
+    assert client.list_columns(most=1) == ["metrics.loss", "params.depth", "tags.stage"]
+
+
+def test_a_found_run_has_a_small_curve_of_each_metric(client):
+    (run,) = client.search_runs("name = 'a'")
+
+    assert run.curves == {"loss": (0.5,), "val/loss": (0.25,)}
+
+
 def test_found_runs_are_sorted_paged_and_a_frame(client):
     found = client.search_runs(order_by="metrics.loss DESC")
 

@@ -23,7 +23,7 @@ from trackyard.pipelines.progress import Progress
 from trackyard.project.configuration import Project
 from trackyard.recovery.drivers import DriverMark
 from trackyard.recovery.indexing import for_others
-from trackyard.runs.pipeline_views import StepRun
+from trackyard.runs.pipeline_views import GRAPH, StepRun
 from trackyard.store import OutputRow, PipelineRunRow, StepRunRow, Store
 from trackyard.store.databases import StoreError
 from trackyard.store.opening import database_of
@@ -71,12 +71,15 @@ class Recording:
         Raises:
             NewerFormatError: A newer Trackyard wrote the store.
         """
+        nodes = list(nodes)
         self.mark.make((node.name, node.position) for node in nodes)
+        waits = {
+            node.name: list(dict.fromkeys(o.node.name for o in node.inputs())) for node in nodes
+        }
         try:
             self._outbox.write("add_pipeline_run", self._run)
-            if self._run_metadata:
-                values = dict(self._run_metadata)
-                self._outbox.write("update_pipeline_run", self._run.id, metadata=values)
+            values = {**(self._run_metadata or {}), GRAPH: waits}
+            self._outbox.write("update_pipeline_run", self._run.id, metadata=values)
         except BaseException:
             self.mark.remove()
             raise

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+# What a pipeline run's metadata call its graph.
+GRAPH = "graph"
+
 
 def open_artifact_store(project: Project, stack: Stack) -> ArtifactStore:
     """Open a stack's artifact store, with the formats of installed packages.
@@ -77,6 +80,7 @@ class OutputView:
         self.name = name
         self.uri = stored.uri
         self.materializer = stored.materializer
+        self.size = stored.size
         self._stored = stored
         self._artifact_store = artifact_store
 
@@ -111,7 +115,6 @@ class OutputVersion(OutputView):
         stored = StoredOutput(row.uri, row.materializer, row.size, row.sha256)
         super().__init__(row.name, stored, artifact_store)
         self.version = row.version
-        self.size = row.size
         self.sha256 = row.sha256
         self.created_at = _moment(row.created_at)
         self._row = row
@@ -316,7 +319,38 @@ class PipelineRun:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """What the files of `trackyard run --config` said, and which run was resumed, if any."""
-        return self._store.metadata_of(self.id)
+        kept = self._store.metadata_of(self.id)
+        return {key: value for key, value in kept.items() if key != GRAPH}
+
+    @cached_property
+    def graph(self) -> dict[str, tuple[str, ...]]:
+        """For each step, also of those that are yet to run, the steps whose outputs it needs.
+
+        A step that is called for each of several items stands in it once.
+        """
+        from trackyard.store.reads import reads_in
+
+        waits = self._store.metadata_of(self.id).get(GRAPH)
+        if waits is None:  # an earlier Trackyard ran it: what was read is known
+            waits = {_whole(name): [] for name in self.steps}
+            for reader, maker in reads_in(self._store, self.id):
+                if maker not in waits.setdefault(_whole(reader), []):
+                    waits[_whole(reader)].append(_whole(maker))
+        return {name: tuple(dict.fromkeys(of)) for name, of in waits.items()}
+
+    def inputs_of(self, step: str) -> list[OutputVersion]:
+        """Give the outputs that a step has read.
+
+        Args:
+            step: Its name.
+        """
+        from trackyard.store.reads import inputs_of
+
+        assert self._project is not None
+        rows = inputs_of(self._store, self.steps[step].id)
+        return [
+            OutputVersion(row, self._store, self._artifact_store, self._project) for row in rows
+        ]
 
     @cached_property
     def steps(self) -> Mapping[str, StepRun]:
@@ -381,6 +415,11 @@ def _curves(steps: list[StepRun]) -> str:
 def _row(step: StepRun) -> tuple[str, ...]:
     duration = "" if step.duration is None else f"{step.duration:.1f}"
     return Link(step.name, step.url), step.status, duration
+
+
+def _whole(name: str) -> str:
+    """Give the name of the step that a call for one item belongs to."""
+    return name.partition("[")[0]
 
 
 def _moment(nanoseconds: int | None) -> datetime | None:

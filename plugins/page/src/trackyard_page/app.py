@@ -17,7 +17,14 @@ from starlette.staticfiles import StaticFiles
 
 from trackyard import Client, RunNotFoundError, TrackyardError
 from trackyard_page.access import Access, Guard
+from trackyard_page.changes import Changes
+from trackyard_page.compare import show_comparison
+from trackyard_page.curves import Curves, show_curves
+from trackyard_page.files import show_file, show_output, show_preview
+from trackyard_page.health import show_health
+from trackyard_page.pipeline import show_more, show_pipelines
 from trackyard_page.rendering import Pages
+from trackyard_page.run import show_console, show_run
 from trackyard_page.table import show_runs
 
 if TYPE_CHECKING:
@@ -45,12 +52,26 @@ def new_app(
     def answer(show: Show) -> Callable[[Request], Response]:
         return lambda request: show(request, client, pages)  # in a thread of its own
 
+    curves = Curves(client)
     static = StaticFiles(directory=str(files("trackyard_page") / "static"))
     routes = [
         Route("/", _to_runs),
         Route("/runs", answer(show_runs)),
+        Route("/runs/{id}", answer(show_run)),
+        Route("/runs/{id}/more", answer(show_more)),
+        Route("/runs/{id}/console", answer(show_console)),
+        Route("/runs/{id}/file", answer(show_file)),
+        Route("/runs/{id}/preview", answer(show_preview)),
+        Route("/runs/{id}/output", answer(show_output)),
+        Route("/curves", lambda request: show_curves(request, curves)),
+        Route("/pipelines", answer(show_pipelines)),
+        Route("/compare", answer(show_comparison)),
+        Route("/health", answer(show_health)),
         Mount("/static", static),
     ]
+    if allow_changes:
+        change = Changes(client, access).change
+        routes.append(Route("/runs/{id}/change", change, methods=["POST"]))
     app = Starlette(
         routes=routes,
         exception_handlers={

@@ -105,7 +105,8 @@ def column_of(name: str) -> Column:
     """Describe a column by its name."""
     entity, dot, key = name.partition(".")
     if not dot:
-        return Column(name, name.replace("_at", "").replace("_", " "), _ORDERS.get(name))
+        title = {"seconds": "took"}.get(name, name.removesuffix("_at"))
+        return Column(name, title, _ORDERS.get(name))
     quoted = key if _PLAIN_KEY.fullmatch(key) else f"`{key}`"
     return Column(name, key, None if "`" in key or entity == "tags" else f"{entity}.{quoted}")
 

@@ -1,5 +1,9 @@
 // What the page does by itself: keys, theme, the choice of runs. Curves and graphs have files of their own.
 
+import { drawCurves } from "./curves.js";
+import { drawGraphs } from "./graph.js";
+import { drawMany } from "./many.js";
+
 const main = document.getElementById("content");
 
 document.getElementById("theme").addEventListener("click", () => {
@@ -21,8 +25,33 @@ function showChoice() {
 document.addEventListener("change", (event) => {
   if (event.target.name === "run") showChoice();
 });
-document.addEventListener("htmx:after:swap", showChoice);
-showChoice();
+
+function draw() {
+  showChoice();
+  drawCurves(document);
+  drawGraphs(document);
+  document.querySelectorAll(".console").forEach((found) => { found.scrollTop = found.scrollHeight; });
+}
+document.addEventListener("htmx:after:swap", draw);
+draw();
+drawMany(document);
+
+// A slider shows what was logged at another step; a frame is made when somebody opens it.
+document.addEventListener("input", ({ target }) => {
+  const figure = target.closest("figure[data-address]");
+  if (!figure || target.type !== "range") return;
+  figure.querySelector("img, audio, video").src = `${figure.dataset.address}&n=${target.value}`;
+  const output = figure.querySelector("output");
+  if (output) output.textContent = JSON.parse(target.dataset.steps)[target.value];
+});
+document.addEventListener("toggle", ({ target }) => {
+  if (!target.dataset.frame || target.querySelector("iframe")) return;
+  const frame = document.createElement("iframe");
+  frame.setAttribute("sandbox", "");
+  frame.title = target.dataset.title;
+  frame.src = target.dataset.frame;
+  target.querySelector(".preview").append(frame);
+}, true);
 
 const isTyping = (target) => target.closest("input:not([type=checkbox]), textarea, select") !== null;
 

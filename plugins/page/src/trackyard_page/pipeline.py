@@ -1,0 +1,188 @@
+"""The page of a pipeline run: its graph and timeline; and the list of pipelines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard import Client
+from trackyard_page.rendering import Pages, is_part
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+# The worst one is shown of a step that is called for many items.
+_WORST = ("failed", "crashed", "killed", "unreachable", "running", "pending", "skipped",
+          "finished", "cached")  # fmt: skip
+_WIDTH, _ROW, _LABEL = 900, 22, 190
+_BARS = 200
+
+
+@attrs.frozen
+class Node:
+    """A step in the graph; the calls for many items of a step that is mapped are one.
+
+    Attributes:
+        name: Its name.
+        status: How it stands.
+        id: Of its run, or nothing where it has none yet.
+        seconds: How long it took.
+        parts: How many calls it stands for; 0 where it was called once.
+        done: How many of those are over.
+        waits: What it waits for.
+        attempt: Which attempt this is.
+        metric: A value that it logged, as text.
+    """
+
+    name: str
+    status: str
+    id: str = ""
+    seconds: float | None = None
+    parts: int = 0
+    done: int = 0
+    waits: tuple[str, ...] = ()
+    attempt: int = 1
+    metric: str = ""
+
+
+@attrs.frozen
+class Bar:
+    """A step in the timeline, in units of the drawing."""
+
+    name: str
+    status: str
+    id: str
+    y: int
+    x: float
+    width: float
+    label: str
+
+
+def nodes_of(run: Any) -> list[Node]:
+    """Give the graph of a pipeline run, with the calls of a mapped step folded into one.
+
+    Args:
+        run: The pipeline run.
+    """
+    steps: dict[str, list[Any]] = {}
+    for step in run.steps.values():
+        steps.setdefault(step.name.partition("[")[0], []).append(step)
+    names = dict.fromkeys((*run.graph, *steps))
+    return [_node(name, steps.get(name, []), run) for name in names]
+
+
+def _node(name: str, steps: list[Any], run: Any) -> Node:
+    waits = tuple(of for of in run.graph.get(name, ()) if of != name)
+    if not steps:
+        status = "pending" if run.status == "running" else "skipped"
+        return Node(name, status, waits=waits)
+    is_mapped = len(steps) > 1 or "[" in steps[0].name
+    status = min((step.status for step in steps), key=_rank)
+    chosen = next(step for step in steps if step.status == status)
+    starts = [step.started_at for step in steps if step.started_at]
+    ends = [step.ended_at or datetime.now(UTC) for step in steps if step.started_at]
+    seconds = (max(ends) - min(starts)).total_seconds() if starts else None
+    key, value = next(iter(chosen.metrics.items()), ("", None))
+    return Node(
+        name=name,
+        status=status,
+        id=chosen.id,
+        seconds=seconds,
+        parts=len(steps) if is_mapped else 0,
+        done=sum(1 for step in steps if step.ended_at),
+        waits=waits,
+        attempt=chosen.attempt,
+        metric="" if value is None or is_mapped else f"{key} {value:.4g}",
+    )
+
+
+def _rank(status: str) -> int:
+    return _WORST.index(status) if status in _WORST else 0
+
+
+def bars_of(run: Any) -> list[Bar]:
+    """Give the timeline of a pipeline run.
+
+    Args:
+        run: The pipeline run.
+    """
+    steps = [step for step in run.steps.values() if step.started_at][:_BARS]
+    if not steps:
+        return []
+    now = datetime.now(UTC)
+    first = min(step.started_at for step in steps)
+    last = max(step.ended_at or now for step in steps)
+    scale = (_WIDTH - _LABEL - 90) / (((last - first).total_seconds()) or 1.0)
+    return [
+        Bar(
+            name=step.name,
+            status=step.status,
+            id=step.id,
+            y=index * _ROW,
+            x=_LABEL + (step.started_at - first).total_seconds() * scale,
+            width=max(2.0, ((step.ended_at or now) - step.started_at).total_seconds() * scale),
+            label=f"{((step.ended_at or now) - step.started_at).total_seconds():.1f} s",
+        )
+        for index, step in enumerate(steps)
+    ]
+
+
+def show_pipeline_run(request: Request, run: Any, pages: Pages) -> Response:
+    """Answer with the page of a pipeline run, or with the part of it that changes.
+
+    Args:
+        request: What is asked.
+        run: The pipeline run.
+        pages: Renders the answer.
+    """
+    values: dict[str, Any] = {
+        "run": run,
+        "nodes": nodes_of(run),
+        "bars": bars_of(run),
+        "width": _WIDTH,
+        "row": _ROW,
+        "left_out": max(0, len(run.steps) - _BARS),
+        "is_live": run.status == "running",
+        "now": time.time(),
+    }
+    if is_part(request):
+        return pages.answer(request, "_graph.html", **values)
+    return pages.answer(request, "pipeline.html", title=run.name, **values)
+
+
+def show_more(request: Request, client: Client, pages: Pages) -> Response:
+    """Answer with what the journals of all steps of a pipeline run say together.
+
+    Args:
+        request: What is asked.
+        client: Reads the project.
+        pages: Renders the answer.
+    """
+    run = client.get_run(request.path_params["id"])
+    return pages.answer(request, "_pipeline_more.html", run=run)
+
+
+def show_pipelines(request: Request, client: Client, pages: Pages) -> Response:
+    """Answer with the list of pipelines, each with its latest runs.
+
+    Args:
+        request: What is asked.
+        client: Reads the project.
+        pages: Renders the answer.
+    """
+    by_name: dict[str, list[Any]] = {}
+    for run in client.list_pipeline_runs(most=1000):
+        by_name.setdefault(run.pipeline, []).append(run)
+    return pages.answer(
+        request, "pipelines.html", title="Pipelines", pipelines=list(_latest(by_name))
+    )
+
+
+def _latest(by_name: dict[str, list[Any]]) -> Iterator[tuple[str, Any, list[Any], int]]:
+    for name, runs in by_name.items():
+        yield name, runs[0], runs[:20][::-1], len(runs)

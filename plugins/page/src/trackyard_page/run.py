@@ -1,0 +1,132 @@
+"""The page of a run: curves, params, media, files, console, context and health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trackyard import Client, RunNotFoundError
+from trackyard_page.curves import is_drawn
+from trackyard_page.files import FileView, files_of
+from trackyard_page.pipeline import show_pipeline_run
+from trackyard_page.rendering import Pages, is_part
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+# Lines of the console that a page shows at first, and charts.
+LINES, CHARTS = 400, 60
+
+
+@attrs.frozen
+class Shown:
+    """What a page shows of a run, or of a step.
+
+    Attributes:
+        run: All of it.
+        step: The run itself, as its only step.
+        drawn, single: Metrics with a curve, and those with one value.
+        media, tables, frames, others: Its files, by how they are shown.
+    """
+
+    run: Any
+    step: Any
+    drawn: list[Any]
+    single: list[Any]
+    media: list[FileView]
+    tables: list[FileView]
+    frames: list[FileView]
+    others: list[FileView]
+
+    @classmethod
+    def of(cls, run: Any) -> Shown:
+        """Sort what a run holds."""
+        step = run.steps[0]
+        files = files_of(step)
+        by_way = {way: list(of) for way, of in groupby(sorted(files, key=_way), key=_way)}
+        return cls(
+            run=run,
+            step=step,
+            drawn=[metric for metric in step.metrics if is_drawn(metric)],
+            single=[metric for metric in step.metrics if not is_drawn(metric)],
+            media=by_way.get("media", []),
+            tables=by_way.get("table", []),
+            frames=by_way.get("frame", []),
+            others=by_way.get("other", []),
+        )
+
+
+def _way(file: FileView) -> str:
+    return file.way
+
+
+def show_run(request: Request, client: Client, pages: Pages) -> Response:
+    """Answer with the page of a run of any kind, or with what a pipeline's page shows of a step.
+
+    Args:
+        request: What is asked.
+        client: Reads the project.
+        pages: Renders the answer.
+    """
+    id_ = request.path_params["id"]
+    try:
+        pipeline = client.get_pipeline_run(id_)
+    except RunNotFoundError:
+        pipeline = None
+    if pipeline is not None and pipeline.id == id_:
+        return show_pipeline_run(request, pipeline, pages)
+    run = client.get_run(id_)
+    values: dict[str, Any] = {
+        "shown": Shown.of(run),
+        "is_live": run.status == "running",
+        "inputs": [],
+    }
+    if run.kind == "step" and run.parent is not None:
+        values["parent"] = run.parent
+        values |= _ends_of(client, run)
+    else:
+        values |= {"parent": None, "outputs": {}, "attempts": []}
+    if is_part(request):
+        return pages.answer(request, "_run.html", title=run.name, charts=CHARTS, **values)
+    return pages.answer(request, "run.html", title=run.name, charts=CHARTS, **values)
+
+
+def _ends_of(client: Client, run: Any) -> dict[str, Any]:
+    """Give what a step of a pipeline has read, what it gave, and how often it was tried."""
+    pipeline = client.get_pipeline_run(run.parent.id)
+    step = pipeline.steps.get(run.steps[0].name)
+    if step is None:
+        return {"outputs": {}, "attempts": []}
+    return {
+        "inputs": pipeline.inputs_of(step.name),
+        "outputs": step.outputs,
+        "attempts": step.attempts if len(step.attempts) > 1 else [],
+    }
+
+
+def show_console(request: Request, client: Client, pages: Pages) -> Response:
+    """Answer with the last lines that a run printed.
+
+    Args:
+        request: What is asked.
+        client: Reads the project.
+        pages: Renders the answer.
+    """
+    run = client.get_run(request.path_params["id"])
+    lines = list(_last(run.console, LINES))
+    return pages.answer(
+        request,
+        "_console.html",
+        run=run,
+        lines=lines,
+        left_out=max(0, len(run.console) - len(lines)),
+        is_live=run.status == "running",
+    )
+
+
+def _last(lines: Any, most: int) -> Iterator[Any]:
+    return iter(lines[-most:])
