@@ -22,6 +22,11 @@ function showChoice() {
   button.textContent = count > 1 ? `Compare ${count} runs` : "Compare";
 }
 
+// Columns stand in the address once somebody has chosen them.
+document.addEventListener("change", ({ target }) => {
+  target.closest("#columns")?.querySelectorAll("input").forEach((box) => { box.name = "column"; });
+}, true);
+
 document.addEventListener("change", (event) => {
   if (event.target.name === "run") showChoice();
 });
