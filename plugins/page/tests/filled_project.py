@@ -63,7 +63,7 @@ def main() -> None:
             run.log_params({"rate": 0.01 * (index + 1), f"{HOSTILE}'\"": HOSTILE})
             run.set_tag("stage", HOSTILE)
             for number in range(3000):
-                value = 50.0 if number == 1234 else math.exp(-number / (300 + 200 * index))
+                value = 1.5 if number == 1234 else math.exp(-number / (300 + 200 * index))
                 run.log_metric("loss", value, step=number)
             run.log_metric("odd", float("nan"), step=0)
             run.log_metric("odd", 3.0, step=1)

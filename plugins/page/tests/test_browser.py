@@ -107,13 +107,15 @@ def picture(watched, name):
     folder = os.environ.get("TRACKYARD_PICTURES")
     is_light = watched.page.evaluate("matchMedia('(prefers-color-scheme: light)').matches")
     if folder and is_light:
-        watched.page.screenshot(path=Path(folder) / f"page-{name}.png", full_page=True)
+        watched.page.screenshot(path=Path(folder) / f"page-{name}.png")
 
 
 def test_every_view_is_shown_without_an_error(watched, ids):
     page = watched.page
     watched.open("runs")
     expect(page.locator("tbody tr")).to_have_count(6)
+    watched.open("runs?filter=not+name+like+'%<%'")
+    expect(page.locator("tbody tr")).to_have_count(5)
     picture(watched, "runs")
     watched.open(f"runs/{ids['baseline']}")
     expect(page.locator(".chart canvas").first).to_be_visible()
@@ -127,6 +129,8 @@ def test_every_view_is_shown_without_an_error(watched, ids):
     picture(watched, "pipeline")
     watched.open(f"compare?run={ids['baseline']}&run={ids['wider']}&run={ids[HOSTILE]}")
     expect(page.locator("#parallel polyline")).to_have_count(3)
+    watched.open(f"compare?run={ids['baseline']}&run={ids['wider']}")
+    expect(page.locator(".chart canvas").first).to_be_visible()
     picture(watched, "compare")
     for path in ("pipelines", "health", f"runs/{ids['failing']}"):
         watched.open(path)

@@ -1,7 +1,7 @@
 // Many runs at once: a line through all columns for each, or a point between two columns.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 960, HEIGHT = 260, SIDE = 70, TOP = 34;
+const WIDTH = 960, HEIGHT = 260, SIDE = 90, TOP = 34;
 const short = (value) => Number(value.toPrecision(4));
 
 function add(parent, name, attributes, text) {
@@ -74,7 +74,8 @@ function drawScatter(svg, columns, names, x, y) {
     if (columns[x][run] === null || columns[y][run] === null) return;
     const place = { cx: across.at(columns[x][run]), cy: up.at(columns[y][run]) };
     mark(svg, add(svg, "circle", { ...place, r: 6, fill: tone(run) }), run, name);
-    add(svg, "text", { x: place.cx + 9, y: place.cy + 4 }, name);
+    const isRight = place.cx > WIDTH / 2;
+    add(svg, "text", { x: place.cx + (isRight ? -9 : 9), y: place.cy + 4, "text-anchor": isRight ? "end" : "start" }, name.slice(0, 40));
   });
 }
 
