@@ -14,7 +14,8 @@ from threading import Lock, Thread
 
 from trackyard.contract.records import Run
 from trackyard.delivery.capturing import CaptureJournal
-from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, record_filters
+from trackyard.hooks.dispatch import TrackerHooks, record_filters
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Holder
 from trackyard.journal.reader import JournalReader

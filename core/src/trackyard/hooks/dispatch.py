@@ -1,7 +1,7 @@
 """How are the hooks of one tracker called without its mistakes reaching anyone else?
 
-Each tracker of each run has a plugin manager of its own, holding that one instance and the
-cross-cutting plugins. This is the only file that calls hooks; `guards` catches what they raise.
+Each tracker of each run has an instance of its own, and `managers` calls that one and the
+cross-cutting plugins. Nothing else calls a tracker's hooks; `guards` catches what they raise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -30,7 +30,8 @@ from trackyard.contract.errors import (
     TrackyardError,
 )
 from trackyard.contract.records import Batch, Failure, Record, Run
-from trackyard.hooks.guards import Tried, guarded, reason_of, tried
+from trackyard.hooks.guards import Tried, reason_of, tried
+from trackyard.hooks.managers import NamedPlugins, TrackerManager
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.coercing import to_text
@@ -49,7 +50,6 @@ logger = logging.getLogger("trackyard")
 
 _T = TypeVar("_T")
 
-NamedPlugins = Sequence[tuple[str, object]]
 RecordFilter = Callable[[Record], Record | None]
 
 # A hook that takes this many times what it is told that it may take is taken to hang.
@@ -123,12 +123,7 @@ class TrackerHooks:
         self._redactor = redactor or Redactor()
         self.hook_timeout = hook_timeout
         self._is_alone = is_alone
-        self._manager = pluggy.PluginManager("trackyard")
-        self._manager.add_hookspecs(hookspecs)
-        for plugin_name, plugin in plugins:
-            self._manager.register(guarded(plugin, plugin_name), name=plugin_name)
-        # Registered last, hence called first, inside the wrappers of all the others.
-        self._manager.register(tracker, name=f"experiment tracker {name}")
+        self._manager = TrackerManager(tracker, plugins)
 
     @classmethod
     def of(
@@ -244,7 +239,7 @@ class TrackerHooks:
 
     def _streamed(self, hook: str, **arguments: Any) -> Iterator[Any]:
         """Give what a hook gives, piece by piece, in this thread: a command waits for it."""
-        called: Tried[Any] = tried(getattr(self._manager.hook, hook), **arguments)
+        called: Tried[Any] = tried(self._manager.call, hook, **arguments)
         pieces = iter(called.value or ())
         while True:
             # A generator raises when it is read; a call for each piece would take as long again.
@@ -299,8 +294,7 @@ class TrackerHooks:
     @property
     def captures(self) -> bool:
         """Tell whether what the SDK's own calls log can become records of the run."""
-        found = self._manager.hook.tracker_activate_run.get_hookimpls()
-        return self.reads_native or any("capture" in one.argnames for one in found)
+        return self.reads_native or self._manager.takes("tracker_activate_run", "capture")
 
     @property
     def reads_native(self) -> bool:
@@ -440,7 +434,7 @@ class TrackerHooks:
             return self._call_untimed(hook, **arguments)
 
     def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:
-        value, error = tried(getattr(self._manager.hook, hook), **arguments)
+        value, error = tried(self._manager.call, hook, **arguments)
         if error is None:
             return Outcome(value=value)
         return self._failed(hook, error)

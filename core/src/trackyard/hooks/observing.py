@@ -15,12 +15,9 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
-import pluggy
-
-from trackyard.contract import hookspecs
 from trackyard.contract.records import Run
-from trackyard.hooks.dispatch import NamedPlugins
-from trackyard.hooks.guards import guarded, reason_of, tried
+from trackyard.hooks.guards import reason_of, tried
+from trackyard.hooks.managers import NamedPlugins, manager_of
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.system.conditions import Event
 from trackyard.system.inside_hooks import inside_hook
@@ -71,9 +68,7 @@ class _Observer:
         self._log_into_run = log
         self._is_over = False
         self._ending = Event()
-        self._manager = pluggy.PluginManager("trackyard")
-        self._manager.add_hookspecs(hookspecs)
-        self._manager.register(guarded(plugin, name), name=name)
+        self._manager = manager_of([(name, plugin)])
         self._thread = Thread(target=self._observe, name=f"trackyard-{name}", daemon=True)
 
     def begin(self) -> None:

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from trackyard.contract.errors import PluginError
 from trackyard.system.suggestions import did_you_mean, listed
 
 
-def hook_signatures() -> dict[str, tuple[str, ...]]:
+@cache
+def hook_signatures() -> MappingProxyType[str, tuple[str, ...]]:
     """Give every hook of the contract with the names of its arguments."""
     from trackyard.contract import hookspecs
 
-    return {
-        name: tuple(inspect.signature(function).parameters)
-        for name, function in vars(hookspecs).items()
-        if name.startswith("tracker_") and inspect.isfunction(function)
-    }
+    return MappingProxyType(
+        {
+            name: tuple(inspect.signature(function).parameters)
+            for name, function in vars(hookspecs).items()
+            if name.startswith("tracker_") and inspect.isfunction(function)
+        }
+    )
 
 
 def implemented_hooks(plugin: object) -> tuple[str, ...]:
-    """Name the hooks that a plugin implements, in the order of the contract."""
+    """Name the hooks that a plugin implements, in the order of the contract.
+
+    It is asked of each run: a class is looked through once.
+    """
+    if isinstance(plugin, ModuleType | type):
+        return _implemented(plugin)
+    if any(hasattr(value, "trackyard_impl") for value in getattr(plugin, "__dict__", {}).values()):
+        return _named(plugin)
+    kind: Any = type(plugin)
+    return _implemented(kind)
+
+
+@cache
+def _implemented(owner: ModuleType | type) -> tuple[str, ...]:
+    return _named(owner)
+
+
+def _named(plugin: object) -> tuple[str, ...]:
     marked = {_hook_name(name, function) for name, function in marked_functions(plugin)}
     return tuple(name for name in hook_signatures() if name in marked)
 

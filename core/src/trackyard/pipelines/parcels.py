@@ -27,7 +27,8 @@ from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.hooks.discovery import load_materializers, load_plugins
-from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.descriptions import RunDescription, load_description, run_for
 from trackyard.journal.durability import load_journal_options
 from trackyard.outputs.artifact_store import ArtifactStore

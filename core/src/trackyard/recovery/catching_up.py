@@ -20,7 +20,8 @@ from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.stages import Stage
 from trackyard.delivery.state import DeliveryState, load_state, save_state
 from trackyard.delivery.workers import Delivery, Worker, worker_for
-from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.descriptions import RunDescription, TrackerDescription, run_for
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.reader import JournalReader

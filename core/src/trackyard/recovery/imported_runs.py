@@ -24,7 +24,8 @@ from trackyard.contract.errors import TrackyardError, refuse_newer
 from trackyard.contract.importing import ImportNote, RemoteRun
 from trackyard.contract.records import SEVERITY, Artifact, Failure, Metric, Param, Record, Run, Tag
 from trackyard.delivery.capturing import CaptureJournal
-from trackyard.hooks.dispatch import NamedPlugins, record_filters
+from trackyard.hooks.dispatch import record_filters
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.descriptions import save_description
 from trackyard.journal.entries import Entry, Holder
 from trackyard.journal.reader import JournalReader

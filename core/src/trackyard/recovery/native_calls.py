@@ -10,7 +10,8 @@ import attrs
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run
 from trackyard.delivery.native_reading import NativeReading, is_being_read
-from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.descriptions import RunDescription, run_for
 from trackyard.project.configuration import Project
 from trackyard.project.sources import select_sources

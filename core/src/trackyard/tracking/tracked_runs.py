@@ -26,7 +26,8 @@ from trackyard.contract.records import (
 from trackyard.delivery.breaker import rest_of
 from trackyard.delivery.capturing import CaptureJournal
 from trackyard.delivery.native_reading import NativeReading
-from trackyard.hooks.dispatch import NamedPlugins, TrackerHooks, apply_filters, record_filters
+from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
+from trackyard.hooks.managers import NamedPlugins
 from trackyard.hooks.observing import observed
 from trackyard.journal.children import with_metrics_of_children
 from trackyard.journal.descriptions import (
@@ -311,8 +312,7 @@ class TrackedRun:
             *(tracker.name, folder.name, tracker.table, tracker.place),
             project=tracker.project.identity,
         )
-        others = [known for known in self._described if known.name != tracker.name]
-        self._described = [*others, described]
+        self._described = [*(o for o in self._described if o.name != tracker.name), described]
         self.journal.show_life()  # first: who reads the description looks for a sign of life
         self.journal.begin()
         self._describe()

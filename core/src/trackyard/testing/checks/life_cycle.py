@@ -373,7 +373,7 @@ def _started(workbench: Workbench) -> tuple[Any, str, object]:
     hooks = type(workbench.tracker_hooks())(instance, TRACKER)
     with in_project(workbench.project):
         outcome = hooks.start_run(run)
-        url = hooks._manager.hook.tracker_url(run=run) if outcome.kind == "done" else None  # noqa: SLF001 - see above
+        url = hooks._manager.call("tracker_url", run=run) if outcome.kind == "done" else None  # noqa: SLF001 - see above
     return outcome, str(url or ""), instance
 
 
