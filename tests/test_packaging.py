@@ -20,7 +20,7 @@ import trackyard
 ROOT = Path(__file__).parents[1]
 MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 SDKS = {"aim", "comet-ml", "kedro", "mlflow", "mlflow-skinny", "neptune", "neptune-scale", "psutil"}
-SDKS |= {"mcp", "prefect", "ray", "tensorboard", "tensorboardx", "trackio", "wandb"}
+SDKS |= {"mcp", "prefect", "ray", "starlette", "tensorboard", "tensorboardx", "trackio", "wandb"}
 
 
 class Built:

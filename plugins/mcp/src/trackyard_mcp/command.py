@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trackyard import ConfigError
 from trackyard.contract import find_project, remark
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--token",
-    envvar="TRACKYARD_MCP_TOKEN",
+    envvar="TRACKYARD_PAGE_TOKEN",
     show_envvar=True,
-    help="What clients send; a new one by default.",
+    help="What clients send, as for the page; a new one by default.",
 )
 def mcp(*, http: bool, host: str, port: int, token: str | None) -> None:
     """Serve this project's runs to agents by the Model Context Protocol; nothing can be changed.
@@ -49,11 +48,10 @@ def _serve(server: MCPServer, host: str, port: int, token: str | None) -> None:
     import secrets
 
     from trackyard_mcp.serving import PATH, app_of, listening
+    from trackyard_page.access import Access
 
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
-        raise ConfigError("--host: name one address; clients that use other names are refused")
     token = token or secrets.token_urlsafe(32)
-    with listening(app_of(server, token, [host, "localhost"]), host, port) as (http, opened):
+    with listening(app_of(server, Access(token, (host,))), host, port) as (http, opened):
         name = f"[{host}]" if ":" in host else host
         remark(f"http://{name}:{opened.getsockname()[1]}{PATH}")
         remark(f"Authorization: Bearer {token}")

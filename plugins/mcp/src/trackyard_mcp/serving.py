@@ -2,71 +2,41 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
 
 from trackyard import ConfigError
+from trackyard_page.access import Guard
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
+
+    from trackyard_page.access import Access
 
 PATH = "/mcp"
 
 
-class WithToken:
-    """Let those pass who send the token as `Authorization: Bearer ...`.
-
-    Args:
-        app: What answers them.
-        token: The token.
-    """
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
-        if scope["type"] == "http":
-            given = Headers(scope=scope).get("authorization", "").encode()
-            if not secrets.compare_digest(given, self._expected):
-                headers = {"WWW-Authenticate": "Bearer"}
-                refusal = PlainTextResponse("give the token that was printed", 401, headers)
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def app_of(server: MCPServer, token: str, hosts: Sequence[str]) -> ASGIApp:
-    """Make the application that serves over HTTP.
+def app_of(server: MCPServer, access: Access) -> ASGIApp:
+    """Make the application that serves over HTTP those whom the page would let in.
 
     Args:
         server: The server.
-        token: What clients have to send.
-        hosts: Names under which it is reached: a page of the web that resolves its own name to
-            this machine is refused.
+        access: Who may ask.
     """
-    names = [f"[{host}]" if ":" in host else host for host in hosts]
-    security = TransportSecuritySettings(
-        allowed_hosts=[*names, *(f"{name}:*" for name in names)],
-        allowed_origins=[f"http://{name}:*" for name in names],
-    )
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,
         json_response=True,
-        transport_security=security,
+        # The guard looks at `Host` and `Origin`, as for the page.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return WithToken(app, token)
+    return Guard(app, access)
 
 
 @contextmanager

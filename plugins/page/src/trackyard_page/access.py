@@ -162,7 +162,7 @@ class Guard:
             return self._welcome(scope)
         if "text/html" in headers.get("accept", ""):
             return HTMLResponse(self._login, 401)
-        text = "A token is needed: the link that `trackyard page` printed holds it."
+        text = "A token is needed, as in the printed link, or as `Authorization: Bearer ...`."
         return PlainTextResponse(text, 401, {"www-authenticate": 'Bearer realm="trackyard"'})
 
     def _may_read(self, scope: Scope, headers: Mapping[str, str]) -> bool:
