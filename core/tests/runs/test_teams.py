@@ -232,7 +232,7 @@ def log_something():
     current_run().log_text("all is well", "notes.txt")
 
 
-def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_elsewhere(team):
+def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_elsewhere(team, caplog):
     runs = []
     for name in ("first", "second"):
         with start_run(name) as run:
@@ -245,6 +245,8 @@ def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_else
     assert (view.metrics["loss"].points, view.metrics["loss"].best_step) == (300, 299)
     assert not view.steps[0].has_journal
     assert list(view.curves["loss"].values) == [1 / (index + 1) for index in range(300)]
+    assert "run 'first': what its journal does not have" in caplog.text
+    assert "is read from experiment tracker 'team'" in caplog.text
     assert view.artifacts.shown() == ["notes.txt"]
     assert view.artifacts["notes.txt"].read_text() == "all is well"
     assert len(client.compare_runs(*runs).metrics[0].runs) == 2
@@ -261,13 +263,14 @@ def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_else
     assert bytes.fromhex(kept["artifacts"]["notes.txt"]) == b"all is well"
 
 
-def test_looking_from_elsewhere_asks_no_tracker(team):
+def test_looking_from_elsewhere_asks_no_tracker(team, caplog):
     with start_run("mine") as run:
         log_something()
     team.leave_without_a_trace()
     shutil.rmtree(team.filed)
     view = Client().get_run(run.id)
     assert "loss" in view._repr_html_()
+    assert "is read from" not in caplog.text
     assert "loss" in Client().compare_runs(run.id, run.id)._repr_html_()
     assert view.all_params == {"rate": 0.1, "layers": 3}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import weakref
@@ -19,6 +20,8 @@ from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker
 from trackyard.runs.reading_back import ReadingBack, timeout_now
 from trackyard.store import StepRunRow
+
+logger = logging.getLogger("trackyard")
 
 _COMMAND = "trackyard runs download"
 
@@ -91,7 +94,13 @@ class OnTrackers:
             assert run is not None
             try:
                 tracker = reading.tracker(run, described)
-                return tracker, list(reading.records(run, folder, described, tracker))
+                records = list(reading.records(run, folder, described, tracker))
+                logger.warning(
+                    "run %r: what its journal does not have on this machine is read from "
+                    "experiment tracker %r",
+                    *(self._run, tracker.name),
+                )
+                return tracker, records
             except TrackyardError as error:
                 problems.append(f"{described.name}: {error}")
         why = "; ".join(problems) or "it is not known where its trackers have it"
