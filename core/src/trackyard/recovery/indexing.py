@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.delivery.state import load_state
 from trackyard.journal.descriptions import RunDescription, load_description, metadata_of
@@ -257,7 +256,7 @@ def note_trackers(project: Project, folder: Path, description: RunDescription) -
                 )
         finally:
             store.close()
-    except TrackyardError as error:
+    except Exception as error:  # whatever a database comes up with: the tracker has the run
         logger.debug("the store is not told of the trackers of %s: %s", folder.name, error)
         if is_here:
             mark_as_to_be_indexed(folder)

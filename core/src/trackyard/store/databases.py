@@ -27,6 +27,9 @@ Row = Mapping[str, Any]
 PATIENCE = 30.0
 # The statements of a step are prepared once: more would be forgotten by each other.
 _PREPARED = 256
+# Kilobytes of pages at most that a connection remembers: a search in 100,000 runs touches more than
+# the 2 MB that sqlite takes by itself, and reads them again and again.
+_CACHED = 8000
 _DAMAGED = ("not a database", "malformed", "unsupported file format")
 
 
@@ -190,6 +193,7 @@ class SqliteDatabase:
                 connection.row_factory = sqlite3.Row
                 _use_write_ahead_log(connection, self._patience)
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA cache_size = -{_CACHED}")
                 connection.execute("PRAGMA foreign_keys = ON")
                 # It has opened all of its files then.
                 connection.execute("PRAGMA user_version").fetchone()
