@@ -60,8 +60,11 @@ def main() -> None:
         failing()
     for index, name in enumerate(("baseline", "wider", HOSTILE)):
         with start_run(name, experiment="fraud", experiment_tracker=None) as run:
-            run.log_params({"rate": 0.01 * (index + 1), f"{HOSTILE}'\"": HOSTILE})
-            run.set_tag("stage", HOSTILE)
+            run.log_params({"rate": 0.01 * (index + 1), "optimizer": "adam"})
+            run.set_tag("stage", "prod")
+            if name == HOSTILE:
+                run.log_params({f"{HOSTILE}'\"": HOSTILE})
+                run.set_tag("reviewed", HOSTILE)
             for number in range(3000):
                 value = 1.5 if number == 1234 else math.exp(-number / (300 + 200 * index))
                 run.log_metric("loss", value, step=number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Lines of the console that a page shows at first, and charts.
 LINES, CHARTS = 400, 60
+# Points of a curve that take a moment to be read.
+LONG = 20_000
 
 
 @attrs.frozen
@@ -42,6 +45,14 @@ class Shown:
     frames: list[FileView]
     others: list[FileView]
 
+    @property
+    def first(self) -> dict[str, dict[str, list[float]]]:
+        """Of long curves a rough course, which is drawn until all points have been read."""
+        long = [metric for metric in self.drawn if metric.points > LONG]
+        return {
+            metric.key: _rough(metric) for metric in long if all(map(math.isfinite, metric.curve))
+        }
+
     @classmethod
     def of(cls, run: Any) -> Shown:
         """Sort what a run holds."""
@@ -58,6 +69,11 @@ class Shown:
             frames=by_way.get("frame", []),
             others=by_way.get("other", []),
         )
+
+
+def _rough(metric: Any) -> dict[str, list[float]]:
+    width = metric.points / len(metric.curve)
+    return {"x": [place * width for place in range(len(metric.curve))], "y": [*metric.curve]}
 
 
 def _way(file: FileView) -> str:

@@ -18,6 +18,8 @@ class Chart {
     this.section = section;
     this.place = box.querySelector(".plot");
     this.window = null;
+    const first = box.dataset.first && JSON.parse(box.dataset.first);
+    if (first) this.draw([{ ...first, name: "", axis: "step", last: first.y.at(-1) }], false);
     this.load();
   }
 
