@@ -98,6 +98,25 @@ def test_of_several_keys_the_next_one_counts_where_the_one_before_is_equal(proje
     assert found("status", "name DESC") == "dcba"
 
 
+def test_of_several_keys_a_pipelines_run_has_the_first_of_its_steps_values(project):
+    @step(experiment_tracker=None)
+    def fit(loss):
+        log_metric("loss", loss)
+
+    @pipeline
+    def training():
+        fit(0.3)
+        fit(0.1)
+
+    training()
+    with start_run("block") as run:
+        run.log_metric("loss", 0.2)
+
+    for order in ("metrics.loss", "metrics.loss DESC"):
+        found = Client().search_runs(order_by=["status", order])
+        assert [run.kind for run in found] == ["pipeline", "run"]
+
+
 def test_where_few_of_many_runs_fit_those_are_found(project):
     for number in range(40):  # more than are tried one by one where one is wanted
         with start_run(f"run-{number:02}") as run:
