@@ -139,6 +139,16 @@ def test_every_view_is_shown_without_an_error(watched, ids):
     assert watched.problems == []
 
 
+def test_curves_have_the_colours_of_the_theme(watched, ids):
+    theme = watched.page.evaluate("document.documentElement.dataset.theme")
+    watched.open(f"compare?run={ids['baseline']}&run={ids['wider']}")
+    found = watched.page.locator(".swatch").first.evaluate(
+        "e => getComputedStyle(e).backgroundColor"
+    )
+
+    assert found == {"light": "rgb(31, 107, 89)", "dark": "rgb(108, 195, 170)"}[theme]
+
+
 def test_nothing_of_a_hostile_run_is_run_or_asked_for(watched, ids):
     watched.open(f"runs/{ids[HOSTILE]}")
     for found in watched.page.locator("summary").all():

@@ -8,8 +8,7 @@ const main = document.getElementById("content");
 
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
-  const isDark = (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  root.dataset.theme = isDark ? "light" : "dark";
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
   localStorage.setItem("trackyard-theme", root.dataset.theme);
   document.dispatchEvent(new Event("theme"));
 });

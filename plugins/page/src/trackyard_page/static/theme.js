@@ -1,3 +1,8 @@
-// Dark or light, as the reader has chosen; before the first paint.
-const chosen = localStorage.getItem("trackyard-theme");
-if (chosen) document.documentElement.dataset.theme = chosen;
+// Dark or light before the first paint: as the reader has chosen, else as the system has it.
+const system = matchMedia("(prefers-color-scheme: dark)");
+function applyTheme() {
+  document.documentElement.dataset.theme = localStorage.getItem("trackyard-theme") ?? (system.matches ? "dark" : "light");
+  document.dispatchEvent(new Event("theme"));
+}
+system.addEventListener("change", applyTheme);
+applyTheme();
