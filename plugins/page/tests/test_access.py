@@ -126,8 +126,18 @@ def test_a_trusted_proxy_alone_is_believed(tmp_path):
     through = browser(tmp_path, ("10.0.0.1", 4), base_url, **access)
     around = browser(tmp_path, ("10.0.0.2", 4), base_url, **access)
 
-    assert through.get("/runs", headers={"x-user": "ada"}).status_code == 200
+    answer = through.get("/runs", headers={"x-user": "ada <lovelace>"})
+    assert answer.status_code == 200
+    assert "ada &lt;lovelace&gt;" in answer.text
     assert around.get("/runs", headers={"x-user": "ada"}).status_code == 401
+
+
+def test_without_a_proxy_nobody_says_who_reads(tmp_path):
+    reader = browser(tmp_path, token="secret", user_header="x-user")
+    answer = reader.get("/runs", headers={"authorization": "Bearer secret", "x-user": "ada"})
+
+    assert answer.status_code == 200
+    assert "ada" not in answer.text
 
 
 def test_below_a_path_every_address_stands_below_it(tmp_path):

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from trackyard_page import __version__
+from trackyard_page.access import USER
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -100,8 +101,9 @@ class Pages:
             pairs = list(query.items() if isinstance(query, Mapping) else query)
             return link(root, path, [*pairs, *named.items()])
 
+        user = request.scope.get(USER) if request else None
         return self._environment.get_template(template).render(
-            to=to, root=root, place=self._place, changes=self._changes, **values
+            user=user, to=to, root=root, place=self._place, changes=self._changes, **values
         )
 
 
@@ -117,7 +119,9 @@ def number(found: Any) -> str:
         return ""
     if isinstance(found, float) and not math.isfinite(found):
         return str(found)
-    return f"{found:.4g}" if isinstance(found, float) else str(found)
+    if isinstance(found, float):
+        return f"{found:,.0f}" if 1e4 <= abs(found) < 1e9 else f"{found:.4g}"
+    return str(found)
 
 
 def value(found: Any) -> str:
