@@ -123,7 +123,7 @@ def test_readme_and_contributing_promise_the_same():
         re.findall(r"^\d+\. \*\*.*$", text, re.MULTILINE) for text in (_readme(), _contributing())
     ]
 
-    assert len(promised[0]) >= 8
+    assert len(promised[0]) == 13
     assert promised[0] == promised[1]
 
 

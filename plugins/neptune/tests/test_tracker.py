@@ -230,15 +230,31 @@ def test_a_server_that_begins_to_hang_holds_no_step(project, online):
     assert online.only.fields["trackyard/status"] == "finished"
 
 
-def test_what_the_server_refuses_is_said_once_and_blocks_nothing(project, online, caplog):
+def test_what_the_server_refuses_is_said_once_counted_and_blocks_nothing(project, online, caplog):
     with caplog.at_level(logging.WARNING), start_run("a") as run:
+        run.log_params({f"p{number}": number for number in range(20)})
         run.log_param("rate", 1)
         run.log_param("rate", "fast")
         run.log_metric("a", 1, step=1)
 
-    (line,) = {r.getMessage() for r in caplog.records}
+    (line,) = {r.getMessage() for r in caplog.records if "refused param" in r.getMessage()}
     assert "params/rate" in line
     assert online.only.values("a") == [(1, 1.0)]
+    synced = project.sync()
+    assert synced.returncode == 1
+    assert synced.stdout.split("\t")[5] == "1", synced.stdout  # refused
+
+
+def test_a_native_call_that_the_server_refuses_is_counted_too(project, online):
+    with start_run("a") as run:
+        run.log_param("rate", 1)
+        online.wait_for("POST .*/operations")
+        native_run("team")["params/rate"] = "fast"
+
+    synced = project.sync()
+    assert synced.returncode == 1
+    assert synced.stdout.split("\t")[5] == "1", synced.stdout  # refused
+    assert project.trackyard("sync", "--accept", run.id).returncode == 0
 
 
 def test_what_is_read_back_is_what_was_logged(project, online):

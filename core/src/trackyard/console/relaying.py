@@ -21,6 +21,8 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from trackyard.system.interruption import start_thread
+
 # Gets what is written, with the stream's name.
 Keep = Callable[[Literal["out", "err"], str], None]
 
@@ -124,7 +126,7 @@ class _Channel:
 
     def begin(self) -> None:
         self._close_inner()
-        self._thread.start()
+        start_thread(self._thread)
 
     def resize(self) -> None:
         if self.is_terminal:

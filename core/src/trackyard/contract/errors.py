@@ -115,7 +115,8 @@ class TooLarge(Exception):
 class RejectedRecords(Exception):
     """Raised by `tracker_log`: the backend will never take these records of the batch.
 
-    They are quarantined, and the rest of the batch is sent again without them.
+    They are quarantined, and the rest of the batch is sent again without them. Hooks that forward
+    what an SDK keeps in files raise it when all the rest is done: these are counted, too.
 
     Args:
         records: The records, as they stood in the batch.

@@ -239,6 +239,8 @@ def tracker_sync_run(run: Run) -> None:
 
     Raises:
         RetryLater: The backend cannot be reached now.
+        RejectedRecords: All the rest is done, and the backend will never take these of what the
+            SDK's own calls have logged: they are counted. The end of a run may say it, too.
         Exception: Anything else; the run stays where it is, and the message is shown.
     """
 

@@ -19,6 +19,7 @@ import attrs
 from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact, Metric, Param, Record, Tag
 from trackyard.delivery.state import DeliveryState, plain_record, quarantine
+from trackyard.hooks.dispatch import Outcome
 from trackyard.system.files import append_private, read_whole
 
 logger = logging.getLogger("trackyard")
@@ -178,6 +179,25 @@ def put_aside(
     state.quarantined += 1
     quarantine(folder, record, reason)
     _say(tracker, folder, record, "refused", reason)
+
+
+def count_refused(tracker: str, state: DeliveryState, folder: Path, outcome: Outcome) -> Outcome:
+    """Quarantine what a backend refused of the native calls that a hook forwards.
+
+    Args:
+        tracker: The tracker's name.
+        state: Where it is counted.
+        folder: The tracker's folder of the run.
+        outcome: What came of the hook; where it names records the hook has done all the rest.
+
+    Returns:
+        The outcome without them.
+    """
+    if outcome.kind != "rejected":
+        return outcome
+    for record in outcome.records:
+        put_aside(tracker, state, folder, record, outcome.reason)
+    return Outcome()
 
 
 def say_passed(tracker: str, folder: Path, record: Record, reason: str) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Thread
 
+from trackyard.system.interruption import start_thread
+
 
 class Budget:
     """Seconds that may be spent on waiting, in all.
@@ -53,7 +55,7 @@ def wait_side_by_side(waits: Sequence[Callable[[], object]]) -> None:
     started = []
     for thread in threads:
         try:
-            thread.start()
+            start_thread(thread)
             started.append(thread)
         except RuntimeError:  # the process ends: one after the other, then
             thread.run()

@@ -12,7 +12,7 @@ import attrs
 from trackyard.contract.flavors import capabilities_of, is_offline
 from trackyard.contract.records import Failure, Run
 from trackyard.delivery.adapting import Adapter
-from trackyard.delivery.aside import Aside, put_aside
+from trackyard.delivery.aside import Aside, count_refused, put_aside
 from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.intake import Intake
@@ -343,7 +343,7 @@ class LocalDelivery:
         if self.capabilities.forwards_native and self._intake.end is None:
             now = time.monotonic()
             if now >= self._forward_at:
-                self.hooks.sync_run(self.run)
+                self._without_refused(self.hooks.sync_run(self.run))
                 self._forward_at = now + FORWARD_EVERY
 
     def _send_next(self) -> None:
@@ -497,7 +497,9 @@ class LocalDelivery:
         """Call the end hook; where it fails again and again, find out whether the run is there."""
         run = attrs.evolve(self.run, ended_at=end.timestamp)
         failure: Failure | None = end.data
-        outcome = self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
+        outcome = self._without_refused(
+            self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
+        )
         if outcome.kind == "done":
             self.state.url = self.hooks.url(run) or self.state.url
             self._end_failures = 0
@@ -506,6 +508,10 @@ class LocalDelivery:
             if self._end_failures % _MOST_TRIED == 0:
                 self.progress.move(Stage.SHUT)
         return outcome
+
+    def _without_refused(self, outcome: Outcome) -> Outcome:
+        """Count what was refused of native calls that a hook forwards; the rest it has done."""
+        return count_refused(self.hooks.name, self.state, self._run.folder, outcome)
 
     def _finish(self, end: Entry) -> None:
         outcome = self._call_end(end)

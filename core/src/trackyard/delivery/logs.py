@@ -17,6 +17,7 @@ from threading import Lock, Thread
 
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.files import open_private
+from trackyard.system.interruption import start_thread
 
 _LONGEST = 1 << 16  # of a line: a secret that is cut in two would not be found
 _MOST = 16 << 20  # of a log
@@ -59,7 +60,7 @@ class WorkerLog:
 
     def follow(self) -> None:
         """Go on until the process ends, in a thread of its own."""
-        Thread(target=self._follow, name="trackyard-log", daemon=True).start()
+        start_thread(Thread(target=self._follow, name="trackyard-log", daemon=True))
 
     def drain(self) -> None:
         """Write what has come up to this moment, whole lines or not."""

@@ -22,6 +22,7 @@ from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.conditions import Event
+from trackyard.system.interruption import start_thread
 
 logger = logging.getLogger("trackyard")
 
@@ -68,7 +69,7 @@ class NativeReading:
         mark_as_being_read(self._run.folder)
         name = f"trackyard-native-{self._hooks.name}"
         try:
-            Thread(target=self._go_on, name=name, daemon=True).start()
+            start_thread(Thread(target=self._go_on, name=name, daemon=True))
         except (RuntimeError, MemoryError) as error:  # the process has too many, or no memory
             logger.debug("%s cannot be started: %s", name, error)
 

@@ -37,6 +37,7 @@ from trackyard.system.conditions import Event
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.helpers import helper_command, helper_path
+from trackyard.system.interruption import start_thread
 from trackyard.system.locks import FileLock
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class WorkerProcess:
             target=self._listen, args=(events,), name=f"trackyard-{self.name}", daemon=True
         )
         try:
-            self._listener.start()
+            start_thread(self._listener)
         except (RuntimeError, MemoryError) as error:  # the process has too many, or no memory
             events.close()
             self._commands.close()  # it ends then

@@ -13,6 +13,7 @@ from trackyard.delivery.breaker import Breaker
 from trackyard.delivery.delivery import GATHER, LocalDelivery
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.system.conditions import Condition
+from trackyard.system.interruption import start_thread
 
 if TYPE_CHECKING:
     from trackyard.project.stacks import TrackerOptions
@@ -128,7 +129,7 @@ class WorkerThread:
         # Assigned first: a thread that is not the worker's any more ends itself.
         self._thread = Thread(target=self._serve, name=f"trackyard-{self.name}", daemon=True)
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except (RuntimeError, MemoryError) as error:  # the process has too many, or no memory
             self._thread = None  # the next run tries again
             for delivery in self._deliveries:

@@ -23,6 +23,7 @@ from trackyard.contract.errors import PluginError
 from trackyard.hooks.known import known_flavors
 from trackyard.hooks.rules import check_hooks, implemented_hooks
 from trackyard.system.distributions import Damaged, find_entry_points, normal_name
+from trackyard.system.interruption import let_signals_through
 from trackyard.system.suggestions import did_you_mean, listed
 
 logger = logging.getLogger("trackyard")
@@ -323,6 +324,7 @@ def _load(info: PluginInfo, project: Path | None = None) -> Any:
     except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:  # a module may call sys.exit() when it is imported
+        let_signals_through(error)
         raise PluginError(
             f"{kind} {info.name!r} from {info.origin} cannot be loaded: "
             f"{type(error).__name__}: {error}"

@@ -21,6 +21,7 @@ from trackyard.hooks.managers import NamedPlugins, manager_of
 from trackyard.hooks.rules import implemented_hooks
 from trackyard.system.conditions import Event
 from trackyard.system.inside_hooks import inside_hook
+from trackyard.system.interruption import start_thread
 
 logger = logging.getLogger("trackyard")
 
@@ -73,7 +74,7 @@ class _Observer:
 
     def begin(self) -> None:
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError as error:  # no thread is to be had: the run goes on unobserved
             logger.warning("plugin %r does not observe the run: %s", self._name, error)
 

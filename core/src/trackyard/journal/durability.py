@@ -14,6 +14,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.structuring import structure
 from trackyard.system.conditions import Condition, Event
 from trackyard.system.durations import seconds_in
+from trackyard.system.interruption import start_thread
 
 
 def _positive(_: Any, __: Any, value: float) -> None:
@@ -102,7 +103,7 @@ class IntervalSync:
         self._interval = interval
         self._stopping = Event()
         with suppress(RuntimeError):  # the interpreter is about to end
-            Thread(target=self._serve, name="trackyard-journal", daemon=True).start()
+            start_thread(Thread(target=self._serve, name="trackyard-journal", daemon=True))
 
     def stop(self) -> None:
         """End the thread, without waiting for it."""

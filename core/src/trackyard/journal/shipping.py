@@ -28,6 +28,7 @@ from trackyard.journal.frames import Frame, frames_of, salt_of
 from trackyard.journal.reader import segments_of
 from trackyard.system.conditions import Event
 from trackyard.system.files import make_private_folder
+from trackyard.system.interruption import start_thread
 
 logger = logging.getLogger("trackyard")
 
@@ -74,7 +75,7 @@ def shipped_journal(run_id: str, node: str, call: Call) -> Iterator[Path]:
         while not stopping.wait(_EVERY):
             shipper.ship()
 
-    Thread(target=serve, name="trackyard-shipping", daemon=True).start()
+    start_thread(Thread(target=serve, name="trackyard-shipping", daemon=True))
     try:
         yield folder
     finally:

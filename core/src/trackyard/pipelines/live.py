@@ -10,6 +10,7 @@ from threading import RLock, Thread
 from typing import Any, TextIO
 
 from trackyard.system.conditions import Event
+from trackyard.system.interruption import start_thread
 
 # Seconds between two drawings, and those that a print of the step's may wait for one at most.
 _PERIOD, _PATIENCE = 0.25, 0.2
@@ -44,7 +45,7 @@ class LiveLines:
             if stream is not None and _is_terminal(stream):
                 self._replaced[name] = beside = _Beside(stream, self)
                 setattr(sys, name, beside)
-        Thread(target=self._draw_often, name="trackyard-progress", daemon=True).start()
+        start_thread(Thread(target=self._draw_often, name="trackyard-progress", daemon=True))
 
     def stop(self) -> None:
         """Take the lines away and draw no more."""

@@ -28,6 +28,7 @@ from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
 from trackyard.store.listing import has_store
 from trackyard.system.files import is_recent
+from trackyard.system.interruption import let_signals_through
 
 if TYPE_CHECKING:
     from trackyard.store import Store
@@ -101,6 +102,7 @@ def index_run(
             mark_as_indexed(folder)
     except Exception as error:  # whatever a database comes up with: the run goes on
         mark_as_to_be_indexed(folder)
+        let_signals_through(error)
         reason = " ".join(str(error).split())[:300]
         logger.warning("the store gets run %r later: %s", run.name, reason)
         try:

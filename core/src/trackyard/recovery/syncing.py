@@ -13,6 +13,7 @@ from typing import Literal
 import attrs
 
 from trackyard.contract.errors import NewerFormatError, TrackyardError
+from trackyard.delivery.aside import count_refused
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.state import load_state, save_state
 from trackyard.hooks.discovery import load_plugins
@@ -136,10 +137,10 @@ def _call(
         return str(error)
     hooks = TrackerHooks.of(tracker, load_plugins()[0])
     with in_project(project):
-        outcome = hooks.upload_run(run)
+        state = load_state(run.folder)
+        outcome = count_refused(hooks.name, state, run.folder, hooks.upload_run(run))
         if outcome.kind != "done":
             return outcome.reason
-        state = load_state(run.folder)
         state.is_kept_offline = False
         state.url = hooks.url(run) or state.url
     save_state(run.folder, state)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import CO_VARARGS
-from threading import Lock, Timer, current_thread, get_ident, main_thread
+from threading import Lock, Thread, Timer, current_thread, get_ident, main_thread
 from types import FrameType
 
 _AGAIN_AFTER = 5.0  # seconds
@@ -54,6 +54,22 @@ def let_signals_through(error: BaseException) -> None:
     """Raise what a signal's handler raised, in a place that goes on after other errors."""
     if came_from_signal(error):
         raise error
+
+
+def start_thread(thread: Thread) -> None:
+    """Start a thread; what a signal's handler raises meanwhile comes through.
+
+    Python itself raises KeyError instead, where the thread has left its list of those to start.
+    """
+    interrupted = None
+    try:
+        thread.start()
+    except KeyError as error:
+        interrupted = error.__context__
+        if interrupted is None or not came_from_signal(interrupted):
+            raise
+    if interrupted is not None:
+        raise interrupted
 
 
 def _is_handler(frame: FrameType) -> bool:
@@ -114,7 +130,7 @@ def _timer(seconds: float) -> Iterator[None]:
 
     timer = Timer(seconds, fire)
     timer.daemon = True
-    timer.start()
+    start_thread(timer)
     try:
         begun.append(True)
         yield

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TypeVar
 
+from trackyard.system.interruption import start_thread
+
 _T = TypeVar("_T")
 
 
@@ -32,7 +34,7 @@ def result_within(seconds: float, call: Callable[[], _T], *, name: str = "call")
             errors.append(error)
 
     thread = Thread(target=work, name=f"trackyard-{name}", daemon=True)
-    thread.start()
+    start_thread(thread)
     thread.join(seconds)
     if errors:
         raise errors[0]

@@ -29,6 +29,7 @@ from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.helpers import helper_command
+from trackyard.system.interruption import start_thread
 from trackyard.tracking.context import context_at_once
 
 logger = logging.getLogger("trackyard")
@@ -97,7 +98,7 @@ class Collection:
         self._say(json.dumps(question))
         thread = Thread(target=self._listen, args=(process,), name="trackyard-context", daemon=True)
         try:
-            thread.start()
+            start_thread(thread)
         except (RuntimeError, MemoryError):  # the process has too many
             self._stop_asking()
 

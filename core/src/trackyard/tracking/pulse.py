@@ -18,6 +18,7 @@ import attrs
 
 from trackyard.project.configuration import Project
 from trackyard.system.forks import leave_in_forked_child
+from trackyard.system.interruption import start_thread
 
 logger = logging.getLogger("trackyard")
 
@@ -60,7 +61,7 @@ class Pulse:
             if self._thread is None:
                 self._thread = Thread(target=self._go_on, name="trackyard-pulse", daemon=True)
                 try:
-                    self._thread.start()
+                    start_thread(self._thread)
                 except RuntimeError as error:  # the process has too many
                     self._thread = None
                     logger.debug("no signs of life: %s", error)

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+from trackyard.system.interruption import start_thread
+
 # Words of a repository's configuration without which git would see changes where there are none.
 _FILE_SYSTEM = (
     *("filemode", "symlinks", "ignorecase", "trustctime", "checkstat"),
     *("precomposeunicode", "autocrlf", "eol"),
 )
+
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MOST_READ = 16 * 1024 * 1024
 _LARGEST_INDEX = 64 * 1024 * 1024
@@ -226,7 +229,7 @@ def _ended_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[N
     from threading import Timer
 
     timer = Timer(seconds, process.kill)
-    timer.start()
+    start_thread(timer)
     try:
         yield
     finally:

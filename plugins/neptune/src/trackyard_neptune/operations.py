@@ -158,6 +158,40 @@ def batch_operations(batch: Batch) -> Iterator[Operation]:
         }
 
 
+def records_among(batch: Batch, operations: Iterable[Operation]) -> list[Record]:
+    """Give the records of a batch that these operations were made of.
+
+    Args:
+        batch: The batch.
+        operations: Some of the operations, as they were written.
+    """
+    wanted = set(map(_matter, operations))
+    records: list[Record] = [*batch.metrics, *batch.params, *batch.tags, *batch.artifacts]
+    return [
+        record
+        for record in records
+        if any(_matter(made) in wanted for made in batch_operations(Batch.of((record,), 1, 1)))
+    ]
+
+
+def refused_records(refused: Iterable[tuple[Operation, str]]) -> list[Record]:
+    """Give operations as records, to be counted: what is no record is a param of its field's name.
+
+    Args:
+        refused: Operations, and what the server says of them.
+    """
+    found: list[Record] = []
+    for operation, _ in refused:
+        name, value = "/".join(operation["path"]), str(operation.get("value", ""))
+        found += list(records_of([operation])) or [Param(name, value)]
+    return found
+
+
+def _matter(operation: Operation) -> tuple[str, ...]:
+    """Give what tells an operation of a batch from its others."""
+    return operation["type"], repr(operation.get("value")), *operation["path"]
+
+
 def in_order(operation: Operation, steps: Steps) -> list[Operation]:
     """Give points steps that Neptune takes, and tell their own ones beside them.
 

@@ -6,7 +6,6 @@ waits for minutes, and for a server that says nothing for ever: here it has seco
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +25,6 @@ from trackyard.contract import (
 from trackyard_neptune.operations import Operation, records_of
 from trackyard_neptune.quieting import quiet
 from trackyard_neptune.settings import server_url
-
-logger = logging.getLogger("trackyard")
 
 # Seconds for one request, and for all tries of one.
 _REQUEST, _TRIES = 4.0, 1
@@ -80,7 +77,6 @@ class NeptuneServer:
         self._project = project
         self._run_id = run_id
         self._container = facts.get("container")
-        self._told: set[str] = set()
         self._has_answered = False
 
     def start(self) -> dict[str, Any]:
@@ -100,20 +96,25 @@ class NeptuneServer:
             self._container = str(found.id)
             return {"container": self._container, "url": url, "sys_id": str(found.sys_id)}
 
-    def send(self, operations: Sequence[Operation], folder: Path) -> None:
+    def send(self, operations: Sequence[Operation], folder: Path) -> list[tuple[Operation, str]]:
         """Send operations; a point that the server has already it refuses, as it should.
 
         Args:
             operations: The operations, in their order.
             folder: Where files are that belong to them.
+
+        Returns:
+            Those that the server refuses, and what it says.
         """
+        refused: list[tuple[Operation, str]] = []
         if not operations:
-            return
+            return refused
         with self._backend() as backend:
             for first in range(0, len(operations), _LARGEST):
-                self._send(backend, operations[first : first + _LARGEST], folder)
+                refused += self._send(backend, operations[first : first + _LARGEST], folder)
             with suppress(Exception):  # it shows that the run lives; a server may not know it
                 backend.ping(self._container, _run_type())
+        return refused
 
     def read(self, folder: Path) -> Iterator[Record]:
         """Read the run back; files are downloaded to a folder. One in the trash is deleted."""
@@ -165,12 +166,19 @@ class NeptuneServer:
             return backend.get_metadata_container(entry.id, _run_type())
         return None
 
-    def _send(self, backend: Any, operations: Sequence[Operation], folder: Path) -> None:
+    def _send(
+        self, backend: Any, operations: Sequence[Operation], folder: Path
+    ) -> list[tuple[Operation, str]]:
+        """Send operations, and halve them until each that is refused is alone.
+
+        The server says why, and not which one it was; what it has it takes twice without harm.
+        """
         from neptune.core.components.operation_storage import OperationStorage
         from neptune.exceptions import ClientHttpError
         from neptune.internal.operation import Operation as SdkOperation
 
         left = [SdkOperation.from_dict(_nudged(operation)) for operation in operations]
+        texts: list[str] = []
         try:
             while left:
                 count, errors = backend.execute_operations(
@@ -179,25 +187,19 @@ class NeptuneServer:
                     operations=left,
                     operation_storage=OperationStorage(folder),
                 )
-                self._tell(errors)
+                texts += filter(_is_loss, map(_plain, errors))
                 left = left[max(count, 1) :]
         except ClientHttpError as error:
             if classify_answer(error.status, body=str(error.response)).verdict != "refused":
                 raise
-            if len(operations) == 1:
-                self._tell([error])
-                return
-            middle = len(operations) // 2
-            self._send(backend, operations[:middle], folder)
-            self._send(backend, operations[middle:], folder)
-
-    def _tell(self, errors: Sequence[Any]) -> None:
-        """Say once what the server refuses; but for points that came twice that is a loss."""
-        for error in errors:
-            text = _plain(error)
-            if "strictly increasing" not in text and text not in self._told:
-                self._told.add(text)
-                logger.warning("Neptune refuses a part of run %s: %s", self._run_id, text)
+            texts.append(_plain(error))
+        if not texts:
+            return []
+        if len(operations) == 1:
+            return [(operations[0], texts[0])]
+        middle = len(operations) // 2
+        first = self._send(backend, operations[:middle], folder)
+        return first + self._send(backend, operations[middle:], folder)
 
     def _operations(self, backend: Any, folder: Path) -> Iterator[Operation]:
         """Read every field as the operation that has made it."""
@@ -278,6 +280,11 @@ def _plain(error: BaseException) -> str:
     """Say in one line what the SDK says in many, with colours."""
     text = re.sub(r"\x1b\[[0-9;]*m|-{2,}", " ", str(error).partition("Need help?")[0])
     return " ".join(text.split())[:400]
+
+
+def _is_loss(text: str) -> bool:
+    """Tell whether the server refuses something else than a point that came twice."""
+    return "strictly increasing" not in text
 
 
 def _run_type() -> Any:

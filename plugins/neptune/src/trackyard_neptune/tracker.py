@@ -45,7 +45,9 @@ from trackyard_neptune.operations import (
     first_operations,
     identities,
     last_operations,
+    records_among,
     records_of,
+    refused_records,
     reopening_operations,
     without,
 )
@@ -92,6 +94,8 @@ class NeptuneTracker:
     _server: NeptuneServer | None = attrs.field(init=False, default=None)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
     _last: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
+    # What the server has refused of native calls, and core does not know of yet.
+    _refused: list[tuple[Operation, str]] = attrs.field(init=False, factory=list)
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
@@ -109,7 +113,7 @@ class NeptuneTracker:
         if not self.is_offline:
             self._begin_online(run)
             if run.resumed:
-                self._ship()
+                self._refused += self._ship()
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:
@@ -124,7 +128,12 @@ class NeptuneTracker:
         known = self._known | self._last
         self._write(filter(None, (without(operation, known) for operation in operations)))
         self._last = set().union(*map(identities, operations))
-        self._ship()
+        refused = self._ship()
+        records = records_among(batch, (operation for operation, _ in refused))
+        own = [one for one in refused if records_among(batch, [one[0]])]
+        self._refused += [one for one in refused if one not in own]
+        if records:
+            raise RejectedRecords(records, _said(own))
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -138,7 +147,7 @@ class NeptuneTracker:
         with _later_where_the_disk_fails():
             self._started().copy_native(run.folder)
             self._write(last_operations(status, failure))
-        self._ship()
+        self._ship_native()
 
     @hookimpl
     def tracker_activate_run(
@@ -166,7 +175,7 @@ class NeptuneTracker:
             self._begin_online(run)
         with _later_where_the_disk_fails():
             self._folder.copy_native(run.folder)
-        self._ship()
+        self._ship_native()
 
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
@@ -217,12 +226,20 @@ class NeptuneTracker:
         with _later_where_the_disk_fails():
             self._started().append(operations)
 
-    def _ship(self) -> None:
-        """Send what no server has yet."""
-        if self._server is not None:
-            operations, end = self._started().unsent()
-            self._server.send(operations, self._started().path)
-            self._started().acknowledge(end)
+    def _ship(self) -> list[tuple[Operation, str]]:
+        """Send what no server has yet; give what it refuses."""
+        if self._server is None:
+            return []
+        operations, end = self._started().unsent()
+        refused = self._server.send(operations, self._started().path)
+        self._started().acknowledge(end)
+        return refused
+
+    def _ship_native(self) -> None:
+        """Send what no server has yet, and tell core what was refused and no batch had."""
+        refused, self._refused = [*self._refused, *self._ship()], []
+        if refused:
+            raise RejectedRecords(refused_records(refused), _said(refused))
 
     def _new_server(self, run: Run) -> NeptuneServer:
         project = settings.project_of(self.project)
@@ -234,6 +251,10 @@ class NeptuneTracker:
     def _started(self) -> OperationFolder:
         assert self._folder is not None, "core calls tracker_start_run first"
         return self._folder
+
+
+def _said(refused: list[tuple[Operation, str]]) -> str:
+    return "; ".join(dict.fromkeys(text for _, text in refused))
 
 
 @contextmanager
