@@ -69,7 +69,8 @@ environment() {
     "$python" -m pip install --quiet uv &&
         uv venv --quiet --allow-existing --python "$python" .venv &&
         uv pip install --quiet --constraints constraints.txt --build-constraints constraints.txt \
-            "${members[@]}" --group dev --group examples --group stores
+            "${members[@]}" --group dev --group examples --group stores \
+            --group integrations
 }
 
 # The README's own test command, with more options. A test that hangs says where, and ends with all

@@ -1,0 +1,108 @@
+"""How does a study of Optuna become runs: one for each trial, below the run that is there?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import optuna
+
+import trackyard
+from trackyard_integrations.joining import contained, current_run_for, numbers
+
+
+class TrackyardCallback:
+    """Make a child run of each trial that has ended: `study.optimize(..., callbacks=[...])`."""
+
+    def __call__(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Log a trial, and on the run above which trial is the best by now.
+
+        Args:
+            study: The study.
+            trial: A trial that has ended.
+        """
+        self._log(study, trial)
+
+    @contained
+    def _log(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        parent = current_run_for("the callback of Optuna")
+        if parent is None:
+            return
+        with trackyard.start_run(f"trial-{trial.number}", nested=True) as run:
+            _log_trial(run, study, trial)
+        _log_best(parent, study)
+
+
+def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.Trial], Any]:
+    """Give an objective each of whose trials is a run while it goes: its log calls land there.
+
+    Args:
+        objective: The objective; a trial that it prunes is killed, not failed.
+    """
+
+    @wraps(objective)
+    def tracked(trial: optuna.Trial) -> Any:
+        with trackyard.start_run(
+            f"trial-{trial.number}", trial.study.study_name, nested=True
+        ) as run:
+            try:
+                value = objective(trial)
+            except optuna.TrialPruned:
+                _log_while_open(run, trial, None)
+                run.set_status("killed")
+                raise
+            _log_while_open(run, trial, value)
+            return value
+
+    return tracked
+
+
+@contained
+def _log_while_open(run: trackyard.ActiveRun, trial: optuna.Trial, value: Any) -> None:
+    frozen = trial.study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - has no public name
+    run.log_params(frozen.params)
+    for step, reached in sorted(frozen.intermediate_values.items()):
+        run.log_metric("intermediate_value", reached, step=step)
+    if value is not None:
+        run.log_metrics(numbers(_named(trial.study, value)))
+
+
+def _log_trial(
+    run: trackyard.ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial
+) -> None:
+    run.set_tags({"optuna.study": study.study_name, "optuna.state": trial.state.name})
+    run.log_params(trial.params)
+    for step, value in sorted(trial.intermediate_values.items()):
+        run.log_metric("intermediate_value", value, step=step)
+    if trial.values is not None:
+        run.log_metrics(numbers(_named(study, trial.values)))
+    if trial.duration is not None:
+        run.log_metric("seconds", trial.duration.total_seconds())
+    if trial.state is optuna.trial.TrialState.PRUNED:
+        run.set_status("killed")
+    elif trial.state is optuna.trial.TrialState.FAIL:
+        run.set_status("failed")
+
+
+def _log_best(parent: trackyard.ActiveRun, study: optuna.Study) -> None:
+    """Say which trial is the best by now, by tags: params of a tracker are written once."""
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    if len(study.directions) > 1 or not study.get_trials(deepcopy=False, states=complete):
+        return
+    best = study.best_trial
+    parent.log_metric("best_value", best.value, step=best.number)
+    parent.set_tags(
+        {
+            "optuna.study": study.study_name,
+            "optuna.best_trial": str(best.number),
+            "optuna.best_params": json.dumps(best.params, default=str),
+        }
+    )
+
+
+def _named(study: optuna.Study, values: Any) -> dict[str, Any]:
+    given = list(values) if isinstance(values, list | tuple) else [values]
+    names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
+    return dict(zip(names, given, strict=False))

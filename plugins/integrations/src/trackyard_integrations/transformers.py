@@ -1,0 +1,86 @@
+"""How does a training of Transformers become a run, also by TRL and sentence-transformers?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.integrations import integration_utils
+
+from trackyard_integrations.joining import TrainingRun, contained, numbers
+
+
+class TrackyardCallback(TrainerCallback):
+    """Log to the run that is there, or one of its own: `Trainer(callbacks=[TrackyardCallback()])`.
+
+    Args:
+        log_checkpoints: Also log each checkpoint as it is saved.
+    """
+
+    def __init__(self, *, log_checkpoints: bool = False) -> None:
+        self.log_checkpoints = log_checkpoints
+        self._training = TrainingRun("transformers")
+
+    @contained
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+        """Log the configuration of the model and of the training.
+
+        Args:
+            args: The training's arguments.
+            state: Where the training stands.
+            control: Not needed.
+            given: The model, among others.
+        """
+        if state.is_world_process_zero:
+            config: Any = getattr(given.get("model"), "config", None)
+            of_model = config.to_dict() if hasattr(config, "to_dict") else {}
+            self._training.begin().log_params({**of_model, **args.to_dict()})
+
+    @contained
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
+        """Log numbers, under the names that the Trainer's other integrations give them.
+
+        Args:
+            args: The training's arguments.
+            state: Where the training stands.
+            control: Not needed.
+            logs: Its numbers by name.
+        """
+        if state.is_world_process_zero:
+            named = integration_utils.rewrite_logs(logs or {})
+            self._training.begin().log_metrics(numbers(named), step=state.global_step)
+
+    @contained
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Log a checkpoint, if they are wanted.
+
+        Args:
+            args: The training's arguments.
+            state: Where the training stands.
+            control: Not needed.
+        """
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if self.log_checkpoints and state.is_world_process_zero and folder.is_dir():
+            self._training.begin().log_artifact(folder, f"checkpoints/{folder.name}")
+
+    @contained
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Log what was best, and end the run if it is the training's own.
+
+        Args:
+            args: The training's arguments.
+            state: Where the training stands.
+            control: Not needed.
+        """
+        if state.is_world_process_zero:
+            run = self._training.begin()
+            run.log_metrics(numbers({"best_metric": state.best_metric}))
+            if state.best_model_checkpoint:
+                run.set_tag("best_checkpoint", state.best_model_checkpoint)
+            self._training.end()
+
+
+def register() -> None:
+    """Let `TrainingArguments(report_to="trackyard")` mean this callback, in this process."""
+    integration_utils.INTEGRATION_TO_CALLBACK["trackyard"] = TrackyardCallback

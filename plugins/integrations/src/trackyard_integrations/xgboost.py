@@ -1,0 +1,83 @@
+"""How does a training of XGBoost become a run?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import xgboost
+
+from trackyard_integrations.joining import TrainingRun, contained, numbers
+
+
+class TrackyardCallback(xgboost.callback.TrainingCallback):
+    """Log each iteration's scores, and at the end importances, the best iteration and the model.
+
+    For `xgboost.train`, `xgboost.cv` and the estimators, which take it as `callbacks=[...]`.
+    """
+
+    def __init__(self, *, log_model: bool = False, importance_type: str = "gain") -> None:
+        super().__init__()
+        self.log_model = log_model
+        self.importance_type = importance_type
+        self._training = TrainingRun("xgboost")
+
+    def before_training(self, model: Any) -> Any:
+        """Log the configuration, where XGBoost has one: `cv` has several boosters."""
+        self._log_params(model)
+        return model
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+        """Log the newest scores.
+
+        Args:
+            model: The model.
+            epoch: The epoch.
+            evals_log: All scores by now.
+        """
+        self._log_scores(epoch, evals_log)
+        return False
+
+    def after_training(self, model: Any) -> Any:
+        """Log what is known at the end; end the run if it is the training's own."""
+        self._log_summary(model)
+        return model
+
+    @contained
+    def _log_params(self, model: Any) -> None:
+        if xgboost.collective.get_rank() == 0:
+            run = self._training.begin()
+            if hasattr(model, "save_config"):
+                run.log_params(json.loads(model.save_config())["learner"])
+
+    @contained
+    def _log_scores(self, epoch: int, evals_log: Any) -> None:
+        if xgboost.collective.get_rank() == 0:
+            self._training.begin().log_metrics(_newest(evals_log), step=epoch)
+
+    @contained
+    def _log_summary(self, model: Any) -> None:
+        if xgboost.collective.get_rank() != 0:
+            return
+        run = self._training.begin()
+        if hasattr(model, "get_score"):
+            best = {key: model.attr(key) for key in ("best_score", "best_iteration")}
+            run.log_metrics({key: float(text) for key, text in best.items() if text is not None})
+            importance = model.get_score(importance_type=self.importance_type)
+            run.log_dict(importance, "feature_importance.json")
+            if self.log_model:
+                run.log_model(model, "model", framework="xgboost")
+        self._training.end()
+
+
+def _newest(evals_log: Any) -> dict[str, float]:
+    """Give the last scores; of `xgboost.cv` each is a mean and a deviation."""
+    found: dict[str, Any] = {}
+    for data, scores in evals_log.items():
+        for metric, values in scores.items():
+            name, value = f"{data}-{metric}", values[-1]
+            if isinstance(value, tuple):
+                found[f"{name}-mean"], found[f"{name}-std"] = value
+            else:
+                found[name] = value
+    return numbers(found)
