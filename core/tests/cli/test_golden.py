@@ -104,7 +104,8 @@ def test_flavor_describe(golden):
     golden("experiment-tracker flavor describe", "checked:Deleting")
 
 
-def test_flavor_check(golden):
+def test_flavor_check(golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     golden("experiment-tracker flavor check", "recorder:Recorder", "--only", "hooks")
 
 

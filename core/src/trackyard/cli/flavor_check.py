@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,6 +23,7 @@ from trackyard.project.fields import fields_of, parse_text
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from trackyard.testing.remembered import Remembered
     from trackyard.testing.running import CheckResult
 
 _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
@@ -35,8 +39,13 @@ _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
     help="A field of the flavor; {folder} in it is a folder of each check's own.",
 )
 @click.option("--only", multiple=True, metavar="TEXT", help="Checks whose name holds this.")
+@click.option(
+    "--last-failed", is_flag=True, help="Checks that failed the last time, in this folder."
+)
 @json_option
-def check(name: str, settings: Sequence[str], only: Sequence[str], as_json: bool) -> None:
+def check(
+    name: str, settings: Sequence[str], only: Sequence[str], last_failed: bool, as_json: bool
+) -> None:
     """Check that the flavor NAME keeps the contract, on a backend of its own.
 
     NAME is a flavor's name or a dotted path such as `mypkg.trackers:CsvTracker`. Its paths lie in
@@ -47,23 +56,45 @@ def check(name: str, settings: Sequence[str], only: Sequence[str], as_json: bool
         raise TrackyardError(
             "checking a flavor needs pytest; type: pip install 'trackyard[testing]'"
         )
+    from trackyard.testing.remembered import remembered_of
     from trackyard.testing.running import check_flavor, table_for
 
     sys.path.append(str(os.getcwd()))  # noqa: PTH109 - a dotted path may name a module that lies here
     flavor = load_flavor(name)
     table = table_for(flavor, name, _given(flavor, settings))
-    progress = None if as_json or not sys.stderr.isatty() else _show_progress
-    results = check_flavor(table, only, progress)
+    remembered = remembered_of(name, Path.cwd())
+    if last_failed and not remembered.failed:
+        click.echo(f"{name}: no check failed the last time; all of them run", err=True)
+    named = remembered.failed if last_failed else ()
+    has_progress = sys.stderr.isatty() and not as_json
+    progress = partial(_show_progress, remembered) if has_progress else None
+    results = check_flavor(table, only, progress, named)
     if progress:
         click.echo("\r\x1b[K", err=True, nl=False)
     if not results:
-        raise TrackyardError(f"no check is named {' or '.join(only)}")
+        raise TrackyardError(f"no check is named {' or '.join(only or sorted(named))}")
+    remembered.keep(results)
     rows = [attrs.asdict(result) for result in results]
     show_table(rows, _COLUMNS, as_json=as_json, empty="")
+    _conclude(name, settings, results)
+
+
+def _conclude(name: str, settings: Sequence[str], results: Sequence[CheckResult]) -> None:
+    """Say what came of all checks, what to mend first, and what to type next."""
     counts = Counter(result.outcome for result in results)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     click.echo(f"{name}: {summary}", err=True)
-    sys.exit(1 if counts["failed"] else 0)
+    failed = [result for result in results if result.outcome == "failed"]
+    if not failed:
+        return
+    first, given = failed[0], [word for setting in settings for word in ("--set", setting)]
+    command = ["trackyard", "experiment-tracker", "flavor", "check", name, *given]
+    click.echo(f"mend {first.check} first: others may have the same cause", err=True)
+    if first.sentence:
+        click.echo(f'  the contract says: "{first.sentence}"', err=True)
+    click.echo(f"  the suite saw: {first.reason}", err=True)
+    click.echo(f"then type: {shlex.join([*command, '--last-failed'])}", err=True)
+    sys.exit(1)
 
 
 def _given(flavor: type, settings: Sequence[str]) -> dict[str, Any]:
@@ -82,5 +113,8 @@ def _given(flavor: type, settings: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _show_progress(result: CheckResult) -> None:
-    click.echo(f"\r\x1b[K{result.outcome:10} {result.check}\r", err=True, nl=False)
+def _show_progress(remembered: Remembered, result: CheckResult, left: Sequence[str]) -> None:
+    seconds = remembered.seconds_left(left)
+    time = "" if seconds is None else f", about {seconds:.0f} s"
+    line = f"{len(left)} left{time}: {result.outcome} {result.check}"
+    click.echo(f"\r\x1b[K{line}\r", err=True, nl=False)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -55,10 +55,15 @@ class CheckResult:
     seconds: float = 0.0
 
 
+# Called after each check, with what came of it and the names of those that are left.
+Progress = Callable[[CheckResult, Sequence[str]], None]
+
+
 def check_flavor(
     table: Mapping[str, Any],
     checks: Sequence[str] = (),
-    progress: Callable[[CheckResult], None] | None = None,
+    progress: Progress | None = None,
+    named: Collection[str] = (),
 ) -> list[CheckResult]:
     """Run the suite on a flavor.
 
@@ -66,26 +71,29 @@ def check_flavor(
         table: The tracker's table; `{folder}` in a text is a folder of each check's own.
         checks: Names, or parts of names, of the checks to run; all by default.
         progress: Called after each check.
+        named: Whole names, as results have them, of the checks to run; all by default.
     """
     with tempfile.TemporaryDirectory(prefix="trackyard-check-") as folder:
         file = Path(folder) / "test_flavor.py"
         file.write_text(_FILE.format(table=json.dumps(table)), encoding="utf-8")
-        return run_file(file, checks, progress)
+        return run_file(file, checks, progress, named)
 
 
 def run_file(
     file: Path,
     checks: Sequence[str] = (),
-    progress: Callable[[CheckResult], None] | None = None,
+    progress: Progress | None = None,
+    named: Collection[str] = (),
 ) -> list[CheckResult]:
     """Run the suites of a test file, apart from the configuration of any project around it.
 
     Args:
         file: The test file.
         checks: Parts of names of checks; all of them by default.
-        progress: Called with each result.
+        progress: Called after each check.
+        named: Whole names of checks; all of them by default.
     """
-    collector = _Collector(progress)
+    collector = _Collector(progress, named)
     arguments = [str(file), "-c", os.devnull, "--rootdir", str(file.parent), "--basetemp"]
     arguments += [str(file.parent / "checks"), "-p", "no:cacheprovider", "-p", "no:terminal"]
     arguments += ["-p", "no:faulthandler", "--import-mode=importlib", "-o", "xfail_strict=true"]
@@ -131,11 +139,18 @@ def table_for(flavor: type, reference: str, given: Mapping[str, Any]) -> dict[st
 class _Collector:
     """A plugin of pytest that keeps what came of each check."""
 
-    def __init__(self, progress: Callable[[CheckResult], None] | None) -> None:
+    def __init__(self, progress: Progress | None, named: Collection[str]) -> None:
         self.results: list[CheckResult] = []
         self.error = ""
         self._progress = progress
-        self._reasons: dict[str, str] = {}
+        self._named = named
+        self._left: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._named:
+            items[:] = [item for item in items if item.name in self._named]
+        self._left = [item.name for item in items]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -151,8 +166,9 @@ class _Collector:
                     name, check.sentence if check else "", outcome, reason, report.duration
                 )
                 self.results.append(result)
+                self._left = [left for left in self._left if left != name]
                 if self._progress is not None:
-                    self._progress(result)
+                    self._progress(result, self._left)
         return report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
