@@ -61,7 +61,7 @@ class Cell:
         of_neighbour = 0 if place in ("start", "end") else 1
         for patience in (1, 2, 4, 8, 16):
             code, rows = self.sync(patience)
-            most = {name: of_neighbour for name in rows} | {self.name: _at_most_pending(place)}
+            most = dict.fromkeys(rows, of_neighbour) | {self.name: _at_most_pending(place)}
             if all(row["pending"] <= most[name] for name, row in rows.items()):
                 break
         return code, rows
