@@ -36,12 +36,13 @@ def stored(project, request):
         url = request.getfixturevalue("database")
         project.configure(f'store = "{url}"\n')
     store = Store.of(find_project())
+    ids = sorted(new_id() for _ in range(4))  # those of one millisecond are in any order
     for index, (pipeline_, status, took) in enumerate(
         [("a", "finished", 5), ("b", "failed", 1), ("a", "running", None), ("a%", "finished", 9)]
     ):
         started = (1000 + index) * SECOND
         ended = None if took is None else started + took * SECOND
-        row = PipelineRunRow(new_id(), f"run {index}", pipeline_, "s", status, started, ended)
+        row = PipelineRunRow(ids[index], f"run {index}", pipeline_, "s", status, started, ended)
         store.add_pipeline_run(row)
         metadata = {"experiment_tracker.lo_cal": "x"} if index % 2 else {"experiment_tracker.i": ""}
         step_ = StepRunRow(new_id(), row.id, "t", 1, 0, status, started, ended, metadata=metadata)

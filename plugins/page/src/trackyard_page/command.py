@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import secrets
+import signal
 import socket
 import stat
 import sys
@@ -89,6 +90,8 @@ def page(
     _check(host, unix_socket, proxies, user_header, no_token=no_token)
     project = find_project()
     root = f"/{root_path.strip('/')}".rstrip("/")
+    # Also uvicorn raises the signal that ended it once more: the socket's file would stay behind.
+    before = signal.signal(signal.SIGTERM, _exit)
     listening = _on_socket(unix_socket) if unix_socket else _on_port(host, port)
     number = 0 if unix_socket else int(listening.getsockname()[1])
     from trackyard_page.access import Access
@@ -116,6 +119,7 @@ def page(
         listening.close()
         if unix_socket:
             unix_socket.unlink(missing_ok=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 def new_token() -> str:
@@ -241,6 +245,10 @@ def _serve(app: ASGIApp, listening: socket.socket) -> None:
         lifespan="off",
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _exit(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _open(link: str, folder: Path) -> None:
