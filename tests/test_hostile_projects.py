@@ -74,6 +74,8 @@ CALLS = {
     "list_stacks": "client.list_stacks()",
     "show_config": "client.show_config()",
     "list_flavors": "client.list_flavors(load=True)",
+    "count_runs": "client.count_runs('metrics.loss < 5')",
+    "list_columns": "client.list_columns()",
     "search_runs": "client.search_runs('metrics.loss < 5', order_by='metrics.loss')",
 }
 LOOKING = """

@@ -75,6 +75,8 @@ def test_the_index_is_made_anew_from_the_journals(old_project):
     assert old_project.json("store", "upgrade")["format"] == SCHEMA_VERSION
     client = Client()
     assert [run.name for run in client.search_runs("metrics.loss = 2.0")] == ["failed"]
+    assert client.count_runs("metrics.loss = 2.0") == 1
+    assert "metrics.loss" in client.list_columns()
     after = old_project.json("runs", "list")
     known = ("id", "name", "status", "pipeline", "kind", "started_at", "ended_at")
     assert [[run[key] for key in known] for run in after] == [

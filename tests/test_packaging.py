@@ -160,7 +160,7 @@ def test_plugin_needs_its_sdk_from_a_real_floor(plugin):
     """Without a floor a resolver may go back to a release of years ago."""
     sdks = [plugin.requirements[name] for name in SDKS & plugin.requirements.keys()]
 
-    assert sdks
+    assert sdks or plugin.project["name"] == "trackyard-integrations"  # each user has their own
     for sdk in sdks:
         assert {">=", "=="} & {part.operator for part in sdk.specifier}, sdk
 
