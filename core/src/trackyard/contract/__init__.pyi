@@ -14,6 +14,7 @@ from trackyard.contract.answers import (
     classify_error as classify_error,
     seconds_to_wait as seconds_to_wait,
 )
+from trackyard.contract.calling import step_of_caller as step_of_caller
 from trackyard.contract.capturing import Capture as Capture
 from trackyard.contract.context import Context as Context, Git as Git
 from trackyard.contract.errors import (

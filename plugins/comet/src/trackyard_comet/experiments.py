@@ -29,7 +29,7 @@ from comet_ml.comet_start.config_manager import ConfigurationManager
 from comet_ml.config import config_api
 from comet_ml.messages import CloseMessage
 
-from trackyard.contract import Capture, Run, is_inside_hook, process_values
+from trackyard.contract import Capture, Run, process_values, step_of_caller
 from trackyard_comet.archive import load_state, native_folder
 
 logger = logging.getLogger("trackyard")
@@ -194,7 +194,7 @@ def _beginning(cls: type) -> Callable[..., None]:
 
     @wraps(original)
     def begin(self: Any, *arguments: Any, **keywords: Any) -> None:
-        step = _step_here() if type(self) is cls else None
+        step = step_of_caller(_steps) if type(self) is cls else None
         if step is None:
             original(self, *arguments, **keywords)
             return
@@ -288,7 +288,9 @@ def exists(init_parameters: Any) -> bool:
     Args:
         init_parameters: What the code has given to `start`.
     """
-    return bool(init_parameters.is_get()) if _step_here() else bool(_exists(init_parameters))
+    if step_of_caller(_steps) is None:
+        return bool(_exists(init_parameters))
+    return bool(init_parameters.is_get())
 
 
 def evaluate(self: Any, experiment: Any) -> Any:
@@ -298,7 +300,7 @@ def evaluate(self: Any, experiment: Any) -> Any:
         self: The SDK's own object.
         experiment: The one that runs.
     """
-    step = _step_here()
+    step = step_of_caller(_steps)
     if step is None or not isinstance(experiment, RunExperiment):
         return _evaluate(self, experiment)
     if not step.is_taken:
@@ -321,7 +323,7 @@ def create(self: Any) -> Any:
     Args:
         self: The SDK's own object.
     """
-    step = _step_here()
+    step = step_of_caller(_steps)
     if step is None:
         return _create(self)
     step.name = self.experiment_config.name
@@ -329,17 +331,6 @@ def create(self: Any) -> Any:
         return _create(self)
     finally:
         step.name = None
-
-
-def _step_here() -> Step | None:
-    """Give the step whose code is running: the thread's, or the only one."""
-    if is_inside_hook():
-        return None
-    own = [step for step in _steps if step.process == os.getpid()]
-    if len(own) == 1:
-        return own[0]
-    thread = threading.get_ident()
-    return next((step for step in reversed(own) if step.thread == thread), None)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from trackyard.contract import (
     Tag,
     is_inside_hook,
     process_values,
+    step_of_caller,
 )
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
@@ -155,7 +156,7 @@ def start_run(run_id: str | None = None, *others: Any, **keywords: Any) -> mlflo
         *others: As `mlflow.start_run` has them.
         **keywords: Likewise.
     """
-    step = _step_here()
+    step = step_of_caller(_steps, in_forks=True)
     if run_id is not None:
         # Its experiment may be another one than the step's, which MLflow takes for a mistake.
         state: Any = vars(fluent)
@@ -172,7 +173,7 @@ def start_run(run_id: str | None = None, *others: Any, **keywords: Any) -> mlflo
 
 def get_or_start_run() -> Any:
     """Give the run for a call without one: in a thread or forked child of the step, the step's."""
-    step = _step_here()
+    step = step_of_caller(_steps, in_forks=True)
     has_own = bool(fluent._active_run_stack.get())  # noqa: SLF001
     is_elsewhere = step is not None and (
         step.thread != threading.get_ident() or step.process != os.getpid()
@@ -254,7 +255,7 @@ def _straying(cls: type[Any], uri: str) -> type[Any]:
     @wraps(cls.create_run)
     def create_run(self: Any, *arguments: Any, **keywords: Any) -> MlflowRun:
         run = cls.create_run(self, *arguments, **keywords)
-        step = None if is_inside_hook() else _step_here()
+        step = step_of_caller(_steps, in_forks=True)
         if step is not None:
             step.strays.add(uri)
         return run
@@ -287,7 +288,10 @@ def _creating(original: Any) -> Any:
     ) -> MlflowRun:
         tags = list(tags or ())
         parent = next((tag.value for tag in tags if tag.key == MLFLOW_PARENT_RUN_ID), None)
-        step = None if is_inside_hook() else _step_here() if parent is None else _step_of(parent)
+        if parent is None:
+            step = step_of_caller(_steps, in_forks=True)
+        else:
+            step = None if is_inside_hook() else _step_of(parent)
         if step is None:
             return original(self, experiment_id, user_id, start_time, tags, run_name)
         with _lock:
@@ -340,14 +344,6 @@ def _updating(original: Any) -> Any:
         return result
 
     return update_run_info
-
-
-def _step_here() -> Step | None:
-    """Give the step whose code is running: the thread's, or the only one."""
-    if len(_steps) == 1:
-        return _steps[0]
-    thread = threading.get_ident()
-    return next((step for step in reversed(_steps) if step.thread == thread), None)
 
 
 def _step_of(run_id: str) -> Step | None:

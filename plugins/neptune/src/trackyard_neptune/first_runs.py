@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 from neptune import Run as NeptuneRun
 
-from trackyard.contract import Capture, Run, is_inside_hook, process_values
+from trackyard.contract import Capture, Run, process_values, step_of_caller
 from trackyard_neptune.folder import load_state, native_folder
 from trackyard_neptune.quieting import quiet
 from trackyard_neptune.settings import project_of
@@ -123,7 +123,7 @@ def begin_in_step(self: Any, *arguments: Any, **keywords: Any) -> None:
         *arguments: As the SDK has them.
         **keywords: Likewise.
     """
-    step = _step_here()
+    step = step_of_caller(_steps)
     options = dict(_parameters.bind(self, *arguments, **keywords).arguments)
     options.pop("self")
     options |= options.pop("kwargs", {})
@@ -212,14 +212,3 @@ def _flushed(processor: Any, enqueue: Any, operation: Any, *, wait: bool) -> Non
 
 def _url(folder: Path, known: Any) -> str:
     return str(load_state(folder).get("url") or known())
-
-
-def _step_here() -> Step | None:
-    """Give the step whose code is running: the thread's, or the only one."""
-    if is_inside_hook():
-        return None
-    own = [step for step in _steps if step.process == os.getpid()]
-    if len(own) == 1:
-        return own[0]
-    thread = threading.get_ident()
-    return next((step for step in reversed(own) if step.thread == thread), None)

@@ -27,6 +27,7 @@ from trackyard.contract import (
     Record,
     after_import,
     process_values,
+    step_of_caller,
 )
 from trackyard_tensorboard.foreign_values import of_buckets
 
@@ -42,13 +43,14 @@ class _Active:
     Attributes:
         folder: Where its own writers write.
         capture: Takes the records.
-        thread: That of the step.
+        thread, process: Those of the step.
         strays: The folders elsewhere that writers of the step have named, in their order.
     """
 
     folder: str
     capture: Capture
-    thread: int
+    thread: int = attrs.field(factory=threading.get_ident)
+    process: int = attrs.field(factory=os.getpid)
     strays: list[str] = attrs.field(factory=list)
 
 
@@ -66,7 +68,7 @@ def captured(folder: Path, capture: Capture) -> Iterator[None]:
         capture: Takes the records. What is written to folders elsewhere has these for its
             remote id.
     """
-    active = _Active(str(folder), capture, threading.get_ident())
+    active = _Active(str(folder), capture)
     with ExitStack() as held:
         _active.append(active)
         held.callback(_active.remove, active)
@@ -105,10 +107,7 @@ def _run_of(log_dir: str) -> _Active | None:
     for active in _active:
         if log_dir.startswith(active.folder):
             return active
-    if len(_active) == 1:
-        return _active[0]
-    thread = threading.get_ident()
-    return next((active for active in reversed(_active) if active.thread == thread), None)
+    return step_of_caller(_active, in_forks=True)
 
 
 def _capture(active: _Active, log_dir: str, event: Any) -> None:

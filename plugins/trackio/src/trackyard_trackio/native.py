@@ -19,7 +19,14 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract import Capture, RetryLater, after_import, process_values, write_whole
+from trackyard.contract import (
+    Capture,
+    RetryLater,
+    after_import,
+    process_values,
+    step_of_caller,
+    write_whole,
+)
 from trackyard_trackio.rows import shown_name
 from trackyard_trackio.storing import Place, in_folder
 
@@ -117,7 +124,7 @@ def _init(
     import trackio
     from trackio.context_vars import current_run
 
-    step = _step_here()
+    step = step_of_caller(_steps)
     if step is None:
         return vars(trackio)["_trackyard_init"](project, name, config=config, **options)
     _say_what_does_not_count(step, {"project": project, "name": name, **options})
@@ -164,15 +171,6 @@ def _say_what_does_not_count(step: Step, options: dict[str, Any]) -> None:
             ", ".join(f"{key}={given[key]!r}" for key in astray),
             *(step.place.run, step.place.project),
         )
-
-
-def _step_here() -> Step | None:
-    """Give the step whose code is running: the thread's, or the only one."""
-    own = [step for step in _steps if step.process == os.getpid()]
-    if len(own) == 1:
-        return own[0]
-    thread = get_ident()
-    return next((step for step in reversed(own) if step.thread == thread), None)
 
 
 def _leave(step: Step, run: Any, project: Any) -> None:

@@ -13,7 +13,7 @@ from threading import Lock, get_ident
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, after_import, process_values
+from trackyard.contract import RetryLater, after_import, process_values, step_of_caller
 from trackyard_wandb.native_calls import native_folder
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ def _follow_in_child() -> None:
 
 def _step_here() -> Step | None:
     """Give the step whose code is running: the innermost of the thread, else the last one."""
-    thread = get_ident()
-    own = (step for step in reversed(_steps) if step.thread == thread)
-    return next(own, _steps[-1] if _steps else None)
+    return step_of_caller(_steps, in_forks=True) or (_steps[-1] if _steps else None)
 
 
 def _step_of_calls() -> Step | None:
