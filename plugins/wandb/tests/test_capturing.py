@@ -225,6 +225,10 @@ def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(bot
         native.log({"loss": 0.5}, step=1)
         with pytest.raises(wandb.errors.UsageError, match="only captured"):
             wandb.Api()
+        native.finish()
+        for asked in ({"mode": "online"}, {"settings": wandb.Settings(mode="online")}):
+            with pytest.raises(wandb.errors.UsageError, match="only captured"):
+                wandb.init(project="mine", **asked)
 
     assert points(run, "loss") == [(1, 0.5)]
     assert stored(run).params == {"rate": 0.1}

@@ -13,6 +13,23 @@ from trackyard_wandb.native_calls import native_folder
 from trackyard_wandb.places import Place
 
 
+def refuse_server(call: str) -> NoReturn:
+    """Say that a call of W&B's cannot be done where it is only captured.
+
+    Args:
+        call: The call.
+
+    Raises:
+        UsageError: Always.
+    """
+    from wandb.errors import UsageError
+
+    raise UsageError(
+        f"{call} needs W&B's server, and here W&B is only captured; to track in W&B, type: "
+        "trackyard experiment-tracker register team --flavor wandb"
+    )
+
+
 @contextmanager
 def without_account() -> Iterator[None]:
     """Refuse what needs W&B's server in a block: nothing else asks for an account."""
@@ -54,11 +71,6 @@ def _refuse(held: ExitStack) -> None:
 
 def _refusing(name: str) -> Any:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        from wandb.errors import UsageError
-
-        raise UsageError(
-            f"{name} needs W&B's server, and here W&B is only captured; to track in W&B, type: "
-            "trackyard experiment-tracker register team --flavor wandb"
-        )
+        refuse_server(name)
 
     return refuse

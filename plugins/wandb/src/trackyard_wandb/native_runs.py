@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trackyard.contract import Capture, Run, process_values
+from trackyard_wandb.alone import refuse_server
 from trackyard_wandb.native_calls import native_folder, note_finished
 from trackyard_wandb.places import Place
 from trackyard_wandb.state import save_state
@@ -47,7 +48,7 @@ class Step:
         settings: Fields of `wandb.Settings`, as the tracker's configuration has them.
         capture: Takes the runs that the code begins beside it, or None.
         is_source: W&B has no run of it: where the code wants it there does not matter.
-        thread: That of the step.
+        thread, process: Those of the step.
         sdk_init: W&B's own `wandb.init`.
     """
 
@@ -57,6 +58,7 @@ class Step:
     capture: Capture | None
     is_source: bool = False
     thread: int = attrs.field(factory=get_ident)
+    process: int = attrs.field(factory=os.getpid)
     sdk_init: Callable[..., wandb.Run] | None = None
     _begun: list[_Native] = attrs.field(factory=list)
     _others: list[wandb.Run] = attrs.field(factory=list)
@@ -84,9 +86,14 @@ class Step:
 
         Args:
             given: Its arguments by name.
+
+        Raises:
+            UsageError: It says that it is to be online, where W&B is only captured.
         """
         with self._lock, self._as_it_was():
             asked = _Asked(given)
+            if self.is_source and asked.chosen_mode == "online":
+                refuse_server('wandb.init(mode="online")')
             if asked.mode == "disabled":
                 return self._aside(**{**given, "mode": "disabled"})
             return self._next(asked, given)
@@ -347,6 +354,7 @@ class _Asked:
         self.arguments = {k: v for k, v in given.items() if v is not None and k != "settings"}
         self.own = {key: value for key, value in settings.items() if key not in _OF_PLACE}
         self.mode = self.of("mode", "mode")
+        self.chosen_mode = self.arguments.get("mode") or settings.get("mode")
         self.id = self.of("id", "run_id")
         reinit = self.of("reinit", "reinit")
         self.is_beside = reinit == "create_new"
