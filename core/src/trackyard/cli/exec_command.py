@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -28,6 +27,7 @@ from trackyard.tracking.blocks import started_step
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.commands import CommandError, run_command
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.program_names import program_name
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import new_run
 
@@ -60,10 +60,10 @@ _name_option = partial(click.option, callback=_filled)
     metavar="FLAVOR[=FOLDER]",
     help="Capture calls of an SDK, or read its files in FOLDER; several. The stack's by default.",
 )
-@_name_option("--name", help="Name of the run; the command's by default.")
+@_name_option("--name", help="Name of the run; by default the program's, or its script's.")
 @_name_option("--experiment", default="default", show_default=True, help="Its experiment.")
 @_name_option("--pipeline", help="Name of the pipeline that it is a step of.")
-@_name_option("--step", help="Name of the step; the command's by default.")
+@_name_option("--step", help="Name of the step; by default likewise.")
 @_name_option("--run", help="Name of the pipeline's run: its steps become one pipeline run.")
 @click.option(
     "--attempt",
@@ -101,7 +101,7 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
         sources = select_sources(configured, list(options["capture"]) or None)
         trackers = with_sources(configured.select(names), sources)
     redactor = redactor_of(trackers)
-    step = step or options["name"] or encodable(Path(command[0]).name or "command")
+    step = step or options["name"] or encodable(program_name(command))
     whole = redactor.redact(shlex.join(command))[:5000]
     tags = {key: redactor.redact(value) for key, value in as_mapping(options["tag"]).items()}
     tags = {"trackyard.command": whole, **tags}
