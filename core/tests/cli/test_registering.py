@@ -216,6 +216,25 @@ def test_stack_is_changed(project):
     assert "active_stack" not in written(project)
 
 
+@pytest.mark.parametrize("command", ["register", "update"])
+def test_a_stack_says_whose_calls_are_captured_and_no_other_flavor_is_taken(project, command):
+    tracker("register", "a", "--flavor", "trackyard.testing:MemoryTracker")
+    if command == "update":
+        stack("register", "one", "-e", "a", "--capture", "trackio")
+    sources = ["--capture", "wandb", "--capture", "tensorboard=logs"]
+    assert stack(command, "one", *sources).exit_code == 0
+    assert written(project)["stacks"]["one"]["capture"] == ["wandb", "tensorboard=logs"]
+    assert json.loads(stack("describe", "--json").stdout)["capture"] == [
+        "wandb",
+        "tensorboard=logs",
+    ]
+
+    answer = stack("update", "one", "--capture", "wnadb")
+    assert answer.exit_code != 0
+    assert "wandb" in answer.stderr
+    assert written(project)["stacks"]["one"]["capture"] == ["wandb", "tensorboard=logs"]
+
+
 @pytest.mark.parametrize("spelling", ["--max-workers", "--max_workers"])
 def test_orchestrator_of_a_stack_is_set_up(project, spelling):
     stack("register", "one", "-o", "process", spelling, "3")

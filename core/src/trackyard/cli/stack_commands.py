@@ -41,6 +41,14 @@ _trackers = click.option(
 )
 
 
+_capture = click.option(
+    "--capture",
+    multiple=True,
+    metavar="FLAVOR[=FOLDER]",
+    help="Flavors whose SDK's own calls reach its trackers, or files of one in FOLDER; several.",
+)
+
+
 def _named_orchestrator(args: list[str]) -> type | None:
     name = option_value(args, "--orchestrator", "-o")
     cls = load_orchestrator(name) if name else None
@@ -57,6 +65,7 @@ def _orchestrator_of_stack(args: list[str]) -> type | None:
 @click.command(cls=FieldsCommand, find_flavor=_named_orchestrator, are_needed=True, options=None)
 @click.argument("name", callback=new_name)
 @_trackers
+@_capture
 @_orchestrator
 @_artifact_store
 @label_option
@@ -69,6 +78,7 @@ def register(
     *,
     name: str,
     experiment_trackers: tuple[str, ...],
+    capture: tuple[str, ...],
     orchestrator: str | None,
     artifact_store: str | None,
     label: tuple[str, ...],
@@ -80,8 +90,7 @@ def register(
 
     What an orchestrator takes are options, too; `register NAME -o process --help` shows them.
     """
-    values: dict[str, Any] = {"orchestrator": orchestrator, "artifact_store": artifact_store}
-    values = {key: value for key, value in values.items() if value} | given_fields(ctx, fields)
+    values = _given(capture, orchestrator, artifact_store) | given_fields(ctx, fields)
     labels: dict[str, Any] = {"labels": as_mapping(label)} if label else {}
     client = Client()
     view = client.register_stack(name, experiment_trackers, **values, **labels)
@@ -141,6 +150,7 @@ def set_stack(name: str, as_json: bool) -> None:
     shell_complete=tracker_names,
     help="One less; several.",
 )
+@_capture
 @_orchestrator
 @_artifact_store
 @label_option
@@ -154,6 +164,7 @@ def update(
     experiment_trackers: tuple[str, ...],
     added: tuple[str, ...],
     removed: tuple[str, ...],
+    capture: tuple[str, ...],
     orchestrator: str | None,
     artifact_store: str | None,
     label: tuple[str, ...],
@@ -167,8 +178,7 @@ def update(
     client = Client()
     before = client.get_stack(name)
     _check_left_over(before, orchestrator)
-    values: dict[str, Any] = {"orchestrator": orchestrator, "artifact_store": artifact_store}
-    values = {key: value for key, value in values.items() if value} | given_fields(ctx, fields)
+    values = _given(capture, orchestrator, artifact_store) | given_fields(ctx, fields)
     if experiment_trackers or added or removed:
         kept = [*(experiment_trackers or before.experiment_trackers), *added]
         missing = [tracker for tracker in removed if tracker not in kept]
@@ -185,6 +195,17 @@ def update(
         show_json(view)
         return
     say(f"updated stack {name!r}: {', '.join(values)}")
+
+
+def _given(
+    capture: tuple[str, ...], orchestrator: str | None, artifact_store: str | None
+) -> dict[str, Any]:
+    values = {
+        "capture": list(dict.fromkeys(capture)),
+        "orchestrator": orchestrator,
+        "artifact_store": artifact_store,
+    }
+    return {key: value for key, value in values.items() if value}
 
 
 def _check_left_over(stack: StackView, orchestrator: str | None) -> None:

@@ -213,7 +213,7 @@ class Configuring:
         Args:
             name: Its name.
             experiment_trackers: Names of its experiment trackers, in order.
-            values: `orchestrator`, `artifact_store` and `labels`.
+            values: `capture`, `orchestrator`, `artifact_store` and `labels`.
 
         Raises:
             ConfigError: A value is wrong, or there is a stack of that name.
@@ -227,7 +227,7 @@ class Configuring:
 
         Args:
             name: Its name.
-            values: `experiment_trackers`, `orchestrator`, `artifact_store` and `labels`.
+            values: `experiment_trackers`, `capture`, `orchestrator`, `artifact_store` and `labels`.
 
         Raises:
             ConfigError: A value is wrong, or there is no stack of that name.

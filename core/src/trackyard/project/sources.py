@@ -18,13 +18,14 @@ Sources = str | Sequence[str] | None
 _PREFIX = "capture-"
 
 
-def select_sources(trackers: Trackers, capture: Sources) -> list[Tracker]:
+def select_sources(trackers: Trackers, capture: Sources, place: str = "capture") -> list[Tracker]:
     """Choose the sources of a run.
 
     Args:
         trackers: The project's trackers.
         capture: Names of flavors, or `FLAVOR=FOLDER` where files of an SDK are read as they grow;
             None for those of the active stack.
+        place: Where that is said, for messages.
 
     Raises:
         ConfigError: One is no flavor, or none that can be a source.
@@ -37,7 +38,7 @@ def select_sources(trackers: Trackers, capture: Sources) -> list[Tracker]:
         chosen, place = stack.capture, f"{stack.place}.capture"
         from_folder = trackers.project.root
     else:
-        chosen, place, from_folder = tuple(_texts(capture)), "capture", Path.cwd()
+        chosen, from_folder = tuple(_texts(capture)), Path.cwd()
     return [_source(trackers, text, place, from_folder) for text in dict.fromkeys(chosen)]
 
 

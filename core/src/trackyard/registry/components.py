@@ -91,6 +91,9 @@ class StackView(Shown):
     name: str = attrs.field(metadata=says("Its name"))
     is_active: bool = attrs.field(metadata=says("It is the active one"))
     experiment_trackers: tuple[str, ...] = attrs.field(metadata=says("Its experiment trackers"))
+    capture: tuple[str, ...] = attrs.field(
+        metadata=says("Flavors whose SDK's own calls reach them, or FLAVOR=FOLDER")
+    )
     orchestrator: str = attrs.field(metadata=says("Its orchestrator"))
     artifact_store: str | None = attrs.field(metadata=says("Its artifact store, if it names one"))
     options: Mapping[str, Any] = attrs.field(metadata=says("What its orchestrator takes, as set"))

@@ -17,6 +17,7 @@ from trackyard.contract.errors import ConfigError
 from trackyard.hooks.discovery import ORCHESTRATORS, find_plugins
 from trackyard.project.configuration import Layer, Project, find_project
 from trackyard.project.editing import edit_file
+from trackyard.project.sources import select_sources
 from trackyard.project.stacks import (
     DEFAULT_TRACKER,
     StackTable,
@@ -322,6 +323,7 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
         if tracker not in known:
             hint = did_you_mean(tracker, known) or f"; configured are {listed(known)}"
             raise ConfigError(f"{place}: no experiment tracker {tracker!r} is configured{hint}")
+    select_sources(Trackers(project), stack.capture, f"{place}.capture")
     orchestrators = {info.name for info in find_plugins(ORCHESTRATORS)}
     if ":" not in stack.orchestrator and stack.orchestrator not in orchestrators:
         hint = did_you_mean(stack.orchestrator, orchestrators)
@@ -332,7 +334,7 @@ def _check(project: Project, section: Section, name: str, table: Mapping[str, An
 
 
 def _names_class(table: Mapping[str, Any]) -> bool:
-    return any(":" in str(table.get(key, "")) for key in ("flavor", "orchestrator"))
+    return any(":" in str(table.get(key, "")) for key in ("flavor", "orchestrator", "capture"))
 
 
 def _section(text: str, path: tuple[str, ...]) -> Mapping[str, Any]:
