@@ -40,6 +40,27 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
     assert both.values(run.id, "portable") == [(4, 1.0)]
 
 
+def test_name_and_group_of_a_call_are_tags_and_a_table_is_one_everywhere(both):
+    import trackio
+
+    with start_run("said", experiment_tracker=["board", "memory"]) as run:
+        trackio.init("default", "first", "mine", config={"lr": 0.1})
+        trackio.log({"table": trackio.Table(columns=["a", "b"], data=[[1, "x"], [2, "y"]])}, step=2)
+        trackio.init("default", "second", "mine")
+
+    said = {"trackio.name": "first", "trackio.group": "mine"}
+    view = Client().get_run(run.id)
+    assert said.items() <= view.tags.items()
+    assert said.items() <= MemoryTracker.runs[run.id].tags.items()
+    assert said.items() <= both.config(run.id)["tags"].items()
+    (child,) = view.children
+    assert (child.name, child.tags["trackio.group"]) == ("second", "mine")
+    table = view.artifacts["table.json"]
+    assert (table.kind, table.step) == ("table", 2)
+    assert table.read_json() == {"columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]}
+    assert MemoryTracker.runs[run.id].artifacts["table.json"].kind == "table"
+
+
 def test_as_a_source_it_gives_what_is_logged_and_has_no_run(both):
     import trackio
 

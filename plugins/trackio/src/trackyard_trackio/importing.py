@@ -7,13 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import attrs
 
 from trackyard.contract import (
     Artifact,
-    Histogram,
     ImportNote,
     Metric,
     ReadOnlyDatabase,
@@ -23,6 +21,7 @@ from trackyard.contract import (
     TrackyardError,
     inside,
 )
+from trackyard_trackio.inline import inline_records
 from trackyard_trackio.rows import config_records, nanoseconds_of, records_of
 
 Piece = Record | RemoteRun | ImportNote
@@ -120,7 +119,7 @@ class Databases:
         for row in run.database.rows(query, run.value):
             for record in records_of(run.value, [row]):
                 yield _in_folder(record, run.folder) if isinstance(record, Artifact) else record
-            yield from _inline(row, scratch)
+            yield from inline_records(row, scratch)
         yield from _of_machine(run)
 
 
@@ -138,33 +137,6 @@ def _in_folder(artifact: Artifact, folder: Path) -> Artifact | ImportNote:
     if found is None:
         return ImportNote(f"artifact {artifact.name}: its file is not in Trackio's folder")
     return attrs.evolve(artifact, path=found)
-
-
-def _inline(row: tuple[Any, ...], scratch: Path) -> Iterator[Piece]:
-    """Give what a row holds itself, without a file: histograms, tables and texts."""
-    _, step, time, text = row
-    for key, value in json.loads(text).items():
-        if not isinstance(value, dict) or "file_path" in value:
-            continue
-        kind = str(value.get("_type", "")).removeprefix("trackio.")
-        content: str | None = None
-        found: Any = {"histogram": "histogram", "table": "table", "markdown": "text"}.get(kind)
-        if kind == "histogram" and len(value.get("bins") or ()) == len(value["values"]) + 1:
-            content = Histogram(tuple(value["values"]), tuple(value["bins"])).to_json()
-        elif kind == "table" and isinstance(value.get("_value"), list):
-            lines = [line for line in value["_value"] if isinstance(line, dict)]
-            columns = list(dict.fromkeys(column for line in lines for column in line))
-            data = [[line.get(column) for column in columns] for line in lines]
-            content = json.dumps({"columns": columns, "data": data})
-        elif kind == "markdown":
-            content = str(value.get("_value", ""))
-        if content is None:
-            yield ImportNote(f"{kind or 'nested values'} {key}")
-            continue
-        suffix = ".md" if kind == "markdown" else ".json"
-        path = scratch / f"{crc32(content.encode()):08x}{suffix}"
-        path.write_text(content, encoding="utf-8")
-        yield Artifact(f"{key}{suffix}", path, found, None, step, nanoseconds_of(time) or 0)
 
 
 def _of_machine(run: _Run) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ or not there is a server: nothing that the step calls waits for the network.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from trackyard.contract import (
     step_of_caller,
     write_whole,
 )
-from trackyard_trackio.rows import shown_name
+from trackyard_trackio.rows import TAGS, shown_name
 from trackyard_trackio.storing import Place, in_folder
 
 logger = logging.getLogger("trackyard")
@@ -110,35 +111,37 @@ def _enter(held: ExitStack, step: Step, store: Path) -> object:
     return run
 
 
-def _init(
-    project: str, name: str | None = None, *, config: dict[str, Any] | None = None, **options: Any
-) -> Any:
+def _init(*arguments: Any, **keywords: Any) -> Any:
     """Stand for `trackio.init` in a step: the first run is the step's, later ones are its children.
 
     Args:
-        project: As Trackio has it; the step's counts.
-        name: Likewise; that of a child run.
-        config: What is set of the run.
-        **options: What else Trackio knows.
+        *arguments: As Trackio has them.
+        **keywords: Likewise.
     """
     import trackio
     from trackio.context_vars import current_run
 
+    original = vars(trackio)["_trackyard_init"]
     step = step_of_caller(_steps)
     if step is None:
-        return vars(trackio)["_trackyard_init"](project, name, config=config, **options)
-    _say_what_does_not_count(step, {"project": project, "name": name, **options})
-    run = step.runs[0]
+        return original(*arguments, **keywords)
+    given = inspect.signature(original).bind(*arguments, **keywords).arguments
+    said = {key: value for key, value in given.items() if value is not None}
+    config, name, group = said.pop("config", {}), said.pop("name", None), said.pop("group", None)
+    _say_what_does_not_count(step, said)
+    run, asked = step.runs[0], {"trackio.name": name, "trackio.group": group}
     if step.is_taken:
         before = current_run.get()
         if before is not None:
             before.finish()
         run = _child(step, name or f"{step.place.run}-{len(step.runs) + 1}")
         if run is None:
-            return vars(trackio)["_trackyard_init"](project, name, config=config, **options)
+            return original(*arguments, **keywords)
         current_run.set(run)
+        del asked["trackio.name"]  # it is the child run's own
     step.is_taken = True
-    run.config.update(config or {})
+    run.config.update(config)
+    run.tags.update({key: str(text) for key, text in asked.items() if text is not None})
     run.keep_config()
     return run
 
@@ -156,13 +159,10 @@ def _child(step: Step, name: str) -> Any:
     return run
 
 
-def _say_what_does_not_count(step: Step, options: dict[str, Any]) -> None:
+def _say_what_does_not_count(step: Step, given: dict[str, Any]) -> None:
     """Say once which arguments of a call do not count."""
-    given = {key: value for key, value in options.items() if value is not None}
     if given["project"] == step.place.project:
         del given["project"]
-    if step.is_taken or given.get("name") == step.place.run:
-        given.pop("name", None)
     astray = [key for key in given if key not in step.said]
     step.said.update(astray)
     if astray:
@@ -201,14 +201,18 @@ def _run_class() -> Callable[..., Any]:
             self._config_logged = True  # it would replace the config that Trackyard writes
             self._storage_mode = "sqlite"
             self.config: dict[str, Any] = {}
+            self.tags: dict[str, str] = {}
 
         def _get_username(self) -> None:
             """Ask no one on the network."""
 
         def keep_config(self) -> None:
             """Write down the config, whole or not at all, for the tracker to send."""
-            if self.config:
-                write_whole(self._file, json.dumps(to_json_safe(self.config)))
+            kept = dict(self.config)
+            if self.tags and isinstance(kept.get(TAGS, {}), dict):
+                kept[TAGS] = {**kept.get(TAGS, {}), **self.tags}
+            if kept:
+                write_whole(self._file, json.dumps(to_json_safe(kept)))
 
         def finish(self) -> None:
             """Write what is left; a child run ends with it, the step's run with the step."""

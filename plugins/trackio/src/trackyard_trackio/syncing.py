@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from trackyard.contract import Artifact, Record, Run
+from trackyard_trackio.inline import inline_records
 from trackyard_trackio.native import native_config
 from trackyard_trackio.rows import Row, config_records, records_of
 from trackyard_trackio.storing import LocalStore, Place, RemoteStore
@@ -81,4 +82,7 @@ def read_native(
                 records.append(attrs.evolve(record, path=path))
         else:
             records.append(record)
+    for each in found:
+        inline = inline_records(each[:4], run.folder / "captured")
+        records += [record for record in inline if isinstance(record, Artifact)]
     return records, json.dumps([found[-1][4] if found else row, [*names, *config]])

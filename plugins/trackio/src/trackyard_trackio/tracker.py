@@ -158,8 +158,10 @@ class TrackioTracker:
     def _end(self, run: Run, ending: dict[str, str]) -> None:
         self.tracker_sync_run(run)
         # Trackio has no failed state: the run's page shows the config, its lists show the tags.
-        self._config = {**native_config(run.folder), **self._config, **ending}
-        self._config[TAGS] = {**self._config.get(TAGS, {}), **ending}
+        native = native_config(run.folder)
+        of_calls = native[TAGS] if isinstance(native.get(TAGS), dict) else {}
+        self._config = {**native, **self._config, **ending}
+        self._config[TAGS] = {**of_calls, **self._config.get(TAGS, {}), **ending}
         self._write(run)
 
     @hookimpl
