@@ -95,7 +95,7 @@ EXCEPT = {
 
 
 def test_core_names_no_flavor_and_no_variable_of_an_sdk():
-    """What is known of those that are not installed stands in `hooks/known_flavors.toml`."""
+    """What is known of those that are not installed stands in `hooks/known.toml`."""
     named = [
         f"{name}: {line}"
         for name, text in TEXTS.items()

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from trackyard.cli.main import cli
+from trackyard.hooks.known import known_commands
 
 COMMAND = """
 import click
@@ -142,6 +143,22 @@ def test_a_blocked_one_is_not_there(acme, monkeypatch):
 
     assert "no command 'costs'" in invoke("costs").stderr
     assert "costs" not in invoke("--help").output
+
+
+@pytest.mark.parametrize("name", sorted(known_commands()))
+def test_a_known_one_that_is_missing_is_answered_with_what_to_type(acme, monkeypatch, name):
+    monkeypatch.setattr("sys.path", [])  # nothing is installed
+    result = invoke(name, "--help")
+
+    assert result.exit_code == 1
+    assert f"command {name!r} is not installed; type: pip install trackyard-{name}" in result.stderr
+
+
+def test_a_known_one_that_is_blocked_is_not_called_missing(acme, monkeypatch):
+    acme(page="acme_costs:costs")
+    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "acme-costs,trackyard-page")
+
+    assert "no command 'page'" in invoke("page").stderr
 
 
 def test_a_slip_is_answered_with_its_name(acme):

@@ -41,12 +41,13 @@ def load_plugins_command(name: str, *, is_completing: bool) -> click.Command | N
         is_completing: A shell asks, which shows no errors.
 
     Raises:
-        PluginError: It is broken, or two distributions bring it.
+        PluginError: It is broken, two distributions bring it, or one that is not installed.
     """
+    if name not in plugin_commands():
+        _refuse_missing(name, is_completing=is_completing)
+        return None
     from trackyard.hooks.discovery import load_command
 
-    if name not in plugin_commands():
-        return None
     try:
         command: click.Command = load_command(name)
     except PluginError:
@@ -54,6 +55,23 @@ def load_plugins_command(name: str, *, is_completing: bool) -> click.Command | N
             return None
         raise
     return command
+
+
+def _refuse_missing(name: str, *, is_completing: bool) -> None:
+    """Say what to type where a command is known that no installed package brings.
+
+    Raises:
+        PluginError: It is one of these.
+    """
+    from trackyard.hooks.discovery import COMMANDS as GROUP, find_plugins
+    from trackyard.hooks.known import known_commands
+
+    distribution = known_commands().get(name)
+    if distribution is None or is_completing:
+        return
+    is_blocked = any(info.name == name for info in find_plugins(GROUP))
+    if not is_blocked:
+        raise PluginError(f"command {name!r} is not installed; type: pip install {distribution}")
 
 
 def plugin_commands() -> dict[str, list[PluginInfo]]:

@@ -1,4 +1,4 @@
-"""Which flavors does one know of that need not be installed?"""
+"""Which flavors and commands does one know of that need not be installed?"""
 
 from __future__ import annotations
 
@@ -33,8 +33,16 @@ class KnownFlavor:
 @cache
 def known_flavors() -> Mapping[str, KnownFlavor]:
     """Read the known flavors, by name, in the order in which a project would choose one."""
+    return {name: KnownFlavor(name, **table) for name, table in _known()["flavors"].items()}
+
+
+def known_commands() -> Mapping[str, str]:
+    """Read which distribution brings each of the known commands."""
+    return {name: f"trackyard-{name}" for name in _known()["commands"]}
+
+
+@cache
+def _known() -> dict[str, Any]:
     import tomllib
 
-    text = Path(__file__).with_name("known_flavors.toml").read_text(encoding="utf-8")
-    tables: dict[str, dict[str, Any]] = tomllib.loads(text)
-    return {name: KnownFlavor(name, **table) for name, table in tables.items()}
+    return tomllib.loads(Path(__file__).with_name("known.toml").read_text(encoding="utf-8"))
