@@ -119,7 +119,7 @@ def test_wrong_filter_is_answered_with_its_place_and_the_language(server):
 
 
 def test_unknown_names_are_answered_with_those_that_are_there(server):
-    assert "'rate-9'" in refusal(server, "get_run", run="rate-9")
+    assert "'rate-9'; the latest is '" in refusal(server, "get_run", run="rate-9")
     assert "'loss'" in refusal(server, "get_curves", run="rate-0.1", metrics=["los"])
     assert "'rate-0.1'" in refusal(server, "read_console", run="rate-0.1", step="train")
     assert "runs" in refusal(server, "read_docs", page="no such")

@@ -74,7 +74,9 @@ def find_run(project: Project, store: Store | None, text: str) -> FoundRun:
         names = ", ".join(f"{found.run.name} ({found.run.id})" for _, found in blocks[-5:])
         raise RunNotFoundError(f"several runs begin with {text!r}: {names}")
     if not blocks:
-        raise problem or RunNotFoundError(_nothing(project, text))
+        if problem is not None and store is not None and store.list_pipeline_runs(most=1):
+            raise problem
+        raise RunNotFoundError(_nothing(project, text))
     return _of_block(*blocks[0])
 
 
