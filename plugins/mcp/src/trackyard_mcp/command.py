@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     show_envvar=True,
     help="What clients send, as for the page; a new one by default.",
 )
-def mcp(*, http: bool, host: str, port: int, token: str | None) -> None:
+@click.option("--allowed-host", "hosts", multiple=True, help="A name that leads here.")
+def mcp(*, http: bool, host: str, port: int, token: str | None, hosts: tuple[str, ...]) -> None:
     """Serve this project's runs to agents by the Model Context Protocol; nothing can be changed.
 
     An agent starts it by itself, as `trackyard mcp`, and speaks by stdin and stdout. With --http it
@@ -41,17 +42,22 @@ def mcp(*, http: bool, host: str, port: int, token: str | None) -> None:
     if not http:
         server.run("stdio")
         return
-    _serve(server, host, port, token)
+    _serve(server, host, port, token, hosts)
 
 
-def _serve(server: MCPServer, host: str, port: int, token: str | None) -> None:
+def _serve(
+    server: MCPServer, host: str, port: int, token: str | None, hosts: tuple[str, ...]
+) -> None:
     import secrets
 
     from trackyard_mcp.serving import PATH, app_of, listening
-    from trackyard_page.access import Access
+    from trackyard_page.access import Access, names_of
 
     token = token or secrets.token_urlsafe(32)
-    with listening(app_of(server, Access(token, (host,))), host, port) as (http, opened):
+    with listening(app_of(server, Access(token, (*hosts, *names_of(host)))), host, port) as (
+        http,
+        opened,
+    ):
         name = f"[{host}]" if ":" in host else host
         remark(f"http://{name}:{opened.getsockname()[1]}{PATH}")
         remark(f"Authorization: Bearer {token}")

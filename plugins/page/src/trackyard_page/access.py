@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import socket
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ _HEADERS = {
     "x-frame-options": "SAMEORIGIN",
     "cache-control": "no-store",
 }
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 # Where the guard leaves the name of the user, in an ASGI scope.
 USER = "trackyard.user"
@@ -109,6 +111,15 @@ class Access:
         return client is not None and client[0] in self.proxies
 
 
+def names_of(host: str) -> tuple[str, ...]:
+    """Give the names under which one asks for what listens on an address, beside the usual ones.
+
+    Args:
+        host: The address.
+    """
+    return () if host in LOOPBACK else (host, socket.gethostname())
+
+
 class Guard:
     """Lets nobody pass who may not read, and has each answer bear the headers that keep it safe.
 
@@ -151,7 +162,7 @@ class Guard:
         """Give the answer to who may not read; None where the request may pass."""
         headers, access = Headers(scope=scope), self._access
         if not access.knows_host(headers.get("host", "")):
-            text = "This page is not served under that name; type: trackyard page --allowed-host"
+            text = "Nothing is served under that name; start it again with --allowed-host NAME."
             return PlainTextResponse(text, 400)
         if scope["method"] not in _SAFE and not _is_same_origin(headers):
             return PlainTextResponse("Another site's page may change nothing here.", 403)

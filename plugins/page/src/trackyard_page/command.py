@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "TRACKYARD_PAGE_TOKEN"  # noqa: S105 - its name
 PORT = 8642
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
@@ -94,11 +93,11 @@ def page(
     before = signal.signal(signal.SIGTERM, _exit)
     listening = _on_socket(unix_socket) if unix_socket else _on_port(host, port)
     number = 0 if unix_socket else int(listening.getsockname()[1])
-    from trackyard_page.access import Access
+    from trackyard_page.access import Access, names_of
 
     access = Access(
         token=None if no_token or unix_socket else os.environ.get(TOKEN_VARIABLE) or new_token(),
-        hosts=(*hosts, *((host, socket.gethostname()) if host not in _LOOPBACK else ())),
+        hosts=(*hosts, *names_of(host)),
         proxies=proxies,
         user_header=user_header,
         is_private_socket=unix_socket is not None,
@@ -140,8 +139,10 @@ def _check(
     Raises:
         ConfigError: It would.
     """
+    from trackyard_page.access import LOOPBACK
+
     if no_token and not proxies and unix_socket is None:
-        where = "any account of this machine" if host in _LOOPBACK else "anybody on the network"
+        where = "any account of this machine" if host in LOOPBACK else "anybody on the network"
         raise ConfigError(
             f"without a token {where} could read the page; leave out --no-token, "
             "or add --trusted-proxy ADDRESS or --unix-socket PATH"
