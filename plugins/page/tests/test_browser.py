@@ -17,8 +17,39 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from trackyard import Client
+
 HOSTILE = "<script>document.title='stolen'</script>"  # as in filled_project.py
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+DIGITS = Path(__file__).parent / "digits_project.py"
+CONFIGURATION = """
+[experiment_trackers.board]
+flavor = "tensorboard"
+
+[stacks.default]
+experiment_trackers = []
+"""
+LIVE_PIPELINE = """
+import sys
+from trackyard import log_metric, pipeline, step
+
+@step
+def watch() -> int:
+    for number, line in enumerate(sys.stdin):
+        log_metric("loss", float(line), step=number)
+        print("logged", file=sys.__stdout__, flush=True)
+    return number
+
+@step
+def tell(number: int) -> None:
+    pass
+
+@pipeline
+def live():
+    tell(watch())
+
+live()
+"""
 LIVE = """
 import sys, time
 from trackyard import start_run
@@ -37,14 +68,33 @@ pytestmark = [
 ]
 
 
+def environment():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TRACKYARD_")}
+    return {**kept, "TRACKYARD_PROGRESS": "0", "TRACKYARD_WATCHDOG": "0"}
+
+
+def run_in(root, *arguments):
+    """Run Python in a project's folder, which has to succeed."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, check=False, cwd=root, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def ids_of(root):
+    """Give the ids of its runs, by name; of a pipeline the latest run's."""
+    found = reversed(Client(root).search_runs("", limit=1000))
+    return {run.pipeline if run.kind == "pipeline" else run.name: run.id for run in found}
+
+
 @contextmanager
 def served(root):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TRACKYARD_")}
     command = [sys.executable, "-m", "trackyard", "page", "--no-open", "--port", "0"]
     with subprocess.Popen(
         command,
         cwd=root,
-        env={**kept, "TRACKYARD_WATCHDOG": "0"},
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
@@ -94,6 +144,21 @@ def link(filled):
         yield link
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A project with pipelines, runs, a replay to a tracker, and runs that were imported."""
+    root = tmp_path_factory.mktemp("any") / "digits"
+    root.mkdir()
+    (root / "trackyard.toml").write_text(CONFIGURATION)
+    (root / "earlier.csv").write_text(
+        "run,step,loss\nspring,0,0.9\nspring,1,0.4\nsummer,0,0.8\nsummer,1,0.3\n"
+    )
+    run_in(root, "-m", "trackyard", "import", "csv:earlier.csv")
+    run_in(root, str(DIGITS))
+    run_in(root, "-m", "trackyard", "replay", "steady", "--to", "board")
+    return root
+
+
 @pytest.fixture(params=["light", "dark"])
 def watched(request, browser, link):
     context = browser.new_context(
@@ -103,38 +168,100 @@ def watched(request, browser, link):
     context.close()
 
 
-def picture(watched, name):
+def picture(watched, name, height):
     folder = os.environ.get("TRACKYARD_PICTURES")
     is_light = watched.page.evaluate("matchMedia('(prefers-color-scheme: light)').matches")
     if folder and is_light:
-        watched.page.screenshot(path=Path(folder) / f"page-{name}.png")
+        watched.page.screenshot(
+            path=Path(folder) / f"page-{name}.png",
+            animations="disabled",
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": 1280, "height": height},
+        )
 
 
-def test_every_view_is_shown_without_an_error(watched, ids):
+def test_every_view_of_a_project_that_people_have_is_shown_without_an_error(browser, digits):
+    ids = ids_of(digits)
+    for theme in ("light", "dark"):
+        with served(digits) as link:
+            context = browser.new_context(
+                color_scheme=theme, viewport={"width": 1280, "height": 800}
+            )
+            watched = Watched(context.new_page(), link)
+            look_at_every_view(watched, ids)
+            context.close()
+        assert watched.problems == []
+
+
+def look_at_every_view(watched, ids):
     page = watched.page
     watched.open("runs")
-    expect(page.locator("tbody tr")).to_have_count(6)
-    watched.open("runs?filter=not+name+like+'%<%'")
-    expect(page.locator("tbody tr")).to_have_count(5)
-    picture(watched, "runs")
-    watched.open(f"runs/{ids['baseline']}")
-    expect(page.locator(".chart canvas").first).to_be_visible()
-    picture(watched, "run")
+    expect(page.locator("tbody tr")).to_have_count(10)
+    expect(page.locator("tbody tr", has_text="summer")).to_be_visible()  # an imported one
+    for name in ("steady", "deeper", "wider"):
+        page.locator("tbody tr", has_text=name).locator("[type=checkbox]").check()
+    picture(watched, "runs", 470)
+    watched.open(f"runs/{ids['steady']}")
+    expect(page.locator(".facts")).to_contain_text("board")  # the tracker that it was replayed to
+    watched.open(f"runs/{ids['deeper']}")
+    expect(page.locator(".chart canvas")).to_have_count(3)
+    expect(page.locator(".media img")).to_be_visible()
+    picture(watched, "run", 1010)
     watched.open(f"runs/{ids['training']}")
-    expect(page.locator(".edges path")).to_have_count(2)
+    expect(page.locator(".edges path")).to_have_count(6)
+    expect(page.locator(".timeline rect")).to_have_count(13)
+    picture(watched, "pipeline", 650)
     page.click(".node strong:text-is('train')")
-    expect(page.locator("#step .chart canvas")).to_be_visible()
-    page.locator("#step details", has_text="in: training.square").first.click()
-    expect(page.locator("#step .preview pre").first).to_have_text("0.0")
-    picture(watched, "pipeline")
-    watched.open(f"compare?run={ids['baseline']}&run={ids['wider']}&run={ids[HOSTILE]}")
-    expect(page.locator("#parallel polyline")).to_have_count(3)
-    watched.open(f"compare?run={ids['baseline']}&run={ids['wider']}")
+    expect(page.locator("#step .chart canvas").first).to_be_visible()
+    page.click("#step summary:has-text('in: training.prepare.output')")
+    inputs = page.locator("#step .folded summary")
+    expect(inputs.nth(2)).to_contain_text("prepare[2]")
+    inputs.nth(2).click()
+    expect(page.locator("#step .preview pre").first).to_have_text("0.25")
+    chosen = "&".join(f"run={ids[name]}" for name in ("baseline", "deeper", "hot", "steady"))
+    watched.open(f"compare?{chosen}")
+    expect(page.locator("#parallel polyline")).to_have_count(4)
     expect(page.locator(".chart canvas").first).to_be_visible()
-    picture(watched, "compare")
-    for path in ("pipelines", "health", f"runs/{ids['failing']}"):
+    picture(watched, "compare", 1030)
+    watched.open(f"runs/{ids['checked']}")
+    expect(page.locator(".node.is-failed")).to_have_count(1)
+    expect(page.locator(".node.is-skipped").first).to_be_visible()
+    for path in ("pipelines", "health", f"runs/{ids['summer']}"):
         watched.open(path)
         expect(page.locator("h1, table").first).to_be_visible()
+
+
+def test_the_steps_of_a_pipeline_that_goes_on_are_followed(browser, digits):
+    with (
+        served(digits) as link,
+        subprocess.Popen(
+            [sys.executable, "-c", LIVE_PIPELINE],
+            cwd=digits,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program,
+    ):
+        print("0.5", file=program.stdin, flush=True)
+        program.stdout.readline()
+        watched = Watched(browser.new_page(), link)
+        watched.open(f"runs/{ids_of(digits)['live']}")
+        node = watched.page.locator(".node", has_text="watch")
+        expect(node).to_have_class("node is-running", timeout=60_000)
+        program.stdin.close()
+        expect(node).to_have_class("node is-finished", timeout=60_000)
+        expect(watched.page.locator(".head .status")).to_contain_text("finished", timeout=60_000)
+        watched.page.close()
+
+    assert watched.problems == []
+
+
+def test_every_view_of_a_hostile_project_is_shown_without_an_error(watched, ids):
+    watched.open("runs")
+    expect(watched.page.locator("tbody tr")).to_have_count(6)
+    watched.open(f"compare?run={ids['baseline']}&run={ids[HOSTILE]}")
+    expect(watched.page.locator("#parallel polyline")).to_have_count(2)
 
     assert watched.problems == []
 

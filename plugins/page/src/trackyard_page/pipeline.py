@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard import Client
-from trackyard_page.rendering import Pages, is_part
+from trackyard_page.rendering import Pages, is_part, seconds
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The worst one is shown of a step that is called for many items.
 _WORST = ("failed", "crashed", "killed", "unreachable", "running", "pending", "skipped",
           "finished", "cached")  # fmt: skip
-_WIDTH, _ROW, _LABEL = 900, 22, 190
+_WIDTH, _ROW, _LABEL = 1240, 22, 190
 _BARS = 200
 
 
@@ -86,13 +86,12 @@ def _node(name: str, steps: list[Any], run: Any) -> Node:
     chosen = next(step for step in steps if step.status == status)
     starts = [step.started_at for step in steps if step.started_at]
     ends = [step.ended_at or datetime.now(UTC) for step in steps if step.started_at]
-    seconds = (max(ends) - min(starts)).total_seconds() if starts else None
     key, value = next(iter(chosen.metrics.items()), ("", None))
     return Node(
         name=name,
         status=status,
         id=chosen.id,
-        seconds=seconds,
+        seconds=(max(ends) - min(starts)).total_seconds() if starts else None,
         parts=len(steps) if is_mapped else 0,
         done=sum(1 for step in steps if step.ended_at),
         waits=waits,
@@ -126,7 +125,7 @@ def bars_of(run: Any) -> list[Bar]:
             y=index * _ROW,
             x=_LABEL + (step.started_at - first).total_seconds() * scale,
             width=max(2.0, ((step.ended_at or now) - step.started_at).total_seconds() * scale),
-            label=f"{((step.ended_at or now) - step.started_at).total_seconds():.1f} s",
+            label=seconds(((step.ended_at or now) - step.started_at).total_seconds()),
         )
         for index, step in enumerate(steps)
     ]

@@ -140,7 +140,7 @@ def seconds(found: float | None) -> str:
     if found is None:
         return ""
     if found < 60:
-        return f"{found:.1f} s"
+        return f"{found:.1f} s" if found >= 1 else f"{found:.2f} s"
     minutes, rest = divmod(int(found), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def show_run(request: Request, client: Client, pages: Pages) -> Response:
     values: dict[str, Any] = {
         "shown": Shown.of(run),
         "is_live": run.status == "running",
-        "inputs": [],
+        "inputs": {},
     }
     if run.kind == "step" and run.parent is not None:
         values["parent"] = run.parent
@@ -118,10 +119,24 @@ def _ends_of(client: Client, run: Any) -> dict[str, Any]:
     if step is None:
         return {"outputs": {}, "attempts": []}
     return {
-        "inputs": pipeline.inputs_of(step.name),
+        "inputs": _by_step(pipeline.inputs_of(step.name)),
         "outputs": step.outputs,
         "attempts": step.attempts if len(step.attempts) > 1 else [],
     }
+
+
+def _by_step(inputs: list[Any]) -> dict[str, list[Any]]:
+    """Give what a step has read by the step that made it; calls of a map are in their order."""
+    by_step: dict[str, list[Any]] = {}
+    for found in sorted(inputs, key=_as_people_count):
+        by_step.setdefault(re.sub(r"\[\d+\]", "", found.name), []).append(found)
+    return by_step
+
+
+def _as_people_count(found: Any) -> list[tuple[int, str]]:
+    """Give a key that sorts `square[10]` behind `square[2]`."""
+    parts = re.findall(r"\d+|\D+", found.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def show_console(request: Request, client: Client, pages: Pages) -> Response:

@@ -1,7 +1,7 @@
 // Many runs at once: a line through all columns for each, or a point between two columns.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 960, HEIGHT = 260, SIDE = 90, TOP = 34;
+const WIDTH = 1240, HEIGHT = 260, SIDE = 90, TOP = 34;
 const short = (value) => Number(value.toPrecision(4));
 
 function add(parent, name, attributes, text) {
