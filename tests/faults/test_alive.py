@@ -112,7 +112,7 @@ WATCHDOG = """
 import sys
 from trackyard.recovery import watchdog
 watchdog._BEAT = 0.05
-print(watchdog.wait_for_death(int(sys.argv[1])))
+print([*watchdog.wait_for_death(int(sys.argv[1]))])
 """
 
 

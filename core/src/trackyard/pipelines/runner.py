@@ -132,7 +132,7 @@ class PipelineRunner:
 
     def run(self) -> PipelineRun:
         """Run the steps; then raise what the first failing step raised, if one failed."""
-        watch_over(self._project.root)
+        watch_over(self._project)
         self._recording.begin(self._graph.nodes.values())
         self._group.prepare(tracker for chosen in self._trackers.values() for tracker in chosen)
         self._group.log_params(self._run.params)

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 from threading import Lock
 
+from trackyard.contract.errors import TrackyardError
+from trackyard.journal.durability import load_journal_options
+from trackyard.project.configuration import Project
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.helpers import helper_command
 from trackyard.system.life import touch_by
@@ -24,29 +27,43 @@ _told: set[tuple[int, Path]] = set()
 _lock = Lock()
 
 
-def watch_over(project_root: Path) -> None:
+def watch_over(project: Project) -> None:
     """Have the runs of a project finished if this process dies. It never raises.
 
     `TRACKYARD_WATCHDOG=0` switches it off: then the next Trackyard command does the work.
 
     Args:
-        project_root: The project's folder.
+        project: The project.
     """
     if not is_wanted():
         return
     process = os.getpid()
     with _lock:
-        if (process, project_root) in _told:
+        if (process, project.root) in _told:
             return
         try:
             pipe = _started.get(process)
             if pipe is None or not pipe.is_ours():  # closed, with what else the user's code closed
                 _started[process] = pipe = OwnFile(_start(process))
                 touch_by(_touch)
-            os.write(pipe.number, f"{project_root}\n".encode())
-            _told.add((process, project_root))
+            os.write(pipe.number, line_of(project))
+            _told.add((process, project.root))
         except (OSError, NotImplementedError) as error:
             logger.debug("no watchdog: %s", error)
+
+
+def line_of(project: Project) -> bytes:
+    """Name a project to the watchdog, with its home unless journals there are deleted by age.
+
+    Args:
+        project: The project.
+    """
+    try:
+        keeps_all = load_journal_options(project).keep is None
+    except TrackyardError:  # who reads them to track a run says so
+        keeps_all = False
+    folders = [project.root, project.home] if keeps_all else [project.root]
+    return b"\0".join(os.fsencode(folder) for folder in folders) + b"\n"
 
 
 def _touch(lock: Path) -> bool:

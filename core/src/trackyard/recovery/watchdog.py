@@ -5,8 +5,10 @@
 A line is a project's folder, or `touch ` and a lock file. Until the end it touches those files
 every now and then, so that machines which cannot see the runner know that it lives; of a run that
 goes on for some seconds it sums up the journal. For a script that is over before it imports nothing
-of Trackyard and takes no time of the processor. Nothing reaches it through the runner but its end:
-it has a session and files of its own.
+of Trackyard and takes no time of the processor. Behind a project's folder there may be a zero byte
+and the project's home: then nothing but what lies there can be left to do, and where nothing does,
+it ends without the imports of recovery. Nothing reaches it through the runner but its end: it has a
+session and files of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def main() -> None:
     """Wait, then finish what is pending in the projects that were named."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = int(sys.argv[1])
-    projects = wait_for_death(process)
+    projects = [folder for folder, home in wait_for_death(process).items() if _is_to_do(home)]
+    if not projects:
+        return
     from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
     from trackyard.recovery.tidying import tidy
@@ -44,8 +48,16 @@ def main() -> None:
         tidy(project)
 
 
-def wait_for_death(process: int) -> list[Path]:
+def _is_to_do(home: Path | None) -> bool:
+    from trackyard.recovery.leftovers import has_leftovers
+
+    return home is None or has_leftovers(home)
+
+
+def wait_for_death(process: int) -> dict[Path, Path | None]:
     """Read project folders from standard input until a process is dead; touch its lock files.
+
+    With each folder it gives the project's home, where the line has it.
 
     The pipe ends with the process, unless a child of it lives on and holds it open; the process
     itself is watched, therefore, where the system can (pidfd, Linux 5.3).
@@ -56,13 +68,13 @@ def wait_for_death(process: int) -> list[Path]:
     watched, is_dead = _open_process(process)
     if watched is not None:
         poll.register(watched, select.POLLIN)
-    projects: list[Path] = []
+    projects: dict[Path, Path | None] = {}
     locks: list[Path] = []
     sums = _Sums()
     while True:
         if time.monotonic() >= touched + _BEAT:
             locks, touched = [lock for lock in locks if _touch(lock)], time.monotonic()
-        sums.look(projects, locks)
+        sums.look([*projects], locks)
         until = min(touched + _BEAT, sums.next_at)
         wait = max(1.0, (until - time.monotonic()) * 1000) if locks else None
         ready = {file for file, _ in poll.poll(0 if is_dead else wait)}
@@ -70,8 +82,11 @@ def wait_for_death(process: int) -> list[Path]:
             chunk = os.read(0, 65536)
             *lines, text = (text + chunk).split(b"\n")
             for line in filter(None, lines):
-                path = Path(os.fsdecode(line.removeprefix(_TOUCH)))
-                (locks if line.startswith(_TOUCH) else projects).append(path)
+                if line.startswith(_TOUCH):
+                    locks.append(Path(os.fsdecode(line.removeprefix(_TOUCH))))
+                    continue
+                folder, _, home = os.fsdecode(line).partition("\0")
+                projects[Path(folder)] = Path(home) if home else None
             if chunk:
                 continue
             if watched is None:
@@ -79,7 +94,7 @@ def wait_for_death(process: int) -> list[Path]:
             poll.unregister(0)
         elif is_dead or watched in ready:
             break
-    return [*dict.fromkeys(projects)]
+    return projects
 
 
 class _Sums:

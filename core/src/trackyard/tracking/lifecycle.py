@@ -279,7 +279,9 @@ class RunGroup:
         for tracked in runs:
             for delivery in tracked.deliveries.values():
                 delivery.close()
-            if all(d.progress.stage is Stage.ENDED for d in tracked.deliveries.values()):
+            stages = [delivery.progress.stage for delivery in tracked.deliveries.values()]
+            is_there = bool(stages) or tracked.folder.is_dir()  # of most untracked steps nothing is
+            if is_there and all(stage is Stage.ENDED for stage in stages):
                 complete(tracked.folder, tracked.tracker_folders)
         reports = tuple(report for tracked in runs for report in tracked.reports())
         is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
@@ -312,12 +314,12 @@ class RunGroup:
         """Choose what this rank is tracked on, with a watchdog that the run's lock can name."""
         chosen = _tracked_here(trackers)
         if chosen:
-            watch_over(self._project.root)
+            watch_over(self._project)
         return chosen
 
     def _worker(self, tracker: Tracker) -> Worker:
         if tracker.name not in self._workers:
-            watch_over(self._project.root)
+            watch_over(self._project)
             self._workers[tracker.name] = worker_for(tracker, self._project)
             self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
             self._flush_budgets[tracker.name] = Budget(tracker.options.flush_timeout)

@@ -98,7 +98,7 @@ class StepRecord:
         from trackyard.store.other_runners import RunnerStep, begin_step
 
         self._step = step = RunnerStep(self.id, self.group, *self._given, started_at=time.time_ns())
-        watch_over(self._project.root)
+        watch_over(self._project)
         self._mark.make((), attrs.asdict(step))
 
         def begin(store: Store) -> None:

@@ -1,0 +1,24 @@
+"""Is there anything in a project that recovery may have to do?
+
+The watchdog asks so after each script, most of which leave nothing. It costs the listings of three
+folders, and imports next to nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trackyard.journal.pending import is_indexed, pending_folders, to_be_indexed_folders
+
+
+def has_leftovers(home: Path) -> bool:
+    """Tell whether a run, a driver's mark or the index may need what `finishing.sync_all` does.
+
+    A mark of what lives counts, too: whether it does is the next question.
+
+    Args:
+        home: The project's `.trackyard`.
+    """
+    if pending_folders(home) or to_be_indexed_folders(home) or not is_indexed(home):
+        return True
+    return any((home / "drivers").glob("*.json"))
