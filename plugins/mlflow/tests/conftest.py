@@ -44,6 +44,7 @@ class Door(ThreadingHTTPServer):
         self.sign_in = sign_in
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.seen: list[str | None] = []
+        self.asked: list[str] = []
 
 
 class _DoorHandler(BaseHTTPRequestHandler):
@@ -56,6 +57,7 @@ class _DoorHandler(BaseHTTPRequestHandler):
             self.answer_sign_in(self.server.sign_in, shown)
             return
         self.server.seen.append(shown)
+        self.server.asked.append(f"{self.command} {self.path.partition('?')[0]}")
         status = self.server.refuse(self.command, self.path)
         if self.server.credentials is not None and shown != self.server.credentials:
             status = 401

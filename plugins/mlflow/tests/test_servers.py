@@ -19,7 +19,19 @@ import pytest
 from canary import CANARY
 from matrices import first_by_default
 
-from trackyard import Client, log_metric, log_text, pipeline, start_run, step
+from trackyard import (
+    Batch,
+    Client,
+    Failure,
+    Metric,
+    Param,
+    Tag,
+    log_metric,
+    log_text,
+    pipeline,
+    start_run,
+    step,
+)
 from trackyard_mlflow import MlflowTracker
 
 
@@ -563,3 +575,31 @@ def test_ui_serves_the_embedded_runs_and_gives_the_address_of_the_latest(mlflow_
     assert len(busy.stderr.splitlines()) == 1
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url.partition("/#")[0], timeout=5)
+
+
+def asked_for_a_step(door, run, end):
+    """Write a step's params, metrics and tags, and its end; give what the server was asked."""
+    opened_door = door()
+    tracker = MlflowTracker(tracking_uri=opened_door.url)
+    tracker.tracker_start_run(run)
+    opened_door.asked.clear()
+    records = Param("rate", 0.1), Metric("loss", 0.5, 1, 0), Tag("phase", "first")
+    tracker.tracker_log(run, Batch.of(records, 0, len(records)))
+    end(tracker)
+    return [request.rpartition("/")[2] for request in opened_door.asked]
+
+
+def test_a_step_that_finishes_is_written_in_three_requests(mlflow_project, door, make_run):
+    run = make_run()
+
+    asked = asked_for_a_step(door, run, lambda tracker: tracker.tracker_end_run(run))
+
+    assert asked == ["log-batch", "set-tag", "update"]
+
+
+def test_a_step_that_fails_says_all_of_it_in_one_request(mlflow_project, door, make_run):
+    run, failure = make_run(), Failure("failed", "ValueError", "not a number")
+
+    asked = asked_for_a_step(door, run, lambda tracker: tracker.tracker_fail_run(run, failure))
+
+    assert asked == ["log-batch", "log-batch", "update"]
