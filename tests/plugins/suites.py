@@ -3,6 +3,7 @@
 A plugin of pytest. The suite of the kit's own reference runs them all. For other flavors those that
 start processes, or wait for a server, are `slow`, but for the one that kills a run: they ask more
 of core than of the flavor. Each check of an orchestrator starts a script: one of each kind runs.
+What is seen of a format in another process is seen of one format. The slow tier runs all of it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,29 @@ import re
 
 import pytest
 
-from trackyard.testing import FlavorSuite, OrchestratorSuite
+from trackyard.testing import FlavorSuite, MaterializerSuite, OrchestratorSuite
 from trackyard.testing.checks.storms import PHASES, STORMS
 
 # The others of the kit's own flavors; marked here, where a check may be `long` instead.
 SLOW_SUITES = ("TestRemoteLedger",)
-WHOLE = ("TestLedger", "TestMemoryTracker")
+WHOLE = "TestMemoryTracker"
+# Of these, what a suite beside them does not show: the reference lacks hooks, a server and files;
+# Neptune's offline mode differs from its online mode in where runs, times and secrets are kept.
+PARTS = {
+    "TestLedger": re.compile(
+        "test_(no_check|process_is_as|attached_run|native_calls|activation_works|error_at_activation"
+        "|longest_|start_returns|worker_process|delete|run_that_was_never_there|check_(finds|names)"
+        "|page_is_served|sync_of|secrets_are_shown|acknowledged_batch|forked_child|killed_"
+        "|server_that|broken_server|step_goes_on_without_a_server|write_that_fails)"
+    ),
+    "TestNeptuneOffline": re.compile(
+        r"test_(no_check|making_an_instance|start_(is_idempotent|in_another_process)"
+        r"|run_that_(ended|raised)|url_|native_calls_land|working_directory|metrics_are_kept"
+        r"|not_a_number|timestamps|params_are_kept|artifacts_are_kept\[(file|figure)|tag_may_change"
+        r"|artifact_may_change|deleted_run|batch_that_comes_twice|replay_equals|secrets_are_shown"
+        r"|killed_run_is_crashed)"
+    ),
+}
 SLOW = re.compile(
     "test_(killed_(between|in|when)|broken_server|import|forked_child|worker_process|step_goes_on_without_a_server"
     "|activation_works_without_a_start|last_records_are_kept|ten_thousand|late_records_of_a_child"
@@ -30,8 +48,14 @@ SLOW = re.compile(
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.
 ORCHESTRATORS = ("TestProcess",)
 ONE_OF_EACH = re.compile(
-    r"test_(no_check|it_|making_one|outputs_come_back|two_steps|no_process|ctrl_c|timeout_is_told"
-    r"|exception_comes_back\[of its own|death_is_a_crash_of_that_step_alone\[kill)"
+    r"test_(no_check|it_|outputs_come_back|two_steps|ctrl_c|exception_comes_back\[of its own"
+    r"|death_is_a_crash_of_that_step_alone\[kill)"
+)
+# Those whose values another process loads and saves: it is started for each suite.
+WHOLE_FORMAT = "TestJson"
+IN_ANOTHER_PROCESS = re.compile(
+    "test_(bytes_are_the_same|another_process|file_is_not_bound|loading_runs_no_code"
+    "|nothing_is_written_elsewhere|no_file_is_held_open)"
 )
 
 
@@ -40,19 +64,28 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     suite = getattr(item, "cls", None)
     if item.name.startswith("test_storm_loses") and not _is_of_a_pair(item):
         item.add_marker(pytest.mark.long(reason="each storm at each hook of each flavor"))
-        return
-    if suite is None or suite.__name__ in WHOLE:
-        return
-    if issubclass(suite, FlavorSuite):
-        is_slow = suite.__name__ in SLOW_SUITES or bool(SLOW.match(item.name))
-    else:
-        is_slow = (
-            issubclass(suite, OrchestratorSuite)
-            and suite.__name__ in ORCHESTRATORS
-            and not ONE_OF_EACH.match(item.name)
-        )
-    if is_slow:
+    elif suite is not None and _is_slow(suite, item.name):
         item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(suite: type, name: str) -> bool:
+    """Tell whether a suite leaves a check to the slow tier."""
+    if issubclass(suite, FlavorSuite):
+        return _is_slow_of_a_flavor(suite.__name__, name)
+    if issubclass(suite, MaterializerSuite):
+        return suite.__name__ != WHOLE_FORMAT and bool(IN_ANOTHER_PROCESS.match(name))
+    is_orchestrator = issubclass(suite, OrchestratorSuite) and suite.__name__ in ORCHESTRATORS
+    return is_orchestrator and not ONE_OF_EACH.match(name)
+
+
+def _is_slow_of_a_flavor(suite: str, name: str) -> bool:
+    """Tell it of a flavor: one runs whole, some in part, the others but for what is dear."""
+    if suite == WHOLE:
+        return False
+    if suite in PARTS and not PARTS[suite].match(name):
+        return True
+    is_dear = suite in SLOW_SUITES or SLOW.match(name)
+    return suite != "TestLedger" and bool(is_dear)
 
 
 def _is_of_a_pair(item: pytest.Item) -> bool:
