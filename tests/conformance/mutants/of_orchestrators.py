@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -236,6 +237,21 @@ class RepliesByStdout(CommandOrchestrator):
             command, input=job.pack(), stdout=subprocess.PIPE, env=own_environment(), check=False
         )
         return job.unpack(done.stdout)
+
+
+class HandsTheEnvironmentOn(CommandOrchestrator):
+    """It starts its workers with all that is in the driver's environment at that moment."""
+
+    caught_by = "test_steps_see_nothing_that_a_tracker_holds"
+
+    def run(self, job: Job) -> Outcome:
+        code = "import sys; from pathlib import Path; from trackyard.contract import run_packed\n"
+        code += "Path(sys.argv[1]).write_bytes(run_packed(sys.stdin.buffer.read()))"
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = Path(folder) / "outcome"
+            command = [sys.executable, "-c", code, str(outcome)]
+            subprocess.run(command, input=job.pack(), check=True)
+            return job.unpack(outcome.read_bytes())
 
 
 class ServesInOneFolder(CommandOrchestrator):

@@ -224,6 +224,12 @@ def roam(before: Any) -> dict[str, Any]:  # noqa: ARG001
 
 
 @step
+def look_for(name: str) -> str | None:
+    """Give a variable of the environment, where there is one."""
+    return os.environ.get(name)
+
+
+@step
 def talk() -> int:
     """Write a lot to the streams of the process, some of it no text."""
     sys.stdout.write("talk " * 200_000)

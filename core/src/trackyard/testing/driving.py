@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trackyard import Client, pipeline, step
+from trackyard.contract.process_state import process_values
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import Trackers
 from trackyard.testing import driven_steps as steps
@@ -216,6 +217,21 @@ def _roams() -> list[dict[str, Any]]:
     return [step_run.outputs["output"].load() for step_run in found]
 
 
+def _held() -> list[str | None]:
+    """Give what steps see of variables that are held while they run: a new one, a changed one."""
+    os.environ["VALUE_OF_THE_USER"] = "the user's"
+    names = ("VALUE_OF_A_TRACKER", "VALUE_OF_THE_USER")
+
+    @pipeline
+    def looking() -> None:
+        for name in names:
+            steps.look_for(name)
+
+    with process_values(dict.fromkeys(names, "a tracker's")):
+        run = looking()
+    return [found.outputs["output"].load() for found in run.steps.values()]
+
+
 def _untouched() -> list[str]:
     """Name what a pipeline run has changed in the process that drives it."""
 
@@ -298,6 +314,7 @@ SCENARIOS: dict[str, Callable[..., Any]] = {
     "dies once": _dies_once,
     "child": _child,
     "roams": _roams,
+    "held": _held,
     "untouched": _untouched,
     "talks": _talks,
     "by value": _by_value,

@@ -227,6 +227,12 @@ class OrchestratorSuite(Suite):
         expect(len(folders) == 1, f"they began in {', '.join(sorted(folders))}")
         expect(not any(found["variable"] for found in seen), "a variable was left to the next one")
 
+    @check("What a tracker holds in the environment for a moment reaches no step.", runs_elsewhere)
+    def test_steps_see_nothing_that_a_tracker_holds(self, driver: Driver) -> None:
+        """Such as its token: a new variable, and one in the place of the user's."""
+        seen = driver.run("held").finished()
+        expect(seen == [None, "the user's"], f'the steps saw {seen}, not [None, "the user\'s"]')
+
     @check("A step may write to its process's streams, whatever it likes.")
     def test_what_a_step_prints_is_no_outcome(self, driver: Driver) -> None:
         """A megabyte, bytes that are no text, and lines of a child."""
