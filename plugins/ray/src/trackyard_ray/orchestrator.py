@@ -33,6 +33,8 @@ from trackyard.contract import (
 from trackyard_ray.interruption import woken_by_cancel
 from trackyard_ray.surroundings import (
     Surroundings,
+    give_environment_back,
+    held_by_trackers,
     same_answer_to_sigterm,
     same_interpreter,
     shut_down,
@@ -90,6 +92,7 @@ class RayOrchestrator:
     _is_connected: bool = attrs.field(init=False, default=False)
     _refusal: str | None = attrs.field(init=False, default=None)
     _before: Surroundings | None = attrs.field(init=False, default=None)
+    _held: dict[str, str | None] = attrs.field(init=False, factory=dict)
     _is_stopping: bool = attrs.field(init=False, default=False)
 
     @property
@@ -239,7 +242,9 @@ class RayOrchestrator:
             self._connect()
             task = self._task.options(**_asked_for(job))
             self._say_what_is_missing(job)
-            reference = task.remote(packed, job.run.id, seen, self._receiver, job.patience)
+            reference = task.remote(
+                packed, job.run.id, seen, self._receiver, job.patience, held=self._held
+            )
             self._running.add(reference)
         return reference
 
@@ -309,6 +314,7 @@ class RayOrchestrator:
         import ray
 
         environment = dict(self.runtime_env)
+        held = held_by_trackers()
         if self.address is None:
             # Its workers find what this script finds.
             path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -321,12 +327,21 @@ class RayOrchestrator:
                 include_dashboard=False if self.address is None else None,
                 configure_logging=False,
             )
+        if self.address is None:
+            self._held = {**held_by_trackers(), **held}
 
 
 def _run_on_node(
-    packed: bytes, run_id: str, mark: Path | None, receiver: Any, patience: float | None
+    packed: bytes,
+    run_id: str,
+    mark: Path | None,
+    receiver: Any,
+    patience: float | None,
+    *,
+    held: Mapping[str, str | None],
 ) -> bytes:
     """Run an attempt; `mark` is a file of the driver's, which its own folder alone has."""
+    give_environment_back(held)
     with woken_by_cancel():
         return _run_in_time(packed, run_id, mark, receiver, patience)
 

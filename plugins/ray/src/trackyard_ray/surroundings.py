@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract import GRACE, process_values
+from trackyard.contract import GRACE, own_environment, process_values
 
 _SERVERS = ("raylet", "gcs_server")
 
@@ -45,6 +45,25 @@ class Surroundings:
 
 def _is_of_ray(name: str) -> bool:
     return name.startswith("RAY_")
+
+
+def held_by_trackers() -> dict[str, str | None]:
+    """Give what trackers hold in the environment at this moment, with the user's own values.
+
+    Ray gives a cluster that it starts all that is in the environment by then, tokens, too.
+    """
+    own = own_environment()
+    names = {*own, *os.environ}
+    return {name: own.get(name) for name in names if own.get(name) != os.environ.get(name)}
+
+
+def give_environment_back(own: Mapping[str, str | None]) -> None:
+    """Give variables of this worker the user's own values, where there are some."""
+    for name, value in own.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def shut_down(*, is_own_cluster: bool) -> None:
