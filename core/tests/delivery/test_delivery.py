@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -372,6 +373,17 @@ def test_hanging_start_costs_its_timeout_and_the_records_wait(hanging, caplog):
     assert took(run) < 20  # and not for ever
     assert "experiment tracker 'local' starts late: not up within 0.2 s" in caplog.text
     assert "has not taken 1 record(s) and the end of 1 run(s)" in caplog.text
+
+
+def test_what_a_long_run_lacks_is_not_counted_to_its_end(hanging, caplog, monkeypatch):
+    monkeypatch.setattr("trackyard.tracking.lifecycle._COUNTED", 100)
+    hanging.add_tracker("local", Hanging, start_timeout=0.2, flush_timeout=0.2)
+    with start_run() as run:
+        for number in range(5000):
+            run.log_metric("a", number)
+
+    (counted,) = re.findall(r"has not taken (\d+) and more record\(s\) and the end", caplog.text)
+    assert 100 < int(counted) < 5000
 
 
 def test_hanging_start_costs_its_timeout_once_per_pipeline_run(hanging):

@@ -263,6 +263,30 @@ def test_a_run_whose_folder_is_gone_is_shown_compared_exported_and_replayed_else
     assert bytes.fromhex(kept["artifacts"]["notes.txt"]) == b"all is well"
 
 
+def test_a_run_whose_journal_is_gone_is_verified_by_what_the_store_knows(team):
+    with start_run("known") as run:
+        log_something()
+    team.leave_without_a_trace()
+    (row,) = Client().verify_run("known")
+    assert (row.state, row.has_journal, row.differences) == ("same", False, ())
+    (file,) = team.filed.glob(f"{run.id}.json")
+    kept = json.loads(file.read_text())
+    kept["metrics"] = kept["metrics"][:-1]
+    kept["params"]["rate"] = "0.2"
+    kept["tags"]["trackyard.status"] = "failed"
+    kept["artifacts"].clear()
+    file.write_text(json.dumps(kept))
+    (row,) = Client().verify_run("known")
+    assert row.state == "different"
+    assert [(d.kind, d.key, d.problem, d.count, d.expected) for d in row.differences] == [
+        ("param", "rate", "different", 1, "0.1"),
+        ("tag", "trackyard.status", "different", 1, "finished"),
+        ("artifact", "notes.txt", "missing", 1, "a file"),
+        ("metric", "loss", "missing", 1, f"{1 / 300:.6g} at step 299"),
+        ("metric", "loss", "missing", 1, "300 points"),
+    ]
+
+
 def test_looking_from_elsewhere_asks_no_tracker(team, caplog):
     with start_run("mine") as run:
         log_something()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from itertools import permutations, product
 
 import pytest
 
@@ -117,6 +119,38 @@ def test_of_several_keys_a_pipelines_run_has_the_first_of_its_steps_values(proje
         assert [run.kind for run in found] == ["pipeline", "run"]
 
 
+def test_the_first_of_several_keys_are_those_that_come_first_where_all_are_sorted(project):
+    def log(number):
+        log_params({"rate": number % 3} if number % 7 else {})
+        log_metric("loss", number % 5)
+        if number % 4:
+            log_metric("accuracy", number * 7 % 11)
+
+    @step(experiment_tracker=None)
+    def fit(number):
+        log(number)
+
+    @pipeline
+    def training(number):
+        fit(number)
+        fit(number + 1)
+
+    for number in (0, 8, 11):
+        training(number)
+    for number in range(22):
+        with start_run(f"run-{number % 15}", experiment=f"e{number % 2}"):
+            log(number)
+
+    client = Client()
+    keys = ("params.rate", "metrics.loss DESC", "experiment", "name DESC", "metrics.accuracy")
+    orders = [*permutations(keys, 2), *zip(keys, keys[2:], keys[1:], strict=False)]
+    for order, text in product(orders, ("", "metrics.loss != 1")):
+        whole = [run.id for run in client.search_runs(text, order, limit=5000)]  # sorts all
+        for limit, page in ((1, 1), (2, 4)):
+            found = client.search_runs(text, order, limit=limit, page=page)
+            assert [run.id for run in found] == whole[limit * (page - 1) : limit * page], order
+
+
 def test_where_few_of_many_runs_fit_those_are_found(project):
     for number in range(40):  # more than are tried one by one where one is wanted
         with start_run(f"run-{number:02}") as run:
@@ -204,3 +238,14 @@ def test_a_list_that_nobody_saved_is_named_with_those_that_are_there(client, pro
         assert done.returncode != 0
         assert text in done.stderr
     assert len(client.search_runs()) == 4
+
+
+def test_a_client_opens_the_store_once(client, monkeypatch):
+    opened = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k))
+    for _ in range(3):
+        assert len(client.search_runs("metrics.loss < 0.1")) == client.count_runs(
+            "metrics.loss < 0.1"
+        )
+    assert len(opened) == 1

@@ -28,7 +28,8 @@ def gc(older_than: float, dry_run: bool, as_json: bool) -> None:
 
     What some tracker does not have, refused or keeps offline is kept, and listed; what no tracker
     got, and what is too young, is kept and counted. A run whose journal is gone stays on its
-    trackers, and in `runs list`; it cannot be replayed or verified any more.
+    trackers, and in `runs list`; it cannot be replayed any more, and is verified by what the store
+    knows of it.
     """
     collected = collect_garbage(find_project(), older_than=older_than, is_dry_run=dry_run)
     if as_json:

@@ -44,7 +44,8 @@ def verify(run: str, tracker: str | None, timeout: float, as_json: bool) -> None
     """Read RUN back from its trackers and compare it with its journal.
 
     RUN is a name, an id or a prefix of an id; a pipeline run stands for all of its steps' runs.
-    What is missing or different is listed, and the exit code is 1 then.
+    What is missing or different is listed, and the exit code is 1 then. Where the journal is not
+    on this machine, what the store knows is compared, and points are not.
     """
     rows = verify_runs(find_project(), run, tracker, timeout=timeout)
     if as_json:
@@ -59,6 +60,8 @@ def verify(run: str, tracker: str | None, timeout: float, as_json: bool) -> None
 
 def _show_differences(row: Verification) -> None:
     where = f"{row.run} on {row.tracker}"
+    if not row.has_journal and not row.problem:
+        remark(f"{where}: its journal is not here; the store was compared, and points were not")
     if row.problem:
         remark(f"{where}: {row.problem}")
     for difference in row.differences[:_MOST]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trackyard.project.configuration import Project
 
@@ -39,7 +39,8 @@ class Searching:
         """
         from trackyard.runs.searching import search_runs
 
-        return search_runs(self._project, filter, order_by, limit=limit, page=page)
+        store = self._store_if_any
+        return search_runs(self._project, filter, order_by, limit=limit, page=page, store=store)
 
     def count_runs(self, filter: str = "") -> int:
         """Count the runs that `search_runs` finds.
@@ -52,7 +53,7 @@ class Searching:
         """
         from trackyard.runs.searching import count_runs
 
-        return count_runs(self._project, filter)
+        return count_runs(self._project, filter, self._store_if_any)
 
     def list_columns(self, most: int = 500) -> list[str]:
         """Name what runs have: params, metrics and tags, as `metrics.loss`.
@@ -62,8 +63,12 @@ class Searching:
         """
         from trackyard.runs.searching import list_columns
 
-        return list_columns(self._project, most)
+        return list_columns(self._project, most, self._store_if_any)
 
     @property
     def _project(self) -> Project:
+        raise NotImplementedError
+
+    @property
+    def _store_if_any(self) -> Any:
         raise NotImplementedError

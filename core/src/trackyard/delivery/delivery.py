@@ -221,9 +221,13 @@ class LocalDelivery:
             finally:
                 self._being_served.release()
 
-    def report(self) -> TrackerReport:
-        """Say how the run stands on this tracker now."""
-        report = report_of(self.hooks.name, self.state, self._run.folder)
+    def report(self, most: int | None = None) -> TrackerReport:
+        """Say how the run stands on this tracker now.
+
+        Args:
+            most: As in `report_of`.
+        """
+        report = report_of(self.hooks.name, self.state, self._run.folder, most)
         return attrs.evolve(report, problem=self.problem)
 
     def _advance(self) -> None:

@@ -97,9 +97,13 @@ class RemoteDelivery:
     def close(self) -> None:
         """Nothing: the worker goes on with it."""
 
-    def report(self) -> TrackerReport:
-        """Say how the run stands on this tracker now, by what the worker has noted on disk."""
-        report = report_of(self.hooks.name, load_state(self._run.folder), self._run.folder)
+    def report(self, most: int | None = None) -> TrackerReport:
+        """Say how the run stands on this tracker now, by what the worker has noted on disk.
+
+        Args:
+            most: As in `report_of`.
+        """
+        report = report_of(self.hooks.name, load_state(self._run.folder), self._run.folder, most)
         return attrs.evolve(report, url=self.url or report.url, problem=self.problem)
 
 

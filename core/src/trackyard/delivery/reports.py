@@ -33,6 +33,7 @@ class TrackerReport:
         url: The run's address there, if it is known.
         is_complete: The tracker has everything, the end included.
         delivered, pending, quarantined: Numbers of records.
+        has_more: More are pending than were counted.
         native: How many records calls of its own SDK have put there.
         changes: What had to be changed for the backend, with how often.
         problem: The last error as one line, or an empty text.
@@ -60,6 +61,7 @@ class TrackerReport:
     accepted: int = 0
     deleted: str = ""
     native: int = 0
+    has_more: bool = False
 
     @property
     def lacking(self) -> int:
@@ -72,18 +74,22 @@ class TrackerReport:
         return self.lacking <= self.accepted
 
 
-def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport:
+def report_of(
+    tracker: str, state: DeliveryState, folder: Path, most: int | None = None
+) -> TrackerReport:
     """Say how a run stands on a tracker, from what is noted on disk.
 
     Args:
         tracker: The tracker's name.
         state: The state of the delivery.
         folder: The tracker's folder of the run.
+        most: Count no further where more records than so many are pending; all by default.
     """
     if state.is_ended and not state.is_end_of_recovery:
         left = count_late(folder.parent, state.cursor, all_ranks=state.all_ranks)
     else:
-        left = count(JournalReader(folder.parent, state.cursor), all_ranks=state.all_ranks)
+        reader = JournalReader(folder.parent, state.cursor)
+        left = count(reader, all_ranks=state.all_ranks, most=most)
     return TrackerReport(
         tracker=tracker,
         url=state.url,
@@ -103,6 +109,7 @@ def report_of(tracker: str, state: DeliveryState, folder: Path) -> TrackerReport
         accepted=state.accepted,
         deleted=state.deleted,
         native=state.native,
+        has_more=left.has_more,
     )
 
 

@@ -60,8 +60,12 @@ class Delivery(Protocol):
     def close(self) -> None:
         """Wait for it no more: this process has done with it."""
 
-    def report(self) -> TrackerReport:
-        """Say how the run stands on this tracker now."""
+    def report(self, most: int | None = None) -> TrackerReport:
+        """Say how the run stands on this tracker now.
+
+        Args:
+            most: As in `report_of`.
+        """
 
 
 class Worker(Protocol):

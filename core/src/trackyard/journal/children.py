@@ -114,10 +114,16 @@ def _last_in(
 
 
 class Count(NamedTuple):
-    """How many records there are, and how many log calls are lost, so far as known."""
+    """How many records there are, and how many log calls are lost, so far as known.
+
+    Attributes:
+        records, lost: These numbers.
+        has_more: There are more records, which were not counted.
+    """
 
     records: int = 0
     lost: int = 0
+    has_more: bool = False
 
 
 def has_living_children(folder: Path) -> bool:
@@ -144,15 +150,18 @@ def count_late(folder: Path, cursor: Mapping[str, int], *, all_ranks: bool) -> C
     return count(JournalReader(folder, cursor, wants=ahead.__contains__), all_ranks=all_ranks)
 
 
-def count(reader: JournalReader, *, all_ranks: bool) -> Count:
+def count(reader: JournalReader, *, all_ranks: bool, most: int | None = None) -> Count:
     """Count what a reader gives, by the rule of ranks.
 
     Args:
         reader: Gives the entries.
         all_ranks: Whether what ranks other than 0 logged counts, too.
+        most: Leave off where there are more records than so many.
     """
     records = lost = 0
     for writer, block in reader.read_blocks():
+        if most is not None and records > most:
+            return Count(records, lost + reader.lost, has_more=True)
         if isinstance(block, Points):
             is_counted = prefix_of(writer, all_ranks=all_ranks) is not None
             records += sum(len(line[3]) for line in block.lines) if is_counted else 0

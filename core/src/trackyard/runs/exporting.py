@@ -17,7 +17,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trackyard.contract.errors import TrackyardError
 from trackyard.journal.points import Column
 from trackyard.runs.streaming import Spool, columns_in_order
 from trackyard.runs.views import RunView, StepView
@@ -30,8 +29,9 @@ COLUMNS = (
     *("training_step", "timestamp"),
 )
 
-# Rows of a part of a Parquet file.
-_ROWS = 20_000
+_KINDS = {"number": "number", "training_step": "number", "timestamp": "time"}
+# Rows of a part of a Parquet file, and characters of texts in it, at which it is full.
+_ROWS, _CHARACTERS = 8_000, 8 * 1024 * 1024
 _RUN_BY_SPREADSHEETS = (
     "=",
     "+",
@@ -180,24 +180,15 @@ def export_file(views: Iterable[RunView], file: Path, format: ExportFormat) -> N
         with file.open("w", encoding="utf-8", newline="") as stream:
             stream.writelines(export_text(views, format))
         return
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise TrackyardError(
-            "Parquet needs pyarrow; type: pip install 'trackyard[parquet]'"
-        ) from error
-    numbers = {"number": pyarrow.float64(), "training_step": pyarrow.float64()}
-    numbers["timestamp"] = pyarrow.timestamp("ns", tz="UTC")
-    schema = pyarrow.schema([(name, numbers.get(name, pyarrow.string())) for name in COLUMNS])
-    with parquet.ParquetWriter(file, schema) as writer:
-        for columns in _batches(views):
-            writer.write_table(pyarrow.Table.from_pydict(columns, schema))
+    from trackyard.runs.parquet_files import write_parquet
+
+    write_parquet(file, _batches(views), {name: _KINDS.get(name, "text") for name in COLUMNS})
 
 
 def _batches(views: Iterable[RunView]) -> Iterator[dict[str, list[Any]]]:
     """Give all rows of runs, points as well, some thousands at a time, column by column."""
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    size = 0
     for view in views:
         points = (
             {**_of_run(view), **_row(step.name, "metric", column.key, value, at=at, time=time)}
@@ -208,9 +199,10 @@ def _batches(views: Iterable[RunView]) -> Iterator[dict[str, list[Any]]]:
         for row in chain(rows_of(view), points):
             for name, values in columns.items():
                 values.append(row.get(name))
-            if len(columns["run"]) >= _ROWS:
+            size += len(row["value"] or "")
+            if len(columns["run"]) >= _ROWS or size >= _CHARACTERS:
                 yield columns
-                columns = {name: [] for name in COLUMNS}
+                columns, size = {name: [] for name in COLUMNS}, 0
     yield columns
 
 

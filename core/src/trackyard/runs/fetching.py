@@ -57,7 +57,7 @@ def runs_at_hand(project: Project, name: str) -> Iterator[list[PendingRun]]:
     with tempfile.TemporaryDirectory(prefix="trackyard-") as place:
         store = Store.of(project)
         try:
-            ids = _ids_of(store, name)
+            ids = ids_meant(store, name)
             runs = [_fetched(project, store, id_, Path(place) / "runs") for id_ in ids]
         finally:
             store.close()
@@ -67,8 +67,13 @@ def runs_at_hand(project: Project, name: str) -> Iterator[list[PendingRun]]:
         yield there
 
 
-def _ids_of(store: Store, name: str) -> list[str]:
-    """Give the ids of the runs that are meant, the pipeline run's own first."""
+def ids_meant(store: Store, name: str) -> list[str]:
+    """Give the ids of the runs that are meant, the pipeline run's own first.
+
+    Args:
+        store: The store.
+        name: A name, an id, or a prefix of an id.
+    """
     rows = find_rows(store, name)
     if len(rows) != 1:
         return []

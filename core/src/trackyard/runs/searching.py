@@ -171,6 +171,7 @@ def search_runs(
     limit: int = 100,
     page: int = 1,
     side: Side = "last",
+    store: Store | None = None,
 ) -> FoundRuns:
     """Find runs of a project by a filter.
 
@@ -182,6 +183,7 @@ def search_runs(
         limit: How many at most.
         page: Which so many of them, from 1.
         side: Which value of metrics counts in sorting and is given.
+        store: The project's, where it is open.
 
     Raises:
         FilterError: The filter or `order_by` is wrong.
@@ -191,22 +193,23 @@ def search_runs(
         raise TrackyardError("limit and page are whole numbers from 1")
     from trackyard.store.search import details_with_steps, search
 
-    with _settled(project) as store:
-        if store is None:
+    with _settled(project, store) as settled:
+        if settled is None:
             return FoundRuns([])
         skip = (page - 1) * limit
-        rows = search(store, filter, order_by, side=side, most=limit, skip=skip)
-        details = details_with_steps(store, [row.id for row in rows])
+        rows = search(settled, filter, order_by, side=side, most=limit, skip=skip)
+        details = details_with_steps(settled, [row.id for row in rows])
     found = [_of_row(project, row, details[row.id], side) for row in rows]
     return FoundRuns(with_unreachable(project, found), project)
 
 
-def count_runs(project: Project, filter: str = "") -> int:
+def count_runs(project: Project, filter: str = "", store: Store | None = None) -> int:
     """Count the runs of a project that fit a filter.
 
     Args:
         project: The project.
         filter: See `store.filters`.
+        store: The project's, where it is open.
 
     Raises:
         FilterError: The filter is wrong.
@@ -214,44 +217,49 @@ def count_runs(project: Project, filter: str = "") -> int:
     """
     from trackyard.store.search import count
 
-    with _settled(project) as store:
-        return 0 if store is None else count(store, filter)
+    with _settled(project, store) as settled:
+        return 0 if settled is None else count(settled, filter)
 
 
-def list_columns(project: Project, most: int) -> list[str]:
+def list_columns(project: Project, most: int, store: Store | None = None) -> list[str]:
     """Name the params, metrics and tags that runs of a project have.
 
     Args:
         project: The project.
         most: So many of each at most.
+        store: The project's, where it is open.
 
     Raises:
         TrackyardError: The store cannot be read.
     """
     from trackyard.store.search import keys_of
 
-    with _settled(project) as store:
-        if store is None:
+    with _settled(project, store) as settled:
+        if settled is None:
             return []
         entities = ("metrics", "params", "tags")
-        return [f"{entity}.{key}" for entity in entities for key in keys_of(store, entity, most)]
+        return [f"{entity}.{key}" for entity in entities for key in keys_of(settled, entity, most)]
 
 
 @contextmanager
-def _settled(project: Project) -> Iterator[Store | None]:
-    """Give the store, in which stands what runs here have left; None where there is nothing."""
+def _settled(project: Project, opened: Store | None) -> Iterator[Store | None]:
+    """Give the store, in which stands what runs here have left; None where there is nothing.
+
+    One that was open stays so.
+    """
     if not (has_store(project) or to_be_indexed_folders(project.home)):
         yield None
         return
     from trackyard.recovery.settling import settle
     from trackyard.store import Store
 
-    store = Store.of(project)
+    store = opened or Store.of(project)
     try:
         settle(project, store)
         yield store
     finally:
-        store.close()
+        if opened is None:
+            store.close()
 
 
 def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:

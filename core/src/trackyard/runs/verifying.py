@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from trackyard.contract.errors import ConfigError, TrackyardError
-from trackyard.contract.records import Record, Tag
+from trackyard.contract.errors import ConfigError, RunNotFoundError, TrackyardError
+from trackyard.contract.records import Metric, Record, Tag
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
@@ -27,6 +27,7 @@ from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
 from trackyard.runs.reading_back import TIMEOUT, ReadingBack
+from trackyard.runs.verifying_elsewhere import KnownRun, known_runs, metrics_that_differ
 from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -54,6 +55,12 @@ class Verification(Shown):
         default=(), metadata=says("What is missing or different")
     )
     problem: str = attrs.field(default="", metadata=says("Why it could not be read"))
+    has_journal: bool = attrs.field(
+        default=True,
+        metadata=says(
+            "Its journal is here; else what the store knows was compared, and its points were not"
+        ),
+    )
 
 
 def verify_runs(
@@ -61,7 +68,8 @@ def verify_runs(
 ) -> list[Verification]:
     """Compare the runs of a name, or of a pipeline run, with their journals.
 
-    A tracker that has not answered in time is not asked again.
+    Where those are not here, trackers are compared with what the store knows of the runs. One that
+    has not answered in time is not asked again.
 
     Args:
         project: Their project.
@@ -73,7 +81,10 @@ def verify_runs(
         RunNotFoundError: There is none.
         ConfigError: None is on that tracker.
     """
-    found = find_runs(project, name)
+    try:
+        found = find_runs(project, name)
+    except RunNotFoundError as missing:
+        return _verify_elsewhere(project, name, tracker, timeout, missing)
     on_it = [r for r in found if tracker in (None, *(t.name for t in r.description.trackers))]
     reading = ReadingBack(project, timeout, _COMMAND)
     return [row for run in on_it or found for row in _verify_run(run, reading, tracker)]
@@ -96,17 +107,34 @@ def verify_run(
     return _verify_run(run, ReadingBack(project, timeout, _COMMAND), tracker)
 
 
-def _verify_run(run: PendingRun, reading: ReadingBack, tracker: str | None) -> list[Verification]:
+def _verify_elsewhere(
+    project: Project, name: str, tracker: str | None, timeout: float, missing: RunNotFoundError
+) -> list[Verification]:
+    reading = ReadingBack(project, timeout, _COMMAND)
+    with known_runs(project, name) as every:
+        if not every:
+            raise missing
+        on_it = [
+            k for k in every if tracker in (None, *(t.name for t in k.run.description.trackers))
+        ]
+        return [row for k in on_it or every for row in _verify_run(k.run, reading, tracker, k)]
+
+
+def _verify_run(
+    run: PendingRun, reading: ReadingBack, tracker: str | None, known: KnownRun | None = None
+) -> list[Verification]:
     described = {known.name: known for known in run.description.trackers}
     if tracker is not None and tracker not in described:
         hint = did_you_mean(tracker, described) or f"; it is on {listed(described)}"
         name = run.description.run.name
         raise ConfigError(f"run {name!r} is not on experiment tracker {tracker!r}{hint}")
     chosen = [described[tracker]] if tracker else described.values()
-    return [_verify(run, description, reading) for description in chosen]
+    return [_verify(run, description, reading, known) for description in chosen]
 
 
-def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBack) -> Verification:
+def _verify(
+    run: PendingRun, description: TrackerDescription, reading: ReadingBack, known: KnownRun | None
+) -> Verification:
     folder = run.folder / description.folder
     report = report_of(description.name, load_state(folder), folder)
     verification = Verification(
@@ -117,6 +145,7 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBa
         records=0,
         pending=report.pending,
         quarantined=report.quarantined,
+        has_journal=known is None,
     )
     try:
         tracker = reading.tracker(run.description, description)
@@ -130,18 +159,24 @@ def _verify(run: PendingRun, description: TrackerDescription, reading: ReadingBa
             takes_context=tracker.options.context is not False,
             takes_console=tracker.options.console is not False,
         )
-        expected = list(_expected(run, folder, adapter, tracker.options.rank == "all"))
-        found = tuple(differences(expected, stored, tracker.capabilities))
+        able = tracker.capabilities
+        if known is None:
+            expected = [*_expected(run, folder, adapter, tracker.options.rank == "all")]
+            found = differences(expected, stored, able)
+        else:
+            expected = [*_expected_of_known(known, folder, adapter)]
+            rows = known.details.metrics
+            found = differences(expected, [r for r in stored if not isinstance(r, Metric)], able)
+            found += metrics_that_differ(rows, stored, adapter, able)
     state: VerificationState = "different" if found else "same"
-    return attrs.evolve(verification, state=state, records=len(expected), differences=found)
+    records = len(expected) + (len(known.details.metrics) if known else 0)
+    return attrs.evolve(verification, state=state, records=records, differences=tuple(found))
 
 
 def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:
     """Give what the tracker should hold: tags of the start, records as sent, the status."""
     refused = _refused(folder)
-    for key, value in {**run.description.run.tags, "trackyard.run_id": run.folder.name}.items():
-        if key != REPLAYED_FROM and adapter.adapt(Tag(key, value)) == [Tag(key, value)]:
-            yield Tag(key, value)
+    yield from _tags_of_start(run, adapter)
     for position, entry in read_entries(run.folder):
         counted = as_counted(entry, position.writer, all_ranks=all_ranks)
         for record in counted.records() if counted is not None else ():
@@ -149,9 +184,28 @@ def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) 
                 if _identity(adapted) not in refused:
                     yield adapted
     if load_state(folder).is_ended:
-        status = Tag("trackyard.status", read_status(run.folder)[0])
-        if adapter.adapt(status) == [status]:
-            yield status
+        yield from _unchanged([Tag("trackyard.status", read_status(run.folder)[0])], adapter)
+
+
+def _expected_of_known(known: KnownRun, folder: Path, adapter: Adapter) -> Iterator[Record]:
+    """Give what the tracker should hold of a run that the store knows, but for its metrics."""
+    refused = _refused(folder)
+    yield from _tags_of_start(known.run, adapter)
+    adapted = (record for given in known.records() for record in adapter.adapt(given))
+    yield from (record for record in adapted if _identity(record) not in refused)
+    if known.status != "running":
+        yield from _unchanged([Tag("trackyard.status", known.status)], adapter)
+
+
+def _tags_of_start(run: PendingRun, adapter: Adapter) -> Iterator[Record]:
+    tags = {**run.description.run.tags, "trackyard.run_id": run.description.run.id}
+    of_start = [Tag(key, value) for key, value in tags.items() if key != REPLAYED_FROM]
+    return _unchanged(of_start, adapter)
+
+
+def _unchanged(tags: Iterable[Tag], adapter: Adapter) -> Iterator[Record]:
+    """Give the tags that the backend takes as they are."""
+    return (tag for tag in tags if adapter.adapt(tag) == [tag])
 
 
 def _refused(folder: Path) -> set[str]:

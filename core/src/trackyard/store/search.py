@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from trackyard.store.databases import Session
@@ -24,6 +25,10 @@ _LISTED = "CASE WHEN h.kind = 'step' AND h.parent_id IS NOT NULL THEN h.parent_i
 # So many times as many runs as are wanted are tried one by one, in their order, before all of those
 # that fit are gathered: where many fit that costs the same however many runs there are.
 _NEAR = 16
+# So many runs at most are named one by one in a query.
+_NAMED = 1000
+# Attributes that an index has in their order.
+_INDEXED = ("started_at", "experiment", "status", "name", "id")
 
 
 def search(
@@ -56,12 +61,12 @@ def search(
     where = _Where(filter, is_postgresql=store.database.is_shared)
     with store.reading() as session:
         if len(keys) > 1:
-            rows = _by_several(session, where.all, keys, most, skip)
+            rows = _by_several(session, where, keys, most, skip)
         elif keys[0].entity == "attributes":
             rows = _by_attribute(session, where, keys[0], most, skip)
         else:
             rows = _by_value(session, where, keys[0], most, skip)
-    return [ListedRow(**{k: v for k, v in row.items() if k != "no"}) for row in rows]
+    return [ListedRow(**{name: row[name] for name in _NAMES[1:]}) for row in rows]
 
 
 def count(store: Store, filter: str = "") -> int:
@@ -110,6 +115,20 @@ class _Where:
         self.all = compile_filter(text, is_postgresql=is_postgresql)
         self.each = compile_filter(text, is_postgresql=is_postgresql, is_of_each=True)
 
+    def limited(self, sql: str, values: Mapping[str, Any]) -> _Where:
+        """Give the filter with a condition more.
+
+        Args:
+            sql: The condition.
+            values: Its values by name.
+        """
+        limited = copy(self)
+        limited.all, limited.each = (
+            Condition(f"({known.sql}) AND {sql}", {**known.values, **values})
+            for known in (self.all, self.each)
+        )
+        return limited
+
 
 def _by_attribute(
     session: Session, where: _Where, wanted: SortedBy, most: int, skip: int
@@ -154,9 +173,78 @@ def _then(wanted: SortedBy) -> list[str]:
 
 
 def _by_several(
-    session: Session, where: Condition, keys: Sequence[SortedBy], most: int, skip: int
+    session: Session, where: _Where, keys: Sequence[SortedBy], most: int, skip: int
 ) -> list[Mapping[str, Any]]:
-    """Sort all runs that fit; those that are equal in one key are sorted by the next."""
+    """Give runs sorted by several keys: those that are equal in one are sorted by the next."""
+    enough = skip + most
+    if enough <= _NAMED:
+        return _first_by_several(session, where, keys, enough)[skip:]
+    return _sorted_by_all(session, where.all, keys, most, skip)
+
+
+def _first_by_several(
+    session: Session, where: _Where, keys: Sequence[SortedBy], enough: int
+) -> list[Mapping[str, Any]]:
+    """Go along the index of the first key, and sort nothing but what may be among the first.
+
+    Of those that share the value with which there are enough, the next keys give the first.
+    """
+    found = _near_in_order(session, where.each, keys[0], enough)
+    if len(found) < enough:
+        return _sorted_by_all(session, where.all, keys, enough)
+    bound = found[enough - 1]["value"]
+    ids = {f"id{at}": row["id"] for at, row in enumerate(found) if row["value"] != bound}
+    before: list[Mapping[str, Any]] = []
+    if ids:
+        named = Condition(f"r.id IN ({', '.join(f':{name}' for name in ids)})", ids)
+        before = _sorted_by_all(session, named, keys, len(ids))
+    left = enough - len(before)
+    equal = where.limited(*_equals(keys[0], bound, len(where.each.values)))
+    if len(keys) > 1:
+        return before + _first_by_several(session, equal, keys[1:], left)
+    return before + _sorted_by_all(session, equal.all, keys, left)
+
+
+def _near_in_order(
+    session: Session, where: Condition, wanted: SortedBy, enough: int
+) -> list[Mapping[str, Any]]:
+    """Give runs in the order of one key, as `value`; fewer where they are not found at once."""
+    near = _NEAR * enough
+    if wanted.entity != "attributes":
+        return _with_value(session, where, wanted, enough, near=near)[:enough]
+    if wanted.key not in _INDEXED:
+        return []
+    order = f"r.{wanted.key} {'ASC' if wanted.is_ascending else 'DESC'}"
+    first = (
+        f"SELECT * FROM runs r WHERE {_AT_TOP} AND r.{wanted.key} IS NOT NULL "
+        f"ORDER BY {order} LIMIT :near"
+    )
+    return session.execute(
+        f"SELECT {_COLUMNS}, r.{wanted.key} AS value FROM ({first}) r WHERE {where.sql} "
+        f"ORDER BY {order} LIMIT :enough",
+        {**where.values, "near": near, "enough": enough},
+    )
+
+
+def _equals(wanted: SortedBy, bound: Any, place: int) -> tuple[str, dict[str, Any]]:
+    """Give the condition that a run has a value of a key; `place` makes its names its own."""
+    key, value = f"key_at{place}", f"bound_at{place}"
+    if wanted.entity == "attributes":
+        return f"r.{wanted.key} = :{value}", {value: bound}
+    column = wanted.column if wanted.entity == "metrics" else "number"
+    # The index finds them; of several steps' values the first one counts.
+    sql = (
+        f"r.id IN (SELECT {_LISTED} FROM {wanted.entity} d JOIN runs h ON h.no = d.run "
+        f"WHERE d.key = :{key} AND d.{column} = :{value}) "
+        f"AND ({_value_of(wanted, f':{key}')}) = :{value}"
+    )
+    return sql, {key: wanted.key, value: bound}
+
+
+def _sorted_by_all(
+    session: Session, where: Condition, keys: Sequence[SortedBy], most: int, skip: int = 0
+) -> list[Mapping[str, Any]]:
+    """Sort all runs that fit."""
     order: list[str] = []
     values: dict[str, Any] = {**where.values, "most": most, "skip": skip}
     columns = [_COLUMNS]
@@ -222,13 +310,13 @@ def _with_value(
     direction = "ASC" if wanted.is_ascending else "DESC"
     order = f"ORDER BY d.{column} {direction}, d.run DESC"
     values = (
-        f"SELECT d.run, d.{column} FROM {wanted.entity} d "
+        f"SELECT d.run, d.{column}, d.{column} AS value FROM {wanted.entity} d "
         f"WHERE d.key = :sort_key AND d.{column} IS NOT NULL"
     )
     if near is not None:
         values += f" {order} LIMIT :near"
     query = (
-        f"SELECT {_COLUMNS} FROM ({values}) d JOIN runs h ON h.no = d.run "
+        f"SELECT {_COLUMNS}, d.value FROM ({values}) d JOIN runs h ON h.no = d.run "
         f"JOIN runs r ON r.id = {_LISTED} WHERE {_AT_TOP} AND {where.sql} {order} LIMIT :enough"
     )
     bound = {**where.values, "sort_key": wanted.key, **({} if near is None else {"near": near})}

@@ -58,7 +58,6 @@ from trackyard.tracking.capturing import Activated, RunCapture, Source, describe
 from trackyard.tracking.params import ParamOptions
 
 if TYPE_CHECKING:
-    from trackyard.delivery.reports import TrackerReport
     from trackyard.delivery.workers import Delivery, Worker
     from trackyard.tracking.lifecycle import RunGroup
 
@@ -554,10 +553,6 @@ class TrackedRun:
             private_folder(self.folder / tracker.folder)
         self._describe()
         mark_as_pending(self.folder)
-
-    def reports(self) -> tuple[TrackerReport, ...]:
-        """Say how the run stands on each tracker."""
-        return tuple(delivery.report() for delivery in self.deliveries.values())
 
 
 def new_run(
