@@ -11,7 +11,8 @@ export PIP_CONSTRAINT=$PWD/constraints.txt # also for the uv that the README's c
 export UV_COMPILE_BYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true
 # `uv run` knows no constraints file: the environment is made from it here, then left alone.
 export UV_NO_SYNC=1
-# Other people's runners are tried for real: their tests skip where these cannot be installed.
+# Other people's runners and frameworks are tried for real: elsewhere their tests skip where these
+# cannot be installed.
 export ENGINES_REQUIRED=1
 unset VIRTUAL_ENV
 

@@ -160,6 +160,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
         "experiment_trackers": "Names of the trackers in it",
         "found": "For each flavor that was looked for `flavor`, `is_installed` and the environment "
         "`variables` that speak for it",
+        "lines": "What to add to a training, for --framework",
     },
     "config show": [
         {

@@ -48,7 +48,7 @@ def flavors(install, monkeypatch):
 
     def install_flavors(*names):
         CliRunner().invoke(cli, ["init", "--help"])  # what it imports is imported before
-        for module in ("tomlkit", "trackyard.recovery.finishing", "difflib"):
+        for module in ("importlib_metadata", "tomlkit", "trackyard.recovery.finishing", "difflib"):
             importlib.import_module(module)
         paths = []
         for name in names:
@@ -166,7 +166,44 @@ def test_json_says_what_was_found(project, flavors, monkeypatch):
         "file": str(project.file),
         "experiment_trackers": ["mlflow"],
         "found": [{"flavor": "mlflow", "is_installed": True, "variables": ["MLFLOW_TRACKING_URI"]}],
+        "lines": [],
     }
+
+
+@pytest.fixture
+def acme(install, monkeypatch):
+    """Install a package that knows the frameworks `acme` and `broken`."""
+    module = {"acme_lines": 'ACME = """\nfrom acme import Logger\ntrain(logger=Logger())\n"""\n'}
+    texts = {"acme": "acme_lines:ACME", "broken": "acme_lines:NOTHING"}
+    site = install("trackyard-acme", module, frameworks=texts)
+    monkeypatch.setattr("sys.path", [str(site), *sys.path])
+
+
+def test_framework_gets_its_lines_with_a_new_project_and_alone_in_one(project, acme):
+    first, second = init("--framework", "acme"), init("--framework", "acme")
+
+    assert project.file.exists()
+    assert first.stdout.splitlines()[-2:] == ["from acme import Logger", "train(logger=Logger())"]
+    assert second.stdout.splitlines() == ["from acme import Logger", "train(logger=Logger())"]
+    lines = json.loads(init("--framework", "acme", "--json").stdout)["lines"]
+    assert lines == second.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("acmee", "did you mean 'acme'"), ("broken", "from trackyard-acme cannot")]
+)
+def test_framework_without_lines_is_said_and_nothing_is_written(project, acme, name, said):
+    result = init("--framework", name)
+
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not project.file.exists()
+
+
+def test_framework_says_what_to_install_where_no_package_knows_any(project, flavors):
+    flavors("mlflow")
+
+    assert "type: pip install trackyard-integrations" in init("--framework", "acme").stderr
 
 
 @pytest.mark.parametrize("file", ["trackyard.toml", "pyproject.toml"])

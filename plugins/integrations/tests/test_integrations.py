@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
 
 import trackyard
+import trackyard_integrations
 from trackyard import Client
 
 pytestmark = pytest.mark.slow
 
-CONFIGURATION = """
-[experiment_trackers.memory]
-flavor = "trackyard.testing:MemoryTracker"
-[stacks.default]
-experiment_trackers = ["memory"]
-"""
 generator = numpy.random.default_rng(0)
 X = generator.normal(size=(80, 3))
 Y = (X.sum(axis=1) > 0).astype(int)
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("TRACKYARD_")]:
-        monkeypatch.delenv(name)
-    for name in ("CONTEXT", "PROGRESS", "WATCHDOG"):
-        monkeypatch.setenv(f"TRACKYARD_{name}", "0")
-    monkeypatch.setenv("TRACKYARD_DISABLE_PLUGINS", "system-metrics")
-    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    (tmp_path / "trackyard.toml").write_text(CONFIGURATION)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def view(name="training"):
@@ -48,8 +28,8 @@ def points(run, key):
     return list(run.curves[key].values)
 
 
-def test_training_of_xgboost_arrives_with_each_step_once():
-    xgboost = pytest.importorskip("xgboost")
+def test_training_of_xgboost_arrives_with_each_step_once(framework):
+    xgboost = framework("xgboost")
     from trackyard_integrations.xgboost import TrackyardCallback
 
     data = xgboost.DMatrix(X, Y)
@@ -72,8 +52,8 @@ def test_training_of_xgboost_arrives_with_each_step_once():
     assert "feature_importance.json" in run.artifacts
 
 
-def test_training_that_finds_no_run_starts_and_ends_one_of_its_own():
-    xgboost = pytest.importorskip("xgboost")
+def test_training_that_finds_no_run_starts_and_ends_one_of_its_own(framework):
+    xgboost = framework("xgboost")
     from trackyard_integrations.xgboost import TrackyardCallback
 
     callback = TrackyardCallback()
@@ -88,8 +68,8 @@ def test_training_that_finds_no_run_starts_and_ends_one_of_its_own():
         trackyard.current_run()
 
 
-def test_training_that_raises_marks_the_run_failed(tmp_path):
-    pytest.importorskip("xgboost")
+def test_training_that_raises_marks_the_run_failed(tmp_path, framework):
+    framework("xgboost")
     code = """
 import numpy, xgboost
 from trackyard_integrations.xgboost import TrackyardCallback
@@ -108,8 +88,8 @@ xgboost.train({}, data, 2, evals=[(data, "train")], callbacks=[TrackyardCallback
     assert len(points(view(run.id), "train-rmse")) == 1
 
 
-def test_training_of_lightgbm_arrives_with_its_summary():
-    lightgbm = pytest.importorskip("lightgbm")
+def test_training_of_lightgbm_arrives_with_its_summary(framework):
+    lightgbm = framework("lightgbm")
     from trackyard_integrations.lightgbm import TrackyardCallback, log_summary
 
     data = lightgbm.Dataset(X, Y)
@@ -126,8 +106,8 @@ def test_training_of_lightgbm_arrives_with_its_summary():
     assert "feature_importance.json" in run.artifacts
 
 
-def test_what_cannot_end_a_run_warns_once_outside_of_one(caplog):
-    lightgbm = pytest.importorskip("lightgbm")
+def test_what_cannot_end_a_run_warns_once_outside_of_one(caplog, framework):
+    lightgbm = framework("lightgbm")
     from trackyard_integrations.lightgbm import TrackyardCallback
 
     params = {"verbose": -1}
@@ -138,8 +118,8 @@ def test_what_cannot_end_a_run_warns_once_outside_of_one(caplog):
     assert Client().list_runs() == []
 
 
-def test_training_of_catboost_arrives_with_its_summary():
-    catboost = pytest.importorskip("catboost")
+def test_training_of_catboost_arrives_with_its_summary(framework):
+    catboost = framework("catboost")
     from trackyard_integrations.catboost import TrackyardCallback, log_summary
 
     model = catboost.CatBoostClassifier(iterations=4, verbose=False, allow_writing_files=False)
@@ -189,8 +169,8 @@ def test_estimator_of_sklearn_has_a_run_with_params_and_its_curve():
     assert points(run, "loss_curve") == model.loss_curve_
 
 
-def test_study_of_optuna_has_a_child_run_for_each_trial_and_pruned_is_killed():
-    optuna = pytest.importorskip("optuna")
+def test_study_of_optuna_has_a_child_run_for_each_trial_and_pruned_is_killed(framework):
+    optuna = framework("optuna")
     from trackyard_integrations.optuna import TrackyardCallback
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -222,8 +202,8 @@ def test_study_of_optuna_has_a_child_run_for_each_trial_and_pruned_is_killed():
     assert run.steps[0].tags["optuna.best_trial"] == str(study.best_trial.number)
 
 
-def test_trial_of_optuna_is_a_run_while_it_goes():
-    optuna = pytest.importorskip("optuna")
+def test_trial_of_optuna_is_a_run_while_it_goes(framework):
+    optuna = framework("optuna")
     from trackyard_integrations.optuna import tracked_trial
 
     @tracked_trial
@@ -245,8 +225,8 @@ def test_trial_of_optuna_is_a_run_while_it_goes():
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
-def test_several_fits_of_keras_count_on(tmp_path):
-    keras = pytest.importorskip("keras")
+def test_several_fits_of_keras_count_on(tmp_path, framework):
+    keras = framework("keras")
     from trackyard_integrations.keras import TrackyardCallback
 
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
@@ -264,8 +244,8 @@ def test_several_fits_of_keras_count_on(tmp_path):
 
 
 @pytest.mark.parametrize("sweep", [False, True])
-def test_jobs_of_hydra_are_runs_with_overrides_as_tags(tmp_path, sweep):
-    pytest.importorskip("hydra")
+def test_jobs_of_hydra_are_runs_with_overrides_as_tags(tmp_path, sweep, framework):
+    framework("hydra")
     (tmp_path / "config.yaml").write_text(
         "optimizer: {lr: 0.1}\nhydra: {callbacks: {trackyard: {_target_: "
         "trackyard_integrations.hydra.TrackyardCallback}}}\n"
@@ -287,3 +267,18 @@ def test_jobs_of_hydra_are_runs_with_overrides_as_tags(tmp_path, sweep):
     assert losses == ({0.5: 2.0, 0.25: 4.0} if sweep else {0.5: 2.0})
     assert all("optimizer.lr=" in run.steps[0].tags["hydra.overrides"] for run in found)
     assert {run.status for run in [top, *found]} == {"finished"}
+
+
+def test_every_framework_that_init_names_has_a_module_and_an_extra():
+    from importlib.metadata import entry_points, metadata
+
+    named = entry_points(group="trackyard.frameworks")
+    modules = {path.stem for path in Path(trackyard_integrations.__file__).parent.glob("*.py")}
+
+    modules -= {"__init__", "joining", "lines"}
+    assert {one.name.replace("-", "_") for one in named} == modules
+    assert {one.name for one in named} == set(
+        metadata("trackyard-integrations").get_all("Provides-Extra")
+    )
+    for one in named:
+        assert f"trackyard_integrations.{one.name.replace('-', '_')}" in one.load()

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from trackyard.cli.output import is_terminal, json_option, remark, say, show_json
 from trackyard.contract.errors import ConfigError, PluginError
+from trackyard.hooks.frameworks import framework_lines
 from trackyard.project.choosing import starting_folder
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import DEFAULT_DISTRIBUTION
 from trackyard.redaction.redactor import without_credentials
 from trackyard.registry.starting import (
     Found,
+    Start,
     look_around,
     place_field,
     start_project,
@@ -27,14 +30,25 @@ from trackyard.system.suggestions import did_you_mean, listed
 
 @click.command()
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing; take what was found.")
+@click.option(
+    "--framework", metavar="NAME", help="Print the lines that log what this framework trains."
+)
 @json_option
-def init(yes: bool, as_json: bool) -> None:
+def init(yes: bool, framework: str | None, as_json: bool) -> None:
     """Write a commented trackyard.toml into this folder.
 
     It looks at the installed flavors and at the variables of their SDKs, such as those that name
     a server or hold a key. Secrets become references to those variables. On a terminal it asks two
     questions at most.
+
+    With --framework it also prints what to add to a training, such as of lightning; where there is
+    a configuration already it prints that alone.
     """
+    lines = framework_lines(framework) if framework else ()
+    there = find_project().config_file
+    if lines and there is not None:
+        _show_lines(Start(there, (), (), lines), as_json)
+        return
     folder = starting_folder(lambda _: True)
     _check_that_there_is_none(folder)
     found = look_around()
@@ -43,7 +57,7 @@ def init(yes: bool, as_json: bool) -> None:
     if not yes and not as_json and is_terminal() and sys.stdin.isatty():
         flavors = _ask_for_flavors(found, flavors)
         given = _ask_for_place(found, flavors)
-    start = start_project(folder, flavors, found, given)
+    start = attrs.evolve(start_project(folder, flavors, found, given), lines=lines)
     if as_json:
         show_json(start)
         return
@@ -57,6 +71,15 @@ def init(yes: bool, as_json: bool) -> None:
             say(f"try it, type: trackyard experiment-tracker check {name}")
     else:
         remark(f"Note: no flavor is installed; type: pip install {DEFAULT_DISTRIBUTION}")
+    _show_lines(start, as_json)
+
+
+def _show_lines(start: Start, as_json: bool) -> None:
+    if as_json:
+        show_json(start)
+        return
+    for line in start.lines:
+        say(line)
 
 
 def _check_that_there_is_none(folder: Path) -> None:

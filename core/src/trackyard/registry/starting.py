@@ -68,11 +68,13 @@ class Start:
         file: Where.
         experiment_trackers: Names of the trackers.
         found: What spoke for each flavor.
+        lines: What to add to a training, for `--framework`.
     """
 
     file: Path
     experiment_trackers: tuple[str, ...]
     found: tuple[Found, ...]
+    lines: tuple[str, ...] = ()
 
 
 def look_around() -> tuple[Found, ...]:

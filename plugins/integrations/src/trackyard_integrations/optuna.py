@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -16,6 +17,11 @@ from trackyard_integrations.joining import contained, current_run_for, numbers
 class TrackyardCallback:
     """Make a child run of each trial that has ended: `study.optimize(..., callbacks=[...])`."""
 
+    def __init__(self) -> None:
+        # Trials of several threads end at once: while one has a run open, which run is the current
+        # one of another thread is unknown.
+        self._one_at_a_time = threading.Lock()
+
     def __call__(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         """Log a trial, and on the run above which trial is the best by now.
 
@@ -23,7 +29,8 @@ class TrackyardCallback:
             study: The study.
             trial: A trial that has ended.
         """
-        self._log(study, trial)
+        with self._one_at_a_time:
+            self._log(study, trial)
 
     @contained
     def _log(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:

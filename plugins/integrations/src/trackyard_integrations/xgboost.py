@@ -21,9 +21,11 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
         self.log_model = log_model
         self.importance_type = importance_type
         self._training = TrainingRun("xgboost")
+        self._rounds_before = 0
 
     def before_training(self, model: Any) -> Any:
         """Log the configuration, where XGBoost has one: `cv` has several boosters."""
+        self._rounds_before = model.num_boosted_rounds()  # XGBoost counts from 0 again
         self._log_params(model)
         return model
 
@@ -35,7 +37,7 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
             epoch: The epoch.
             evals_log: All scores by now.
         """
-        self._log_scores(epoch, evals_log)
+        self._log_scores(self._rounds_before + epoch, evals_log)
         return False
 
     def after_training(self, model: Any) -> Any:
