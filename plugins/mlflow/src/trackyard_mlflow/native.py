@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import fcntl
+import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -30,11 +32,9 @@ from trackyard_mlflow.backend import (
     ids_of,
     new_client,
     read_ids,
-    send_what_is_taken,
     sqlite_uri,
     write_ids,
 )
-from trackyard_mlflow.reading import read_records
 from trackyard_mlflow.strays import told
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trackyard")
 
 _STATUS = "mlflow-status"
+# Of a child run: where the store is that has it meanwhile, and MLflow's id of it there.
+_LOCAL = "mlflow-local.json"
 
 
 @contextmanager
@@ -80,7 +82,8 @@ def active_run(
             ids = find_ids()
             note_status = partial(_note_status, folder)
             # The server makes the children of a run that is on sqlite meanwhile.
-            note_ids = _leave_out if tracking_uri == local_uri(folder) else _adopt
+            is_local = tracking_uri == local_uri(folder)
+            note_ids = partial(_note_local, folder) if is_local else _adopt
             place = _entity(ids), tracking_uri, strays, thread
             step = Step(*place, capture, note_status, note_ids)
             return _enter(held, tracking_uri, ids["experiment_id"], step)
@@ -110,6 +113,7 @@ def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -
     held.enter_context(_own_autologging())
     held.enter_context(first_runs.seen(step))
     held.enter_context(places.kept(tracking_uri, experiment_id))
+    held.callback(_flush_traces)  # a thread of MLflow's sends them to where it finds itself
     stacks = fluent._active_run_stack  # noqa: SLF001 - there is no public way
     if step.thread == get_ident():
         before = list(stacks.get())
@@ -153,13 +157,28 @@ def _leave_stack(before: list[Any]) -> None:
     stack.extend(before)
 
 
+def _flush_traces() -> None:
+    """Wait until MLflow has written the traces of the step's code."""
+    import mlflow
+
+    try:
+        mlflow.flush_trace_async_logging()
+    except Exception as error:  # whatever a tracer of the code's own raises
+        logger.debug("MLflow's traces cannot be flushed: %s", error)
+
+
 def _adopt(run: MlflowRun, folder: Path) -> None:
     """Note which run of MLflow's a child run is."""
     write_ids(folder, {**ids_of(run), "is_adopted": "yes"})
 
 
-def _leave_out(run: MlflowRun, folder: Path) -> None:
-    """Note nothing of a child run that no other store knows."""
+def _note_local(store: Path, run: MlflowRun, folder: Path) -> None:
+    """Note which run of the store in another folder moves to the real one as this child run."""
+    from trackyard_mlflow.moving import note_followed
+
+    place = os.path.relpath(store, folder)  # a project may be moved
+    write_whole(folder / _LOCAL, json.dumps({"folder": place, "run_id": run.info.run_id}))
+    note_followed(store, run.info.run_id)
 
 
 def _note_status(folder: Path, status: str) -> None:
@@ -270,11 +289,11 @@ def local_run(run: Run, home: Path) -> MlflowRun:
 
 
 def has_local_run(folder: Path) -> bool:
-    """Tell whether a local target was made in a folder."""
-    return (folder / "native.db").is_file()
+    """Tell whether something of a run is in a local store, in its folder or in its parent's."""
+    return (folder / "native.db").is_file() or (folder / _LOCAL).is_file()
 
 
-def merge_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> None:
+def move_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> None:
     """Send what native calls wrote into the local run; sending it again changes nothing.
 
     Args:
@@ -282,10 +301,38 @@ def merge_local_run(run: Run, home: Path, client: MlflowClient, run_id: str) -> 
         home: Where this process keeps local runs.
         client: A client of the store.
         run_id: MLflow's id of the run there.
+
+    Raises:
+        RetryLater: MLflow did not take all of it.
     """
-    local = local_run(run, home)
-    records = tuple(read_records(new_client(local_uri(run.folder)), local.info.run_id))
-    send_what_is_taken(client, run_id, records)
+    from trackyard_mlflow import moving
+
+    try:
+        note = json.loads((run.folder / _LOCAL).read_text(encoding="utf-8"))
+        folder, old = (run.folder / note["folder"]).resolve(), note["run_id"]
+        first = _first_run(folder)
+    except FileNotFoundError:
+        folder, old = run.folder, local_run(run, home).info.run_id
+        first = old
+    target = run_id if first == old else read_ids(folder).get("run_id", "")
+    with moving.only_one(folder):
+        ledger = moving.Ledger.read(folder, target)
+        source = new_client(local_uri(folder))
+        moving.Move(folder, source, client, first, old, run_id, ledger).all()
+
+
+def _first_run(folder: Path) -> str:
+    """Give the id of the oldest run of a local store: others are those that the step's code made.
+
+    Raises:
+        RetryLater: The store is gone.
+    """
+    if not (folder / "native.db").is_file():
+        raise RetryLater(f"{folder / 'native.db'} is gone, which holds what is not sent yet")
+    client = new_client(local_uri(folder))
+    experiment = client.get_experiment_by_name("native")
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return str(found[0].info.run_id)
 
 
 def _make_store(path: Path, home: Path) -> None:

@@ -72,7 +72,7 @@ def _artifacts(
         return
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    for name in _names(client, run.info.run_id, None):
+    for name in artifact_names(client, run.info.run_id, None):
         try:
             path = client.download_artifacts(run.info.run_id, name, folder and str(folder))
         except MlflowException as error:
@@ -81,9 +81,16 @@ def _artifacts(
             yield name, Path(path)
 
 
-def _names(client: MlflowClient, run_id: str, path: str | None) -> Iterator[str]:
+def artifact_names(client: MlflowClient, run_id: str, path: str | None) -> Iterator[str]:
+    """Give the names of a run's artifacts.
+
+    Args:
+        client: A client of the backend.
+        run_id: MLflow's id of the run.
+        path: The folder among them, or None for all.
+    """
     for info in client.list_artifacts(run_id, path):
         if info.is_dir:
-            yield from _names(client, run_id, info.path)
+            yield from artifact_names(client, run_id, info.path)
         else:
             yield info.path

@@ -182,11 +182,17 @@ class MlflowTracker:
         self._end(run, "KILLED" if failure.status == "killed" else "FAILED", tags)
 
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
-        self.tracker_sync_run(run)
+        left: RetryLater | None = None
+        try:
+            self.tracker_sync_run(run)
+        except RetryLater as error:
+            left = error  # it has ended all the same, and stays pending
         ended_at = run.ended_at // 1_000_000 if run.ended_at else None
         with self._connected() as client, writing(client, run, self._run_id()):
             _set_tags(client, self._run_id(), {**tags, **late_parent_tag(run)})
             client.set_terminated(self._run_id(), status, ended_at)
+        if left is not None:
+            raise left
 
     @hookimpl
     def tracker_activate_run(
@@ -217,7 +223,7 @@ class MlflowTracker:
     def tracker_sync_run(self, run: Run) -> None:
         if native.has_local_run(run.folder):
             with self._connected(run.deadline) as client:
-                native.merge_local_run(run, self._home, client, self._run_id())
+                native.move_local_run(run, self._home, client, self._run_id())
 
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
