@@ -106,7 +106,12 @@ def _enter(held: ExitStack, tracking_uri: str, experiment_id: str, step: Step) -
 
     from trackyard_mlflow import first_runs, places
 
+    is_local = tracking_uri.endswith("/native.db")
+    if is_local:  # nobody else's traces go there, before or afterwards
+        held.callback(_renew_tracing)
     held.enter_context(process_values({}, [(utils, "_tracking_uri", tracking_uri)], PATIENCE))
+    if is_local:
+        _renew_tracing()
     with suppress(RetryLater):  # other runs go to that of a run that overlaps this one
         experiment = [(fluent, "_active_experiment_id", experiment_id)]
         held.enter_context(process_values({}, experiment))
@@ -165,6 +170,14 @@ def _flush_traces() -> None:
         mlflow.flush_trace_async_logging()
     except Exception as error:  # whatever a tracer of the code's own raises
         logger.debug("MLflow's traces cannot be flushed: %s", error)
+
+
+def _renew_tracing() -> None:
+    """Have MLflow look anew where traces go, as `mlflow.set_tracking_uri` does."""
+    from mlflow.tracing import provider
+
+    if provider.is_tracing_enabled():
+        provider.reset()
 
 
 def _adopt(run: MlflowRun, folder: Path) -> None:

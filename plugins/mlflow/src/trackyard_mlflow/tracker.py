@@ -182,17 +182,11 @@ class MlflowTracker:
         self._end(run, "KILLED" if failure.status == "killed" else "FAILED", tags)
 
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
-        left: RetryLater | None = None
-        try:
-            self.tracker_sync_run(run)
-        except RetryLater as error:
-            left = error  # it has ended all the same, and stays pending
         ended_at = run.ended_at // 1_000_000 if run.ended_at else None
         with self._connected() as client, writing(client, run, self._run_id()):
             _set_tags(client, self._run_id(), {**tags, **late_parent_tag(run)})
             client.set_terminated(self._run_id(), status, ended_at)
-        if left is not None:
-            raise left
+        self.tracker_sync_run(run)  # last: where MLflow lacks something it has ended all the same
 
     @hookimpl
     def tracker_activate_run(
