@@ -66,6 +66,8 @@ class _DoorHandler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(self.server.target, timeout=30)
         headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+        # By these MLflow says of a trace where it belongs.
+        headers |= {k: v for k, v in self.headers.items() if k.lower().startswith("x-mlflow")}
         connection.request(self.command, self.path, body, headers)
         answer = connection.getresponse()
         self.send(answer.status, answer.headers["Content-Type"] or "text/plain", answer.read())
