@@ -13,6 +13,9 @@ import pytest
 from neptune_server import NeptuneServer
 from tracked_project import TrackedProject, new_project
 
+# Seconds for answers of a server that shares a busy machine with other tests.
+PATIENCE = 30.0
+
 
 class NeptuneProject(TrackedProject):
     """A project with one tracker of Neptune's."""
@@ -50,8 +53,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NeptuneServer]:
 
 
 @pytest.fixture
-def online(project: NeptuneProject, server: NeptuneServer) -> NeptuneServer:
-    """A server to which the project's tracker sends its runs."""
+def online(
+    project: NeptuneProject, server: NeptuneServer, monkeypatch: pytest.MonkeyPatch
+) -> NeptuneServer:
+    """A server to which the project's tracker sends its runs, however busy the machine is."""
+    monkeypatch.setattr("trackyard_neptune.server.PROBE", PATIENCE)
+    monkeypatch.setattr("trackyard_neptune.server._REQUEST", PATIENCE)
     os.environ["NEPTUNE_API_TOKEN"] = server.token
     project.configure(project=server.PROJECT)
     return server
