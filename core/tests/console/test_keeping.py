@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 
 import pytest
 
@@ -19,7 +20,8 @@ from trackyard.redaction.redactor import Redactor
 
 
 @pytest.fixture
-def console(tmp_path):
+def console(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "_PLACES", deque([None]))
     return Console(tmp_path, Redactor(["correct horse battery"]), 10_000_000)
 
 
@@ -217,3 +219,35 @@ def test_what_many_processes_printed_is_bounded_together(console, tmp_path):
 
     assert sum(len(line.text) + 33 for line in found) < 4200
     assert (found[0].text, found[-1].text) == ("line 0", "line 999")
+
+
+def test_consoles_of_many_runs_keep_few_files_open_and_every_line(tmp_path, monkeypatch):
+    limit = 4
+    monkeypatch.setattr(keeping, "_PLACES", deque([None] * limit))
+    consoles = [Console(tmp_path / str(n), Redactor(), 1_000_000) for n in range(limit + 3)]
+    for word in ("one", "two"):
+        for console in consoles:
+            for text in ("\r 50%", f"\r{word}", "\n", "unfinished"):
+                console.write("out", text)
+            console.write("out", "\n")
+
+    assert sum(console._file is not None for console in consoles) == limit
+    for number in range(len(consoles)):
+        kept = [text.strip() for text in texts(tmp_path / str(number))]
+        assert kept == ["one", "unfinished", "two", "unfinished"]
+    for console in consoles:
+        console.close()
+    assert len(keeping._PLACES) == limit
+
+
+def test_a_file_that_is_deleted_between_two_lines_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "_PLACES", deque())
+    console = Console(tmp_path, Redactor(), 1_000_000)
+    console.write("out", "one\n")
+    (first,) = (tmp_path / keeping.FOLDER).glob("*.log")
+    first.unlink()
+    console.write("out", "two\n")
+    console.write("out", "three\n")
+
+    assert texts(tmp_path)[-2:] == ["two", "three"]
+    assert console.lost == 0

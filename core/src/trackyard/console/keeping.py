@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 
@@ -34,6 +35,9 @@ _RETRY_AFTER = 1.0  # seconds until a disk that refused a line is asked again
 _CHILD_SHARE = 10  # what is kept of a forked child, of which there may be many, is less
 # A long line that is not finished is written anew when it has grown by so much.
 _LONG, _GROWTH = 1000, 1.1
+# The files that all runs of a process may keep open between two lines: whoever takes none of these
+# places opens its file for each call, so that a hundred runs leave descriptors to the user.
+_PLACES = deque([None] * 8)
 
 
 class Console:
@@ -75,6 +79,8 @@ class Console:
         self._cut: dict[StreamName, int] = {}
         self._name = f"{time.time_ns()}-p{os.getpid()}-{secrets.token_hex(2)}"
         self._file: OwnFile | None = None
+        self._has_place = False  # among those that keep their file open
+        self._parked: Path | None = None  # the file that is closed until the next line
         self._number = self._lines = 0
         self._offset = 0  # where the next line begins in the file
         self._shown: tuple[StreamName, str] | None = None  # the unfinished line that stands there
@@ -85,6 +91,7 @@ class Console:
         """Leave the files to the process that this one was forked from."""
         if self._file is not None:
             self._file.close()
+        self._give_place_back()
         self._limit //= _CHILD_SHARE
         self._forget()
 
@@ -107,6 +114,7 @@ class Console:
                 while self._deferred:
                     self._take(*self._deferred.popleft())
             finally:
+                self._park()
                 self._is_writing = False
 
     def close(self) -> None:
@@ -124,6 +132,7 @@ class Console:
                 if self._file is not None:
                     self._file.close()
                     self._file = None
+                self._give_place_back()
             if self.lost:
                 text = "%s: %d line(s) that were printed are not kept: %s"
                 logger.warning(text, self._folder, self.lost, self._problem)
@@ -224,7 +233,8 @@ class Console:
             self.lost += count
             return False
         try:
-            self._open()
+            if not self._reopen():
+                self._open()
         except OSError as error:
             let_signals_through(error)
             self._give_up(error, count)
@@ -253,16 +263,48 @@ class Console:
             return False
         return True
 
+    def _path(self) -> Path:
+        return self._folder / FOLDER / f"{self._name}.{self._number:06d}.log"
+
+    def _park(self) -> None:
+        """Close the file until the next line, where others have all places."""
+        if self._file is None or self._has_place:
+            return
+        with suppress(IndexError):
+            _PLACES.pop()
+            self._has_place = True
+            return
+        self._file.close()
+        self._file, self._parked = None, self._path()
+
+    def _reopen(self) -> bool:
+        """Go on in the file that was closed since the last line; tell whether it is there."""
+        path, self._parked = self._parked, None
+        if path is None:
+            return False
+        try:
+            self._file = OwnFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except OSError as error:
+            let_signals_through(error)
+            self._number += 1
+            return False
+        return True
+
+    def _give_place_back(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            _PLACES.append(None)
+
     def _open(self) -> None:
         """Open the next file."""
         if self._number == 0 and self._lines == 0 and self._on_open is not None:
             self._on_open()
-        folder = make_private_folder(self._folder / FOLDER)
+        make_private_folder(self._folder / FOLDER)
         text = header(self._lines)
         if self.lost > self._noted:
             lost = f"{self.lost - self._noted} line(s) are not kept: {self._problem}"
             text += f"{self._clock.now()} note {lost}\n"
-        file = OwnFile(open_private(folder / f"{self._name}.{self._number:06d}.log", os.O_TRUNC))
+        file = OwnFile(open_private(self._path(), os.O_TRUNC))
         try:
             os.pwrite(file.checked(), text.encode(), 0)
         except OSError:
@@ -276,6 +318,7 @@ class Console:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._parked = None
         self._number += 1
         oldest = self._number - _TAIL_FILES
         if oldest > 0:
