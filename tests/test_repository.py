@@ -153,8 +153,8 @@ def test_markers_are_registered_with_what_runs_them():
 @pytest.mark.parametrize(
     ("names", "code", "said"),
     [
-        ("", 1, ["good            0 s  ok", "bad             0 s  FAILED"]),
-        ("good", 0, ["good            0 s  ok"]),
+        ("", 1, ["good N s  ok", "bad N s  FAILED"]),
+        ("good", 0, ["good N s  ok"]),
         ("goood", 1, ["there is no step 'goood'; the steps are: good bad"]),
     ],
 )
@@ -163,7 +163,7 @@ def test_steps_of_ci_are_chosen_and_summed_up(names, code, said):
     script = f"set -euo pipefail; set -- {names}; . .ci/steps.sh; {steps}"
     command = ["bash", "-c", script]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
-    summary = (done.stderr + done.stdout).replace("=== Summary\n", "").splitlines()
+    summary = re.sub(r" +\d+ s", " N s", done.stderr + done.stdout).splitlines()
 
     assert done.returncode == code
     assert [line for line in said if line not in summary] == []
