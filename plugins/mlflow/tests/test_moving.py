@@ -140,6 +140,7 @@ def test_a_late_store_has_all_kinds_and_a_second_move_changes_nothing(late, tmp_
     assert what_is_there(tracker.tracking_uri, "made") == WHOLE
 
 
+@pytest.mark.slow
 def test_what_is_not_taken_keeps_the_run_pending_by_name(late):
     tracker, run = late
     local = MlflowClient(f"sqlite:///{run.folder / 'native.db'}")
