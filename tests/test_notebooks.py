@@ -65,6 +65,8 @@ class Kept:
 CONFIGURATION = """
 [experiment_trackers.kept]
 flavor = "kept:Kept"
+start_timeout = 120
+flush_timeout = 120
 
 [stacks.default]
 experiment_trackers = []

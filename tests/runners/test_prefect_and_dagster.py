@@ -9,9 +9,13 @@ from recipes import Recipe
 @pytest.mark.slow
 def test_prefect_flow_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
     recipe = Recipe(tmp_path, prefect_and_dagster)
-    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    settings = {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+    }
 
-    recipe.run("python", "prefect_flow.py", **home)
+    recipe.run("python", "prefect_flow.py", **settings)
 
     recipe.check()
 
