@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from left_behind import wait_until
 
 MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"
 sys.path.append(str(MODULES))
@@ -111,6 +112,7 @@ def test_journal_of_another_machine_arrives_whole(project):
 
     written = Path(run.steps["far"].outputs["output"].load())
     assert not written.is_relative_to(Path.cwd())
+    wait_until(lambda: not written.exists())
     assert not written.exists()  # once all is shipped
     assert logged(project) == list(range(101))
     assert len(calls(project, "end")) == 1
