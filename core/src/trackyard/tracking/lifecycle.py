@@ -449,7 +449,7 @@ def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:
         left = [report for report in of_tracker if not report.is_complete]
         if left:
             ends = sum(not report.has_end for report in left)
-            late = "out of time" if ends else "children of the step logged them after its end"
+            late = "out of time" if ends else "it took the end before them"
             problem = next((report.problem for report in left if report.problem), late)
             logger.warning(
                 "experiment tracker %r has not taken %d%s record(s)%s: %s; %s%s",
