@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from left_behind import wait_until
 
 from trackyard import (
     Client,
+    ConfigError,
     TrackyardError,
     current_run,
     log_metric,
@@ -62,6 +64,14 @@ class Team:
         """Go on on the second machine, when the first one is gone with its disk."""
         self.go_to("two")
         shutil.rmtree(self._root / "one")
+
+    def say_of_the_store(self, text):
+        """Have this machine's own file say more of the store than its URL."""
+        file = Path("trackyard.toml")
+        first, rest = file.read_text().split("[experiment_trackers.team]", 1)
+        url = re.search('"(.*?)"', first)[1]
+        said = f'[store]\nurl = "{url}"\n{text}\n'
+        file.write_text(f"{said}[experiment_trackers.team]{rest}")
 
     def on_tracker(self, run_id):
         return json.loads((self.filed / f"{run_id}.json").read_text())
@@ -168,6 +178,35 @@ def test_a_run_that_falls_silent_is_unreachable_and_is_ended_by_hand(team):
     beat(store, {run.id: {}})  # one that was under way as the run ended
     assert client.get_run(run.id).status == "finished"
     store.close()
+
+
+def test_sync_ends_what_is_silent_for_as_long_as_the_store_says(team):
+    with start_run("mine") as run:
+        log_metric("loss", 0.5)
+        store = beaten(run.id)
+        fall_silent(store, run.id)  # for an hour
+        team.go_to("two")
+        assert Client().sync() == []
+        assert Client().get_run(run.id).status == "unreachable"
+        team.say_of_the_store('end_after = "2h"')
+        assert Client().sync() == []
+        team.say_of_the_store('end_after = "30m"')
+        (row,) = Client().sync()
+        assert (row.run, row.tracker, row.state, row.problem) == ("mine", "team", "complete", "")
+        assert Client().get_run(run.id).status == "crashed"
+        assert team.on_tracker(run.id)["tags"]["trackyard.status"] == "crashed"
+        assert Client().sync() == []
+        beat(store, {run.id: {}})  # its machine is back
+        team.go_to("one")
+    assert Client().get_run(run.id).status == "finished"
+    store.close()
+
+
+def test_a_time_that_is_none_or_short_is_refused(team):
+    for wrong in ('"1m"', '"soon"', "7"):
+        team.say_of_the_store(f"end_after = {wrong}")
+        with pytest.raises(ConfigError, match=r"trackyard\.toml: store\.end_after: must be"):
+            Client().sync()
 
 
 def test_the_steps_of_a_silent_pipeline_run_are_ended_with_it(team):

@@ -16,6 +16,7 @@ from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.declaring import declare_dead
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.syncing import SyncRow, accept, synchronise
+from trackyard.runs.ending import end_silent_runs
 from trackyard.runs.folders import find_runs
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def _advise(rows: list[SyncRow]) -> None:
 
 def _one_pass(project: Project, how: _How) -> list[SyncRow]:
     with closing(_Bars()) as bars:
-        return synchronise(project, **how, announce=_list_foreign, progress=bars.show)
+        rows = synchronise(project, **how, announce=_list_foreign, progress=bars.show)
+        return [*rows, *end_silent_runs(project, patience=how["patience"])]
 
 
 class _Bars:

@@ -359,6 +359,8 @@ class Client(Configuring, Searching):
     ) -> list[SyncRow]:
         """Deliver what trackers lack, end dead runs, upload what SDKs keep offline.
 
+        Runs of machines that are gone are ended where `[store] end_after` says after how long.
+
         Args:
             patience: Seconds to go on with a tracker that fails.
             timeout: Seconds for each tracker at most, or None.
@@ -371,13 +373,13 @@ class Client(Configuring, Searching):
         """
         from trackyard.recovery.declaring import declare_dead
         from trackyard.recovery.syncing import synchronise
+        from trackyard.runs.ending import end_silent_runs
         from trackyard.runs.folders import find_runs
 
         if dead is not None:
             declare_dead(self._project, find_runs(self._project, dead))
-        return ShownList(
-            synchronise(self._project, patience=patience, timeout=timeout, refused=refused)
-        )
+        rows = synchronise(self._project, patience=patience, timeout=timeout, refused=refused)
+        return ShownList([*rows, *end_silent_runs(self._project, patience=patience)])
 
     def accept_losses(self, name: str) -> list[SyncRow]:
         """Accept what trackers do not have of a run, or of all runs of a pipeline run.

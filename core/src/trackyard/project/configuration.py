@@ -28,6 +28,9 @@ logger = logging.getLogger("trackyard")
 # that raises it, and writes the number to the file `format` there; where there is none it is 1.
 FORMAT = 1
 
+# What may be written as a value, too, in place of a table that has it under this key.
+_SHORT_FORMS = {"store": "url"}
+
 LayerKind = Literal["project file", "pyproject", "user file"]
 
 
@@ -51,6 +54,8 @@ class Layer:
         """Tell whether there is something at a key path."""
         value: Any = self.table
         for key in keys:
+            if isinstance(value, str):
+                return key == _SHORT_FORMS.get(keys[0])
             if not isinstance(value, Mapping) or key not in value:
                 return False
             value = value[key]
@@ -92,9 +97,7 @@ class Project:
         merged: dict[str, Any] = {}
         for layer in reversed(self.layers):
             for key, value in layer.table.items():
-                below = merged.get(key)
-                both = isinstance(below, Mapping) and isinstance(value, Mapping)
-                merged[key] = {**below, **value} if both else value  # type: ignore[dict-item]
+                merged[key] = _over(merged[key], value, key) if key in merged else value
         return merged
 
     def layer(self, *keys: str) -> Layer | None:
@@ -111,6 +114,17 @@ class Project:
         """Give the folder that paths in a value are relative to: that of the file it stands in."""
         layer = self.layer(*keys)
         return layer.file.parent if layer else self.root
+
+
+def _over(below: Any, value: Any, key: str) -> Any:
+    """Put a value of one file over that of another: of two tables, key by key."""
+    if key in _SHORT_FORMS and isinstance(below, Mapping) != isinstance(value, Mapping):
+        below, value = (
+            of if isinstance(of, Mapping) else {_SHORT_FORMS[key]: of} for of in (below, value)
+        )
+    if isinstance(below, Mapping) and isinstance(value, Mapping):
+        return {**below, **value}
+    return value
 
 
 _project: ContextVar[Project | None] = ContextVar("trackyard_project", default=None)

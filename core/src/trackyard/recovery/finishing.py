@@ -33,6 +33,7 @@ from trackyard.journal.pending import pending_folders
 from trackyard.journal.reader import doubt_of, is_alive, is_attended
 from trackyard.journal.summaries import keep_summary, summarise
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.recovery.autopsy import cause_of_death, find_or_write_end, was_found_dead
 from trackyard.recovery.catching_up import Limits, Owed, catch_up
 from trackyard.recovery.drivers import (
@@ -416,7 +417,7 @@ def _mark_in_store(run: Run, project: Project, end: Entry) -> None:
         metadata = tracker_metadata(folder, description) if description else {}
         index_run(project, run, metadata, summary)
         return
-    is_stored = "store" in project.table or (project.home / "store.db").exists()
+    is_stored = names_store(project) or (project.home / "store.db").exists()
     if not is_stored:
         return
     from trackyard.store import Store

@@ -15,6 +15,7 @@ from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.pending import mark_as_indexed, to_be_indexed_folders
 from trackyard.journal.summaries import Summing, keep_summary, kept_summary
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.recovery.indexing import for_others, index_folders, live_columns
 from trackyard.store import Store
 from trackyard.store.store import save_running
@@ -86,7 +87,7 @@ class GrowingRuns:
             known = self._runs[folder] = description, Summing(folder, description)
         description, summing = known
         read = summing.read_on(_AT_ONCE)
-        if read and "store" not in self._project.table:
+        if read and not names_store(self._project):
             self._write(folder, description, summing)
         return read >= _MUCH
 

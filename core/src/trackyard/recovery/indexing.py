@@ -26,6 +26,7 @@ from trackyard.journal.reader import is_alive
 from trackyard.journal.remains import remains_of
 from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.store.listing import has_store
 from trackyard.system.files import is_recent
 from trackyard.system.interruption import let_signals_through
@@ -118,7 +119,7 @@ def for_others(project: Project, folder: Path) -> dict[str, Any]:
         project: Where the store is.
         folder: The run's folder.
     """
-    return {"journal": remains_of(folder)} if "store" in project.table else {}
+    return {"journal": remains_of(folder)} if names_store(project) else {}
 
 
 def _write(project: Project, values: Mapping[str, Any], summary: Summary | None) -> None:

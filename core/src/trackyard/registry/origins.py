@@ -22,6 +22,7 @@ from trackyard.project.stacks import (
     active_stack_name,
     load_stacks,
 )
+from trackyard.project.storing import StoreOptions
 from trackyard.project.trackers import Trackers
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.showing import Shown, says
@@ -55,7 +56,7 @@ def config_values(project: Project, stack: str | None = None) -> list[ConfigValu
     values = [
         _active_stack(project, stack),
         _home(project),
-        _store(project),
+        *_store(project),
         *_trackers(project),
         *_stacks(project),
         *_table(project, "context", fields_of(ContextOptions)),
@@ -123,9 +124,14 @@ def _table(project: Project, section: str, fields: tuple[Field, ...]) -> Iterato
     yield from _fields(project, (section,), fields, project.table.get(section, {}))
 
 
-def _store(project: Project) -> ConfigValue:
-    value = project.table.get("store", f"sqlite:///{project.home / 'store.db'}")
-    return _written(project, value, ("store",), is_written="store" in project.table)
+def _store(project: Project) -> Iterator[ConfigValue]:
+    own = f"sqlite:///{project.home / 'store.db'}"
+    value = project.table.get("store", own)
+    if isinstance(value, Mapping):
+        fields = fields_of(StoreOptions)
+        yield from _fields(project, ("store",), fields, value, defaults={"url": own})
+    else:
+        yield _written(project, value, ("store",), is_written="store" in project.table)
 
 
 def _fields(

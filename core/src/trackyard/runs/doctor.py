@@ -47,6 +47,7 @@ from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.choosing import VARIABLE, working_directory
 from trackyard.project.configuration import Project, find_project, in_project
 from trackyard.project.stacks import artifact_store_url, load_trackers
+from trackyard.project.storing import names_store
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.drivers import (
     find_dead_drivers,
@@ -467,12 +468,12 @@ def _disk(home: Path) -> Iterator[Finding]:
 
 
 def _store(project: Project) -> Iterator[Finding]:
-    if not ("store" in project.table or (project.home / "store.db").exists()):
+    if not (names_store(project) or (project.home / "store.db").exists()):
         return
     from trackyard.store import Store
     from trackyard.store.lives import silent_runs
 
-    subject = project.place("store") if "store" in project.table else str(project.home / "store.db")
+    subject = project.place("store") if names_store(project) else str(project.home / "store.db")
     try:
         store = Store.of(project)
         store.list_pipeline_runs(most=1)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import get_args
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, FinalStatus, Status
 from trackyard.project.configuration import Project
+from trackyard.project.storing import SILENT_AFTER, load_store_options, names_store
 from trackyard.recovery.autopsy import end_as
 from trackyard.recovery.declaring import declare_dead
 from trackyard.recovery.elsewhere import send_from_here
-from trackyard.recovery.finishing import PendingRun, sync_run
+from trackyard.recovery.finishing import PendingRun, store_may_be_away, sync_run
+from trackyard.recovery.syncing import RowState, SyncRow
 from trackyard.runs.annotating import SentAnnotation, rows_of
-from trackyard.runs.finding import FoundRun
+from trackyard.runs.finding import FoundRun, find_run
 from trackyard.runs.folders import find_runs
 from trackyard.store import Store
 from trackyard.store.annotations import left_elsewhere
-from trackyard.store.lives import SILENT_AFTER, end_by_hand, seconds_since_sign
+from trackyard.store.listing import has_store
+from trackyard.store.lives import SilentRun, end_by_hand, seconds_since_sign, silent_runs
+from trackyard.system.durations import seconds_in
 
 ENDS: tuple[Status, ...] = ("crashed", *get_args(FinalStatus))
 
@@ -72,6 +77,46 @@ def end_run(
             reports = send_from_here(project, left, id_, (), end, patience=patience)
             rows += rows_of(found, reports, "not sent")
     return rows
+
+
+def end_silent_runs(project: Project, *, patience: float = 10.0) -> list[SyncRow]:
+    """End as crashed the runs of gone machines that are silent for the store's `end_after`.
+
+    Nothing is ended where the project does not say how long that is. A store that is away leaves
+    them for the next time.
+
+    Args:
+        project: The project.
+        patience: Seconds to go on with a tracker that fails.
+
+    Returns:
+        For each of their trackers whether it knows the end; a row without a tracker where a run
+        has none.
+    """
+    end_after = load_store_options(project).end_after
+    seconds = seconds_in(end_after) if end_after is not None else None
+    if seconds is None or not (names_store(project) or has_store(project)):
+        return []
+    rows: list[SyncRow] = []
+    with store_may_be_away(), closing(Store.of(project)) as store:
+        # What belongs to a pipeline run ends with it.
+        silent = sorted(silent_runs(store, seconds), key=lambda run: run.kind == "step")
+        for run in silent:
+            if seconds_since_sign(store, run.id) is None:
+                continue
+            try:
+                found = find_run(project, store, run.id)
+                sent = end_run(project, store, found, "crashed", patience=patience)
+            except TrackyardError as error:  # such as one that lives here, without its store
+                rows.append(_sync_row(run, problem=str(error)))
+                continue
+            rows += [_sync_row(run, one.tracker, one.problem) for one in sent] or [_sync_row(run)]
+    return rows
+
+
+def _sync_row(run: SilentRun, tracker: str = "", problem: str = "") -> SyncRow:
+    state: RowState = "incomplete" if problem else "complete"
+    return SyncRow(run=run.name, id=run.id, tracker=tracker, state=state, problem=problem)
 
 
 def _by_hand(status: Status) -> Failure:

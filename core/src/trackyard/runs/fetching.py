@@ -21,6 +21,7 @@ from trackyard.journal.descriptions import REPLAYED_FROM, RunDescription, save_d
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.recovery.elsewhere import failure_in, lay_out_elsewhere
 from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.folders import find_runs
@@ -49,7 +50,7 @@ def runs_at_hand(project: Project, name: str) -> Iterator[list[PendingRun]]:
         found, missing = find_runs(project, name), None
     except RunNotFoundError as error:
         found, missing = [], error
-    if missing is None or "store" not in project.table or not has_store(project):
+    if missing is None or not names_store(project) or not has_store(project):
         if missing is not None:
             raise missing
         yield found

@@ -14,6 +14,7 @@ import attrs
 from trackyard.contract.errors import NewerFormatError
 from trackyard.journal.pending import is_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.runs.folders import folders_of_runs
 from trackyard.store.listing import RunFilter, has_store, known_ids, list_rows
 from trackyard.store.rows import ListedRow
@@ -125,7 +126,7 @@ def with_unreachable(project: Project, runs: list[_Listed]) -> list[_Listed]:
         runs: Runs as they stand in a list.
     """
     open_ = {run.id for run in runs if run.status == "running" and not _is_here(project, run.id)}
-    if not open_ or "store" not in project.table:
+    if not open_ or not names_store(project):
         return runs
     from trackyard.store import Store
     from trackyard.store.lives import UNREACHABLE, unreachable_ids

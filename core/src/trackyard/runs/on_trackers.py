@@ -17,6 +17,7 @@ from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.points import Column
 from trackyard.journal.remains import lay_out, lay_out_text
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.project.trackers import Tracker
 from trackyard.runs.reading_back import ReadingBack, timeout_now
 from trackyard.store import StepRunRow
@@ -112,7 +113,7 @@ class OnTrackers:
     def _laid_out(self, place: Path) -> tuple[Path, RunDescription | None]:
         folder = lay_out(self._folder, place)
         run = load_description(folder)
-        if run is None and "store" in self._project.table:
+        if run is None and names_store(self._project):
             from trackyard.store import Store
             from trackyard.store.annotations import left_elsewhere
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from trackyard.contract.records import Failure
+from trackyard.project.storing import SILENT_AFTER
 from trackyard.store.databases import Session
 from trackyard.store.details import write_last_values
 from trackyard.store.rows import StepRunRow
@@ -19,9 +20,8 @@ from trackyard.store.store import Store, add_step
 from trackyard.system.identifiers import new_id
 
 UNREACHABLE = "unreachable"
-# Seconds between two signs of life, and after so many without one a run is unreachable.
+# Seconds between two signs of life.
 BEAT_EVERY = 30.0
-SILENT_AFTER = 300.0
 # Runs that one statement names.
 _AT_ONCE = 500
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from trackyard.contract.errors import ConfigError
 from trackyard.contract.flavors import Secret
 from trackyard.project.configuration import Project
+from trackyard.project.storing import load_store_options, place_of_url
 from trackyard.store.databases import PATIENCE, Database, SqliteDatabase
 
 
@@ -21,12 +22,10 @@ def database_of(project: Project, patience: float = PATIENCE) -> Database:
         ConfigError: The URL is wrong, or its driver is not installed.
         TrackyardError: The database cannot be opened.
     """
-    url = project.table.get("store")
+    url = load_store_options(project).url
     if url is None:
         return SqliteDatabase(project.home / "store.db", patience)
-    place = project.place("store")
-    if not isinstance(url, str):
-        raise ConfigError(f"{place}: must be a database URL, not {url!r}")
+    place = place_of_url(project)
     if url.startswith(("env:", "file:", "keyring:")):
         try:
             url = Secret(url).reveal()

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from trackyard.project.configuration import Project
+from trackyard.project.storing import names_store
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.interruption import start_thread
 
@@ -53,7 +54,7 @@ class Pulse:
             id: The run's id.
             values: Gives the last values of its metrics.
         """
-        if "store" not in project.table:
+        if not names_store(project):
             return
         with self._lock:
             is_new = id not in self._runs
