@@ -66,7 +66,12 @@ STEPS = {
     "float": "floats",
     "increasing": "increasing; others are sent without",
 }
-RESOLUTIONS = {1: "nanoseconds", 1_000: "microseconds", 1_000_000: "milliseconds"}
+RESOLUTIONS = {
+    1: "nanoseconds",
+    1_000: "microseconds",
+    1_000_000: "milliseconds",
+    None: "those of the arrival",
+}
 CHILD_RUNS = {
     "nested": "below its parent",
     "grouped": "in its parent's group",
@@ -86,8 +91,14 @@ ROWS = {
     "characters of a param": length("param_length", "longer ones as file, too"),
     "characters of a tag": length("tag_length", "longer ones as file, too"),
     "steps": lambda found: STEPS[found.step_rule],
+    "least step": lambda found: "any" if found.least_step is None else str(found.least_step),
+    "points without a step": lambda found: "are numbered" if found.needs_step else "yes",
+    "points of a key at one step": lambda found: (
+        "any" if found.points_per_step == "many" else "one; others go to the next free step"
+    ),
     "bits of a number": lambda found: str(found.number_bits),
     "times": lambda found: RESOLUTIONS[found.time_resolution],
+    "bytes of a request": length("largest_request", "longer texts as file, too"),
     "NaN and infinities": lambda found: "yes" if found.not_a_number == "keep" else "left out",
     "failed runs are shown by": lambda found: (
         "status and tag" if found.shows_failure_as == "status" else "tag"

@@ -66,7 +66,7 @@ REMOTE = FILE.replace(
 ).replace("import log_natively\n", "import log_natively\nfrom mutants.remote import LedgerServer\n")
 
 # Correct flavors, and what is imported by the suite alone.
-APART = ("ledger", "counting", "remote", "works_at_import", "imports_sdk_at_top")
+APART = ("ledger", "counting", "narrow", "remote", "works_at_import", "imports_sdk_at_top")
 
 
 def _modules():
@@ -145,6 +145,19 @@ class TestRebuiltLedger(TestLedger):
     @pytest.fixture
     def config(self, tmp_path):
         return {"flavor": "mutants.counting:RebuiltLedger", "directory": str(tmp_path / "ledger")}
+
+
+@pytest.mark.slow
+class TestNarrowLedger(TestLedger):
+    """So does the one whose backend refuses much, and says so."""
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {"flavor": "mutants.narrow:NarrowLedger", "directory": str(tmp_path / "ledger")}
+
+    @pytest.fixture
+    def log_natively(self):
+        """Give none: the ledger's own SDK gives no steps, which this backend needs."""
 
 
 def test_there_are_mutants_of_many_checks():

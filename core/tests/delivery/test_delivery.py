@@ -22,11 +22,13 @@ from trackyard import (
     flavor,
     hookimpl,
     pipeline,
+    resume_run,
     start_run,
     step,
 )
 from trackyard.delivery import delivery
 from trackyard.delivery.budgets import Backoff, Budget
+from trackyard.delivery.state import load_state
 
 ERRORS = {
     "later": lambda: RetryLater("busy"),
@@ -97,6 +99,14 @@ class Narrow(Recorder):
         param_length=20,
         step_rule="integer",
         not_a_number="drop",
+    )
+
+
+class OnePointAStep(Recorder):
+    """Needs a step, and takes one point of a key at each."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        points_per_step="one", needs_step=True, least_step=0, time_resolution=None
     )
 
 
@@ -334,6 +344,44 @@ def test_records_are_fitted_to_the_backend(project):
     assert [(a[0], a[1], a[4]) for a in project.logged("artifacts")] == [
         ("trackyard/params/config.txt", "text", "x" * 100),
         ("notes.txt", "text", "text"),
+    ]
+
+
+def test_points_are_put_at_steps_that_are_free_and_that_is_told(project):
+    project.add_tracker("local", OnePointAStep)
+    with start_run() as run:
+        for number in range(3):
+            run.log_metric("loss", number, step=7)
+            run.log_metric("rate", number)
+    folder = project.root / ".trackyard" / "runs" / run.id / "local"
+
+    assert sorted(project.logged("metrics")) == [
+        *(["loss", number, 7 + number] for number in range(3)),
+        *(["rate", number, number] for number in range(3)),
+    ]
+    assert load_state(folder).changes == {
+        "points whose step had one were sent at the next free step": 2,
+        "points without a step were numbered": 3,
+        "points have the time of their arrival": 6,
+    }
+
+
+def test_who_goes_on_knows_which_steps_are_taken(project):
+    project.add_tracker("local", OnePointAStep)
+    with start_run("a") as run:
+        run.log_metrics({"loss": 0.0, "rate": 0.0}, step=1)
+        run.log_metric("rate", 0.5)
+    with resume_run(run.id) as run:
+        run.log_metrics({"loss": 1.0, "rate": 1.0}, step=1)
+        run.log_metric("rate", 1.5)
+
+    assert sorted(project.logged("metrics")) == [
+        ["loss", 0.0, 1],
+        ["loss", 1.0, 2],
+        ["rate", 0.0, 1],
+        ["rate", 0.5, 0],
+        ["rate", 1.0, 2],
+        ["rate", 1.5, 3],
     ]
 
 

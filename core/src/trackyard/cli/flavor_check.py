@@ -20,6 +20,7 @@ from trackyard.cli.output import json_option, show_table
 from trackyard.contract.errors import ConfigError, TrackyardError
 from trackyard.hooks.discovery import load_flavor
 from trackyard.project.fields import fields_of, parse_text
+from trackyard.registry.limits import limits_in_words
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def check(
     remembered.keep(results)
     rows = [attrs.asdict(result) for result in results]
     show_table(rows, _COLUMNS, as_json=as_json, empty="")
+    for limit in limits_in_words(flavor):
+        click.echo(f"{name} declares: {limit}", err=True)
     _conclude(name, settings, results)
 
 

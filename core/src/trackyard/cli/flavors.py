@@ -69,11 +69,16 @@ def describe(name: str, as_json: bool) -> None:
     if as_json:
         show_json(view)
         return
-    show_values(view, as_json=False, leave_out=("fields", "options", "problem", "notice"))
+    show_values(view, as_json=False, leave_out=("fields", "options", "problem", "notice", "limits"))
     say("")
     has_variables = any(field.env for field in view.fields)
     columns = {key: head for key, head in _FIELD_COLUMNS.items() if key != "env" or has_variables}
     show_table(view.fields, columns, as_json=False, empty="it has no fields")
+    if view.limits:
+        say("")
+        say("What its backend cannot hold:")
+        for limit in view.limits:
+            say(f"  {limit}")
     if view.notice:
         remark(f"Notice: {view.notice}")
     say("")

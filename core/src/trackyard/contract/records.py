@@ -275,12 +275,20 @@ class Capabilities:
             and a tab or `%2F` becomes something else. What it forbids is escaped like in keys.
         key_length, param_length, tag_length: Most characters of a key and of the values.
         step_rule: `any`, `increasing`, `integer` (64 bits, signed) or `float` (64 bits).
+        points_per_step: `one` where a key has one point at a step, and a second one would take its
+            place or be thrown away: it is sent at the next step that is free.
+        least_step: The least step that it takes, such as 0; lower ones are raised to it.
+        needs_step: A point without a step is not taken: those of a key are numbered.
         number_bits: Bits of the floats that it keeps of metrics' values. Checks and
             `runs verify` compare exactly, and in 32 bits where they are declared.
         time_resolution: Nanoseconds to which it keeps the time of a point; None where it gives
-            points the time of their arrival.
+            points the time of their arrival, which is counted as a change of each.
         not_a_number: `keep`, or `drop` where the backend cannot hold NaN and infinities.
         largest_batch: Most records that one `tracker_log` call may get.
+        largest_request: Most bytes that one `tracker_log` call may get, with its files: of a record
+            its key and text as JSON, and 100 for the rest of it. A text that is longer alone is
+            shortened, and kept whole as an artifact; a file that is longer comes alone. None where
+            nothing is refused for its size.
         nests: A pipeline run gets a tracker run of its own, the parent of its steps' runs.
         child_runs: How a child run stands below the run that it was started in: `nested` where the
             backend has runs below runs, `grouped` where both have a group's name in common, else
@@ -308,10 +316,14 @@ class Capabilities:
     param_length: int | None = None
     tag_length: int | None = None
     step_rule: Literal["any", "increasing", "integer", "float"] = "any"
+    points_per_step: Literal["many", "one"] = "many"
+    least_step: int | None = None
+    needs_step: bool = False
     number_bits: Literal[32, 64] = 64
     time_resolution: int | None = 1_000_000
     not_a_number: Literal["keep", "drop"] = "keep"
     largest_batch: int = 1000
+    largest_request: int | None = None
     nests: bool = False
     child_runs: Literal["nested", "grouped", "tagged"] = "tagged"
     concurrent_runs: bool = True

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,11 +24,14 @@ from trackyard.contract.records import (
     Tag,
     encodable,
 )
+from trackyard.delivery.sizes import FRAME, shortened_to, size_as_sent
+from trackyard.delivery.stepping import Steps
 from trackyard.system.files import make_private_folder, write_whole
 
 _ANY = Capabilities().artifact_pattern
 _LONGEST_NAME = 255  # bytes
-_LARGEST_STEP = 2**63 - 1
+# Of a request, so much is a key's at most.
+_KEY_SHARE = 24
 # A file of core's own, which some trackers do not get.
 DIFF = "git.diff"
 
@@ -57,7 +59,8 @@ class Adapter:
         self._folder = folder
         self._key_pattern = re.compile(capabilities.key_pattern)
         self._keys: dict[str, str] = {}
-        self._last_step: float = -math.inf
+        self._steps = Steps(capabilities, self.changes)
+        self._key_length = _shorter(capabilities.key_length, _share(capabilities.largest_request))
         self._takes_context = takes_context
         self._context = Context()
         self._takes_console = takes_console
@@ -87,48 +90,45 @@ class Adapter:
             return not self._takes_console
         return artifact.name == DIFF and not self._takes_context
 
+    @property
+    def depends_on_earlier(self) -> bool:
+        """What a record becomes depends on those before it: who goes on has to remember them."""
+        return self._steps.depends_on_earlier
+
+    def remember(self, records: Iterable[Record], *, is_native: bool = False) -> None:
+        """Take note of records that the backend has already.
+
+        Args:
+            records: The records.
+            is_native: A call of the tracker's own SDK has put them there, as they are.
+        """
+        before = self.changes.copy()
+        for record in records:
+            if isinstance(record, Metric) and is_native:
+                self._steps.pass_over(record.key, record.step)
+            elif isinstance(record, Metric):
+                self._metric(record)
+        self.changes.clear()
+        self.changes.update(before)
+
     def fit_late(self, record: Record) -> Record:
         """Fit a record that is sent after others that were logged later."""
-        if self._capabilities.step_rule != "increasing" or not isinstance(record, Metric):
+        if not isinstance(record, Metric):
             return record
-        return attrs.evolve(record, step=None if record.step is None else self._step(record.step))
+        return attrs.evolve(record, step=self._steps.fitted_late(record.step))
 
     def _metric(self, metric: Metric) -> list[Record]:
         value = metric.value
         if self._capabilities.not_a_number == "drop" and not math.isfinite(value):
             self.changes["values that are not a number were left out"] += 1
             return []
-        key, step = self._key(metric.key), self._step(metric.step)
+        if self._capabilities.time_resolution is None:
+            self.changes["points have the time of their arrival"] += 1
+        key = self._key(metric.key)
+        step = self._steps.fitted(key, metric.step)
         if key == metric.key and step is metric.step:
             return [metric]
         return [Metric(key, value, step, metric.timestamp)]
-
-    def _step(self, step: float | None) -> float | None:
-        if step is None:
-            return None
-        match self._capabilities.step_rule:
-            case "integer" | "float":
-                return self._rounded(step)
-            case "increasing" if step < self._last_step:
-                self.changes["records whose step went backwards were sent without it"] += 1
-                return None
-            case "increasing":
-                self._last_step = step
-        return step
-
-    def _rounded(self, step: float) -> float:
-        """Give the nearest step that the backend's numbers hold: itself where they hold it."""
-        if self._capabilities.step_rule == "integer":
-            whole = int(max(-_LARGEST_STEP - 1, min(step, _LARGEST_STEP)))
-            if whole != step:
-                self.changes["steps were rounded to whole numbers of 64 bits"] += 1
-            return whole
-        largest = sys.float_info.max
-        rounded = float(max(-largest, min(step, largest)))
-        if rounded == step:
-            return step
-        self.changes["steps beyond 2^53 were rounded to floats"] += 1
-        return rounded
 
     def _param(self, param: Param) -> list[Record]:
         key = self._key(param.key)
@@ -142,7 +142,13 @@ class Adapter:
         self, key: str, value: str, limit: int | None, what: str
     ) -> tuple[str, list[Artifact]]:
         """Shorten a text that is too long; the whole of it becomes an artifact."""
-        if limit is None or len(value) <= limit:
+        shown = value
+        if limit is not None and len(value) > limit:
+            shown = value[: max(limit - 1, 0)] + "…"
+        most = self._capabilities.largest_request
+        if most is not None and size_as_sent(Tag(key, shown)) > most:
+            shown = shortened_to(shown, most - FRAME - size_as_sent(Tag(key, "")))
+        if shown == value:
             return value, []
         self.changes[f"{what} were shortened, and kept whole as artifacts"] += 1
         file_name = re.sub(r"[^A-Za-z0-9.-]", "_", key)[:100] + ".txt"
@@ -152,7 +158,7 @@ class Adapter:
         name = f"trackyard/{what}/{file_name}"
         kind: ArtifactKind = "text" if "text" in self._capabilities.kinds else "file"
         artifact = Artifact(name, folder / file_name, kind, media_type="text/plain")
-        return value[: max(limit - 1, 0)] + "…", [artifact]
+        return shown, [artifact]
 
     def _artifact(self, artifact: Artifact) -> Artifact:
         if artifact.media_type == MEDIA_TYPE:  # which tells nobody outside what it is
@@ -190,11 +196,19 @@ class Adapter:
 
     def _adapt_key(self, key: str) -> str:
         adapted = _fitted(key, self._key_pattern)
-        limit = self._capabilities.key_length
+        limit = self._key_length
         if limit is not None and len(adapted) > limit:
             digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
             adapted = f"{adapted[: limit - 13]}_{digest}"
         return adapted
+
+
+def _shorter(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _share(largest_request: int | None) -> int | None:
+    return None if largest_request is None else max(largest_request // _KEY_SHARE, 14)
 
 
 def _fitted(text: str, pattern: re.Pattern[str]) -> str:

@@ -134,6 +134,7 @@ class LocalDelivery:
             state,
             self._aside,
             largest,
+            largest_request=self.capabilities.largest_request,
             ask=None if self.capabilities.idempotence == "rebuild" else self._ask,
             keeps_cursor=self.capabilities.idempotence == "cursor",
         )

@@ -67,6 +67,8 @@ class Intake:
         self._number = state.number
         self._held = self._lost = 0
         self._ahead: deque[tuple[Position, Entry]] = deque()
+        if state.cursor and adapter.depends_on_earlier:
+            self._remember()
         if state.plan:
             self._read_again([(writer, last) for writer, last in state.plan])
 
@@ -175,7 +177,10 @@ class Intake:
             return state.logs_natively
         if holder.remote_id != state.remote_id or holder.captured_at < state.anew_at:
             return False
-        count = len(entry.records())
+        records = entry.records()
+        if self._adapter.depends_on_earlier:
+            self._adapter.remember(records, is_native=True)
+        count = len(records)
         self._number += count
         state.native += count
         return True
@@ -191,6 +196,19 @@ class Intake:
         except Exception as error:  # a disk that is full, say: what follows must not wait for it
             reason = f"it cannot be fitted: {type(error).__name__}: {error}"
             put_aside(self._tracker, self._state, self._folder, record, reason)
+
+    def _remember(self) -> None:
+        """Let the adapter know what the records before the cursor have become."""
+        cursor, tracker = self._state.cursor, self._tracker
+        reader = JournalReader(self._folder.parent, wants=lambda writer: writer in cursor)
+        while entries := reader.read(_ENTRIES):
+            for position, entry in entries:
+                if position.sequence > cursor.get(position.writer, -1):
+                    continue
+                counted = as_counted(entry, position.writer, all_ranks=self._all_ranks)
+                if counted is not None:
+                    is_native = counted.held_by is not None and counted.held_by.source == tracker
+                    self._adapter.remember(counted.records(), is_native=is_native)
 
     def _read_again(self, plan: list[tuple[str, int]]) -> None:
         """Take the entries that were being sent when the process before this one was stopped.

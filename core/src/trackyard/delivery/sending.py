@@ -10,6 +10,7 @@ import attrs
 
 from trackyard.contract.records import Artifact, Batch, Record, Run
 from trackyard.delivery.aside import Aside, put_aside, say_passed
+from trackyard.delivery.sizes import size_as_sent, size_of_file
 from trackyard.delivery.state import DeliveryState
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 
@@ -17,8 +18,6 @@ from trackyard.hooks.dispatch import Outcome, TrackerHooks
 MOST_FILES = 20
 # Most bytes of records that one call gets, as they are sent; files come on top.
 MOST_BYTES = 1_000_000
-# What a record takes besides its key and its text.
-_FRAME = 100
 # After so many tries with one batch the record at fault is searched.
 _TRIES = {"later": 3, "broken": 2}
 # After so many records that were not taken, one by one and with none taken between, it may well be
@@ -42,6 +41,7 @@ class Sender:
         state: Where delivered and quarantined records are counted.
         aside: Where records wait that others go past.
         largest: Most records of a batch.
+        largest_request: Most bytes of a batch, with its files; None where the backend has no limit.
         ask: Asks the backend whether it is there, and how far a run has come that it counts; None
             where asking would change the run.
         keeps_cursor: It counts.
@@ -54,12 +54,14 @@ class Sender:
         aside: Aside,
         largest: int,
         *,
+        largest_request: int | None = None,
         ask: Callable[[], Outcome] | None = None,
         keeps_cursor: bool = False,
     ) -> None:
         self.state = state
         self.largest = largest
-        self._most_bytes = MOST_BYTES
+        self._counts_files = largest_request is not None
+        self._most_bytes = min(MOST_BYTES, largest_request or MOST_BYTES)
         self._hooks = hooks
         self._folder = aside.folder
         self._aside = aside
@@ -79,7 +81,8 @@ class Sender:
         while pending and len(batch) < self.largest:
             record = pending[0][1]
             files += isinstance(record, Artifact)
-            size += _size_as_sent(record)
+            size += size_as_sent(record)
+            size += size_of_file(record) if self._counts_files else 0
             if batch and (files > MOST_FILES or size > self._most_bytes):
                 break
             batch.append(pending.popleft())
@@ -132,7 +135,7 @@ class Sender:
 
     def _call(self, run: Run, records: list[Numbered]) -> Outcome:
         batch = Batch.of(tuple(record for _, record in records), records[0][0], records[-1][0])
-        more = sum(_size(artifact) for artifact in batch.artifacts) / _BYTES_A_SECOND
+        more = sum(map(size_of_file, batch.artifacts)) / _BYTES_A_SECOND
         return self._hooks.log(attrs.evolve(run, deadline=run.deadline + more), batch)
 
     def _search(
@@ -161,7 +164,7 @@ class Sender:
         """Send less at a time from now on: no record was at fault, all of them were too much."""
         most = max(self._taken)
         if outcome.kind == "large":
-            self._most_bytes = max(1, sum(map(_size_as_sent, (r for _, r in records[:most]))))
+            self._most_bytes = max(1, sum(map(size_as_sent, (r for _, r in records[:most]))))
         else:
             self.largest = max(1, most)
 
@@ -251,22 +254,6 @@ class Sender:
 def _are_broken(found: list[tuple[Numbered, Outcome]]) -> bool:
     """Tell whether records are at fault by what was said of them alone: there is no outage."""
     return bool(found) and all(outcome.kind in ("broken", "rejected") for _, outcome in found)
-
-
-def _size_as_sent(record: Record) -> int:
-    """Give about how many bytes a record takes as it is sent, but for a file's content."""
-    key = getattr(record, "key", "")
-    value = getattr(record, "value", None)
-    if isinstance(value, str):
-        return _FRAME + len(key.encode()) + len(value.encode())
-    return _FRAME + len(key)
-
-
-def _size(artifact: Artifact) -> int:
-    try:
-        return artifact.path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _is_among(record: Record, others: Sequence[Any]) -> bool:

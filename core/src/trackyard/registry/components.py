@@ -21,6 +21,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.fields import fields_of
 from trackyard.project.stacks import ExperimentTracker, Stack, TrackerOptions, load_stacks
 from trackyard.project.trackers import Trackers
+from trackyard.registry.limits import limits_in_words
 from trackyard.system.distributions import requirements_of, version_of
 from trackyard.system.showing import Shown, says
 from trackyard.system.suggestions import did_you_mean, listed
@@ -68,6 +69,9 @@ class FlavorDescription(FlavorView):
     notice: str = attrs.field(metadata=says("What one should know before using it"))
     fields: tuple[FieldView, ...] = attrs.field(metadata=says("What its trackers take"))
     options: tuple[FieldView, ...] = attrs.field(metadata=says("What every tracker takes"))
+    limits: tuple[str, ...] = attrs.field(
+        metadata=says("What is changed of what is logged, for what its backend cannot hold")
+    )
 
 
 @attrs.frozen(repr=False)
@@ -130,6 +134,7 @@ def describe_flavor(name: str) -> FlavorDescription:
         notice=notice_of(flavor),
         fields=field_views(flavor),
         options=tuple(view for view in field_views(TrackerOptions) if view.name != "flavor"),
+        limits=limits_in_words(flavor),
     )
 
 

@@ -120,11 +120,14 @@ def metrics_that_differ(
         if isinstance(record, Metric):
             points.setdefault(record.key, []).append(record)
     for row in metrics:
-        last = Metric(row.key, math.nan if row.last is None else row.last, row.last_step, 0)
+        # Which step a point got there may depend on those before it, which the store does not know.
+        step = None if adapter.depends_on_earlier else row.last_step
+        last = Metric(row.key, math.nan if row.last is None else row.last, step, 0)
         for ours in adapter.adapt(last):
             if isinstance(ours, Metric):
                 there = points.get(ours.key, [])
-                yield from _last_that_differs(ours, there, tracker)
+                known = attrs.evolve(ours, step=None if step is None else ours.step)
+                yield from _last_that_differs(known, there, tracker)
                 if there and row.points and len(there) != row.points:
                     yield _of_count(ours.key, row.points, len(there))
 

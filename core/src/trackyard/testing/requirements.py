@@ -41,6 +41,12 @@ def limits(capability: str) -> Requirement:
     return reason
 
 
+def keeps_times(workbench: Workbench) -> str | None:
+    """Require that the backend takes the times of points."""
+    is_kept = workbench.capabilities.time_resolution is not None
+    return None if is_kept else "the flavor declares time_resolution=None"
+
+
 def is_packaged(workbench: Workbench) -> str | None:
     """Require that the flavor is installed, with an entry point."""
     return None if workbench.distribution else "the flavor is named by a dotted path"

@@ -17,6 +17,7 @@ from trackyard.testing.checks.harm import HarmChecks
 from trackyard.testing.checks.hooks import HookChecks
 from trackyard.testing.checks.irregular import IrregularChecks
 from trackyard.testing.checks.life_cycle import LifeCycleChecks
+from trackyard.testing.checks.limits import LimitChecks
 from trackyard.testing.checks.packaging import PackagingChecks
 from trackyard.testing.checks.storms import StormChecks
 from trackyard.testing.contract import skip_unless_it_applies
@@ -31,6 +32,7 @@ class FlavorSuite(
     DeliveryChecks,
     HookChecks,
     IrregularChecks,
+    LimitChecks,
     DataChecks,
     LifeCycleChecks,
     ConfigurationChecks,

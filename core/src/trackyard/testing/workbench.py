@@ -7,13 +7,15 @@ code that does it for users. The flavor under test is the tracker `under_test` o
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from trackyard.contract.flavors import Secret, capabilities_of
 from trackyard.contract.records import Artifact, Capabilities, Record, Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import TrackerReport, report_of
+from trackyard.delivery.sizes import size_as_sent, size_of_file
 from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import FLAVORS, find_plugins, load_flavor
 from trackyard.hooks.dispatch import TrackerHooks
@@ -232,6 +235,26 @@ class Workbench:
             for record in (r for _, entry in entries for r in entry.records()):
                 records += adapter.adapt(record)
         return records
+
+    def fitted(self, records: Iterable[Record]) -> list[Record]:
+        """Fit records to the flavor's limits, as they come to its hooks.
+
+        Args:
+            records: All records of a run, in their order.
+        """
+        adapter = Adapter(self.capabilities, self.project.home / "fitted")
+        return [fitted for record in records for fitted in adapter.adapt(record)]
+
+    def one_call(self, records: Sequence[Record]) -> list[Record]:
+        """Give the first of some records: as many as one `tracker_log` call may get.
+
+        Args:
+            records: The records.
+        """
+        most = self.capabilities.largest_request or math.inf
+        sizes = accumulate(size_as_sent(r) + size_of_file(r) for r in records)
+        count = sum(1 for _ in takewhile(lambda size: size <= most, sizes))
+        return list(records[: min(count, self.capabilities.largest_batch)])
 
     def difference(self, run_id: str) -> str:
         """Say how the backend's run differs from its journal; empty where it does not."""

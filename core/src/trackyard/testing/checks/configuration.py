@@ -97,6 +97,8 @@ class ConfigurationChecks:
             limit = getattr(declared, name)
             expect(limit is None or limit >= 50, f"{name}={limit} holds next to nothing")
         expect(declared.largest_batch >= 1, f"largest_batch={declared.largest_batch}")
+        largest = declared.largest_request
+        expect(largest is None or largest >= 10_000, f"largest_request={largest} holds too little")
         plain = re.fullmatch(declared.key_pattern, "train/loss") or re.fullmatch(
             declared.key_pattern, "train_loss"
         )

@@ -16,7 +16,7 @@ from trackyard.journal.entries import Entry
 from trackyard.runs.differences import same_number
 from trackyard.testing.contract import check, expect
 from trackyard.testing.kinds import log_kind
-from trackyard.testing.requirements import can_be_read, declares, limits
+from trackyard.testing.requirements import can_be_read, declares, keeps_times, limits
 from trackyard.testing.stored import StoredRun
 from trackyard.testing.workbench import Logging, Workbench, append
 from trackyard.tracking.calls import ActiveRun
@@ -129,7 +129,11 @@ class DataChecks:
 
         _compare(workbench, log)
 
-    @check("Original timestamps are kept, however late a record is delivered.", can_be_read)
+    @check(
+        "Original timestamps are kept, however late a record is delivered.",
+        can_be_read,
+        keeps_times,
+    )
     def test_timestamps_are_kept(self, workbench: Workbench) -> None:
         begun = time.time_ns() - _HOUR
 
@@ -156,9 +160,10 @@ class DataChecks:
 
     @check("largest_batch: most records that one tracker_log call may get.", can_be_read)
     def test_largest_batch_is_taken_whole(self, workbench: Workbench) -> None:
-        size = min(workbench.capabilities.largest_batch, MANY)
         run, hooks = workbench.new_run(), workbench.tracker_hooks()
-        metrics = tuple(Metric(f"m{n % 10}", float(n), n // 10, 10**18 + n) for n in range(size))
+        many = [Metric(f"m{n % 10}", float(n), n // 10, 10**18 + n) for n in range(MANY)]
+        metrics = tuple(workbench.one_call(workbench.fitted(many)))
+        size = len(metrics)
         outcomes = [
             hooks.start_run(run),
             hooks.log(run, Batch.of(metrics, 1, size)),

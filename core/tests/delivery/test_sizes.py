@@ -1,0 +1,65 @@
+"""Does what is sent fit into the request that a backend takes?"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+from hypothesis import given, strategies as st
+
+from trackyard import Artifact, Capabilities, Metric, Param, Tag
+from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.sending import Sender
+from trackyard.delivery.sizes import shortened_to, size_as_sent
+
+MOST = 10_000
+
+
+@given(st.text(max_size=60), st.integers(8, 400))
+def test_shortened_text_fits(text, most):
+    shown = shortened_to(text * 20, most)
+
+    assert len(json.dumps(shown)) <= most + 2
+    assert shown == text * 20 or (text * 20).startswith(shown.removesuffix("…"))
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_each_record_fits_and_the_whole_text_is_kept(tmp_path_factory, key, text):
+    one = Adapter(Capabilities(largest_request=MOST), tmp_path_factory.mktemp("sizes"))
+    for record in (Param(key, text * 1000), Tag(key, text * 1000)):
+        sent, *files = one.adapt(record)
+
+        assert size_as_sent(sent) <= MOST
+        assert len(json.dumps([sent.key, sent.value])) <= MOST
+        assert sent.value == record.value or files[0].path.read_bytes() == record.value.encode()
+
+
+class _Aside:
+    folder = None
+
+
+def batches(records, **limits):
+    sender = Sender(None, None, _Aside(), 1000, **limits)
+    pending = deque(enumerate(records, 1))
+    while pending:
+        yield sender.take_batch(pending)
+
+
+def test_batches_stay_below_the_largest_request(tmp_path):
+    file = tmp_path / "a"
+    file.write_bytes(b"x" * 4000)
+    large = tmp_path / "b"
+    large.write_bytes(b"x" * 40_000)
+    records = [Metric("loss", 0.5, n, n) for n in range(300)]
+    records += [Param(f"p{n}", "x" * 3000) for n in range(20)]
+    records += [Artifact(f"f{n}", file, "file") for n in range(9)]
+    records += [Artifact("large", large, "file"), Tag("last", "yes")]
+
+    found = list(batches(records, largest_request=MOST))
+
+    assert [record for batch in found for _, record in batch] == records
+    for batch in found:
+        size = sum(size_as_sent(record) for _, record in batch)
+        size += sum(r.path.stat().st_size for _, r in batch if isinstance(r, Artifact))
+        assert size <= MOST or len(batch) == 1
+    assert len(list(batches(records))) < len(found)
