@@ -7,14 +7,18 @@ run that is sent again under the same id overwrites what is there.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from typing import Any
 
 import attrs
 from recording_server import Answer, RecordingServer, Request
+from wandb_reading import parquet_of, read_answer
 
 _STREAM = re.compile(r"/files/(?P<entity>[^/]+)/(?P<project>[^/]+)/(?P<run>[^/]+)/file_stream")
+
+_CONTENTS = re.compile(r"/artifactsV2/[^/]+/[^/]+/[^/]+/[^/]+/.*?(?P<digest>[0-9a-f]{32})/.+")
 
 
 @attrs.define
@@ -33,6 +37,13 @@ class WandbRun:
     files: dict[str, bytes] = attrs.field(factory=dict)
     is_complete: bool = False
     exit_code: int | None = None
+    notes: str | None = None
+    sweep: str | None = None
+    created_at: str = "2026-01-01T00:00:00Z"
+    heartbeat_at: str = "2026-01-01T01:00:00Z"
+    events: list[dict[str, Any]] = attrs.field(factory=list)
+    used: list[str] = attrs.field(factory=list)  # ids of artifacts
+    exported: int = 0  # rows below this step stand in a Parquet file
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -60,6 +71,8 @@ class WandbServer(RecordingServer):
         super().__init__()
         self.runs: dict[str, WandbRun] = {}
         self.artifacts: dict[str, dict[str, Any]] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.sweeps: dict[str, dict[str, Any]] = {}
 
     @property
     def only(self) -> WandbRun:
@@ -82,13 +95,19 @@ class WandbServer(RecordingServer):
         with self.changed:
             if request.path == "/graphql":
                 return self._graphql(request.json["query"], request.json.get("variables") or {})
+            if found := _CONTENTS.fullmatch(request.path):
+                return self._contents(found["digest"])
             if found := _STREAM.fullmatch(request.path):
                 self._stream(self.runs[found["run"]], request.json)
         return Answer.of_json({})
 
     def _graphql(self, query: str, variables: dict[str, Any]) -> Answer:
         data: dict[str, Any] = {}
-        if "upsertBucket" in query:
+        is_own = "summaryMetrics\n    files(" in query or "{ run(name: $name) { id } }" in query
+        read = None if is_own else read_answer(self, query, variables)
+        if read is not None:
+            data = read
+        elif "upsertBucket" in query:
             data = self._upsert(variables)
         elif "createRunFiles" in query:
             place = f"{self.url}/storage/runs/{variables['run']}"
@@ -144,6 +163,8 @@ class WandbServer(RecordingServer):
         run.display_name = variables.get("displayName") or run.display_name
         run.group = variables.get("groupName") or run.group
         run.job_type = variables.get("jobType") or run.job_type
+        run.notes = variables.get("notes") or run.notes
+        run.sweep = variables.get("sweep") or run.sweep
         run.tags = variables.get("tags") or run.tags
         config = json.loads(variables.get("config") or "{}")
         run.config |= {key: entry.get("value") for key, entry in config.items()}
@@ -162,18 +183,31 @@ class WandbServer(RecordingServer):
 
     def _stream(self, run: WandbRun, content: dict[str, Any]) -> None:
         for name, part in content.get("files", {}).items():
+            if not name.startswith("wandb-"):  # the console, which comes as a file, too
+                continue
             lines = [json.loads(line) for line in part["content"]]
             if name == "wandb-history.jsonl":
                 run.rows |= {line["_step"]: line for line in lines}
             elif name == "wandb-summary.json":
                 run.summary |= lines[-1]
+            elif name == "wandb-events.jsonl":
+                run.events += lines
         run.is_complete = bool(content.get("complete"))
         run.exit_code = content.get("exitcode")
 
     def _create_artifact(self, given: dict[str, Any]) -> dict[str, Any]:
         id_ = f"artifact-{len(self.artifacts)}"
         name = given["artifactCollectionName"]
-        self.artifacts[id_] = {"name": name, "type": given["artifactTypeName"], "files": {}}
+        version = len([a for a in self.artifacts.values() if a["name"] == name])
+        self.artifacts[id_] = {
+            "name": name,
+            "type": given["artifactTypeName"],
+            "files": {},
+            "run": given.get("runName"),
+            "digest": given.get("digest"),
+            "metadata": given.get("metadata"),
+            "version": version,
+        }
         made = {"id": id_, "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
         return {"createArtifact": {"artifact": made}}
 
@@ -195,10 +229,28 @@ class WandbServer(RecordingServer):
     def _storage(self, request: Request) -> Answer:
         _, kind, id_, *name = request.path.removeprefix("/").split("/")
         if request.method == "GET":
-            return Answer(body=self.runs[id_].files["/".join(name)])
+            return Answer(body=self._stored(kind, id_, "/".join(name)))
         with self.changed:
             if kind == "runs":
                 self.runs[id_].files["/".join(name)] = request.body
             elif kind == "artifacts":
                 self.artifacts[id_]["files"]["/".join(name)] = request.body
+            elif kind == "manifests":
+                self.manifests[id_] = request.body
         return Answer()
+
+    def _contents(self, digest: str) -> Answer:
+        """Give a file of an artifact, which W&B finds by its digest."""
+        files = (content for art in self.artifacts.values() for content in art["files"].values())
+        for content in files:
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() == digest:
+                return Answer(body=content)
+        return Answer(status=404)
+
+    def _stored(self, kind: str, id_: str, name: str) -> bytes:
+        if kind == "exports":
+            return parquet_of(self.runs[id_])
+        if kind == "manifests":
+            return self.manifests[id_]
+        files = self.runs[id_].files
+        return self.artifacts[id_]["files"][name] if kind == "artifacts" else files[name]

@@ -48,9 +48,10 @@ def the_run(name: str = "fine-sea-1", **config):
     return found
 
 
-def summary(value: float):
+def summary(best: float, **more: float):
     found = record("summary")
-    found.summary.update.add(key="loss", value_json=json.dumps(value))
+    for key, value in {"best": best, **more}.items():
+        found.summary.update.add(key=key, value_json=json.dumps(value))
     return found
 
 
@@ -78,7 +79,8 @@ def test_a_folder_arrives_whole(root):
         the_run(lr=0.1, nested={"deep": 2}),
         environment,
         row(0, loss=1.0, media={"_type": "image-file", "path": "media/images/a.png"}),
-        summary(1.0),
+        summary(1.0, _runtime=3),
+        summary(0.5),
         row(1, loss=float("nan"), stage="late", sub={"inner": 3}),
         row(2, far={"_type": "image-file", "path": "../../../etc/hostname"}),
         record("output_raw", line="hello\n"),
@@ -100,6 +102,7 @@ def test_a_folder_arrives_whole(root):
     assert {*run.artifacts} == {"media.png", "console.log"}
     tags = run.steps[0].tags
     assert (tags["stage"], tags["wandb.notes"], tags["wandb.tags"]) == ("late", "note", "a, b")
+    assert tags["summary.best"] == "0.5"
     assert found.losses == {"image-file far: its file is not in the run's folder": 1}
     assert run.ended_at.timestamp() == NOW + 2
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
@@ -157,7 +160,7 @@ def test_what_is_no_file_of_wandbs_is_named(root, tmp_path):
 
     assert [*foreign_records(path)] == [ImportNote("x.wandb: it is none of W&B's")]
     with pytest.raises(TrackyardError, match="no such folder or file"):
-        Client().import_runs("wandb:entity/project")
+        Client().import_runs("wandb:./nothing")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from trackyard.contract import MODEL_FILE, Artifact, Dataset, Model, Record
@@ -113,25 +114,50 @@ def native_artifact(record: Any, folder: Path) -> list[Record]:
         record: W&B's record of it.
         folder: Where the files are written that describe models and datasets.
     """
-    if record.type in OF_WANDB:
-        return []
     found = {entry.path: Path(entry.local_path) for entry in record.manifest.contents}
     files = {name: path for name, path in found.items() if path.is_file()}
-    kind: Any = "model" if record.type == "model" else "file"
-    records: list[Record] = [
-        Artifact(f"{record.name}/{name}", path, kind) for name, path in files.items()
-    ]
-    if record.type not in ("model", "dataset"):
-        return records
     folder = folder / record.client_id[:20]
+    return artifacts_of(record.type, record.name, record.digest, files, folder)
+
+
+def artifacts_of(
+    type_: str,
+    name: str,
+    digest: str,
+    files: Mapping[str, Path],
+    folder: Path,
+    *,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Record]:
+    """Give what an artifact of W&B's is here.
+
+    Args:
+        type_: Its type.
+        name: Its name.
+        digest: Its digest, as W&B says.
+        files: Its files by their names in it.
+        folder: Where the file is written that describes a model or a dataset.
+        metadata: Its metadata, which say what Trackyard made it of.
+    """
+    if type_ in OF_WANDB:
+        return []
+    own = metadata.get("trackyard")
+    kind: Any = "model" if type_ == "model" else "file"
+    if isinstance(own, dict) and "folder" in own:
+        return [Artifact(f"{own['folder']}/{at}", path, kind) for at, path in files.items()]
+    if isinstance(own, dict) and "name" in own:
+        return [Artifact(own["name"], path, "dataset") for path in files.values()]
+    records: list[Record] = [Artifact(f"{name}/{at}", path, kind) for at, path in files.items()]
+    if type_ not in ("model", "dataset"):
+        return records
     folder.mkdir(parents=True, exist_ok=True)
-    if record.type == "model":
-        path, name = folder / MODEL_FILE, f"{record.name}/{MODEL_FILE}"
+    if type_ == "model":
+        path, place = folder / MODEL_FILE, f"{name}/{MODEL_FILE}"
         path.write_text(json.dumps({"files": [_described(*file) for file in files.items()]}))
-        return [*records, Artifact(name, path, "model", "application/json")]
-    path, name = folder / "dataset.json", f"{Dataset.folder}/{record.name}.json"
-    path.write_text(Dataset(name=record.name, digest=record.digest).to_json(), encoding="utf-8")
-    return [*records, Artifact(name, path, "dataset", "application/json")]
+        return [*records, Artifact(place, path, "model", "application/json")]
+    path, place = folder / "dataset.json", f"{Dataset.folder}/{name}.json"
+    path.write_text(Dataset(name=name, digest=digest).to_json(), encoding="utf-8")
+    return [*records, Artifact(place, path, "dataset", "application/json")]
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which runs do W&B's own files hold: folders `wandb/` with runs, and single `.wandb` files?
 
-Nothing is asked of a server, and no account is needed. Names that a file holds are followed only
-below the run's own folder: what else it names is another machine's.
+Nothing is asked of a server for these, and no account is needed. Names that a file holds are
+followed only below the run's own folder: what else it names is another machine's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from trackyard.contract import (
     Git,
     ImportNote,
     Metric,
-    Record,
     RemoteRun,
     RunQuery,
     Tag,
@@ -29,15 +29,19 @@ from trackyard.contract import (
     inside,
 )
 from trackyard_wandb.artifacts import OF_WANDB
-from trackyard_wandb.capturing import artifact_of, flat_values, text_of
+from trackyard_wandb.capturing import artifact_of
 from trackyard_wandb.foreign_files import foreign_records
-from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
-from trackyard_wandb.records import OWN_FILES, STEP, items_of, labels_of, parse
+from trackyard_wandb.records import OWN_FILES, items_of, labels_of, parse
+from trackyard_wandb.rows import Piece, Rows
+from trackyard_wandb.server_runs import ServerRuns
+from trackyard_wandb.settings import checked_key
 
-Piece = Record | RemoteRun | ImportNote
-_OWN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", STEP})
-# Numbers of fields: summaries repeat each row, and are passed over without being parsed.
-_SKIPPED = {3, 9, 11, 27}
+# Numbers of fields that are passed over without being parsed.
+_SKIPPED = {9, 11, 27}
+# Summaries; those that W&B makes of each row have this in them, and the code's own have not.
+_SUMMARY, _OF_A_ROW = 3, b"_runtime"
+# An entity, a project and a run; a path that begins with a dot is none.
+_PROJECT = re.compile(r"([\w-][\w.-]*)/([^/]+)(?:/([^/]+))?")
 _LOG = re.compile(r"run-.*\.wandb")
 _HEAD = 200  # records of a file that are looked at for the run's own
 
@@ -64,8 +68,8 @@ class WandbFiles:
         """
         if not self.root.exists():
             raise TrackyardError(
-                f"{self.root}: there is no such folder or file; runs that only a server has are "
-                "not imported"
+                f"{self.root}: there is no such folder or file; runs of a server are named "
+                "wandb:ENTITY/PROJECT"
             )
         found: dict[str, RemoteRun] = {}
         for path in _logs(self.root):
@@ -84,26 +88,37 @@ class WandbFiles:
             remote_id: Its id.
             scratch: Where files are written.
         """
-        reading = _Reading(remote_id, scratch)
+        reading = _Reading(remote_id, scratch, Rows(scratch))
         for path in self._files[remote_id]:
             yield from reading.of_file(path)
+        yield from reading.rows.summary()
         if reading.console.exists():
             yield Artifact("console.log", reading.console, "text", "text/plain")
         yield reading.end()
 
 
-def source_of(place: str | None) -> WandbFiles:
-    """Find who reads a place.
+def source_of(
+    place: str | None, url: str, key: str | None, entity: str | None, project: str | None
+) -> WandbFiles | ServerRuns:
+    """Find who reads a place: files where there are such, else a project of the server.
 
     Args:
-        place: A folder or a file.
+        place: A folder, a file, `entity/project` or `entity/project/run`; None for the project
+            that is configured.
+        url: The server's address.
+        key: The API key, if there is one.
+        entity: Whose projects, where the place does not say.
+        project: The project, likewise.
 
     Raises:
-        TrackyardError: None is named.
+        ValueError: A server is meant, and there is no API key.
     """
-    if place is None:
-        raise TrackyardError("runs that only a server has are not imported; name a folder of them")
-    return WandbFiles(Path(place).expanduser())
+    if place is not None:
+        path = Path(place).expanduser()
+        if path.exists() or not (match := _PROJECT.fullmatch(place)):
+            return WandbFiles(path)
+        return ServerRuns(url, checked_key(key), *match.groups())
+    return ServerRuns(url, checked_key(key), entity, project)
 
 
 def _logs(root: Path) -> Iterator[Path]:
@@ -143,9 +158,7 @@ class _Reading:
 
     remote_id: str
     scratch: Path
-    _axes: dict[str, str] = attrs.field(factory=dict)
-    _globs: dict[str, str] = attrs.field(factory=dict)
-    _last: int = 0
+    rows: Rows
     _exit: int | None = None
     _user: str | None = None
 
@@ -164,13 +177,13 @@ class _Reading:
         for data in foreign_records(path):
             if isinstance(data, ImportNote):
                 yield data
-            elif _field_of(data) not in _SKIPPED:
+            elif not _is_skipped(data):
                 yield from self._of_record(parse(data), files)
 
     def end(self) -> RemoteRun:
         """Give what only the end tells; without one the process was killed, or goes on."""
         status: Any = {None: "running", 0: "finished"}.get(self._exit, "failed")
-        ended_at = None if self._exit is None else self._last or None
+        ended_at = None if self._exit is None else self.rows.last or None
         return RemoteRun(self.remote_id, status=status, ended_at=ended_at, user=self._user)
 
     def _of_record(self, record: Any, files: Path) -> Iterator[Piece]:
@@ -181,11 +194,14 @@ class _Reading:
             case "config":
                 yield from labels_of(items_of(record.config.update))
             case "metric":
-                self._note_axis(record.metric)
+                metric = record.metric
+                self.rows.note_axis(metric.name, metric.glob_name, metric.step_metric)
             case "history":
-                yield from self._row(items_of(record.history.item), files)
+                yield from self.rows.of(items_of(record.history.item), partial(_below, files))
+            case "summary":
+                self.rows.note_summary(items_of(record.summary.update))
             case "stats":
-                yield from self._stats(record.stats)
+                yield from _stats(record.stats)
             case "files":
                 yield from _saved(record.files.files, files)
             case "artifact":
@@ -207,64 +223,17 @@ class _Reading:
             case "preempting" | "alert":
                 yield ImportNote(f"records of kind {kind!r}")
 
-    def _row(self, row: Mapping[str, Any], files: Path) -> Iterator[Piece]:
-        timestamp = round(row.get("_timestamp", 0) * 1e9)
-        self._last = max(self._last, timestamp)
-        values = dict(flat_values(row))
-        for key, value in values.items():
-            if key in _OWN:
-                continue
-            step = values.get(STEP, values.get(self._axis_of(key)))
-            step = step if isinstance(step, int | float) else row.get("_step")
-            if isinstance(value, int | float):
-                yield Metric(key, float(value), step, timestamp)
-            elif isinstance(value, dict):
-                for piece in self._media(key, value, files):
-                    if isinstance(piece, Artifact):
-                        yield attrs.evolve(piece, step=step, timestamp=timestamp)
-                    else:
-                        yield piece
-            elif value is not None:
-                yield Tag(key, text_of(value))
 
-    def _media(
-        self, key: str, value: Mapping[str, Any], files: Path
-    ) -> Iterator[Artifact | ImportNote]:
-        """Give the artifacts that a value with a type of W&B's stands for."""
-        type_ = value["_type"]
-        if type_ == HISTOGRAM:
-            path = histogram_file(value, self.scratch)
-            if path is not None:
-                yield Artifact(f"{key}.json", path, "histogram", "application/json")
-            return
-        names = value.get("filenames") or [value.get("path")]
-        kind = next((kind for kind, (known, _) in KINDS.items() if known == type_), None)
-        for number, name in enumerate(names):
-            found = inside(files, Path(name)) if isinstance(name, str) else None
-            if found is None:
-                yield ImportNote(f"{type_} {key}: its file is not in the run's folder")
-                continue
-            place = f"{key}/{number}" if len(names) > 1 else key
-            artifact = artifact_of(f"{place}{found.suffix}", found)
-            yield artifact if kind is None else attrs.evolve(artifact, kind=kind)
+def _below(files: Path, name: str) -> Path | None:
+    return inside(files, Path(name))
 
-    def _stats(self, stats: Any) -> Iterator[Piece]:
-        timestamp = stats.timestamp.ToNanoseconds()
-        for item in stats.item:
-            value = json.loads(item.value_json)
-            if isinstance(value, int | float) and not item.key.startswith("_"):
-                yield Metric(f"system/{item.key}", float(value), None, timestamp)
 
-    def _note_axis(self, metric: Any) -> None:
-        if metric.step_metric and metric.name:
-            self._axes[metric.name] = metric.step_metric
-        elif metric.step_metric and metric.glob_name:
-            self._globs[metric.glob_name.rstrip("*")] = metric.step_metric
-
-    def _axis_of(self, key: str) -> str:
-        globs = (axis for glob, axis in self._globs.items() if key.startswith(glob))
-        axis = self._axes.get(key) or next(globs, "_step")
-        return "_step" if axis == key else axis
+def _stats(stats: Any) -> Iterator[Metric]:
+    timestamp = stats.timestamp.ToNanoseconds()
+    for item in stats.item:
+        value = json.loads(item.value_json)
+        if isinstance(value, int | float) and not item.key.startswith("_"):
+            yield Metric(f"system/{item.key}", float(value), None, timestamp)
 
 
 def _of_run(run: Any) -> Iterator[Tag]:
@@ -318,6 +287,11 @@ def _logged(artifact: Any, folder: Path) -> Iterator[Artifact | ImportNote]:
             yield ImportNote(f"{artifact.type} {name}: its contents are not in the run's folder")
         else:
             yield Artifact(name, found, kind)
+
+
+def _is_skipped(data: bytes) -> bool:
+    field = _field_of(data)
+    return field in _SKIPPED or (field == _SUMMARY and _OF_A_ROW in data)
 
 
 def _field_of(data: bytes) -> int:

@@ -30,13 +30,15 @@ from trackyard_wandb import settings
 from trackyard_wandb.alone import variables_of, without_account
 from trackyard_wandb.attempts import joined, note_attempt
 from trackyard_wandb.capturing import NativeReader
-from trackyard_wandb.importing import Piece, WandbFiles, source_of
+from trackyard_wandb.importing import WandbFiles, source_of
 from trackyard_wandb.media import KINDS
 from trackyard_wandb.native import active_run
 from trackyard_wandb.native_runs import Step
 from trackyard_wandb.places import Place, place_of
 from trackyard_wandb.records import read_downloads, read_run
+from trackyard_wandb.rows import Piece
 from trackyard_wandb.server import PROBE, WandbServer, problems_of
+from trackyard_wandb.server_runs import ServerRuns
 from trackyard_wandb.state import load_state, save_state
 from trackyard_wandb.sweeps import take_trial
 from trackyard_wandb.uploading import Upload
@@ -99,7 +101,7 @@ class WandbTracker:
     _file: RunFile | None = attrs.field(init=False, default=None)
     _upload: Upload | None = attrs.field(init=False, default=None)
     _readers: dict[Path, NativeReader] = attrs.field(init=False, factory=dict)
-    _source: WandbFiles | None = attrs.field(init=False, default=None)
+    _source: WandbFiles | ServerRuns | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
     _is_source: bool = attrs.field(init=False, default=False)
     _started_at: float | None = attrs.field(init=False, default=None)
@@ -175,7 +177,8 @@ class WandbTracker:
 
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
-        self._source = source_of(query.place)
+        known = (self._url(), self._key(), self.entity, self.project)
+        self._source = source_of(query.place, *known)
         return self._source.runs(query)
 
     @hookimpl
