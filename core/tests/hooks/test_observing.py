@@ -44,14 +44,17 @@ def logged_by(plugin, body=lambda: None):
     return logged
 
 
-def test_context_is_open_while_the_run_is_on_a_thread_of_its_own():
+def test_context_is_open_while_the_run_is_on_a_thread_that_serves_the_next_run_or_ends():
     plugin = Watching()
     logged = logged_by(plugin, lambda: plugin.entered.wait(30))
 
     assert logged == [({"entered": 1}, None), ({"left": 2.5}, 7)]
-    ((name, thread),) = plugin.seen
+    logged_by(plugin)
+    (name, thread), (_, next_thread) = plugin.seen
     assert name == "name"
     assert thread is not threading.current_thread()
+    assert thread is next_thread
+    thread.join(60)
     assert not thread.is_alive()
 
 

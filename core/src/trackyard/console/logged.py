@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trackyard.console.reading import ARTIFACT, MEDIA_TYPE, bounded, read_console
+from trackyard.console.reading import ARTIFACT, MEDIA_TYPE, bounded, has_console, read_console
 from trackyard.contract.errors import NewerFormatError
 from trackyard.contract.records import Artifact
 from trackyard.journal.blobs import Blobs
@@ -28,7 +28,7 @@ def log_console(
         limit: Bytes at most, where its processes together may have kept more.
     """
     try:
-        lines = read_console(folder)
+        lines = read_console(folder) if has_console(folder) else []
         if not lines:
             return
         lines = lines if limit is None else bounded(lines, limit)

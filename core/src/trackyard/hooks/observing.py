@@ -1,7 +1,8 @@
 """How do plugins watch a run while it goes on, without the step waiting for any of them?
 
 Each enters and leaves its context on a thread of its own: one that is slow, hangs or fails is
-left alone, and the step has not noticed.
+left alone, and the step has not noticed. A thread that is through serves the next run, if that
+begins at once, as it does in a pipeline of short steps.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Thread
+from functools import lru_cache
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 from trackyard.contract.records import Run
 from trackyard.hooks.guards import reason_of, tried
 from trackyard.hooks.managers import NamedPlugins, manager_of
 from trackyard.hooks.rules import implemented_hooks
-from trackyard.system.conditions import Event
 from trackyard.system.inside_hooks import inside_hook
 from trackyard.system.interruption import start_thread
 
@@ -28,6 +30,8 @@ logger = logging.getLogger("trackyard")
 HOOK = "tracker_observe_run"
 # Seconds that a run's end waits for all of its observers together: for a last value, say.
 PATIENCE = 1.0
+# Seconds after which a thread ends that no run needs: user code that forks is warned of threads.
+_IDLE = 0.2
 
 Log = Callable[[Mapping[str, Any], Any], None]
 
@@ -47,8 +51,9 @@ def observed(plugins: NamedPlugins, run: Run, log: Log) -> Iterator[None]:
         if HOOK in implemented_hooks(plugin)
     ]
     process = os.getpid()
+    threads = _threads(process)
     for observer in observers:
-        observer.begin()
+        threads.begin(observer)
     try:
         yield
     finally:
@@ -64,35 +69,35 @@ class _Observer:
     """One plugin's context around one run."""
 
     def __init__(self, name: str, plugin: object, run: Run, log: Log) -> None:
-        self._name = name
+        self.name = name
         self._run = run
         self._log_into_run = log
         self._is_over = False
-        self._ending = Event()
         self._manager = manager_of([(name, plugin)])
-        self._thread = Thread(target=self._observe, name=f"trackyard-{name}", daemon=True)
-
-    def begin(self) -> None:
-        try:
-            start_thread(self._thread)
-        except RuntimeError as error:  # no thread is to be had: the run goes on unobserved
-            logger.warning("plugin %r does not observe the run: %s", self._name, error)
+        # Plain locks, each of which is released once: no handler of a signal can break them.
+        self._ending, self._left = Lock(), Lock()
+        self._ending.acquire()
+        self._left.acquire()
 
     def tell_to_end(self) -> None:
-        self._ending.set()
+        self._ending.release()
 
     def wait_for(self, seconds: float) -> None:
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
+        has_left = self._left.acquire(timeout=seconds)
         self._is_over = True
-        if self._thread.is_alive():
+        if not has_left:
             text = "plugin %r: %s has not ended with its run; it is left alone"
-            logger.warning(text, self._name, HOOK)
+            logger.warning(text, self.name, HOOK)
 
-    def _observe(self) -> None:
+    def observe(self) -> None:
+        """Hold the contexts until the run ends."""
         with inside_hook():
             for manager in self._manager.hook.tracker_observe_run(run=self._run, log=self._log):
                 self._hold(manager)
+
+    def leave(self) -> None:
+        """Say that it is through."""
+        self._left.release()
 
     def _hold(self, manager: Any) -> None:
         """Enter a context, and leave it when the run ends."""
@@ -100,15 +105,66 @@ class _Observer:
         if entered.error is not None:
             self._warn(entered.error)
             return
-        self._ending.wait()
+        with self._ending:  # free from the end on
+            pass
         left = tried(lambda: manager.__exit__(None, None, None))
         if left.error is not None:
             self._warn(left.error)
 
     def _warn(self, error: BaseException) -> None:
-        logger.warning("plugin %r: %s", self._name, reason_of(HOOK, error))
+        logger.warning("plugin %r: %s", self.name, reason_of(HOOK, error))
 
     def _log(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Log numbers into the run; once it has ended that does nothing."""
         if not self._is_over:
             self._log_into_run(metrics, step)
+
+
+class _Threads:
+    """The threads of one process in which plugins hold their contexts, one for each at a time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._idle: list[SimpleQueue[_Observer]] = []
+
+    def begin(self, observer: _Observer) -> None:
+        """Have a plugin observe a run, in a thread that is idle or a new one.
+
+        Args:
+            observer: The plugin's.
+        """
+        with self._lock:
+            work = self._idle.pop() if self._idle else None
+        if work is not None:
+            work.put(observer)
+            return
+        work = SimpleQueue()
+        work.put(observer)
+        thread = Thread(target=self._serve, args=(work,), name="trackyard-observer", daemon=True)
+        try:
+            start_thread(thread)
+        except RuntimeError as error:  # no thread is to be had: the run goes on unobserved
+            observer.leave()
+            logger.warning("plugin %r does not observe the run: %s", observer.name, error)
+
+    def _serve(self, work: SimpleQueue[_Observer]) -> None:
+        """Observe one run after the other, until none has come for a while."""
+        while True:
+            try:
+                observer = work.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if work in self._idle:
+                        self._idle.remove(work)
+                        return
+                continue  # a run is about to come
+            observer.observe()
+            with self._lock:
+                self._idle.append(work)
+            observer.leave()
+
+
+@lru_cache(maxsize=1)
+def _threads(process: int) -> _Threads:  # noqa: ARG001 - a forked child has none of its parent's
+    """Give the threads of a process."""
+    return _Threads()

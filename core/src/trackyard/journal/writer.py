@@ -98,7 +98,7 @@ class JournalWriter:
         self._is_writing = False  # this thread is, or nobody may any more
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
-        self._preface = b""  # goes before the first entry
+        self._preface: Entry | None = None  # goes before the first entry
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
@@ -212,24 +212,23 @@ class JournalWriter:
         Returns:
             Whether it was taken; not once the run has ended.
         """
-        payload = encode_entry(entry)
         with self._lock:
             if self._has_ended or self._is_writing:
                 return False
             if not self.has_entries:
-                self._preface = payload
+                self._preface = entry  # most steps log nothing: it is encoded when it is written
                 return True
             self._is_writing = True
             try:
-                return self._keep(payload, RESERVE)
+                return self._keep(encode_entry(entry), RESERVE)
             finally:
                 self._is_writing = False
 
     def begin(self) -> None:
         """Write what stands before all other entries now, so that others can read it."""
-        if self._preface:
-            payload, self._preface = self._preface, b""
-            self._append(payload)
+        if self._preface is not None:
+            entry, self._preface = self._preface, None
+            self._append(encode_entry(entry))
 
     def append_metrics(
         self,
@@ -432,10 +431,11 @@ class JournalWriter:
             return
         if self._options.durability != "process":
             self.synchronise()
-        length = len(self._preface) + len(payload)
+        preface = b"" if self._preface is None else encode_entry(self._preface)
+        length = len(preface) + len(payload)
         self._next_segment(length, RESERVE if reserve == 0 else SMALLEST_SEGMENT)
-        if self._preface:
-            preface, self._preface = self._preface, b""
+        if preface:
+            self._preface = None
             self._write_here(preface, RESERVE)
         if not self._write_here(payload, reserve):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -9,7 +9,7 @@ import platform
 import posixpath
 import secrets
 import shutil
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,14 @@ from trackyard.contract.errors import ConfigError, OutputError
 from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
 from trackyard.outputs.formats import PICKLE, Materializers
 from trackyard.outputs.keeping import KeptOutput, KeptOutputs
-from trackyard.system.files import make_home, make_private_file, make_private_folder
+from trackyard.outputs.local_files import LocalFiles, is_local
+from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.stamps import is_stamped, stamp_of
 from trackyard.system.waiting import result_within
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from fsspec import AbstractFileSystem
 
 _LARGE = 1 << 20
@@ -194,6 +197,8 @@ class ArtifactStore:
 
     def waiting(self) -> list[KeptOutput]:
         """List what it could not take, which waits on this machine."""
+        if not self.is_remote:  # nothing ever waits for what lies here
+            return []
         return [kept for kept in self._kept or () if kept.url == self.url]
 
     def load(self, stored: StoredOutput, *, trust: bool = False) -> Any:
@@ -249,8 +254,6 @@ class ArtifactStore:
             if needs_trust(self._materializers.named(stored.materializer)):
                 path = self._path(stored.uri + _STAMP)
                 stamp = stamp_of("output", stored.sha256)
-                if self._home is not None:
-                    make_private_file(Path(path))
                 self._file_system.pipe_file(path, stamp.encode())
 
     def _is_stamped(self, stored: StoredOutput) -> bool:
@@ -261,10 +264,12 @@ class ArtifactStore:
                     return True
         return False
 
-    def _places(self, stored: StoredOutput) -> dict[str, None]:
-        # The second place is where it lies after the whole store has been moved.
+    def _places(self, stored: StoredOutput) -> Iterator[str]:
+        """Give where a value lies, and where it does after the whole store has been moved."""
+        yield stored.uri
         moved = posixpath.join(self.url, *stored.uri.split("/")[-2:])
-        return dict.fromkeys((stored.uri, moved))
+        if moved != stored.uri:
+            yield moved
 
     @cached_property
     def _protocols(self) -> set[str]:
@@ -272,8 +277,8 @@ class ArtifactStore:
         return {known} if isinstance(known, str) else set(known)
 
     def _make_folder(self, path: str) -> None:
-        """Make a file's folder; where there are none, it would make a bucket."""
-        if not self._protocols & _BUCKETS:
+        """Make a file's folder unless opening does, or there are none: it would make a bucket."""
+        if not isinstance(self._file_system, LocalFiles) and not self._protocols & _BUCKETS:
             self._file_system.makedirs(posixpath.dirname(path), exist_ok=True)
 
     def _try(self) -> None:
@@ -328,9 +333,6 @@ class ArtifactStore:
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:
             target = self._path(uri)
-            if self._home is not None:
-                make_private_folder(Path(target).parent)
-                make_private_file(Path(target))
             self._make_folder(target)
             file = self._file_system.open(target, "wb")
         except Exception as error:  # each file system has errors of its own
@@ -369,7 +371,9 @@ class ArtifactStore:
 
     def _refuse_devices(self, path: str) -> None:
         """Refuse what is there and no regular file: a row may name a FIFO, or /dev/zero."""
-        if "file" in self._protocols and Path(path).exists() and not Path(path).is_file():
+        if isinstance(self._file_system, LocalFiles) or "file" not in self._protocols:
+            return
+        if Path(path).exists() and not Path(path).is_file():
             raise OSError(f"{path} is no regular file")
 
     def _check(self, stored: StoredOutput) -> None:
@@ -385,13 +389,17 @@ class ArtifactStore:
                 self._file_system.rm_file(path)
 
     @cached_property
-    def _file_system(self) -> AbstractFileSystem:
+    def _file_system(self) -> AbstractFileSystem | LocalFiles:
+        if is_local(self.url):
+            return LocalFiles(is_private=self._home is not None)
         from fsspec.core import url_to_fs  # 90 ms
 
         file_system, _ = url_to_fs(self.url)
         return file_system
 
     def _path(self, uri: str) -> str:
+        if isinstance(self._file_system, LocalFiles):
+            return self._file_system.path(uri)
         # fsspec's own helper; `url_to_fs` would look the file system up each time.
         return str(self._file_system._strip_protocol(uri))  # noqa: SLF001
 
@@ -417,6 +425,8 @@ class _HashedFile:
 
     @cached_property
     def _hasher(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         return ThreadPoolExecutor(1, "trackyard-hash")
 
     def write(self, data: Any) -> int:

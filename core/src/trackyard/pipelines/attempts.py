@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import fill_in, is_named_tuple
+from trackyard.pipelines.types import signature_of
 from trackyard.system.forks import only_in_this_process
 from trackyard.system.interruption import time_limit
 from trackyard.tracking.calls import activated
@@ -81,8 +81,7 @@ def stored_in(value: Any) -> Iterator[StoredOutput]:
 
 def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Call a function with arguments by parameter name, whatever kinds of parameter it has."""
-    signature = inspect.signature(function)
-    bound = signature.bind_partial()
+    bound = signature_of(function).bind_partial()
     bound.arguments.update(arguments)
     return function(*bound.args, **bound.kwargs)
 

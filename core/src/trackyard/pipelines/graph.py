@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import graphlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from trackyard.pipelines.types import (
     named_tuple,
     output_names,
     output_type,
+    signature_of,
     type_mismatch,
     value_mismatch,
 )
@@ -208,7 +208,7 @@ class Graph:
             PipelineError: The arguments do not fit the step.
         """
         name = self._free_name(step)
-        parameter = next(iter(inspect.signature(step.function).parameters), None)
+        parameter = next(iter(signature_of(step.function).parameters), None)
         if parameter is None:
             raise PipelineError(f"step {step.name!r}: map needs a step that takes an argument")
         if isinstance(items, Output):
@@ -303,7 +303,7 @@ def bind_arguments(
     Raises:
         PipelineError: An argument is missing, unknown or given twice.
     """
-    signature = inspect.signature(function)
+    signature = signature_of(function)
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:

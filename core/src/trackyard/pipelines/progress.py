@@ -215,4 +215,4 @@ def _last(metrics: Mapping[str, float]) -> str:
 
 def _plain(text: str) -> str:
     """Remove control characters: a name must not move the cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

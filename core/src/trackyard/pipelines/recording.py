@@ -150,7 +150,6 @@ class Recording:
             "cache_key": cache_key,
         }
         rows = self._output_rows(node, run.id, outcome.outputs)
-        self.mark.touch()
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
         whole = attrs.asdict(attempts[-1], recurse=False)

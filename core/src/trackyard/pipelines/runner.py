@@ -119,6 +119,7 @@ class PipelineRunner:
         self._resumed = resumed
         self._taken: set[str] = set()
         self._recording = Recording(project, self._run, metadata)
+        self._mark = mark_of(project.home, self._run.id)
         self._group = RunGroup(project, redactor, parent)
         self._project = project
         self._nodes = dict(graph.nodes)  # with the parts of steps that are mapped
@@ -204,7 +205,7 @@ class PipelineRunner:
         tries = _Tries(node.step.retries, getattr(self._orchestrator, "max_retries", 0))
         run = self._new_run(node, 1, None)
         while True:
-            following = self._new_run(node, run.attempt + 1, run.id)
+            following = self._new_run(node, run.attempt + 1, run.id) if tries.are_left else run
             error = self._run_attempt(node, run, following, tries)
             if error is None or not tries.is_allowed(error) or self._stopping.is_set():
                 break
@@ -331,7 +332,8 @@ class PipelineRunner:
         if life.tracked is not None:
             life.tracked.journal.dropped += outcome.lost
             metrics = life.tracked.with_metrics_of_children(outcome.metrics)
-            outcome = attrs.evolve(outcome, metrics=metrics)
+            if metrics != outcome.metrics:
+                outcome = attrs.evolve(outcome, metrics=metrics)
         row.note_outcome(outcome, handed_over)
         self._group.log_summary(node.name, outcome.metrics)
         return outcome
@@ -377,7 +379,7 @@ class PipelineRunner:
             timeout=step.timeout,
             resources=step.resources,
             folder=tracked.folder,
-            mark=mark_of(self._project.home, self._run.id),
+            mark=self._mark,
             run_here=partial(perform, attempt, tracked, self._artifacts),
             pack=pack_attempt,
             unpack=partial(unpack_outcome, kept=KeptOutputs(self._project.home)),
@@ -455,6 +457,11 @@ class _Tries:
 
     retries: int
     crashes: int
+
+    @property
+    def are_left(self) -> bool:
+        """Tell whether anything could have it tried again."""
+        return self.retries > 0 or self.crashes > 0
 
     def is_allowed(self, error: BaseException | None) -> bool:
         """Tell whether a step that raised this may be tried again."""

@@ -24,6 +24,13 @@ _TAKES: dict[type, type | tuple[type, ...]] = {
 }
 
 
+@lru_cache(maxsize=1024)
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """Give a function's signature; it is looked at at each step."""
+    return inspect.signature(function)
+
+
+@lru_cache(maxsize=1024)
 def output_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Name a step's outputs: `output`, or one name for each part of a `tuple[A, B]` annotation.
 
@@ -69,7 +76,7 @@ def value_mismatch(function: Callable[..., Any], parameter: str, value: Any) -> 
     wanted = _plain(_hints(function).get(parameter))
     if wanted not in _TAKES or isinstance(value, _TAKES[wanted]):
         return None
-    if value is inspect.signature(function).parameters[parameter].default:
+    if value is signature_of(function).parameters[parameter].default:
         return None
     return f"wants {wanted.__name__}, not {value!r}"
 

@@ -131,8 +131,11 @@ class SqliteDatabase:
     @contextmanager
     def reading(self) -> Iterator[SqliteSession]:
         """Give a session that reads; statement by statement."""
-        with self._lock, self._translated():
-            yield SqliteSession(self._open())
+        with self._lock:
+            try:
+                yield SqliteSession(self._open())
+            except (sqlite3.Error, OverflowError) as error:
+                raise store_error(self.place, error) from error
 
     @contextmanager
     def writing(self) -> Iterator[SqliteSession]:
@@ -141,16 +144,19 @@ class SqliteDatabase:
         It begins as a writer: one that begins as a reader and then writes fails at once where
         another writer came between, whatever the timeout (sqlite.org/isolation.html).
         """
-        with self._lock, self._translated():
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+        with self._lock:
             try:
-                yield SqliteSession(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+                connection = self._open()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield SqliteSession(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+            except (sqlite3.Error, OverflowError) as error:
+                raise store_error(self.place, error) from error
 
     def close(self) -> None:
         """Close the connection; the next use opens one."""
@@ -162,13 +168,6 @@ class SqliteDatabase:
         """Let go of a connection that was opened before a fork: sqlite forbids its use."""
         self._lock = RLock()
         self._connection = None
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OverflowError) as error:
-            raise store_error(self.place, error) from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -231,7 +230,7 @@ class SqliteSession:
             values: The values by name.
         """
         cursor = self._connection.execute(statement, values or {})
-        return [dict(row) for row in cursor.fetchall()]
+        return [dict(row) for row in cursor]
 
     def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
         """Execute a statement for each of several rows of values.

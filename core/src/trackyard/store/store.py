@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from trackyard.store.details import (
     write_summary,
     write_trackers,
 )
+from trackyard.store.new_outputs import OUTPUT, add_output
 from trackyard.store.opening import database_of
 from trackyard.store.rows import STEP_ORDER, OutputRow, PipelineRunRow, StepRunRow
 from trackyard.store.schema import bring_up_to_date
@@ -44,11 +45,6 @@ _STEP = (
     "error, outputs, metadata, cache_key"
 )
 _PIPELINE = "no, id, name, experiment AS pipeline, stack, status, started_at, ended_at"
-_OUTPUT = "id, name, version, uri, materializer, size, sha256, step_run_id, created_at"
-_ADD_OUTPUT = (
-    f"INSERT INTO outputs ({_OUTPUT}) VALUES "
-    f"({', '.join(f':{name}' for name in _OUTPUT.split(', '))})"
-)
 _WRITTEN = {
     "pipeline": (
         *("id", "kind", "name", "experiment", "group_id", "stack", "status"),
@@ -58,6 +54,13 @@ _WRITTEN = {
         *("id", "kind", "name", "experiment", "parent_id", "group_id", "attempt", "position"),
         *("status", "started_at", "ended_at", "error", "outputs", "metadata", "cache_key"),
     ),
+}
+
+
+# A step's experiment is that of its pipeline run.
+_GIVEN = {
+    ("step", "kind"): "'step'",
+    ("step", "experiment"): "COALESCE((SELECT experiment FROM runs WHERE id = :group_id), '')",
 }
 
 
@@ -74,7 +77,8 @@ def _as_given(names: Iterable[str]) -> str:
 # A run that is written again, by a driver whose answer was lost or whose rows were deleted, is the
 # same run.
 _UPSERT = {
-    kind: f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)}) "
+    kind: f"INSERT INTO runs ({', '.join(names)}) "
+    f"VALUES ({', '.join(_GIVEN.get((kind, n), f':{n}') for n in names)}) "
     f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}"
     for kind, names in _WRITTEN.items()
 }
@@ -193,7 +197,8 @@ class Store:
                 beside = {key: values[key] for key in ("summary", "journal") if key in values}
                 row = {key: value for key, value in values.items() if key not in beside}
                 add_step(session, StepRunRow(**{**row, "id": id}))
-                update_run(session, id, beside)
+                if beside:
+                    update_run(session, id, beside)
             else:
                 update_run(session, id, values)
             session.execute_many(
@@ -201,7 +206,7 @@ class Store:
                 "VALUES (:output_id, :step_run_id) ON CONFLICT DO NOTHING",
                 reads,
             )
-            return [_add_output(session, row, self.database) for row in outputs]
+            return [add_output(session, row, self.database) for row in outputs]
 
     def find_output(self, name: str, version: int | None = None) -> OutputRow:
         """Find a version of an output, the latest by default.
@@ -216,7 +221,7 @@ class Store:
         full = self._output_name(name)
         of_version = "" if version is None else "AND version = :version"
         found = self.execute(
-            f"SELECT {_OUTPUT} FROM outputs WHERE name = :name {of_version} "
+            f"SELECT {OUTPUT} FROM outputs WHERE name = :name {of_version} "
             "ORDER BY version DESC LIMIT 1",
             {"name": full, "version": version} if of_version else {"name": full},
         )
@@ -234,7 +239,7 @@ class Store:
         else:
             where = "version = (SELECT MAX(version) FROM outputs l WHERE l.name = o.name)"
             values = {}
-        query = f"SELECT {_OUTPUT} FROM outputs o WHERE {where} ORDER BY name, version DESC"
+        query = f"SELECT {OUTPUT} FROM outputs o WHERE {where} ORDER BY name, version DESC"
         return [OutputRow(**row) for row in self.execute(query, values)]
 
     def list_output_readers(self, output_id: str) -> list[StepRunRow]:
@@ -272,7 +277,7 @@ class Store:
 
     def list_outputs_of(self, step_run_id: str) -> list[OutputRow]:
         """List what a step run made."""
-        query = f"SELECT {_OUTPUT} FROM outputs WHERE step_run_id = :id"
+        query = f"SELECT {OUTPUT} FROM outputs WHERE step_run_id = :id"
         return [OutputRow(**row) for row in self.execute(query, {"id": step_run_id})]
 
     def _output_name(self, name: str) -> str:
@@ -426,19 +431,15 @@ class Store:
         """Close the connections."""
         self.database.close()
 
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> AbstractContextManager[Session]:
         """Give a session in a transaction that may write."""
-        self.opened()
-        with self.database.writing() as session:
-            yield session
+        session: AbstractContextManager[Session] = self.opened().database.writing()
+        return session
 
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> AbstractContextManager[Session]:
         """Give a session that reads."""
-        self.opened()
-        with self.database.reading() as session:
-            yield session
+        session: AbstractContextManager[Session] = self.opened().database.reading()
+        return session
 
     def _pipeline_runs(self, query: str, values: Mapping[str, Any]) -> list[PipelineRunRow]:
         with self.reading() as session:
@@ -462,12 +463,22 @@ def add_step(session: Session, row: StepRunRow) -> None:
         session: In a transaction.
         row: The attempt.
     """
-    query = "SELECT experiment FROM runs WHERE id = :id"
-    found = session.execute(query, {"id": row.pipeline_run_id})
-    values = attrs.asdict(row, recurse=False)
-    values |= {"kind": "step", "experiment": found[0]["experiment"] if found else ""}
-    values |= {"parent_id": row.pipeline_run_id, "group_id": row.pipeline_run_id}
-    session.execute(_UPSERT["step"], to_columns(values))
+    values = {
+        "id": row.id,
+        "name": encodable(row.name),
+        "parent_id": row.pipeline_run_id,
+        "group_id": row.pipeline_run_id,
+        "attempt": row.attempt,
+        "position": row.position,
+        "status": row.status,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "error": row.error and encodable(row.error),
+        "outputs": json.dumps(row.outputs) if row.outputs else "{}",
+        "metadata": json.dumps(row.metadata) if row.metadata else "{}",
+        "cache_key": row.cache_key,
+    }
+    session.execute(_UPSERT["step"], values)
     if row.metrics or row.metadata:
         number = _number(session, row.id) or 0
         write_metrics(session, number, row.metrics)
@@ -553,20 +564,6 @@ def update_run(session: Session, id: str, values: Mapping[str, Any]) -> None:
 def _number(session: Session, id: str) -> int | None:
     found = session.execute("SELECT no FROM runs WHERE id = :id", {"id": id})
     return int(found[0]["no"]) if found else None
-
-
-def _add_output(session: Session, row: OutputRow, database: Database) -> OutputRow:
-    known = session.execute(f"SELECT {_OUTPUT} FROM outputs WHERE id = :id", {"id": row.id})
-    if known:
-        return OutputRow(**known[0])
-    if database.is_shared:  # sqlite has one writer at a time
-        lock = "SELECT pg_advisory_xact_lock(7236141, hashtext(:name))"
-        session.execute(lock, {"name": row.name})
-    query = "SELECT MAX(version) AS version FROM outputs WHERE name = :name"
-    (latest,) = session.execute(query, {"name": row.name})
-    numbered = attrs.evolve(row, version=(latest["version"] or 0) + 1)
-    session.execute(_ADD_OUTPUT, to_columns(attrs.asdict(numbered)))
-    return numbered
 
 
 def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:

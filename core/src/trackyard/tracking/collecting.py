@@ -62,6 +62,7 @@ class Collection:
     ) -> None:
         self._parts = parts
         self._context = context_at_once(parts, redactor, command)
+        self._plain = self._context.plain()  # it goes to each run
         self._diff = ""
         self._lock = Lock()
         self._runs: list[weakref.ref[Told]] = []
@@ -79,7 +80,7 @@ class Collection:
         """
         with self._lock:
             run.context = self._context
-            run.journal.introduce(_entry_of(self._context, is_awaited=self._is_awaited))
+            run.journal.introduce(_entry_of(self._plain, is_awaited=self._is_awaited))
             if self._asking < 0:
                 self._tell_diff(run)
                 return
@@ -124,12 +125,13 @@ class Collection:
             self._diff = str(answer.pop("diff", self._diff))
             found = Context.from_plain(answer)
             self._context = self._context.updated(found)
+            self._plain = self._context.plain()
             self._is_awaited = False
             for reference in self._runs:
                 if (run := reference()) is not None:
                     run.context = self._context
                     # What is known already may have been said better by the step's own process.
-                    new = found if run.journal.has_entries else self._context
+                    new = found.plain() if run.journal.has_entries else self._plain
                     _write(run.journal, _entry_of(new, is_awaited=False))
                     self._tell_diff(run)
             self._say("ok")
@@ -209,9 +211,9 @@ def collection_of(
     return collection
 
 
-def _entry_of(context: Context, *, is_awaited: bool) -> Entry:
+def _entry_of(plain: dict[str, Any], *, is_awaited: bool) -> Entry:
     awaited = {"is_awaited": True} if is_awaited else {}
-    return Entry("context", time.time_ns(), None, {**context.plain(), **awaited})
+    return Entry("context", time.time_ns(), None, {**plain, **awaited})
 
 
 def _write(journal: JournalWriter, entry: Entry) -> None:

@@ -89,6 +89,7 @@ class RunGroup:
         self._command = tuple(command) if command is not None else None
         self._console_options = load_console_options(project)
         self._runs_folder = _writable(project.home) / "runs"
+        self._rank = process_rank()
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
         self._flush_budgets: dict[str, Budget] = {}
@@ -145,7 +146,7 @@ class RunGroup:
 
     def prepare(self, trackers: Iterable[Tracker]) -> None:
         """Begin to start the parent run, without waiting: SDKs take seconds to import."""
-        for tracker in _tracked_here(trackers):
+        for tracker in _tracked_here(trackers, self._rank):
             self._start_parent(tracker, self._worker(tracker))
 
     def start(
@@ -185,7 +186,7 @@ class RunGroup:
                 worker = self._worker(tracker)
                 worker.look_after()
                 tracked.add_tracker(tracker, worker, parent)
-            tracked.add_sources(_sources_here(trackers))
+            tracked.add_sources(_sources_here(trackers, self._rank))
             if waits:
                 self._wait_for_starts(tracked)
             for tracker in chosen if waits else ():
@@ -303,6 +304,7 @@ class RunGroup:
         folder = self._runs_folder / run.id
         tracked = TrackedRun(
             *(run, folder, self._plugins, self.redactor, self._journal_options),
+            role=f"r{self._rank}",
             params=self._param_options,
             console=self._console_options,
         )
@@ -316,7 +318,7 @@ class RunGroup:
 
     def _watched(self, trackers: Iterable[Tracker]) -> list[Tracker]:
         """Choose what this rank is tracked on, with a watchdog that the run's lock can name."""
-        chosen = _tracked_here(trackers)
+        chosen = _tracked_here(trackers, self._rank)
         if chosen:
             watch_over(self._project)
         return chosen
@@ -425,17 +427,16 @@ def _has_room(folder: Path) -> bool:
     return has_files and status.f_bavail * status.f_frsize >= _LEAST_BYTES
 
 
-def _tracked_here(trackers: Iterable[Tracker]) -> list[Tracker]:
+def _tracked_here(trackers: Iterable[Tracker], rank: int) -> list[Tracker]:
     if is_disabled():
         return []
     takes_all = inherited_run_id() is None
-    is_first = process_rank() == 0
     chosen = (t for t in trackers if not t.is_source)
-    return [t for t in chosen if is_first or (takes_all and t.options.rank == "all")]
+    return [t for t in chosen if not rank or (takes_all and t.options.rank == "all")]
 
 
-def _sources_here(trackers: Iterable[Tracker]) -> list[Tracker]:
-    is_here = not is_disabled() and process_rank() == 0
+def _sources_here(trackers: Iterable[Tracker], rank: int) -> list[Tracker]:
+    is_here = not is_disabled() and rank == 0
     return [tracker for tracker in trackers if tracker.is_source and is_here]
 
 
