@@ -159,8 +159,7 @@ class WandbTracker:
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
-        reader = self._readers.setdefault(run.folder, NativeReader(run))
-        return reader.read(position)
+        return self._readers.setdefault(run.folder, NativeReader(run)).read(position)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
@@ -177,9 +176,9 @@ class WandbTracker:
 
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
-        known = (self._url(), self._key(), self.entity, self.project)
-        self._source = source_of(query.place, *known)
-        return self._source.runs(query)
+        own = self._url(), self._key(), self.entity, self.project
+        self._source = found = source_of(query.place, *own)
+        return found.runs(query)
 
     @hookimpl
     def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
@@ -235,8 +234,8 @@ class WandbTracker:
         self._upload.wait(max(1.0, run.deadline - 1.0))
 
     def _new_upload(self, run: Run) -> Upload:
-        own = log_path(run.folder, (place := self._place(run)).id)
-        path = joined(run, place, own) if self._shares_id() else own
+        path = log_path(run.folder, (place := self._place(run)).id)
+        path = joined(run, place, path) if self._shares_id() else path
         return Upload(path, self._url(), settings.checked_key(self._key()))
 
     def _place(self, run: Run) -> Place:
@@ -247,7 +246,7 @@ class WandbTracker:
         return self.run_id_strategy == "reuse_on_retry"
 
     def _url(self) -> str:
-        return self.base_url.rstrip("/") if self.base_url else settings.configured_url()
+        return (self.base_url or settings.configured_url()).rstrip("/")
 
     def _key(self) -> str | None:
         return self.api_key.reveal() if self.api_key else settings.configured_api_key(self._url())
