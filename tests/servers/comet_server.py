@@ -14,6 +14,8 @@ from recording_server import Answer, RecordingServer, Request
 
 _WRITE = "/api/rest/v2/write/experiment/"
 _READ = "/api/rest/v2/experiment/"
+_API = "/api/rest/v2/"
+_LISTS = {"account-details", "projects", "experiments", "workspaces"}
 
 
 @attrs.define
@@ -33,6 +35,7 @@ class Experiment:
     error: str | None = None
     html: str = ""
     output: str = ""
+    optimizer: str | None = None
 
     def values(self, name: str) -> list[tuple[Any, Any]]:
         """Give step and value of each point of a metric, in the order of arrival."""
@@ -78,6 +81,8 @@ class CometServer(RecordingServer):
             content = request.json
             experiment = self.experiments[content.pop("experimentKey")]
             return self._write(path.removeprefix(_WRITE), experiment, content)
+        if path.removeprefix(_API) in _LISTS:
+            return self._list(path.removeprefix(_API), request)
         if path.startswith(_READ) and "experimentKey" in request.query:
             found = self.experiments.get(request.query["experimentKey"][0])
             return self._read(path.removeprefix(_READ), found, request)
@@ -134,6 +139,27 @@ class CometServer(RecordingServer):
             experiment.state = "running" if content["isAlive"] else ended
         return Answer.of_json({})
 
+    def _list(self, what: str, request: Request) -> Answer:
+        """Give names, or what is known of each experiment of a project, a page at a time."""
+        if what == "account-details":
+            return Answer.of_json({"userName": "me", "defaultWorkspaceName": "default"})
+        if what == "workspaces":
+            names = sorted({str(found.workspace) for found in self.experiments.values()})
+            return Answer.of_json({"workspaces": names})
+        place = request.query["workspaceName"][0]
+        known = {k: e for k, e in self.experiments.items() if e.workspace == place}
+        if what == "projects":
+            projects = sorted({str(found.project) for found in known.values()})
+            return Answer.of_json({"projects": [{"projectName": name} for name in projects]})
+        name = request.query["projectName"][0]
+        shown = [_metadata(k, e) for k, e in known.items() if e.project == name]
+        if not shown:
+            return Answer.of_json({"msg": f"no such project: {name}"}, 400)
+        if "page" in request.query:
+            size, page = int(request.query["size"][0]), int(request.query["page"][0])
+            shown = shown[(page - 1) * size : page * size]
+        return Answer.of_json({"experiments": shown})
+
     def _read(self, what: str, experiment: Experiment | None, request: Request) -> Answer:
         if experiment is None:
             return Answer.of_json({"msg": "no such experiment"}, 404)
@@ -144,6 +170,17 @@ class CometServer(RecordingServer):
             )
         if what == "asset/get-asset":
             return Answer(experiment.files[request.query["assetId"][0]]["content"])
+        if what == "metadata":
+            return Answer.of_json(_metadata(request.query["experimentKey"][0], experiment))
+        if what == "tags":
+            return Answer.of_json({"tags": experiment.tags})
+        if what in ("output", "html"):
+            return Answer.of_json({what: getattr(experiment, what)})
+        if what == "system-details":
+            return Answer.of_json(experiment.details)
+        if what == "git/metadata":
+            said = {k: experiment.details.get(k) for k in ("parent", "branch", "origin")}
+            return Answer.of_json({"metadata": said})
         if what == "asset/list":
             shown = [{**file, "content": None} for file in experiment.files.values()]
             return Answer.of_json({"assets": shown})
@@ -171,3 +208,24 @@ class CometServer(RecordingServer):
             "step": json.loads(options.get("step", "null")),
             "content": part.get_payload(decode=True),
         }
+
+
+def _metadata(key: str, experiment: Experiment) -> dict[str, Any]:
+    return {
+        "archived": False,
+        "experimentKey": key,
+        "experimentName": experiment.others.get("Name"),
+        "optimizationId": experiment.optimizer,
+        "projectId": "1",
+        "projectName": experiment.project,
+        "workspaceName": experiment.workspace,
+        "userName": "me",
+        "running": experiment.state == "running",
+        "hasCrashed": experiment.state == "crashed",
+        "startTimeMillis": experiment.times.get("startTimeMillis") or 1_700_000_000_000,
+        "endTimeMillis": experiment.times.get("endTimeMillis") or 1_700_000_005_000,
+        "durationMillis": len(experiment.metrics),
+        "throttle": False,
+        "filePath": None,
+        "fileName": None,
+    }

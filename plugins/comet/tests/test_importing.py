@@ -105,4 +105,4 @@ def test_what_is_no_archive_is_passed_over_and_no_place_is_named(root):
 
     assert Client().import_runs("comet:./archives") == []
     with pytest.raises(TrackyardError, match="no such folder or archive"):
-        Client().import_runs("comet:workspace/project")
+        Client().import_runs("comet:./nothing")

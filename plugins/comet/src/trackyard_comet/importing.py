@@ -55,8 +55,8 @@ class Archives:
         """
         if not self.root.exists():
             raise TrackyardError(
-                f"{self.root}: there is no such folder or archive; runs that only Comet's service "
-                "has are not imported"
+                f"{self.root}: there is no such folder or archive; runs of a server are named "
+                "comet:WORKSPACE/PROJECT"
             )
         for place in self._found():
             run = _listed(place)
@@ -92,22 +92,6 @@ class Archives:
             yield from _Reading(place.parent, archive, scratch).of_lines(remote_id, lines)
 
 
-def source_of(place: str | None) -> Archives:
-    """Find who reads a place.
-
-    Args:
-        place: A folder or an archive.
-
-    Raises:
-        TrackyardError: None is named.
-    """
-    if place is None:
-        raise TrackyardError(
-            "runs that only Comet's service has are not imported; name a folder of archives"
-        )
-    return Archives(Path(place).expanduser())
-
-
 def _listed(place: Path) -> RemoteRun | None:
     """Give what the description of an experiment says; None where this is no archive of one."""
     try:
@@ -127,14 +111,15 @@ def _listed(place: Path) -> RemoteRun | None:
         name=place.stem,
         experiment=found.get("project_name") or "general",
         status=None if stop else "running",
-        started_at=_nanoseconds(found.get("start_time")),
-        ended_at=_nanoseconds(stop),
+        started_at=nanoseconds(found.get("start_time")),
+        ended_at=nanoseconds(stop),
         version=str(size),
         size=size,
     )
 
 
-def _nanoseconds(milliseconds: Any) -> int | None:
+def nanoseconds(milliseconds: Any) -> int | None:
+    """Give a time of Comet's, which has milliseconds, in nanoseconds."""
     return int(milliseconds) * 1_000_000 if milliseconds else None
 
 

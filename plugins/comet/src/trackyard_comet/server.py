@@ -223,6 +223,45 @@ class CometServer:
             path = own_histogram(path) if kind == "histogram" else path
             yield Artifact(asset["fileName"], path, kind, None, asset.get("step"))
 
+    def ask(self, what: str, **query: Any) -> Any:
+        """Ask for what is not of one experiment, such as `experiments`; gives the JSON.
+
+        Args:
+            what: The place below `api/rest/v2/`.
+            query: What is asked for.
+        """
+        return self._request("GET", f"api/rest/v2/{what}", params=query).json()
+
+    def ask_of_run(self, what: str) -> Any:
+        """Ask for something of the experiment, such as `tags`; None where there is no such.
+
+        Args:
+            what: The place below `experiment/`.
+        """
+        answer = self._read_raw(what, allow=(400, 404))
+        return answer.json() if answer.ok else None
+
+    def points(self, name: str) -> list[dict[str, Any]]:
+        """Give the points of a metric, as the server has them."""
+        return self._points(name)
+
+    def download(self, asset_id: str, path: Path) -> bool:
+        """Download a file of the experiment; tell whether it is there.
+
+        Args:
+            asset_id: Its id.
+            path: Where it goes.
+        """
+        query = {"experimentKey": self._key, "assetId": asset_id}
+        place, allow = "api/rest/v2/experiment/asset/get-asset", (400, 403, 404)
+        with self._request("GET", place, params=query, allow=allow, stream=True) as answer:
+            if not answer.ok:
+                return False
+            with path.open("wb") as file:
+                for part in answer.iter_content(1 << 20):
+                    file.write(part)
+        return True
+
     def delete(self) -> None:
         """Delete the experiment."""
         query = {"experimentKey": self._key}

@@ -31,10 +31,12 @@ from trackyard_comet.alone import variables_of, without_account
 from trackyard_comet.archive import archive_path, load_state, read_archive
 from trackyard_comet.captured import read_native
 from trackyard_comet.context import context_messages
-from trackyard_comet.importing import Archives, Piece, source_of
+from trackyard_comet.importing import Archives, Piece
 from trackyard_comet.messages import KINDS, messages_of
 from trackyard_comet.native import active_experiment
 from trackyard_comet.server import CometServer, is_reachable, page_of
+from trackyard_comet.server_runs import ServerRuns
+from trackyard_comet.sources import source_of
 from trackyard_comet.writing import End, OfflineRun, OnlineRun, Place, Writing
 
 
@@ -73,7 +75,7 @@ class CometTracker:
     )
     tags: list[str] = option("Comet's tags, for every run", factory=list)
     is_offline: bool = attrs.field(init=False, default=False)
-    _source: Archives | None = attrs.field(init=False, default=None)
+    _source: Archives | ServerRuns | None = attrs.field(init=False, default=None)
     _writing: Writing | None = attrs.field(init=False, default=None)
     _page: str | None = attrs.field(init=False, default=None)
 
@@ -140,8 +142,9 @@ class CometTracker:
 
     @hookimpl
     def tracker_list_runs(self, query: RunQuery) -> Iterator[RemoteRun]:
-        self._source = source_of(query.place)
-        return self._source.runs(query)
+        own = self._url(), self._key(), self.workspace, self.project
+        self._source = found = source_of(query.place, *own)
+        return found.runs(query)
 
     @hookimpl
     def tracker_read_run(self, run: Run, remote_id: str | None) -> Iterator[Piece]:
