@@ -7,7 +7,7 @@ import threading
 import pytest
 from tensorboardX import GlobalSummaryWriter, SummaryWriter
 
-from trackyard import log_metric, native_run, pipeline, start_run, step
+from trackyard import Client, log_metric, native_run, pipeline, start_run, step
 
 KEYS = {"loss": 0.5, "accuracy": 0.25}
 
@@ -48,12 +48,47 @@ def test_a_writer_without_a_folder_of_its_own_writes_into_the_run(board, make):
     assert not (board.root / "runs").exists()
 
 
-def test_two_writers_of_one_second_have_two_files(board):
-    with start_run("made", experiment_tracker="board"):
-        for key in ("a", "b", "c"):
-            SummaryWriter().add_scalar(key, 0.5, 1)
+def test_each_further_writer_is_a_run_of_its_own(board):
+    with start_run("made", experiment_tracker="board") as run:
+        for number in range(3):
+            SummaryWriter(comment=f"-lr={number}").add_scalar("loss", number, 1)
 
-    assert set(board.reader("made").Tags()["scalars"]) == {"a", "b", "c"}
+    view = Client().get_run(run.id)
+    children = {child.name: child for child in view.children}
+    assert {name: (c.status, c.metrics["loss"].last) for name, c in children.items()} == {
+        "lr=1": ("finished", 1.0),
+        "lr=2": ("finished", 2.0),
+    }
+    assert view.metrics["loss"].last == 0.0
+    for number, name in enumerate(["made", *children]):
+        assert board.scalars(name, "loss") == [(1, number)]  # also in TensorBoard, each once
+    assert board.text("made", "tags/tensorboard.comment") == "-lr=0"
+
+
+def test_the_run_of_a_writer_that_was_closed_ends_when_the_next_one_begins(board):
+    with start_run("loop", experiment_tracker="board") as run:
+        for number in range(3):
+            with SummaryWriter() as writer:
+                writer.add_scalar("loss", number, 1)
+            if number == 1:
+                writer.add_scalar("late", 5, 2)  # it opens a file of its own
+                writer.close()
+        during = {child.name: child.status for child in Client().get_run(run.id).children}
+
+    assert during == {"loop-2": "finished", "loop-3": "running"}
+    assert {c.name: c.status for c in Client().get_run(run.id).children}["loop-3"] == "finished"
+    assert board.scalars("loop-2", "late") == [(2, 5)]
+    (second,) = [c for c in Client().get_run(run.id).children if c.name == "loop-2"]
+    assert second.metrics["late"].last == 5
+
+
+def test_without_capture_further_writers_have_folders_below_the_run(board):
+    board.configure(capture=False)
+    with start_run("plain", experiment_tracker="board"):
+        for number in range(2):
+            SummaryWriter().add_scalar("loss", number, 1)
+
+    assert [run.partition("/")[2].partition("/")[2] for run in board.runs()] == ["", "plain-2"]
 
 
 def test_a_writer_with_a_folder_of_its_own_keeps_it_and_the_run_has_its_values(board, tmp_path):
@@ -118,7 +153,7 @@ with start_run("made", experiment_tracker="board"):
 def test_a_step_that_uses_no_writer_imports_none(board):
     code = """
 import sys
-from trackyard import log_metric, start_run
+from trackyard import Client, log_metric, start_run
 with start_run("made", experiment_tracker="board") as run:
     log_metric("loss", 0.5)
 print([name for name in ("tensorboardX", "tensorboard", "numpy") if name in sys.modules])

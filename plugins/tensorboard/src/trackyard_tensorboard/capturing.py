@@ -53,6 +53,10 @@ class _Active:
     process: int = attrs.field(factory=os.getpid)
     strays: list[str] = attrs.field(factory=list)
 
+    def has(self, log_dir: str) -> bool:
+        """Tell whether a writer's folder is the run's, or below it."""
+        return log_dir == self.folder or log_dir.startswith(f"{self.folder}{os.sep}")
+
 
 _active: list[_Active] = []
 # One for each class, so that runs that overlap share it.
@@ -60,25 +64,31 @@ _wrappers: dict[type, Callable[..., None]] = {}
 
 
 @contextmanager
-def captured(folder: Path, capture: Capture) -> Iterator[None]:
+def captured(folder: Path, capture: Capture) -> Iterator[Callable[[Path, Capture], None]]:
     """Give what native writers write inside a block to a run's journal.
+
+    What it gives has a child run take what is written to a folder of its own.
 
     Args:
         folder: The run's folder, where it has what is written there already.
         capture: Takes the records. What is written to folders elsewhere has these for its
             remote id.
     """
-    active = _Active(str(folder), capture)
-    with ExitStack() as held:
+
+    def add(folder: Path, capture: Capture) -> None:
+        active = _Active(str(folder), capture)
         _active.append(active)
         held.callback(_active.remove, active)
+
+    with ExitStack() as held:
+        add(folder, capture)
         for module in _WRITERS:
             wrap = partial(_wrap, held, module)
             if module in sys.modules:
                 wrap()
             else:
                 held.enter_context(after_import(module, wrap))
-        yield
+        yield add
 
 
 def _wrap(held: ExitStack, module: str) -> None:
@@ -105,13 +115,13 @@ def _capturing(original: Callable[[Any, Any], None]) -> Callable[[Any, Any], Non
 def _run_of(log_dir: str) -> _Active | None:
     """Give the run that a writer's events belong to: that of the folder, else of the thread."""
     for active in _active:
-        if log_dir.startswith(active.folder):
+        if active.has(log_dir):
             return active
     return step_of_caller(_active, in_forks=True)
 
 
 def _capture(active: _Active, log_dir: str, event: Any) -> None:
-    is_own = log_dir.startswith(active.folder)
+    is_own = active.has(log_dir)
     prefix = "" if log_dir == active.folder else _prefix(active, log_dir, is_own=is_own)
     with ExitStack() as files:
         records = records_of(event, prefix, partial(_file, files))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from trackyard.contract import Capture, after_import, process_values
+import attrs
+
+from trackyard.contract import Capture, Tag, after_import, process_values
 from trackyard_tensorboard.capturing import captured
 
 logger = logging.getLogger("trackyard")
@@ -59,25 +62,92 @@ class NativeRun:
             return self._writer
 
 
+@attrs.define(eq=False)
+class Step:
+    """A run that is active, as writers meet it.
+
+    Attributes:
+        name: The run's.
+        folder: Its folder.
+        capture: Takes what writers write, and makes child runs; None where nothing is captured.
+        folder_of: Gives the folder of a child run, by its name and the tracker's folder of it.
+    """
+
+    name: str
+    folder: Path
+    capture: Capture | None
+    folder_of: Callable[[str, Path], Path]
+    _follow: Callable[[Path, Capture], None] | None = None
+    _made: list[tuple[Any, Capture | None]] = attrs.field(factory=list)
+    _lock: Any = attrs.field(factory=Lock)
+
+    def follow(self, follow: Callable[[Path, Capture], None]) -> None:
+        """Have what is written to folders of child runs captured by this."""
+        self._follow = follow
+
+    def folder_for(self, writer: Any, comment: str) -> tuple[Path, int]:
+        """Give the folder of a writer that names none, and how many there were before it.
+
+        The first one's is the run's. Each later one is a run of its own, as it is alone.
+
+        Args:
+            writer: The writer.
+            comment: What tells it from others.
+        """
+        with self._lock:
+            number = len(self._made)
+            child, folder = self._child(comment, number) if number else (None, self.folder)
+            self._made.append((writer, child))
+        if not number and comment and self.capture is not None:
+            self.capture([Tag("tensorboard.comment", comment)], remote_id=comment)
+        return folder, number
+
+    def close(self) -> None:
+        """Have writers write what they hold, also such as the step has let go of."""
+        for writer, _ in self._made:
+            with suppress(Exception):  # the step may have closed it by other ways
+                writer.close()
+
+    def _child(self, comment: str, number: int) -> tuple[Capture | None, Path]:
+        self._end_those_that_are_closed()
+        name = comment.strip("_-. ") or f"{self.name}-{number + 1}"
+        folders: list[Path] = []
+        child = self.capture and self.capture.start_run(name, folders.append)
+        if not child:
+            return None, self.folder / re.sub(r"[^\w.=+-]", "_", name)
+        folder = self.folder_of(name, folders[0])
+        if self._follow is not None:
+            self._follow(folder, child)
+        return child, folder
+
+    def _end_those_that_are_closed(self) -> None:
+        """End the runs of writers that were closed; the others end with the step."""
+        for place, (writer, child) in enumerate(self._made):
+            is_closed = getattr(writer, "file_writer", writer) is None
+            if child is not None and is_closed:
+                child.end_run()
+                self._made[place] = (writer, None)
+
+
 @contextmanager
-def active_run(folder: Path, capture: Capture | None) -> Iterator[NativeRun]:
-    """Let writers that are made inside a block without a folder of their own write into this one.
+def active_run(step: Step) -> Iterator[NativeRun]:
+    """Let writers that are made inside a block without a folder of their own write into a run.
 
     They are closed at the end, so that all is written that they hold; a closed writer that is used
     again opens a file of its own.
 
     Args:
-        folder: The run's folder.
-        capture: Takes what native writers write, or None.
+        step: The run.
     """
     with ExitStack() as held:
         held.enter_context(_strays_told())
-        if capture is not None:
-            held.enter_context(captured(folder, capture))
-        run = NativeRun(folder)
+        if step.capture is not None:
+            step.follow(held.enter_context(captured(step.folder, step.capture)))
+        run = NativeRun(step.folder)
         held.callback(run.close)
+        held.callback(step.close)
         for module in _WRITERS:
-            redirect = partial(_redirect, held, folder, module)
+            redirect = partial(_redirect, held, step, module)
             if module in sys.modules:
                 redirect()
             else:
@@ -103,26 +173,19 @@ def _strays_told() -> Iterator[None]:
                 )
 
 
-def _redirect(held: ExitStack, folder: Path, module: str) -> None:
+def _redirect(held: ExitStack, step: Step, module: str) -> None:
     writer_class = sys.modules[module].SummaryWriter
     original = writer_class.__init__
-    made: list[Any] = []  # also such as the step has let go of: they hold what is to be written
 
     @wraps(original)
     def init(self: Any, *arguments: Any, **options: Any) -> None:
         if not any((*arguments[:1], options.get("logdir"), options.get("log_dir"))):
+            comment = str((*arguments[1:2], options.get("comment") or "")[0])
+            folder, number = step.folder_for(self, comment)
             arguments = (str(folder), *arguments[1:])
             options = {k: v for k, v in options.items() if k not in ("logdir", "log_dir")}
             # Two writers of one second would have one file, and the second one begin it anew.
-            options.setdefault("filename_suffix", f".native{len(made)}")
-            made.append(self)
+            options.setdefault("filename_suffix", f".native{number}")
         original(self, *arguments, **options)
 
     held.enter_context(process_values({}, [(writer_class, "__init__", init)], _PATIENCE))
-    held.callback(_close, made)
-
-
-def _close(writers: list[Any]) -> None:
-    for writer in writers:
-        with suppress(Exception):  # the step may have closed it by other ways
-            writer.close()

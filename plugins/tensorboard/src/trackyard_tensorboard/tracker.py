@@ -132,12 +132,16 @@ class TensorboardTracker:
     def tracker_activate_run(
         self, run: Run, capture: Capture | None
     ) -> AbstractContextManager[object]:
-        folder = self._folder(run)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # a drive that is away: what is written meanwhile is moved there later
-            folder = run.folder / "native"
-        return native.active_run(folder, capture)
+        return native.active_run(
+            native.Step(
+                name=run.name,
+                folder=self._writable(run),
+                capture=capture,
+                folder_of=lambda name, kept: self._writable(
+                    attrs.evolve(run, name=name, id=kept.parent.name, folder=kept)
+                ),
+            )
+        )
 
     @hookimpl
     def tracker_remote_id(self, run: Run) -> str:
@@ -203,6 +207,15 @@ class TensorboardTracker:
         """The same for the same `run.id`; other runs of that name have other ones."""
         experiment = _file_name(self.experiment_name or run.experiment or "default")
         return self.log_dir / experiment / f"{_file_name(run.name)}-{run.id[-8:]}"
+
+    def _writable(self, run: Run) -> Path:
+        """The same, or one where what is written is kept while a drive is away."""
+        folder = self._folder(run)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return run.folder / "native"
+        return folder
 
     def _started(self) -> tuple[EventFiles, RunState]:
         assert self._files is not None, "core calls tracker_start_run first"
