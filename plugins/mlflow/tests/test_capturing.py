@@ -86,6 +86,7 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
         mlflow.log_text("two", "two.txt")
         mlflow.log_dict({"a": 1}, "config.json")
         mlflow.log_image(numpy.zeros((4, 4, 3), dtype=numpy.uint8), "zero.png")
+        mlflow.log_table({"a": [1, 2]}, "rows.json")
 
     found = {name: (a.kind, a.path.read_bytes()) for name, a in stored(run).artifacts.items()}
     assert found["notes/one.txt"] == ("text", b"one")
@@ -93,7 +94,8 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
     assert found["two.txt"] == ("text", b"two")
     assert b'"a": 1' in found["config.json"][1]
     assert found["zero.png"][0] == "image"
-    assert len(found) == 5
+    assert found["rows.json"] == ("table", b'{"columns":["a"],"data":[[1],[2]]}')
+    assert len(found) == 6
 
 
 def test_autologging_is_captured(both):

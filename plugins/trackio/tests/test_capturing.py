@@ -19,7 +19,7 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
     import trackio
 
     with start_run("rows", experiment_tracker=["board", "memory"]) as run:
-        trackio.init(project="mine", config={"lr": 0.1, "layers": 3})
+        trackio.init(project="mine", config={"lr": 0.1, "net": {"layers": 3}})
         for number in range(3):
             trackio.log({"loss": 1 / (1 + number), "accuracy": number / 3}, step=number)
         trackio.log({"sample": trackio.Image(numpy.zeros((4, 4, 3), dtype=numpy.uint8))}, step=3)
@@ -33,8 +33,9 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
         + [("accuracy", n, n / 3) for n in range(3)]
         + [("portable", 4, 1.0)]
     )
-    assert stored.params == {"lr": 0.1, "layers": 3}
-    assert [(name, a.step) for name, a in stored.artifacts.items() if a.step] == [("sample", 3)]
+    assert stored.params == {"lr": 0.1, "net.layers": 3}
+    (sample,) = [(n, a.kind, a.step) for n, a in stored.artifacts.items() if a.step]
+    assert sample == ("sample.png", "image", 3)
     assert both.values(run.id, "loss") == [(n, 1 / (1 + n)) for n in range(3)]
     assert Client().get_run(run.id).metrics["accuracy"].last == 2 / 3
     assert both.values(run.id, "portable") == [(4, 1.0)]

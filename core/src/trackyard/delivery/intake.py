@@ -167,15 +167,12 @@ class Intake:
     def _is_left_out(self, entry: Entry) -> bool:
         """Tell whether the tracker is not sent an entry that calls of an SDK have logged.
 
-        It has what its own SDK has put into this very run. What other SDKs log is left out where
-        its own is called, too: code that logs to two SDKs logs everything twice.
+        It has what its own SDK has put into this very run.
         """
         holder, state = entry.held_by, self._state
-        if holder is None:
-            return False
-        if holder.source != self._tracker:
-            return state.logs_natively
-        if holder.remote_id != state.remote_id or holder.captured_at < state.anew_at:
+        if state.is_of_another_sdk(holder, self._tracker):
+            return True
+        if not state.is_put_there(holder, self._tracker):
             return False
         records = entry.records()
         if self._adapter.depends_on_earlier:

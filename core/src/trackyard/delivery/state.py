@@ -13,6 +13,7 @@ from trackyard.contract.context import Context
 from trackyard.contract.errors import refuse_newer
 from trackyard.contract.records import Record
 from trackyard.journal.ending import is_of_recovery
+from trackyard.journal.entries import Holder
 from trackyard.journal.reader import latest_session
 from trackyard.journal.sessions import session_of
 from trackyard.system.files import append_private, read_whole, write_whole
@@ -78,6 +79,31 @@ class DeliveryState:
     abandoned: int = 0
     changes: dict[str, int] = attrs.field(factory=dict)
     problem: str = ""
+
+    def is_put_there(self, holder: Holder | None, tracker: str) -> bool:
+        """Tell whether calls of the tracker's own SDK have put an entry into this very run.
+
+        Args:
+            holder: Where the entry's records are already.
+            tracker: The tracker's name.
+        """
+        return (
+            holder is not None
+            and holder.source == tracker
+            and holder.remote_id == self.remote_id
+            and holder.captured_at >= self.anew_at
+        )
+
+    def is_of_another_sdk(self, holder: Holder | None, tracker: str) -> bool:
+        """Tell whether an entry is left out since another SDK has logged it.
+
+        Code that calls the tracker's own SDK, too, logs everything to both.
+
+        Args:
+            holder: Where the entry's records are already.
+            tracker: The tracker's name.
+        """
+        return holder is not None and holder.source != tracker and self.logs_natively
 
     @property
     def is_end_of_recovery(self) -> bool:

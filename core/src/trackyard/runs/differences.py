@@ -32,7 +32,10 @@ class Difference(Shown):
 
 
 def differences(
-    expected: Iterable[Record], stored: Iterable[Record], capabilities: Capabilities
+    expected: Iterable[Record],
+    stored: Iterable[Record],
+    capabilities: Capabilities,
+    native: Iterable[Record] = (),
 ) -> list[Difference]:
     """List how a backend's records differ from those that it was sent.
 
@@ -45,8 +48,11 @@ def differences(
         expected: What was sent.
         stored: What the tracker gave back.
         capabilities: What the flavor declares.
+        native: What calls of the tracker's own SDK have put there in its own form: metrics and
+            params are compared where the backend has them under the same key.
     """
-    ours, theirs = _Sorted(expected), _Sorted(stored)
+    theirs = _Sorted(stored)
+    ours = _Sorted([*_of_same_keys(native, theirs), *expected])
     same = _Accuracy(capabilities)
     found: list[Difference] = []
     for key, points in ours.metrics.items():
@@ -115,6 +121,15 @@ class _Sorted:
                     self.tags[record.key] = record.value
                 case Artifact():
                     self.artifacts[record.name] = record
+
+
+def _of_same_keys(native: Iterable[Record], theirs: _Sorted) -> Iterator[Record]:
+    for record in native:
+        match record:
+            case Metric() if record.key in theirs.metrics:
+                yield record
+            case Param() if record.key in theirs.params:
+                yield record
 
 
 def _of_metric(

@@ -51,6 +51,14 @@ class Verification(Shown):
     quarantined: int = attrs.field(
         metadata=says("Records that the backend refused, which are not expected there")
     )
+    native: int = attrs.field(
+        default=0,
+        kw_only=True,
+        metadata=says(
+            "Records that calls of the tracker's own SDK put there in its own form; of these, "
+            "metrics and params are compared where it has them under the same key"
+        ),
+    )
     differences: tuple[Difference, ...] = attrs.field(
         default=(), metadata=says("What is missing or different")
     )
@@ -160,9 +168,11 @@ def _verify(
             takes_console=tracker.options.console is not False,
         )
         able = tracker.capabilities
+        native: list[Record] = []
         if known is None:
-            expected = [*_expected(run, folder, adapter, tracker.options.rank == "all")]
-            found = differences(expected, stored, able)
+            all_ranks = tracker.options.rank == "all"
+            expected = [*_expected(run, description, adapter, native, all_ranks=all_ranks)]
+            found = differences(expected, stored, able, native)
         else:
             expected = [*_expected_of_known(known, folder, adapter)]
             rows = known.details.metrics
@@ -170,20 +180,47 @@ def _verify(
             found += metrics_that_differ(rows, stored, adapter, able)
     state: VerificationState = "different" if found else "same"
     records = len(expected) + (len(known.details.metrics) if known else 0)
-    return attrs.evolve(verification, state=state, records=records, differences=tuple(found))
+    return attrs.evolve(
+        verification,
+        state=state,
+        records=records,
+        native=len(native),
+        differences=tuple(found),
+    )
 
 
-def _expected(run: PendingRun, folder: Path, adapter: Adapter, all_ranks: bool) -> Iterator[Record]:
-    """Give what the tracker should hold: tags of the start, records as sent, the status."""
-    refused = _refused(folder)
+def _expected(
+    run: PendingRun,
+    description: TrackerDescription,
+    adapter: Adapter,
+    native: list[Record],
+    *,
+    all_ranks: bool,
+) -> Iterator[Record]:
+    """Give what the tracker should hold: tags of the start, records as sent, the status.
+
+    Args:
+        run: The run.
+        description: The tracker as the run has it.
+        adapter: Fits records to the backend.
+        native: Gets what calls of the tracker's own SDK have put there.
+        all_ranks: The tracker gets what children of a rank above 0 have logged.
+    """
+    folder = run.folder / description.folder
+    refused, state = _refused(folder), load_state(folder)
     yield from _tags_of_start(run, adapter)
     for position, entry in read_entries(run.folder):
         counted = as_counted(entry, position.writer, all_ranks=all_ranks)
-        for record in counted.records() if counted is not None else ():
+        if counted is None or state.is_of_another_sdk(entry.held_by, description.name):
+            continue
+        if state.is_put_there(entry.held_by, description.name):
+            native += counted.records()
+            continue
+        for record in counted.records():
             for adapted in adapter.adapt(record):
                 if _identity(adapted) not in refused:
                     yield adapted
-    if load_state(folder).is_ended:
+    if state.is_ended:
         yield from _unchanged([Tag("trackyard.status", read_status(run.folder)[0])], adapter)
 
 

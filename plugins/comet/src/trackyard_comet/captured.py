@@ -16,6 +16,7 @@ import attrs
 
 from trackyard.contract import MODEL_FILE, Artifact, Metric, Param, Record, Tag, write_whole
 from trackyard_comet.archive import native_messages, native_tags
+from trackyard_comet.captured_tables import table_of
 from trackyard_comet.histograms import portable_histogram
 from trackyard_comet.messages import (
     CLOCKS,
@@ -88,7 +89,15 @@ def _artifact(artifact: Artifact, message: Message, folder: Path) -> Iterator[Ar
     upload = _upload(message)
     if upload == _CODE or not artifact.path.is_file():
         return  # where a run comes from is known; a torn copy is that of a killed process
-    if upload == _TEXT:
+    options = message["payload"]["additional_params"]
+    table = table_of(artifact.path.parent, upload, options.get("fileName") or "")
+    if table is not None:
+        name = f"{Path(artifact.name).with_suffix('')}.json"
+        kind: Any = "table"
+        yield attrs.evolve(
+            artifact, name=name, path=table, kind=kind, media_type="application/json"
+        )
+    elif upload == _TEXT:
         name = f"texts/{message['payload']['message_id']}.txt"
         yield attrs.evolve(artifact, name=name, kind="text", media_type="text/plain")
     elif upload == _MODEL:
@@ -96,7 +105,7 @@ def _artifact(artifact: Artifact, message: Message, folder: Path) -> Iterator[Ar
     elif upload == "histogram3d":
         place = _made(folder, f"{artifact.path.name}.json")
         path = portable_histogram(artifact.path, place)
-        kind: Any = "file" if path == artifact.path else "histogram"
+        kind = "file" if path == artifact.path else "histogram"
         yield attrs.evolve(artifact, name=_suffixed(artifact, message), path=path, kind=kind)
     else:
         yield attrs.evolve(artifact, name=_suffixed(artifact, message))

@@ -31,6 +31,7 @@ from comet_ml.messages import CloseMessage
 
 from trackyard.contract import Capture, Run, process_values, step_of_caller
 from trackyard_comet.archive import load_state, native_folder
+from trackyard_comet.captured_tables import note_table
 
 logger = logging.getLogger("trackyard")
 
@@ -137,6 +138,20 @@ class RunExperiment(OfflineExperiment):  # type: ignore[misc]  # it is Any here
         self.streamer.messages.put(CloseMessage())
         self.streamer.join(_PATIENCE)
         return bool(super()._streamer_wait_for_finish())
+
+    def log_table(
+        self, filename: str, tabular_data: Any = None, headers: Any = False, **options: Any
+    ) -> Any:
+        """Log a table, and note for the journal what is in it.
+
+        Args:
+            filename: As the SDK has it.
+            tabular_data: Likewise.
+            headers: Likewise.
+            **options: Likewise.
+        """
+        note_table(self._native, filename, tabular_data, headers)
+        return super().log_table(filename, tabular_data, headers, **options)
 
     def add_tags(self, tags: list[str]) -> Any:
         is_added = super().add_tags(tags)

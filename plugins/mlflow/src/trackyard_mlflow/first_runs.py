@@ -37,6 +37,7 @@ from trackyard.contract import (
     process_values,
     step_of_caller,
 )
+from trackyard_mlflow.kinds import has_table
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
 _OWN_TAGS = ("mlflow.", "trackyard.")
@@ -231,8 +232,12 @@ def _keep_files(run_id: str, path: Path, name: PurePosixPath) -> None:
 def _artifact(file: Path, name: str) -> Artifact:
     media_type = mimetypes.guess_type(name)[0]
     family = (media_type or "").partition("/")[0]
-    kind: Any = {"image": "image", "text": "text"}.get(family, "file")
-    return Artifact(name, file, "html" if media_type == "text/html" else kind, media_type)
+    kind: Any = family if family in ("image", "text", "audio", "video") else "file"
+    if media_type == "text/html":
+        kind = "html"
+    elif media_type == "application/json" and has_table(file):
+        kind = "table"
+    return Artifact(name, file, kind, media_type)
 
 
 @lru_cache

@@ -45,6 +45,22 @@ def is_table(artifact: Artifact) -> bool:
     return artifact.kind == "table" or artifact.media_type == "application/vnd.apache.parquet"
 
 
+def has_table(file: Path) -> bool:
+    """Tell whether a file in JSON is what MLflow's `log_table` writes.
+
+    Args:
+        file: The file.
+    """
+    try:
+        with file.open("rb") as opened:
+            if not opened.read(11).startswith(b'{"columns":'):
+                return False
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return content.keys() == {"columns", "data"} and isinstance(content["data"], list)
+
+
 def show_as_table(client: MlflowClient, run_id: str, names: list[str]) -> None:
     """Have MLflow's page show files as tables.
 

@@ -166,12 +166,20 @@ def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) ->
 
 
 def config_records(config: Mapping[str, Any]) -> Iterator[Record]:
-    """Read a run's config: params, and tags."""
+    """Read a run's config: params, those that are nested under their paths, and tags."""
     for key, value in config.items():
         if key == TAGS and isinstance(value, dict):
             yield from (Tag(name, str(text)) for name, text in value.items())
         elif not key.startswith("_") or key.startswith("__"):
-            yield Param(key.removeprefix("__"), value)
+            yield from _params_of(key.removeprefix("__"), value)
+
+
+def _params_of(key: str, value: Any) -> Iterator[Param]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _params_of(f"{key}.{name}", inner)
+    else:
+        yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
 
 
 def config_of(batch: Batch, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,8 +255,12 @@ def _artifact_of(
     name: str, value: Mapping[str, Any], step: int | None, moment: int
 ) -> Iterator[Artifact]:
     if "file_path" in value:
-        kind: Any = value.get("kind", "file")
+        # Trackio's own calls say it by the type alone, and their keys have no suffix.
+        kind: Any = value.get("kind", str(value.get("_type")).removeprefix("trackio."))
         known: _Kind = kind if kind in KINDS else "file"
         path = Path(value["file_path"])
-        name = f"{name}.json" if known == "histogram" else name
+        if known == "histogram":
+            name = f"{name}.json"
+        elif "kind" not in value and not name.endswith(path.suffix):
+            name = f"{name}{path.suffix}"
         yield Artifact(name, path, known, value.get("media_type"), step, moment)
