@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from trackyard import log_figure, log_metric, log_metrics, log_params, log_text, pipeline, step
 
@@ -55,8 +56,7 @@ def evaluate(model: object, images: Array, labels: Array) -> float:
     ConfusionMatrixDisplay.from_predictions(labels, predicted, ax=figure.subplots())
     log_figure(figure, "confusion_matrix.png")
     log_text(classification_report(labels, predicted), "report.txt")
-    accuracy = accuracy_score(labels, predicted)
-    log_metric("test/accuracy", accuracy)
+    log_metric("test/accuracy", accuracy := accuracy_score(labels, predicted))
     return accuracy
 
 
@@ -71,9 +71,9 @@ def digits(units: int = 64, epochs: int = 30):
 
 
 if __name__ == "__main__":
+    threadpool_limits(1)  # matrices this small gain nothing from threads
     run = digits()
     for name, done in run.steps.items():
-        found = {key: value for key, value in done.metrics.items() if key.endswith("/accuracy")}
-        metric = " ".join(f"{key} {value:.3f}" for key, value in found.items())
+        metric = " ".join(f"{k} {v:.3f}" for k, v in done.metrics.items() if "accuracy" in k)
         print(f"{name:19}  {done.status}  {done.duration:4.1f} s  {metric:20}  {done.url or ''}")
-    print("\nLook at them with: .venv/bin/trackyard ui")
+    print("\nOpen them with .venv/bin/trackyard ui, compare them with .venv/bin/trackyard page")

@@ -54,7 +54,7 @@ def test_it_has_under_80_lines():
 
 def test_it_warns_of_nothing(quickstart):
     # On a busy machine it takes MLflow long to be imported, which is said.
-    late = r"experiment tracker 'local' starts late: not up within 10 s\n"
+    late = r"experiment tracker 'local' (makes its store|starts late).*\n"
     assert re.sub(late, "", quickstart.errors) == ""
 
 

@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from trackyard.cli.main import cli
 from trackyard.project.configuration import find_project
@@ -56,17 +59,38 @@ def test_first_block_of_the_readme_is_the_quickstart_and_the_tests():
     quickstart, tests = blocks(README)[0].splitlines()
     set_up = "python3 -m venv .uv && .uv/bin/pip install -q uv && "
 
-    assert quickstart == set_up + ".uv/bin/uv run examples/quickstart.py"
+    assert quickstart == set_up + ".uv/bin/uv run --only-group quickstart examples/quickstart.py"
     assert tests == set_up + ".uv/bin/uv run pytest"
     assert (ROOT / "examples/quickstart.py").is_file()
 
 
-def test_readme_shows_the_picture_of_a_run():
-    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
-    data = (ROOT / picture).read_bytes()
+def test_readme_shows_a_run_in_its_trackers_page_and_a_comparison_in_ours():
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
 
-    assert data.startswith(b"\x89PNG")
-    assert len(data) < 300_000
+    assert pictures == ["docs/images/run.png", "docs/images/page-compare.png"]
+    for picture in pictures:
+        data = (ROOT / picture).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < 300_000
+
+
+def test_what_the_quickstart_needs_is_a_hundred_distributions():
+    """Ray, moto or a linter would be among them as soon as a group is drawn in."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    wanted = [text for text in groups["quickstart"] if isinstance(text, str)]
+    found, waiting = set(), [*groups["examples"], *wanted]
+    while waiting:
+        name = canonicalize_name(Requirement(waiting.pop()).name)
+        if name not in found:
+            found.add(name)
+            waiting += [text for text in requires(name) or () if _is_needed(text)]
+
+    assert 60 < len(found) <= 130
+
+
+def _is_needed(text):
+    marker = Requirement(text).marker
+    return marker is None or marker.evaluate({"extra": ""})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

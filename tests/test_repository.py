@@ -192,7 +192,8 @@ def _projects():
 
 
 def _requirements():
-    texts = [text for group in PROJECT["dependency-groups"].values() for text in group]
+    groups = PROJECT["dependency-groups"].values()
+    texts = [text for group in groups for text in group if isinstance(text, str)]
     for project in _projects():
         texts += project["dependencies"]
         for extra in project.get("optional-dependencies", {}).values():

@@ -423,6 +423,33 @@ def test_hanging_start_costs_its_timeout_and_the_records_wait(hanging, caplog):
     assert "has not taken 1 record(s) and the end of 1 run(s)" in caplog.text
 
 
+class Making(Recorder):
+    """Makes its store on this machine, the first time."""
+
+    @hookimpl
+    def tracker_ui_command(self, host, port):
+        return ["true"]
+
+    def note(self, hook, run, **more):
+        if hook == "start":
+            time.sleep(1.5)
+        super().note(hook, run, **more)
+
+
+def test_very_first_start_of_a_store_on_this_machine_is_waited_for(project, caplog, monkeypatch):
+    """Who has just installed it sees a URL, however long the SDK takes to be imported."""
+    monkeypatch.setattr("trackyard.tracking.lifecycle._USUAL_START", 0.2)
+    project.add_tracker("local", Making, start_timeout=0.2)
+    with start_run() as run:
+        assert run.url is not None
+    assert "'local' makes its store on this machine: waiting for that, 60 s at most" in caplog.text
+    caplog.clear()
+
+    with start_run() as run:
+        assert run.url is None
+    assert "starts late: not up within 0.2 s" in caplog.text
+
+
 def test_what_a_long_run_lacks_is_not_counted_to_its_end(hanging, caplog, monkeypatch):
     monkeypatch.setattr("trackyard.tracking.lifecycle._COUNTED", 100)
     hanging.add_tracker("local", Hanging, start_timeout=0.2, flush_timeout=0.2)

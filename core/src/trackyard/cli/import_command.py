@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -80,6 +81,8 @@ def import_(
         to=to,
         is_plan=plan,
     )
+    # An SDK that only serves to read reports it to nobody; several heed this.
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     with _progress() as told:
         rows = list(import_runs(find_project(), source, wanted, told))
     if as_json:

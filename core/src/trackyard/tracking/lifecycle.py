@@ -8,9 +8,12 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import RLock
+
+import attrs
 
 from trackyard.console.keeping import Console
 from trackyard.console.options import load_console_options
@@ -21,12 +24,14 @@ from trackyard.delivery.reports import TrackerReport, complete
 from trackyard.delivery.stages import Stage
 from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.discovery import load_plugins
+from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import is_described
 from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
 from trackyard.journal.family import note_child
 from trackyard.journal.pending import note_as_indexed
 from trackyard.project.configuration import Project
+from trackyard.project.stacks import TrackerOptions
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
@@ -46,9 +51,12 @@ logger = logging.getLogger("trackyard")
 _LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
 # Metrics, and params, of steps that a pipeline's own run shows, and a param's longest text there.
 _MOST_IN_SUMMARY, _LONGEST_IN_SUMMARY = 1000, 100
-# What becomes of the rest, in the closing line.
+# Seconds for the very first start of a store on this machine, and for others unless one says so.
+_FIRST_START = 60.0
+_USUAL_START = attrs.fields(TrackerOptions).start_timeout.default
 # What a tracker lacks when a run has ended is counted so far: a million points take half a second.
 _COUNTED = 100_000
+# What becomes of the rest, in the closing line.
 _LATER = "it is tried again in the background, or type: trackyard sync"
 _NEVER = "what it lacks is lost, since the run's folder was deleted and cannot be made again"
 
@@ -188,7 +196,7 @@ class RunGroup:
                 tracked.add_tracker(tracker, worker, parent)
             tracked.add_sources(_sources_here(trackers, self._rank))
             if waits:
-                self._wait_for_starts(tracked)
+                self._wait_for_starts(tracked, chosen)
             for tracker in chosen if waits else ():
                 self._judge_start(tracker, tracked)
         except (KeyboardInterrupt, SystemExit) as error:
@@ -338,20 +346,54 @@ class RunGroup:
         if tracker.capabilities.nests:
             parent.add_tracker(tracker, worker, None)
 
-    def _wait_for_starts(self, tracked: TrackedRun) -> None:
+    def _wait_for_starts(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
+        deliveries = [(tracker, tracked.deliveries.get(tracker.name)) for tracker in trackers]
         wait_side_by_side(
             [
-                partial(self._start_budgets[name].wait, delivery.progress.until_settled)
-                for name, delivery in tracked.deliveries.items()
-                if delivery.progress.stage is Stage.NEW
+                partial(self._wait_for_start, tracker, delivery)
+                for tracker, delivery in deliveries
+                if delivery is not None and delivery.progress.stage is Stage.NEW
             ]
         )
+
+    def _wait_for_start(self, tracker: Tracker, delivery: Delivery) -> None:
+        """Wait within the budget, and longer for a store that is made on this machine just now.
+
+        Its SDK has never been imported here, and makes its database: who has just installed it
+        would else see no URL.
+        """
+        budget, progress = self._start_budgets[tracker.name], delivery.progress
+        budget.wait(progress.until_settled)
+        if progress.stage is not Stage.NEW or budget.is_closed or not self._is_made(tracker):
+            return
+        logger.warning(
+            "experiment tracker %r makes its store on this machine: waiting for that, %g s at most",
+            *(tracker.name, _FIRST_START),
+        )
+        longer = Budget(_FIRST_START)
+        longer.left -= budget.seconds
+        self._start_budgets[tracker.name] = longer
+        longer.wait(progress.until_settled)
+
+    def _is_made(self, tracker: Tracker) -> bool:
+        """Tell whether this is the project's first run, on a tracker that has its store here.
+
+        Who has set `start_timeout` to something else than its default means it.
+        """
+        if tracker.options.start_timeout != _USUAL_START:
+            return False
+        ours = {tracked.folder for tracked in self._runs}
+        with suppress(OSError):
+            if ours.issuperset(self._runs_folder.iterdir()):
+                command = TrackerHooks.of(tracker).ui_command("127.0.0.1", None)
+                return command.kind == "done" and bool(command.value)
+        return False
 
     def _judge_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
         budget, delivery = self._start_budgets[tracker.name], tracked.deliveries[tracker.name]
         if delivery.progress.stage.has_started:
             return
-        problem = delivery.problem or f"not up within {tracker.options.start_timeout:g} s"
+        problem = delivery.problem or f"not up within {budget.seconds:g} s"
         if tracker.options.required:
             tracked.finish(Failure("failed", "RequiredTrackerError", problem))
             raise RequiredTrackerError(
