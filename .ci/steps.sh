@@ -72,7 +72,7 @@ environment() {
         uv venv --quiet --allow-existing --python "$python" .venv &&
         uv pip install --quiet --constraints constraints.txt --build-constraints constraints.txt \
             "${members[@]}" --group dev --group examples --group stores \
-            --group integrations
+            --group integrations --group site
 }
 
 # The README's own test command, with more options. A test that hangs says where, and ends with all
