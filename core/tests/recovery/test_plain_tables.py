@@ -8,7 +8,9 @@ import pytest
 
 from trackyard import Client
 from trackyard.contract.errors import TrackyardError
+from trackyard.contract.importing import RunQuery
 from trackyard.project.configuration import find_project
+from trackyard.recovery.plain_tables import Tables
 from trackyard.runs.exporting import COLUMNS
 
 LONG = """\
@@ -112,3 +114,36 @@ def test_what_trackyard_itself_exported_moves_in_another_way(root):
 
     with pytest.raises(TrackyardError, match="trackyard archive RUN"):
         imported("results.csv")
+
+
+def test_a_run_is_read_from_where_it_stands(root):
+    """Else the rows of all runs before it would be read for each run."""
+    lines = [f"run {run},{step},loss,{step}" for run in range(300) for step in range(3)]
+    path = root / "results.csv"
+    path.write_text("run,step,key,value\n" + "\n".join(lines))
+    tables = Tables(str(path))
+    *_, last = tables.list_runs(RunQuery())
+    content = path.read_bytes()
+    path.write_bytes(b"\xff" * (len(content) - 60) + content[-60:])
+
+    assert len([*tables.read_remote_run(None, last.remote_id)]) == 3
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_between_those_of_others_and_texts_of_several_lines_are_read(root, end):
+    rows = [
+        "run,step,key,value",
+        "a,0,loss,1",
+        'b,0,note,"two\nlines, é"',
+        "a,1,loss,2",
+        "",
+        "b,0,loss,3",
+        "a,2,loss,4",
+    ]
+    content = end.join(rows).replace("two\nlines", "two lines" if end == "\r" else "two\nlines")
+    (root / "results.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
+    rows = imported("results.csv")
+
+    assert {name: row.metrics for name, row in rows.items()} == {"a": 3, "b": 1}
+    assert [step for step, *_ in points_of("a")] == [0, 1, 2]
+    assert Client().get_run("b").all_params["note"].endswith("lines, é")

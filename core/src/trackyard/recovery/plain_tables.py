@@ -1,18 +1,22 @@
 """Which runs does a plain table hold: a CSV file that a person, a notebook or a service wrote?
 
 It is long, with a row for each point (`run`, `step`, `time`, `key`, `value`), or wide, with a
-column for each metric. It is read row by row, and a run's rows alone.
+column for each metric. It is read row by row: once to list the runs, and where each of them stands,
+and then a run's rows alone.
 """
 
 from __future__ import annotations
 
 import csv
+from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import count
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import attrs
 
@@ -22,21 +26,42 @@ from trackyard.contract.records import Metric, Param, ParamValue, Record, Run
 
 _OF_A_ROW = ("run", "step", "time")
 _SEPARATORS = ",;\t"
+_HEAD = 65_536  # bytes
 _MOST = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Nanoseconds of what a time may be counted in.
 _UNITS = (10**9, 10**6, 10**3, 1)
 
 
-@attrs.define
-class _Rows:
-    """The rows of a run in a file; those of others may stand between them."""
+@attrs.frozen
+class _Table:
+    """A file, what its first row says, and where the second one begins."""
 
     file: Path
+    columns: list[str]
+    separator: str
+    begin: int
+
+
+@attrs.define
+class _Rows:
+    """The rows of a run in a file, between which those of others may stand.
+
+    Attributes:
+        table, run: The file, and the run's name.
+        parts: For rows that follow each other: offset and number of the first, and how many.
+    """
+
+    table: _Table
     run: str
-    first: int
-    last: int
-    count: int = 0
+    parts: array[int] = attrs.field(factory=lambda: array("Q"))
+
+    def add(self, offset: int, number: int) -> None:
+        """Note a row."""
+        if self.parts and self.parts[-2] + self.parts[-1] == number:
+            self.parts[-1] += 1
+        else:
+            self.parts.extend((offset, number, 1))
 
 
 class Tables:
@@ -78,13 +103,10 @@ class Tables:
         """
         rows = self._rows[remote_id]
         params: dict[str, ParamValue] = {}
-        written_at = rows.file.stat().st_mtime_ns
-        for number, row in _rows_of(rows.file):
-            if number > rows.last:
-                break
-            if number < rows.first or _run_of(row, rows.file) != rows.run:
-                continue
-            for piece in _pieces(row, written_at, f"{rows.file.name}, row {number}"):
+        file = rows.table.file
+        written_at = file.stat().st_mtime_ns
+        for number, row in _rows_at(rows):
+            for piece in _pieces(row, written_at, f"{file.name}, row {number}"):
                 if not isinstance(piece, Param):
                     yield piece
                 elif piece.key not in params:
@@ -104,10 +126,12 @@ class Tables:
 
     def _of_file(self, file: Path) -> Iterator[RemoteRun]:
         found: dict[str, _Rows] = {}
-        for number, row in _rows_of(file):
+        table = _table_of(file)
+        for offset, number, row in _rows_of(table):
             name = _run_of(row, file)
-            rows = found.setdefault(name, _Rows(file, name, number, number))
-            rows.last, rows.count = number, rows.count + 1
+            if name not in found:
+                found[name] = _Rows(table, name)
+            found[name].add(offset, number)
         size = file.stat().st_size
         for name, rows in found.items():
             remote_id = f"{file.name}/{name}"
@@ -121,34 +145,109 @@ class Tables:
             )
 
 
-def _rows_of(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give the rows of a table, by number, each with what stands in it.
+def _table_of(file: Path) -> _Table:
+    """Read the first row of a table.
 
     Raises:
         TrackyardError: It is no table, or cannot be read.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream, delimiter=_separator(stream), restkey="", restval="")
-            columns = table.fieldnames or []
-            if "training_step" in columns:
-                raise TrackyardError(
-                    f"{file}: it was made by: trackyard runs export; runs move to another project "
-                    "by: trackyard archive RUN, and there: trackyard import archive:FILE"
-                )
-            if not {*columns} - {*_OF_A_ROW} or len({*columns}) < len(columns):
-                raise TrackyardError(f"{file}: the first row is to name the columns, each once")
-            for number, row in zip(count(2), table, strict=False):
-                row.pop("", None)
+    with _errors(file), file.open("rb") as stream:
+        begin = len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        lines = _Lines(stream, begin)
+        separator = max(_SEPARATORS, key=next(lines, "").count)
+        lines = _Lines(stream, begin)
+        columns = next(csv.reader(lines, delimiter=separator), [])
+        if "training_step" in columns:
+            raise TrackyardError(
+                f"{file}: it was made by: trackyard runs export; runs move to another project "
+                "by: trackyard archive RUN, and there: trackyard import archive:FILE"
+            )
+        if not {*columns} - {*_OF_A_ROW} or len({*columns}) < len(columns):
+            raise TrackyardError(f"{file}: the first row is to name the columns, each once")
+        return _Table(file, columns, separator, lines.offset)
+
+
+def _rows_of(table: _Table) -> Iterator[tuple[int, int, dict[str, str]]]:
+    """Give all rows with their offsets and numbers, each with what stands in it.
+
+    Raises:
+        TrackyardError: It cannot be read.
+    """
+    with _errors(table.file), table.file.open("rb") as stream:
+        yield from _rows_from(table, _Lines(stream, table.begin), 2)
+
+
+def _rows_at(rows: _Rows) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give the rows of a run, by number.
+
+    Raises:
+        TrackyardError: They cannot be read.
+    """
+    table, parts = rows.table, iter(rows.parts)
+    with _errors(table.file), table.file.open("rb") as stream:
+        lines = _Lines(stream, table.begin)
+        for offset, first, count in zip(parts, parts, parts, strict=True):
+            lines.go_to(offset)
+            for _, number, row in islice(_rows_from(table, lines, first), count):
                 yield number, row
+
+
+def _rows_from(
+    table: _Table, lines: _Lines, number: int
+) -> Iterator[tuple[int, int, dict[str, str]]]:
+    empty, offset = [""] * len(table.columns), lines.offset
+    for cells in csv.reader(lines, delimiter=table.separator):
+        if cells:
+            row = dict(zip(table.columns, [*cells, *empty[len(cells) :]], strict=False))
+            row.pop("", None)
+            yield offset, number, row
+            number += 1
+        offset = lines.offset
+
+
+class _Lines:
+    """The lines of a file from an offset on, whatever ends them: it knows where it stands.
+
+    Args:
+        stream: The file.
+        offset: Where to begin.
+    """
+
+    def __init__(self, stream: BinaryIO, offset: int) -> None:
+        stream.seek(0)
+        head = stream.read(_HEAD)
+        self._is_old = b"\r" in head and b"\n" not in head  # of a Macintosh of old
+        self._stream = stream
+        self.go_to(offset)
+
+    def go_to(self, offset: int) -> None:
+        """Go on at another offset."""
+        self._stream.seek(offset)
+        self.offset, self._rest = offset, b""
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._old_line() if self._is_old else self._stream.readline()
+        if not line:
+            raise StopIteration
+        self.offset += len(line)
+        return line.decode("utf-8")
+
+    def _old_line(self) -> bytes:
+        while b"\r" not in self._rest and (more := self._stream.read(_HEAD)):
+            self._rest += more
+        line, end, self._rest = self._rest.partition(b"\r")
+        return line + end
+
+
+@contextmanager
+def _errors(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrackyardError(f"{file} cannot be read: {error}") from error
-
-
-def _separator(stream: TextIO) -> str:
-    head = stream.readline()
-    stream.seek(0)
-    return max(_SEPARATORS, key=head.count)
 
 
 def _run_of(row: dict[str, str], file: Path) -> str:
