@@ -30,6 +30,7 @@ from trackyard.testing.running import run_file
 FILE = '''"""One mutant."""
 
 import pytest
+from mutants import sources
 from mutants.ledger import log_natively
 
 from trackyard.testing import FlavorSuite
@@ -47,6 +48,14 @@ class TestMutant(FlavorSuite):
     @pytest.fixture
     def log_natively(self):
         return log_natively
+
+    @pytest.fixture
+    def write_files(self):
+        return sources.write_files
+
+    @pytest.fixture
+    def native_program(self):
+        return sources.PROGRAM
 '''
 
 
@@ -66,14 +75,22 @@ REMOTE = FILE.replace(
 ).replace("import log_natively\n", "import log_natively\nfrom mutants.remote import LedgerServer\n")
 
 # Correct flavors, and what is imported by the suite alone.
-APART = ("ledger", "counting", "narrow", "remote", "works_at_import", "imports_sdk_at_top")
+APART = (
+    "ledger",
+    "counting",
+    "narrow",
+    "remote",
+    "sources",
+    "works_at_import",
+    "imports_sdk_at_top",
+)
 
 
 def _modules():
     return [
         importlib.import_module(f"mutants.{info.name}")
         for info in pkgutil.iter_modules(mutants.__path__)
-        if info.name not in (*APART, "of_orchestrators", "of_materializers")
+        if info.name not in (*APART, "of_orchestrators", "of_materializers", "of_plugins")
     ]
 
 
@@ -160,8 +177,20 @@ class TestNarrowLedger(TestLedger):
         """Give none: the ledger's own SDK gives no steps, which this backend needs."""
 
 
+@pytest.mark.slow
+def test_twin_of_what_reads_runs_and_files_of_others_passes(tmp_path):
+    checks = sorted({value for name, value in MUTANTS.items() if ".of_sources:" in name})
+    file = tmp_path / "test_twin.py"
+    text = FILE.format(reference="mutants.sources:SourceLedger")
+    file.write_text(text, encoding="utf-8")
+
+    results = run_file(file, checks)
+
+    assert [result for result in results if result.outcome != "passed"] == []
+
+
 def test_there_are_mutants_of_many_checks():
-    assert len(MUTANTS) >= 180
+    assert len(MUTANTS) >= 225
     assert len(set(MUTANTS.values())) >= 50
     assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import pytest
 
@@ -28,3 +29,7 @@ class TestMlflow(FlavorSuite):
         import mlflow
 
         return mlflow.log_metric
+
+    @pytest.fixture
+    def native_program(self):
+        return [sys.executable, "-c", "import mlflow; mlflow.log_metric('native', 2.0)"]

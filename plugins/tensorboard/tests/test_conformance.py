@@ -13,6 +13,15 @@ def log_by_a_writer(key, value):
     SummaryWriter().add_scalar(key, value)
 
 
+def write_by_a_writer(files, points):
+    """Write a file of its own with each call, as a program does that is started again."""
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(files), filename_suffix=f".{points[0].step}") as writer:
+        for point in points:
+            writer.add_scalar(point.key, point.value, point.step, walltime=point.timestamp / 1e9)
+
+
 class TestTensorboard(FlavorSuite):
     @pytest.fixture
     def config(self, tmp_path):
@@ -21,3 +30,7 @@ class TestTensorboard(FlavorSuite):
     @pytest.fixture
     def log_natively(self):
         return log_by_a_writer
+
+    @pytest.fixture
+    def write_files(self):
+        return write_by_a_writer

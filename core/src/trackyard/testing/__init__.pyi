@@ -7,5 +7,6 @@ from trackyard.testing.faulty_proxy import (
 from trackyard.testing.materializers import MaterializerSuite as MaterializerSuite
 from trackyard.testing.memory import MemoryTracker as MemoryTracker
 from trackyard.testing.orchestrators import OrchestratorSuite as OrchestratorSuite
+from trackyard.testing.plugins import PluginSuite as PluginSuite
 from trackyard.testing.stored import StoredRun as StoredRun
 from trackyard.testing.suite import FlavorSuite as FlavorSuite

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 
 # What each kind of broken server answers to any request; None is no answer at all.
 ANSWERS: dict[str, bytes | None] = {
@@ -59,3 +60,23 @@ def _serve(listening: socket.socket, answer: bytes) -> None:
                 connection.sendall(answer)
             except OSError:  # the client has gone
                 continue
+
+
+@contextmanager
+def no_connections() -> Iterator[list[Any]]:
+    """Refuse every connection of this process, and note where one was tried."""
+    tried: list[Any] = []
+    original = socket.socket.connect
+
+    def refuse(connecting: socket.socket, address: Any) -> None:
+        if connecting.family == socket.AF_UNIX:  # which stays on this machine
+            original(connecting, address)
+            return
+        tried.append(address)
+        raise ConnectionRefusedError("there is no network here")
+
+    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+    try:
+        yield tried
+    finally:
+        socket.socket.connect = original  # type: ignore[method-assign]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from trackyard.contract.records import Metric
 from trackyard.testing.base import Suite
 from trackyard.testing.checks.configuration import ConfigurationChecks
 from trackyard.testing.checks.data import DataChecks
@@ -19,6 +20,8 @@ from trackyard.testing.checks.irregular import IrregularChecks
 from trackyard.testing.checks.life_cycle import LifeCycleChecks
 from trackyard.testing.checks.limits import LimitChecks
 from trackyard.testing.checks.packaging import PackagingChecks
+from trackyard.testing.checks.programs import ProgramChecks
+from trackyard.testing.checks.sources import SourceChecks
 from trackyard.testing.checks.storms import StormChecks
 from trackyard.testing.contract import skip_unless_it_applies
 from trackyard.testing.workbench import ReadBack, Workbench
@@ -30,6 +33,8 @@ class FlavorSuite(
     FaultChecks,
     HarmChecks,
     DeliveryChecks,
+    ProgramChecks,
+    SourceChecks,
     HookChecks,
     IrregularChecks,
     LimitChecks,
@@ -50,6 +55,13 @@ class FlavorSuite(
             the flavor has `tracker_activate_run`.
         config_for_server: A function that gives the table for a server's address; where the
             flavor talks to one.
+        server_url: The address of a real server that `config_for_server` can use.
+        import_place: With `tracker_list_runs`, the place where the runs of `config` are; by default
+            None, where the tracker's own configuration leads to.
+        write_files: With `tracker_read_files`, a function of a path and points that adds them to
+            files there, as a program does that knows nothing of Trackyard.
+        native_program: With `tracker_command_variables`, the words of a command that logs the
+            metric `native` with the value 2 by the SDK's own call.
 
     Attributes:
         expected_failures: Reasons by name of checks that the flavor cannot pass; one that passes
@@ -81,6 +93,21 @@ class FlavorSuite(
     @pytest.fixture
     def config_for_server(self) -> Callable[[str], Mapping[str, Any]] | None:
         """Give a function from a server's address to the tracker's table."""
+        return None
+
+    @pytest.fixture
+    def import_place(self) -> str | None:
+        """Give the place whose runs are listed; None for that of the configuration."""
+        return None
+
+    @pytest.fixture
+    def write_files(self) -> Callable[[Path, Sequence[Metric]], object] | None:
+        """Give a function that writes points to files, as programs of others do."""
+        return None
+
+    @pytest.fixture
+    def native_program(self) -> Sequence[str] | None:
+        """Give the words of a command that logs by the SDK's own call."""
         return None
 
     @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from trackyard.testing.faulty import Fault
 from trackyard.testing.process_state import changes, process_state
 from trackyard.testing.requirements import can_be_read, declares, implements
 from trackyard.testing.secrets import secrets_of, secrets_set
+from trackyard.testing.servers import no_connections
 from trackyard.testing.workbench import TRACKER, Workbench
 from trackyard.tracking.tracked_runs import new_run
 
@@ -225,7 +225,7 @@ class LifeCycleChecks:
         with in_project(workbench.project):
             _done(hooks.start_run(run))
             before = hooks.url(run)
-            with _no_connections() as tried:
+            with no_connections() as tried:
                 after = hooks.url(run)
         expect(not tried, f"tracker_url connects to {tried[0] if tried else ''}")
         expect(after == before, f"without a network the URL is {after}, not {before}")
@@ -380,20 +380,3 @@ def _started(workbench: Workbench) -> tuple[Any, str, object]:
 def _batch(key: str, step: int) -> Batch:
     metric = Metric(key, float(step), step, 10**18 + step * 10**9)
     return Batch.of((metric,), step + 1, step + 1)
-
-
-@contextmanager
-def _no_connections() -> Iterator[list[Any]]:
-    """Refuse every connection of this process, and note where one was tried."""
-    tried: list[Any] = []
-    original = socket.socket.connect
-
-    def refuse(_: socket.socket, address: Any) -> None:
-        tried.append(address)
-        raise ConnectionRefusedError("there is no network here")
-
-    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
-    try:
-        yield tried
-    finally:
-        socket.socket.connect = original  # type: ignore[method-assign]
