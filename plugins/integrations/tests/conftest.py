@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import subprocess
+from fnmatch import filter as fitting
+from pathlib import Path
 
 import pytest
+
+from trackyard import Client
+
+PAGES = Path(__file__).parents[3] / "docs" / "frameworks"
+FILES = re.compile(r"^```\w+\n# ([\w.]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROWS = re.compile(r"^\| (param|metric|tag|file|child run) \| (.*?) \|", re.MULTILINE)
 
 CONFIGURATION = """
 [experiment_trackers.memory]
@@ -45,3 +55,42 @@ def torch_python():
         said = "set TORCH_PYTHON to a Python with torch, as .ci/long does"
         pytest.fail(said) if os.environ.get("ENGINES_REQUIRED") else pytest.skip(said)
     return python
+
+
+@pytest.fixture
+def shown(project):
+    """Give a function that runs a page's training, and checks that what its table says arrives."""
+
+    def shown(page, python, **variables):
+        text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+        for name, content in FILES.findall(text):
+            (project / name).write_text(content, encoding="utf-8")
+        command = [python, "train.py"]
+        variables["PYTHONPATH"] = str(project)
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            env=os.environ | variables,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        (row,) = Client().list_runs()
+        run = Client().get_run(row.id)
+        found = run.children[0] if "| kind of a trial |" in text else run
+        arrived = {
+            "param": found.all_params,
+            "metric": found.metrics,
+            "tag": found.steps[0].tags,
+            "file": found.artifacts,
+            "child run": [child.name for child in found.children],
+        }
+        rows = ROWS.findall(text)
+        named = [(kind, name) for kind, names in rows for name in re.findall(r"`(.*?)`", names)]
+        missing = [(kind, name) for kind, name in named if not fitting([*arrived[kind]], name)]
+        assert named
+        assert missing == []
+        assert (run.status, found.status) == ("finished", "finished")
+
+    return shown

@@ -93,6 +93,48 @@ for step in range(3):
     accelerator.log({"loss": 1 / (step + 1), "text": "none"}, step=step)
 accelerator.end_training()
 """
+# Both train by the Trainer of Transformers: a tokenizer of few words and a tiny model will do.
+TOKENIZER = """
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from trackyard_integrations.transformers import TrackyardCallback, register
+
+words = "<pad> <eos> <unk> the cat sat on a mat".split()
+tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
+tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>",
+    eos_token="<eos>", unk_token="<unk>")
+few = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "logging_steps": 1,
+    "use_cpu": True, "disable_tqdm": True, "save_strategy": "epoch"}
+"""
+TRL = """
+from transformers import LlamaConfig, LlamaForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+config = LlamaConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+    num_key_value_heads=2, intermediate_size=32, pad_token_id=0, eos_token_id=1)
+register()
+SFTTrainer(LlamaForCausalLM(config), SFTConfig("out", report_to="trackyard", bf16=False, **few),
+    train_dataset=Dataset.from_dict({"text": ["the cat sat on a mat"] * 8}),
+    processing_class=tokenizer).train()
+"""
+SENTENCES = """
+from sentence_transformers import (
+    SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, losses,
+)
+from transformers import BertConfig, BertModel
+
+BertModel(BertConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+    intermediate_size=32)).save_pretrained("bert")
+tokenizer.save_pretrained("bert")
+model = SentenceTransformer("bert", device="cpu")
+rows = {"sentence1": ["the cat"] * 8, "sentence2": ["a mat", "the cat"] * 4,
+    "score": [0.0, 1.0] * 4}
+SentenceTransformerTrainer(model, SentenceTransformerTrainingArguments("out", **few),
+    train_dataset=Dataset.from_dict(rows), loss=losses.CosineSimilarityLoss(model),
+    callbacks=[TrackyardCallback(log_checkpoints=True)]).train()
+"""
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
@@ -161,3 +203,23 @@ def test_loop_of_accelerate_is_one_run_with_each_point_once(train, processes):
     assert steps(run, "loss") == [0, 1, 2]
     assert run.all_params["lr"] == 0.1
     assert "text" not in run.metrics
+
+
+def test_training_of_trl_arrives_by_the_callback_of_transformers(train):
+    run = train(TOKENIZER + TRL)
+
+    assert run.status == "finished"
+    assert steps(run, "train/loss") == [1, 2, 3, 4]
+    assert "train/mean_token_accuracy" in run.metrics
+    assert run.all_params["hidden_size"] == 16
+
+
+def test_training_of_sentence_transformers_arrives_with_its_checkpoints(train):
+    run = train(TOKENIZER + SENTENCES)
+
+    assert run.status == "finished"
+    assert steps(run, "train/loss") == [1, 2, 3, 4]
+    assert {name.split("/")[1] for name in run.artifacts if name.startswith("checkpoints/")} == {
+        "checkpoint-2",
+        "checkpoint-4",
+    }

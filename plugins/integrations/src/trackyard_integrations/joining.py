@@ -22,11 +22,16 @@ class TrainingRun:
     A run travels to other processes as its id, and whoever gets a copy ends nothing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, own_id: str | None = None) -> None:
         self._name = name
         self._run: ActiveRun | None = None
-        self._own_id: str | None = None
+        self._own_id = own_id
         self._is_own = False
+
+    @property
+    def own_id(self) -> str | None:
+        """The id of its own run, if it has had one: a training that is restored is given that."""
+        return self._own_id
 
     def begin(self) -> ActiveRun:
         """Give the run; a training that begins again goes on with its own."""

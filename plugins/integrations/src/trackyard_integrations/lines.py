@@ -33,6 +33,14 @@ OPTUNA = """
 from trackyard_integrations.optuna import TrackyardCallback
 study.optimize(objective, callbacks=[TrackyardCallback()])
 """
+RAY_TRAIN = """
+from trackyard_integrations.ray_train import TrackyardCallback
+trainer = TorchTrainer(train, run_config=ray.train.RunConfig(callbacks=[TrackyardCallback()]))
+"""
+RAY_TUNE = """
+from trackyard_integrations.ray_tune import TrackyardCallback
+tuner = tune.Tuner(trial, run_config=tune.RunConfig(callbacks=[TrackyardCallback()]))
+"""
 SKLEARN = """
 from trackyard_integrations.sklearn import tracked_fit
 with tracked_fit(model):

@@ -1,0 +1,142 @@
+"""Do a search of Ray Tune and a training of Ray Train become runs, also where they are resumed?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import ray_clusters
+
+from trackyard import Client
+
+PROGRAM = """
+import os, signal, sys, tempfile, time
+from pathlib import Path
+import ray, trackyard
+from ray import train, tune
+from trackyard_integrations import ray_train, ray_tune
+from trackyard_integrations.workers import worker_environment
+
+RESULTS = os.path.abspath("results")
+
+def reported(report, checkpoint, written, **numbers):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "epoch").write_text(str(written))
+        report({**numbers, "word": "none"}, checkpoint=checkpoint.from_directory(folder))
+
+def trial(config):
+    begin, saved = 0, tune.get_checkpoint()
+    if saved:
+        with saved.as_directory() as folder:
+            begin = int(Path(folder, "epoch").read_text()) + 1
+    for epoch in range(begin, 4):
+        if config["opt"]["rate"] == 2 and epoch == 1:
+            raise ValueError("broken")
+        time.sleep(config.get("pause", 0))
+        reported(tune.report, tune.Checkpoint, epoch, loss=config["opt"]["rate"] / (epoch + 1))
+
+class Killed(tune.Callback):
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        killed = Path(RESULTS, "killed")  # a search that is restored has its callbacks again
+        if result["training_iteration"] == 3 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def search(rates, *more, **config):
+    space = {"opt": {"rate": tune.grid_search(rates)}, **config}
+    callbacks = [ray_tune.TrackyardCallback(log_checkpoints=True), *more]
+    about = tune.RunConfig("found", storage_path=RESULTS, callbacks=callbacks, verbose=0)
+    tune.Tuner(trial, param_space=space, run_config=about).fit()
+
+def epochs(config):
+    trackyard.log_metric("inside", train.get_context().get_world_rank())
+    for epoch in range(3):
+        reported(train.report, train.Checkpoint, epoch, loss=1 / (epoch + 1), epoch=epoch + 10)
+
+def training():
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    callback = ray_train.TrackyardCallback(log_checkpoints=True, step="epoch")
+    about = train.RunConfig("trained", storage_path=RESULTS, callbacks=[callback],
+        worker_runtime_env={"env_vars": worker_environment()})
+    DataParallelTrainer(epochs, scaling_config=train.ScalingConfig(num_workers=1),
+        run_config=about).fit()
+
+ray.init(address=os.environ["ADDRESS"], log_to_driver=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def address():
+    pytest.importorskip("ray.tune")
+    with ray_clusters.only_cluster(), ray_clusters.cluster(num_cpus=3) as address:
+        yield address
+
+
+@pytest.fixture
+def run(project, address):
+    """Give a function that runs a program on the cluster, and gives its exit code."""
+
+    def run(code):
+        variables = {"ADDRESS": address, "RAY_TRAIN_V2_ENABLED": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+        # How often a search writes down where it stands, in seconds.
+        variables |= {"TUNE_GLOBAL_CHECKPOINT_S": "0"}
+        command = [sys.executable, "-c", PROGRAM + code]
+        return subprocess.run(
+            command, check=False, timeout=400, env=os.environ | variables
+        ).returncode
+
+    return run
+
+
+def checkpoints(run):
+    return [name for name in run.artifacts if name.startswith("checkpoints/")]
+
+
+@pytest.mark.slow
+def test_trials_of_a_search_are_child_runs_with_their_checkpoints(run):
+    code = "with trackyard.start_run('search', 'rates'):\n    search([1.0, 2.0, 3.0])"
+    assert run(code) == 0
+
+    search = Client().get_run("search")
+    children = {child.all_params["opt.rate"]: child for child in search.children}
+    statuses = {rate: child.status for rate, child in children.items()}
+    assert search.status == "finished"
+    assert statuses == {1.0: "finished", 2.0: "failed", 3.0: "finished"}
+    assert list(children[3.0].curves["loss"].steps) == [1, 2, 3, 4]
+    assert list(children[3.0].curves["loss"].values) == [3.0, 1.5, 1.0, 0.75]
+    assert "word" not in children[3.0].metrics
+    assert len(checkpoints(children[3.0])) == 4
+    assert len(checkpoints(children[2.0])) == 1
+
+
+@pytest.mark.slow
+def test_training_arrives_with_its_reports_and_what_workers_log_themselves(run):
+    assert run("with trackyard.start_run('training'):\n    training()") == 0
+
+    training = Client().get_run("training")
+    assert training.status == "finished"
+    assert list(training.curves["loss"].steps) == [10, 11, 12]
+    assert list(training.curves["loss"].values) == [1.0, 1 / 2, 1 / 3]
+    assert training.metrics["inside"].last == 0
+    assert len(checkpoints(training)) == 3
+
+
+@pytest.mark.long(reason="two drivers of Ray, of which one is killed")
+def test_search_that_is_killed_and_restored_goes_on_in_the_same_runs(run):
+    assert run("search([1.0, 3.0], Killed(), pause=1)") == -9
+    before = {row.id for row in Client().list_runs()}
+    assert run("tune.Tuner.restore(RESULTS + '/found', trial).fit()") == 0
+
+    (row,) = Client().list_runs()
+    search = Client().get_run(row.id)
+    assert {row.id} == before
+    assert [child.status for child in search.children] == ["finished", "finished"]
+    for child in search.children:
+        assert sorted({*child.curves["loss"].steps}) == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_search_of_the_page_arrives_as_it_says(shown, address):
+    shown("ray", sys.executable, RAY_ADDRESS=address, RAY_AIR_NEW_OUTPUT="0")

@@ -1,0 +1,76 @@
+"""How do tests have a cluster of Ray: one at a time on this machine, shared by a module?"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from trackyard_ray.surroundings import shut_down
+
+
+@contextmanager
+def only_cluster() -> Iterator[None]:
+    """Wait until no other process of these tests has a cluster: two that start at once fail."""
+    with (Path(tempfile.gettempdir()) / "trackyard-tests-ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.MonkeyPatch.context() as patch:
+            # Beside other work a worker at Ray's niceness, 15, gets nothing done for seconds: it
+            # is killed before it has heard that it should stop.
+            patch.setenv("RAY_worker_niceness", "0")
+            yield
+
+
+@contextmanager
+def cluster(*, num_cpus: int, modules: Path | None = None) -> Iterator[str]:
+    """Start a cluster, inside `only_cluster`; give its address.
+
+    Ray makes it ask for a token, and sets `RAY_AUTH_MODE` in this process: a script that is to
+    connect to the cluster needs that variable, too. It stays: Ray remembers it in this process,
+    which would take no answer from a later cluster without tokens.
+
+    Args:
+        num_cpus: How many tasks it runs at once.
+        modules: A folder of modules that workers find, beside what this process finds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # Ray reads it when it is imported
+        with pytest.MonkeyPatch.context() as path:
+            found = filter(None, [*sys.path, str(modules or "")])
+            path.setenv("PYTHONPATH", os.pathsep.join(found))
+            address = _started(num_cpus)
+        yield address
+        _end()
+
+
+def _started(num_cpus: int) -> str:
+    import ray
+
+    for _ in range(3):  # a busy machine may not have it up within Ray's own 30 seconds
+        with suppress(Exception):
+            context = ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+            return str(context.address_info["gcs_address"])
+        _end()
+    pytest.fail("no cluster has started")
+
+
+def _end() -> None:
+    """End the cluster, whose processes Ray leaves to be found by the garbage collector."""
+    shut_down(is_own_cluster=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
