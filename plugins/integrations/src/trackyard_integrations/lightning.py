@@ -12,11 +12,11 @@ from trackyard_integrations.joining import TrainingRun, contained, numbers
 # A Trainer takes the loggers of its own package.
 if "lightning" in sys.modules or "pytorch_lightning" not in sys.modules:
     from lightning.fabric.utilities.logger import _convert_params, _flatten_dict
-    from lightning.pytorch.loggers.logger import Logger
+    from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
     from lightning.pytorch.utilities import rank_zero_only
 else:
     from lightning_fabric.utilities.logger import _convert_params, _flatten_dict
-    from pytorch_lightning.loggers.logger import Logger
+    from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
     from pytorch_lightning.utilities import rank_zero_only
 
 
@@ -43,13 +43,13 @@ class TrackyardLogger(Logger):
     @property
     def version(self) -> str | None:
         """The run's id, in rank 0."""
-        run = self.experiment
-        return None if run is None else str(run.id)
+        return None if rank_zero_only.rank else self._training.begin().id
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run; None in other ranks than 0."""
-        return self._training.begin() if rank_zero_only.rank == 0 else None
+        """The run; in other ranks than 0 what takes every call and does nothing."""
+        return self._training.begin()
 
     @rank_zero_only
     @contained
