@@ -45,6 +45,10 @@ COMPANIONS = {
     "ray": "Ray",
     "system-metrics": "System metrics",
 }
+FRAMEWORKS = (
+    *("lightning", "transformers", "accelerate", "keras", "xgboost", "lightgbm", "catboost"),
+    *("scikit-learn", "optuna", "ray", "hydra", "write-one"),
+)
 NAVIGATION = [
     {"Trackyard": "README.md"},
     {
@@ -56,7 +60,12 @@ NAVIGATION = [
                     "docs/pipelines.md",
                     "docs/configuration.md",
                     "docs/values.md",
-                    "docs/frameworks.md",
+                    {
+                        "Frameworks": [
+                            "docs/frameworks.md",
+                            *(f"docs/frameworks/{name}.md" for name in FRAMEWORKS),
+                        ]
+                    },
                     "docs/other-runners.md",
                     {
                         "Schedulers": [
