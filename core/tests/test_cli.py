@@ -101,7 +101,7 @@ def test_flavors_are_listed_as_lines_in_a_pipe(install):
 
     assert line.split("\t") == [
         "acme",
-        "ready",
+        "installed",
         "acme-tracker",
         "2.5",
         "",
@@ -117,7 +117,7 @@ def test_flavors_are_listed_as_json(install):
 
     assert {
         "name": "acme",
-        "status": "ready",
+        "status": "installed",
         "distribution": "acme-tracker",
         "version": "2.5",
         "sdk": "",

@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import sys
+import time
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -21,9 +22,10 @@ import attrs
 
 from trackyard.contract.errors import PluginError
 from trackyard.hooks.known import known_flavors
+from trackyard.hooks.releases import why_other_release
 from trackyard.hooks.rules import check_hooks, implemented_hooks
 from trackyard.system.distributions import Damaged, find_entry_points, normal_name
-from trackyard.system.interruption import let_signals_through
+from trackyard.system.interruption import StepTimeoutError, let_signals_through, time_limit
 from trackyard.system.suggestions import did_you_mean, listed
 
 logger = logging.getLogger("trackyard")
@@ -33,6 +35,8 @@ PLUGINS = "trackyard.plugins"
 ORCHESTRATORS = "trackyard.orchestrators"
 MATERIALIZERS = "trackyard.materializers"
 COMMANDS = "trackyard.commands"
+# Seconds after which a command that looks at all plugins goes on without one, or names it as slow.
+IMPORT_LIMIT, SLOW_IMPORT = 30.0, 5.0
 GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS, MATERIALIZERS, COMMANDS)
 _KINDS = {
     FLAVORS: "flavor",
@@ -232,14 +236,40 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
     """Import a plugin and give its file and the hooks that it implements.
 
     Raises:
-        PluginError: It is blocked or broken, or breaks a rule.
+        PluginError: It is blocked or broken, or breaks a rule, another distribution declares its
+            name as well, or its import does not come to an end.
     """
-    plugin = _load_checked(info)
+    if clash := why_clashing(info):
+        raise PluginError(clash)
+    plugin = load_in_time(info)
     if info.group == COMMANDS:
         plugin = inspect.unwrap(plugin.callback) if plugin.callback else plugin
         return plugin.__code__.co_filename if inspect.isfunction(plugin) else "", []
     owner = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
     return inspect.getsourcefile(owner) or "", list(implemented_hooks(plugin))
+
+
+def load_in_time(info: PluginInfo) -> Any:
+    """Import a plugin for a command that looks at all of them: none of them holds it up.
+
+    Raises:
+        PluginError: As `load_flavor` has it; or the import takes too long.
+    """
+    who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
+    without = f"type: export TRACKYARD_DISABLE_PLUGINS={info.distribution} to do without it"
+    begun = time.monotonic()
+    try:
+        with time_limit(IMPORT_LIMIT):
+            loaded = _load_checked(info)
+    except StepTimeoutError:
+        raise PluginError(
+            f"{who} is not imported after {IMPORT_LIMIT:.0f} s: its module does work as it is "
+            f"imported; {without}"
+        ) from None
+    spent = time.monotonic() - begun
+    if spent > SLOW_IMPORT:
+        logger.warning("%s takes %.0f s to be imported; %s", who, spent, without)
+    return loaded
 
 
 def _info_of(reference: str, group: str) -> PluginInfo:
@@ -250,7 +280,9 @@ def _info_of(reference: str, group: str) -> PluginInfo:
 
 def _only_one(name: str, group: str) -> PluginInfo:
     installed = find_plugins(group)
-    matches = [info for info in installed if info.name == name]
+    named = [info for info in installed if info.name == name]
+    # One that is blocked is out of the way of another; alone it is named as blocked.
+    matches = [info for info in named if not info.is_blocked] or named[:1]
     kind = _KINDS[group]
     if not matches:
         names = {info.name for info in installed}
@@ -258,18 +290,39 @@ def _only_one(name: str, group: str) -> PluginInfo:
         install = f"; type: pip install {known.distribution}" if known else ""
         hint = install or did_you_mean(name, names) or f"; installed are {listed(names)}"
         raise PluginError(f"no {kind} {name!r} is installed{hint}")
-    if len(matches) > 1:
-        owners = " and ".join(info.origin for info in matches)
-        raise PluginError(
-            f"{kind} {name!r} is declared by {owners}; type: pip uninstall one of them"
-        )
+    if clash := why_clashing(matches[0]):
+        raise PluginError(clash)
     return matches[0]
+
+
+def why_clashing(info: PluginInfo) -> str:
+    """Say that others declare a plugin's name as well, and what to type; empty if none does.
+
+    Those that are blocked do not count. Formats of outputs have no names of their own here.
+
+    Args:
+        info: The plugin.
+    """
+    same = [
+        other
+        for other in find_plugins(info.group)
+        if other.name == info.name and not other.is_blocked
+    ]
+    if info.is_blocked or info.group == MATERIALIZERS or len(same) < 2:
+        return ""
+    owners = " and ".join(other.origin for other in same)
+    return (
+        f"{_KINDS[info.group]} {info.name!r} is declared by {owners}; do without one of them: "
+        f"type: export TRACKYARD_DISABLE_PLUGINS={same[-1].distribution}, or pip uninstall it"
+    )
 
 
 def _load_checked(info: PluginInfo, project: Path | None = None) -> Any:
     """Import a plugin and refuse it where it breaks a rule."""
-    loaded = _load(info, project)
     who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
+    if info.distribution and not info.is_blocked and (why := why_other_release(info.distribution)):
+        raise PluginError(f"{who}: {why}")
+    loaded = _load(info, project)
     if info.group == FLAVORS and not (inspect.isclass(loaded) and attrs.has(loaded)):
         raise PluginError(
             f"{who}: {info.value} is not a flavor class; write @trackyard.flavor above the class"

@@ -15,7 +15,14 @@ import attrs
 
 from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.contract.flavors import notice_of
-from trackyard.hooks.discovery import FLAVORS, PluginInfo, find_plugins, load_flavor
+from trackyard.hooks.discovery import (
+    FLAVORS,
+    PluginInfo,
+    find_plugins,
+    load_flavor,
+    load_in_time,
+    why_clashing,
+)
 from trackyard.hooks.known import KnownFlavor, known_flavors
 from trackyard.project.configuration import Project
 from trackyard.project.fields import fields_of
@@ -28,7 +35,10 @@ from trackyard.system.suggestions import did_you_mean, listed
 
 _View = TypeVar("_View", "TrackerView", "StackView")
 
-FlavorStatus = Literal["ready", "SDK missing", "blocked", "broken", "not installed"]
+# `ready` is said of what was imported, `installed` of what was not.
+FlavorStatus = Literal[
+    "ready", "installed", "SDK missing", "blocked", "broken", "clash", "not installed"
+]
 
 
 @attrs.frozen(repr=False)
@@ -125,6 +135,7 @@ def describe_flavor(name: str) -> FlavorDescription:
     """
     flavor = load_flavor(name)
     found = [info for info in find_plugins(FLAVORS) if info.name == name]
+    found.sort(key=lambda info: info.is_blocked)
     info = found[0] if found else PluginInfo(name, FLAVORS, name)
     view = _flavor_view(info, load=True)
     text = (flavor.__doc__ or "").strip().split("\n\n")[0]
@@ -233,16 +244,18 @@ def _stack_view(stack: Stack, *, is_active: bool) -> StackView:
 
 def _flavor_view(info: PluginInfo, load: bool) -> FlavorView:
     sdk, sdk_version = _sdk_of(info)
-    status: FlavorStatus = "ready"
+    status: FlavorStatus = "ready" if load else "installed"
     problem = ""
     if info.is_blocked:
         status, problem = "blocked", "take it out of TRACKYARD_DISABLE_PLUGINS to use it"
     elif sdk and not sdk_version:
         status, problem = "SDK missing", f"type: pip install {sdk}"
     variables: tuple[str, ...] = ()
-    if load and not info.is_blocked:
+    if clash := why_clashing(info):
+        status, problem = "clash", clash
+    elif load and not info.is_blocked:
         try:
-            fields = fields_of(load_flavor(info.name))
+            fields = fields_of(load_in_time(info))
             variables = _set_variables(field.env for field in fields)
         except PluginError as error:
             status, problem = "broken", str(error)

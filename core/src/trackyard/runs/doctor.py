@@ -191,10 +191,11 @@ def _configuration(project: Project, connect: bool) -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     for flavor in list_flavors(load=True):
-        if flavor.status in ("SDK missing", "broken"):
+        if flavor.status in ("SDK missing", "broken", "clash"):
             subject = f"{flavor.name} of {flavor.distribution} {flavor.version}"
-            advice = flavor.problem if flavor.problem.startswith("type: ") else ""
-            text = flavor.status if advice else flavor.problem
+            text, found, typed = flavor.problem.rpartition("type: ")
+            advice = f"{found}{typed}" if found else ""
+            text = text.rstrip("; ") if text else flavor.problem if not found else flavor.status
             advice = advice or f"type: pip install --upgrade {flavor.distribution}"
             yield Finding("problem", "flavor", subject, text, advice)
     for damaged in damaged_distributions():
