@@ -91,6 +91,8 @@ def of_entries(root: Path) -> Iterator[str]:
         yield entries.encode_entry(Entry(kind, 1, 2, data)).decode()
     yield entries.encode_entry(Entry("end", 1, None, None)).decode()
     yield entries.encode_artifact(Entry("artifact", 1, None, artifact), BLOB).decode()
+    final = attrs.evolve(artifact, is_final=True)
+    yield entries.encode_artifact(Entry("artifact", 1, None, final), BLOB).decode()
     yield entries.encode_reference(BLOB).decode()
     parts = [entries.encode_entry(Entry("metrics", 1, 2, {"loss": 0.5}))]
     yield entries.encode_captured(Holder("mlflow", "ab", "row 3", 4), parts).decode()

@@ -14,6 +14,7 @@ import pytest
 
 from trackyard import Artifact
 from trackyard.contract.records import Failure
+from trackyard.journal.blobs import Blobs
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.writer import JournalWriter
@@ -262,3 +263,94 @@ print(writer.dropped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befor
 
     assert dropped == 0
     assert kilobytes < 30_000
+
+
+# Content in memory, and links
+
+
+def test_content_that_a_killed_process_has_half_written_is_written_anew(folder):
+    blobs = Blobs(folder)
+    whole = blobs.keep(b"the whole content", "a.bin")
+    whole.path.write_bytes(b"the wh")
+
+    assert blobs.keep(b"the whole content", "a.bin") == whole
+    assert whole.path.read_bytes() == b"the whole content"
+    assert blobs.keep(b"the whole content", "deep/b.bin").path.samefile(whole.path)
+    assert [path.name for path in blobs.folder.iterdir()] == [whole.sha256]
+
+
+def test_full_disk_leaves_no_half_of_a_content(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    blobs = Blobs(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            blobs.keep(b"content", "a.bin")
+
+    assert not [path for path in blobs.folder.rglob("*") if path.is_file()]
+    assert blobs.keep(b"content", "a.bin").path.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_file_that_is_final_is_linked_and_keeps_its_mode(folder, tmp_path, size):
+    source = tmp_path / "model.bin"
+    source.write_bytes(os.urandom(size))
+    source.chmod(0o640)
+    blob = Blobs(folder).take(source, "best.bin", by_link=True)
+
+    assert blob.path.samefile(source)
+    assert blob.path.name == "best.bin"
+    assert stat.S_IMODE(source.stat().st_mode) == 0o640
+    source.unlink()
+    assert blob.path.stat().st_size == size
+
+
+def test_file_that_cannot_be_linked_is_copied(folder, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(18, "Invalid cross-device link")
+
+    source = tmp_path / "model.bin"
+    source.write_bytes(b"content")
+    monkeypatch.setattr(os, "link", refuse)
+    blob = Blobs(folder).take(source, "model.bin", by_link=True)
+
+    assert not blob.path.samefile(source)
+    assert blob.path.read_bytes() == b"content"
+
+
+def final(tmp_path, name="model.bin"):
+    """Give the entry of a file that is final."""
+    source = tmp_path / name
+    source.write_bytes(name.encode())
+    return Entry("artifact", 5, 3, Artifact(name, source, "file", None, 3, 5, is_final=True))
+
+
+def test_files_of_a_journal_say_that_they_are_newer_from_the_first_final_artifact_on(
+    folder, tmp_path
+):
+    writer = JournalWriter(folder)
+    writer.append(Entry("tags", 5, None, {"a": "b"}))
+    writer.append(final(tmp_path))
+    writer.append(final(tmp_path, "other.bin"))
+    writer.close()
+
+    entries, lost = read(folder)
+    assert lost == 0
+    assert [entry.kind for entry in entries] == ["tags", "artifact", "artifact"]
+    assert [entry.data.is_final for entry in entries[1:]] == [True, True]
+    formats = [
+        file.read_bytes().split(b'"format":"')[1][:3] for file in sorted(folder.glob("*.tyj"))
+    ]
+    assert formats == [b"2.3", b'3",']
+
+
+def test_final_artifact_that_begins_a_journal_is_read(folder, tmp_path):
+    writer = JournalWriter(folder)
+    writer.append(final(tmp_path))
+    writer.close()
+
+    ((entry,), lost) = read(folder)
+    assert (entry.data.is_final, lost) == (True, 0)
+    assert len([*folder.glob("*.tyj")]) == 1

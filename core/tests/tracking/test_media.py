@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,7 @@ import pyarrow.parquet
 import pytest
 from recorder import Recorder
 
-from trackyard import start_run
+from trackyard import Client, hookimpl, start_run
 
 
 @pytest.fixture
@@ -577,8 +579,103 @@ def test_what_is_no_image_is_named_and_skipped(log, image):
     assert warning.startswith("artifact 'sample.png' was not logged: ")
 
 
+NOISE = numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+
+
+class Sizes(Recorder):
+    """Keeps the sizes of images, and whether their files are the journal's."""
+
+    @hookimpl
+    def tracker_log(self, run, batch):
+        for image in batch.artifacts:
+            size = image.path.stat().st_size
+            self.note("log", run, name=image.name, size=size, path=str(image.path))
+
+
+def test_array_is_kept_as_it_is_and_sent_smaller(project):
+    project.add_tracker("local", Sizes)
+    rising = numpy.broadcast_to(numpy.arange(64, dtype="uint8"), (64, 64)) * 3
+    pixels = numpy.stack([rising, rising.T, rising + rising.T], -1)
+    with start_run() as run:
+        run.log_image(pixels, "sample.png")
+        run.log_image(png(pixels), "given.png")
+
+    kept = Client().get_run(run.id).artifacts
+    with PIL.Image.open(io.BytesIO(kept["sample.png"].read_bytes())) as image:
+        assert (numpy.asarray(image) == pixels).all()
+    sent = {call["name"]: call for call in project.calls() if call["hook"] == "log"}
+    assert sent["sample.png"]["size"] < kept["sample.png"].size / 2
+    assert sent["given.png"]["size"] == kept["given.png"].size
+    assert "blobs" in sent["given.png"]["path"]
+    assert not Path(sent["sample.png"]["path"]).exists()  # the tracker has it
+
+
+def png(pixels):
+    """Give the bytes of a file by Pillow."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_image_is_there_after_kill_9(project):
+    program = """
+import os, signal, numpy, trackyard
+run = trackyard.start_run("killed", experiment_tracker=None)
+run.log_image(numpy.full((4, 4, 3), 7, "uint8"), "a.png")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = subprocess.run([sys.executable, "-c", program], check=False)
+
+    assert result.returncode == -9
+    (run,) = Client().list_runs()
+    content = Client().get_run(run.id).artifacts["a.png"].read_bytes()
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        assert image.getpixel((1, 1)) == (7, 7, 7)
+
+
+BLACKENING = """
+import PIL.Image
+from trackyard import hookimpl
+
+class Blackening:
+    @hookimpl
+    def tracker_filter_records(self, run):
+        def blackened(record):
+            PIL.Image.new("RGB", (9, 9)).save(record.path)
+            return record
+
+        return blackened
+
+plugin = Blackening()
+"""
+
+
+def test_filter_may_write_into_the_file_of_an_image(install, log):
+    install("blackening", {"blackening": BLACKENING}, plugins={"b": "blackening:plugin"})
+    artifacts, _ = log("log_image", NOISE, "sample.png")
+
+    with PIL.Image.open(io.BytesIO(artifacts[0][4].encode("latin-1"))) as image:
+        assert image.size == (9, 9)
+
+
+def test_file_that_is_final_is_linked(project):
+    project.add_tracker("local", Recorder)
+    file = project.root / "model.bin"
+    file.write_bytes(b"weights")
+    with start_run() as run:
+        run.log_artifact(file, final=True)
+        run.log_model(file, "best", final=True)
+
+    kept = {path for path in (run.folder / "blobs").glob("*/model.bin") if path.samefile(file)}
+    assert len(kept) == 1
+    file.unlink()
+    found = Client().get_run(run.id).artifacts
+    assert found["model.bin"].read_bytes() == found["best/model.bin"].read_bytes() == b"weights"
+    assert len(project.logged("artifacts")) == 3
+
+
 def test_array_without_pillow_is_answered_with_what_to_type(log, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    _, (warning,) = log("log_image", numpy.zeros((2, 2)), "sample.png")
+    _, (warning,) = log("log_image", numpy.zeros((2, 2)), "sample.jpg")
 
     assert "type: pip install pillow" in warning

@@ -230,3 +230,30 @@ def test_artifacts_keep_names_and_contents(mlflow_project, tmp_path):
     (odd,) = (mlflow_project.home / "mlflow-artifacts").rglob("odd ü_u23__u3f_&+ 100_u25_.txt")
     assert odd.read_bytes() == b"odd"
     assert b"0.1" in mlflow_project.artifact(found, "config.json")
+
+
+def test_final_file_is_linked_and_a_later_one_of_its_name_leaves_it_alone(mlflow_project):
+    file = mlflow_project.root / "weights.bin"
+    file.write_bytes(b"final")
+    with start_run("linked") as run:
+        log_artifact(file, "models/a.bin", final=True)
+        log_artifact(file, "models/b.bin", final=True)
+        run.log_model(file, "best", final=True)
+    run = mlflow_project.run("linked")
+    stored = [*(mlflow_project.home / "mlflow-artifacts").rglob("*.bin")]
+
+    assert len(stored) == 3
+    assert all(path.samefile(file) for path in stored)
+    assert mlflow_project.artifact(run, "models/a.bin") == b"final"
+
+
+def test_file_of_a_name_that_a_final_one_had_is_another_file(mlflow_project):
+    file, other = mlflow_project.root / "weights.bin", mlflow_project.root / "other.bin"
+    file.write_bytes(b"final")
+    other.write_bytes(b"other")
+    with start_run("linked"):
+        log_artifact(file, final=True)
+        log_artifact(other, "weights.bin")
+
+    assert mlflow_project.artifact(mlflow_project.run("linked"), "weights.bin") == b"other"
+    assert file.read_bytes() == b"final"

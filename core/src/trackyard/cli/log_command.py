@@ -62,10 +62,11 @@ def tag(key: str, value: str, as_json: bool) -> None:
 @click.command()
 @click.argument("path", type=click.Path(exists=True))
 @click.option("--name", help="Where it belongs in the run; its own name by default.")
+@click.option("--final", is_flag=True, help="Nobody changes it any more: link it if possible.")
 @json_option
-def artifact(path: str, name: str | None, as_json: bool) -> None:
+def artifact(path: str, name: str | None, final: bool, as_json: bool) -> None:
     """Log the file or folder PATH as it is now."""
-    _run().log_artifact(path, name)
+    _run().log_artifact(path, name, final=final)
     _show("artifact", name or Path(path).name, path, as_json=as_json)
 
 

@@ -93,6 +93,7 @@ from trackyard.project.configuration import (
 )
 from trackyard.project.offline import is_out_of_reach as is_out_of_reach
 from trackyard.system.files import (
+    put_file as put_file,
     replacing as replacing,
     write_whole as write_whole,
 )

@@ -190,6 +190,8 @@ class Artifact:
         media_type: MIME type, or None where unknown.
         step: Training step, or None.
         timestamp: When it was logged, in nanoseconds since the epoch.
+        is_final: Nobody changes the content any more, the user says: a tracker that keeps its
+            files on the same disk may link it, as `put_file` does.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Artifact:
     media_type: str | None = None
     step: int | float | None = None
     timestamp: int = 0
+    is_final: bool = False
 
 
 Record = Metric | Param | Tag | Artifact | Context

@@ -531,6 +531,7 @@ class LocalDelivery:
         self._intake.acknowledge()
         self._succeeded()
         save_state(self._run.folder, self.state)
+        self._sender.packing.clear()
         self._lock.release()
         self.progress.move(Stage.ENDED)
 

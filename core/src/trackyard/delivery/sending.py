@@ -10,6 +10,7 @@ import attrs
 
 from trackyard.contract.records import Artifact, Batch, Record, Run
 from trackyard.delivery.aside import Aside, put_aside, say_passed
+from trackyard.delivery.packing import Packing
 from trackyard.delivery.sizes import size_as_sent, size_of_file
 from trackyard.delivery.state import DeliveryState
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
@@ -64,6 +65,7 @@ class Sender:
         self._most_bytes = min(MOST_BYTES, largest_request or MOST_BYTES)
         self._hooks = hooks
         self._folder = aside.folder
+        self.packing = Packing(aside.folder)
         self._aside = aside
         self._ask = ask
         self._keeps_cursor = keeps_cursor
@@ -79,8 +81,11 @@ class Sender:
         batch: list[Numbered] = []
         files = size = 0
         while pending and len(batch) < self.largest:
-            record = pending[0][1]
-            files += isinstance(record, Artifact)
+            number, record = pending[0]
+            if isinstance(record, Artifact):
+                files += 1
+                record = self.packing.packed(record)
+                pending[0] = number, record
             size += size_as_sent(record)
             size += size_of_file(record) if self._counts_files else 0
             if batch and (files > MOST_FILES or size > self._most_bytes):

@@ -174,7 +174,10 @@ def note_hang(folder: Path) -> None:
 
 def plain_record(record: Record) -> dict[str, Any]:
     """Give a record as JSON has it."""
-    return record.plain() if isinstance(record, Context) else attrs.asdict(record)
+    if isinstance(record, Context):
+        return record.plain()
+    # What older versions do not know of artifacts changes nothing for one that is sent later.
+    return attrs.asdict(record, filter=lambda field, _: field.name != "is_final")
 
 
 def quarantine(folder: Path, record: Any, reason: str) -> None:

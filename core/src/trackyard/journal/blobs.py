@@ -12,19 +12,27 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import NamedTuple
 
 from trackyard.system.descriptors import opened
-from trackyard.system.files import copy_private, make_private_folder, open_private, reading
+from trackyard.system.files import (
+    copy_private,
+    make_private_folder,
+    open_private,
+    read_small,
+    reading,
+)
 from trackyard.system.interruption import let_signals_through
 
 # An entry that is longer lies in a blob, and the journal refers to it.
 LARGEST_ENTRY = 1024 * 1024
 # A longer blob is not read to the end each time that somebody asks for it: its length must do.
 _LARGEST_READ = 1024 * 1024 * 1024
+# A shorter file is read at once, and written to its place: another name for a while costs more.
+_SMALL = 1024 * 1024
 _VALUE = "value.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -57,6 +65,7 @@ class Blobs:
         self.folder = folder / "blobs"
         self.is_synced = is_synced
         self._lock = RLock()  # a signal handler may log while its own thread is in here
+        self._held: dict[Path, Blob] = {}
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
@@ -67,33 +76,70 @@ class Blobs:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def take(self, path: Path, name: str) -> Blob:
+    @contextmanager
+    def holding(self, blob: Blob) -> Iterator[None]:
+        """Let `take` know of what was stored just now, which it need not read again.
+
+        Args:
+            blob: What `take` or `keep` gave.
+        """
+        self._held[blob.path] = blob
+        try:
+            yield
+        finally:
+            self._held.pop(blob.path, None)
+
+    def take(self, path: Path, name: str, *, by_link: bool = False) -> Blob:
         """Store a file's content under an artifact's name; a staged file is moved, not copied.
 
         Args:
             path: The file.
             name: The artifact's name, by which the stored file is called.
+            by_link: Nobody changes the file any more: store a link to it where the disk can.
 
         Raises:
             OSError: It cannot be read or written.
             ValueError: It is no regular file.
         """
-        if path.parent.parent != self.folder or not path.parent.name.startswith(".new-"):
+        held = self._held.pop(path, None)
+        if held is not None and path.name == file_name(name):
+            return held
+        if path.parent.parent == self.folder and path.parent.name.startswith(".new-"):
+            path.chmod(0o600)
+            return self._take_staged(path, name)
+        if by_link and path.is_file():
+            with self.staging(name) as staged, suppress(OSError):  # on another disk, or of others
+                os.link(path.resolve(), staged)
+                return self._take_staged(staged, name)
+        content = read_small(path, _SMALL)
+        if content is not None:
+            return self.keep(content, name)
+        with self.staging(name) as staged:
+            copy_private(path, staged)
+            return self._take_staged(staged, name)
+
+    def keep(self, content: bytes, name: str) -> Blob:
+        """Store content under an artifact's name.
+
+        Args:
+            content: The content.
+            name: The artifact's name, by which the stored file is called.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        target = self.folder / digest / file_name(name)
+        blob = Blob(target, digest, len(content))
+        if not self._write_new(target, content):
             with self.staging(name) as staged:
-                copy_private(path, staged)
-                return self.take(staged, name)
-        path.chmod(0o600)
-        size, digest = _digest(path)
-        place = make_private_folder(self.folder / digest)
-        target = place / file_name(name)
+                with os.fdopen(open_private(staged, os.O_EXCL), "wb") as file:
+                    file.write(content)
+                self._put(staged, target, len(content))
         if self.is_synced:
-            _have_on_disk(path)
-        with self._lock:
-            _put(path, target, size)
-        if self.is_synced:
-            for folder in (place, self.folder):
-                _have_on_disk(folder)
-        return Blob(target, digest, size)
+            for path in (target, target.parent, self.folder):
+                _have_on_disk(path)
+        return blob
 
     def take_value(self, value: bytes) -> Blob:
         """Store a value that is too large for the journal's own files.
@@ -101,10 +147,53 @@ class Blobs:
         Raises:
             OSError: It cannot be written.
         """
-        with self.staging(_VALUE) as staged:
-            with os.fdopen(open_private(staged, os.O_EXCL), "wb") as file:
-                file.write(value)
-            return self.take(staged, _VALUE)
+        return self.keep(value, _VALUE)
+
+    def _write_new(self, target: Path, content: bytes) -> bool:
+        """Write content to its place where it is not there yet; False where somebody has begun to.
+
+        Nothing refers to the file before it is whole, and what a killed process leaves of one has
+        another length: it needs no other name meanwhile.
+        """
+        place = target.parent
+        try:
+            place.mkdir(mode=0o700)
+        except FileExistsError:
+            with self._lock:
+                return _is_there(target, len(content))
+        except FileNotFoundError:
+            make_private_folder(place)
+        try:
+            number = open_private(target, os.O_EXCL)
+        except FileExistsError:
+            return False
+        try:
+            with os.fdopen(number, "wb", buffering=0) as file:
+                left = memoryview(content)
+                while left:
+                    left = left[file.write(left) :]
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return True
+
+    def _take_staged(self, path: Path, name: str) -> Blob:
+        size, digest = _digest(path)
+        place = make_private_folder(self.folder / digest)
+        target = place / file_name(name)
+        if self.is_synced:
+            _have_on_disk(path)
+        self._put(path, target, size)
+        if self.is_synced:
+            for folder in (place, self.folder):
+                _have_on_disk(folder)
+        return Blob(target, digest, size)
+
+    def _put(self, path: Path, target: Path, size: int) -> None:
+        """Move a file to its place, unless its content is there already."""
+        with self._lock:
+            if not _is_there(target, size):
+                path.replace(target)
 
 
 def file_of(folder: Path, sha256: str, size: int, name: str) -> Path:
@@ -163,19 +252,19 @@ def _digest(path: Path) -> tuple[int, str]:
         return file.tell(), digest
 
 
-def _put(path: Path, target: Path, size: int) -> None:
-    """Move a file to its place, unless its content is there already, under this or another name."""
+def _is_there(target: Path, size: int) -> bool:
+    """Tell whether content is there, under this name or another one, to which this is linked."""
     others = [file for file in target.parent.iterdir() if file.stat().st_size == size]
     if target in others:
-        return
+        return True
     for other in others:
         try:
             os.link(other, target)
         except OSError as error:  # the file system knows no links, or another thread was quicker
             let_signals_through(error)
         else:
-            return
-    path.replace(target)
+            return True
+    return False
 
 
 def _have_on_disk(path: Path) -> None:

@@ -30,9 +30,11 @@ EntryKind = Literal[
 ]  # fmt: skip
 # Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
 # 2: calls of SDKs themselves, as `captured`. 2.3: `resumed`, in runs whose description is newer.
-FORMAT = "2.3"
+# 3: artifacts that are final; files without such say that they are of the one before.
+FORMAT, USUAL_FORMAT = "3", "2.3"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
+_OF_ARTIFACTS = ("name", "kind", "media_type", "step", "timestamp")
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
 encode_plain = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -155,7 +157,9 @@ def encode_artifact(entry: Entry, blob: Blob) -> bytes:
         entry: The entry.
         blob: Its content as it is stored.
     """
-    data = attrs.asdict(entry.data, filter=lambda field, _: field.name != "path")
+    data = {name: getattr(entry.data, name) for name in _OF_ARTIFACTS}
+    if entry.data.is_final:
+        data["is_final"] = True
     return encode_entry(entry._replace(data={**data, "sha256": blob.sha256, "size": blob.size}))
 
 

@@ -24,6 +24,7 @@ from trackyard.journal.blobs import LARGEST_ENTRY, Blobs
 from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
 from trackyard.journal.entries import (
     FORMAT,
+    USUAL_FORMAT,
     Entry,
     Holder,
     encode_artifact,
@@ -92,6 +93,7 @@ class JournalWriter:
     def _forget(self) -> None:
         """Begin without files, as a new process does."""
         self.dropped = self._noted = 0
+        self._format = USUAL_FORMAT
         # Replaced, never released: a lock that another thread held at the fork stays held.
         self._lock = RLock()
         self._blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
@@ -199,7 +201,30 @@ class JournalWriter:
             let_signals_through(error)
             self.count_as_dropped(error)
             return b""
+        if entry.data.is_final and not self._has_newest_format():
+            entry = entry._replace(data=attrs.evolve(entry.data, is_final=False))
         return encode_artifact(entry, blob)
+
+    def _has_newest_format(self) -> bool:
+        """Go on in a file that says that it is of the newest format; False where none can be had.
+
+        Most journals hold nothing that an older version would not read.
+        """
+        with self._lock:
+            if self._format == FORMAT:
+                return True
+            if self._is_writing:  # this very thread is, below a signal handler
+                return False
+            self._is_writing, self._format = True, FORMAT
+            try:
+                if self._segment is not None:
+                    self._next_segment(0, SMALLEST_SEGMENT)
+            except OSError as error:
+                let_signals_through(error)
+                self._format = USUAL_FORMAT
+            finally:
+                self._is_writing = False
+            return self._format == FORMAT
 
     def introduce(self, entry: Entry) -> bool:
         """Write an entry before the first one of others, or now where there are some.
@@ -487,7 +512,7 @@ class JournalWriter:
         path = self._folder / f"{self.name}.{number:06d}.tyj"
         salt = salt_of(self._folder.name, self.name, number)
         segment = open_segment(path, max(size, length + 4096 + RESERVE), smallest, salt)
-        header = {"format": FORMAT, "first_sequence": sequence, "pid": os.getpid()}
+        header = {"format": self._format, "first_sequence": sequence, "pid": os.getpid()}
         entry = Entry("header", time.time_ns(), None, header)
         end = segment.write(sequence, encode_entry(entry), 0, 0)
         # Changed first and closed then: a child that is forked between must find open files.

@@ -111,6 +111,27 @@ def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
         raise
 
 
+def put_file(source: Path, target: Path, *, by_link: bool = False) -> None:
+    """Put a file in another place, whole or not at all, sharing its blocks where the disk can.
+
+    Args:
+        source: A regular file.
+        target: Where; its folder is made, and what is there is replaced.
+        by_link: Nobody changes the content any more: link it where both are on one disk.
+
+    Raises:
+        OSError: It cannot be read or written.
+        ValueError: It is no regular file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as part:
+        if by_link and source.is_file():
+            with suppress(OSError):  # on another disk, of another user, or linked too often
+                os.link(source.resolve(), part)
+                return
+        _copy_file(source, part, 0o666)
+
+
 def write_whole(
     path: Path, data: str | bytes, *, is_synced: bool = False, mode: int = 0o600
 ) -> None:
@@ -205,6 +226,24 @@ def is_recent(path: Path, seconds: float) -> bool:
     return 0 <= time.time() - path.stat().st_mtime < seconds
 
 
+def read_small(source: Path, most: int) -> bytes | None:
+    """Give what a file holds as it is now; None where that is more than so much.
+
+    Args:
+        source: A regular file.
+        most: Bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no regular file: a device or a FIFO would never end.
+    """
+    file, size = _opened_regular(source)
+    try:
+        return os.read(file, size) if size <= most else None
+    finally:
+        os.close(file)
+
+
 def copy_private(source: Path, target: Path) -> None:
     """Copy a file as it is now, in little memory, sharing its blocks where the disk can do that.
 
@@ -218,19 +257,31 @@ def copy_private(source: Path, target: Path) -> None:
         OSError: It cannot be read or written.
         ValueError: It is no regular file: a device or a FIFO would never end.
     """
-    # O_NONBLOCK: opening a FIFO would wait for a writer.
-    file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    _copy_file(source, target, 0o600)
+
+
+def _copy_file(source: Path, target: Path, mode: int) -> None:
+    file, size = _opened_regular(source)
     try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{source} is no regular file")
-        copy = open_private(target, os.O_EXCL)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL
+        copy = os.open(target, flags, mode)
         try:
-            _copy(file, copy, status.st_size)
+            _copy(file, copy, size)
         finally:
             os.close(copy)
     finally:
         os.close(file)
+
+
+def _opened_regular(source: Path) -> tuple[int, int]:
+    """Open a regular file, and give its descriptor and size."""
+    # O_NONBLOCK: opening a FIFO would wait for a writer.
+    file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(file)
+        raise ValueError(f"{source} is no regular file")
+    return file, status.st_size
 
 
 def _copy(source: int, target: int, left: int) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
+import attrs
+
 from trackyard.contract.kinds import MODEL_FILE, Dataset
-from trackyard.contract.records import Artifact
+from trackyard.contract.records import Artifact, ArtifactKind
+from trackyard.journal.blobs import file_name
 from trackyard.journal.entries import Entry
 from trackyard.system.coercing import to_step, to_text
 from trackyard.system.environment import is_disabled
@@ -51,12 +54,17 @@ class FileCalls:
         self._warned: set[str] = set()
 
     @contained()
-    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+    def log_artifact(
+        self, path: str | Path, name: str | None = None, *, final: bool = False
+    ) -> None:
         """Log a file, or every file of a folder, as it is now.
 
         Args:
             path: The file or folder; it may be changed or deleted afterwards.
             name: Where it belongs in the run; its own name by default.
+            final: Nobody changes its content any more, though it may be deleted: where the disk
+                can do so it is linked rather than copied, also by trackers that keep their files
+                on the same disk.
         """
         notes: list[str] = []
         try:
@@ -66,7 +74,7 @@ class FileCalls:
             self._warn(f"artifact was not logged: {to_text(error)}")
             return
         for inner, file in files:
-            self._log_file(inner, partial(media.save_file, file))
+            self._log_source(inner, file, is_final=final)
         more = [f"and {len(notes) - 5} more like that"] if len(notes) > 5 else []
         self._warn_of("log_artifact", [*notes[:5], *more])
 
@@ -80,7 +88,7 @@ class FileCalls:
             step: The training step that it belongs to.
         """
         redacted = self._tracked.redactor.redact(to_text(text))
-        self._log_file(name, lambda path: media.save_text(redacted, path), step)
+        self._log_content(name, lambda path: media.text_file(redacted, path), step)
 
     @contained()
     def log_dict(self, dictionary: Any, name: str, step: Any = None) -> None:
@@ -92,7 +100,7 @@ class FileCalls:
             step: The training step that it belongs to.
         """
         redact = self._tracked.redactor.redact_json
-        self._log_file(name, lambda path: media.save_dict(dictionary, path, redact), step)
+        self._log_content(name, lambda path: media.dict_file(dictionary, path, redact), step)
 
     @contained()
     def log_image(self, image: Any, name: str, step: Any = None) -> None:
@@ -106,7 +114,10 @@ class FileCalls:
             step: The training step that it belongs to.
         """
         named = partial(media.image_name, image=image)
-        self._log_file(name, partial(media.save_image, image), step, named)
+        if media.is_png_of_array(image, named(to_text(name))):
+            self._log_content(name, partial(media.array_file, image), step, named)
+        else:
+            self._log_file(name, partial(media.save_image, image), step, named)
 
     @contained()
     def log_figure(self, figure: Any, name: str, step: Any = None) -> None:
@@ -131,8 +142,12 @@ class FileCalls:
             name: Its path in the run; `.parquet` makes it Parquet.
             step: The training step that it belongs to.
         """
-        save = partial(media.save_table, table, redactor=self._tracked.redactor)
-        self._log_file(name, save, step, media.table_name)
+        redactor = self._tracked.redactor
+        if to_text(name).endswith(".parquet"):
+            self._log_file(name, partial(media.save_table, table, redactor=redactor), step)
+        else:
+            make = partial(media.table_file, table, redactor=redactor)
+            self._log_content(name, make, step, media.table_name)
 
     @contained()
     def log_histogram(
@@ -190,6 +205,7 @@ class FileCalls:
         signature: Any = None,
         metrics: Mapping[str, Any] | None = None,
         step: Any = None,
+        final: bool = False,
     ) -> None:
         """Log a model: its files, and what describes it.
 
@@ -201,6 +217,7 @@ class FileCalls:
             signature: What it takes and gives: a text, a dict, or what has `to_dict()`.
             metrics: How good it is.
             step: The training step that it belongs to.
+            final: Nobody changes its files any more, as in `log_artifact`.
         """
         if self._is_disabled or not self._has_key("model", name):
             return
@@ -214,15 +231,18 @@ class FileCalls:
                 problem = f"{type(error).__name__}: {to_text(error)}"
                 self._warn(f"model {shown(name)!r} was not logged: {problem}")
                 return
+            is_path = isinstance(model, str | Path)
             for inner, file in files:
-                self._log_file(inner, partial(media.save_file, file, kind="model"), step)
+                self._log_source(
+                    *(inner, file, "model", step), is_final=final and is_path, is_ours=not is_path
+                )
             describe = partial(
                 described_model,
                 *(model, name, files),
                 given={"framework": framework, "signature": signature, "metrics": metrics},
                 redactor=self._tracked.redactor,
             )
-            self._log_file(f"{name}/{MODEL_FILE}", describe, step)
+            self._log_file(f"{name}/{MODEL_FILE}", describe, step, is_final=final and is_path)
         self._warn_of("log_model", notes)
 
     @contained()
@@ -262,23 +282,94 @@ class FileCalls:
 
     def _log_file(
         self,
-        name: str,
+        name: Any,
         save: Callable[[Path], SavedFile],
         step: Any = None,
         named: Callable[[str], str] = str,
+        *,
+        is_final: bool = False,
     ) -> None:
+        """Log what is written to a file."""
+
+        def store(name: str) -> tuple[str, SavedFile]:
+            with self._tracked.journal.blobs.staging(name) as path:
+                return self._append_file(name, save(path), step, is_final=is_final)
+
+        self._log(name, store, named)
+
+    def _log_content(
+        self,
+        name: Any,
+        make: Callable[[Path], SavedFile],
+        step: Any = None,
+        named: Callable[[str], str] = str,
+    ) -> None:
+        """Log what is to be a file's content; the path that is given is its name alone."""
+
+        def store(name: str) -> tuple[str, SavedFile]:
+            saved = make(Path(file_name(name)))
+            assert saved.content is not None
+            blobs = self._tracked.journal.blobs
+            if self._is_staged():
+                with blobs.staging(saved.path.name) as path:
+                    path.write_bytes(saved.content)
+                    return self._append_file(name, attrs.evolve(saved, path=path), step)
+            blob = blobs.keep(saved.content, media.with_suffix_of(name, saved.path))
+            with blobs.holding(blob):
+                return self._append_file(name, attrs.evolve(saved, path=blob.path), step)
+
+        self._log(name, store, named)
+
+    def _log_source(
+        self,
+        name: Any,
+        source: Path,
+        kind: ArtifactKind = "file",
+        step: Any = None,
+        *,
+        is_final: bool = False,
+        is_ours: bool = False,
+    ) -> None:
+        """Log a file that is there; `is_ours` is one that nobody else has."""
+
+        def store(name: str) -> tuple[str, SavedFile]:
+            blobs = self._tracked.journal.blobs
+            if self._is_staged():
+                with blobs.staging(name) as path:
+                    return self._append_file(name, media.save_file(source, path, kind), step)
+            blob = blobs.take(source, name, by_link=is_final or is_ours)
+            with blobs.holding(blob):
+                saved = media.stored_file(blob.path, kind)
+                return self._append_file(name, saved, step, is_final=is_final)
+
+        self._log(name, store)
+
+    def _is_staged(self) -> bool:
+        """Tell whether a file has a place of its own first: filters may change or drop it."""
+        return bool(self._tracked.filters) or self._tracked.journal.has_end
+
+    def _append_file(
+        self, name: str, saved: SavedFile, step: Any, *, is_final: bool = False
+    ) -> tuple[str, SavedFile]:
+        now, at = time_ns(), self._step(step)
+        name = media.with_suffix_of(name, saved.path)
+        artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now, is_final)
+        self._append(Entry("artifact", now, at, artifact))
+        return name, saved
+
+    def _log(
+        self,
+        name: Any,
+        store: Callable[[str], tuple[str, SavedFile]],
+        named: Callable[[str], str] = str,
+    ) -> None:
+        """Store an artifact, and say what is to be said of it."""
         if self._is_disabled or not self._has_key("artifact", name):
             return
         name = self._tracked.redactor.redact(to_text(name))
-        journal = self._tracked.journal
         try:
             name = named(name)
-            with journal.blobs.staging(name) as path:
-                saved = save(path)
-                now, at = time_ns(), self._step(step)
-                name = media.with_suffix_of(name, saved.path)
-                artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now)
-                self._append(Entry("artifact", now, at, artifact))
+            name, saved = store(name)
             self._warn_of(f"artifact {shown(name)!r}", saved.notes)
         except (RecursionError, MemoryError):
             raise  # counted by the call itself
@@ -287,7 +378,7 @@ class FileCalls:
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {shown(name)!r} was not logged: {problem}")
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-                journal.count_as_dropped(error)
+                self._tracked.journal.count_as_dropped(error)
 
     def _step(self, step: Any) -> int | float | None:
         """Give a training step, and warn where it is none or too large: none is made up."""

@@ -11,14 +11,15 @@ from trackyard.tracking.containing import contained
 
 
 @contained(active_runs)
-def log_artifact(path: str | Path, name: str | None = None) -> None:
+def log_artifact(path: str | Path, name: str | None = None, *, final: bool = False) -> None:
     """Log a file or folder; see `ActiveRun.log_artifact`.
 
     Args:
         path: The file or folder; it may be changed or deleted afterwards.
         name: Where it belongs in the run; its own name by default.
+        final: Nobody changes its content any more: it may be linked rather than copied.
     """
-    current_run().log_artifact(path, name)
+    current_run().log_artifact(path, name, final=final)
 
 
 @contained(active_runs)
@@ -132,6 +133,7 @@ def log_model(
     signature: Any = None,
     metrics: Mapping[str, Any] | None = None,
     step: Any = None,
+    final: bool = False,
 ) -> None:
     """Log a model; see `ActiveRun.log_model`.
 
@@ -142,10 +144,10 @@ def log_model(
         signature: What it takes and gives.
         metrics: How good it is.
         step: The training step that it belongs to.
+        final: Nobody changes its files any more: they may be linked rather than copied.
     """
-    current_run().log_model(
-        model, name, framework=framework, signature=signature, metrics=metrics, step=step
-    )
+    given = {"framework": framework, "signature": signature, "metrics": metrics}
+    current_run().log_model(model, name, **given, step=step, final=final)
 
 
 @contained(active_runs)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trackyard.system.coercing import to_text
+from trackyard.system.png import png_of
 
 _SUFFIXES = (
     (b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
@@ -72,6 +73,36 @@ def save_array(array: Any, path: Path, notes: list[str]) -> None:
         notes.append("16 bits became 8; name it .png to keep them")
         pixels = (pixels >> 8).astype("uint8")
     save_pillow(_from_array(pixels), path, notes)
+
+
+def png_content(array: Any, notes: list[str]) -> bytes:
+    """Give the file of an array as above, quickly: a PNG that may hold its pixels as they are.
+
+    Args:
+        array: The array.
+        notes: Gets what was changed.
+
+    Raises:
+        TypeError: numpy is not there.
+        ValueError: It has no shape or values of an image.
+    """
+    pixels = _pixels_of(array, notes)
+    import numpy
+
+    height, width, *more = pixels.shape
+    channels = more[0] if more else 1
+    bits = pixels.dtype.itemsize * 8
+    data = pixels.astype(pixels.dtype.newbyteorder(">"), copy=False)
+    rows = numpy.zeros((height, 1 + width * channels * bits // 8), "uint8")
+    rows[:, 1:] = numpy.ascontiguousarray(data).view("uint8").reshape(height, -1)
+    return png_of(memoryview(rows).cast("B"), width, height, channels, bits)
+
+
+def is_plain_array(image: Any) -> bool:
+    """Tell whether an image is an array that `png_content` takes, and not a picture or a file."""
+    if isinstance(image, bytes | bytearray | memoryview | str | Path):
+        return False
+    return not hasattr(image, "save") or hasattr(image, "shape")
 
 
 def image_of(image: Any, notes: list[str]) -> Any:
@@ -142,6 +173,8 @@ def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:
 
 def _in_range(pixels: Any, numpy: Any, notes: list[str]) -> Any:
     """Give truth values, integers or floats as 8 bits, or as 16 where they are grey."""
+    if pixels.dtype == "uint8":
+        return pixels
     if pixels.dtype.kind == "b":
         return pixels.astype("uint8") * 255
     if pixels.dtype.kind == "f":

@@ -14,7 +14,14 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
 from trackyard.tracking.figures import is_figure_name, is_page, write_figure
-from trackyard.tracking.images import is_image_name, save_array, save_pillow, suffix_of
+from trackyard.tracking.images import (
+    is_image_name,
+    is_plain_array,
+    png_content,
+    save_array,
+    save_pillow,
+    suffix_of,
+)
 from trackyard.tracking.json_texts import encoded, json_text
 from trackyard.tracking.parquet import save_parquet
 from trackyard.tracking.plain_values import PlainValues
@@ -31,12 +38,14 @@ class SavedFile:
     Attributes:
         path, kind, media_type: As of an `Artifact`.
         notes: What of the value was changed, and what to do about it.
+        content: What belongs into the file, which is not written yet; None where it is.
     """
 
     path: Path
     kind: ArtifactKind
     media_type: str | None
     notes: tuple[str, ...] = ()
+    content: bytes | None = None
 
 
 def with_suffix_of(name: str, path: Path) -> str:
@@ -59,23 +68,34 @@ def save_file(source: Path, path: Path, kind: ArtifactKind = "file") -> SavedFil
         kind: What it is.
     """
     copy_private(source, path)
+    return stored_file(path, kind)
+
+
+def stored_file(path: Path, kind: ArtifactKind = "file") -> SavedFile:
+    """Give a file that is stored, under the user's name, as it is.
+
+    Args:
+        path: The file.
+        kind: What it is.
+    """
     return SavedFile(path, kind, mimetypes.guess_type(path.name)[0])
 
 
-def save_text(text: Any, path: Path) -> SavedFile:
-    """Write a text; a name that ends in .html makes it a page.
+def text_file(text: Any, path: Path) -> SavedFile:
+    """Give the file of a text; a name that ends in .html makes it a page.
 
     Args:
         text: The text, or a value whose text is meant.
         path: The file.
     """
-    path.write_text(to_text(text), encoding="utf-8", errors="backslashreplace")
     media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
-    return SavedFile(path, "html" if media_type == "text/html" else "text", media_type)
+    kind: ArtifactKind = "html" if media_type == "text/html" else "text"
+    content = to_text(text).encode("utf-8", "backslashreplace")
+    return SavedFile(path, kind, media_type, content=content)
 
 
-def save_dict(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile:
-    """Write a dict, list or object as JSON.
+def dict_file(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile:
+    """Give the file of a dict, list or object as JSON.
 
     Args:
         value: The value; what JSON has no name for becomes dicts, lists and texts.
@@ -84,8 +104,8 @@ def save_dict(value: Any, path: Path, redact: Callable[[str], str]) -> SavedFile
     """
     values = PlainValues(for_json=True)
     text = json_text(values.plain(value), values)
-    path.write_bytes(encoded(redact(text)))
-    return SavedFile(path, "text", "application/json", tuple(values.notes))
+    content = encoded(redact(text))
+    return SavedFile(path, "text", "application/json", tuple(values.notes), content)
 
 
 def save_figure(figure: Any, path: Path) -> SavedFile:
@@ -125,6 +145,28 @@ def save_image(image: Any, path: Path) -> SavedFile:
         save_array(image, path, notes)
     media_type = mimetypes.guess_type(path.name)[0] or "image/png"
     return SavedFile(path, "image", media_type, tuple(notes))
+
+
+def is_png_of_array(image: Any, name: str) -> bool:
+    """Tell whether `array_file` gives the file of an image.
+
+    Args:
+        image: The image.
+        name: The file's name.
+    """
+    return name.lower().endswith(".png") and is_plain_array(image)
+
+
+def array_file(image: Any, path: Path) -> SavedFile:
+    """Give the file of an array as PNG.
+
+    Args:
+        image: The array.
+        path: The file.
+    """
+    notes: list[str] = []
+    content = png_content(image, notes)
+    return SavedFile(path, "image", "image/png", tuple(notes), content)
 
 
 def image_name(name: str, image: Any) -> str:
@@ -177,22 +219,32 @@ def _named_as_it_is(path: Path, notes: list[str]) -> Path:
 
 
 def save_table(table: Any, path: Path, redactor: Redactor) -> SavedFile:
-    """Write a table: as Parquet, or as JSON with `columns` and `data`, as trackers show it.
+    """Write a table as Parquet.
 
     Args:
         table: What `plain_columns` takes.
-        path: The file, whose suffix `.parquet` chooses that.
+        path: The file.
         redactor: Keeps secrets out of it.
     """
-    values = PlainValues(for_json=path.suffix != ".parquet")
-    if path.suffix == ".parquet":
-        save_parquet(table, path, redactor, values)
-        return SavedFile(path, "file", "application/vnd.apache.parquet", tuple(values.notes))
+    values = PlainValues(for_json=False)
+    save_parquet(table, path, redactor, values)
+    return SavedFile(path, "file", "application/vnd.apache.parquet", tuple(values.notes))
+
+
+def table_file(table: Any, path: Path, redactor: Redactor) -> SavedFile:
+    """Give the file of a table as JSON with `columns` and `data`, as trackers show it.
+
+    Args:
+        table: What `plain_columns` takes.
+        path: The file.
+        redactor: Keeps secrets out of it.
+    """
+    values = PlainValues(for_json=True)
     if path.suffix != ".json":
         values.note(f"a table is kept as JSON; name it {path.stem}.json, or {path.stem}.parquet")
         path = path.with_suffix(".json")
     columns = redactor.redact_columns(plain_columns(table, values))
     rows = [list(row) for row in zip(*(column for _, column in columns), strict=True)]
     text = json_text({"columns": [name for name, _ in columns], "data": rows}, values)
-    path.write_bytes(redactor.redact_json(text).encode("utf-8", "backslashreplace"))
-    return SavedFile(path, "table", "application/json", tuple(values.notes))
+    content = redactor.redact_json(text).encode("utf-8", "backslashreplace")
+    return SavedFile(path, "table", "application/json", tuple(values.notes), content)

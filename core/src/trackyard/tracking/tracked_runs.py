@@ -128,9 +128,9 @@ class TrackedRun:
         self._plugins = plugins
         self._options = options
         self._described: list[TrackerDescription] = []
-        self._filters = record_filters(plugins, run)
+        self.filters = record_filters(plugins, run)
         # Stands in training loops, where one more call in between would be felt.
-        journal, is_direct = self.journal, not self._filters
+        journal, is_direct = self.journal, not self.filters
         self.append_metric = journal.append_metric if is_direct else self._append_metric
         self.append_metrics = journal.append_metrics if is_direct else self._append_metrics
         self._hidden: set[str] = set()
@@ -261,11 +261,11 @@ class TrackedRun:
 
     def append(self, entry: Entry) -> None:
         """Journal an entry for every tracker; any thread may call this."""
-        if not self._filters:
+        if not self.filters:
             self._append(entry)
             return
         for record in entry.records():
-            kept = apply_filters(self._filters, record)
+            kept = apply_filters(self.filters, record)
             if kept is not None:
                 self._append(entry.of_record(kept))
 
@@ -455,7 +455,7 @@ class TrackedRun:
             source: The tracker whose SDK it is.
             remote_id: The backend's own id of the run.
         """
-        journal = CaptureJournal(self.journal, self.redactor, self._filters)
+        journal = CaptureJournal(self.journal, self.redactor, self.filters)
         return RunCapture(self, journal, source, remote_id)
 
     def start_native_child(

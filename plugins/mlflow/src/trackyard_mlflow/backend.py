@@ -35,6 +35,7 @@ from trackyard.contract import (
     process_values,
     write_whole,
 )
+from trackyard_mlflow.files import is_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
 
 if TYPE_CHECKING:
@@ -443,18 +444,19 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
     if batch.context is not None and batch.context.packages:
         client.log_text(run_id, batch.context.requirements, "trackyard/requirements.txt")
     if batch.artifacts:
-        _check_place(client, run_id, batch)
+        place = _checked_place(client, run_id, batch)
         with _pages_are_no_answers():
-            _send_files(client, run_id, batch)
+            _send_files(client, run_id, batch, place)
 
 
-def _send_files(client: MlflowClient, run_id: str, batch: Batch) -> None:
+def _send_files(client: MlflowClient, run_id: str, batch: Batch, place: str) -> None:
     for artifact in batch.artifacts:
         if artifact.kind == "model":
             log_model(client, run_id, artifact, is_elsewhere)
             continue
-        folder = PurePosixPath(artifact.name).parent.as_posix()
-        client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
+        if not is_put(artifact, place):
+            folder = PurePosixPath(artifact.name).parent.as_posix()
+            client.log_artifact(run_id, str(artifact.path), None if folder == "." else folder)
         if artifact.kind == "dataset":
             log_input(client, run_id, artifact)
     tables = [artifact.name for artifact in batch.artifacts if is_table(artifact)]
@@ -501,11 +503,12 @@ def is_elsewhere(client: MlflowClient, artifact_uri: str) -> bool:
     return uri.scheme not in ("", "file") or not folder.is_relative_to(home().resolve())
 
 
-def _check_place(client: MlflowClient, run_id: str, batch: Batch) -> None:
+def _checked_place(client: MlflowClient, run_id: str, batch: Batch) -> str:
     place = str(client.get_run(run_id).info.artifact_uri)
     if is_elsewhere(client, place):
         reason = f"the store in {home()} keeps the run's files elsewhere, in {place}"
         raise RejectedRecords(batch.artifacts, f"{reason}, where nothing is written")
+    return place
 
 
 def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:

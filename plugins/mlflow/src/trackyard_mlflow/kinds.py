@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +19,9 @@ from trackyard.contract import (
     Model,
     RejectedRecords,
     fitted_name,
+    put_file,
 )
+from trackyard_mlflow.files import local_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -138,12 +139,16 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
     if is_elsewhere(client, logged.artifact_location):
         reason = f"the store keeps models elsewhere, in {logged.artifact_location}"
         raise RejectedRecords([artifact], f"{reason}, where nothing is written")
-    with tempfile.TemporaryDirectory() as folder:
-        _lay_out(model, artifact, Path(folder))
-        if not any(file.name == _DESCRIPTION for file in model.files):
-            text = _described(model, artifact, run_id, logged.model_id)
-            (Path(folder) / _DESCRIPTION).write_text(text, encoding="utf-8")
-        client.log_model_artifacts(logged.model_id, folder)
+    described = ""
+    if not any(file.name == _DESCRIPTION for file in model.files):
+        described = _described(model, artifact, run_id, logged.model_id)
+    own = local_folder(logged.artifact_location) if artifact.is_final else None
+    if own is not None:
+        _lay_out(model, artifact, described, own)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            _lay_out(model, artifact, described, Path(folder))
+            client.log_model_artifacts(logged.model_id, folder)
     moment, step = artifact.timestamp // 1_000_000, int(artifact.step or 0)
     metrics = [
         Metric(f"{model.name}/{key}", float(value), moment, step, model_id=logged.model_id)
@@ -170,13 +175,14 @@ def _begun(client: MlflowClient, run_id: str, model: Model, record: str) -> Logg
     )
 
 
-def _lay_out(model: Model, artifact: Artifact, folder: Path) -> None:
-    """Put a model's files where they belong below a folder."""
+def _lay_out(model: Model, artifact: Artifact, described: str, folder: Path) -> None:
+    """Put a model's files, and the one by which MLflow knows it, below a folder."""
     for name, path in (*((f.name, f.path) for f in model.files), (MODEL_FILE, artifact.path)):
         if path is not None:
             target = folder / fitted_name(name, ARTIFACT_PATTERN)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            put_file(path, target, by_link=artifact.is_final)
+    if described:
+        (folder / _DESCRIPTION).write_text(described, encoding="utf-8")
 
 
 def _described(model: Model, artifact: Artifact, run_id: str, model_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract import Artifact, Batch, Context, Failure, Histogram, Run, replacing
+from trackyard.contract import Artifact, Batch, Context, Failure, Histogram, Run, put_file
 from trackyard_tensorboard.events import encoded, new_event, tag_of
 
 if TYPE_CHECKING:
@@ -238,10 +238,6 @@ def copied(artifact: Artifact, folder: Path) -> Path:
         artifact: The artifact, whose name is the copy's path.
         folder: The folder.
     """
-    import shutil
-
     target = folder / artifact.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as part:
-        shutil.copyfile(artifact.path, part)
+    put_file(artifact.path, target, by_link=artifact.is_final)
     return target

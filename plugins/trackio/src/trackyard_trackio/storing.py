@@ -20,7 +20,7 @@ from trackyard.contract import (
     RetryLater,
     classify_answer,
     process_values,
-    replacing,
+    put_file,
 )
 from trackyard_trackio.rows import Row, config_records, records_of
 
@@ -116,9 +116,7 @@ class LocalStore:
         """Copy the file, whole or not at all."""
         target = self.folder / "media" / place.media / artifact.name
         with _later_where_the_disk_fails():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as part:
-                shutil.copyfile(artifact.path, part)
+            put_file(artifact.path, target, by_link=artifact.is_final)
 
     def delete(self, place: Place) -> None:
         """Delete its rows by Trackio's own code, and its files."""

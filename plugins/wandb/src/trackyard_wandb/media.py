@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from trackyard.contract import Artifact, Histogram, replacing
+from trackyard.contract import Artifact, Histogram, put_file
 
 ShownKind = Literal["image", "table", "html", "audio", "video"]
 # For each kind that W&B shows: its name there, and the ending of its files.
@@ -93,9 +92,7 @@ def place_file(source: Path, target: Path) -> None:
         source: The file.
         target: The copy; its folder is made.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as part:
-        shutil.copyfile(source, part)
+    put_file(source, target)
 
 
 def _size(path: Path) -> dict[str, int]:
