@@ -17,14 +17,17 @@ import yaml
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 SOURCES = ROOT / "core/src"
+# Title and text of each door's reference, and the modules that come first in it.
 DOORS = {
     "trackyard": (
         "The names for users",
         "What `from trackyard import ...` gives, by the question that its module answers.",
+        ("pipelines", "tracking", "client"),
     ),
     "trackyard.contract": (
         "The names for authors",
         "What `from trackyard.contract import ...` gives to flavors and other plugins.",
+        ("contract.flavors", "contract.hookspecs", "contract.records", "contract"),
     ),
 }
 PAGES = [
@@ -203,7 +206,7 @@ def reference(door: str) -> str:
     Args:
         door: `trackyard` or `trackyard.contract`.
     """
-    title, text = DOORS[door]
+    title, text, _ = DOORS[door]
     parts = [f"# {title}", text]
     for module, names in names_of(door).items():
         parts += [f"## {question_of(module)}", f"In `{module}`."]
@@ -222,7 +225,13 @@ def names_of(door: str) -> dict[str, list[str]]:
         if door == "trackyard" and node.module == "trackyard.contract":
             continue  # they stand in the other door's reference
         found.setdefault(node.module, []).extend(alias.asname or "" for alias in node.names)
-    return found
+    first = [f"trackyard.{name}" for name in DOORS[door][2]]
+
+    def place(module: str) -> int:
+        fitting = (i for i, name in enumerate(first) if f"{module}.".startswith(f"{name}."))
+        return next(fitting, len(first))
+
+    return {module: found[module] for module in sorted(found, key=place)}
 
 
 def question_of(module: str) -> str:
