@@ -99,6 +99,8 @@ def test_changelog_can_be_built(tmp_path):
     assert draft.returncode == 0, draft.stderr
     for path in _fragments():
         assert path.read_text().strip() in draft.stdout
+    places = [draft.stdout.find(f"\n- {name}") for name in ("trackyard: ", "trackyard-")]
+    assert -1 < places[0] < places[1]  # core comes first
     marker = PROJECT["tool"]["towncrier"]["start_string"]
     assert marker in (ROOT / "CHANGELOG.md").read_text()
 
