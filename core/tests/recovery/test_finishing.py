@@ -80,11 +80,11 @@ def test_the_watchdog_is_not_kept_waiting_by_a_child_that_lives_on(project):
     fork = f"""
     if os.fork() == 0:
         [os.close(file) for file in (0, 1, 2)]
-        import time; time.sleep(15); os._exit(0)
+        import time; time.sleep(45); os._exit(0)
     {KILL}"""
     project.python(VICTIM.format(end=fork), TRACKYARD_WATCHDOG="1")
 
-    wait_until(lambda: project.calls("fail"), 10)
+    wait_until(lambda: project.calls("fail"), 40)
     assert project.calls("fail")[0]["failure"]["status"] == "crashed"
 
 

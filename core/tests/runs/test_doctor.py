@@ -146,7 +146,7 @@ def test_tracker_that_hangs_is_a_problem_after_a_while(project):
         if len(problems) == 1:
             break
 
-    assert problems == [("hanging", f"no answer within {patience} s")]
+    assert problems == [("hanging", f"no answer within {patience:g} s")]
 
 
 def test_run_that_has_not_reached_its_tracker_is_a_problem(project):

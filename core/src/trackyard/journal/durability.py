@@ -38,11 +38,14 @@ class JournalOptions:
         sync_interval: Seconds between two times that the disk is asked, for `interval`.
         keep: How long journals stay that every tracker has acknowledged, such as `30d`: then they
             are deleted by themselves, at a quiet moment; None for as long as nobody deletes them.
+        upload: Journals go to the artifact store of the active stack, too: those that go on each
+            minute, the others at their end.
     """
 
     durability: Literal["process", "interval", "record"] = "process"
     sync_interval: float = attrs.field(default=1.0, validator=_positive)
     keep: str | None = attrs.field(default=None, validator=_duration)
+    upload: bool = False
 
 
 def load_journal_options(project: Project) -> JournalOptions:

@@ -5,7 +5,8 @@ many runs there are. A file that is left over is harmless: sync looks and remove
 `.trackyard/offline/` has likewise the runs that are whole, but that an SDK keeps on this machine
 until `trackyard sync` uploads them, `.trackyard/lacking/` those of which a tracker has refused
 something, or something is lost, until somebody accepts that, and `.trackyard/unindexed/` those of
-which the store lacks something, since it was away.
+which the store lacks something, since it was away, and `.trackyard/unshared/` those whose journals
+a team's artifact store lacks: there each file says what it has.
 """
 
 from __future__ import annotations
@@ -112,6 +113,34 @@ def mark_as_indexed(run_folder: Path) -> None:
 def to_be_indexed_folders(home: Path) -> list[Path]:
     """Give the folders of the runs of which the store's index lacks something, the oldest first."""
     return [folder for folder in _named_in(home / "unindexed", home) if folder.is_dir()]
+
+
+def mark_as_to_be_shared(run_folder: Path) -> None:
+    """Note that a team's artifact store lacks something of a run's journal."""
+    path = sharing_mark(run_folder)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        touch_private(path)
+    except OSError as error:
+        logger.debug("%s cannot be marked as to be shared: %s", run_folder, error)
+
+
+def mark_as_shared(run_folder: Path) -> None:
+    """Note that a team's artifact store has a run's whole journal."""
+    try:
+        sharing_mark(run_folder).unlink(missing_ok=True)
+    except OSError as error:
+        logger.debug("%s cannot be marked as shared: %s", run_folder, error)
+
+
+def to_be_shared_folders(home: Path) -> list[Path]:
+    """Give the folders of the runs whose journals an artifact store lacks, the oldest first."""
+    return _named_in(home / "unshared", home)
+
+
+def sharing_mark(run_folder: Path) -> Path:
+    """Give the file that says what a team's artifact store has of a run that it lacks."""
+    return _folder_of(run_folder).with_name("unshared") / run_folder.name
 
 
 def note_as_indexed(home: Path) -> None:

@@ -31,7 +31,7 @@ from trackyard.system.files import make_private_folder, open_private, reading, r
 
 FORMAT = 1
 _INDEX = "archive.json"
-_MEMBER = re.compile(
+MEMBER = re.compile(
     r"(?P<run>[0-9a-f]{32})/"
     r"(?P<path>[^/\\\0]+\.\d{6}\.tyj|blobs/[0-9a-f]{64}/(?P<name>[^/\\\0]+))"
 )
@@ -68,7 +68,7 @@ def _write(runs: Iterable[PendingRun], file: Path) -> int:
                 name = run.description.run.name
                 raise TrackyardError(f"run {name!r} is still running; wait for its end")
             described.append(_described(run))
-            for path in _files_of(run.folder):
+            for path in files_of(run.folder):
                 _add(archive, f"{run.folder.name}/{path.relative_to(run.folder)}", path)
         archive.writestr(_INDEX, json.dumps({"format": FORMAT, "runs": described}))
     return len(described)
@@ -96,11 +96,15 @@ def _described(run: PendingRun) -> dict[str, Any]:
     }
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
-    """Give the files that go into an archive; a link, which leads elsewhere, is none."""
+def files_of(folder: Path) -> Iterator[Path]:
+    """Give the files of a run that go into an archive; a link, which leads elsewhere, is none.
+
+    Args:
+        folder: The run's folder.
+    """
     for path in sorted([*folder.glob("*.tyj"), *folder.glob("blobs/*/*")]):
         member = f"{folder.name}/{path.relative_to(folder)}"
-        if _MEMBER.fullmatch(member) and inside(folder, path) and path.is_file():
+        if MEMBER.fullmatch(member) and inside(folder, path) and path.is_file():
             yield path
 
 
@@ -164,7 +168,7 @@ class Archive:
         if described["step"] is not None:
             what = f"a step of pipeline {described['pipeline']}: comes as a run"
             yield ImportNote(what, "changed")
-        yield from _records_in(folder, all_ranks=described["all_ranks"])
+        yield from records_in(folder, all_ranks=described["all_ranks"])
 
     def _open(self) -> None:
         archive = self._archive = zipfile.ZipFile(self._file)
@@ -222,7 +226,7 @@ def _checked(member: zipfile.ZipInfo, file: Path) -> str | None:
         raise TrackyardError(f"{file}: {member.filename!r} is compressed, which archives are not")
     if member.filename == _INDEX:
         return None
-    found = _MEMBER.fullmatch(member.filename)
+    found = MEMBER.fullmatch(member.filename)
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     name = found["name"] if found else None
     if found is None or is_link or (name is not None and name != file_name(name)):
@@ -252,8 +256,13 @@ def _checked_run(run: Mapping[str, Any]) -> Mapping[str, Any]:
     return run
 
 
-def _records_in(folder: Path, *, all_ranks: bool) -> Iterator[Record | ImportNote]:
-    """Give what a journal holds that counts."""
+def records_in(folder: Path, *, all_ranks: bool) -> Iterator[Record | ImportNote]:
+    """Give what a journal holds that counts.
+
+    Args:
+        folder: The run's folder.
+        all_ranks: What children of all ranks log counts, not of the first alone.
+    """
     reader = JournalReader(folder)
     dropped = 0
     while entries := reader.read(1000):

@@ -6,19 +6,26 @@ The watchdog of their process does so, beside the step, every few seconds.
 from __future__ import annotations
 
 import logging
+import subprocess
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.journal.descriptions import RunDescription, load_description
-from trackyard.journal.pending import mark_as_indexed, to_be_indexed_folders
+from trackyard.journal.pending import (
+    mark_as_indexed,
+    to_be_indexed_folders,
+    to_be_shared_folders,
+)
 from trackyard.journal.summaries import Summing, keep_summary, kept_summary
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
 from trackyard.recovery.indexing import for_others, index_folders, live_columns
 from trackyard.store import Store
 from trackyard.store.store import save_running
+from trackyard.system.helpers import helper_command
 
 logger = logging.getLogger("trackyard")
 
@@ -27,6 +34,8 @@ _AT_ONCE = 32 * 1024 * 1024
 _MUCH = 1024 * 1024
 # Seconds that the store is waited for: its values come again.
 _PATIENCE = 0.5
+# Seconds between two times that journals of runs that go on are sent to an artifact store.
+SHARE_EVERY = 60.0
 
 
 class GrowingRuns:
@@ -39,6 +48,8 @@ class GrowingRuns:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._runs: dict[Path, tuple[RunDescription, Summing]] = {}
+        self._next_sharing = time.monotonic() + SHARE_EVERY
+        self._sharing: subprocess.Popen[bytes] | None = None
 
     def look_at(self, folders: Iterable[Path]) -> bool:
         """Read on in runs that go on, and write what they come to into the store on this machine.
@@ -58,6 +69,23 @@ class GrowingRuns:
             except Exception as error:  # whatever is wrong with one run
                 logger.debug("%s cannot be summed up: %s", folder, error)
         return is_more
+
+    def share(self) -> None:
+        """Have a process send journals to the team's artifact store, each minute; never raises."""
+        now = time.monotonic()
+        if now < self._next_sharing or (self._sharing and self._sharing.poll() is None):
+            return
+        self._next_sharing = now + SHARE_EVERY
+        try:
+            if to_be_shared_folders(self._project.home):
+                self._sharing = subprocess.Popen(
+                    helper_command("trackyard.recovery.sharing", str(self._project.root)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+        except OSError as error:
+            logger.debug("no journal of %s is sent: %s", self._project.home, error)
 
     def finish(self, folders: Iterable[Path]) -> None:
         """Sum up runs that have ended, where their own process left that.

@@ -24,8 +24,9 @@ from trackyard.contract.records import Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.journal.durability import load_journal_options
 from trackyard.journal.family import children_of, note_child
-from trackyard.journal.pending import mark_as_to_be_indexed
+from trackyard.journal.pending import mark_as_to_be_indexed, mark_as_to_be_shared
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun
@@ -166,6 +167,7 @@ class _Import:
     def __init__(self, project: Project, source: Source, wanted: Wanted, told: Told | None) -> None:
         self._project, self._source, self._wanted = project, source, wanted
         self._told = told
+        self._is_shared = load_journal_options(project).upload
         self._progress = ImportProgress()
         self._plugins = load_plugins()[0]
         self._writer = RunWriter(source.flavor, source.redactor, self._plugins, self._count_records)
@@ -259,14 +261,20 @@ class _Import:
         if self._filter is not None and not self._filter.fits(staged):
             shutil.rmtree(staged, ignore_errors=True)
             return _row(tallied, run_id, "left out")
-        mark_as_to_be_indexed(folder)
+        self._mark(folder)
         os.rename(staged, folder)  # noqa: PTH104 - onto nothing: a folder that is there stays
         return _row(tallied, run_id, "new")
+
+    def _mark(self, folder: Path) -> None:
+        """Note that others than the journal lack what is about to be written there."""
+        mark_as_to_be_indexed(folder)
+        if self._is_shared:
+            mark_as_to_be_shared(folder)
 
     def _gone_on(
         self, folder: Path, stream: Iterator[Piece], tallied: Tallied, mark: Mark
     ) -> ImportedRun:
-        mark_as_to_be_indexed(folder)
+        self._mark(folder)
         has_grown = self._writer.go_on(folder, stream, tallied, mark)
         return _row(tallied, folder.name, "grown" if has_grown else "same")
 

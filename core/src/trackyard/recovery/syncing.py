@@ -33,6 +33,7 @@ from trackyard.recovery.finishing import (
     sync_runs,
 )
 from trackyard.recovery.indexing import index_marked
+from trackyard.recovery.sharing import share_journals
 from trackyard.recovery.trusting import is_own, tracker_for
 from trackyard.recovery.unsent import send_unsent
 from trackyard.system.locks import FileLock
@@ -306,6 +307,7 @@ def synchronise(
             if "has not returned" in report.problem:
                 hanging.add(report.tracker)
     rows += _outputs(project, timeout)
+    rows += _journals(project, timeout)
     listed = {row.id for row in rows}
     return [*rows, *(row for row in _rows_of_lacking(project) if row.id not in listed)]
 
@@ -323,6 +325,20 @@ def _outputs(project: Project, timeout: float | None) -> Iterator[SyncRow]:
     """Send the outputs that artifact stores did not take."""
     for outputs, problem in send_unsent(project, timeout=timeout):
         yield from SyncRow.of_outputs(project, outputs, problem)
+
+
+def _journals(project: Project, timeout: float | None) -> Iterator[SyncRow]:
+    """Send the journals that a team's artifact store lacks."""
+    for run in share_journals(project, timeout=timeout):
+        if run.problem:
+            yield SyncRow(
+                run=run.name,
+                id=run.id,
+                tracker="artifact store",
+                state="incomplete",
+                pending=1,
+                problem=run.problem,
+            )
 
 
 def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]:

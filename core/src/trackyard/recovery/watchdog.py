@@ -40,11 +40,13 @@ def main() -> None:
         return
     from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
+    from trackyard.recovery.sharing import share_journals
     from trackyard.recovery.tidying import tidy
 
     for folder in projects:
         project = find_project(folder)
         sync_all(project, patience=PATIENCE, just_died=process)
+        share_journals(project)
         tidy(project)
 
 
@@ -126,6 +128,7 @@ class _Sums:
             going = [lock.parent for lock in old if lock not in ended and _home(lock) == home]
             if growing.look_at(going):
                 self.next_at = now + _LOOK_SOON
+            growing.share()
             growing.finish([lock.parent for lock in ended if _home(lock) == home])
 
     def _of(self, projects: list[Path], locks: list[Path]) -> dict[Path, Any]:

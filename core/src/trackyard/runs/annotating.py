@@ -17,8 +17,9 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import NAME, NOTE
 from trackyard.delivery.reports import TrackerReport
 from trackyard.journal.descriptions import load_description
+from trackyard.journal.durability import load_journal_options
 from trackyard.journal.entries import Entry
-from trackyard.journal.pending import mark_as_pending, mark_as_to_be_indexed
+from trackyard.journal.pending import mark_as_pending, mark_as_to_be_indexed, mark_as_to_be_shared
 from trackyard.journal.reader import is_attended, latest_session
 from trackyard.journal.summaries import keep_summary, kept_summary
 from trackyard.journal.writer import JournalWriter
@@ -105,6 +106,8 @@ def annotate_run(
     entry = Entry("tags", time.time_ns(), None, _as_tags(said))
     if is_here:
         _write(folder, entry)
+        if load_journal_options(project).upload:
+            mark_as_to_be_shared(folder)
     try:
         is_stored = store is not None and annotate(
             store, found.id, said, entry.timestamp, user_name()

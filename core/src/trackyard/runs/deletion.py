@@ -11,6 +11,7 @@ from trackyard.journal.reader import is_attended
 from trackyard.journal.remains import forget_remains
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.project.configuration import Project
+from trackyard.recovery.sharing import forget_shared, shares_journals
 from trackyard.runs.finding import FoundRun
 from trackyard.runs.folders import find_runs, runs_of_group
 from trackyard.runs.garbage import delete_folder, unacknowledged
@@ -60,12 +61,19 @@ def delete_run(
         if problem:
             raise TrackyardError(f"{folder}: {problem}")
         forget_remains(folder)
-    forget_remains(project.home / "runs" / found.id)
-    if store is not None:
-        for step in store.list_step_runs(found.id):
-            forget_remains(project.home / "runs" / step.id)
-        for id_ in dict.fromkeys([*(folder.name for folder in folders), found.id]):
-            store.delete_run(id_)
+    _forget(project, store, [*dict.fromkeys([*(folder.name for folder in folders), found.id])])
+
+
+def _forget(project: Project, store: Store | None, ids: list[str]) -> None:
+    """Delete what others than the journals hold of runs: the store, and where journals went."""
+    steps = [step.id for id_ in ids for step in store.list_step_runs(id_)] if store else []
+    for id_ in dict.fromkeys((*ids, *steps)):
+        forget_remains(project.home / "runs" / id_)
+        if shares_journals(project):
+            forget_shared(project, id_)
+    for id_ in ids if store else ():
+        assert store is not None
+        store.delete_run(id_)
 
 
 def _folders_of(project: Project, found: FoundRun) -> list[Path]:

@@ -1,7 +1,7 @@
 """How does a run whose journal is on another machine get one here, for a while?
 
-From what a tracker gives back: points and files are that tracker's, params, tags and the end the
-store's. A replay from here sends those.
+From the team's artifact store, where journals go there. Else from what a tracker gives back: points
+and files are that tracker's, params, tags and the end the store's. A replay from here sends those.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from trackyard.contract.errors import RunNotFoundError, TrackyardError
-from trackyard.contract.records import Artifact
+from trackyard.contract.records import Artifact, Run
 from trackyard.journal.descriptions import REPLAYED_FROM, RunDescription, save_description
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
@@ -84,20 +84,27 @@ def ids_meant(store: Store, name: str) -> list[str]:
 
 def _fetched(project: Project, store: Store, id: str, runs: Path) -> PendingRun | None:
     left = left_elsewhere(store, id)
+    (row,) = store.execute(
+        "SELECT name, status, error, ended_at FROM runs WHERE id = :id", {"id": id}
+    )
+    if row["status"] == "running":
+        raise TrackyardError(f"run {row['name']!r} goes on on another machine; wait for its end")
+    there = OnTrackers(project, runs / id, row["name"])
+    if (journal := there.journal) is not None:
+        journal.fetch_files()
+        shutil.copytree(journal.folder, runs / id)
+        return _as_replayed(runs / id, journal.run, "journal")
     description = lay_out_elsewhere(left, id, runs) if left else None
     if description is None:
         return None  # it was on no tracker
-    (row,) = store.execute("SELECT status, error, ended_at FROM runs WHERE id = :id", {"id": id})
-    name = description.run.name
-    if row["status"] == "running":
-        raise TrackyardError(f"run {name!r} goes on on another machine; wait for its end")
-    there = OnTrackers(project, runs / id, name)
-    folder = runs / id
-    _write(folder, there, store.details_of([id])[id], row)
-    tags = {**description.run.tags, REPLAYED_FROM: there.tracker}
-    fetched = RunDescription(attrs.evolve(description.run, tags=tags), ())
-    save_description(folder, fetched.run, ())
-    return PendingRun(folder, fetched, is_alive=False)
+    _write(runs / id, there, store.details_of([id])[id], row)
+    return _as_replayed(runs / id, description.run, there.tracker)
+
+
+def _as_replayed(folder: Path, run: Run, source: str) -> PendingRun:
+    fetched = attrs.evolve(run, tags={**run.tags, REPLAYED_FROM: source})
+    save_description(folder, fetched, ())
+    return PendingRun(folder, RunDescription(fetched, ()), is_alive=False)
 
 
 def _write(folder: Path, there: OnTrackers, known: RunDetails, row: Mapping[str, Any]) -> None:

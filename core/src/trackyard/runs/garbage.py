@@ -12,7 +12,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -22,13 +22,16 @@ import attrs
 from trackyard.contract.errors import NewerFormatError, TrackyardError
 from trackyard.journal.children import has_living_children
 from trackyard.journal.descriptions import RunDescription, load_description
+from trackyard.journal.durability import load_journal_options
 from trackyard.journal.pending import (
     is_indexed,
     mark_as_complete,
     mark_as_indexed,
+    mark_as_shared,
     mark_as_uploaded,
     mark_as_whole,
     to_be_indexed_folders,
+    to_be_shared_folders,
 )
 from trackyard.journal.reader import is_attended
 from trackyard.journal.remains import keep_remains
@@ -94,7 +97,8 @@ def collect_garbage(
     kept = Counter[str]()
     with _Index(project) as index:
         old = list(_old_folders(project, index, older_than, kept))
-        folders = {folder: _look_at(folder, older_than) for folder in old}
+        unshared = _unshared(project)
+        folders = {folder: _look_at(folder, older_than, unshared) for folder in old}
         groups = index.groups_with_others(folders)
     groups |= {_group_of(found) for found, reason in folders.values() if found and reason}
     done: Literal["deleted", "would be deleted"] = "would be deleted" if is_dry_run else "deleted"
@@ -242,16 +246,28 @@ def delete_folder(folder: Path) -> str:
     mark_as_uploaded(original)
     mark_as_whole(original)
     mark_as_indexed(original)
+    mark_as_shared(original)
     shutil.rmtree(grave, ignore_errors=True)
     return ""
 
 
-def _look_at(folder: Path, older_than: float) -> tuple[RunDescription | None, str]:
+def _unshared(project: Project) -> set[Path]:
+    """Give the folders of runs whose journals the team's artifact store is to have, and lacks."""
+    is_wanted = load_journal_options(project).upload
+    return {*to_be_shared_folders(project.home)} if is_wanted else set()
+
+
+def _look_at(
+    folder: Path, older_than: float, unshared: Container[Path]
+) -> tuple[RunDescription | None, str]:
     """Give a run's description, and why its folder is kept, or an empty text."""
     description = None
     try:
         description = load_description(folder)
-        return description, _reason(folder, description, older_than)
+        reason = _reason(folder, description, older_than)
+        if not reason and folder in unshared:
+            reason = "the artifact store does not have its journal; type: trackyard sync"
+        return description, reason
     except NewerFormatError as error:
         return description, str(error)
 

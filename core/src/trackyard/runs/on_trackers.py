@@ -1,4 +1,7 @@
-"""What do a run's trackers hold of it, where its journal is gone, or on another machine?"""
+"""What do others hold of a run whose journal is gone, or on another machine?
+
+The artifact store, where the team's journals go there, and else the run's trackers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from trackyard.journal.remains import lay_out, lay_out_text
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
 from trackyard.project.trackers import Tracker
+from trackyard.recovery.sharing import SharedJournal, shares_journals
 from trackyard.runs.reading_back import ReadingBack, timeout_now
 from trackyard.store import StepRunRow
 
@@ -28,7 +32,7 @@ _COMMAND = "trackyard runs download"
 
 
 class OnTrackers:
-    """A run as the first of its trackers has it that can be read back; that is asked once.
+    """A run as the artifact store has it, or the first of its trackers; each is asked once.
 
     Where the trackers have it says what is left of the run's folder, here or in a team's store.
     They are those of this project's configuration, and files live as long as this object.
@@ -43,6 +47,23 @@ class OnTrackers:
         self._project = project
         self._folder = folder
         self._run = run
+
+    @cached_property
+    def journal(self) -> SharedJournal | None:
+        """The run's own journal, as far as the team's artifact store has it."""
+        try:
+            found = SharedJournal.find(
+                self._project, self._folder.name, self._place / "shared", timeout=timeout_now()
+            )
+        except TrackyardError as error:
+            logger.warning("run %r: %s; its trackers are asked", self._run, error)
+            return None
+        if found is not None:
+            logger.warning(
+                "run %r: what is not on this machine is read from its journal in %s",
+                *(self._run, found.url),
+            )
+        return found
 
     @property
     def tracker(self) -> str:
@@ -60,11 +81,12 @@ class OnTrackers:
         Raises:
             ArtifactNotFoundError: No tracker could be read.
         """
-        tracker, records = self._read
         found: dict[str, tuple[Artifact, ...]] = {}
-        for record in records:
+        if self.journal is not None:
+            self.journal.fetch_files()
+        for record in self._records():
             if isinstance(record, Artifact) and record.path.is_file():
-                name = original_name(record.name, tracker.capabilities.artifact_pattern)
+                name = self._original_name(record)
                 found[name] = (*found.get(name, ()), record)
         return found
 
@@ -75,20 +97,32 @@ class OnTrackers:
             ArtifactNotFoundError: No tracker could be read.
         """
         columns: dict[str, Column] = {}
-        for record in self._read[1]:
+        for record in self._records():
             if isinstance(record, Metric):
-                key = original_key(record.key)
+                key = record.key if self.journal is not None else original_key(record.key)
                 column = columns.setdefault(key, Column(key, [], [], []))
                 column.steps.append(record.step)
                 column.values.append(record.value)
                 column.timestamps.append(record.timestamp)
         yield from columns.values()
 
+    def _records(self) -> Iterable[Record]:
+        return self.journal.records() if self.journal is not None else self._read[1]
+
+    def _original_name(self, artifact: Artifact) -> str:
+        if self.journal is not None:
+            return artifact.name
+        return original_name(artifact.name, self._read[0].capabilities.artifact_pattern)
+
     @cached_property
-    def _read(self) -> tuple[Tracker, list[Record]]:
+    def _place(self) -> Path:
         place = Path(tempfile.mkdtemp(prefix="trackyard-"))
         weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
-        folder, run = self._laid_out(place)
+        return place
+
+    @cached_property
+    def _read(self) -> tuple[Tracker, list[Record]]:
+        folder, run = self._laid_out(self._place)
         problems = []
         reading = ReadingBack(self._project, timeout_now(), _COMMAND)
         for described in run.trackers if run is not None else ():
@@ -136,8 +170,9 @@ def trackers_of_step(project: Project, row: StepRunRow, *, is_here: bool) -> OnT
         is_here: Its journal is here.
 
     Returns:
-        None where it is on no tracker, and its journal is not here.
+        None where it is on no tracker, its journal is not here, and journals are not shared.
     """
     folder = project.home / "runs" / str(row.metadata.get("cached_from", row.id))
     is_tracked = any(key.startswith("experiment_tracker.") for key in row.metadata)
-    return OnTrackers(project, folder, row.name) if is_here or is_tracked else None
+    is_elsewhere = is_here or is_tracked or shares_journals(project)
+    return OnTrackers(project, folder, row.name) if is_elsewhere else None

@@ -32,6 +32,7 @@ from trackyard.journal.family import note_child
 from trackyard.journal.pending import note_as_indexed
 from trackyard.project.configuration import Project
 from trackyard.project.stacks import TrackerOptions
+from trackyard.project.storing import names_store
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
@@ -327,7 +328,8 @@ class RunGroup:
     def _watched(self, trackers: Iterable[Tracker]) -> list[Tracker]:
         """Choose what this rank is tracked on, with a watchdog that the run's lock can name."""
         chosen = _tracked_here(trackers, self._rank)
-        if chosen:
+        # Others learn of a run's end, and get its journal, though no tracker follows it.
+        if chosen or self._journal_options.upload or names_store(self._project):
             watch_over(self._project)
         return chosen
 

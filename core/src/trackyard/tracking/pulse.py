@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
 import attrs
 
+from trackyard.journal.pending import mark_as_to_be_indexed, to_be_indexed_folders
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
+from trackyard.recovery.indexing import for_others, index_folders
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.interruption import start_thread
 
@@ -126,6 +128,7 @@ class _Told:
     project: Project
     values: dict[str, dict[str, float]] = attrs.field(factory=dict)
     sent: dict[str, dict[str, float]] = attrs.field(factory=dict)
+    _indexed: set[str] = attrs.field(factory=set)
     _store: Any = None
 
     def tell(self) -> None:
@@ -137,11 +140,21 @@ class _Told:
         values, self.values = self.values, {}
         try:
             self._store = self._store or Store(database_of(self.project, _PATIENCE))
+            self._index_new(values)
             if values and self._store.database.is_shared:
                 beat(self._store, {id_: self._new(id_, of) for id_, of in values.items()})
                 self.sent = values
         except Exception as error:  # whatever a database comes up with
             logger.debug("no sign of life in the store: %s", error)
+
+    def _index_new(self, ids: Iterable[str]) -> None:
+        """Write runs that no tracker follows into the store: nobody else does while they live."""
+        waiting = {folder.name: folder for folder in to_be_indexed_folders(self.project.home)}
+        new = [waiting[id_] for id_ in ids if id_ in waiting and id_ not in self._indexed]
+        for folder in index_folders(self._store, new, partial(for_others, self.project)):
+            self._indexed |= {folder.name} if folder is not None else set()
+        for folder in new:
+            mark_as_to_be_indexed(folder)  # the rest is written at the end
 
     def _new(self, id: str, values: Mapping[str, float]) -> dict[str, float]:
         sent = self.sent.get(id, {})

@@ -42,7 +42,7 @@ from trackyard.journal.descriptions import (
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.ending import end_as_said, said_status
 from trackyard.journal.entries import Entry
-from trackyard.journal.pending import mark_as_pending
+from trackyard.journal.pending import mark_as_pending, mark_as_to_be_shared
 from trackyard.journal.reader import writers_in
 from trackyard.journal.summaries import Summary, summarise_at_end
 from trackyard.journal.writer import JournalWriter
@@ -223,6 +223,8 @@ class TrackedRun:
     def _describe(self) -> None:
         sources = [source.configured for source in self.sources.values()]
         save_description(self.folder, self.run, self._described, described_sources(sources))
+        if self._options is not None and self._options.upload:
+            mark_as_to_be_shared(self.folder)
 
     def take_over(self, described: Iterable[TrackerDescription]) -> None:
         """Keep what a session before this one has written down of the run's trackers.
