@@ -88,6 +88,33 @@ def test_what_the_quickstart_needs_is_a_hundred_distributions():
     assert 60 < len(found) <= 130
 
 
+@pytest.mark.long(reason="installs a hundred distributions anew")
+def test_first_command_needs_a_clone_and_an_empty_home_alone(tmp_path):
+    """It prints a link for each tracked step, and leaves the commands that it names."""
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+    for name in filter(None, listed.split("\0")):
+        (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / "clone" / name, follow_symlinks=False)
+    (tmp_path / "home").mkdir()
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "TRACKYARD_", "XDG_"))}
+    own = {k: v for k, v in own.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run(
+        ["bash", "-c", blocks(README)[0].splitlines()[0]],
+        check=False,
+        cwd=tmp_path / "clone",
+        env={**own, "HOME": str(tmp_path / "home"), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    installed = list((tmp_path / "clone/.venv/lib").glob("python3*/site-packages/*.dist-info"))
+
+    assert len(re.findall(r"^\w+ +finished .* http://127\.0\.0\.1:5000/#/", done.stdout, re.M)) == 4
+    assert 60 < len(installed) <= 130
+    for command in re.findall(r"\.venv/bin/trackyard \w+", done.stdout):
+        subprocess.run([*command.split(), "--help"], check=True, cwd=tmp_path / "clone")
+
+
 def _is_needed(text):
     marker = Requirement(text).marker
     return marker is None or marker.evaluate({"extra": ""})
