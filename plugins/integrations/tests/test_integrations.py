@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy
@@ -222,6 +224,38 @@ def test_trial_of_optuna_is_a_run_while_it_goes(framework):
         "trial-1": "killed",
     }
     assert all("inside" in child.metrics and "x" in child.all_params for child in children)
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_trials_of_optuna_that_go_at_once_are_below_no_other_trial(above, framework):
+    optuna = framework("optuna")
+    from trackyard_integrations.optuna import tracked_trial
+
+    first_goes_on, second_is_over = threading.Event(), threading.Event()
+
+    @tracked_trial
+    def objective(trial):
+        trackyard.log_metric("inside", trial.number)
+        if trial.number == 0:
+            first_goes_on.set()
+            assert second_is_over.wait(timeout=60)
+        return trial.suggest_float("x", -1, 1)
+
+    study = optuna.create_study(study_name="study")
+    with trackyard.start_run("training") if above else nullcontext():  # as `n_jobs=2` does
+        first, second = (threading.Thread(target=lambda: objective(study.ask())) for _ in range(2))
+        first.start()
+        assert first_goes_on.wait(timeout=60)
+        second.start()
+        second.join()
+        second_is_over.set()
+        first.join()
+
+    runs = list(view().children) if above else [view(row.id) for row in Client().list_runs()]
+    assert sorted(run.name for run in runs) == ["trial-0", "trial-1"]
+    for run in runs:
+        assert run.metrics["inside"].last == int(run.name[-1])
+        assert list(run.children) == []
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own

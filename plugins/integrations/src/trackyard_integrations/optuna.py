@@ -48,49 +48,68 @@ def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.
     Args:
         objective: The objective; a trial that it prunes is killed, not failed.
     """
+    starting, going = threading.Lock(), set[str]()
 
     @wraps(objective)
     def tracked(trial: optuna.Trial) -> Any:
-        with trackyard.start_run(
-            f"trial-{trial.number}", trial.study.study_name, nested=True
-        ) as run:
+        with starting:  # no trial is below one of another thread, which may be the only run there
+            run = trackyard.start_run(
+                f"trial-{trial.number}",
+                trial.study.study_name,
+                nested=_current_id() not in going,
+                tags={"optuna.study": trial.study.study_name},
+            )
+            going.add(run.id)
+        with run:
+            value = None
             try:
                 value = objective(trial)
             except optuna.TrialPruned:
-                _log_while_open(run, trial, None)
                 run.set_status("killed")
                 raise
-            _log_while_open(run, trial, value)
+            finally:
+                going.discard(run.id)
+                _log_what_went(run, trial, value)
             return value
 
     return tracked
 
 
+def _current_id() -> str | None:
+    try:
+        return trackyard.current_run().id
+    except trackyard.NoActiveRunError:
+        return None
+
+
 @contained
-def _log_while_open(run: trackyard.ActiveRun, trial: optuna.Trial, value: Any) -> None:
+def _log_what_went(run: trackyard.ActiveRun, trial: optuna.Trial, value: Any) -> None:
     frozen = trial.study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - has no public name
-    run.log_params(frozen.params)
-    for step, reached in sorted(frozen.intermediate_values.items()):
-        run.log_metric("intermediate_value", reached, step=step)
-    if value is not None:
-        run.log_metrics(numbers(_named(trial.study, value)))
+    _log_values(run, trial.study, frozen, value)
 
 
 def _log_trial(
     run: trackyard.ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> None:
     run.set_tags({"optuna.study": study.study_name, "optuna.state": trial.state.name})
-    run.log_params(trial.params)
-    for step, value in sorted(trial.intermediate_values.items()):
-        run.log_metric("intermediate_value", value, step=step)
-    if trial.values is not None:
-        run.log_metrics(numbers(_named(study, trial.values)))
+    _log_values(run, study, trial, trial.values)
     if trial.duration is not None:
         run.log_metric("seconds", trial.duration.total_seconds())
-    if trial.state is optuna.trial.TrialState.PRUNED:
-        run.set_status("killed")
-    elif trial.state is optuna.trial.TrialState.FAIL:
-        run.set_status("failed")
+    if trial.state is not optuna.trial.TrialState.COMPLETE:
+        pruned = trial.state is optuna.trial.TrialState.PRUNED
+        run.set_status("killed" if pruned else "failed")
+
+
+def _log_values(
+    run: trackyard.ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial, value: Any
+) -> None:
+    run.log_params(trial.params)
+    for step, reached in sorted(trial.intermediate_values.items()):
+        run.log_metric("intermediate_value", reached, step=step)
+    if value is not None:
+        given = list(value) if isinstance(value, list | tuple) else [value]
+        names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
+        run.log_metrics(numbers(dict(zip(names, given, strict=False))))
 
 
 def _log_best(parent: trackyard.ActiveRun, study: optuna.Study) -> None:
@@ -107,9 +126,3 @@ def _log_best(parent: trackyard.ActiveRun, study: optuna.Study) -> None:
             "optuna.best_params": json.dumps(best.params, default=str),
         }
     )
-
-
-def _named(study: optuna.Study, values: Any) -> dict[str, Any]:
-    given = list(values) if isinstance(values, list | tuple) else [values]
-    names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
-    return dict(zip(names, given, strict=False))
