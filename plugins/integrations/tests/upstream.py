@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,9 +46,12 @@ class InLightning:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
-        """End a run that a test leaves open: while it is, it has a thread, which Lightning sees."""
+        """End a run that a test leaves open, and its thread: Lightning looks for those."""
         with suppress(trackyard.NoActiveRunError):
             trackyard.current_run().end()
+        for thread in threading.enumerate():
+            if thread.name.startswith("trackyard-"):
+                thread.join(timeout=20)
 
 
 class InAccelerate:
