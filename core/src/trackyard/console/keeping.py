@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -77,7 +76,7 @@ class Console:
         self._deferred: deque[tuple[StreamName, str]] = deque()
         self._pending: dict[StreamName, str] = {}
         self._cut: dict[StreamName, int] = {}
-        self._name = f"{time.time_ns()}-p{os.getpid()}-{secrets.token_hex(2)}"
+        self._name = f"{time.time_ns()}-p{os.getpid()}-{os.urandom(2).hex()}"
         self._file: OwnFile | None = None
         self._has_place = False  # among those that keep their file open
         self._parked: Path | None = None  # the file that is closed until the next line

@@ -12,7 +12,6 @@ import errno
 import json
 import time
 from collections.abc import Collection, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import attrs
@@ -156,6 +155,8 @@ def seconds_to_wait(told: str | None) -> float | None:
         seconds = float(told)
     except ValueError:
         try:
+            from email.utils import parsedate_to_datetime  # 8 ms
+
             seconds = parsedate_to_datetime(told).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from threading import Thread
@@ -83,6 +82,8 @@ class Backoff:
         """
         limit = min(60.0, 0.1 * 2 ** min(self._failures, 10))
         self._failures += 1
+        import random
+
         return max(random.uniform(0.05, limit), min(at_least or 0.0, 300.0))
 
     def reset(self) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,10 +68,12 @@ class Blobs:
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
         """Give the path of a file that is to be written, and then taken by `take`."""
-        place = make_private_folder(self.folder / f".new-{os.getpid()}-{secrets.token_hex(4)}")
+        place = make_private_folder(self.folder / f".new-{os.getpid()}-{os.urandom(4).hex()}")
         try:
             yield place / file_name(name)
         finally:
+            import shutil  # with four modules that compress
+
             shutil.rmtree(place, ignore_errors=True)
 
     @contextmanager

@@ -11,12 +11,7 @@ a team's artifact store lacks: there each file says what it has.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-
-from trackyard.system.files import touch_private
-
-logger = logging.getLogger("trackyard")
 
 # Versions before the index left folders of which it knows nothing.
 _INDEXED = "indexed"
@@ -27,9 +22,9 @@ def mark_as_pending(run_folder: Path) -> None:
     folder = _folder_of(run_folder)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        touch_private(folder / run_folder.name)
+        _touch(folder / run_folder.name)
     except OSError as error:  # the run goes on; nothing but the memory of it is lost
-        logger.debug("%s cannot be marked as pending: %s", run_folder, error)
+        _say("%s cannot be marked as pending: %s", run_folder, error)
 
 
 def mark_as_complete(run_folder: Path) -> None:
@@ -37,7 +32,7 @@ def mark_as_complete(run_folder: Path) -> None:
     try:
         (_folder_of(run_folder) / run_folder.name).unlink(missing_ok=True)
     except OSError as error:
-        logger.debug("%s cannot be marked as complete: %s", run_folder, error)
+        _say("%s cannot be marked as complete: %s", run_folder, error)
 
 
 def pending_folders(home: Path) -> list[Path]:
@@ -50,9 +45,9 @@ def mark_as_kept_offline(run_folder: Path) -> None:
     folder = _folder_of(run_folder).with_name("offline")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        touch_private(folder / run_folder.name)
+        _touch(folder / run_folder.name)
     except OSError as error:
-        logger.debug("%s cannot be marked as kept offline: %s", run_folder, error)
+        _say("%s cannot be marked as kept offline: %s", run_folder, error)
 
 
 def mark_as_uploaded(run_folder: Path) -> None:
@@ -61,7 +56,7 @@ def mark_as_uploaded(run_folder: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        logger.debug("%s cannot be marked as uploaded: %s", run_folder, error)
+        _say("%s cannot be marked as uploaded: %s", run_folder, error)
 
 
 def kept_offline_folders(home: Path) -> list[Path]:
@@ -74,9 +69,9 @@ def mark_as_lacking(run_folder: Path) -> None:
     folder = _folder_of(run_folder).with_name("lacking")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        touch_private(folder / run_folder.name)
+        _touch(folder / run_folder.name)
     except OSError as error:
-        logger.debug("%s cannot be marked as lacking: %s", run_folder, error)
+        _say("%s cannot be marked as lacking: %s", run_folder, error)
 
 
 def mark_as_whole(run_folder: Path) -> None:
@@ -84,7 +79,7 @@ def mark_as_whole(run_folder: Path) -> None:
     try:
         (_folder_of(run_folder).with_name("lacking") / run_folder.name).unlink(missing_ok=True)
     except OSError as error:
-        logger.debug("%s cannot be marked as whole: %s", run_folder, error)
+        _say("%s cannot be marked as whole: %s", run_folder, error)
 
 
 def lacking_folders(home: Path) -> list[Path]:
@@ -99,7 +94,7 @@ def mark_as_to_be_indexed(run_folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / run_folder.name).touch(mode=0o600)
     except OSError as error:
-        logger.debug("%s cannot be marked as to be indexed: %s", run_folder, error)
+        _say("%s cannot be marked as to be indexed: %s", run_folder, error)
 
 
 def mark_as_indexed(run_folder: Path) -> None:
@@ -107,7 +102,7 @@ def mark_as_indexed(run_folder: Path) -> None:
     try:
         (_folder_of(run_folder).with_name("unindexed") / run_folder.name).unlink(missing_ok=True)
     except OSError as error:
-        logger.debug("%s cannot be marked as indexed: %s", run_folder, error)
+        _say("%s cannot be marked as indexed: %s", run_folder, error)
 
 
 def to_be_indexed_folders(home: Path) -> list[Path]:
@@ -120,9 +115,9 @@ def mark_as_to_be_shared(run_folder: Path) -> None:
     path = sharing_mark(run_folder)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        touch_private(path)
+        _touch(path)
     except OSError as error:
-        logger.debug("%s cannot be marked as to be shared: %s", run_folder, error)
+        _say("%s cannot be marked as to be shared: %s", run_folder, error)
 
 
 def mark_as_shared(run_folder: Path) -> None:
@@ -130,7 +125,7 @@ def mark_as_shared(run_folder: Path) -> None:
     try:
         sharing_mark(run_folder).unlink(missing_ok=True)
     except OSError as error:
-        logger.debug("%s cannot be marked as shared: %s", run_folder, error)
+        _say("%s cannot be marked as shared: %s", run_folder, error)
 
 
 def to_be_shared_folders(home: Path) -> list[Path]:
@@ -148,12 +143,25 @@ def note_as_indexed(home: Path) -> None:
     try:
         (home / _INDEXED).touch(mode=0o600)
     except OSError as error:
-        logger.debug("%s cannot be touched: %s", home / _INDEXED, error)
+        _say("%s cannot be touched: %s", home / _INDEXED, error)
 
 
 def is_indexed(home: Path) -> bool:
     """Tell whether the store's index has each run whose folder is not marked."""
     return (home / _INDEXED).exists() or not (home / "runs").exists()
+
+
+def _touch(mark: Path) -> None:
+    from trackyard.system.files import touch_private
+
+    touch_private(mark)
+
+
+def _say(text: str, *values: object) -> None:
+    """Say something to who debugs; the watchdog reads marks, and needs no more than this file."""
+    import logging
+
+    logging.getLogger("trackyard").debug(text, *values)
 
 
 def _named_in(folder: Path, home: Path) -> list[Path]:

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import time
 from collections import deque
 from pathlib import Path
@@ -113,7 +112,7 @@ class JournalWriter:
         self.name = self._new_name()
 
     def _new_name(self) -> str:
-        return f"{role_in(self._role, self.session)}-p{os.getpid()}-{secrets.token_hex(2)}"
+        return f"{role_in(self._role, self.session)}-p{os.getpid()}-{os.urandom(2).hex()}"
 
     @property
     def unnoted(self) -> int:

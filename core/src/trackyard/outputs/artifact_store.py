@@ -7,8 +7,6 @@ import logging
 import os
 import platform
 import posixpath
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import cached_property
@@ -283,7 +281,7 @@ class ArtifactStore:
 
     def _try(self) -> None:
         """Write a small file, read it, and remove it."""
-        path = self._path(posixpath.join(self.url, f".trackyard-{secrets.token_hex(8)}"))
+        path = self._path(posixpath.join(self.url, f".trackyard-{os.urandom(8).hex()}"))
         content = b"whether outputs can be stored here"
         self._make_folder(path)
         self._file_system.pipe_file(path, content)
@@ -321,6 +319,8 @@ class ArtifactStore:
         return stored
 
     def _send(self, kept: KeptOutput) -> None:
+        import shutil
+
         path = self._path(kept.stored.uri)
         self._make_folder(path)
         with kept.path.open("rb") as source, self._file_system.open(path, "wb") as target:

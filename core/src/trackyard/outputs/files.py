@@ -8,16 +8,16 @@ import io
 import json
 import os
 import re
-import shutil
 import stat
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trackyard.contract.errors import OutputError
 from trackyard.outputs.values import decode, encode
+
+if TYPE_CHECKING:
+    import tarfile
 
 # PNG keeps the pixels of these as they are.
 _IMAGE_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16")
@@ -47,6 +47,8 @@ class PathMaterializer:
         Raises:
             OutputError: Something of it cannot be read, or would not come back.
         """
+        import tarfile
+
         name = Path(os.path.normpath(value.absolute())).name or "folder"  # of `..`, too
         with tarfile.open(fileobj=file, mode="w|", dereference=True) as archive:
             try:
@@ -58,6 +60,10 @@ class PathMaterializer:
 
     def load(self, file: BinaryIO) -> Any:
         """Unpack it to a temporary folder, which is there as long as the process."""
+        import shutil
+        import tarfile
+        import tempfile
+
         folder = Path(tempfile.mkdtemp(prefix="trackyard-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         with tarfile.open(fileobj=file, mode="r|") as archive:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from trackyard.contract.errors import ConfigError, PluginError
 from trackyard.contract.orchestrators import Orchestrator, Outcome
 from trackyard.pipelines.graph import Graph
-from trackyard.pipelines.parcels import make_findable
 from trackyard.project.sources import select_sources, with_sources
 from trackyard.project.stacks import Stack
 from trackyard.project.trackers import Tracker, Trackers
@@ -108,6 +107,8 @@ def check_what_others_see(
             f"{stack.place}.artifact_store: {artifact_store} is seen by this process alone, and "
             f"orchestrator {stack.orchestrator!r} runs steps in others; name a folder or URL"
         )
+    from trackyard.pipelines.parcels import make_findable
+
     make_findable(artifact_store)
     chosen = [tracker for of_step in trackers.values() for tracker in of_step]
     alone = {tracker.name for tracker in chosen if not tracker.capabilities.shared_runs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,6 +13,7 @@ from trackyard.pipelines.building import graph_being_built
 from trackyard.pipelines.graph import Graph, bind_arguments
 from trackyard.pipelines.steps import checked_name, take_after
 from trackyard.project.configuration import find_project
+from trackyard.system.showing import escaped
 from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class Pipeline:
     def _repr_html_(self) -> str:
         from trackyard.pipelines.pictures import MOST, boxes_of, picture
 
-        title = f"<p>pipeline {html.escape(self.name)}</p>"
+        title = f"<p>pipeline {escaped(self.name)}</p>"
         try:
             graph, _ = self.build()
         except Exception as error:  # a parameter without a default, or whatever the function raises
-            return f"{title}<p>its graph cannot be drawn: {html.escape(str(error))}</p>"
+            return f"{title}<p>its graph cannot be drawn: {escaped(str(error))}</p>"
         if len(graph.nodes) > MOST:
             return f"{title}<p>{len(graph.nodes)} steps</p>"
         return title + picture(boxes_of(graph))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import attrs
 
 from trackyard.system.conditions import Event
 from trackyard.system.notebooks import Board
-from trackyard.system.showing import Link, html_table
+from trackyard.system.showing import Link, escaped, html_table
 
 # Seconds between two drawings while steps run.
 _PERIOD = 1.0
@@ -96,9 +95,9 @@ class NotebookTable:
         try:
             with self._lock:
                 rows = [_cells(row) for row in self._rows.values()]
-                title = f"<p>{html.escape(self._title)}</p>"
+                title = f"<p>{escaped(self._title)}</p>"
                 table = html_table(("", "step", "status", "seconds", "last", ""), rows)
-                below = "<br>".join(map(html.escape, self._below))
+                below = "<br>".join(map(escaped, self._below))
                 self._board.show(f"{title}{table}<p>{below}</p>" if below else title + table)
         except Exception:  # whatever a front end raises must not fail a training run
             self._ended.set()

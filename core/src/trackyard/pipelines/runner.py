@@ -7,7 +7,6 @@ driver's process alone writes the store.
 from __future__ import annotations
 
 import logging
-import random
 import signal
 import time
 from collections.abc import Mapping
@@ -32,9 +31,7 @@ from trackyard.pipelines.checks import (
     checked_outcome,
     select_trackers,
 )
-from trackyard.pipelines.fingerprints import cache_key
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
-from trackyard.pipelines.parcels import Parcel, pack, unpack_outcome
 from trackyard.pipelines.recording import AttemptRow, Recording
 from trackyard.pipelines.resuming import Resumed
 from trackyard.pipelines.scheduling import Schedule
@@ -245,6 +242,8 @@ class PipelineRunner:
 
     def _take_cached(self, node: Node) -> bool:
         """Take an earlier result of the same code, inputs and params, if there is one."""
+        from trackyard.pipelines.fingerprints import cache_key
+
         key = self._cache_keys[node.name] = cache_key(
             node.step.function, self._stored_arguments(node)
         )
@@ -280,6 +279,8 @@ class PipelineRunner:
 
     def _wait_before_retry(self, seconds: float) -> None:
         """Wait at random up to the given seconds, at most a minute, unless the run is stopped."""
+        import random
+
         self._stopping.wait(random.uniform(0.5, 1.0) * min(seconds, 60.0))
 
     def _run_attempt(self, node: Node, run: Run, following: Run, tries: _Tries) -> Exception | None:
@@ -355,6 +356,8 @@ class PipelineRunner:
         )
 
         def pack_attempt() -> bytes:
+            from trackyard.pipelines.parcels import Parcel, pack
+
             active = frozenset(
                 name for name, d in tracked.deliveries.items() if d.capabilities.shared_runs
             )
@@ -382,9 +385,14 @@ class PipelineRunner:
             mark=self._mark,
             run_here=partial(perform, attempt, tracked, self._artifacts),
             pack=pack_attempt,
-            unpack=partial(unpack_outcome, kept=KeptOutputs(self._project.home)),
+            unpack=self._unpack,
             keep_printed=tracked.keep_printed,
         )
+
+    def _unpack(self, packed: bytes) -> Outcome:
+        from trackyard.pipelines.parcels import unpack_outcome
+
+        return unpack_outcome(packed, KeptOutputs(self._project.home))
 
     def _stored_arguments(self, node: Node) -> dict[str, Any]:
         """Give the arguments with what is stored in place of outputs, which are loaded later."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 
 
@@ -46,6 +45,8 @@ class Schedule:
             most: The number.
             stop: Called where one of them, or Ctrl-C, ends the whole run: ends those that run.
         """
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
         running: dict[Future[bool], str] = {}
         with ThreadPoolExecutor(most, "trackyard-step") as pool:
             try:

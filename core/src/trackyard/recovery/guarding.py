@@ -16,7 +16,7 @@ from trackyard.contract.errors import TrackyardError
 from trackyard.journal.durability import load_journal_options
 from trackyard.project.configuration import Project
 from trackyard.system.descriptors import OwnFile
-from trackyard.system.helpers import helper_command
+from trackyard.system.helpers import bare_command
 from trackyard.system.life import touch_by
 
 logger = logging.getLogger("trackyard")
@@ -106,7 +106,7 @@ def _start(process: int) -> int:
         (os.POSIX_SPAWN_OPEN, 2, *null),
         (os.POSIX_SPAWN_CLOSE, reading),
     ]
-    command = helper_command("trackyard.recovery.watchdog", str(process))
+    command = bare_command("trackyard.recovery.watchdog", str(process))
     try:
         # A session of its own: Ctrl-C on a terminal goes to the whole group of the runner.
         os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)

@@ -27,7 +27,6 @@ from trackyard.journal.remains import remains_of
 from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
-from trackyard.store.listing import has_store
 from trackyard.system.files import is_recent
 from trackyard.system.interruption import let_signals_through
 
@@ -241,6 +240,8 @@ def note_trackers(project: Project, folder: Path, description: RunDescription) -
         folder: The run's folder.
         description: What is written down there of the run.
     """
+    from trackyard.store.listing import has_store
+
     if not has_store(project):
         return
     from trackyard.store import Store

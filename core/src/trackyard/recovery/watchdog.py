@@ -1,6 +1,6 @@
 """What does the watchdog do? It waits for its runner's death and then finishes its runs.
 
-    python -m trackyard.recovery.watchdog PROCESS_ID < lines
+    python -S -P -c "from trackyard.recovery.watchdog import main; main()" PROCESS_ID < lines
 
 A line is a project's folder, or `touch ` and a lock file. Until the end it touches those files
 every now and then, so that machines which cannot see the runner know that it lives; of a run that
@@ -20,7 +20,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # it lives as long as any script, and `typing` would cost it as much
+if TYPE_CHECKING:
+    from typing import Any
 
 # How long it goes on with a tracker that fails, in seconds; the rest is left to `trackyard sync`.
 PATIENCE = 60.0
@@ -38,6 +41,9 @@ def main() -> None:
     projects = [folder for folder, home in wait_for_death(process).items() if _is_to_do(home)]
     if not projects:
         return
+    from trackyard.system.helpers import add_packages
+
+    add_packages()
     from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
     from trackyard.recovery.sharing import share_journals
@@ -134,6 +140,9 @@ class _Sums:
     def _of(self, projects: list[Path], locks: list[Path]) -> dict[Path, Any]:
         """Give what sums up the runs below each home."""
         if {_home(lock) for lock in locks} - self._growing.keys():
+            from trackyard.system.helpers import add_packages
+
+            add_packages()
             from trackyard.contract.errors import TrackyardError
             from trackyard.project.configuration import find_project
             from trackyard.recovery.growing import GrowingRuns

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import attrs
+
+from trackyard.system.showing import escaped
 
 # Okabe and Ito's, which people who see colours differently can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8b6d5c", "#7f7f7f")
@@ -57,7 +58,7 @@ def chart(series: Sequence[Series], width: int = 420, height: int = 180) -> str:
         parts.append(_line((_LEFT, y - 4), (_LEFT + 18, y - 4), colour, 3))
         parts.append(_text(_LEFT + 24, y, label[:_SHORTENED], "start"))
     whole = height + len(labels) * _LINE + (_LINE // 2 if labels else 0)
-    name = html.escape(", ".join(one.label for one in series)[:200])
+    name = escaped(", ".join(one.label for one in series)[:200])
     return (
         f'<svg width="{width}" height="{whole}" viewBox="0 0 {width} {whole}" role="img" '
         f'aria-label="{name}">{"".join(parts)}</svg>'
@@ -175,6 +176,4 @@ def _line(start: tuple[float, float], end: tuple[float, float], colour: str, wid
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {_FONT}>{html.escape(text)}</text>'
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {_FONT}>{escaped(text)}</text>'

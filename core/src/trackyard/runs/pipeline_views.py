@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,8 +13,7 @@ from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.stacks import artifact_store_url
-from trackyard.runs.charts import chart
-from trackyard.system.showing import Link, html_table, line
+from trackyard.system.showing import Link, escaped, html_table, line
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -395,16 +393,18 @@ class PipelineRun:
 
     def _repr_html_(self) -> str:
         rows = [_row(step) for step in self.steps.values()]
-        title = f"{html.escape(self.name)}: {html.escape(self.status)}"
+        title = f"{escaped(self.name)}: {escaped(self.status)}"
         table = html_table(("step", "status", "seconds"), rows)
         return f"<p>{title}</p>{table}{_curves(list(self.steps.values()))}"
 
 
 def _curves(steps: list[StepRun]) -> str:
     """Draw the metrics of steps for notebooks."""
+    from trackyard.runs.charts import chart
+
     curves = [(step.name, curve) for step in steps for curve in step.curves.values()]
     cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(curve.key)}</td>"
+        f"<tr><td>{escaped(name)}</td><td>{escaped(curve.key)}</td>"
         f"<td>{curve.values[-1]:.6g}</td><td>{chart([curve.series()])}</td></tr>"
         for name, curve in curves
     )

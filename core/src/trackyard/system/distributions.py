@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -129,11 +129,18 @@ def _refuse_lines_without_section(text: str) -> None:
 def _told(distribution: Distribution) -> tuple[str, str, str]:
     """Give the name, version and summary that a distribution's metadata tells."""
     try:
-        metadata: Any = distribution.metadata
-        name, version, summary = map(metadata.get, ("Name", "Version", "Summary"))
-        return name or "", version or "", summary or ""
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        # The library would import a reader of mails, which takes longer than all the rest.
+        head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
+        told = {name: value.strip() for name, _, value in map(_parted, reversed(head.split("\n")))}
+        return told.get("name", ""), told.get("version", ""), told.get("summary", "")
     except Exception:  # there is no metadata, or it cannot be read
         return "", "", ""
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    name, colon, value = line.partition(":")
+    return name.lower(), colon, value
 
 
 def _place(distribution: Distribution) -> str:

@@ -50,15 +50,20 @@ def open_door(
 
 
 def _homes(module: ModuleType) -> dict[str, str]:
-    """Read from a package's stub in which module each of its names is."""
-    import ast
+    """Read from a package's stub in which module each of its names is.
 
+    The stub is as a formatter leaves it, and importing `ast` would cost more than all else here.
+    """
     loader: Any = module.__spec__ and module.__spec__.loader
-    stub = ast.parse(loader.get_data(f"{str(module.__file__).rpartition('.')[0]}.pyi"))
-    return {
-        name.asname: str(node.module)
-        for node in stub.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-        if name.asname
-    }
+    stub = loader.get_data(f"{str(module.__file__).rpartition('.')[0]}.pyi").decode()
+    homes: dict[str, str] = {}
+    home = ""
+    for line in stub.splitlines():
+        names = line
+        if line.startswith("from "):
+            home, _, names = line.removeprefix("from ").partition(" import ")
+        for part in names.strip("( )").split(","):
+            name, is_given, given = part.strip().partition(" as ")
+            if home and is_given and name == given:
+                homes[given] = home
+    return homes

@@ -6,7 +6,6 @@ import errno
 import io
 import logging
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -102,7 +101,7 @@ def replacing(path: Path, name: str | None = None) -> Iterator[Path]:
     Raises:
         OSError: It cannot be replaced.
     """
-    beside = path.with_name(f"{(name or path.name)[:200]}.{os.getpid()}-{secrets.token_hex(2)}")
+    beside = path.with_name(f"{(name or path.name)[:200]}.{os.getpid()}-{os.urandom(2).hex()}")
     try:
         yield beside
         beside.replace(path)

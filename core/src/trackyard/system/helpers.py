@@ -21,6 +21,28 @@ def helper_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
+def bare_command(module: str, *arguments: str) -> list[str]:
+    """Give the command that calls a module's `main`, at first without the installed packages.
+
+    Finding those takes longer than all that most of these helpers do; see `add_packages`.
+
+    Args:
+        module: The module's name.
+        arguments: What it is told, from `sys.argv[1]` on.
+    """
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
+    return [sys.executable, "-S", "-P", "-c", code, root, *arguments]
+
+
+def add_packages() -> None:
+    """Make installed packages importable where a `bare_command` has begun without them."""
+    if sys.flags.no_site and "site" not in sys.modules:
+        import site
+
+        site.main()
+
+
 def helper_path(root: Path) -> list[str]:
     """Give this process's path for a helper: what belongs to the project comes last.
 

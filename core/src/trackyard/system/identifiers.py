@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from datetime import datetime
 
@@ -23,4 +22,4 @@ def new_id() -> str:
 
 def new_name(prefix: str) -> str:
     """Make a readable name of one's own, such as `training-20261123-204119-9f2c`."""
-    return f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"

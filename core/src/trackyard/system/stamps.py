@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import stat
 from contextlib import suppress
 from functools import cache
@@ -47,11 +46,13 @@ def is_stamped(stamp: object, *texts: str) -> bool:
     """
     if not isinstance(stamp, str) or not stamp or not stamp.isascii():
         return False
+    from hmac import compare_digest
+
     try:
         key = _existing(users_folder() / "key")
     except FileNotFoundError:
         return False
-    return secrets.compare_digest(stamp, _stamp(key, texts))
+    return compare_digest(stamp, _stamp(key, texts))
 
 
 def _stamp(key: bytes, texts: tuple[str, ...]) -> str:
@@ -116,5 +117,5 @@ def _make(path: Path) -> bytes | None:
         if (key := _read(path)) is not None:
             return key
         # What stood there others could read, or it was not whole.
-        write_whole(path, secrets.token_bytes(_SIZE), is_synced=True)
+        write_whole(path, os.urandom(_SIZE), is_synced=True)
     return _read(path)

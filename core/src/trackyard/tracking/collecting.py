@@ -28,7 +28,7 @@ from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.forks import leave_in_forked_child
-from trackyard.system.helpers import helper_command
+from trackyard.system.helpers import bare_command
 from trackyard.system.interruption import start_thread
 from trackyard.tracking.context import context_at_once
 
@@ -251,7 +251,7 @@ def _start() -> tuple[int, int, int]:
         (os.POSIX_SPAWN_DUP2, answering, 1),
         (os.POSIX_SPAWN_OPEN, 2, *null),
     ]
-    command = helper_command("trackyard.tracking.context_helper")
+    command = bare_command("trackyard.tracking.context_helper")
     try:
         # A session of its own: Ctrl-C on a terminal goes to the whole group of the runner.
         started = os.posix_spawn(

@@ -1,6 +1,6 @@
 """What does the helper do that collects what takes time: git, packages, graphics processors?
 
-    python -P -m trackyard.tracking.context_helper < asks > answers
+    python -S -P -c "from trackyard.tracking.context_helper import main; main()" < asks > answers
 
 The first line that it reads is a question of JSON. It answers in lines, each with more than the one
 before; each is acknowledged by a line `ok`. Other lines name folders of runs. Where its process
@@ -15,10 +15,8 @@ import re
 import select
 import signal
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from trackyard.tracking.repository import (
     Repository,
@@ -30,6 +28,11 @@ from trackyard.tracking.repository import (
     remote_of,
     without_credentials,
 )
+
+TYPE_CHECKING = False  # it lives for moments, and `typing` would cost it as much
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 # Seconds after which it ends, whatever it waits for, and after which git does.
 LIVES, GIT = 120, 45.0
@@ -106,17 +109,22 @@ def write_into(runs: list[Path], answer: Mapping[str, Any]) -> None:
         runs: Their folders; one that was never made has no journal.
         answer: What was found.
     """
+    there = [folder for folder in dict.fromkeys(runs) if folder.is_dir()]
+    if not there:  # as of most steps without a tracker
+        return
+    from trackyard.system.helpers import add_packages
+
+    add_packages()
     from trackyard.journal.entries import Entry
     from trackyard.journal.reader import latest_session
     from trackyard.journal.writer import JournalWriter
 
     kept = {key: value for key, value in answer.items() if key != "diff"}
-    for folder in dict.fromkeys(runs):
-        if folder.is_dir():
-            session = latest_session(folder)
-            writer = JournalWriter(folder, "child", makes_folder=False, session=session)
-            writer.append(Entry("context", time.time_ns(), None, kept))
-            writer.close()
+    for folder in there:
+        session = latest_session(folder)
+        writer = JournalWriter(folder, "child", makes_folder=False, session=session)
+        writer.append(Entry("context", time.time_ns(), None, kept))
+        writer.close()
 
 
 def answers(question: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

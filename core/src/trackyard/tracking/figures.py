@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import mimetypes
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from trackyard.tracking.media_types import media_type_of
 
 # What matplotlib writes beside images.
 _DOCUMENTS = (".pdf", ".svg", ".svgz", ".eps", ".ps", ".pgf", ".html", ".htm")
@@ -14,7 +15,7 @@ _DOCUMENTS = (".pdf", ".svg", ".svgz", ".eps", ".ps", ".pgf", ".html", ".htm")
 def is_figure_name(name: str) -> bool:
     """Tell whether a name ends as files of figures do; `roc_lr0.01` does not."""
     path = PurePosixPath(name)
-    kind = mimetypes.guess_type(path.name)[0] or ""
+    kind = media_type_of(path.name) or ""
     return kind.startswith("image/") or path.suffix.lower() in (*_DOCUMENTS, ".webp")
 
 

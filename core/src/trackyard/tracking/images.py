@@ -10,6 +10,7 @@ from typing import Any
 
 from trackyard.system.coercing import to_text
 from trackyard.system.png import png_of
+from trackyard.tracking.media_types import media_type_of
 
 _SUFFIXES = (
     (b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
@@ -27,9 +28,7 @@ def suffix_of(data: bytes) -> str | None:
 
 def is_image_name(name: str) -> bool:
     """Tell whether a name ends as files of images do; `lr0.01` does not."""
-    import mimetypes
-
-    kind = mimetypes.guess_type(PurePosixPath(name).name)[0] or ""
+    kind = media_type_of(PurePosixPath(name).name) or ""
     return kind.startswith("image/") or PurePosixPath(name).suffix.lower() == ".webp"
 
 

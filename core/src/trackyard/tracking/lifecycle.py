@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import RLock
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -22,7 +22,6 @@ from trackyard.contract.records import Failure, ParamValue, Run
 from trackyard.delivery.budgets import Budget, wait_side_by_side
 from trackyard.delivery.reports import TrackerReport, complete
 from trackyard.delivery.stages import Stage
-from trackyard.delivery.workers import Delivery, Worker, worker_for
 from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import is_described
@@ -45,6 +44,9 @@ from trackyard.tracking.failures import failure_of
 from trackyard.tracking.params import load_param_options
 from trackyard.tracking.sessions import open_session
 from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
+
+if TYPE_CHECKING:
+    from trackyard.delivery.workers import Delivery, Worker
 
 logger = logging.getLogger("trackyard")
 
@@ -335,6 +337,8 @@ class RunGroup:
 
     def _worker(self, tracker: Tracker) -> Worker:
         if tracker.name not in self._workers:
+            from trackyard.delivery.workers import worker_for
+
             watch_over(self._project)
             self._workers[tracker.name] = worker_for(tracker, self._project)
             self._start_budgets[tracker.name] = Budget(tracker.options.start_timeout)
@@ -448,6 +452,8 @@ def _writable(home: Path) -> Path:
             return home
     except OSError as error:
         problem = error.strerror or str(error)
+    import tempfile
+
     other = Path(tempfile.mkdtemp(prefix="trackyard-"))
     logger.warning("%s cannot be written (%s); the runs are kept in %s", home, problem, other)
     return other

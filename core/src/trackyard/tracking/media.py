@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +22,7 @@ from trackyard.tracking.images import (
     suffix_of,
 )
 from trackyard.tracking.json_texts import encoded, json_text
+from trackyard.tracking.media_types import media_type_of
 from trackyard.tracking.parquet import save_parquet
 from trackyard.tracking.plain_values import PlainValues
 from trackyard.tracking.tables import plain_columns
@@ -78,7 +78,7 @@ def stored_file(path: Path, kind: ArtifactKind = "file") -> SavedFile:
         path: The file.
         kind: What it is.
     """
-    return SavedFile(path, kind, mimetypes.guess_type(path.name)[0])
+    return SavedFile(path, kind, media_type_of(path.name))
 
 
 def text_file(text: Any, path: Path) -> SavedFile:
@@ -88,7 +88,7 @@ def text_file(text: Any, path: Path) -> SavedFile:
         text: The text, or a value whose text is meant.
         path: The file.
     """
-    media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
+    media_type = media_type_of(path.name) or "text/plain"
     kind: ArtifactKind = "html" if media_type == "text/html" else "text"
     content = to_text(text).encode("utf-8", "backslashreplace")
     return SavedFile(path, kind, media_type, content=content)
@@ -117,7 +117,7 @@ def save_figure(figure: Any, path: Path) -> SavedFile:
     """
     written = write_figure(figure, path)
     kind: ArtifactKind = "html" if written.suffix == ".html" else "figure"
-    media_type = "text/html" if kind == "html" else mimetypes.guess_type(path.name)[0]
+    media_type = "text/html" if kind == "html" else media_type_of(path.name)
     notes = []
     if written.suffix != path.suffix:
         library = type(figure).__module__.partition(".")[0]
@@ -143,7 +143,7 @@ def save_image(image: Any, path: Path) -> SavedFile:
         save_pillow(image, path, notes)
     else:
         save_array(image, path, notes)
-    media_type = mimetypes.guess_type(path.name)[0] or "image/png"
+    media_type = media_type_of(path.name) or "image/png"
     return SavedFile(path, "image", media_type, tuple(notes))
 
 

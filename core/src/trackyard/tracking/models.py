@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -98,7 +97,7 @@ def _pickled(model: Any, file: IO[bytes]) -> None:
     try:
         dump = import_module("cloudpickle").dump
     except ImportError:
-        dump = pickle.dump
+        dump = import_module("pickle").dump
     dump(model, file)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +39,9 @@ def project_of_rank(project: Project) -> Project:
 
 @cache
 def _passing_home(process: int) -> Path:
+    import shutil
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="trackyard-rank-"))
 
     def remove() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from trackyard.contract.records import ArtifactKind
 from trackyard.tracking.images import image_of
 from trackyard.tracking.media import SavedFile, save_file
+from trackyard.tracking.media_types import media_type_of
 
 # The beginnings of files, and the suffixes by which they are shown.
 _AUDIO = (
@@ -118,7 +118,7 @@ def _named(name: str, value: Any, what: str, usual: str, suffix_of: Any) -> str:
 
 def _is_named(name: str, what: str) -> bool:
     """Tell whether a name ends as files of this kind do; `lr0.01` does not."""
-    kind = mimetypes.guess_type(PurePosixPath(name).name)[0] or ""
+    kind = media_type_of(PurePosixPath(name).name) or ""
     others = {"audio": (".flac", ".m4a", ".ogg", ".opus"), "video": (".gif", ".mkv", ".ogv")}
     return kind.startswith(f"{what}/") or PurePosixPath(name).suffix.lower() in others[what]
 
@@ -135,7 +135,7 @@ def _save_as_it_is(value: Any, path: Path) -> bool:
 
 
 def _saved(path: Path, kind: ArtifactKind, notes: list[str]) -> SavedFile:
-    return SavedFile(path, kind, mimetypes.guess_type(path.name)[0], tuple(notes))
+    return SavedFile(path, kind, media_type_of(path.name), tuple(notes))
 
 
 def _write_wav(audio: Any, path: Path, sample_rate: int | None, notes: list[str]) -> None:

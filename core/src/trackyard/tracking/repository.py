@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
-from trackyard.system.interruption import start_thread
+TYPE_CHECKING = False  # its helper lives for moments, and `typing` would cost it as much
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 # Words of a repository's configuration without which git would see changes where there are none.
 _FILE_SYSTEM = (
@@ -31,12 +29,13 @@ _MOST_READ = 16 * 1024 * 1024
 _LARGEST_INDEX = 64 * 1024 * 1024
 
 
-class Repository(NamedTuple):
+class Repository:
     """Where a repository lies: its files, its own folder, and that which its worktrees share."""
 
-    top: Path
-    folder: Path
-    shared: Path
+    def __init__(self, top: Path, folder: Path, shared: Path) -> None:
+        self.top = top
+        self.folder = folder
+        self.shared = shared
 
 
 def find_repository(start: Path) -> Repository | None:
@@ -101,6 +100,8 @@ def without_credentials(url: str) -> str:
     """
     if "://" not in url:
         return url if re.fullmatch(r"[\w.-]+@[^@]+", url) else url.rpartition("@")[2]
+    from urllib.parse import urlsplit, urlunsplit
+
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -152,6 +153,9 @@ def _alone(
         commit: The commit that is checked out.
         copies_index: The index may be written, hence it is a copy.
     """
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="trackyard-git-") as name:
         folder, index = Path(name), repository.folder / "index"
         for inner in ("objects", "refs"):
@@ -208,6 +212,8 @@ def output_of(
         folder: Its working directory.
         variables: Its environment.
     """
+    import subprocess
+
     options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
         process = subprocess.Popen(
@@ -227,6 +233,8 @@ def output_of(
 @contextmanager
 def _ended_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
     from threading import Timer
+
+    from trackyard.system.interruption import start_thread
 
     timer = Timer(seconds, process.kill)
     start_thread(timer)
