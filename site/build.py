@@ -103,7 +103,7 @@ NAVIGATION = [
                     ),
                 ]
             },
-            {"Trust": ["docs/reliability.md", "SECURITY.md"]},
+            {"Trust": ["docs/reliability.md", "docs/performance.md", "SECURITY.md"]},
         ]
     },
     {
