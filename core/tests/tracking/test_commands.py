@@ -13,6 +13,7 @@ import time
 import pytest
 from recorder import Recorder
 
+from trackyard import Client
 from trackyard.tracking.commands import failure_of_code
 
 WAITING = """
@@ -222,3 +223,31 @@ def test_exit_codes_and_signals():
     assert failure_of_code(0) is None
     assert failure_of_code(0, signal.SIGTERM) is None
     assert failure_of_code(-signal.SIGRTMIN).kind in ("SIGRTMIN", f"signal {signal.SIGRTMIN}")
+
+
+def resume(project, *arguments):
+    return project.trackyard("exec", "--resume", *arguments, TRACKYARD_PROGRESS="0")
+
+
+def test_a_command_goes_on_with_a_run_that_ended(local):
+    first = [sys.executable, "-c", "import trackyard; trackyard.log_metric('loss', 2, step=0)"]
+    local.trackyard("exec", "-e", "local", "--name", "mine", "--", *first)
+    second = [sys.executable, "-c", "import trackyard; trackyard.log_metric('loss', 1, step=1)"]
+    more = ["--param", "seed=1", "--tag", "stage=late"]
+    result = resume(local, "mine", *more, "--json", "--", *second)
+
+    assert result.returncode == 0, result.stderr
+    ended = json.loads(result.stderr.splitlines()[-1])
+    view = Client().get_run("mine")
+    assert (ended["id"], ended["status"]) == (view.id, "finished")
+    assert [*view.curves["loss"].values] == [2, 1]
+    assert (view.steps[0].params["seed"], view.tags["stage"]) == ("1", "late")
+    assert len(view.sessions) == 2
+    assert len(Client().list_runs()) == 1
+
+
+def test_what_cannot_be_resumed_is_said(local):
+    assert "no run of start_run" in resume(local, "nothing", "--", "true").stderr
+    refused = resume(local, "mine", "--name", "other", "--", "true")
+    assert refused.returncode == 2
+    assert "--resume goes on with a run as it is; leave out --name" in refused.stderr

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import as_mapping, pairs
 from trackyard.cli.output import show_json
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Run, encodable
-from trackyard.project.configuration import find_project
+from trackyard.project.configuration import Project, find_project
 from trackyard.project.sources import select_sources, with_sources
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.system.environment import is_disabled
@@ -28,6 +29,7 @@ from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.commands import CommandError, run_command
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.program_names import program_name
+from trackyard.tracking.resuming import find_resumable
 from trackyard.tracking.step_records import StepRecord
 from trackyard.tracking.tracked_runs import new_run
 
@@ -62,6 +64,7 @@ _name_option = partial(click.option, callback=_filled)
 )
 @_name_option("--name", help="Name of the run; by default the program's, or its script's.")
 @_name_option("--experiment", default="default", show_default=True, help="Its experiment.")
+@_name_option("--resume", help="Name or id of an ended run that goes on, on its own trackers.")
 @_name_option("--pipeline", help="Name of the pipeline that it is a step of.")
 @_name_option("--step", help="Name of the step; by default likewise.")
 @_name_option("--run", help="Name of the pipeline's run: its steps become one pipeline run.")
@@ -80,7 +83,10 @@ _name_option = partial(click.option, callback=_filled)
     help="Write JSON, for programs, as the last line of stderr: stdout is COMMAND's.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def exec_(
+    context: click.Context, /, command: tuple[str, ...], *, as_json: bool, **options: Any
+) -> None:
     """Run COMMAND as a tracked run, such as: trackyard exec -e team -- python train.py.
 
     The run ends as the command does: finished with exit code 0, failed with any other, killed or
@@ -93,7 +99,49 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
         raise click.UsageError(
             "--step, --run and --attempt belong to a pipeline; add --pipeline NAME"
         )
+    if not _is_given(context, "experiment") and options["resume"]:
+        options["experiment"] = None
     project = find_project()
+    if options["resume"] and not is_disabled():
+        _refuse_beside_resume(context)
+        run_it, tracked = _resumed(project, command, options)
+    else:
+        run_it, tracked = _new(project, command, options)
+    code = _code_of(run_it)
+    if as_json:
+        show_json(_end_of(tracked, code), on_one_line=True, on_stderr=True)
+    sys.exit(code)
+
+
+def _is_given(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _refuse_beside_resume(context: click.Context) -> None:
+    """Refuse what a run has that goes on: its name and its trackers are there."""
+    others = {"names": "-e", "capture": "--capture", "name": "--name", "pipeline": "--pipeline"}
+    for option, typed in others.items():
+        if _is_given(context, option):
+            raise click.UsageError(f"--resume goes on with a run as it is; leave out {typed}")
+
+
+def _resumed(
+    project: Project, command: tuple[str, ...], options: Mapping[str, Any]
+) -> tuple[Callable[[], int], Run]:
+    """Give what runs a command as the next session of a run, and that run."""
+    found = find_resumable(project, options["resume"], options["experiment"])
+    redactor = redactor_of(found.trackers)
+    group = RunGroup(project, redactor, command=command)
+    params, tags = as_mapping(options["param"]), as_mapping(options["tag"])
+    what = (command, group, found.run, found.trackers, params)
+    return partial(run_command, *what, tags=tags, parent=found.parent), found.run
+
+
+def _new(
+    project: Project, command: tuple[str, ...], options: Mapping[str, Any]
+) -> tuple[Callable[[], int], Run]:
+    """Give what runs a command as a run of its own, and that run."""
+    pipeline, step, run = options["pipeline"], options["step"], options["run"]
     names = list(options["names"]) or True
     trackers: list[Tracker] = []
     if not is_disabled():
@@ -114,14 +162,10 @@ def exec_(command: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
         record = StepRecord(project, redactor, **named)
         tracked = started_step(record, pipeline, tags)
     else:
-        tracked = new_run(step, options["experiment"], tags=tags)
+        tracked = new_run(step, options["experiment"] or "default", tags=tags)
     if options["name"]:
         tracked = attrs.evolve(tracked, name=options["name"])
-    run_it = partial(run_command, command, group, tracked, trackers, params, record=record)
-    code = _code_of(run_it)
-    if as_json:
-        show_json(_end_of(tracked, code), on_one_line=True, on_stderr=True)
-    sys.exit(code)
+    return partial(run_command, command, group, tracked, trackers, params, record=record), tracked
 
 
 def _code_of(run_it: Callable[[], int]) -> int:

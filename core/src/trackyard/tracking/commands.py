@@ -22,6 +22,7 @@ from trackyard.tracking.failures import EndsRun
 from trackyard.tracking.joining import variables_for
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.step_records import StepRecord
+from trackyard.tracking.tracked_runs import ParentRun
 
 # A command that ends by one of these was told to; by any other it was found dead.
 _TELLING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -49,6 +50,8 @@ def run_command(
     trackers: list[Tracker],
     params: Mapping[str, Any],
     *,
+    tags: Mapping[str, str] | None = None,
+    parent: ParentRun | None = None,
     record: StepRecord | None = None,
 ) -> int:
     """Run a command as a tracked run and wait for its end.
@@ -61,6 +64,8 @@ def run_command(
         run: The run.
         trackers: Its trackers.
         params: Logged before it starts.
+        tags: Likewise; those that a new run begins with are its own.
+        parent: The run that it stands below, or None.
         record: The store's row, where it is a step of a pipeline run.
 
     Returns:
@@ -76,9 +81,11 @@ def run_command(
             record.note_signal(number)
 
     try:
-        with tracked_block(group, run, trackers, record, says_where=True) as active:
+        with tracked_block(group, run, trackers, record, parent=parent, says_where=True) as active:
             if params:
                 active.log_params(params)
+            if tags:
+                active.set_tags(tags)
             code, told = _run(command, note, group.console, variables_for(tracked_run_of(active)))
             failure = failure_of_code(code, told)
             if failure is not None:

@@ -52,17 +52,50 @@ def resume_run(name_or_id: str, experiment: str | None = None) -> ActiveRun:
     project = find_project()
     if is_disabled() or is_tracked_elsewhere(project):
         return start_run(asked, experiment)
+    found = find_resumable(project, asked, experiment)
+    group = RunGroup(project, redactor_of(found.trackers))
+    says_where = found.parent is None
+    block = tracked_block(
+        group, found.run, found.trackers, parent=found.parent, says_where=says_where
+    )
+    return opened(block, group)
+
+
+@attrs.frozen
+class ResumableRun:
+    """A run that has ended and is about to go on.
+
+    Attributes:
+        run: The run, as its next session has it.
+        trackers: Its trackers and sources, as they are configured now.
+        parent: The run that it stands below, or None.
+    """
+
+    run: Run
+    trackers: list[Tracker]
+    parent: ParentRun | None
+
+
+def find_resumable(project: Project, asked: str, experiment: str | None = None) -> ResumableRun:
+    """Find a run that no pipeline drives, to go on with it; one whose process died has ended.
+
+    Args:
+        project: The project.
+        asked: Its id or name, as for `resume_run`.
+        experiment: Its experiment, where several have a run of that name.
+
+    Raises:
+        RunNotFoundError: There is no such run here, or several experiments have one.
+        TrackyardError: It is running, or belongs to a pipeline.
+    """
     folder, description = _find(project, asked, experiment)
     if find_or_write_end(folder) is None:
         refuse_running(folder, description.run.name)
-    trackers = list(_trackers_of(description, project))
-    parent = _parent_of(description.run, folder)
     run = attrs.evolve(
         description.run, folder=Path(), attached=False, resumed=latest_session(folder) + 1
     )
-    group = RunGroup(project, redactor_of(trackers))
-    block = tracked_block(group, run, trackers, parent=parent, says_where=parent is None)
-    return opened(block, group)
+    trackers = list(_trackers_of(description, project))
+    return ResumableRun(run, trackers, _parent_of(description.run, folder))
 
 
 def _find(project: Project, asked: str, experiment: str | None) -> tuple[Path, RunDescription]:
