@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import accelerate
 from accelerate import tracking
 
-from trackyard import ActiveRun
+from trackyard import ActiveRun, TrackyardError
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 
@@ -68,5 +69,14 @@ class TrackyardTracker(tracking.GeneralTracker):
 
 
 def register() -> None:
-    """Let `Accelerator(log_with="trackyard")` mean this tracker, in this process."""
+    """Let `Accelerator(log_with="trackyard")` mean this tracker, in this process.
+
+    Raises:
+        TrackyardError: This release of Accelerate knows its own trackers alone by name.
+    """
+    if not hasattr(tracking, "register_tracker_class"):
+        raise TrackyardError(
+            f"Accelerate {accelerate.__version__} knows its own trackers alone by name; type "
+            "pip install 'accelerate>=1.15', or write Accelerator(log_with=[TrackyardTracker()])"
+        )
     tracking.register_tracker_class(TrackyardTracker)
