@@ -120,6 +120,24 @@ def test_what_cannot_end_a_run_warns_once_outside_of_one(caplog, framework):
     assert Client().list_runs() == []
 
 
+def test_tracker_that_is_configured_wrongly_costs_one_warning_and_no_training(
+    project, caplog, framework
+):
+    xgboost = framework("xgboost")
+    from trackyard_integrations.xgboost import TrackyardCallback
+
+    (project / "trackyard.toml").write_text('[stacks.default]\nexperiment_trackers = ["none"]\n')
+    data = xgboost.DMatrix(X, Y)
+    booster = xgboost.train(
+        {}, data, 5, evals=[(data, "train")], callbacks=[TrackyardCallback()], verbose_eval=False
+    )
+
+    said = [record.getMessage() for record in caplog.records]
+    scores = [text for text in said if "_log_scores logged nothing" in text]
+    assert booster.num_boosted_rounds() == 5
+    assert len(scores) == 1
+
+
 def test_training_of_catboost_arrives_with_its_summary(framework):
     catboost = framework("catboost")
     from trackyard_integrations.catboost import TrackyardCallback, log_summary

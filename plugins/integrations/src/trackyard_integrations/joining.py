@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import lru_cache, wraps
 from typing import Any, Literal, ParamSpec
 
 import trackyard
@@ -73,13 +73,13 @@ def current_run_for(call: str) -> ActiveRun | None:
         return None
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _warn_once(text: str) -> None:
     logger.warning("%s", text)
 
 
 def contained(call: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Keep what goes wrong in a call out of the training: it is a warning.
+    """Keep what goes wrong in a call out of the training: it is a warning, once for each reason.
 
     A tracker with `required = true` that fails is raised, since it was asked for.
     """
@@ -91,7 +91,7 @@ def contained(call: Callable[Arguments, None]) -> Callable[Arguments, None]:
         except RequiredTrackerError:
             raise
         except Exception as error:
-            logger.warning("%s logged nothing: %s", call.__qualname__, error)
+            _warn_once(f"{call.__qualname__} logged nothing: {error}")
 
     return contained_call
 
