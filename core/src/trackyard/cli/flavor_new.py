@@ -23,13 +23,22 @@ _LONGEST = 30  # of these, the lines of the templates fit
 # Where each template goes. They end in .txt: they are no modules, and no project of their own.
 _FILES = {
     "pyproject.toml": "pyproject.toml",
-    "README.md": "README.md",
     "gitignore": ".gitignore",
     "check.yml": ".github/workflows/check.yml",
     "init.py": "src/@MODULE@/__init__.py",
+}
+_OF_FILES = {
+    "README.md": "README.md",
     "tracker.py": "src/@MODULE@/tracker.py",
     "backend.py": "src/@MODULE@/backend.py",
     "test_conformance.py": "tests/test_conformance.py",
+}
+_OF_SERVER = {
+    "http/README.md": "README.md",
+    "http/tracker.py": "src/@MODULE@/tracker.py",
+    "http/service.py": "src/@MODULE@/service.py",
+    "http/server.py": "tests/server.py",
+    "http/test_conformance.py": "tests/test_conformance.py",
 }
 
 
@@ -59,14 +68,19 @@ class NewFlavor:
     type=click.Path(path_type=Path),
     help="Folder of the package, which must be new or empty; `trackyard-NAME` here by default.",
 )
+@click.option(
+    "--files", "is_of_files", is_flag=True, help="For a tracker without a server: it keeps files."
+)
 @json_option
-def new(name: str, directory: Path | None, as_json: bool) -> None:
+def new(name: str, directory: Path | None, is_of_files: bool, as_json: bool) -> None:
     """Write the package of a new flavor NAME, which passes all checks as it is.
 
-    It tracks runs in files until you put an SDK in their place.
+    It talks to a server over HTTP, with a token, and its tests bring a small one. With --files it
+    keeps files until you put an SDK in their place.
     """
     _check_name(name)
-    written = write_flavor(name, directory or Path(f"trackyard-{_dashed(name)}"))
+    folder = directory or Path(f"trackyard-{_dashed(name)}")
+    written = write_flavor(name, folder, is_of_files=is_of_files)
     if as_json:
         show_json(written)
         return
@@ -75,12 +89,13 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
     say(f"type: cd {written.directory}; README.md there says how to try it and what to replace")
 
 
-def write_flavor(name: str, directory: Path) -> NewFlavor:
+def write_flavor(name: str, directory: Path, *, is_of_files: bool = False) -> NewFlavor:
     """Write the package of a new flavor, all of it or nothing.
 
     Args:
         name: The flavor's name.
         directory: The package's folder.
+        is_of_files: It keeps files, and talks to no server.
 
     Raises:
         TrackyardError: The folder holds something already, or cannot be written.
@@ -94,9 +109,11 @@ def write_flavor(name: str, directory: Path) -> NewFlavor:
         "@DISTRIBUTION@": distribution,
         "@MODULE@": module,
         "@CLASS@": class_name,
+        "@VARIABLE@": "_".join(words).upper(),
         "@RELEASES@": _releases(trackyard.__version__),
     }
-    texts = {_filled(target, values): _template(name) for name, target in _FILES.items()}
+    wanted = {**_FILES, **(_OF_FILES if is_of_files else _OF_SERVER)}
+    texts = {_filled(target, values): _template(name) for name, target in wanted.items()}
     texts[f"src/{module}/py.typed"] = ""
     _write(directory, {path: _filled(text, values) for path, text in texts.items()})
     return NewFlavor(name, distribution, f"{module}:{class_name}", directory, sorted(texts))
