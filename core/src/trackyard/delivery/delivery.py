@@ -30,6 +30,9 @@ from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
 
+# What is wrong with a run that another process, or an earlier delivery of this one, still has.
+BEING_DELIVERED = "another process is delivering it"
+
 # So many of the records that others went past are tried before the next pause; so many failures of
 # an end have the run started once more.
 _MOST_TRIED = 3
@@ -237,7 +240,7 @@ class LocalDelivery:
             return
         if not self._lock.is_held and not self._take_over():
             self._due = self.served_at + 1.0
-            self.state.problem = "another process is delivering it"
+            self.state.problem = BEING_DELIVERED
         elif self.progress.stage is Stage.ENDED:
             return
         elif not self.progress.stage.is_open:

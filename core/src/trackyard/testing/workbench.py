@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,6 +25,7 @@ import attrs
 from trackyard.contract.flavors import Secret, capabilities_of
 from trackyard.contract.records import Artifact, Capabilities, Record, Run
 from trackyard.delivery.adapting import Adapter
+from trackyard.delivery.delivery import BEING_DELIVERED
 from trackyard.delivery.reports import TrackerReport, report_of
 from trackyard.delivery.sizes import size_as_sent, size_of_file
 from trackyard.delivery.state import load_state
@@ -193,9 +195,14 @@ class Workbench:
 
     def finish(self, run_id: str) -> None:
         """Deliver what is left of a run, as `trackyard sync` does; at once where nothing is."""
-        for report in sync_run(self.pending(run_id), self.project, patience=PERSISTENCE):
-            if not report.is_complete:
-                raise BrokenContract(f"the run could not be delivered: {report.problem}")
+        end = time.monotonic() + PATIENCE
+        while True:
+            reports = sync_run(self.pending(run_id), self.project, patience=PERSISTENCE)
+            problem = next((of.problem for of in reports if not of.is_complete), None)
+            if problem is None:
+                return
+            if problem != BEING_DELIVERED or time.monotonic() > end:
+                raise BrokenContract(f"the run could not be delivered: {problem}")
 
     def refused(self, run_id: str) -> int:
         """Say how many of a run's records the tracker refused."""
