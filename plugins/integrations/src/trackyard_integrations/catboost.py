@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trackyard_integrations.joining import contained, current_run_for, numbers
+from trackyard_integrations.trees import best_scores, log_trees
 
 
 class TrackyardCallback:
@@ -39,14 +40,6 @@ def log_summary(model: Any, *, log_model: bool = False) -> None:
     if run is None:
         return
     run.log_params(model.get_all_params())
-    scores = {
-        f"best_{data}-{metric}": value
-        for data, metrics in model.get_best_score().items()
-        for metric, value in metrics.items()
-    }
-    run.log_metrics(numbers({"best_iteration": model.get_best_iteration(), **scores}))
-    gains = map(float, model.get_feature_importance())
-    importance = dict(zip(model.feature_names_, gains, strict=True))
-    run.log_dict(importance, "feature_importance.json")
-    if log_model:
-        run.log_model(model, "model", framework="catboost")
+    best = {"best_iteration": model.get_best_iteration(), **best_scores(model.get_best_score())}
+    importance = zip(model.feature_names_, model.get_feature_importance(), strict=True)
+    log_trees(run, best, importance, model if log_model else None, "catboost")

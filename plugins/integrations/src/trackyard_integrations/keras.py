@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from trackyard_integrations.checkpoints import SentCheckpoints
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 
@@ -23,6 +24,7 @@ class TrackyardCallback(keras.callbacks.Callback):
         self.checkpoint = checkpoint
         self._training = TrainingRun("keras")
         self._epoch = 0
+        self._sent = SentCheckpoints()
 
     @contained
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
@@ -49,12 +51,14 @@ class TrackyardCallback(keras.callbacks.Callback):
     @contained
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """Log what the checkpoint callback has left; end the run if it is the training's own."""
-        if self.checkpoint is not None:
-            self._log_checkpoints(self.checkpoint)
-        self._training.end()
+        try:
+            if self.checkpoint is not None:
+                self._log_checkpoints(self.checkpoint)
+        finally:
+            self._training.end()
 
     def _log_checkpoints(self, checkpoint: keras.callbacks.ModelCheckpoint) -> None:
         run, written = self._training.begin(), Path(checkpoint.filepath)
         run.log_metrics(numbers({f"best_{checkpoint.monitor}": checkpoint.best}))
-        for path in sorted(written.parent.glob(re.sub(r"\{.*?\}", "*", written.name))):
-            run.log_artifact(path, f"checkpoints/{path.name}")
+        found = written.parent.glob(re.sub(r"\{.*?\}", "*", written.name))
+        self._sent.send(run, *sorted(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trackyard_integrations.joining import contained, current_run_for, numbers
+from trackyard_integrations.trees import best_scores, log_trees
 
 
 class TrackyardCallback:
@@ -44,14 +45,7 @@ def log_summary(model: Any, *, log_model: bool = False) -> None:
     if run is None:
         return
     booster = getattr(model, "booster_", model)
-    scores = {
-        f"best_{data}-{metric}": value
-        for data, metrics in booster.best_score.items()
-        for metric, value in metrics.items()
-    }
-    run.log_metrics(numbers({"best_iteration": booster.best_iteration, **scores}))
-    gains = booster.feature_importance(importance_type="gain").tolist()
-    importance = dict(zip(booster.feature_name(), gains, strict=True))
-    run.log_dict(importance, "feature_importance.json")
-    if log_model:
-        run.log_model(model, "model", framework="lightgbm")
+    best = {"best_iteration": booster.best_iteration, **best_scores(booster.best_score)}
+    gains = booster.feature_importance(importance_type="gain")
+    importance = zip(booster.feature_name(), gains, strict=True)
+    log_trees(run, best, importance, model if log_model else None, "lightgbm")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import Any, Literal
 
+from trackyard_integrations.checkpoints import SentCheckpoints
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 # A Trainer takes the loggers of its own package.
@@ -32,7 +32,7 @@ class TrackyardLogger(Logger):
         super().__init__()
         self._log_model = log_model
         self._training = TrainingRun("lightning")
-        self._sent: dict[str, float] = {}
+        self._sent = SentCheckpoints()
         self._checkpoints: Any = None
 
     @property
@@ -83,28 +83,28 @@ class TrackyardLogger(Logger):
     @contained
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Remember the checkpoints, and log them where each one is wanted."""
+        best_k = checkpoint_callback.best_k_models
         self._checkpoints = {
-            "paths": [*checkpoint_callback.best_k_models, checkpoint_callback.last_model_path],
+            "paths": [path for path in (*best_k, checkpoint_callback.last_model_path) if path],
             "best": checkpoint_callback.best_model_path,
             "score": checkpoint_callback.best_model_score,
         }
         if self._log_model == "all":
-            self._log_checkpoints()
+            self._sent.send(self.experiment, *self._checkpoints["paths"])
 
     @rank_zero_only
     @contained
     def finalize(self, status: str) -> None:
         """Log what is left, and end the run if it is the training's own; a next fit goes on."""
+        try:
+            self._log_best()
+        finally:
+            self._checkpoints = None
+            self._training.end("failed" if status == "failed" else "finished")
+
+    def _log_best(self) -> None:
         if self._checkpoints is not None:
             if self._log_model:
-                self._log_checkpoints()
+                self._sent.send(self.experiment, *self._checkpoints["paths"])
             self.experiment.log_metrics(numbers({"best_score": self._checkpoints["score"]}))
             self.experiment.set_tag("best_checkpoint", self._checkpoints["best"])
-            self._checkpoints = None
-        self._training.end("failed" if status == "failed" else "finished")
-
-    def _log_checkpoints(self) -> None:
-        for path in map(Path, filter(None, self._checkpoints["paths"])):
-            if path.exists() and self._sent.get(str(path)) != path.stat().st_mtime:
-                self._sent[str(path)] = path.stat().st_mtime
-                self.experiment.log_artifact(path, f"checkpoints/{path.name}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ray.train import UserCallback
 
 from trackyard import ActiveRun
+from trackyard_integrations.checkpoints import send_from_ray
 from trackyard_integrations.joining import contained, current_run_for, numbers
 
 
@@ -53,8 +53,7 @@ class TrackyardCallback(UserCallback):
         self._reports += 1
         self._run.log_metrics(reported, step=step)
         if self.log_checkpoints and checkpoint is not None:
-            with checkpoint.as_directory() as folder:
-                self._run.log_artifact(folder, f"checkpoints/{Path(checkpoint.path).name}")
+            send_from_ray(self._run, checkpoint)
 
     @contained
     def after_exception(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Context, copy_context
-from pathlib import Path
 from typing import Any
 
 from ray.tune.logger import LoggerCallback
@@ -12,6 +11,7 @@ from ray.tune.utils.util import flatten_dict
 
 import trackyard
 from trackyard import ActiveRun, TrackyardError
+from trackyard_integrations.checkpoints import send_from_ray
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 _NO_RESULTS = ("config", "pid", "timestamp", "iterations_since_restore", "time_since_restore")
@@ -56,9 +56,7 @@ class TrackyardCallback(LoggerCallback):
     def log_trial_save(self, trial: Any) -> None:
         """Log a checkpoint, if they are wanted."""
         if self.log_checkpoints and trial.checkpoint is not None:
-            name = f"checkpoints/{Path(trial.checkpoint.path).name}"
-            with trial.checkpoint.as_directory() as folder:
-                self._run_of(trial).log_artifact(folder, name)
+            send_from_ray(self._run_of(trial), trial.checkpoint)
 
     @contained
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
+from trackyard_integrations.checkpoints import SentCheckpoints
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 
@@ -21,6 +22,7 @@ class TrackyardCallback(TrainerCallback):
     def __init__(self, *, log_checkpoints: bool = False) -> None:
         self.log_checkpoints = log_checkpoints
         self._training = TrainingRun("transformers")
+        self._sent = SentCheckpoints()
 
     @contained
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
@@ -60,9 +62,9 @@ class TrackyardCallback(TrainerCallback):
             state: Where the training stands.
             control: Not needed.
         """
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if self.log_checkpoints and state.is_world_process_zero and folder.is_dir():
-            self._training.begin().log_artifact(folder, f"checkpoints/{folder.name}")
+        if self.log_checkpoints and state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            self._sent.send(self._training.begin(), folder)
 
     @contained
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
@@ -77,7 +79,7 @@ class TrackyardCallback(TrainerCallback):
             run = self._training.begin()
             run.log_metrics(numbers({"best_metric": state.best_metric}))
             if state.best_model_checkpoint:
-                run.set_tag("best_checkpoint", state.best_model_checkpoint)
+                run.set_tag("best_checkpoint", str(state.best_model_checkpoint))
             self._training.end()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import xgboost
 
 from trackyard_integrations.joining import TrainingRun, contained, numbers
+from trackyard_integrations.trees import log_trees
 
 
 class TrackyardCallback(xgboost.callback.TrainingCallback):
@@ -42,7 +43,7 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
 
     def after_training(self, model: Any) -> Any:
         """Log what is known at the end; end the run if it is the training's own."""
-        self._log_summary(model)
+        self._finish(model)
         return model
 
     @contained
@@ -58,18 +59,20 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
             self._training.begin().log_metrics(_newest(evals_log), step=epoch)
 
     @contained
+    def _finish(self, model: Any) -> None:
+        if xgboost.collective.get_rank() == 0:
+            try:
+                self._log_summary(model)
+            finally:
+                self._training.end()
+
     def _log_summary(self, model: Any) -> None:
-        if xgboost.collective.get_rank() != 0:
-            return
-        run = self._training.begin()
-        if hasattr(model, "get_score"):
-            best = {key: model.attr(key) for key in ("best_score", "best_iteration")}
-            run.log_metrics({key: float(text) for key, text in best.items() if text is not None})
-            importance = model.get_score(importance_type=self.importance_type)
-            run.log_dict(importance, "feature_importance.json")
-            if self.log_model:
-                run.log_model(model, "model", framework="xgboost")
-        self._training.end()
+        if hasattr(model, "get_score"):  # a booster alone, not the several of `cv`
+            run = self._training.begin()
+            texts = {key: model.attr(key) for key in ("best_score", "best_iteration")}
+            best = {key: float(text) for key, text in texts.items() if text is not None}
+            gains = model.get_score(importance_type=self.importance_type)
+            log_trees(run, best, gains.items(), model if self.log_model else None, "xgboost")
 
 
 def _newest(evals_log: Any) -> dict[str, float]:

@@ -1,0 +1,38 @@
+"""How are a training's checkpoints logged: each once, under its own name?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trackyard import ActiveRun
+
+
+class SentCheckpoints:
+    """What has been sent by now: a file that is written anew is sent again."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, float] = {}
+
+    def send(self, run: ActiveRun, *paths: str | Path) -> None:
+        """Log those of these files and folders that are there and have changed.
+
+        Args:
+            run: The run.
+            paths: The checkpoints.
+        """
+        for path in map(Path, paths):
+            if path.exists() and self._times.get(str(path)) != path.stat().st_mtime:
+                self._times[str(path)] = path.stat().st_mtime
+                run.log_artifact(path, f"checkpoints/{path.name}")
+
+
+def send_from_ray(run: ActiveRun, checkpoint: Any) -> None:
+    """Log a checkpoint of Ray's, which may lie in storage of a cloud.
+
+    Args:
+        run: The run.
+        checkpoint: What Ray gives a callback.
+    """
+    with checkpoint.as_directory() as folder:
+        run.log_artifact(folder, f"checkpoints/{Path(checkpoint.path).name}")
