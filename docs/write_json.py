@@ -126,6 +126,7 @@ COMMANDS: dict[str, str | list[str] | dict[str, str] | list[dict[str, str]]] = {
             "outcome": "`passed`, `failed` or `skipped`",
             "reason": "Why it did not pass",
             "seconds": "How long it took",
+            "page": "What to read where it failed: a page of the documentation",
         }
     ],
     "stack list": [_STACK],

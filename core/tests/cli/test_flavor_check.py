@@ -49,6 +49,7 @@ def test_failure_leads_on_to_the_first_cause(check):
     assert f"mend {FAULT} first" in result.stderr
     assert '  the contract says: "' in result.stderr
     assert "  the suite saw: " in result.stderr
+    assert "  read: docs/" in result.stderr
     assert result.stderr.endswith(
         "then type: trackyard experiment-tracker flavor check silent_of_two:Silent "
         "--set 'color=light red' --last-failed\n"

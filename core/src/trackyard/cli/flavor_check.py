@@ -96,6 +96,8 @@ def _conclude(name: str, settings: Sequence[str], results: Sequence[CheckResult]
     if first.sentence:
         click.echo(f'  the contract says: "{first.sentence}"', err=True)
     click.echo(f"  the suite saw: {first.reason}", err=True)
+    if first.page:
+        click.echo(f"  read: {first.page}", err=True)
     click.echo(f"then type: {shlex.join([*command, '--last-failed'])}", err=True)
     sys.exit(1)
 

@@ -16,6 +16,7 @@ import pytest
 
 from trackyard.project.fields import fields_of
 from trackyard.testing.contract import check_of
+from trackyard.testing.pages import page_of
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure"]
 
@@ -46,6 +47,7 @@ class CheckResult:
         outcome: `passed`, `failed`, `skipped` or `expected failure`.
         reason: What was seen where it failed, or why it does not apply.
         seconds: How long it took.
+        page: What to read where it failed: a page of the documentation, and its section.
     """
 
     check: str
@@ -53,6 +55,7 @@ class CheckResult:
     outcome: Outcome
     reason: str = ""
     seconds: float = 0.0
+    page: str = ""
 
 
 # Called after each check, with what came of it and the names of those that are left.
@@ -161,10 +164,10 @@ class _Collector:
         if report.when == "call" or report.outcome != "passed":
             outcome, reason = _outcome_of(report, call)
             if report.when != "teardown" or outcome == "failed":
-                name = item.name
-                result = CheckResult(
-                    name, check.sentence if check else "", outcome, reason, report.duration
-                )
+                name, sentence = item.name, check.sentence if check else ""
+                module = getattr(getattr(item, "function", None), "__module__", "")
+                page = page_of(module, sentence) if outcome == "failed" and check else ""
+                result = CheckResult(name, sentence, outcome, reason, report.duration, page)
                 self.results.append(result)
                 self._left = [left for left in self._left if left != name]
                 if self._progress is not None:
