@@ -231,6 +231,36 @@ def test_a4_a_project_is_renamed_while_its_run_lives(faults, tmp_path, caplog):
     assert faults.statuses() == ["finished"]
 
 
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
+def test_a4_nothing_is_made_where_a_renamed_project_was(faults, tmp_path, isolation, capsys):
+    faults.add_tracker(isolation=isolation)
+    with start_run("moved") as run:
+        print("before")
+        run.log_metric("loss", 0)
+        wait_until(lambda: faults.values("loss") == [0])
+        faults.home.rename(tmp_path / "elsewhere")
+        print("after")
+        run.log_metric("loss", 1)
+        run.log_text("late", "late.txt")
+        with start_run("child", nested=True) as child:
+            child.log_metric("loss", 2)
+    assert capsys.readouterr().out == "before\nafter\n"
+
+    assert not faults.home.exists()
+    assert run.folder == tmp_path / "elsewhere" / "runs" / run.id
+    (tmp_path / "elsewhere").rename(faults.home)
+    assert faults.trackyard("sync").returncode == 0
+    assert sorted(faults.values("loss")) == [0, 1, 2]
+    assert set(faults.statuses()) == {"finished"}
+    printed = [line.partition(" out ")[2] for line in console_of(faults.home / "runs" / run.id)]
+    assert [line for line in printed if line] == ["before", "after"]
+
+
+def console_of(folder) -> list[str]:
+    files = sorted((folder / "console").iterdir())
+    return [line for file in files for line in file.read_text().splitlines()]
+
+
 def test_a5_a_copy_of_a_project_whose_run_lives_is_left_alone(faults, tmp_path):
     faults.add_tracker(isolation="thread")
     copy = tmp_path / "copy"

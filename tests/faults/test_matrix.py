@@ -16,7 +16,7 @@ GROUPS = {
     "V": 11,
     "S": 9,
     "T": 16,
-    "L": 10,
+    "L": 11,
     "A": 9,
     "O": 5,
     "K": 7,
@@ -55,5 +55,5 @@ def test_every_fault_has_the_test_that_the_table_names_or_a_reason():
             assert fault not in tests, f"{fault} has a test: name it in the table"
 
 
-def test_at_least_80_are_automated():
-    assert len(automated()) >= 80
+def test_at_least_134_are_automated():
+    assert len(automated()) >= 84 + 50

@@ -7,4 +7,6 @@ from trackyard.system.doors import open_door
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__ = open_door(__name__, unlisted="trackyard.contract")
+__getattr__, __dir__ = open_door(
+    __name__, unlisted="trackyard.contract", spare="trackyard.tracking.standing_in"
+)

@@ -50,6 +50,7 @@ class Console:
         redactor: Keeps secrets out of each line.
         limit: Bytes that are kept at most.
         on_open: Called once, before the first line.
+        follow: Gives where the run's folder is now, which may be moved while the run lives.
     """
 
     def __init__(
@@ -58,8 +59,11 @@ class Console:
         redactor: Redactor,
         limit: int,
         on_open: Callable[[], None] | None = None,
+        *,
+        follow: Callable[[], Path] | None = None,
     ) -> None:
         self._folder = folder
+        self._follow = follow
         self._redactor = redactor
         self._limit = limit
         self._on_open = on_open
@@ -298,6 +302,8 @@ class Console:
         """Open the next file."""
         if self._number == 0 and self._lines == 0 and self._on_open is not None:
             self._on_open()
+        if self._follow is not None:
+            self._folder = self._follow()
         make_private_folder(self._folder / FOLDER)
         text = header(self._lines)
         if self.lost > self._noted:

@@ -238,7 +238,11 @@ class LocalDelivery:
         self.served_at = time.monotonic()
         if self.progress.stage.is_over:
             return
-        if not self._lock.is_held and not self._take_over():
+        if not self._run.folder.parent.is_dir():
+            # Nothing is made anew where a project was that is renamed; the journal knows which.
+            self._due = self.served_at + 1.0
+            self.state.problem = "the run's folder was moved or deleted"
+        elif not self._lock.is_held and not self._take_over():
             self._due = self.served_at + 1.0
             self.state.problem = BEING_DELIVERED
         elif self.progress.stage is Stage.ENDED:

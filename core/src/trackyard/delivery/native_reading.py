@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock, Thread
+
+import attrs
 
 from trackyard.contract.records import Run
 from trackyard.delivery.capturing import CaptureJournal
@@ -42,6 +45,7 @@ class NativeReading:
         plugins: Cross-cutting plugins.
         options: How soon the disk has to hold what is journaled.
         files: A file or folder of the user's that is read in place of the SDK's own, or None.
+        follow: Gives where the run's folder is now, which may be moved while the run lives.
     """
 
     def __init__(
@@ -53,7 +57,9 @@ class NativeReading:
         options: JournalOptions | None = None,
         *,
         files: Path | None = None,
+        follow: Callable[[], Path] | None = None,
     ) -> None:
+        self._follow = follow
         self._files = files
         self._hooks = hooks
         self._run = run
@@ -85,6 +91,8 @@ class NativeReading:
         if not self._reading.acquire(timeout=self._hooks.hook_timeout):
             return False
         try:
+            if self._follow is not None:
+                self._run = attrs.evolve(self._run, folder=self._follow() / self._run.folder.name)
             outcome = self._hooks.read_native(self._run, self._position, self._files)
             if outcome.kind != "done":
                 if not self._has_failed:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 import attrs
 
 from trackyard.contract.errors import ConfigError
+from trackyard.system.interruption import let_signals_through
+from trackyard.system.starving import is_starved
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -43,8 +45,11 @@ def structure(
     try:
         return _converter().structure(dict(table), cls)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError) as error:
+        for inner in _leaves(error):
+            let_signals_through(inner)
         lines = (f"{at}: {text}" for at, text in _mistakes(error, place, tuple(also_known)))
-        raise ConfigError("\n".join(lines)) from None
+        # No mistake of the user's, and seen by who goes on without.
+        raise ConfigError("\n".join(lines)) from (error if is_starved(error) else None)
 
 
 def _has_defaults(cls: type) -> bool:
@@ -72,6 +77,15 @@ class _AnyForUnknown(dict[str, Any]):
         if hasattr(builtins, name) or name.startswith("__"):
             raise KeyError(name)
         return Any
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Give the errors of a group, and of the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def _mistakes(

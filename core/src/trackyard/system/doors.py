@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 def open_door(
-    package: str, unlisted: str = ""
+    package: str, unlisted: str = "", spare: str = ""
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Give a package's `__getattr__` and `__dir__`; its `__all__` is found by the former.
 
     Args:
         package: Its `__name__`; each `from module import Name as Name` of its stub is a name.
         unlisted: A module of whose names nothing is said in `__all__` and `dir()`; they work.
+        spare: A module whose `in_place_of(name, load, error)` is asked where there is no memory
+            to import a name's own, or no file can be opened.
     """
     module = sys.modules[package]
     homes: dict[str, str] = {}
@@ -40,6 +42,16 @@ def open_door(
             return listed()
         if name.startswith("__") or name not in known():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            return load(name)
+        except (ImportError, MemoryError) as error:
+            if not spare:
+                raise
+            from importlib import import_module
+
+            return import_module(spare).in_place_of(name, load, error)
+
+    def load(name: str) -> Any:
         from importlib import import_module
 
         value = getattr(import_module(homes[name]), name)

@@ -26,7 +26,8 @@ from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
 from trackyard.tracking.capturing import Activated
 from trackyard.tracking.params import load_param_options
-from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
+from trackyard.tracking.parents import ParentRun
+from trackyard.tracking.tracked_runs import TrackedRun, new_run
 
 logger = logging.getLogger("trackyard")
 

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
+from trackyard.contract.errors import RequiredTrackerError, TrackyardError
 from trackyard.contract.records import Run
 from trackyard.project.configuration import Project, find_project
 from trackyard.project.sources import Sources, select_sources, with_sources
@@ -29,13 +31,16 @@ from trackyard.tracking.calls import (
     run_around,
     tracked_run_of,
 )
+from trackyard.tracking.containing import is_ours_to_bear, leave_spared, say_spared
 from trackyard.tracking.family import group_of, trackers_of
 from trackyard.tracking.indexed_runs import IndexRow
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.parents import ParentRun
 from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import ParentRun, TrackedRun, new_run
+from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.untracked import untracked_run
 
 
 def start_run(
@@ -68,6 +73,24 @@ def start_run(
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
+    given = experiment_tracker, settings, capture
+    try:
+        return _started_run(name, experiment, tags, given, nested=nested)
+    except Exception as error:
+        if not is_ours_to_bear(error):
+            raise
+        return untracked_run(name or "none", error)
+
+
+def _started_run(
+    name: str | None,
+    experiment: str | None,
+    tags: Mapping[str, Any] | None,
+    given: tuple[Selection, Settings | None, Sources],
+    *,
+    nested: bool,
+) -> ActiveRun:
+    experiment_tracker, settings, capture = given
     outer = run_around() if nested else None
     default = outer.run.experiment if outer else "default"
     experiment = to_name(experiment or default, "experiment", "default")
@@ -141,9 +164,12 @@ class _Opened:
         if block is None:
             return _nothing
         if os.getpid() == self._process:
-            PROCESS_END.forget()
-            atexit.unregister(self._close_with_process)
-        return block.__exit__
+            try:
+                PROCESS_END.forget()
+                atexit.unregister(self._close_with_process)
+            except (MemoryError, RecursionError) as error:
+                say_spared("the note that a run has ended", error)
+        return partial(leave_spared, block.__exit__)
 
     def _close_with_process(self) -> None:
         if os.getpid() == self._process:
@@ -189,17 +215,44 @@ def tracked_step(
         ConfigError: An argument or a tracker is wrong or unknown; the block is not run.
         RequiredTrackerError: A tracker with `required = true` failed.
     """
-    pipeline, step = to_name(pipeline, "pipeline", "etl"), to_name(step, "step", "train")
-    run, attempt = to_run_name(run), to_attempt(attempt)
-    project = find_project()
-    trackers = _select(project, experiment_tracker, settings, capture)
-    redactor = redactor_of(trackers)
-    labels = to_tags(tags, redactor)
-    if run is not None:
-        labels = {"trackyard.run_name": redactor.redact(run), **labels}
-    record = StepRecord(project, redactor, pipeline=pipeline, run=run, step=step, attempt=attempt)
-    group, made = RunGroup(project, redactor), started_step(record, pipeline, labels)
-    with tracked_block(group, made, trackers, record) as active:
+
+    def made() -> AbstractContextManager[ActiveRun]:
+        named, at = to_name(pipeline, "pipeline", "etl"), to_attempt(attempt)
+        runner, part = to_run_name(run), to_name(step, "step", "train")
+        project = find_project()
+        trackers = _select(project, experiment_tracker, settings, capture)
+        redactor = redactor_of(trackers)
+        labels = to_tags(tags, redactor)
+        if runner is not None:
+            labels = {"trackyard.run_name": redactor.redact(runner), **labels}
+        record = StepRecord(project, redactor, pipeline=named, run=runner, step=part, attempt=at)
+        group, begun = RunGroup(project, redactor), started_step(record, named, labels)
+        return tracked_block(group, begun, trackers, record)
+
+    with entered(made, step) as active:
+        yield active
+
+
+@contextmanager
+def entered(
+    make: Callable[[], AbstractContextManager[ActiveRun]], name: str
+) -> Iterator[ActiveRun]:
+    """Give a run's block to code that is run in any case, also where the system starts no run.
+
+    Args:
+        make: Gives the block.
+        name: What it is called where there is no run.
+    """
+    with ExitStack() as stack:
+        try:
+            block = make()
+            active = block.__enter__()
+        except Exception as error:
+            if not is_ours_to_bear(error):
+                raise
+            active = stack.enter_context(untracked_run(name, error))
+        else:
+            stack.push(partial(leave_spared, block.__exit__))
         yield active
 
 
@@ -291,4 +344,22 @@ def _select(
     if is_disabled():
         return []
     trackers = Trackers(project)
-    return with_sources(trackers.select(selection, settings), select_sources(trackers, capture))
+    try:
+        return with_sources(trackers.select(selection, settings), select_sources(trackers, capture))
+    except (MemoryError, TrackyardError, OSError, ImportError) as error:
+        if not is_ours_to_bear(error):
+            raise
+        if _may_be_required(project, settings):
+            raise RequiredTrackerError(f"trackers may be required, and are not: {error}") from None
+        say_spared("trackers, and what is logged stays in the journal", error)
+        return []
+
+
+def _may_be_required(project: Project, settings: Settings | None) -> bool:
+    """Tell whether any tracker is required, though none can be read as a whole."""
+    tables: list[Any] = [*(settings or {}).values()]
+    configured = project.table.get("experiment_trackers")
+    if isinstance(configured, Mapping):
+        tables += configured.values()
+    is_named = any("TRACKER" in name and name.endswith("REQUIRED") for name in os.environ)
+    return is_named or any(isinstance(t, Mapping) and t.get("required") for t in tables)

@@ -35,7 +35,7 @@ _SMALL = 2**30 - 1
 
 
 # The id of what stands in for a run where there is none.
-_NO_RUN = "0" * 32
+NO_RUN = "0" * 32
 
 
 class Opened(Protocol):
@@ -108,7 +108,7 @@ class ActiveRun(FileCalls):
     @property
     def is_muted(self) -> bool:
         """Whether there is no run behind it, so that nothing is kept of what it logs."""
-        return self._tracked.run.id == _NO_RUN
+        return self._tracked.run.id == NO_RUN
 
     @property
     def id(self) -> str:
@@ -390,7 +390,7 @@ def _found_again(run_id: str, folder: str) -> ActiveRun:
     if own is not None:
         return own
     try:
-        return muted_run("there is none") if run_id == _NO_RUN else attached_to(run_id, folder)
+        return muted_run("there is none") if run_id == NO_RUN else attached_to(run_id, folder)
     except NoActiveRunError as error:
         logger.warning("%s; what this process logs to it is not kept", error)
         return muted_run("it is not there")
@@ -403,7 +403,7 @@ def muted_run(reason: str) -> ActiveRun:
         reason: Why there is none, for the log of who debugs.
     """
     logger.debug("what is logged is not kept: %s", reason)
-    nobody = new_run("none", "default", id=_NO_RUN)
+    nobody = new_run("none", "default", id=NO_RUN)
     return ActiveRun(TrackedRun(nobody, Path(os.devnull), [], Redactor()), is_muted=True)
 
 
@@ -418,12 +418,11 @@ def muted_without_run(name: str) -> Iterator[None]:
         yield
         return
     run = muted_run(f"step {name!r} is called outside a pipeline, and no run is active")
-    active_runs.append(run)
-    _current.set(run)
+    activate(run)
     try:
         yield
     finally:
-        _deactivate(run)
+        deactivate(run)
 
 
 def native_run(name: str) -> object:
@@ -448,12 +447,23 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
                 finally:
                     uncover(run)  # what SDKs print as they end is not the step's
         finally:
-            _deactivate(run)
+            deactivate(run)
     finally:
-        _deactivate(run)  # again: what a signal's handler raised may have cut that short
+        deactivate(run)  # again: what a signal's handler raised may have cut that short
 
 
-def _deactivate(run: ActiveRun) -> None:
+def activate(run: ActiveRun) -> None:
+    """Let what stands in for a run be current, until it is deactivated.
+
+    Args:
+        run: What stands in.
+    """
+    run.outer = _innermost()
+    active_runs.append(run)
+    _current.set(run)
+
+
+def deactivate(run: ActiveRun) -> None:
     """Let a run be current no more; a second time that changes nothing."""
     uncover(run)
     if run in active_runs:

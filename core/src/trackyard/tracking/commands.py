@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,13 +17,13 @@ from trackyard.console.relaying import Relay
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
-from trackyard.tracking.blocks import tracked_block
+from trackyard.tracking.blocks import entered, tracked_block
 from trackyard.tracking.calls import tracked_run_of
 from trackyard.tracking.failures import EndsRun
 from trackyard.tracking.joining import variables_for
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.parents import ParentRun
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import ParentRun
 
 # A command that ends by one of these was told to; by any other it was found dead.
 _TELLING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -81,7 +82,8 @@ def run_command(
             record.note_signal(number)
 
     try:
-        with tracked_block(group, run, trackers, record, parent=parent, says_where=True) as active:
+        block = partial(tracked_block, group, run, trackers, record, parent=parent, says_where=True)
+        with entered(block, run.name) as active:
             if params:
                 active.log_params(params)
             if tags:

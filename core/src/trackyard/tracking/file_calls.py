@@ -19,6 +19,7 @@ from trackyard.journal.entries import Entry
 from trackyard.system.coercing import to_step, to_text
 from trackyard.system.environment import is_disabled
 from trackyard.system.interruption import let_signals_through
+from trackyard.system.starving import is_starved
 from trackyard.tracking import media
 from trackyard.tracking.containing import contained
 from trackyard.tracking.datasets import described_dataset
@@ -30,12 +31,6 @@ from trackyard.tracking.recordings import audio_name, save_audio, save_video, vi
 from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
-
-# What a system says that cannot keep a file: this counts as a loss, a wrong call does not.
-_DISK_ERRORS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-}
 
 # What has a name, and no key.
 _NAMED = ("artifact", "model", "dataset")
@@ -377,7 +372,8 @@ class FileCalls:
             let_signals_through(error)
             problem = f"{type(error).__name__}: {to_text(error)}"
             self._warn(f"artifact {shown(name)!r} was not logged: {problem}")
-            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            too_big = isinstance(error, OSError) and error.errno == errno.EFBIG
+            if is_starved(error) or too_big:  # a wrong call is no loss
                 self._tracked.journal.count_as_dropped(error)
 
     def _step(self, step: Any) -> int | float | None:

@@ -39,11 +39,13 @@ from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.collecting import tell_context
+from trackyard.tracking.containing import spared
 from trackyard.tracking.context import load_context_options
 from trackyard.tracking.failures import failure_of
 from trackyard.tracking.params import load_param_options
+from trackyard.tracking.parents import ParentRun
 from trackyard.tracking.sessions import open_session
-from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
+from trackyard.tracking.tracked_runs import TrackedRun
 
 if TYPE_CHECKING:
     from trackyard.delivery.workers import Delivery, Worker
@@ -185,19 +187,24 @@ class RunGroup:
         tracked = self._new_run(run)
         is_block = parent is not None or (run.step is None and run.pipeline is None)
         if is_block and not is_disabled():
-            tracked.describe()  # it is seen from now on, also without a tracker
+            with spared("the run's description"):
+                tracked.describe()  # it is seen from now on, also without a tracker
         if parent is not None and not is_disabled():
-            note_child(parent.folder, run.id)
+            with spared("the note of a child run"):
+                note_child(parent.folder, run.id)
         elif self.parent is not None:
             for tracker in chosen:
-                self._start_parent(tracker, self._worker(tracker))
+                with spared(f"the pipeline's own run on experiment tracker {tracker.name!r}"):
+                    self._start_parent(tracker, self._worker(tracker))
             parent = self.parent.as_parent
         try:
             for tracker in chosen:
-                worker = self._worker(tracker)
-                worker.look_after()
-                tracked.add_tracker(tracker, worker, parent)
-            tracked.add_sources(_sources_here(trackers, self._rank))
+                with spared(f"experiment tracker {tracker.name!r}"):
+                    worker = self._worker(tracker)
+                    worker.look_after()
+                    tracked.add_tracker(tracker, worker, parent)
+            with spared("what SDKs log by themselves"):
+                tracked.add_sources(_sources_here(trackers, self._rank))
             if waits:
                 self._wait_for_starts(tracked, chosen)
             for tracker in chosen if waits else ():
@@ -312,6 +319,8 @@ class RunGroup:
             raise
 
     def _new_run(self, run: Run) -> TrackedRun:
+        for latest in self._runs[-1:]:  # the project may have been moved since
+            self._runs_folder = latest.folder.parent
         folder = self._runs_folder / run.id
         tracked = TrackedRun(
             *(run, folder, self._plugins, self.redactor, self._journal_options),
@@ -322,7 +331,8 @@ class RunGroup:
         tracked.group, tracked.is_of_command = self, self._command is not None
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
-            tell_context(tracked, self._context_parts, self._command)
+            with spared("where the run comes from"):
+                tell_context(tracked, self._context_parts, self._command)
         if run.resumed:
             self._open_again(tracked)
         return tracked
@@ -330,9 +340,10 @@ class RunGroup:
     def _watched(self, trackers: Iterable[Tracker]) -> list[Tracker]:
         """Choose what this rank is tracked on, with a watchdog that the run's lock can name."""
         chosen = _tracked_here(trackers, self._rank)
-        # Others learn of a run's end, and get its journal, though no tracker follows it.
-        if chosen or self._journal_options.upload or names_store(self._project):
-            watch_over(self._project)
+        with spared("a watchdog"):
+            # Others learn of a run's end, and get its journal, though no tracker follows it.
+            if chosen or self._journal_options.upload or names_store(self._project):
+                watch_over(self._project)
         return chosen
 
     def _worker(self, tracker: Tracker) -> Worker:
@@ -396,16 +407,21 @@ class RunGroup:
         return False
 
     def _judge_start(self, tracker: Tracker, tracked: TrackedRun) -> None:
-        budget, delivery = self._start_budgets[tracker.name], tracked.deliveries[tracker.name]
-        if delivery.progress.stage.has_started:
+        delivery = tracked.deliveries.get(tracker.name)
+        if delivery is not None and delivery.progress.stage.has_started:
             return
-        problem = delivery.problem or f"not up within {budget.seconds:g} s"
+        budget = self._start_budgets.get(tracker.name)
+        problem = delivery.problem if delivery is not None else "the system has nothing left for it"
+        if not problem and budget is not None:
+            problem = f"not up within {budget.seconds:g} s"
         if tracker.options.required:
             tracked.finish(Failure("failed", "RequiredTrackerError", problem))
             raise RequiredTrackerError(
                 f"experiment tracker {tracker.name!r} is required and could not be started: "
                 f"{problem}"
             )
+        if delivery is None or budget is None:
+            return  # it was said
         if not budget.is_closed:
             what = "could not be started, and is tried again" if delivery.problem else "starts late"
             logger.warning("experiment tracker %r %s: %s", tracker.name, what, problem)
@@ -413,8 +429,10 @@ class RunGroup:
 
     def _wait_for_ends(self, name: str, runs: Iterable[TrackedRun]) -> None:
         for tracked in runs:
-            if name in tracked.deliveries:
-                self._wait_for_end(name, tracked.deliveries[name])
+            delivery = tracked.deliveries.get(name)
+            # Those of a project that was moved are delivered from its new place, by a later sync.
+            if delivery is not None and delivery.run.folder.parent == tracked.folder:
+                self._wait_for_end(name, delivery)
 
     def _wait_for_end(self, name: str, delivery: Delivery) -> None:
         """Wait for a run's end on a tracker; where it never started, for one more try at most.

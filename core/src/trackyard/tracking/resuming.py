@@ -25,10 +25,12 @@ from trackyard.system.suggestions import did_you_mean
 from trackyard.tracking.arguments import to_name
 from trackyard.tracking.blocks import opened, start_run, tracked_block
 from trackyard.tracking.calls import ActiveRun, redactor_of
+from trackyard.tracking.containing import is_ours_to_bear
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.parents import ParentRun
 from trackyard.tracking.ranked import is_tracked_elsewhere
 from trackyard.tracking.sessions import refuse_running
-from trackyard.tracking.tracked_runs import ParentRun
+from trackyard.tracking.untracked import untracked_run
 
 logger = logging.getLogger("trackyard")
 
@@ -49,6 +51,15 @@ def resume_run(name_or_id: str, experiment: str | None = None) -> ActiveRun:
         RequiredTrackerError: A tracker with `required = true` failed.
     """
     asked = to_name(name_or_id, "name_or_id", "baseline")
+    try:
+        return _resumed(asked, experiment)
+    except Exception as error:
+        if not is_ours_to_bear(error):
+            raise
+        return untracked_run(asked, error)
+
+
+def _resumed(asked: str, experiment: str | None) -> ActiveRun:
     project = find_project()
     if is_disabled() or is_tracked_elsewhere(project):
         return start_run(asked, experiment)

@@ -11,9 +11,11 @@ from typing import Protocol, Self
 
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
+from trackyard.tracking.containing import spared
 from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
-from trackyard.tracking.tracked_runs import ParentRun, TrackedRun
+from trackyard.tracking.parents import ParentRun
+from trackyard.tracking.tracked_runs import TrackedRun
 
 
 class RunRow(Protocol):
@@ -104,7 +106,8 @@ class RunLife:
             self._trackers = trackers
             self.tracked = tracked = self._group.start(run, trackers, self._parent)
             if self._row is not None:
-                self._row.keep_urls(tracked)
+                with spared("the store's row of the run"):
+                    self._row.keep_urls(tracked)
         if self._closes_group or self._parent is not None:
             # After SDKs have done so: what was registered last comes first.
             atexit.register(self._end_with_process)
@@ -127,12 +130,16 @@ class RunLife:
                 self._end_run(error)
         finally:
             self._end_rest(error)  # before the group forgets its runs
-            if self._closes_group:
-                self._group.close()
-                if self._row is not None and self.tracked is not None:
-                    self._row.keep_urls(self.tracked)  # of trackers that started late
-            elif self._parent is not None:
-                self._group.close_child()
+            with spared("the wait for what trackers still lack"):
+                self._close()
+
+    def _close(self) -> None:
+        if self._closes_group:
+            self._group.close()
+            if self._row is not None and self.tracked is not None:
+                self._row.keep_urls(self.tracked)  # of trackers that started late
+        elif self._parent is not None:
+            self._group.close_child()
 
     def _end_run(self, error: BaseException | None) -> None:
         """End the run as what left its block says.
@@ -158,7 +165,8 @@ class RunLife:
             self._is_closed = True
             atexit.unregister(self._end_with_process)
             if self._row is not None:
-                self._row.end(self.tracked, failure)
+                with spared("the store's row of the run"):
+                    self._row.end(self.tracked, failure)
 
     def _end_rest(self, error: BaseException | None) -> None:
         """Write the end that is missing where a signal's handler raised as it began or ended."""

@@ -55,30 +55,15 @@ from trackyard.system.files import private_folder
 from trackyard.system.identifiers import new_id
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.capturing import Activated, RunCapture, Source, described_sources
+from trackyard.tracking.containing import spared
 from trackyard.tracking.params import ParamOptions
+from trackyard.tracking.parents import ParentRun
 
 if TYPE_CHECKING:
     from trackyard.delivery.workers import Delivery, Worker
     from trackyard.tracking.lifecycle import RunGroup
 
 logger = logging.getLogger("trackyard")
-
-
-@attrs.frozen
-class ParentRun:
-    """The run that another one stands below: a pipeline run above its steps, a run above a child.
-
-    Attributes:
-        id: Its id.
-        folder: Its folder.
-        group: The group that its child runs share.
-        trackers: The names of its trackers.
-    """
-
-    id: str
-    folder: Path
-    group: str
-    trackers: frozenset[str]
 
 
 class TrackedRun:
@@ -111,7 +96,6 @@ class TrackedRun:
         self.run = run
         self.context: Context | None = None
         self.params = params or ParamOptions()
-        self.folder = folder
         self.redactor = redactor
         self.deliveries: dict[str, Delivery] = {}
         self.group: RunGroup | None = None  # where it was started, unless another process holds it
@@ -140,7 +124,15 @@ class TrackedRun:
         self._console_limit = console.limit if console is not None else 0
         self.console: Console | None = None
         if console is not None and not is_disabled():
-            self.console = Console(folder, redactor, console.limit, self._show_that_it_prints)
+            self.console = Console(
+                *(folder, redactor, console.limit, self._show_that_it_prints),
+                follow=lambda: self.folder,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, wherever the project was moved to."""
+        return self.journal.folder
 
     @property
     def last_metrics(self) -> dict[str, float]:
@@ -379,9 +371,11 @@ class TrackedRun:
                 )
                 continue
             flavors[flavor] = name
-            self._activate(name, delivery, stack)
+            with spared(f"native calls of experiment tracker {name!r}"):
+                self._activate(name, delivery, stack)
         for source in self.sources.values():
-            self._activate_source(source, stack)
+            with spared(f"native calls of {source.configured.name!r}"):
+                self._activate_source(source, stack)
 
     def _read_all_native(self, stack: ExitStack) -> None:
         """Read what SDKs write in the processes of a command."""
@@ -446,7 +440,9 @@ class TrackedRun:
     def _read_native(self, one: Activated, stack: ExitStack, files: Path | None = None) -> None:
         """Have what an SDK's files hold journaled until the activation is left."""
         place = one.hooks, one.run, self.redactor, self._plugins
-        reading = NativeReading(*place, options=self._options, files=files)
+        reading = NativeReading(
+            *place, options=self._options, files=files, follow=lambda: self.folder
+        )
         reading.begin()
         stack.callback(reading.end)
 
@@ -519,7 +515,8 @@ class TrackedRun:
         if self.run.resumed and not self.journal.has_entries:
             self.journal.close()  # it was not opened again: its end is the one that it has
             return
-        self.log_console()
+        with spared("what the run has printed"):
+            self.log_console()
         # Another process may have written there: a child, or a worker that ran the step.
         has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
         # A block that failed is told of, though it has logged nothing; a step's is in the store.
@@ -533,7 +530,11 @@ class TrackedRun:
             self.journal.end(Entry("end", time.time_ns(), None, failure))
         else:
             self.journal.close()
-        self.folder = self.journal.folder  # the project may have been moved
+        with spared("what is noted when a run has ended"):
+            self._note_end(failure)
+
+    def _note_end(self, failure: Failure | None) -> None:
+        """Have others find what is to be delivered, and sum the run up."""
         if self._described:
             mark_as_pending(self.folder)  # again: another process may have taken this one for dead
         if self.deliveries and not is_described(self.folder):

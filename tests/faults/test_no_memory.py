@@ -1,0 +1,149 @@
+"""A block runs where there is no memory to track it, and what cannot be kept is counted."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from matrices import first_by_default
+
+from trackyard import RequiredTrackerError, start_run, tracked_step
+from trackyard.contract.errors import NoActiveRunError
+from trackyard.tracking.calls import current_run, log_metric
+
+LITTLE = """
+import resource, sys
+import trackyard
+trackyard.log_metric  # its module is imported
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+most = used + int(sys.argv[1]) * 1_000_000
+resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+with trackyard.start_run("small") as run:
+    trackyard.log_metric("loss", 1.0)
+    run.log_param("rate", 0.1)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not limit memory like that")
+@pytest.mark.parametrize("megabytes", first_by_default([2, 0, 1, 3, 4, 5, 6, 7, 8, 9, 10]))
+def test_l11_a_block_runs_with_a_few_megabytes_of_memory(faults, megabytes):
+    faults.add_tracker(isolation="process")
+    done = faults.python(LITTLE, str(megabytes))
+
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert "Traceback" not in done.stderr
+    if not faults.run_folders() or not faults.journaled("loss"):
+        assert "run 'small' was not tracked: 2 log call(s) are lost" in done.stderr
+
+
+class NoMemory:
+    """Has one call of Trackyard's find no memory.
+
+    Args:
+        wanted: Which call: that of this function; None only notes which ones there are.
+    """
+
+    def __init__(self, wanted: object = None) -> None:
+        self.seen: dict[object, str] = {}
+        self.wanted = wanted
+
+    def __call__(self, frame, event, _) -> None:
+        code = frame.f_code
+        frame = None  # else it would look like a signal's handler
+        if event == "call" and "/trackyard/" in code.co_filename:
+            self.seen.setdefault(code, code.co_qualname)
+            if code is self.wanted:
+                sys.setprofile(None)
+                raise MemoryError
+
+
+# What the user's code itself calls has nobody around it who could bear anything.
+OWN = {
+    *("start_run", "tracked_step", "entered", "_Exit.__get__", "ActiveRun.leaving"),
+    *("ActiveRun.__enter__", "_Opened.take", "leave_spared", "_nothing"),
+}
+
+
+def started(begin, at_start: NoMemory, at_end: NoMemory) -> None:
+    """Run a block, in which a call finds no memory as it begins, or as it ends."""
+    sys.setprofile(at_start)
+    try:
+        with begin() as run:
+            sys.setprofile(None)
+            assert current_run() is run
+            log_metric("loss", 1)
+            sys.setprofile(at_end)
+    finally:
+        sys.setprofile(None)
+    with pytest.raises(NoActiveRunError):
+        current_run()
+
+
+@pytest.mark.long(reason="each call that Trackyard makes as a block begins and ends, one by one")
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <generator:pytest.PytestUnraisableExceptionWarning",
+    "ignore:unclosed:ResourceWarning",
+)
+@pytest.mark.parametrize("kind", ["block", "step"])
+def test_l11_no_memory_at_any_call_as_a_block_begins_or_ends(faults, kind):
+    faults.add_tracker(isolation="thread")
+
+    def begin():
+        if kind == "block":
+            return start_run("short")
+        return tracked_step(pipeline="other", step="train", run="1")
+
+    usual = NoMemory(), NoMemory()
+    started(begin, *usual)
+    for code, name in usual[0].seen.items():
+        if name not in OWN:
+            started(begin, NoMemory(code), NoMemory())
+    for code, name in usual[1].seen.items():
+        if name not in OWN:
+            started(begin, NoMemory(), NoMemory(code))
+
+    assert len(usual[0].seen) > 100
+    assert len(usual[1].seen) > 50
+
+
+def no_memory(*_, **__):
+    raise MemoryError
+
+
+def test_l11_without_memory_for_its_tracker_a_run_stays_in_the_journal(faults, monkeypatch, caplog):
+    faults.add_tracker(isolation="thread")
+    monkeypatch.setattr("trackyard.project.trackers.Trackers.select", no_memory)
+    with start_run("alone") as run:
+        run.log_metric("loss", 1)
+
+    assert faults.journaled("loss") == [1]
+    assert "has nothing left for trackers" in caplog.text
+
+
+def test_l11_without_memory_for_a_run_log_calls_are_counted(faults, monkeypatch, caplog):
+    faults.add_tracker(isolation="thread")
+    monkeypatch.setattr("trackyard.tracking.lifecycle.RunGroup._new_run", no_memory)
+    with start_run("alone") as run:
+        run.log_metrics({"loss": 1})
+        run.log_text("text", "a.txt")
+        log_metric("loss", 2)
+
+    assert "run 'alone' was not tracked: 3 log call(s) are lost" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["Trackers.select", "Trackers.build"])
+def test_l11_a_required_tracker_without_memory_stops_the_block(faults, monkeypatch, part):
+    faults.add_tracker(isolation="thread", required=True)
+    monkeypatch.setattr(f"trackyard.project.trackers.{part}", no_memory)
+    with pytest.raises(RequiredTrackerError), start_run("alone"):
+        pytest.fail("it ran")
+
+
+def test_l11_the_users_own_memory_error_comes_through(faults):
+    faults.add_tracker(isolation="thread")
+    with pytest.raises(MemoryError, match="mine"), start_run("big"):
+        raise MemoryError("mine")
+
+    assert faults.statuses() == ["failed"]
