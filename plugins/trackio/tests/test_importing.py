@@ -69,7 +69,7 @@ def test_a_database_arrives_whole(root, is_old):
 
     assert (run.status, run.pipeline, run.context.user) == ("finished", "fraud", "ann")
     assert (run.all_params, run.metrics["loss"].points) == ({"lr": 0.1}, 2)
-    assert {*run.artifacts} == {"image", "weights.json", "rows.json"}
+    assert {*run.artifacts} == {"image.png", "weights.json", "rows.json"}
     assert row.losses == {"artifact out: its file is not in Trackio's folder": 1}
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
     assert path.exists()

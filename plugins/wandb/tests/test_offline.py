@@ -335,3 +335,23 @@ def test_twenty_steps_leave_the_process_as_it_was(offline):
     assert not any(name.startswith("WANDB_SERVICE") for name in os.environ)
     codes = [offline.file(path.name).exit_codes for path in Path(".trackyard/runs").iterdir()]
     assert sorted(codes) == [[0]] * 11 + [[1]] * 11
+
+
+def test_a_file_that_is_refused_costs_no_point_beside_it(offline, make_run, tmp_path):
+    """Core sends the parts of a batch again, one of which is at fault."""
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("no histogram")
+    points = [Metric("loss", step / 2, step, 10**18 + step * 1000) for step in range(4)]
+    file = Artifact("wrong.json", wrong, "histogram", None, 1, 10**18)
+    tracker, run = WandbTracker(mode="offline", project="fraud"), make_run()
+    tracker.tracker_start_run(run)
+    for records in ([*points, file], [*points[:2], file], points[:2], [*points[2:], file], points):
+        batch = Batch.of(tuple(records), 1, 5)
+        try:
+            tracker.tracker_log(run, batch)
+        except ValueError:
+            assert file in records
+    tracker.tracker_end_run(run)
+
+    assert offline.file().values("loss") == [(step, step / 2) for step in range(4)]
+    assert offline.file().axes["loss"] == "trackyard_step"

@@ -39,7 +39,10 @@ FORMAT = 1
 # The tag that has the source's own id of a run, beside the one of `indexing`.
 IMPORTED_ID = "trackyard.imported_id"
 # Of the source's own copy of the run, not of the run.
-_OF_THE_COPY = {"trackyard.run_id", "trackyard.cursor", "trackyard.status", "trackyard.failure"}
+_OF_THE_COPY = {
+    *("trackyard.run_id", "trackyard.cursor", "trackyard.status", "trackyard.failure"),
+    *("trackyard.parent", "trackyard.group", "trackyard.name"),
+}
 _RUN_ID, _STATUS = "trackyard.run_id", "trackyard.status"
 _FILE = "import.json"
 # So many records become one entry of the journal.
@@ -60,6 +63,19 @@ class IsOtherRun(Exception):
     def __init__(self, run_id: str) -> None:
         super().__init__(run_id)
         self.run_id = run_id
+
+
+@attrs.frozen
+class Place:
+    """Where a run stands among the others.
+
+    Attributes:
+        parent_id: Id of the run that it stands below.
+        group: Id that the runs below one run share.
+    """
+
+    parent_id: str | None = None
+    group: str | None = None
 
 
 @attrs.frozen
@@ -92,13 +108,15 @@ class Tallied:
         remote: The run, as far as it is known.
         counts: Records by kind, and `bytes` of artifacts.
         left, changed: As in `Mark`.
-        last: The latest time of a record.
+        place: Where it says that it stands, by ids of Trackyard's.
+        first, last: The first and the last time of a record.
     """
 
     remote: RemoteRun
     counts: Counter[str] = attrs.field(factory=Counter)
     left: Counter[str] = attrs.field(factory=Counter)
     changed: Counter[str] = attrs.field(factory=Counter)
+    place: Place = attrs.field(factory=Place)
     first: int = 0
     last: int = 0
 
@@ -185,6 +203,9 @@ def pieces_of(stream: Iterable[Piece], tallied: Tallied, own_id: str) -> Iterato
             case Tag(key, value) if key in _OF_THE_COPY:
                 if key == _RUN_ID and value != own_id and is_run_id(value):
                     raise IsOtherRun(value)
+                if key in ("trackyard.parent", "trackyard.group") and is_run_id(value):
+                    name = "parent_id" if key == "trackyard.parent" else "group"
+                    tallied.place = attrs.evolve(tallied.place, **{name: value})
                 if key == _STATUS and tallied.remote.status is None and value in SEVERITY:
                     tallied.remote = attrs.evolve(tallied.remote, status=value)
             case Artifact() if not piece.path.is_file():
@@ -237,7 +258,8 @@ class RunWriter:
         finally:
             journal.close()
         _check(journal)
-        save_description(folder, self._run(folder, tallied, place), ())
+        found = place if place.parent_id is not None else tallied.place
+        save_description(folder, self._run(folder, tallied, found), ())
         self._mark(folder, tallied)
 
     def go_on(self, folder: Path, stream: Iterable[Piece], tallied: Tallied, before: Mark) -> bool:
@@ -325,19 +347,6 @@ class RunWriter:
             changed=dict(tallied.changed),
         )
         write_whole(folder / _FILE, json.dumps({"format": FORMAT, **attrs.asdict(mark)}))
-
-
-@attrs.frozen
-class Place:
-    """Where a run stands among the others.
-
-    Attributes:
-        parent_id: Id of the run that it stands below.
-        group: Id that the runs below one run share.
-    """
-
-    parent_id: str | None = None
-    group: str | None = None
 
 
 @attrs.define

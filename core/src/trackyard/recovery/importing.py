@@ -173,6 +173,7 @@ class _Import:
         self._writer = RunWriter(source.flavor, source.redactor, self._plugins, self._count_records)
         self._ids: dict[str, str] = {}
         self._places: dict[str, Place] = {}
+        self._parents: dict[str, str] = {}  # as runs themselves say, whose parents may come later
         self._folder = project.home / "importing"
         self._lock: FileLock | None = None
         self._filter: RunFilter | None = None
@@ -209,6 +210,8 @@ class _Import:
             self._progress.runs = number
             self._progress.bytes += remote.size
             self._tell()
+            if number == len(runs):
+                self._note_parents()
             if number % _INDEXED_AT_ONCE == 0 and not self._wanted.is_plan:
                 index_marked(self._project)
 
@@ -262,6 +265,8 @@ class _Import:
             shutil.rmtree(staged, ignore_errors=True)
             return _row(tallied, run_id, "left out")
         self._mark(folder)
+        if tallied.place.parent_id is not None:
+            self._parents[run_id] = tallied.place.parent_id
         os.rename(staged, folder)  # noqa: PTH104 - onto nothing: a folder that is there stays
         return _row(tallied, run_id, "new")
 
@@ -270,6 +275,14 @@ class _Import:
         mark_as_to_be_indexed(folder)
         if self._is_shared:
             mark_as_to_be_shared(folder)
+
+    def _note_parents(self) -> None:
+        """Note runs with those that they say they stand below, which are here by now."""
+        runs = self._project.home / "runs"
+        for child, parent in self._parents.items():
+            if (runs / parent).is_dir() and child not in children_of(runs / parent):
+                note_child(runs / parent, child)
+        self._parents.clear()
 
     def _gone_on(
         self, folder: Path, stream: Iterator[Piece], tallied: Tallied, mark: Mark
@@ -340,9 +353,12 @@ class _Import:
         if description is None:
             return attrs.evolve(row, tracker=to, delivered=False, problem="it cannot be described")
         report = replay_run(PendingRun(folder, description, is_alive=False), self._project, to)
-        return attrs.evolve(
-            row, tracker=to, delivered=report.is_complete, problem=report.problem or row.problem
-        )
+        refused = report.quarantined - report.accepted
+        problem = report.problem or row.problem
+        if refused > 0 and not problem:
+            problem = f"{to} refused {refused} records; type: trackyard sync --refused"
+        is_whole = report.is_complete and refused <= 0
+        return attrs.evolve(row, tracker=to, delivered=is_whole, problem=problem)
 
     def _count_records(self, count: int) -> None:
         self._progress.records += count

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trackyard.contract import Context
+from trackyard.contract import Context, Git
 from trackyard_comet.messages import Message, other_message
 
 # What Comet has a place for; the rest is shown under "Other".
@@ -90,3 +90,41 @@ def request_of(message: Message) -> tuple[str, dict[str, Any]] | None:
         sent = ("user", "root", "branch", "parent", "origin")
         return place, {name: payload["git_metadata"].get(name) for name in sent}
     return place, {_NAMES.get(k, k): v for k, v in payload.items() if k != "message_id"}
+
+
+def context_in(message: Message) -> Context:
+    """Give what one of these messages says of where a run comes from.
+
+    Args:
+        message: The message, as Comet's SDK writes it into an archive.
+    """
+    payload = message["payload"]
+    match message["type"]:
+        case "system_details":
+            command = payload.get("command")
+            return Context(
+                user=payload.get("user") or None,
+                host=payload.get("hostname") or None,
+                system=payload.get("os") or None,
+                python=payload.get("python_version") or None,
+                command=tuple(map(str, command)) if isinstance(command, list) else (),
+            )
+        case "file_name":
+            return Context(script=payload.get("file_name") or None)
+        case "git_metadata":
+            return Context(git=git_of(payload.get("git_metadata") or {}))
+        case "installed_packages":
+            found = (str(line).partition("==") for line in payload.get("installed_packages") or ())
+            return Context(packages={name: version for name, _, version in found if version})
+    return Context()
+
+
+def git_of(found: Mapping[str, Any]) -> Git | None:
+    """Give the state of a repository as Comet says it; None where it says nothing.
+
+    Args:
+        found: Its parts by Comet's names.
+    """
+    names = {"commit": "parent", "branch": "branch", "remote": "origin"}
+    known = Git(**{ours: found.get(theirs) or None for ours, theirs in names.items()})
+    return None if known == Git() else known

@@ -11,6 +11,8 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import attrs
+
 from trackyard.contract import Artifact, Histogram, write_whole
 
 _START, _STOP, _STEP = 1e-12, 1e20, 1.1
@@ -81,6 +83,30 @@ def own_histogram(path: Path) -> Path:
     own = path.with_name(f"{path.name}.own")
     own.write_text(str(text), encoding="utf-8")
     return own
+
+
+def taken_over(artifact: Artifact, place: Path) -> Artifact:
+    """Give a histogram as every tracker takes it; one of an unknown form is a file.
+
+    Args:
+        artifact: Of kind `histogram`.
+        place: The file to write where that is needed.
+    """
+    path = own_histogram(artifact.path)
+    if not _is_portable(path):
+        path = portable_histogram(path, place)
+    if not _is_portable(path):
+        return attrs.evolve(artifact, kind="file")
+    name = artifact.name if artifact.name.endswith(".json") else f"{artifact.name}.json"
+    return attrs.evolve(artifact, name=name, path=path)
+
+
+def _is_portable(path: Path) -> bool:
+    try:
+        Histogram.read(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _left_edge(part: int) -> float:

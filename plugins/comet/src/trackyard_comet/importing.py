@@ -13,6 +13,7 @@ import attrs
 
 from trackyard.contract import (
     Artifact,
+    Context,
     ImportNote,
     Param,
     Record,
@@ -22,6 +23,8 @@ from trackyard.contract import (
     TrackyardError,
     inside,
 )
+from trackyard_comet.context import TOLD, context_in
+from trackyard_comet.histograms import taken_over
 from trackyard_comet.messages import records_of
 
 Piece = Record | RemoteRun | ImportNote
@@ -139,7 +142,7 @@ class _Reading:
             remote_id: The run's id.
             lines: The file.
         """
-        console = self.scratch / "console.log"
+        console, context = self.scratch / "console.log", Context()
         for number, line in enumerate(lines, start=1):
             try:
                 message = json.loads(line)
@@ -147,15 +150,19 @@ class _Reading:
             except (ValueError, KeyError, TypeError):
                 yield ImportNote(f"line {number} of the messages is torn")
                 continue
-            if kind == "log_other" and payload.get("key") == "Name":
+            if kind in TOLD:
+                context = context.updated(context_in(message))
+            elif kind == "log_other" and payload.get("key") == "Name":
                 yield RemoteRun(remote_id, name=str(payload.get("value")))
-            if kind == "standard_output":
+            elif kind == "standard_output":
                 with console.open("a", encoding="utf-8") as file:
                     file.write(str(payload.get("output") or ""))
             elif kind in _READ:
                 yield from self._records(kind, message)
             elif kind not in _PASSED_OVER:
                 yield ImportNote(f"messages of type {kind!r}")
+        if context != Context():
+            yield context
         if console.exists():
             yield Artifact("console.log", console, "text", "text/plain")
 
@@ -173,7 +180,9 @@ class _Reading:
             return
         for record in records:
             is_steps = isinstance(record, Param) and record.key == "curr_step"  # of Comet's own
-            if not is_steps:
+            if isinstance(record, Artifact) and record.kind == "histogram":
+                yield taken_over(record, self.scratch / f"{record.path.name}.portable")
+            elif not is_steps:
                 yield record
 
     def _file(self, payload: dict[str, Any]) -> Path | ImportNote:

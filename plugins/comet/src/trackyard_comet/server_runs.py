@@ -17,7 +17,6 @@ from trackyard.contract import (
     Artifact,
     Context,
     CredentialRefused,
-    Git,
     ImportNote,
     Metric,
     Param,
@@ -27,7 +26,8 @@ from trackyard.contract import (
     Tag,
     TrackyardError,
 )
-from trackyard_comet.histograms import own_histogram, portable_histogram
+from trackyard_comet.context import git_of
+from trackyard_comet.histograms import taken_over
 from trackyard_comet.importing import Piece, nanoseconds
 from trackyard_comet.messages import kind_of, number
 from trackyard_comet.server import CometServer
@@ -204,10 +204,10 @@ class _Reading:
                 yield ImportNote(f"file {name}: Comet does not give it")
                 continue
             kind = "image" if asset.get("image") else kind_of(asset.get("type"))
+            artifact = Artifact(name, path, kind, None, asset.get("step"))
             if kind == "histogram":
-                own = own_histogram(path)
-                path = portable_histogram(path, path.with_suffix(".own")) if own == path else own
-            yield Artifact(name, path, kind, None, asset.get("step"))
+                artifact = taken_over(artifact, path.with_suffix(".portable"))
+            yield artifact
 
     def _texts(self) -> Iterator[Piece]:
         """Give what the run has printed, and the HTML beside it."""
@@ -245,12 +245,7 @@ def _patiently(ask: Callable[[], _T]) -> _T:
 
 
 def _context_of(found: dict[str, Any], git: dict[str, Any]) -> Context:
-    said = git.get("metadata") or git
-    known = Git(
-        commit=said.get("parent") or None,
-        branch=said.get("branch") or None,
-        remote=said.get("origin") or None,
-    )
+    known = git_of(git.get("metadata") or git)
     command = found.get("command") or ()
     packages = (str(line).partition("==") for line in found.get("installedPackages") or ())
     return Context(
@@ -259,7 +254,7 @@ def _context_of(found: dict[str, Any], git: dict[str, Any]) -> Context:
         system=found.get("os") or None,
         python=found.get("pythonVersion") or None,
         command=tuple(map(str, command)) if isinstance(command, list | tuple) else (str(command),),
-        git=None if known == Git() else known,
+        git=known,
         packages={name: version for name, _, version in packages if name and version},
         gpus=tuple(str(gpu.get("name")) for gpu in found.get("gpuStaticInfoList") or ()),
     )

@@ -96,7 +96,7 @@ class Offline:
         operations = operations_in(folder)
         own = {tuple(o["path"]): o.get("value") for o in operations if o["path"][0] == "sys"}
         for record in records_of(operations):
-            if isinstance(record, Artifact) and inside(folder, record.path) is None:
+            if isinstance(record, Artifact) and inside(self.root, record.path) is None:
                 yield ImportNote(f"artifact {record.name}: its file is not in the folder")
             else:
                 yield record

@@ -24,6 +24,7 @@ from trackyard_tensorboard.events import run_files
 from trackyard_tensorboard.foreign_values import Values
 from trackyard_tensorboard.frames import first_event, foreign_events
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
+from trackyard_tensorboard.summaries import NAME, RunState
 
 Piece = Record | RemoteRun | ImportNote
 _MARK = "tfevents"
@@ -71,7 +72,7 @@ class EventFolders:
         moment = event.wall_time if event is not None else 0
         return RemoteRun(
             remote_id=hashlib.sha256(known).hexdigest()[:32],
-            name=place.name or self.root.name,
+            name=_name_of(state, place.name or self.root.name),
             experiment=place.parent.as_posix() if len(place.parts) > 1 else self.root.name,
             status=state.status if state else None,  # type: ignore[arg-type]
             started_at=state.started_at if state else round(moment * 1e6) * 1000 or None,
@@ -111,6 +112,13 @@ class EventFolders:
             status=values.status or "finished",  # type: ignore[arg-type]
             ended_at=values.ended_at or last or None,
         )
+
+
+def _name_of(state: RunState | None, folder: str) -> str:
+    """Give what a run is called: Trackyard's has its id behind that, in the folder's name."""
+    tags = {} if state is None else state.tags
+    own = tags.get("trackyard.run_id", "")
+    return tags.get(NAME) or (folder.removesuffix(f"-{own[-8:]}") if own else folder)
 
 
 def _pieces(event: Any, timestamp: int, values: Values) -> Iterator[Piece]:

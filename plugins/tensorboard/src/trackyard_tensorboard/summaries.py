@@ -26,6 +26,10 @@ _DOUBLE, _STRING, _TENSOR = 2, 7, 2
 _STATE = "trackyard"  # a plugin that TensorBoard does not have, and hence passes over
 
 
+# The tag that says what a run is called, where its folder has not the whole name.
+NAME = "trackyard.name"
+
+
 @attrs.define
 class RunState:
     """What is true of a run as a whole.

@@ -35,6 +35,7 @@ from trackyard_tensorboard.files import read_files
 from trackyard_tensorboard.importing import EventFolders, Piece
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import (
+    NAME,
     RunState,
     artifact_event,
     copied,
@@ -85,7 +86,10 @@ class TensorboardTracker:
             self._state = read_state(folder) or RunState(run.started_at)
             if run.resumed:
                 self._state.reopen()
-            self._state.tags = {**self.tags, **run.tags, **run.identity_tags, **self._state.tags}
+            own = run.identity_tags
+            if not folder.name.startswith(f"{run.name}-"):  # the folder does not say it
+                own = {**own, NAME: run.name}
+            self._state.tags = {**self.tags, **run.tags, **own, **self._state.tags}
             self._files.replace_run(run_events(self._state))
 
     @hookimpl

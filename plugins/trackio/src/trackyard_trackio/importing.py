@@ -22,7 +22,7 @@ from trackyard.contract import (
     inside,
 )
 from trackyard_trackio.inline import inline_records
-from trackyard_trackio.rows import config_records, nanoseconds_of, records_of
+from trackyard_trackio.rows import TAGS, config_records, nanoseconds_of, records_of
 
 Piece = Record | RemoteRun | ImportNote
 
@@ -110,7 +110,10 @@ class Databases:
             scratch: Where files are written.
         """
         run = self._runs[remote_id]
-        yield from config_records(_config_of(run))
+        config = _config_of(run)
+        tags = config.get(TAGS)
+        is_ours = isinstance(tags, dict) and "trackyard.run_id" in tags
+        yield from config_records(config)
         log_id = "log_id" if "log_id" in run.database.columns("metrics") else "NULL"
         query = (
             f"SELECT {log_id}, step, timestamp, metrics FROM metrics "  # noqa: S608 - our own words
@@ -120,7 +123,8 @@ class Databases:
             for record in records_of(run.value, [row]):
                 yield _in_folder(record, run.folder) if isinstance(record, Artifact) else record
             yield from inline_records(row, scratch)
-        yield from _of_machine(run)
+        if not is_ours:  # whose rows have these, too
+            yield from _of_machine(run)
 
 
 def _config_of(run: _Run) -> dict[str, Any]:

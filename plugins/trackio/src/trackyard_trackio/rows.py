@@ -170,6 +170,8 @@ def config_records(config: Mapping[str, Any]) -> Iterator[Record]:
     for key, value in config.items():
         if key == TAGS and isinstance(value, dict):
             yield from (Tag(name, str(text)) for name, text in value.items())
+        elif key in ("trackyard.status", "trackyard.failure"):  # shown beside the params
+            yield Tag(key, str(value))
         elif not key.startswith("_") or key.startswith("__"):
             yield from _params_of(key.removeprefix("__"), value)
 

@@ -18,7 +18,7 @@ from trackyard.contract import Artifact, Metric, Param, Record, Run, Tag
 from trackyard_wandb.artifacts import native_artifact
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
 from trackyard_wandb.native_calls import CALLS, NativeCalls, native_folder
-from trackyard_wandb.records import items_of, params_of
+from trackyard_wandb.records import items_of, moment_of, params_of
 
 # Columns of W&B's own.
 _OWN = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
@@ -111,7 +111,7 @@ class _Converter:
         return [artifact_of(name, path) for name, path in found if path is not None]
 
     def _row(self, row: Mapping[str, Any]) -> Iterator[Record]:
-        timestamp = round(row.get("_timestamp", 0) * 1e9)
+        timestamp = moment_of(row)
         values = dict(flat_values(row))
         for key, value in values.items():
             if key in _OWN:

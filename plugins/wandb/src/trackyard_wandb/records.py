@@ -252,8 +252,14 @@ def params_of(key: str, value: Any) -> Iterator[Param]:
     yield Param(key, json.dumps(value) if isinstance(value, dict | list) else value)
 
 
+def moment_of(row: Mapping[str, Any]) -> int:
+    """Give the time of a row in nanoseconds; W&B's float of seconds holds microseconds of it."""
+    seconds: float = row.get("_timestamp", 0)
+    return round(seconds * 1e6) * 1000
+
+
 def _points(row: dict[str, Any], files: Path) -> Iterator[Record]:
-    timestamp = round(row["_timestamp"] * 1e9)
+    timestamp = moment_of(row)
     step = row.get(STEP, row.get("_step"))
     for column, value in row.items():
         if column in _OWN:

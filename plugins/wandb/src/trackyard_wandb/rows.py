@@ -13,7 +13,7 @@ import attrs
 from trackyard.contract import Artifact, ImportNote, Metric, Record, RemoteRun, Tag
 from trackyard_wandb.capturing import artifact_of, flat_values, text_of
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
-from trackyard_wandb.records import STEP
+from trackyard_wandb.records import STEP, moment_of
 
 Piece = Record | RemoteRun | ImportNote
 # Finds a file of the run by the name that the history has of it.
@@ -57,7 +57,7 @@ class Rows:
             row: Its values by column.
             find: Gives the files that it names.
         """
-        timestamp = round(row.get("_timestamp", 0) * 1e9)
+        timestamp = moment_of(row)
         self.last = max(self.last, timestamp)
         values = dict(flat_values(row))
         for key, value in values.items():
@@ -104,7 +104,8 @@ class Rows:
                 yield ImportNote(f"{type_} {key}: its file is not in the run's folder")
                 continue
             place = f"{key}/{number}" if len(names) > 1 else key
-            artifact = artifact_of(f"{place}{found.suffix}", found)
+            suffix = "" if place.endswith(found.suffix) else found.suffix
+            artifact = artifact_of(f"{place}{suffix}", found)
             yield artifact if kind is None else attrs.evolve(artifact, kind=kind)
 
     def _axis_of(self, key: str) -> str:

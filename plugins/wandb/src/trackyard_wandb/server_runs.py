@@ -35,7 +35,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb.artifacts import OF_WANDB, artifacts_of
 from trackyard_wandb.capturing import artifact_of
-from trackyard_wandb.records import OWN_FILES, REQUIREMENTS, labels_of, params_of
+from trackyard_wandb.records import OWN_FILES, REQUIREMENTS, labels_of, moment_of, params_of
 from trackyard_wandb.rows import Piece, Rows, numbered
 from trackyard_wandb.server import WandbServer
 
@@ -273,7 +273,7 @@ class _Reading:
         """Give what W&B measured of the machine."""
         rows = self.run.history(samples=_MOST_EVENTS, stream="system", pandas=False)
         for row in rows:
-            timestamp = round(row.get("_timestamp", 0) * 1e9)
+            timestamp = moment_of(row)
             for key, value in row.items():
                 if isinstance(value, int | float) and not key.startswith("_"):
                     name = f"system/{key.removeprefix('system.')}"

@@ -117,7 +117,16 @@ class RunFile:
             self._begin(place)
 
     def send(self, batch: Batch) -> None:
-        """Write a batch; points that are here already are left out."""
+        """Write a batch, whole or not at all; points that are here already are left out."""
+        with_axis = set(self._with_axis)
+        try:
+            self._send(batch)
+        except Exception:
+            # What was made of it is not here: else its other records would be taken for known.
+            self._points, self._with_axis = None, with_axis
+            raise
+
+    def _send(self, batch: Batch) -> None:
         if self.has_ended:  # records that could not be written before the end was
             self._cut_end()
         if self._is_continued or batch.first_sequence <= self._last_sequence:
