@@ -487,3 +487,25 @@ def test_a_store_that_another_process_makes_where_the_step_runs_is_told(mlflow_p
         mlflow_project.new_store(mlflow_project.root / "mlflow.db")
 
     assert caplog.text.count("have made runs in sqlite:///") == 1
+
+
+def test_a_search_in_a_step_passes_over_the_pipelines_run_and_its_pages_are_full(mlflow_project):
+    found = []
+
+    @step(experiment_tracker=True)
+    def train() -> None:
+        for name in ("one", "two"):
+            with mlflow.start_run(run_name=name):
+                mlflow.log_metric("loss", 1.0)
+        ordered = {"order_by": ["attributes.start_time ASC"], "output_format": "list"}
+        for most in (1, 10):
+            runs = mlflow.search_runs(max_results=most, **ordered)
+            found.append([run.info.run_name for run in runs])
+
+    @pipeline
+    def searching():
+        train()
+
+    searching()
+
+    assert found == [["one"], ["one", "two"]]

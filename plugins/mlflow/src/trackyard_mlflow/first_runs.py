@@ -15,12 +15,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial, wraps
+from inspect import signature
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import attrs
 import mlflow
 from mlflow.entities import Run as MlflowRun, RunStatus, RunTag
+from mlflow.store.entities import PagedList
 from mlflow.tracking import fluent
 from mlflow.tracking._tracking_service import utils
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
@@ -248,6 +250,7 @@ def _seeing(cls: type[Any]) -> type[Any]:
     special = {
         "create_run": _creating(cls.create_run),
         "update_run_info": _updating(cls.update_run_info),
+        "search_runs": _searching(cls.search_runs),
     }
     namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (cls,), {**methods, **special, **namespace})
@@ -267,6 +270,31 @@ def _straying(cls: type[Any], uri: str) -> type[Any]:
 
     namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (cls,), {"create_run": create_run, **namespace})
+
+
+def _searching(original: Any) -> Any:
+    """Make `search_runs` find what it finds alone: runs of pipelines are none of the code's."""
+
+    @wraps(original)
+    def search_runs(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        found = original(self, *arguments, **keywords)
+        if is_inside_hook():
+            return found
+        kept, token = [run for run in found if not _is_of_pipeline(run)], found.token
+        given = signature(original).bind(self, *arguments, **keywords).arguments
+        while token and len(kept) < len(found):  # a page is as full as it is alone
+            rest = {"max_results": len(found) - len(kept), "page_token": token}
+            more = original(**{**given, **rest})
+            kept += [run for run in more if not _is_of_pipeline(run)]
+            token = more.token
+        return PagedList(kept, token)
+
+    return search_runs
+
+
+def _is_of_pipeline(run: MlflowRun) -> bool:
+    tags = run.data.tags
+    return "trackyard.pipeline" in tags and "trackyard.step" not in tags
 
 
 def _kept(original: Any, records_of: Callable[..., list[Record]]) -> Any:
