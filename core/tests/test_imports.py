@@ -64,3 +64,20 @@ def test_listing_flavors_imports_none(project, install):
 
     assert "trackyard.cli.experiment_trackers" in modules
     assert not modules & {"flavor_seen", "sdk_seen", *SDKS}
+
+
+def test_a_step_without_a_tracker_imports_nothing_that_it_does_not_need(project):
+    modules = modules_after(
+        project,
+        "import trackyard\n"
+        "@trackyard.step\n"
+        "def one() -> int: return 1\n"
+        "@trackyard.pipeline\n"
+        "def only(): one()\n"
+        "only()",
+        TRACKYARD_DISABLE_PLUGINS="system-metrics",
+    )
+    heavy = {"fsspec", "asyncio", "email.message", "concurrent.futures", "tarfile"}
+
+    assert "trackyard.pipelines.runner" in modules
+    assert heavy & modules == set()

@@ -86,12 +86,14 @@ def version_of(distribution: str) -> str:
 
 def requirements_of(distribution: str) -> tuple[str, ...]:
     """Give what a distribution requires, a line for each; nothing where it does not say it."""
-    from importlib_metadata import requires
+    from importlib_metadata import distributions
 
     try:
-        return tuple(requires(distribution) or ())
-    except Exception:  # not installed, or its metadata is damaged
+        installed = (_headers_of(found) for found in distributions(name=distribution))
+        headers = next(filter(None, installed), [])
+    except Exception:  # its metadata is damaged
         return ()
+    return tuple(value for name, value in headers if name == "requires-dist")
 
 
 def normal_name(name: str) -> str:
@@ -129,18 +131,21 @@ def _refuse_lines_without_section(text: str) -> None:
 def _told(distribution: Distribution) -> tuple[str, str, str]:
     """Give the name, version and summary that a distribution's metadata tells."""
     try:
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        # The library would import a reader of mails, which takes longer than all the rest.
-        head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
-        told = {name: value.strip() for name, _, value in map(_parted, reversed(head.split("\n")))}
-        return told.get("name", ""), told.get("version", ""), told.get("summary", "")
+        told = dict(reversed(_headers_of(distribution)))  # of a line that is there twice the first
     except Exception:  # there is no metadata, or it cannot be read
         return "", "", ""
+    return told.get("name", ""), told.get("version", ""), told.get("summary", "")
 
 
-def _parted(line: str) -> tuple[str, str, str]:
-    name, colon, value = line.partition(":")
-    return name.lower(), colon, value
+def _headers_of(distribution: Distribution) -> list[tuple[str, str]]:
+    """Give the lines of a distribution's metadata before its description, by their names.
+
+    The library would import a reader of mails for them, which takes longer than all the rest.
+    """
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
+    parted = (line.partition(":") for line in head.split("\n") if ":" in line)
+    return [(name.lower(), value.strip()) for name, _, value in parted]
 
 
 def _place(distribution: Distribution) -> str:
