@@ -21,6 +21,7 @@ BARS = {
     "context_and_console.py": ["MOST_CONTEXT", "MOST_CONSOLE", "MOST_SYSTEM"],
     "large_output.py": ["MOST_TIMES", "MOST_MEGABYTES"],
     "parquet_tables.py": ["MOST"],
+    "media.py": ["MOST_OF_IMAGE", "MOST_OF_TABLE", "MOST_OF_FOLDER"],
     "long_values.py": ["MOST"],
     "ray_overhead.py": ["MOST"],
     "growth.py": ["MOST"],

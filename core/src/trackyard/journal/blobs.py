@@ -32,6 +32,7 @@ _LARGEST_READ = 1024 * 1024 * 1024
 # A shorter file is read at once, and written to its place: another name for a while costs more.
 _SMALL = 1024 * 1024
 _VALUE = "value.json"
+_PLAIN_NAME = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -129,9 +130,10 @@ class Blobs:
             OSError: It cannot be written.
         """
         digest = hashlib.sha256(content).hexdigest()
-        target = self.folder / digest / file_name(name)
+        place, own = f"{self.folder}/{digest}", file_name(name)
+        target = Path(place, own)
         blob = Blob(target, digest, len(content))
-        if not self._write_new(target, content):
+        if not self._write_new(place, target, content):
             with self.staging(name) as staged:
                 with os.fdopen(open_private(staged, os.O_EXCL), "wb") as file:
                     file.write(content)
@@ -149,20 +151,19 @@ class Blobs:
         """
         return self.keep(value, _VALUE)
 
-    def _write_new(self, target: Path, content: bytes) -> bool:
+    def _write_new(self, place: str, target: Path, content: bytes) -> bool:
         """Write content to its place where it is not there yet; False where somebody has begun to.
 
         Nothing refers to the file before it is whole, and what a killed process leaves of one has
         another length: it needs no other name meanwhile.
         """
-        place = target.parent
         try:
-            place.mkdir(mode=0o700)
+            os.mkdir(place, 0o700)  # noqa: PTH102 - many small files: this is most of their time
         except FileExistsError:
             with self._lock:
                 return _is_there(target, len(content))
         except FileNotFoundError:
-            make_private_folder(place)
+            make_private_folder(target.parent)
         try:
             number = open_private(target, os.O_EXCL)
         except FileExistsError:
@@ -241,6 +242,8 @@ def value_of(folder: Path, sha256: str, size: int) -> bytes:
 
 def file_name(name: str) -> str:
     """Give the last part of an artifact's name as the name of a file."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name.rpartition("/")[2]
     encodable = name.encode("utf-8", "backslashreplace").decode()
     parts = [part for part in re.split(r"[/\\\0]+", encodable) if part not in ("", ".", "..")]
     return parts[-1] if parts else "unnamed"

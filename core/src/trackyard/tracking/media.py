@@ -55,6 +55,8 @@ def with_suffix_of(name: str, path: Path) -> str:
         name: The name that the user gave.
         path: The file.
     """
+    if name.endswith(path.name):
+        return name
     own, written = PurePosixPath(name).suffix, path.suffix
     return name if own == written else name.removesuffix(own) + written
 
