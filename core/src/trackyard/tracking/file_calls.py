@@ -109,7 +109,7 @@ class FileCalls:
             step: The training step that it belongs to.
         """
         named = partial(media.image_name, image=image)
-        if media.is_png_of_array(image, named(to_text(name))):
+        if media.is_png_of_array(image, to_text(name)):
             self._log_content(name, partial(media.array_file, image), step, named)
         else:
             self._log_file(name, partial(media.save_image, image), step, named)

@@ -12,6 +12,7 @@ from trackyard.contract.records import ArtifactKind
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
+from trackyard.system.interruption import let_signals_through
 from trackyard.tracking.figures import is_figure_name, is_page, write_figure
 from trackyard.tracking.images import (
     is_image_name,
@@ -153,10 +154,14 @@ def is_png_of_array(image: Any, name: str) -> bool:
     """Tell whether `array_file` gives the file of an image.
 
     Args:
-        image: The image.
-        name: The file's name.
+        image: The image; of one that cannot even be looked at, `save_image` says what is wrong.
+        name: The name that the user gave.
     """
-    return name.lower().endswith(".png") and is_plain_array(image)
+    try:
+        return image_name(name, image).lower().endswith(".png") and is_plain_array(image)
+    except Exception as error:
+        let_signals_through(error)
+        return False
 
 
 def array_file(image: Any, path: Path) -> SavedFile:

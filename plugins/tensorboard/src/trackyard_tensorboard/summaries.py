@@ -120,7 +120,9 @@ def state_in(event: Event) -> RunState | None:
     for value in event.summary.value:
         plugin = value.metadata.plugin_data
         if plugin.plugin_name == _STATE:
-            return RunState(**json.loads(plugin.content))
+            said = json.loads(plugin.content)
+            known = {field.name for field in attrs.fields(RunState)}
+            return RunState(**{key: said[key] for key in known & said.keys()})  # others are newer
     return None
 
 
