@@ -21,7 +21,7 @@ import pytest
 from comet_server import CometServer
 from neptune_server import NeptuneServer
 
-from trackyard import native_run
+from trackyard import current_run, native_run
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import load_description, run_for
 from trackyard.project.configuration import find_project, in_project
@@ -113,10 +113,18 @@ def log_by_comet(key: str, value: float, step: int) -> None:
     experiment.log_metric(key, value, step=step)
 
 
-def log_by_tensorboard(key: str, value: float, step: int) -> None:
+# The run that calls were last made in, and its writer: another one is another run of TensorBoard's.
+_writers: dict[str, Any] = {}
+
+
+def log_by_tensorboard(key: str, value: float, step: int | None = None) -> None:
     from tensorboardX import SummaryWriter
 
-    SummaryWriter().add_scalar(key, value, step)
+    run_id = current_run().id
+    if run_id not in _writers:
+        _writers.clear()
+        _writers[run_id] = SummaryWriter()
+    _writers[run_id].add_scalar(key, value, step)
 
 
 def log_by_trackio(key: str, value: float, step: int) -> None:

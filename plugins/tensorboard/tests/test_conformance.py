@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from all_flavors import log_by_tensorboard
 
 from trackyard.testing import FlavorSuite
-
-
-def log_by_a_writer(key, value):
-    from tensorboardX import SummaryWriter
-
-    SummaryWriter().add_scalar(key, value)
 
 
 def write_by_a_writer(files, points):
@@ -29,7 +24,7 @@ class TestTensorboard(FlavorSuite):
 
     @pytest.fixture
     def log_natively(self):
-        return log_by_a_writer
+        return log_by_tensorboard
 
     @pytest.fixture
     def write_files(self):

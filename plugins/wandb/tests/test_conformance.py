@@ -31,6 +31,10 @@ class TestWandb(FlavorSuite):
         return lambda url: {"flavor": "wandb", "mode": "online", "base_url": url}
 
     @pytest.fixture
+    def import_place(self, workbench):
+        return str(workbench.project.home / "runs")  # its files; the project is a server's
+
+    @pytest.fixture
     def log_natively(self):
         import wandb
 

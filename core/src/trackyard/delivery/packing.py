@@ -51,5 +51,4 @@ class Packing:
 
     def clear(self) -> None:
         """Remove what the tracker has."""
-        if self._folder.exists():
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)  # there is none of most runs
