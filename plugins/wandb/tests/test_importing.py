@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from trackyard import Client, start_run
-from trackyard.contract import ImportNote, TrackyardError
+from trackyard.contract import Artifact, ImportNote, TrackyardError
 from trackyard_wandb.foreign_files import foreign_records
 from trackyard_wandb.logfile import BLOCK, LogWriter
+from trackyard_wandb.media import shown_value
 from trackyard_wandb.records import new_record
+from trackyard_wandb.rows import Rows
 
 NOW = 1_700_000_000
 
@@ -143,6 +145,25 @@ def test_runs_of_trackyards_own_are_those_runs(wandb_offline):
     (row,) = Client().import_runs(f"wandb:{wandb_offline}")
 
     assert (row.state, row.id) == ("own", run.id)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "file"),
+    [
+        ("deep.er/pic", "image", "pic.png"),
+        ("pic.png", "image", "pic.png"),
+        ("page.htm", "html", "page.html"),
+        ("rows", "table", "rows.table.json"),
+    ],
+)
+def test_what_the_tracker_shows_keeps_its_name(tmp_path, name, kind, file):
+    path, files = tmp_path / file, tmp_path / "files"
+    path.write_bytes(b"content")
+    row = {name: shown_value(Artifact(name, path, kind), files), "_timestamp": NOW, "_step": 0}
+    (found,) = Rows(tmp_path).of(row, files.joinpath)
+
+    assert (found.name, found.kind) == (name, kind)
+    assert found.path.read_bytes() == b"content"
 
 
 @pytest.fixture

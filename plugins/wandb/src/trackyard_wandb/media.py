@@ -46,8 +46,7 @@ def _place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, 
     digest = hashlib.sha256(artifact.path.read_bytes()).hexdigest()
     type_, ending = KINDS[kind]
     ending = ending or artifact.path.suffix or ".png"
-    stem = re.sub(r"[^A-Za-z0-9.-]", "_", Path(artifact.name).stem)[:60]
-    path = f"media/{_FOLDERS[kind]}/{stem}_{digest[:20]}{ending}"
+    path = f"media/{_FOLDERS[kind]}/{_stem_of(artifact.name)}_{digest[:20]}{ending}"
     place_file(artifact.path, files / path)
     value = {"_type": type_, "path": path, "sha256": digest, "size": artifact.path.stat().st_size}
     if kind == "image":
@@ -55,6 +54,23 @@ def _place_media(artifact: Artifact, kind: ShownKind, files: Path) -> dict[str, 
     if kind == "table":
         return {**value, "log_mode": "IMMUTABLE", **_shape(artifact.path)}
     return value
+
+
+def is_placed_by_tracker(name: str, path: str) -> bool:
+    """Say whether a shown file is one that the tracker has placed, whose column is its whole name.
+
+    W&B's own calls put a step between the column and the digest, and their columns have no ending.
+
+    Args:
+        name: The column in the history.
+        path: The file below the run's folder `files`.
+    """
+    own = rf"{re.escape(_stem_of(name))}_[0-9a-f]{{20}}\.[^/]*"
+    return re.fullmatch(own, Path(path).name) is not None
+
+
+def _stem_of(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "_", Path(name).stem)[:60]
 
 
 def _histogram_value(artifact: Artifact) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import attrs
 
 from trackyard.contract import Artifact, ImportNote, Metric, Record, RemoteRun, Tag
 from trackyard_wandb.capturing import artifact_of, flat_values, text_of
-from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
+from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file, is_placed_by_tracker
 from trackyard_wandb.records import STEP, moment_of
 
 Piece = Record | RemoteRun | ImportNote
@@ -104,7 +104,8 @@ class Rows:
                 yield ImportNote(f"{type_} {key}: its file is not in the run's folder")
                 continue
             place = f"{key}/{number}" if len(names) > 1 else key
-            suffix = "" if place.endswith(found.suffix) else found.suffix
+            is_whole = is_placed_by_tracker(key, name) or place.endswith(found.suffix)
+            suffix = "" if is_whole else found.suffix
             artifact = artifact_of(f"{place}{suffix}", found)
             yield artifact if kind is None else attrs.evolve(artifact, kind=kind)
 
