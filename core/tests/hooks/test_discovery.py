@@ -19,7 +19,7 @@ from trackyard.hooks.discovery import (
     load_plugins as load_all_plugins,
 )
 from trackyard.hooks.known import known_flavors
-from trackyard.hooks.rules import implemented_hooks
+from trackyard.hooks.rules import check_hooks, implemented_hooks
 
 
 def load_plugins():
@@ -399,3 +399,51 @@ def test_blocked_plugin_is_listed_without_import(project, mixed_plugins):
 def test_groups_are_those_of_the_design():
     names = ("flavors", "plugins", "orchestrators", "materializers", "commands")
     assert tuple(f"trackyard.{name}" for name in names) == GROUPS
+
+
+LOOKED_AT = f"""{HEAD}
+looks = []
+
+class Meta(type):
+    def __dir__(cls):
+        looks.append(cls)
+        return super().__dir__()
+
+class Base(metaclass=Meta):
+    pass
+
+@flavor
+class Tracker(Base):
+    @hookimpl
+    def tracker_log(self, run, batch): ...
+
+plugin = Tracker()
+"""
+
+
+def test_class_that_keeps_the_rules_is_looked_through_once(install):
+    install("acme", {"acme": LOOKED_AT}, flavors={"acme": "acme:Tracker"})
+    flavor = load_flavor("acme")
+    looks = sys.modules["acme"].looks
+    assert looks
+    looks.clear()
+
+    assert load_flavor("acme") is flavor
+    assert looks == []
+
+
+def test_class_that_breaks_a_rule_is_refused_each_time(install):
+    install("acme", {"acme": f"{GOOD}{UNMARKED}"}, flavors={"acme": "acme:Tracker"})
+    for _ in range(2):
+        with pytest.raises(PluginError, match="is not marked"):
+            load_flavor("acme")
+
+
+def test_hook_of_an_object_itself_is_checked_though_its_class_was(install):
+    install("acme", {"acme": LOOKED_AT}, flavors={"acme": "acme:Tracker"})
+    check_hooks(load_flavor("acme")(), "acme")
+    odd = load_flavor("acme")()
+    vars(odd)["tracker_end_run"] = lambda run: None
+
+    with pytest.raises(PluginError, match="is not marked"):
+        check_hooks(odd, "acme")

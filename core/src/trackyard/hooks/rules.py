@@ -31,12 +31,18 @@ def implemented_hooks(plugin: object) -> tuple[str, ...]:
 
     It is asked of each run: a class is looked through once.
     """
+    owner = _owner_of_hooks(plugin)
+    return _named(plugin) if owner is None else _implemented(owner)
+
+
+def _owner_of_hooks(plugin: object) -> ModuleType | type | None:
+    """Give the module or class that has all of a plugin's functions; None if it has some itself."""
     if isinstance(plugin, ModuleType | type):
-        return _implemented(plugin)
-    if any(hasattr(value, "trackyard_impl") for value in getattr(plugin, "__dict__", {}).values()):
-        return _named(plugin)
-    kind: Any = type(plugin)
-    return _implemented(kind)
+        return plugin
+    for value in getattr(plugin, "__dict__", {}).values():
+        if inspect.isfunction(value) or isinstance(value, staticmethod | classmethod):
+            return None
+    return type(plugin)
 
 
 @cache
@@ -57,6 +63,8 @@ def marked_functions(plugin: object) -> Iterator[tuple[str, Any]]:
 def check_hooks(plugin: object, who: str) -> None:
     """Reject a plugin that pluggy would accept in silence and that would not work.
 
+    It is asked of each run: a class that keeps the rules is looked through once.
+
     Args:
         plugin: A flavor class, a module or any other object.
         who: The plugin and its distribution, for the message.
@@ -64,6 +72,19 @@ def check_hooks(plugin: object, who: str) -> None:
     Raises:
         PluginError: It says what is wrong and what to type.
     """
+    owner = _owner_of_hooks(plugin)
+    if owner is None:
+        _check_functions(plugin, who)
+    else:
+        _check_owner(owner, who)
+
+
+@cache
+def _check_owner(owner: ModuleType | type, who: str) -> None:
+    _check_functions(owner, who)  # what it raises is not kept
+
+
+def _check_functions(plugin: object, who: str) -> None:
     signatures = hook_signatures()
     for name, function in _functions(plugin):
         if name.startswith("tracker_") and not hasattr(function, "trackyard_impl"):
