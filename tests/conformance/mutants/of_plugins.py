@@ -131,6 +131,48 @@ class HidesMoreEachTime(Redactor):
         return record
 
 
+class ForgetsToReturn(Redactor):
+    """It gives back what it has changed, and drops the rest."""
+
+    caught_by = "test_filter_keeps_records_of_each_kind"
+
+    def hidden(self, record):
+        if isinstance(record, Param | Tag):
+            return super().hidden(record)
+        return None
+
+
+class LeavesAThread(Stopwatch):
+    """Its sampler sleeps on when the run has ended."""
+
+    caught_by = "test_nothing_is_left_of_a_run"
+
+    @contextmanager
+    def watched(self, run, log):
+        log({"began": 1.0})
+        threading.Thread(target=time.sleep, args=(5,), name="sampler", daemon=True).start()
+        yield
+
+
+class LeavesAFile(Stopwatch):
+    """It reads a file of the system's and keeps it open."""
+
+    caught_by = "test_nothing_is_left_of_a_run"
+
+    def __init__(self):
+        self.files = []
+
+    @contextmanager
+    def watched(self, run, log):
+        log({"began": 1.0})
+        self.files.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+
+    def __del__(self):
+        for file in self.files:
+            os.close(file)
+
+
 class RaisesAsItEnters(Stopwatch):
     """The machine has none of what it looks for."""
 

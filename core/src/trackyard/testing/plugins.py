@@ -23,7 +23,7 @@ from trackyard.testing.base import Suite
 from trackyard.testing.contract import check, expect
 from trackyard.testing.irregular import NUMBERS, ODD_PARAMS, irregular_points
 from trackyard.testing.memory import MemoryTracker
-from trackyard.testing.process_state import changes, process_state
+from trackyard.testing.process_state import changes, open_descriptors, process_state
 
 OBSERVE, FILTER = "tracker_observe_run", "tracker_filter_records"
 # Seconds for which a run is observed, and the share of a core that this may take meanwhile.
@@ -99,6 +99,16 @@ class PluginSuite(Suite):
         twice = [r for r in records if (kept := first(r)) is not None and first(kept) != kept]
         expect(not twice, f"what it has changed it changes again, such as {twice[:1]}")
 
+    @check("A filter keeps records of each kind: what it drops, no tracker ever gets.")
+    def test_filter_keeps_records_of_each_kind(self, plugin: object, tmp_path: Path) -> None:
+        """A function that forgets its last `return` drops all that it has nothing to say of."""
+        keep = _filter_of(plugin, _run(tmp_path))
+        records = _records(tmp_path)
+        kept = {type(record) for record in records if keep(record) is not None}
+        lost = sorted({type(record).__name__ for record in records} - {k.__name__ for k in kept})
+        what = f"it gives None for every {' and every '.join(lost)}; to keep one, return it"
+        expect(not lost, what)
+
     @check("A context that observes a run is entered and left without an error, in good time.")
     def test_observing_ends_with_its_run(self, plugin: object, tmp_path: Path) -> None:
         """A run's end waits a second for all plugins together."""
@@ -110,6 +120,23 @@ class PluginSuite(Suite):
         time.sleep(_SILENCE)
         new = [t.name for t in threading.enumerate() if t not in before and not t.daemon]
         expect(not new, f"these threads keep the interpreter alive: {', '.join(new)}")
+
+    @check("What was started or opened for a run ends with it.")
+    def test_nothing_is_left_of_a_run(
+        self, plugin: object, tmp_path: Path, patience: float | None
+    ) -> None:
+        """A process may have a thousand runs; what all of them share may stay."""
+        with _observed(plugin, _run(tmp_path / "first")) as log:
+            _wait_for(log, patience)
+        time.sleep(_SILENCE)
+        threads, files = {*threading.enumerate()}, open_descriptors()
+        with _observed(plugin, _run(tmp_path / "second")) as log:
+            _wait_for(log, patience)
+        time.sleep(_SILENCE)
+        left = [thread.name for thread in threading.enumerate() if thread not in threads]
+        expect(not left, f"of each run it leaves a thread behind: {', '.join(left)}")
+        more = (open_descriptors() or 0) - (files or 0)
+        expect(more <= 0, f"of each run it leaves {more} file(s) open")
 
     @check("What observes a run logs numbers into that run alone, and nothing after its end.")
     def test_observer_logs_into_its_run_alone(
