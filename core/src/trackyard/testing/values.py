@@ -161,7 +161,7 @@ def _of_numpy() -> dict[str, Any]:
         "columns first": numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)),
         "every second": numpy.arange(10)[::2],
         "objects": numpy.array([None, "a", (1, 2)], dtype=object),
-        "masked": numpy.ma.masked_array([1, 2], [True, False]),
+        "masked": numpy.ma.masked_array([1, 2], [True, False], fill_value=-7),
         "large": numpy.arange(2_000_000, dtype="float64"),
         "a number": numpy.float32(1.1),
         "a moment": numpy.datetime64("2026-01-02T03:04:05"),
@@ -275,8 +275,13 @@ def _same_of_numpy(first: Any, second: Any) -> bool:
         return False
     if first.dtype.hasobject:
         return is_same(first.tolist(), second.tolist())
+    if first.flags.writeable and not second.flags.writeable:  # the next step could not change it
+        return False
     if isinstance(first, numpy.ma.MaskedArray):
-        return bool((first.mask == second.mask).all()) and is_same(first.tolist(), second.tolist())
+        fills = [numpy.asarray(array.fill_value).tobytes() for array in (first, second)]
+        is_like = fills[0] == fills[1] and first.hardmask == second.hardmask
+        is_masked_alike = bool(numpy.all(first.mask == second.mask))
+        return is_like and is_masked_alike and _same_of_numpy(first.data, second.data)
     return bool(first.tobytes() == second.tobytes())
 
 
