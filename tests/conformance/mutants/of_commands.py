@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 from company_commands import slowest as right
@@ -80,7 +81,25 @@ def shows_nothing_of_a_project(as_json: bool) -> None:
     show_json(as_json)
 
 
+@click.command()
+@json_option
+def wants_a_project(as_json: bool) -> None:
+    """Take for granted that there is a project."""
+    file = find_project().config_file.name
+    show_json(file if as_json else 0)
+
+
+@click.command()
+@json_option
+def looks_where_it_stands(as_json: bool) -> None:
+    """Take the working directory for the project."""
+    names = [file.name for file in Path(".trackyard").rglob("run.json")]
+    show_json(names if as_json else len(names))
+
+
 CAUGHT_BY = {
+    "wants_a_project": "test_a_mistake_is_a_line",
+    "looks_where_it_stands": "test_it_works_in_a_folder_below",
     "asks_for_what_runs_have_not": "test_runs_of_every_kind_are_shown",
     "writes_names_as_they_are": "test_runs_of_every_kind_are_shown",
     "writes_nan": "test_json_is_json",

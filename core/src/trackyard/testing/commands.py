@@ -116,12 +116,29 @@ class CommandSuite(Suite):
         if done.returncode == 0:
             _expect_json(done.stdout)
 
+    @check("It works in every folder of a project, as in the project's own.")
+    def test_it_works_in_a_folder_below(self) -> None:
+        """The project is what `find_project()` finds, not the working directory."""
+        filled = _run("-m", "trackyard.testing.filling")
+        expect(filled.returncode == 0, f"no runs could be made: {filled.stderr[-500:]}")
+        here = self._typed(*self.arguments, "--json")
+        below = Path("below")
+        below.mkdir()
+        there = self._typed(*self.arguments, "--json", folder=below)
+        wrong = f"it exits with {there.returncode} there: {there.stderr[-500:]}"
+        expect(there.returncode == here.returncode, wrong)
+        if here.returncode == 0:
+            seen = [_size_of_json(done.stdout) for done in (here, there)]
+            expect(seen[0] == seen[1], f"it shows {seen[1]} there, and {seen[0]} in the project's")
+
     @check("A mistake of the user's is a line on stderr and an exit code, never a traceback.")
-    @pytest.mark.parametrize("kind", ["mistake", "configuration"])
+    @pytest.mark.parametrize("kind", ["mistake", "configuration", "no project"])
     def test_a_mistake_is_a_line(self, kind: str) -> None:
-        """What was typed, and what stands in the project's file."""
+        """What was typed, where, and what stands in the project's file."""
         if kind == "configuration":
             Path("trackyard.toml").write_text("[stacks\n", encoding="utf-8")
+        if kind == "no project":
+            Path("trackyard.toml").unlink()
         done = self._typed(*(self.mistake if kind == "mistake" else self.arguments))
         expect("Traceback" not in done.stderr, f"it ends with a traceback: {done.stderr[-500:]}")
         if kind == "mistake":
@@ -129,16 +146,23 @@ class CommandSuite(Suite):
             expect("Error: " in done.stderr, f"stderr says {done.stderr!r}")
             expect(not done.stdout, f"stdout says {done.stdout!r}")
 
-    def _typed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return _run("-m", "trackyard", self.command, *arguments)
+    def _typed(
+        self, *arguments: str, folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return _run("-m", "trackyard", self.command, *arguments, folder=folder)
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python as a program of its own that finds what this one finds."""
+def _run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python as a program of its own that finds what this one finds, here or in a folder."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS_")}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return subprocess.run(
-        [sys.executable, *arguments], check=False, capture_output=True, text=True, env=environment
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
     )
 
 
@@ -152,6 +176,15 @@ def _expect_json(text: str) -> None:
         json.loads(text, parse_constant=refuse)
     except ValueError as error:
         expect(False, f"stdout is no JSON ({error}): {text[:200]!r}")
+
+
+def _size_of_json(text: str) -> str:
+    """Say how much a document of JSON holds; its values may be of the moment."""
+    try:
+        found = json.loads(text)
+    except ValueError:  # which has a check of its own
+        return "no JSON"
+    return f"{len(found)} item(s)" if isinstance(found, list | dict) else "a value"
 
 
 def _commands_of(command: click.Command) -> list[click.Command]:
