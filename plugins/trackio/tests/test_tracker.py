@@ -297,12 +297,7 @@ def test_a_deleted_run_is_gone_and_no_other(board, server):
             tracker.tracker_delete_run(read(run.id)[0])
 
         assert read(run.id)[1] == []
-        assert {type(r).__name__ for r in read(kept.id)[1]} == {
-            "Metric",
-            "Artifact",
-            "Tag",
-            "Param",
-        }
+        assert {type(r).__name__ for r in read(kept.id)[1]} == {"Metric", "Artifact", "Tag"}
         assert not (board.folder / "media/default/files" / run.id).exists()
 
 
