@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from pathlib import Path
 
 from hypothesis import given, strategies as st
 
@@ -35,7 +36,7 @@ def test_each_record_fits_and_the_whole_text_is_kept(tmp_path_factory, key, text
 
 
 class _Aside:
-    folder = None
+    folder = Path("nowhere")
 
 
 def batches(records, **limits):
