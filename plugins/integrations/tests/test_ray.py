@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import ray_clusters
@@ -140,3 +142,18 @@ def test_search_that_is_killed_and_restored_goes_on_in_the_same_runs(run):
 @pytest.mark.slow
 def test_search_of_the_page_arrives_as_it_says(shown, address):
     shown("ray", sys.executable, RAY_ADDRESS=address, RAY_AIR_NEW_OUTPUT="0")
+
+
+@pytest.mark.slow
+def test_training_of_the_page_arrives_by_its_steps(project, address):
+    text = (Path(__file__).parents[3] / "docs/frameworks/ray.md").read_text(encoding="utf-8")
+    program = re.search(r"^# train_workers.py\n.*?(?=^```$)", text, re.MULTILINE | re.DOTALL)[0]
+    variables = {"RAY_ADDRESS": address, "RAY_TRAIN_V2_ENABLED": "1"}
+    (project / "train_workers.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "train_workers.py"]
+    subprocess.run(command, check=True, timeout=400, cwd=project, env=os.environ | variables)
+
+    (row,) = Client().list_runs()
+    curve = Client().get_run(row.id).curves["loss"]
+    assert (row.name, row.status) == ("training", "finished")
+    assert [*zip(curve.steps, curve.values, strict=True)] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
