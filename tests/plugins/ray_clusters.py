@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -69,8 +70,15 @@ def _started(num_cpus: int) -> str:
 
 
 def _end() -> None:
-    """End the cluster, whose processes Ray leaves to be found by the garbage collector."""
+    """End the cluster, whose processes Ray leaves to be found by the garbage collector.
+
+    Those of one that was not up in time are found later than here: they are asked now whether they
+    have ended, which nobody has told Python.
+    """
     shut_down(is_own_cluster=True)
+    for found in gc.get_objects():
+        if issubclass(type(found), subprocess.Popen):
+            found.poll()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

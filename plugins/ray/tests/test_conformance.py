@@ -10,9 +10,6 @@ import pytest
 
 from trackyard.testing import OrchestratorSuite
 
-# Ray leaves processes of its own where a machine is too busy for the first try of a start.
-pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-
 
 @pytest.mark.usefixtures("only_cluster")
 class TestOwnCluster(OrchestratorSuite):

@@ -25,9 +25,6 @@ from trackyard.journal.shipping import local_folder  # noqa: E402
 from trackyard.pipelines.parcels import check_artifact_store  # noqa: E402
 from trackyard.runs.health import health_of  # noqa: E402
 
-# Ray leaves processes of its own where a machine is too busy for the first try of a start.
-pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-
 CONFIGURATION = """
 [experiment_trackers.local]
 flavor = "isolated:Shared"

@@ -33,9 +33,6 @@ orchestrator = "{orchestrator}"
 {options}
 """
 
-# Ray leaves processes of its own where a machine is too busy for the first try of a start.
-pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-
 
 @pytest.fixture
 def ray_project(tmp_path, monkeypatch, cluster):
