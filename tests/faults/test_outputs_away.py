@@ -10,9 +10,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import boto3
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_server import s3_environment, s3_server
 
 from trackyard import Client, ConfigError, OutputError, pipeline, step
 from trackyard.contract import Job, Outcome, run_packed
@@ -38,29 +37,18 @@ class Door:
 
 @pytest.fixture(scope="module")
 def bucket():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
-def s3(bucket, monkeypatch, faults):
-    for name, value in {
-        "AWS_ENDPOINT_URL": bucket,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    door = Door()
-    door.up()
-    (faults.root / "trackyard.toml").write_text(STACK)
-    yield door
-    door.down()
-    fsspec.filesystem("s3").clear_instance_cache()
+def s3(bucket, faults):
+    with s3_environment(bucket):
+        door = Door()
+        door.up()
+        (faults.root / "trackyard.toml").write_text(STACK)
+        yield door
+        door.down()
 
 
 def trackyard(*words):

@@ -27,9 +27,9 @@ import polars.testing
 import pyarrow
 import pytest
 from hypothesis import given, strategies as st
-from moto.server import ThreadedMotoServer
 from odd_values import Colour
 from PIL import Image
+from s3_server import s3_server
 
 from trackyard import ConfigError, OutputError, pipeline, step
 from trackyard.hooks.discovery import load_materializers
@@ -575,14 +575,10 @@ def test_output_lies_under_its_path_in_any_file_system(tmp_path, url):
 
 @pytest.fixture(scope="module")
 def bucket():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}
-    s3 = fsspec.filesystem("s3", **options)
-    s3.mkdir("trackyard-test")
-    yield "s3://trackyard-test/outputs", options
-    server.stop()
+    with s3_server() as address:
+        options = {"endpoint_url": address, "key": "test", "secret": "test"}
+        fsspec.filesystem("s3", **options).mkdir("trackyard-test")
+        yield "s3://trackyard-test/outputs", options
 
 
 def test_output_lies_in_a_bucket(bucket, monkeypatch):

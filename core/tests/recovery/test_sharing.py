@@ -12,16 +12,15 @@ import sys
 from pathlib import Path
 
 import boto3
-import fsspec
 import pytest
 from left_behind import wait_until
-from moto.server import ThreadedMotoServer
+from s3_server import s3_environment, s3_server
 
 from trackyard import Client, TrackyardError, pipeline, start_run, step
 from trackyard.journal.pending import to_be_shared_folders
 from trackyard.project.configuration import find_project
 from trackyard.recovery.growing import GrowingRuns
-from trackyard.recovery.sharing import share_journals
+from trackyard.recovery.sharing import SharedJournal, share_journals
 
 
 class Machines:
@@ -56,19 +55,9 @@ def machines(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    yield boto3.client("s3")
-    server.stop()
+def s3():
+    with s3_server() as address, s3_environment(address):
+        yield boto3.client("s3")
 
 
 def logged(name="mine"):
@@ -265,3 +254,8 @@ def test_what_lies_there_and_no_journal_has_stays_there(machines, tmp_path):
     assert [*view.curves["loss/all"].steps] == [0, 1, 2, 3, 4]
     assert view.artifacts["notes/a.txt"].read_text() == "hello"
     assert not (tmp_path / "two" / "canary").exists()
+    found = SharedJournal.find(find_project(), run.id, tmp_path / "fetched")
+    found.fetch_files()
+    files = {path.name for path in found.folder.rglob("*") if path.is_file()}
+    assert "sitecustomize.py" not in files
+    assert {"run.json", "a.txt"} <= files
