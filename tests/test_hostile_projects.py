@@ -29,7 +29,8 @@ ACTS = {
 }
 ACTING_CALLS = {
     *("collect_garbage", "delete_run", "end_run", "plan_replay", "rename_run", "replay_run"),
-    *("import_runs", "set_note", "set_tags", "sync", "verify_run"),
+    *("import_runs", "set_note", "set_tags", "sync", "verify_import"),
+    "verify_run",
 }
 COMMANDS = {
     "archive": "crashed second --output runs.trackyard",

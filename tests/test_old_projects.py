@@ -298,6 +298,8 @@ def test_a_tracker_of_old_is_no_source_of_imports(old_project):
 
     with pytest.raises(TrackyardError, match="cannot list runs"):
         client.import_runs("ledger")
+    with pytest.raises(TrackyardError, match="cannot list runs"):
+        client.verify_import("ledger")
     assert "cannot list runs" in old_project.type("import", "ledger").stderr
 
 

@@ -13,6 +13,7 @@ import time
 from typing import ClassVar
 
 import pytest
+from filing import Filing
 from foreign import Foreign, write
 from recorder import Recorder
 
@@ -314,6 +315,33 @@ def test_the_command_shows_a_table_and_json(source, project):
     assert table.stdout.split("\t")[:4] == ["old one", "fraud", "failed", "new"]
     assert "r2: tracker_read_run: ValueError: torn" in table.stderr
     assert [row["state"] for row in found] == ["same", "failed"]
+
+
+def test_what_arrived_is_compared_with_its_source_here_and_on_trackers(source, project):
+    write(source, "r1", **WHOLE)
+    write(source, "r2", run={"name": "left", "version": "1"}, artifacts={"x": "../x.txt"})
+    project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
+    rows_of(to="filed", runs=["r1"])
+    verified = Client().verify_import("there")
+    write(source, "r1", **{**WHOLE, "params": {"rate": 0.2}, "metrics": {"loss": [3, 2, 7]}})
+    table = project.trackyard("runs", "verify", "--source", "there", "r1", "--tracker", "filed")
+    (there,) = Client().verify_import("there", "old one", tracker="filed")
+
+    assert [(row.run, row.tracker, row.state) for row in verified] == [
+        *(("old one", "", "same"), ("old one", "filed", "same")),
+        ("left", "", "missing"),
+    ]
+    assert verified[0].records == 9
+    assert verified[2].left == {"artifact x: elsewhere": 1}
+    assert {(d.kind, d.key, d.problem) for d in there.differences} == {
+        *(("param", "rate", "different"), ("metric", "loss", "missing")),
+        ("metric", "loss", "extra"),
+    }
+    assert table.returncode == 1
+    assert "param 'rate' different: 0.2 in the journal, 0.1 there" in table.stderr
+    assert "0 of 1 runs are as in the source" in table.stderr
+    with pytest.raises(ConfigError, match="none of these runs is on experiment tracker 'old'"):
+        Client().verify_import("there", "old one", tracker="old")
 
 
 def test_what_was_killed_goes_on(source, project):

@@ -349,6 +349,22 @@ class Client(Configuring, Searching):
 
         return ShownList(verify_runs(self._project, name, tracker, timeout=timeout))
 
+    def verify_import(
+        self, source: str, *names: str, tracker: str | None = None, timeout: float = 120.0
+    ) -> list[Verification]:
+        """Compare imported runs, here and on their trackers, with what their source holds now.
+
+        Args:
+            source: A configured tracker, or `flavor:place`.
+            names: Names and ids of the runs; all of the source's without any.
+            tracker: One of their trackers; all, and the journal, by default.
+            timeout: Seconds that a tracker may take for each run.
+        """
+        from trackyard.runs.verifying_sources import verify_import
+
+        found = verify_import(self._project, source, names, tracker, timeout=timeout)
+        return ShownList(found)
+
     def sync(
         self,
         *,

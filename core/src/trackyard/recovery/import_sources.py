@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,7 @@ from trackyard.hooks.rules import implemented_hooks
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.archives import Archive
+from trackyard.recovery.imported_runs import Piece, id_of
 from trackyard.recovery.plain_tables import Tables
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.suggestions import did_you_mean, listed
@@ -100,6 +103,26 @@ def open_source(project: Project, text: str) -> Source:
     # What is typed decides all that there is: no table of the project is laid over it.
     tracker = trackers.build(name, {"flavor": name}, f"import {name}")
     return _source(tracker, text, _absolute(place))
+
+
+@contextmanager
+def read_remote(source: Source, remote: RemoteRun) -> Iterator[Iterator[Piece]]:
+    """Read a run of a source; what is downloaded or unpacked for it is deleted afterwards.
+
+    Args:
+        source: The source.
+        remote: The run.
+    """
+    with tempfile.TemporaryDirectory(prefix="trackyard-import-") as scratch:
+        run = Run(
+            id=id_of(source.flavor, remote.remote_id),
+            name=remote.name or remote.remote_id,
+            experiment=remote.experiment or "default",
+            started_at=remote.started_at or 0,
+            folder=Path(scratch),
+            attached=True,
+        )
+        yield source.reader.read_remote_run(run, remote.remote_id)
 
 
 def _source(tracker: Tracker, text: str, place: str | None) -> Source:

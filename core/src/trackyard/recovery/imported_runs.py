@@ -141,6 +141,11 @@ class Tallied:
                 self.counts["bytes"] += record.path.stat().st_size
                 self._at(record.timestamp)
 
+    def note_afresh(self) -> None:
+        """Count from nothing, for who reads the run once more."""
+        for counter in (self.counts, self.left, self.changed):
+            counter.clear()
+
     def _at(self, timestamp: int) -> None:
         if timestamp:
             self.first = min(self.first or timestamp, timestamp)

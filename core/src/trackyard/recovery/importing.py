@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
@@ -20,7 +19,6 @@ import attrs
 
 from trackyard.contract.errors import TrackyardError
 from trackyard.contract.importing import RemoteRun, RunQuery
-from trackyard.contract.records import Run
 from trackyard.delivery.adapting import Adapter
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
@@ -31,7 +29,7 @@ from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.import_filters import RunFilter
-from trackyard.recovery.import_sources import Source, open_source
+from trackyard.recovery.import_sources import Source, open_source, read_remote
 from trackyard.recovery.imported_runs import (
     IsOtherRun,
     Mark,
@@ -252,7 +250,7 @@ class _Import:
         if mark is not None and mark.version is not None and mark.version == remote.version:
             return _row_of_mark(mark, tallied, run_id)
         try:
-            with self._read(remote) as stream:
+            with read_remote(self._source, remote) as stream:
                 if mark is not None:
                     return self._gone_on(folder, stream, tallied, mark)
                 staged = self._folder / run_id
@@ -303,24 +301,14 @@ class _Import:
         if folder.is_dir() and run_id not in children_of(folder):
             note_child(folder, run_id)
 
-    @contextmanager
-    def _read(self, remote: RemoteRun) -> Iterator[Iterator[Piece]]:
-        with tempfile.TemporaryDirectory(prefix="trackyard-import-") as scratch:
-            run = Run(
-                id=id_of(self._source.flavor, remote.remote_id),
-                name=remote.name or remote.remote_id,
-                experiment=remote.experiment or "default",
-                started_at=remote.started_at or 0,
-                folder=Path(scratch),
-                attached=True,
-            )
-            yield self._source.reader.read_remote_run(run, remote.remote_id)
-
     def _planned(self, tallied: Tallied) -> ImportedRun:
         """Read a run and count, by what the target can hold."""
         changes = Counter[str]()
         run_id = id_of(self._source.flavor, tallied.remote.remote_id)
-        with self._read(tallied.remote) as stream, tempfile.TemporaryDirectory() as long_texts:
+        with (
+            read_remote(self._source, tallied.remote) as stream,
+            tempfile.TemporaryDirectory() as long_texts,
+        ):
             adapter = self._adapter(Path(long_texts))
             try:
                 for record in pieces_of(stream, tallied, run_id):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,17 +33,22 @@ from trackyard.system.suggestions import did_you_mean, listed
 
 _COMMAND = "trackyard runs verify"
 
-VerificationState = Literal["same", "different", "unreadable"]
+VerificationState = Literal["same", "different", "missing", "unreadable"]
 
 
 @attrs.frozen(repr=False)
 class Verification(Shown):
-    """How a run on a tracker compares with its journal."""
+    """How a run on a tracker compares with its journal, or what was imported with its source."""
 
     run: str = attrs.field(metadata=says("The run's name"))
-    tracker: str = attrs.field(metadata=says("The tracker's name"))
+    tracker: str = attrs.field(
+        metadata=says("The tracker's name; empty where the journal was compared with a source")
+    )
     state: VerificationState = attrs.field(
-        metadata=says("`unreadable` where the flavor cannot read runs back, or failed to")
+        metadata=says(
+            "`unreadable` where the flavor cannot read runs back, or failed to; `missing` where a "
+            "source's run is not in the project"
+        )
     )
     id: str = attrs.field(metadata=says("The run's id"))
     records: int = attrs.field(metadata=says("How many records were compared"))
@@ -68,6 +73,16 @@ class Verification(Shown):
         metadata=says(
             "Its journal is here; else what the store knows was compared, and its points were not"
         ),
+    )
+    left: Mapping[str, int] = attrs.field(
+        factory=dict,
+        kw_only=True,
+        metadata=says("What of a source cannot be imported, with how often; it is not expected"),
+    )
+    changed: Mapping[str, int] = attrs.field(
+        factory=dict,
+        kw_only=True,
+        metadata=says("What of a source comes as something else, with how often"),
     )
 
 
@@ -140,8 +155,26 @@ def _verify_run(
     return [_verify(run, description, reading, known) for description in chosen]
 
 
+def verify_journal(
+    run: PendingRun, description: TrackerDescription, reading: ReadingBack, journal: Path
+) -> Verification:
+    """Compare a run on a tracker with a journal that should come to the same as its own.
+
+    Args:
+        run: The run.
+        description: The tracker as the run has it.
+        reading: Reads runs back.
+        journal: The folder of the journal.
+    """
+    return _verify(run, description, reading, None, journal)
+
+
 def _verify(
-    run: PendingRun, description: TrackerDescription, reading: ReadingBack, known: KnownRun | None
+    run: PendingRun,
+    description: TrackerDescription,
+    reading: ReadingBack,
+    known: KnownRun | None,
+    journal: Path | None = None,
 ) -> Verification:
     folder = run.folder / description.folder
     report = report_of(description.name, load_state(folder), folder)
@@ -171,7 +204,9 @@ def _verify(
         native: list[Record] = []
         if known is None:
             all_ranks = tracker.options.rank == "all"
-            expected = [*_expected(run, description, adapter, native, all_ranks=all_ranks)]
+            whole = attrs.evolve(run, folder=journal or run.folder)
+            given = _expected(whole, description, folder, adapter, native, all_ranks=all_ranks)
+            expected = [*given]
             found = differences(expected, stored, able, native)
         else:
             expected = [*_expected_of_known(known, folder, adapter)]
@@ -192,6 +227,7 @@ def _verify(
 def _expected(
     run: PendingRun,
     description: TrackerDescription,
+    folder: Path,
     adapter: Adapter,
     native: list[Record],
     *,
@@ -200,13 +236,13 @@ def _expected(
     """Give what the tracker should hold: tags of the start, records as sent, the status.
 
     Args:
-        run: The run.
+        run: The run, with the journal that is compared.
         description: The tracker as the run has it.
+        folder: The tracker's folder in the run's.
         adapter: Fits records to the backend.
         native: Gets what calls of the tracker's own SDK have put there.
         all_ranks: The tracker gets what children of a rank above 0 have logged.
     """
-    folder = run.folder / description.folder
     refused, state = _refused(folder), load_state(folder)
     yield from _tags_of_start(run, adapter)
     for position, entry in read_entries(run.folder):
