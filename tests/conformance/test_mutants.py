@@ -18,9 +18,10 @@ import warnings
 import mutants
 import pytest
 from matrices import first_by_default
-from mutants import ledger
+from mutants import ledger, sdk
 from mutants.ledger import Ledger
 from mutants.remote import LedgerServer, RemoteLedger
+from mutants.wire import WireLedger, WireServer
 
 from trackyard.testing import FlavorSuite
 from trackyard.testing.checks import faults
@@ -30,7 +31,7 @@ from trackyard.testing.running import run_file
 FILE = '''"""One mutant."""
 
 import pytest
-from mutants import sources
+from mutants import sdk, sources
 from mutants.ledger import log_natively
 
 from trackyard.testing import FlavorSuite
@@ -56,6 +57,10 @@ class TestMutant(FlavorSuite):
     @pytest.fixture
     def native_program(self):
         return sources.PROGRAM
+
+    @pytest.fixture
+    def sdk_calls(self):
+        return sdk.CALLS
 '''
 
 
@@ -64,7 +69,7 @@ REMOTE = FILE.replace(
         return {{"flavor": "{reference}", "directory": str(tmp_path / "ledger")}}
 """,
     """    def server_url(self):
-        with LedgerServer() as server:
+        with {server}() as server:
             yield server.url
 
     @pytest.fixture
@@ -72,7 +77,7 @@ REMOTE = FILE.replace(
         fields = {{"directory": str(tmp_path / "ledger"), "server": server_url}}
         return {{"flavor": "{reference}", **fields}}
 """,
-).replace("import log_natively\n", "import log_natively\nfrom mutants.remote import LedgerServer\n")
+).replace("import log_natively\n", "import log_natively\nfrom {module} import {server}\n")
 
 # Correct flavors, and what is imported by the suite alone.
 APART = (
@@ -80,7 +85,9 @@ APART = (
     "counting",
     "narrow",
     "remote",
+    "sdk",
     "sources",
+    "wire",
     "works_at_import",
     "imports_sdk_at_top",
 )
@@ -156,6 +163,40 @@ class TestRemoteLedger(FlavorSuite):
 
 
 @pytest.mark.slow
+class TestWireLedger(FlavorSuite):
+    """So does the one on a server that does not speak HTTP."""
+
+    backend_outlives_process = False
+
+    @pytest.fixture
+    def server_url(self):
+        with WireServer() as server:
+            yield server.url
+
+    @pytest.fixture
+    def config(self, tmp_path, server_url):
+        fields = {"directory": str(tmp_path / "ledger"), "server": server_url}
+        return {"flavor": "mutants.wire:WireLedger", **fields}
+
+    @pytest.fixture
+    def config_for_server(self, config):
+        return lambda url: {**config, "server": url}
+
+
+@pytest.mark.slow
+class TestSdkLedger(TestLedger):
+    """So does the one on an SDK without a server, whose calls fail."""
+
+    @pytest.fixture
+    def config(self, tmp_path):
+        return {"flavor": "mutants.sdk:SdkLedger", "directory": str(tmp_path / "ledger")}
+
+    @pytest.fixture
+    def sdk_calls(self):
+        return sdk.CALLS
+
+
+@pytest.mark.slow
 class TestRebuiltLedger(TestLedger):
     """So does the one whose runs are sent again from their first record."""
 
@@ -190,7 +231,7 @@ def test_twin_of_what_reads_runs_and_files_of_others_passes(tmp_path):
 
 
 def test_there_are_mutants_of_many_checks():
-    assert len(MUTANTS) >= 225
+    assert len(MUTANTS) >= 239
     assert len(set(MUTANTS.values())) >= 50
     assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
 
@@ -233,7 +274,11 @@ def test_mutant_is_caught_at_the_check_that_names_its_fault(reference, tmp_path,
     module, _, name = reference.partition(":")
     loaded = getattr(importlib.import_module(module), name) if check in BY_REQUESTS else Ledger
     is_remote = issubclass(loaded, RemoteLedger)
-    file.write_text((REMOTE if is_remote else FILE).format(reference=reference), encoding="utf-8")
+    server = WireServer if issubclass(loaded, WireLedger) else LedgerServer
+    text = (REMOTE if is_remote else FILE).format(
+        reference=reference, module=server.__module__, server=server.__name__
+    )
+    file.write_text(text, encoding="utf-8")
 
     results = run_file(file, [f"({check} and {loaded.where})" if is_remote else check])
 

@@ -1,9 +1,7 @@
 from trackyard.testing.commands import CommandSuite as CommandSuite
-from trackyard.testing.faulty_proxy import (
-    FAULTS as FAULTS,
-    Fault as Fault,
-    FaultyProxy as FaultyProxy,
-)
+from trackyard.testing.faulty_proxy import FaultyProxy as FaultyProxy
+from trackyard.testing.faulty_relay import FaultyRelay as FaultyRelay
+from trackyard.testing.faulty_rules import FAULTS as FAULTS, Fault as Fault
 from trackyard.testing.materializers import MaterializerSuite as MaterializerSuite
 from trackyard.testing.memory import MemoryTracker as MemoryTracker
 from trackyard.testing.orchestrators import OrchestratorSuite as OrchestratorSuite

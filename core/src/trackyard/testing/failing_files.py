@@ -1,6 +1,6 @@
 """How do writes to files fail inside a flavor's hook, and nowhere else?
 
-Files that Python opens are meant; what a library in C writes, such as SQLite, is not.
+Files that Python opens or moves are meant; what a library in C writes, such as SQLite, is not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import Any, Literal, Self
 from trackyard.testing.faulty import is_running
 
 WriteFault = Literal[
-    "no space (ENOSPC)", "no descriptors (EMFILE)", "half a write", "after a write"
+    "no space (ENOSPC)",
+    "no descriptors (EMFILE)",
+    "half a write",
+    "after a write",
+    "before it is moved",
+    "after it is moved",
 ]
 _NUMBERS = {"no descriptors (EMFILE)": errno.EMFILE}
 _WRITING = set("wax+")
@@ -32,10 +37,11 @@ class FailingFiles:
 
     Attributes:
         met: How often it happened.
+        seen: How many files the hook has opened to write, or moved.
     """
 
     def __init__(self, hook: str, fault: WriteFault, number: int = 1) -> None:
-        self.met = 0
+        self.met = self.seen = 0
         self._hook = hook
         self._fault = fault
         self._left = number
@@ -52,14 +58,39 @@ class FailingFiles:
         """
         is_due = not isinstance(file, int) and _WRITING & set(mode) and is_running(self._hook)
         if is_due:
-            self._left -= 1
-        if not is_due or self._left != 0:
+            self.seen += 1
+        if not is_due or self._moves or not self._is_next():
             return original(file, mode, *arguments, **keywords)
-        self.met += 1
         if self._fault in ("half a write", "after a write"):
             return _Torn(original(file, mode, *arguments, **keywords), self._fault)
         number = _NUMBERS.get(self._fault, errno.ENOSPC)
         raise OSError(number, os.strerror(number), os.fspath(file))
+
+    def move(self, original: Any, arguments: Any, keywords: Any) -> Any:
+        """Move a file as `original` does, or fail.
+
+        Args:
+            original: What moves files.
+            arguments: What it takes.
+            keywords: Likewise, by name.
+        """
+        is_due = is_running(self._hook)
+        if is_due:
+            self.seen += 1
+        if not is_due or not self._moves or not self._is_next():
+            return original(*arguments, **keywords)
+        if self._fault == "after it is moved":
+            original(*arguments, **keywords)
+        raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(arguments[-1]))
+
+    @property
+    def _moves(self) -> bool:
+        return self._fault.endswith("moved")
+
+    def _is_next(self) -> bool:
+        self._left -= 1
+        self.met += self._left == 0
+        return self._left == 0
 
 
 class _Torn:
@@ -101,12 +132,20 @@ def failing_files(hook: str, fault: WriteFault, number: int = 1) -> Iterator[Fai
         number: Which of the files that it opens to write.
     """
     failing, original = FailingFiles(hook, fault, number), builtins.open
+    movers = {name: getattr(os, name) for name in ("replace", "rename")}
 
     def wrapped(file: Any, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
         return failing.open(original, file, mode, arguments, keywords)
 
+    def moving(mover: Any) -> Any:
+        return lambda *arguments, **keywords: failing.move(mover, arguments, keywords)
+
     builtins.open = io.open = wrapped  # pathlib opens by the second
+    for name, mover in movers.items():
+        setattr(os, name, moving(mover))
     try:
         yield failing
     finally:
         builtins.open = io.open = original
+        for name, mover in movers.items():
+            setattr(os, name, mover)

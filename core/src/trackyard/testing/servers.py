@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+from trackyard.testing.faulty_relay import at_port, place_of
+
 # What each kind of broken server answers to any request; None is no answer at all.
 ANSWERS: dict[str, bytes | None] = {
     "hangs": None,
@@ -60,6 +62,27 @@ def _serve(listening: socket.socket, answer: bytes) -> None:
                 connection.sendall(answer)
             except OSError:  # the client has gone
                 continue
+
+
+def like(server_url: str | None, url: str) -> str:
+    """Give an address of HTTP as the author's own server is addressed, where it speaks another.
+
+    Args:
+        server_url: The address of the author's server, if there is one.
+        url: The address to give.
+    """
+    if server_url is None or speaks_http(server_url):
+        return url
+    return at_port(server_url, place_of(url)[1])
+
+
+def speaks_http(server_url: str) -> bool:
+    """Tell whether an address is one of HTTP.
+
+    Args:
+        server_url: The address.
+    """
+    return server_url.startswith(("http://", "https://"))
 
 
 @contextmanager

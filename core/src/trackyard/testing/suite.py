@@ -55,7 +55,10 @@ class FlavorSuite(
             the flavor has `tracker_activate_run`.
         config_for_server: A function that gives the table for a server's address; where the
             flavor talks to one.
-        server_url: The address of a real server that `config_for_server` can use.
+        server_url: The address of a real server that `config_for_server` can use; one that does
+            not speak HTTP as `scheme://host:port` or `host:port`.
+        sdk_calls: Where there is no server: the SDK's calls that write, each as `module:function`
+            or `module:Class.method`.
         import_place: With `tracker_list_runs`, the place where the runs of `config` are; by default
             None, where the tracker's own configuration leads to.
         write_files: With `tracker_read_files`, a function of a path and points that adds them to
@@ -114,6 +117,11 @@ class FlavorSuite(
     def server_url(self) -> str | None:
         """Give the address of a real server; None where there is none."""
         return None
+
+    @pytest.fixture
+    def sdk_calls(self) -> Sequence[str]:
+        """Give the SDK's calls that write, to files of its own."""
+        return ()
 
     @pytest.fixture(autouse=True)
     def _kept_project(

@@ -14,7 +14,7 @@ from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
 from trackyard.testing.requirements import can_be_read, implements, outlives_its_process
-from trackyard.testing.servers import ANSWERS, broken_server, refusing_server
+from trackyard.testing.servers import ANSWERS, broken_server, like, refusing_server, speaks_http
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun
 
@@ -78,30 +78,37 @@ class FaultChecks:
 
     @check("Connection and time-out errors are retried: a server that refuses.")
     def test_server_that_refuses_is_tried_later(
-        self, workbench: Workbench, config_for_server: ServerConfig
+        self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
     ) -> None:
         with refusing_server() as url:
-            outcome, spent = _start(workbench, config_for_server, url)
+            outcome, spent = _start(workbench, config_for_server, like(server_url, url))
         _expect_later(outcome, spent, "refuses connections")
 
     @check("Raises RetryLater: the backend cannot be reached now. Connection errors say the same.")
     @pytest.mark.parametrize("state", list(ANSWERS))
     def test_broken_server_is_tried_later(
-        self, workbench: Workbench, config_for_server: ServerConfig, state: str
+        self,
+        workbench: Workbench,
+        config_for_server: ServerConfig,
+        server_url: str | None,
+        state: str,
     ) -> None:
-        with broken_server(ANSWERS[state]) as url:
-            outcome, spent = _start(workbench, config_for_server, url)
+        answer = ANSWERS[state]
+        if answer is not None and server_url is not None and not speaks_http(server_url):
+            pytest.skip("the server does not speak HTTP")
+        with broken_server(answer) as url:
+            outcome, spent = _start(workbench, config_for_server, like(server_url, url))
         _expect_later(outcome, spent, state)
 
     @check(f"{_SACRED}: an unreachable tracker costs the step its time-outs at most.")
     def test_step_goes_on_without_a_server(
-        self, workbench: Workbench, config_for_server: ServerConfig
+        self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
     ) -> None:
         if config_for_server is None:
             pytest.skip("the suite has no fixture config_for_server")
         with refusing_server() as url:
             patience = {"start_timeout": 0.5, "flush_timeout": 0.5}
-            workbench.configure(**config_for_server(url), **patience)
+            workbench.configure(**config_for_server(like(server_url, url)), **patience)
             with workbench.track() as run:
                 run.log_metric("loss", 1)
             names = [t.name for t in workbench.pending(run.id).description.trackers]

@@ -16,7 +16,7 @@ from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.requirements import can_be_read, captures, declares, implements
 from trackyard.testing.secrets import secrets_set
-from trackyard.testing.servers import REFUSAL, broken_server, refusing_server
+from trackyard.testing.servers import REFUSAL, broken_server, like, refusing_server, speaks_http
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun
@@ -60,7 +60,7 @@ class HookChecks:
         implements("tracker_delete_run"),
     )
     def test_delete_waits_for_a_server_that_is_away(
-        self, workbench: Workbench, config_for_server: ServerConfig
+        self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
     ) -> None:
         if config_for_server is None:
             pytest.skip("the suite has no fixture config_for_server")
@@ -68,7 +68,7 @@ class HookChecks:
         if _is_kept_offline(workbench, run_id):
             pytest.skip("its runs are on no server")
         with refusing_server() as url:
-            workbench.configure(**config_for_server(url))
+            workbench.configure(**config_for_server(like(server_url, url)))
             outcome = _delete(workbench, run_id)
         seen = f"{outcome.kind!r}: {outcome.reason or 'no error'}"
         expect(outcome.kind == "later", f"where the server is away, a deletion is {seen}")
@@ -84,14 +84,21 @@ class HookChecks:
     )
     @pytest.mark.parametrize("state", ["is away", "refuses the secret (401)"])
     def test_check_names_the_problem(
-        self, workbench: Workbench, config_for_server: ServerConfig, state: str
+        self,
+        workbench: Workbench,
+        config_for_server: ServerConfig,
+        server_url: str | None,
+        state: str,
     ) -> None:
         if config_for_server is None:
             pytest.skip("the suite has no fixture config_for_server")
-        server = refusing_server() if state == "is away" else broken_server(REFUSAL)
-        with server as url:
-            workbench.configure(**config_for_server(url))
-            with secrets_set(workbench, config_for_server(url)) as values:
+        is_away = state == "is away"
+        if not is_away and server_url is not None and not speaks_http(server_url):
+            pytest.skip("the server does not speak HTTP")
+        with refusing_server() if is_away else broken_server(REFUSAL) as url:
+            table = config_for_server(like(server_url, url))
+            workbench.configure(**table)
+            with secrets_set(workbench, table) as values:
                 found = _problems(workbench)
         expect(bool(found), f"of a server that {state} it names no problem")
         long = [problem for problem in found if "\n" in problem.strip()]

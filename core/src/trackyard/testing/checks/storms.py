@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import attrs
 import pytest
 
 from trackyard.testing.contract import check, expect
+from trackyard.testing.failing_calls import CallFault, failing_calls
 from trackyard.testing.failing_files import WriteFault, failing_files
 from trackyard.testing.faulty import Fault, is_running
-from trackyard.testing.faulty_proxy import FAULTS, Fault as Answer, FaultyProxy
+from trackyard.testing.faulty_proxy import FaultyProxy
+from trackyard.testing.faulty_relay import FaultyRelay
+from trackyard.testing.faulty_rules import FAULTS, Fault as Answer
 from trackyard.testing.irregular import log_irregularly, log_points
 from trackyard.testing.requirements import can_be_read
+from trackyard.testing.servers import speaks_http
 from trackyard.testing.workbench import Logging, Workbench
 from trackyard.tracking.calls import ActiveRun
 
@@ -68,7 +72,10 @@ STORMS = {
     "answers 429": _Storm(FAULTS["429"]),
     "answers 500": _Storm(FAULTS["500"]),
     "answers 503 for a while": _Storm(FAULTS["503"], times=None),
+    "refuses for a while": _Storm(Answer("refuse"), times=None),
 }
+# The hooks in which a flavor has opened and moved no file: no fault can meet them.
+_WRITES_NOTHING: set[tuple[str, str]] = set()
 
 
 class StormChecks:
@@ -93,7 +100,10 @@ class StormChecks:
             pytest.skip("the suite has no fixtures server_url and config_for_server")
         hook, log = PHASES[phase]
         planned = STORMS[storm]
-        with FaultyProxy(server_url) as proxy:
+        is_http = speaks_http(server_url)
+        if planned.answer.kind == "answer" and not is_http:
+            pytest.skip("the server does not speak HTTP")
+        with (FaultyProxy if is_http else FaultyRelay)(server_url) as proxy:
             workbench.break_with(Fault(hook, "announce"))
             table = {**config_for_server(proxy.url), "start_timeout": 3.0, "flush_timeout": 3.0}
             workbench.configure_again(**{k: v for k, v in table.items() if k != "flavor"})
@@ -108,6 +118,23 @@ class StormChecks:
             proxy.mend()
             _expect_whole(workbench, run_id, f"when the server {storm} at the {phase}", phase)
 
+    @check("A call of the SDK's that fails once, before or after it has written, loses and "
+           "doubles nothing.", can_be_read)  # fmt: skip
+    @pytest.mark.parametrize("phase", list(PHASES))
+    @pytest.mark.parametrize("fault", get_args(CallFault))
+    def test_sdk_call_that_fails_loses_and_doubles_nothing(
+        self, workbench: Workbench, sdk_calls: Sequence[str], fault: CallFault, phase: str
+    ) -> None:
+        if not sdk_calls:
+            pytest.skip("the suite has no fixture sdk_calls")
+        hook, log = PHASES[phase]
+        workbench.break_with(Fault(hook, "announce"))
+        with failing_calls(hook, sdk_calls, fault) as failing:
+            run_id = _track(workbench, log, fails=phase == "fail")
+        if not failing.met:
+            pytest.skip(f"{hook} makes no such call")
+        _expect_whole(workbench, run_id, f"after {fault}, a call of the {phase}", phase)
+
     @check("A write that fails once, before or after it, loses and doubles nothing.", can_be_read)
     @pytest.mark.parametrize("phase", list(PHASES))
     @pytest.mark.parametrize("fault", get_args(WriteFault))
@@ -115,11 +142,16 @@ class StormChecks:
         self, workbench: Workbench, fault: WriteFault, phase: str
     ) -> None:
         hook, log = PHASES[phase]
+        known = (workbench.reference, phase)
+        if known in _WRITES_NOTHING:
+            pytest.skip(f"{hook} writes no file")
         workbench.break_with(Fault(hook, "announce"))
         with failing_files(hook, fault) as failing:
             run_id = _track(workbench, log, fails=phase == "fail")
+        if not failing.seen:
+            _WRITES_NOTHING.add(known)
         if not failing.met:
-            pytest.skip(f"{hook} opens no file to write")
+            pytest.skip(f"{hook} writes no file, or moves none")
         _expect_whole(workbench, run_id, f"after {fault} at the {phase}", phase)
 
 
