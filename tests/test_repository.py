@@ -137,8 +137,8 @@ def test_ci_runs_the_readmes_command_and_then_the_slower_tiers():
 
     assert command.endswith("uv run pytest")
     assert f"\n{command}\n```" in (ROOT / "README.md").read_text()
-    assert re.search(r"^step tests covered \w+$", run, re.MULTILINE)
-    assert re.search(r'^step slow covered \w+ "-m slow"$', run, re.MULTILINE)
+    assert re.search(r"^step tests tests \w+$", run, re.MULTILINE)
+    assert re.search(r'^step slow tests \w+ "-m slow"$', run, re.MULTILINE)
     assert re.search(r"""^step tests tests \w+ "-m ''"$""", long, re.MULTILINE)
     assert "benchmarks/*.py" in long
 

@@ -24,7 +24,7 @@ def test_default(): pass
 def test_slow(): pass
 
 @pytest.mark.long(reason="all pairs")
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_long(count): pass
 """
 

@@ -1,13 +1,16 @@
 """Which checks of the conformance kit does each suite run by default?
 
-A plugin of pytest. The suite of the kit's own reference runs them all. For other flavors those that
-start processes, or wait for a server, are `slow`, but for the one that kills a run: they ask more
-of core than of the flavor. Each check of an orchestrator starts a script: one of each kind runs.
-What is seen of a format in another process is seen of one format. The slow tier runs all of it.
+A plugin of pytest. The suite of the kit's own reference runs them all. Each flavor shows by default
+what it makes of a run; every other check is tried by two flavors, whose turn it is. Those that start
+processes, or wait for a server, are `slow` for these two and `long` for the others, but for the one
+that kills a run: they ask more of core than of the flavor. Each check of an orchestrator starts a
+script: one of each kind runs. What is seen of a format in another process is seen of one format.
+The slow and the long tier together run all of it.
 """
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -47,6 +50,25 @@ SLOW = re.compile(
     "|files_(are_read|need_not)|variables_of_a|native_calls_of_a|names_of_artifacts|what_is_larger"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"
 )
+# Suites among which the checks go round.
+ROUNDS = (
+    (
+        "TestComet",
+        "TestMlflow",
+        "TestNeptuneOnline",
+        "TestTensorboard",
+        "TestTrackio",
+        "TestWandb",
+    ),
+    ("TestCursorLedger", "TestNarrowLedger", "TestRebuiltLedger", "TestRemoteLedger"),
+)
+# What each flavor makes of a run, by its own SDK.
+BY_EACH = re.compile(
+    "test_(no_check|metrics_are_kept|params_are_kept|tags_of_the_start|artifacts_are_kept"
+    "|timestamps_are|not_a_number_is|numbers_are_exact|irregular_points|unicode|bytes_are"
+    "|run_that_|url_opens|identity_is|native_calls_land|replay_equals|killed_run_is_crashed"
+    "|deleted_run_is|start_in_another|listed_run_is_read|working_directory|lost_answer.*_log)"
+)
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.
 ORCHESTRATORS = ("TestProcess",)
 ONE_OF_EACH = re.compile(
@@ -67,7 +89,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if item.name.startswith("test_storm_loses") and not _is_of_a_pair(item):
         item.add_marker(pytest.mark.long(reason="each storm at each hook of each flavor"))
     elif suite is not None and _is_slow(suite, item.name):
+        is_tried = _is_the_turn_of(suite, item.name)
+        item.add_marker(
+            pytest.mark.slow
+            if is_tried
+            else pytest.mark.long(reason="each check by each flavor; two have their turn")
+        )
+    elif suite is not None and not _is_by_default(suite, item.name):
         item.add_marker(pytest.mark.slow)
+
+
+def _is_by_default(suite: type, name: str) -> bool:
+    """Tell whether a check that is not dear runs by default."""
+    if not issubclass(suite, FlavorSuite) or suite.__name__ not in ROUNDS[0]:
+        return True
+    return bool(BY_EACH.match(name)) or _is_the_turn_of(suite, name)
+
+
+def _is_the_turn_of(suite: type, name: str) -> bool:
+    """Tell whether a suite is one of the two that try a check; those beside a round always do."""
+    for suites in ROUNDS:
+        if suite.__name__ in suites:
+            return suite.__name__ in random.Random(name).sample(suites, 2)
+    return True
 
 
 def _is_slow(suite: type, name: str) -> bool:

@@ -1,8 +1,8 @@
 """Which tests run by default, and on how many cores?
 
 A plugin of pytest. Tests without a mark are the default tier; `slow` and `long` are left out by the
-`-m` in pyproject.toml, and another `-m` takes its place. A test that is named by its node id runs
-whatever its mark is.
+`-m` in pyproject.toml, and another `-m` takes its place. A test with both marks is `long`. A test
+that is named by its node id runs whatever its mark is.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def workers() -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the slower tiers out, but for tests that are named."""
+    if config.option.markexpr == "slow":
+        config.option.markexpr = "slow and not long"
     if config.option.markexpr != DEFAULT:
         return
     config.option.markexpr = ""  # done here
