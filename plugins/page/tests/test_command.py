@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -67,3 +68,36 @@ def test_a_unix_socket_is_this_accounts_alone(tmp_path):
         server.terminate()
         server.wait()
     assert not (tmp_path / "page.sock").exists()
+
+
+UNENDING = """
+import asyncio, socket
+from trackyard_page.command import _serve
+
+async def app(scope, receive, send):
+    print("asked", flush=True)
+    await asyncio.sleep(600)
+
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+_serve(app, listening)
+"""
+
+
+@pytest.mark.slow
+def test_its_end_says_nothing_of_requests_that_it_cuts_off():
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", UNENDING],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server,
+        socket.create_connection(("127.0.0.1", int(server.stdout.readline()))) as reader,
+    ):
+        reader.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert server.stdout.readline() == "asked\n"
+        server.terminate()
+        _, said = server.communicate()
+
+    assert said == ""

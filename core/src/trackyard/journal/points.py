@@ -7,8 +7,10 @@ left to those.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator
-from struct import Struct
+from operator import itemgetter
 from typing import Literal, NamedTuple
 from zlib import crc32
 
@@ -17,8 +19,10 @@ import msgspec
 from trackyard.journal.frames import HEAD, PRIME
 
 _MARK = b"~1 "
-_METRICS = b'["metrics",'
-_NUMBERS = Struct(">QII")
+# How a frame of metrics goes on behind its head; inside of a text its quotes would be escaped.
+_METRICS = b' ["metrics",'
+# A head has four numbers of 32 bits: two halves of the sequence, the length, the checksum.
+_NUMBERS, _MOST = 4, 1 << 32
 # Where the spaces of a head are.
 _SPACES = (2, 11, 20, 29, 38)
 # Fewer frames are as quick one by one.
@@ -55,10 +59,9 @@ class Points(NamedTuple):
     def columns(self) -> Iterator[Column]:
         """Give the points by metric."""
         _, times, steps, data = zip(*self.lines, strict=True)
-        keys = data[0].keys()
-        if all(map(keys.__eq__, map(dict.keys, data))):  # a loop logs the same ones each time
-            for key in keys:
-                yield Column(key, [*steps], [numbers[key] for numbers in data], [*times])
+        if len(set(map(tuple, data))) == 1:  # a loop logs the same ones each time
+            for key in data[0]:
+                yield Column(key, [*steps], [*map(itemgetter(key), data)], [*times])
             return
         found: dict[str, Column] = {}
         for _, time, step, numbers in self.lines:
@@ -80,8 +83,12 @@ def points_at(data: bytes, salt: int, sequence: int) -> Points | None:
         salt: Of the segment.
         sequence: The number that the first frame has to have.
     """
-    *lines, _ = data.split(b"\n")
-    count = next((i for i, ln in enumerate(lines) if not ln.startswith(_METRICS, HEAD)), len(lines))
+    *lines, rest = data.split(b"\n")
+    count = len(lines)
+    if data.count(_METRICS, 0, len(data) - len(rest)) != count:
+        count = next(
+            (i for i, ln in enumerate(lines) if not ln.startswith(_METRICS, HEAD - 1)), count
+        )
     if count < _LEAST:
         return None
     del lines[count:]
@@ -103,14 +110,18 @@ def _is_whole(heads: bytes, payloads: list[bytes], salt: int, sequence: int) -> 
     if not marks or heads[0::HEAD] != b"~" * count or heads[1::HEAD] != b"1" * count:
         return False
     try:
-        packed = bytes.fromhex(heads.replace(_MARK, b"").decode("ascii"))
-        sequences, lengths, checksums = zip(*_NUMBERS.iter_unpack(packed), strict=True)
+        numbers = array("I", bytes.fromhex(heads.replace(_MARK, b"").decode("ascii")))
     except ValueError:
         return False
+    if len(numbers) != _NUMBERS * count or sequence + count > _MOST:
+        return False
+    if sys.byteorder == "little":
+        numbers.byteswap()
     first, last = salt + sequence, salt + sequence + count
     seeds = range(first, last) if last <= PRIME else [s % PRIME for s in range(first, last)]
     return (
-        sequences == tuple(range(sequence, sequence + count))
-        and lengths == tuple(map(len, payloads))
-        and checksums == tuple(map(crc32, payloads, seeds))
+        not any(numbers[0::_NUMBERS])
+        and numbers[1::_NUMBERS] == array("I", range(sequence, sequence + count))
+        and numbers[2::_NUMBERS] == array("I", map(len, payloads))
+        and numbers[3::_NUMBERS] == array("I", map(crc32, payloads, seeds))
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import logging
 import os
 import secrets
 import signal
@@ -245,7 +247,15 @@ def _serve(app: ASGIApp, listening: socket.socket) -> None:
         timeout_graceful_shutdown=1,
         lifespan="off",
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_said)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_said(record: logging.LogRecord) -> bool:
+    """Tell whether a message is for people: that its end cuts a request off is none."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_cut_off = isinstance(error, asyncio.CancelledError)
+    return not is_cut_off and not str(record.msg).startswith("Cancel %s running task")
 
 
 def _exit(number: int, _: object) -> None:

@@ -47,31 +47,41 @@ class Curves:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._held: OrderedDict[str, Held] = OrderedDict()
+        self._reading: dict[str, Lock] = {}
         self._lock = Lock()
 
     def of(self, id: str) -> Held:
         """Give the curves of a run, which are read anew where they may have grown.
 
+        Whoever asks for a run while it is read waits for that.
+
         Args:
             id: The run's.
         """
         with self._lock:
-            held = self._held.get(id)
-            if held is not None and time.monotonic() < held.until:
-                self._held.move_to_end(id)
-                return held
-        began = time.monotonic()
-        view = self._client.get_run(id)
-        curves = dict(view.curves)
-        took = time.monotonic() - began
-        is_over = view.status not in ("running", "unreachable")
-        until = math.inf if is_over else time.monotonic() + max(0.5, _REST * took)
-        held = Held(view.name, view.status, curves, until)
+            reading = self._reading.setdefault(id, Lock())
+        with reading:
+            with self._lock:
+                held = self._held.get(id)
+                if held is not None and time.monotonic() < held.until:
+                    self._held.move_to_end(id)
+                    return held
+            held = self._read(id)
         with self._lock:
             self._held[id] = held
             while len(self._held) > _HELD:
-                self._held.popitem(last=False)
+                old, _ = self._held.popitem(last=False)
+                self._reading.pop(old, None)
         return held
+
+    def _read(self, id: str) -> Held:
+        began = time.monotonic()
+        view = self._client.get_run(id)
+        curves = {key: view.curves[key] for key in view.curves}
+        took = time.monotonic() - began
+        is_over = view.status not in ("running", "unreachable")
+        until = math.inf if is_over else time.monotonic() + max(0.5, _REST * took)
+        return Held(view.name, view.status, curves, until)
 
 
 def show_curves(request: Request, curves: Curves) -> Response:
@@ -99,30 +109,40 @@ def show_curves(request: Request, curves: Curves) -> Response:
 def _points(
     curve: Any, axis: str, smooth: float, window: tuple[float | None, float | None]
 ) -> dict[str, Any]:
-    x, is_step = _axis(curve, axis)
+    if not smooth and window == (None, None):  # nothing has to be made of each point
+        thin = curve.thinned(_SHOWN)
+        x, is_step = _axis(thin, axis, curve.timestamps[0])
+        return _drawn(curve, x, thin.values, axis, is_step)
+    x, is_step = _axis(curve, axis, curve.timestamps[0])
     start = 0 if window[0] is None else max(0, bisect_left(x, window[0]) - 1)
     end = len(x) if window[1] is None else min(len(x), bisect_right(x, window[1]) + 1)
     part = type(curve)(curve.key)
-    values = curve.values
-    smoothed = list(_smoothed(values, smooth)) if smooth else values
+    smoothed = list(_smoothed(curve.values, smooth)) if smooth else curve.values
     # Their places stand for times: thinning keeps them in this order, whatever the axis.
     part.extend([*range(start, end)], [*smoothed[start:end]], [0] * (end - start))
     thin = part.thinned(_SHOWN)
+    return _drawn(curve, [x[place] for place in thin.steps], thin.values, axis, is_step)
+
+
+def _drawn(
+    curve: Any, x: Sequence[float], values: Sequence[float], axis: str, is_step: bool
+) -> dict[str, Any]:
+    last = curve.values[-1]
     return {
-        "x": [x[place] for place in thin.steps],
-        "y": [item if math.isfinite(item) else None for item in thin.values],
-        "last": values[-1] if math.isfinite(values[-1]) else str(values[-1]),
-        "points": len(values),
-        "odd": sum(1 for item in thin.values if not math.isfinite(item)),
+        "x": [*x],
+        "y": [item if math.isfinite(item) else None for item in values],
+        "last": last if math.isfinite(last) else str(last),
+        "points": len(curve),
+        "odd": sum(1 for item in values if not math.isfinite(item)),
         "axis": "step" if is_step else axis if axis != "step" else "time",
     }
 
 
-def _axis(curve: Any, axis: str) -> tuple[Sequence[float], bool]:
+def _axis(curve: Any, axis: str, began: int) -> tuple[Sequence[float], bool]:
     """Give the places of points: steps where all have one, else seconds."""
     if axis == "step" and None not in curve.steps:
         return curve.steps, True
-    first = curve.timestamps[0] if axis == "relative" else 0
+    first = began if axis == "relative" else 0
     seconds = [(stamp - first) / 1e9 for stamp in curve.timestamps]
     if not all(map(le, seconds, islice(seconds, 1, None))):
         top = -math.inf
