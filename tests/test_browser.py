@@ -72,6 +72,7 @@ def test_url_of_an_embedded_run_opens_that_run(mlflow_project):
     assert_nothing_listens(url.partition("/#")[0])  # the server ended with `trackyard ui`
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavor", first_by_default(SHOWN))
 def test_printed_url_opens_the_run_in_the_page_that_trackyard_serves(flavor, tmp_path):
     port = picture.free_port()

@@ -143,7 +143,7 @@ def ran(tmp_path_factory, empty_store):
     return run
 
 
-@pages_with("python", by_default=r"docs/([^/]+|flavors/mlflow|reference/hooks/tracker_log)\.md")
+@pages_with("python", by_default=r"docs/(runs|write-a-flavor|reference/hooks/tracker_log)\.md")
 def test_python_blocks_run(page, ran):
     """A line `# text` below a print is what it prints."""
     _, program, output = ran(page)

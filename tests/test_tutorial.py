@@ -42,6 +42,7 @@ def project(mlflow_project, monkeypatch):
     sys.modules.pop("train", None)
 
 
+@pytest.mark.slow
 def test_transcript_is_what_the_commands_write(project):
     names: dict[str, str] = {}
     page = PAGE.read_text(encoding="utf-8")

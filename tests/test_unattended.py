@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = """
 import os, signal, subprocess, sys
 import pytest
@@ -31,6 +33,7 @@ def ignore():
         signal.signal(number, signal.SIG_IGN)
 
 
+@pytest.mark.slow
 def test_what_the_shell_ignores_ends_a_tests_program(tmp_path):
     (tmp_path / "test_signals.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "unattended", "-p", "no:cacheprovider"]

@@ -170,7 +170,7 @@ def test_a9_where_nobody_gives_signs_of_life_a_silent_run_is_ended_by_name_alone
         assert faults.statuses() == ["crashed"]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["thread", "process"]))
 def test_a2_a_step_closes_the_file_that_holds_the_lock(faults, isolation):
     faults.add_tracker(isolation=isolation)
     with long_run(faults, "closerange"):
@@ -183,6 +183,7 @@ def test_a2_a_step_closes_the_file_that_holds_the_lock(faults, isolation):
     assert faults.values("loss") == [0, 1]
 
 
+@pytest.mark.slow
 def test_a3_a_stamp_from_the_future_stops_no_recovery(faults, monkeypatch):
     faults.add_tracker(isolation="thread")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "0")
@@ -261,6 +262,7 @@ def console_of(folder) -> list[str]:
     return [line for file in files for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a5_a_copy_of_a_project_whose_run_lives_is_left_alone(faults, tmp_path):
     faults.add_tracker(isolation="thread")
     copy = tmp_path / "copy"
@@ -289,6 +291,7 @@ def test_a5_a_dead_run_that_was_moved_to_another_disk_is_finished(faults, tmp_pa
         assert faults.statuses() == ["crashed"]
 
 
+@pytest.mark.slow
 def test_a6_a_project_that_is_mounted_twice(faults, mount, tmp_path):
     faults.add_tracker(isolation="thread")
     place = mount("size=1m")
@@ -325,6 +328,7 @@ def test_a7_process_1_of_a_container_whose_processes_cannot_be_seen(faults, blin
         assert faults.statuses() == ["running"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_a8_the_runs_own_end_replaces_that_of_recovery(faults, isolation):
     faults.add_tracker(isolation=isolation)

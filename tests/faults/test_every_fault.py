@@ -131,6 +131,7 @@ def cells():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "place", "length"), cells())
 def test_n13_any_fault_at_any_moment_loses_nothing_and_holds_up_nobody(cell, fault, place, length):
     limits = {"once": {"times": 1}, "for 6 s": {"seconds": SECONDS}}.get(length, {})

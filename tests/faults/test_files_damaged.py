@@ -55,6 +55,7 @@ class Damaged:
 ALL = [float(number) for number in range(COUNT)]
 
 
+@pytest.mark.slow
 def test_j1_cut_at_every_offset(journal):
     for offset in range(len(journal.data)):
         values, lost = journal.read(journal.data[:offset])

@@ -70,6 +70,7 @@ def make_sound(faults):
         description.write_text(text)
 
 
+@pytest.mark.slow
 def test_g1_flavors_that_cannot_be_imported_are_named_and_the_others_work(faults):
     site = faults.root / "site"
     modules = {

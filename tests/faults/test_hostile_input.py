@@ -75,7 +75,7 @@ def test_s2_a_file_that_vanishes_before_it_is_sent_was_copied(faults):
     assert faults.values("model.bin", kind="artifact") == [hashlib.sha256(b"weights").hexdigest()]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("isolation", first_by_default(["process", "thread"]))
 def test_s3_a_secret_is_in_no_file_and_no_output(faults, isolation):
     """It is in a field, in a URL, in the environment, in an exception and in a traceback."""
     faults.add_tracker(
@@ -174,7 +174,7 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("configuration", first_by_default(CONFIGURATIONS, 2))
+@pytest.mark.parametrize("configuration", first_by_default(CONFIGURATIONS))
 def test_s6_a_configuration_that_is_wrong_is_one_message_with_its_place(faults, configuration):
     text = CONFIGURATIONS[configuration]
     (faults.root / "trackyard.toml").write_bytes(text if isinstance(text, bytes) else text.encode())

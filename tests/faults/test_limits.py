@@ -53,6 +53,7 @@ def test_l1_no_thread_can_be_started(faults, isolation, monkeypatch, caplog):
     assert faults.statuses() == ["finished"]
 
 
+@pytest.mark.slow
 def test_l2_no_process_can_be_started(faults, monkeypatch, caplog):
     faults.add_tracker(isolation="process")
     monkeypatch.setenv("TRACKYARD_WATCHDOG", "1")
@@ -87,6 +88,7 @@ with contextlib.ExitStack() as stack:
 )
 
 
+@pytest.mark.slow
 def test_l3_a_hundred_runs_at_once_with_256_open_files(faults):
     faults.add_tracker()
     done = faults.python(MANY, "100")
@@ -136,6 +138,7 @@ with trackyard.start_run("deep"):
 )
 
 
+@pytest.mark.slow
 def test_l5_the_depth_of_calls_is_nearly_used_up(faults):
     faults.add_tracker(isolation="thread")
     done = faults.python(DEEP)
@@ -347,6 +350,7 @@ def test_l9_an_alarm_at_each_call_as_a_block_ends_leaves_no_run_behind():
     assert len(usual.seen) > 50
 
 
+@pytest.mark.slow
 @interrupted
 def test_l9_an_alarm_as_a_block_begins_or_ends_leaves_no_run_behind(faults):
     assert alarm_at_any_time(100, 1, experiment_tracker=None) > 10
@@ -432,6 +436,7 @@ for file in files:
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [256, pytest.param(4096, marks=pytest.mark.slow)])
 def test_l10_a_step_closes_the_store_and_its_files_stay_whole(faults, numbers):
     done = faults.python(CLOSING_STEP, str(numbers))

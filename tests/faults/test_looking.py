@@ -126,6 +126,7 @@ def test_t1_a_sync_that_is_typed_lists_it_first_and_names_what_is_not_configured
     assert not (faults.root / "executed").exists()
 
 
+@pytest.mark.slow
 def test_t1_what_is_configured_takes_it_when_sync_is_typed(faults):
     backend = faults.add_tracker(isolation="thread", start_timeout=0, flush_timeout=0)
     (backend / "down").touch()
@@ -141,6 +142,7 @@ def test_t1_what_is_configured_takes_it_when_sync_is_typed(faults):
     assert faults.values("loss") == [1]
 
 
+@pytest.mark.slow
 def test_t1_a_field_that_differs_is_named_and_replay_sends_to_what_is_configured(faults):
     backend = faults.add_tracker("local", "comparing:Comparing", isolation="thread", place="there")
     (faults.root / "comparing.py").write_text(
@@ -342,6 +344,7 @@ for project in ("one", "two"):
     assert "use a process for each project" in said[-1]
 
 
+@pytest.mark.slow
 def test_t6_commands_that_look_import_no_class_of_the_configuration(faults, server):
     address, seen = server
     place = str(faults.root / "executed")
@@ -471,6 +474,7 @@ def test_t9_a_cell_that_a_spreadsheet_would_run_is_a_text(faults, text):
     assert {row["key"]: row["number"] for row in rows}["x"] == "-3.0"
 
 
+@pytest.mark.slow
 def test_t10_a_pickle_that_somebody_else_stored_is_loaded_by_who_trusts_it(faults, tmp_path):
     """And never by looking: it would run what it names."""
     (faults.root / "own.py").write_text(
@@ -505,6 +509,7 @@ def test_t10_a_pickle_that_somebody_else_stored_is_loaded_by_who_trusts_it(fault
     assert executed.exists()
 
 
+@pytest.mark.slow
 def test_t11_files_of_an_embedded_store_lie_below_it_or_are_left_alone(faults, tmp_path):
     from mlflow import MlflowClient
 
@@ -673,6 +678,7 @@ def test_t14_the_row_of_an_output_that_names_something_else_opens_nothing(faults
     assert ("no regular file" in str(raised.value)) == (kind != "another file")
 
 
+@pytest.mark.slow
 def test_t15_the_export_of_a_stack_from_elsewhere_runs_nothing_when_it_is_imported(faults, server):
     address, seen = server
     (faults.root / "trackyard.toml").write_text("")

@@ -334,6 +334,7 @@ def test_n11_a_redirect_to_a_page_to_log_in_is_no_acknowledgement(web, server, s
     assert is_whole(server)
 
 
+@pytest.mark.slow
 def test_n11_mlflow_shows_no_token_to_the_host_that_it_is_redirected_to(faults, server):
     server.start()
     with Portal() as portal:

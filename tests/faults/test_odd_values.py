@@ -94,6 +94,7 @@ def test_v2_values_of_odd_types_have_a_meaning(tracked):
     assert tracked.journaled("bool") == [1.0]
 
 
+@pytest.mark.slow
 def test_v3_values_of_every_size_cost_bounded_time_and_memory(tracked):
     deep: list = []
     for _ in range(10_000):

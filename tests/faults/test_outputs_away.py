@@ -76,6 +76,7 @@ def test_o1_remote_store_that_takes_nothing_is_told_before_a_step_runs(s3, fault
     assert "problem\tartifact store\ts3://no-such-bucket/outputs" in found.stdout
 
 
+@pytest.mark.slow
 def test_o2_output_that_a_remote_store_does_not_take_waits_and_is_sent_by_sync(s3, faults, caplog):
     @step
     def first() -> list:

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from evidence import children_of, kill_with_children, wait_until
+from matrices import first_by_default
 
 from trackyard import Client
 from trackyard.journal.entries import Entry
@@ -94,6 +95,7 @@ def test_p4_killed_after_its_end_and_before_delivery(faults):
     assert faults.values("rate", kind="param") == [0.1]
 
 
+@pytest.mark.slow
 def test_p5_killed_between_the_sending_and_its_acknowledgement(faults):
     faults.add_tracker(
         flavor="misbehaving:Misbehaving", hook="log", way="kill", after=True, isolation="thread"
@@ -108,7 +110,7 @@ def test_p5_killed_between_the_sending_and_its_acknowledgement(faults):
     assert faults.values("loss") == [0.5]
 
 
-@pytest.mark.parametrize("moment", ["while it logs", "while it is idle"])
+@pytest.mark.parametrize("moment", first_by_default(["while it logs", "while it is idle"]))
 def test_p6_the_worker_process_is_killed(faults, moment):
     faults.add_tracker(isolation="process")
     program = """
@@ -160,6 +162,7 @@ def test_p7_the_whole_tree_is_killed(faults, monkeypatch):
     assert faults.ends() == [1]
 
 
+@pytest.mark.slow
 def test_p14_out_of_memory_as_python_sees_it(faults):
     """The step's own limit: what the system's killer does is `kill -9`, to one or to all (P7)."""
     faults.add_tracker(isolation="thread")

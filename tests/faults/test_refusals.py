@@ -159,6 +159,7 @@ def test_n18_a_run_that_was_deleted_there_is_left_alone_and_restored_gets_all(
     assert server.statuses() == ["finished"]
 
 
+@pytest.mark.slow
 def test_n19_a_server_that_was_restarted_empty_gets_everything(faults, monkeypatch, tmp_path):
     from mlflow import MlflowClient
 

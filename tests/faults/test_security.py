@@ -330,6 +330,7 @@ def test_s8_a_home_that_is_shared_on_purpose_is_used(faults, tmp_path, monkeypat
     assert [path.name for path in (home / "runs").iterdir()] == [run.id]
 
 
+@pytest.mark.slow
 def test_s9_escapes_of_terminals_in_names_are_not_shown(faults):
     backend = faults.add_tracker(isolation="thread", flush_timeout=0, start_timeout=0)
     (backend / "down").touch()

@@ -243,6 +243,7 @@ def _quarantined(path: Path) -> set:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", first_by_default([10, 25]))
 def test_the_books_balance_whatever_happens(tmp_path, monkeypatch, examples):
     monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")

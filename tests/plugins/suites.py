@@ -1,11 +1,11 @@
 """Which checks of the conformance kit does each suite run by default?
 
-A plugin of pytest. The suite of the kit's own reference runs them all. Each flavor shows by default
-what it makes of a run; every other check is tried by two flavors, whose turn it is. Those that start
-processes, or wait for a server, are `slow` for these two and `long` for the others, but for the one
-that kills a run: they ask more of core than of the flavor. Each check of an orchestrator starts a
-script: one of each kind runs. What is seen of a format in another process is seen of one format.
-The slow and the long tier together run all of it.
+A plugin of pytest. The suite of the kit's own reference runs them all. Each flavor shows by
+default what it makes of a run; every other check is tried by two flavors, whose turn it is. Those
+that start processes, or wait for a server, are `slow` for these two and `long` for the others, but
+for the one that kills a run: they ask more of core than of the flavor. Each check of an
+orchestrator starts a script: one of each kind runs. What is seen of a format in another process is
+seen of one format. The slow and the long tier together run all of it.
 """
 
 from __future__ import annotations

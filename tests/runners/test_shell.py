@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from recipes import Recipe
 
 
+@pytest.mark.slow
 def test_commands_of_a_shell_script_are_steps_of_one_run(tmp_path):
     recipe = Recipe(tmp_path, None)
     (tmp_path / "load.py").write_text("print('loaded')")

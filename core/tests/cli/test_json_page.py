@@ -65,6 +65,7 @@ def test_page_has_no_command_that_is_not_there():
     assert set(COMMANDS) - {"replay --plan"} == {name for name, _ in leaves(cli)}
 
 
+@pytest.mark.slow
 def test_exec_leaves_stdout_to_the_command_and_says_last_how_it_ended(project):
     project.add_tracker("local", Recorder)
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"

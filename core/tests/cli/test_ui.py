@@ -62,6 +62,7 @@ def test_page_answers_when_its_address_is_written(project):
         read(url)
 
 
+@pytest.mark.slow
 def test_address_is_that_of_the_latest_run_or_of_a_named_one(project):
     port = free_port()
     project.add_tracker("local", Serving, ui_port=port)

@@ -101,6 +101,7 @@ def test_blocks_hold_what_entries_hold(folder):
     assert any(isinstance(block, Points) for _, block in JournalReader(folder).read_blocks())
 
 
+@pytest.mark.slow
 def test_blocks_of_a_damaged_journal_hold_what_entries_hold(folder):
     (segment, *_) = sorted(folder.glob("r0-*.tyj"))
     whole = segment.read_bytes()

@@ -46,6 +46,7 @@ def test_truncation_at_every_offset_leaves_an_exact_prefix(tmp_path):
     assert data.count(b"\n") == 13  # the header and 12 entries: the loop went through all of them
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_costs_one_entry_and_is_counted(tmp_path):
     segment = written(tmp_path / "run")
     data = segment.read_bytes()

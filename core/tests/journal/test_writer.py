@@ -204,6 +204,7 @@ def test_a_forked_child_writes_a_file_of_its_own(tmp_path):
     assert len(list((tmp_path / "run").glob("*.tyj"))) == 2
 
 
+@pytest.mark.slow
 def test_a_fork_while_another_thread_writes_leaves_no_lock_behind(tmp_path):
     code = """
         import os, signal, sys

@@ -57,6 +57,7 @@ def store(tmp_path):
 # Formats
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_plain_value_comes_back_equal_and_of_the_same_type(value):
     materializer = next(Materializers().fitting(value))

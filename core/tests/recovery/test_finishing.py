@@ -48,7 +48,7 @@ def wait_until(fact, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("end", first_by_default(ENDS, 2))
+@pytest.mark.parametrize("end", first_by_default(ENDS))
 def test_a_run_whose_process_died_is_delivered_and_ends_as_crashed(project, end):
     project.add_tracker("local", Recorder)
     code, exit_code = ENDS[end]
@@ -266,7 +266,7 @@ MARKS = {
 }
 
 
-@pytest.mark.parametrize("kind", first_by_default(MARKS, 2))
+@pytest.mark.parametrize("kind", first_by_default(MARKS))
 def test_what_is_wrong_with_one_mark_is_one_warning_and_the_others_are_recovered(project, kind):
     text, said = MARKS[kind]
     project.python(PIPELINE.format(tracked=False, end=KILL))
@@ -284,6 +284,7 @@ def test_what_is_wrong_with_one_mark_is_one_warning_and_the_others_are_recovered
     assert "type: " in finding.advice
 
 
+@pytest.mark.slow
 def test_mark_that_cannot_be_recovered_starts_no_recovery_by_itself_and_can_be_removed(project):
     spoil("0", MARKS["attempt"][0])
     project.trackyard("sync")
@@ -295,6 +296,7 @@ def test_mark_that_cannot_be_recovered_starts_no_recovery_by_itself_and_can_be_r
     assert examine().is_well
 
 
+@pytest.mark.slow
 def test_doctor_says_that_a_dead_driver_is_not_recorded_yet(project):
     project.python(PIPELINE.format(tracked=False, end=KILL))
     assert [(f.area, f.advice) for f in examine().problems] == [("runs", "type: trackyard sync")]
@@ -302,6 +304,7 @@ def test_doctor_says_that_a_dead_driver_is_not_recorded_yet(project):
     assert examine().is_well
 
 
+@pytest.mark.slow
 def test_run_of_a_newer_version_leaves_the_others_recoverable(project):
     project.add_tracker("local", Recorder)
     project.python(VICTIM.format(end=KILL))
@@ -315,7 +318,7 @@ def test_run_of_a_newer_version_leaves_the_others_recoverable(project):
     assert [call["failure"]["status"] for call in project.calls("fail")] == ["crashed"]
 
 
-@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("tracked", first_by_default([True, False]))
 def test_store_is_true_after_the_death_of_a_driver(project, tracked):
     project.add_tracker("local", Recorder)
     project.python(PIPELINE.format(tracked=tracked, end=KILL))
@@ -329,6 +332,7 @@ def test_store_is_true_after_the_death_of_a_driver(project, tracked):
     assert [*(project.root / ".trackyard" / "drivers").glob("*.json")] == []
 
 
+@pytest.mark.slow
 def test_store_says_killed_of_an_untracked_step_that_was_told_to_stop_and_did_not(project):
     end = f"""
     try:
@@ -360,6 +364,7 @@ def test_watchdog_notes_a_dead_driver_where_nothing_is_tracked(project):
     assert begun < run.ended_at.timestamp() * 1e9 < time.time_ns()
 
 
+@pytest.mark.slow
 def test_a_driver_that_lives_is_never_taken_for_dead(project):
     @step
     def look() -> str:
@@ -414,6 +419,7 @@ def test_a_handler_of_the_users_own_is_left_alone(project):
     assert project.hooks() == ["start", "log", "end"]  # what it printed
 
 
+@pytest.mark.slow
 def test_sync_says_what_is_wrong_with_a_tracker_that_cannot_be_made_again(project):
     project.add_tracker("local", Recorder, token="env:TOKEN")
     project.python(VICTIM.format(end=KILL), TOKEN="long-and-secret")
@@ -426,6 +432,7 @@ def test_sync_says_what_is_wrong_with_a_tracker_that_cannot_be_made_again(projec
     assert not any(b"long-and-secret" in path.read_bytes() for path in files)
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_delivers_a_run(project):
     project.add_tracker("local", Recorder)
     project.python(VICTIM.format(end=KILL))
@@ -447,6 +454,7 @@ def test_a_run_that_lives_and_has_logged_nothing_is_left_alone(project):
     assert project.hooks() == ["start", "end"]
 
 
+@pytest.mark.slow
 def test_looking_after_a_project_that_was_deleted_makes_nothing_anew(project):
     project.add_tracker("local", Recorder)
     code = "import trackyard\nwith trackyard.start_run('a') as run:\n    run.log_metric('a', 1)\n"

@@ -178,6 +178,7 @@ def test_a_run_that_grew_after_its_replay_reaches_the_tracker(source, project):
     assert len(project.logged("metrics", "new")) == 6
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_a_tracker_as_it_was(source, project):
     write(source, "r1", **WHOLE)
     row = one(to="new")
@@ -305,6 +306,7 @@ def test_one_import_at_a_time(source):
         lock.release()
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table_and_json(source, project):
     write(source, "r1", **WHOLE)
     write(source, "r2", raises="torn")

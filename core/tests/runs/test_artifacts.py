@@ -172,6 +172,7 @@ def test_tracker_that_cannot_be_read_is_named(project):
         Client().get_run(run.name).artifacts["report.txt"]
 
 
+@pytest.mark.slow
 def test_what_a_tracker_gave_is_deleted_with_what_refers_to_it(filed, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run = training()
@@ -225,6 +226,7 @@ def test_tracker_that_gives_files_late_is_waited_for_as_long_as_asked():
     assert timeout_now() == TIMEOUT
 
 
+@pytest.mark.slow
 def test_files_are_downloaded_by_a_command(filed):
     run = training()
     download = ["runs", "download", run.name]

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 from filing import Filing
 from keeper import Keeper
+from matrices import first_by_default
 from recorder import Recorder
 
 from trackyard import flavor, hookimpl, pipeline, start_run, step
@@ -85,7 +86,7 @@ def test_healthy_project_has_no_problem(project):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [
+    first_by_default([
         ("[stack", "is not valid TOML"),
         ("[stack]\na = 1", "stack: unknown key; did you mean 'stacks'?"),
         (TOML + 'active_stack = "x"\n', "unknown key"),
@@ -93,7 +94,7 @@ def test_healthy_project_has_no_problem(project):
         ('[journal]\ndurability = "most"\n', "journal.durability"),
         ('[stacks.default]\norchestrator = "zebra"\n', "no orchestrator 'zebra'"),
         ('[stacks.default]\nartifact_store = "zebra://a"\n', "artifact_store zebra://a: cannot"),
-    ],
+    ], 2),
 )  # fmt: skip
 def test_wrong_configuration_is_a_problem_and_no_traceback(project, text, message):
     project.configure(text)
@@ -115,6 +116,7 @@ def test_tracker_that_says_what_is_wrong_is_a_problem(project):
     ]
 
 
+@pytest.mark.slow
 def test_without_connecting_no_code_of_the_project_runs_and_no_secret_is_read(project):
     project.configure(
         '[experiment_trackers.local]\nflavor = "nowhere:Tracker"\ntoken = "file:/dev/stdin"\n'

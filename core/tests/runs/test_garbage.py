@@ -182,6 +182,7 @@ def test_runs_of_a_pipeline_run_go_together(local):
     }
 
 
+@pytest.mark.slow
 def test_command_says_what_it_did(local):
     tracked("a")
     tracked("b")

@@ -173,6 +173,7 @@ def test_looking_makes_no_store(project):
     assert not (find_project().home / "store.db").exists()
 
 
+@pytest.mark.slow
 def test_list_of_ten_thousand_runs_takes_little_time(project):
     store = Store.in_folder(find_project().home)
     now = time.time_ns()

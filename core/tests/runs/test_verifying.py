@@ -213,6 +213,7 @@ def test_tracker_that_has_no_such_run_is_answered_with_the_nearest(logged):
         verify_run(run, find_project(), "filled")
 
 
+@pytest.mark.slow
 def test_command_lists_differences_and_exits_with_1(project, logged):
     result = project.trackyard("runs", "verify", "whole")
     assert (result.returncode, result.stderr) == (0, "")

@@ -172,6 +172,7 @@ def test_exact_name_of_a_block_goes_before_the_beginning_of_a_pipelines(local):
     assert Client().get_run(run.name).id == run.id
 
 
+@pytest.mark.slow
 def test_run_whose_journal_is_gone_shows_what_the_store_knows(local):
     run = training(0.2)
     shutil.rmtree(find_project().home / "runs")
@@ -275,6 +276,7 @@ def test_one_run_is_not_compared(local):
 # Addresses
 
 
+@pytest.mark.slow
 def test_address_is_printed(project):
     project.add_tracker("local", Recorder)
     project.add_tracker("filed", Filing, directory=str(project.root / "filed"))
@@ -359,6 +361,7 @@ def test_odd_numbers_are_exported(local):
     assert [row["number"] for row in rows if row["kind"] == "metric"] == ["nan", "inf"]
 
 
+@pytest.mark.slow
 def test_runs_are_exported_as_csv_and_parquet(local):
     from pyarrow import parquet
 
@@ -524,6 +527,7 @@ def test_client_syncs_what_a_tracker_lacks(project):
         assert [r.state for r in client.sync(patience=0.1) if r.run == "alive"] == ["running"]
 
 
+@pytest.mark.slow
 def test_terminal_escapes_in_names_reach_no_terminal(local):
     with start_run("\x1b[2Ja", "\x1b[2Jb", experiment_tracker="local") as run:
         run.log_param("\x1b[2J", "\x1b[2J")

@@ -208,6 +208,7 @@ def test_an_option_that_a_filter_cannot_say_is_refused(client, project):
     assert isinstance(client, Client)
 
 
+@pytest.mark.slow
 def test_a_list_is_saved_by_a_name_and_shown_again(client, project):
     typed = ("--filter", "metrics.loss < 1", "--sort=metrics.loss", "--columns", "params.rate")
     saved = project.trackyard("runs", "list", *typed, "--as", "the best", "--page", "1")
@@ -226,6 +227,7 @@ def test_a_list_is_saved_by_a_name_and_shown_again(client, project):
     assert len(client.search_runs()) == 4
 
 
+@pytest.mark.slow
 def test_a_list_that_nobody_saved_is_named_with_those_that_are_there(client, project):
     assert project.trackyard("runs", "list", "--sort", "name", "--as", "names").returncode == 0
     for words, text in (

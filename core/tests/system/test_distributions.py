@@ -151,6 +151,7 @@ def test_what_an_installation_left_behind_does_not_count_beside_the_real_one(sit
     assert [info.distribution for info in ours] == ["hurt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["empty metadata", "entry points without a value"])
 def test_flavors_are_listed_and_the_doctor_names_the_damage(site, project, how):
     damaged_by(site, how)

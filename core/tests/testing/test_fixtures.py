@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 TESTS = """
 import pytest
 import trackyard
@@ -41,6 +43,7 @@ def test_that_fails(trackyard_run):
 """
 
 
+@pytest.mark.slow
 def test_fixture_of_the_installed_plugin_gives_a_captured_run(tmp_path):
     (tmp_path / "test_it.py").write_text(TESTS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]

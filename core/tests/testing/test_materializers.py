@@ -64,6 +64,7 @@ class TestNumpy(MaterializerSuite):
         return [EDGES["numpy: floats"], EDGES["numpy: no items"]]
 
 
+@pytest.mark.slow
 class TestPandas(MaterializerSuite):
     @pytest.fixture
     def materializer(self):

@@ -72,6 +72,7 @@ def test_killed_child_loses_nothing_and_the_run_goes_on(local):
     assert not local.calls("fail")
 
 
+@pytest.mark.slow
 def test_what_a_child_logs_is_redacted(project, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "very-secret-token")
     project.add_tracker("local", Recorder, token="env:A_TOKEN")
@@ -148,6 +149,7 @@ def test_all_ranks_are_told_apart_where_the_tracker_wants_all(project):
     assert names == {"note.txt": "of 0", "rank1/note.txt": "of 1", "rank2/note.txt": "of 2"}
 
 
+@pytest.mark.slow
 def test_torchrun_like_children_that_log_in_a_loop_lose_and_double_nothing(local):
     code = "import trackyard, sys\nfor i in range(500): trackyard.log_metric('m', i, step=i)\n"
     with start_run() as run:

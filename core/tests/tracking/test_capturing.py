@@ -128,6 +128,7 @@ def test_secrets_in_native_calls_are_not_kept(two):
     assert [key for key, _ in two.logged("params", "other")] == ["api_key"]
 
 
+@pytest.mark.slow
 def test_a_replay_to_the_same_tracker_and_to_another_has_native_calls(two):
     with start_run("moves", experiment_tracker=["native"]) as run:
         native_sdk.log(Metric("loss", 1.0, 1, NOW))

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from matrices import first_by_default
 from recorder import Recorder
 
 from trackyard import Client
@@ -98,7 +99,7 @@ def test_command_that_a_signal_ends(local, name, status):
     )
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", first_by_default(["SIGTERM", "SIGINT", "SIGHUP"]))
 def test_signals_are_passed_on_and_the_run_is_killed(local, name):
     code = WAITING.format(code=9, name=name)
 
@@ -114,6 +115,7 @@ def test_command_that_ends_well_after_a_signal_is_finished(local):
     assert local.hooks() == ["start", "end"]
 
 
+@pytest.mark.slow
 def test_run_of_a_killed_exec_is_crashed(local):
     code = (
         "import os, pathlib, time; pathlib.Path('up').write_text(str(os.getpid())); time.sleep(60)"
@@ -149,6 +151,7 @@ def test_python_child_logs_by_the_library(local):
     assert local.logged("metrics") == [["loss", 0.5, None]]
 
 
+@pytest.mark.slow
 def test_it_may_be_a_step_of_a_pipeline(local):
     options = ["--pipeline", "etl", "--step", "load", "--run", "monday", "--param", "rows=3"]
     for _ in range(2):
@@ -229,6 +232,7 @@ def resume(project, *arguments):
     return project.trackyard("exec", "--resume", *arguments, TRACKYARD_PROGRESS="0")
 
 
+@pytest.mark.slow
 def test_a_command_goes_on_with_a_run_that_ended(local):
     first = [sys.executable, "-c", "import trackyard; trackyard.log_metric('loss', 2, step=0)"]
     local.trackyard("exec", "-e", "local", "--name", "mine", "--", *first)

@@ -132,6 +132,7 @@ def test_run_whose_process_died_goes_on(local, is_first):
     assert find_pending_runs(find_project()) == []
 
 
+@pytest.mark.slow
 def test_session_whose_process_dies_has_crashed_though_the_run_had_finished(local):
     begin()
     local.python(KILLED.format(call="resume_run", value=0.25))
@@ -143,6 +144,7 @@ def test_session_whose_process_dies_has_crashed_though_the_run_had_finished(loca
     assert local.calls()[-1]["hook"] == "fail"
 
 
+@pytest.mark.slow
 def test_signal_of_an_earlier_session_says_nothing_of_a_later_death(local):
     local.python("""
 import os, signal, trackyard

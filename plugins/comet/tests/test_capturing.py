@@ -242,6 +242,7 @@ with trackyard.start_run("killed", experiment_tracker="team") as run:
 """
 
 
+@pytest.mark.slow
 def test_what_comets_file_has_is_kept_by_a_kill_and_can_be_replayed(both, project):
     assert project.python(KILLED).returncode == -9
     for _ in range(2):

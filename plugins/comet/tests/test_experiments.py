@@ -181,6 +181,7 @@ with trackyard.start_run("killed", experiment_tracker="team"):
 """
 
 
+@pytest.mark.slow
 def test_a_child_run_whose_process_is_killed_is_crashed_and_whole(both, project):
     assert project.python(KILLED).returncode == -9
     for _ in range(2):

@@ -133,6 +133,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(online):
     assert time.monotonic() - begun >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", first_by_default(["refused", "hang"]))
 def test_auto_is_offline_where_no_server_answers_and_sync_uploads_later(
     project, server, kind, caplog
@@ -168,6 +169,7 @@ def test_auto_is_offline_where_no_server_answers_and_sync_uploads_later(
     assert found.values("a") == [(3, 1.0)]
 
 
+@pytest.mark.slow
 def test_an_offline_run_that_failed_says_so_in_the_archive_and_after_sync(project, server):
     project.configure(mode="offline", url=server.url)
     with pytest.raises(ValueError), start_run("bad"):
@@ -339,6 +341,7 @@ def test_several_runs_at_once_are_all_whole(offline):
         assert sum(json.loads(line)["type"] == "metric_msg" for line in lines) == 10
 
 
+@pytest.mark.slow
 def test_twenty_steps_leave_the_process_as_it_was(offline):
     import comet_ml
 

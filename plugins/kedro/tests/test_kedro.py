@@ -233,6 +233,7 @@ def test_signal_stops_kedro_as_without_tracking_and_the_node_is_killed(kedro_pro
     assert kedro_project.logged("metrics") == [["before", 1.0, None]]
 
 
+@pytest.mark.slow
 def test_only_tagged_nodes_are_tracked_where_some_are(kedro_project):
     assert kedro_project.run("tagged").returncode == 0
 
@@ -240,6 +241,7 @@ def test_only_tagged_nodes_are_tracked_where_some_are(kedro_project):
     assert [start["step"] for start in kedro_project.calls("start", "other")] == ["total"]
 
 
+@pytest.mark.slow
 def test_unknown_tracker_is_said_before_anything_runs(kedro_project):
     result = kedro_project.run("unknown")
 
@@ -267,6 +269,7 @@ def test_node_that_gives_pieces_logs_until_the_last(kedro_project):
     assert len(kedro_project.calls("end")) == 1
 
 
+@pytest.mark.slow
 def test_what_is_switched_off_changes_nothing(kedro_project):
     assert kedro_project.run(TRACKYARD_DISABLE="1").returncode == 0
 

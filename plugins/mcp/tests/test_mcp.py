@@ -79,6 +79,7 @@ def refusal(server, tool, **arguments):
     return result.content[0].text
 
 
+@pytest.mark.slow
 def test_every_tool_says_that_it_only_reads(server):
     async def ask():
         async with Client(server) as client:

@@ -225,6 +225,7 @@ def test_an_imported_run_goes_into_mlflow_and_is_the_same_there(mlflow_project):
     ]
 
 
+@pytest.mark.slow
 def test_a_server_is_a_source(mlflow_project, mlflow_server):
     import mlflow
 

@@ -126,6 +126,7 @@ def late(mlflow_project, make_run):
     return tracker, run
 
 
+@pytest.mark.slow
 def test_a_late_store_has_all_kinds_and_a_second_move_changes_nothing(late, tmp_path):
     tracker, run = late
     tracker.tracker_start_run(run)

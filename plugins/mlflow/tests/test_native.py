@@ -261,6 +261,7 @@ with start_run("third"):
     assert len(mlflow_project.runs()) == 3
 
 
+@pytest.mark.slow
 def test_the_users_own_autologging_stays_on(mlflow_project):
     mlflow.sklearn.autolog(log_models=False, silent=True)
     try:
@@ -332,6 +333,7 @@ def test_the_users_own_run_around_a_block_comes_back(mlflow_project, monkeypatch
     assert mlflow_project.run("inside").data.metrics == {"inside": 2}
 
 
+@pytest.mark.slow
 def test_a_child_process_of_a_step_finds_the_store(mlflow_project):
     code = "import mlflow; print(mlflow.get_tracking_uri())"
 

@@ -97,6 +97,7 @@ def test_the_url_of_a_run_on_a_server_opens_it(mlflow_project, mlflow_server, is
     assert opened(run.steps["look"].url)["run_name"] == "look"
 
 
+@pytest.mark.slow
 def test_the_url_of_an_embedded_run_opens_it_where_the_page_is_served(
     mlflow_project, mlflow_server
 ):
@@ -179,6 +180,7 @@ def test_a_server_has_everything_of_a_run(mlflow_project, mlflow_server):
         assert mlflow_project.artifact(found, name, mlflow_server.url) == content
 
 
+@pytest.mark.slow
 def test_a_file_that_the_server_refuses_keeps_nothing_back(mlflow_project, mlflow_server):
     configure(mlflow_project, f'tracking_uri = "{mlflow_server.url}"')
 
@@ -237,7 +239,7 @@ def test_a_file_that_takes_the_server_seconds_to_store_arrives(mlflow_project, m
 
 
 @pytest.mark.parametrize(
-    "call", first_by_default(["runs/create", "runs/log-batch", "runs/update", "experiments"], 2)
+    "call", first_by_default(["runs/log-batch", "runs/create", "runs/update", "experiments"])
 )
 def test_a_call_is_made_again_after_a_moment_of_trouble(mlflow_project, mlflow_server, door, call):
     refused = []
@@ -474,6 +476,7 @@ def test_a_check_names_wrong_credentials(door, monkeypatch):
     assert right.tracker_check() == []
 
 
+@pytest.mark.slow
 def test_experiments_on_databricks_are_paths_and_its_urls_lead_there(
     mlflow_project, mlflow_server, door, monkeypatch
 ):

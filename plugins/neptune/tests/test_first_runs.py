@@ -81,6 +81,7 @@ def _text(path):
     return path.read_text()
 
 
+@pytest.mark.slow
 def test_what_the_sdk_collects_reaches_a_server_and_no_journal(project, online):
     (project.root / "train.py").write_text(COLLECTED)
     done = project.run("train.py")  # it measures until it ends

@@ -28,6 +28,7 @@ def every_address(ids):
     yield f"/runs/{pipeline}/output?step=load&name=output"
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_contains_becomes_markup(reader, ids):
     for address in every_address(ids):
         for headers in ({}, PART):

@@ -108,6 +108,7 @@ def test_one_worker_that_dies_among_a_hundred_steps_is_one_crashed_step(ray_proj
     assert logged == set(range(100))
 
 
+@pytest.mark.slow
 def test_crashed_step_is_tried_again_as_often_as_max_retries_says(ray_project):
     configure("max_retries = 1")
     victim = str(Path("victim").absolute())
@@ -264,6 +265,7 @@ def test_amounts_that_are_none_are_refused_before_anything_runs(ray_project, amo
     assert not Path("calls").exists()
 
 
+@pytest.mark.slow
 def test_resources_that_no_node_has_are_refused(ray_project, caplog):
     @pipeline
     def typing_wrongly():

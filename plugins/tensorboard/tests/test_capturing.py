@@ -167,6 +167,7 @@ def test_as_a_source_it_gives_what_writers_write_and_has_no_run(both):
     assert not list(both.root.glob("runs/*"))
 
 
+@pytest.mark.slow
 def test_event_files_of_any_program_are_read_from_where_the_run_begins(both):
     logs = both.root / "logs"
     with SummaryWriter(str(logs), filename_suffix=".before") as old:

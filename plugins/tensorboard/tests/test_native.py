@@ -164,6 +164,7 @@ print([name for name in ("tensorboardX", "tensorboard", "numpy") if name in sys.
     assert board.scalars("made", "loss") == [(0, 0.5)]
 
 
+@pytest.mark.slow
 def test_where_the_folder_is_away_native_calls_are_kept_and_moved_there_later(board, tmp_path):
     drive = tmp_path / "drive"
     drive.write_text("no folder")

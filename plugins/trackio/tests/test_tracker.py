@@ -279,6 +279,7 @@ def test_settings_of_a_step_say_which_server(server, on_server, board, monkeypat
     assert (tags["team"], tags["stage"]) == ("fraud", "draft")
 
 
+@pytest.mark.slow
 def test_a_deleted_run_is_gone_and_no_other(board, server):
     for config in ({}, {"server_url": server.url, "token": "env:SERVER_TOKEN"}):
         board.configure(**config)
@@ -326,6 +327,7 @@ def test_a_wrong_token_is_said_by_the_check(server, monkeypatch):
     assert "cannot be reached" in problem
 
 
+@pytest.mark.slow
 def test_client_finds_the_url(board):
     training()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from left_behind import assert_left_as_it_was
+from matrices import first_by_default
 
 from trackyard import Artifact, Batch, Client, Metric, Param, Tag, start_run
 from trackyard_wandb import WandbTracker
@@ -275,7 +276,7 @@ def test_overlapping_runs_are_both_whole(offline):
     assert offline.file(second.id).values("m") == [(n, -n) for n in range(10)]
 
 
-@pytest.mark.parametrize("kind", ["refused", "hang", "no key"])
+@pytest.mark.parametrize("kind", first_by_default(["refused", "hang", "no key"]))
 def test_auto_is_offline_where_no_server_answers_and_sync_uploads_later(
     project, server, kind, caplog, monkeypatch
 ):
@@ -315,6 +316,7 @@ def test_auto_is_offline_where_no_server_answers_and_sync_uploads_later(
         assert found.values("a") == [(3, 1)]
 
 
+@pytest.mark.slow
 def test_twenty_steps_leave_the_process_as_it_was(offline):
     import wandb
 

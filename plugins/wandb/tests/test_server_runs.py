@@ -119,6 +119,7 @@ def test_what_cannot_be_read_is_said(source, monkeypatch):
         Client().import_runs("wandb:acme/fraud")
 
 
+@pytest.mark.slow
 def test_names_that_lead_elsewhere_are_refused(source):
     run = WandbRun("fraud", "acme", "sunny", is_complete=True)
     run.files = {"../../escaped.txt": b"no", "kept.txt": b"yes"}

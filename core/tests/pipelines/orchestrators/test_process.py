@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from isolated import Shared
+from matrices import first_by_default
 from ranked import log_from
 from recorder import Recorder
 
@@ -239,6 +240,7 @@ def test_what_a_step_raises_is_raised_with_its_traceback(side_by_side):
     assert "lock" in caught.value.lock
 
 
+@pytest.mark.slow
 def test_output_keeps_its_name_where_annotations_are_texts(side_by_side, monkeypatch):
     code = (
         "from __future__ import annotations\n"
@@ -280,6 +282,7 @@ def test_native_calls_are_activated_where_the_step_runs(side_by_side):
     assert found.outputs["output"].load() == f"native native{found.url}"
 
 
+@pytest.mark.slow
 def test_children_of_a_step_log_into_its_run(side_by_side):
     @step(experiment_tracker=True)
     def parent():
@@ -291,7 +294,7 @@ def test_children_of_a_step_log_into_its_run(side_by_side):
     assert side_by_side.logged("metrics") == [["child", 1.0, None]]
 
 
-@pytest.mark.parametrize("rank", ["zero", "all"])
+@pytest.mark.parametrize("rank", first_by_default(["zero", "all"]))
 def test_ranks_of_a_step_log_into_its_one_run(side_by_side, rank):
     side_by_side.configure(STACK.format(workers=1))
     side_by_side.add_tracker("local", Shared, rank=rank)
@@ -334,6 +337,7 @@ def test_step_that_takes_too_long_is_ended(side_by_side):
     assert statuses() == {"slow": "failed"}
 
 
+@pytest.mark.slow
 def test_crashed_attempt_is_tried_again(side_by_side):
     @step(experiment_tracker=True, retries=1, retry_delay=0)
     def flaky() -> int:
@@ -392,6 +396,7 @@ if __name__ == "__main__": waiting()
 """
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_kills_at_once_what_steps_have_started_too(side_by_side):
     (side_by_side.root / "driver.py").write_text(DEAF)
     driver = subprocess.Popen(
@@ -490,7 +495,7 @@ if child == 0:
     assert sorted(metric[0] for metric in project.logged("metrics")) == ["child", "own"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_by_default([signal.SIGTERM, signal.SIGINT]))
 def test_stopping_the_driver_kills_its_steps(side_by_side, number):
     (side_by_side.root / "driver.py").write_text(
         "import time, pathlib, trackyard, os\n"
@@ -527,6 +532,7 @@ def test_stopping_the_driver_kills_its_steps(side_by_side, number):
             os.kill(int(up.read_text()), 0)
 
 
+@pytest.mark.slow
 def test_list_of_another_step_is_mapped_when_it_is_there(side_by_side):
     @step
     def numbers(most: int) -> list:
