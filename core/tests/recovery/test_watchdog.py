@@ -66,11 +66,11 @@ def home(project):
 
 
 def test_runs_that_ended_well_leave_nothing_to_do(home):
-    assert not has_leftovers(home)
+    assert not has_leftovers(str(home))
 
 
 def test_a_project_without_a_home_has_nothing_to_do(project):
-    assert not has_leftovers(project.root / "nowhere")
+    assert not has_leftovers(str(project.root / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_project_without_a_home_has_nothing_to_do(project):
 def test_whatever_recovery_looks_at_is_left_to_it(home, leave):
     leave(home, next((home / "runs").iterdir()))
 
-    assert has_leftovers(home)
+    assert has_leftovers(str(home))
 
 
 def test_the_watchdog_of_a_script_that_ended_well_imports_nothing_for_recovery(home):
@@ -98,7 +98,7 @@ def test_the_watchdog_does_its_work_where_a_run_is_pending(home):
     mark_as_pending(run)
 
     assert "finishing" in watched(line_of(find_project()))
-    assert not has_leftovers(home)
+    assert not has_leftovers(str(home))
 
 
 @pytest.mark.parametrize("keep", ["30d", "no time"])

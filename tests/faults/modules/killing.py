@@ -195,7 +195,7 @@ def watch(process: int, project: Path) -> None:
     os.write(writing, f"{project}\n".encode())
     os.close(writing)
     for root in watchdog.wait_for_death(process):
-        sync_all(find_project(root), patience=watchdog.PATIENCE)
+        sync_all(find_project(Path(root)), patience=watchdog.PATIENCE)
 
 
 if __name__ == "__main__":

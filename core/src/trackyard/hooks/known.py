@@ -22,7 +22,7 @@ class KnownFlavor:
 
     name: str
     needs_account: bool
-    variables: tuple[str, ...] = attrs.field(converter=tuple)
+    variables: tuple[str, ...]
 
     @property
     def distribution(self) -> str:
@@ -33,7 +33,11 @@ class KnownFlavor:
 @cache
 def known_flavors() -> Mapping[str, KnownFlavor]:
     """Read the known flavors, by name, in the order in which a project would choose one."""
-    return {name: KnownFlavor(name, **table) for name, table in _known()["flavors"].items()}
+    tables = _known()["flavors"].items()
+    return {
+        name: KnownFlavor(name, table["needs_account"], tuple(table["variables"]))
+        for name, table in tables
+    }
 
 
 def known_commands() -> Mapping[str, str]:

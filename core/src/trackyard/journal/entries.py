@@ -168,6 +168,12 @@ def encode_reference(blob: Blob) -> bytes:
     return encode_plain(("blob", 0, None, {"sha256": blob.sha256, "size": blob.size}))
 
 
+def shortened_failure(failure: Failure) -> Failure:
+    """Give what fits into the space that is kept for a run's end."""
+    message, text = failure.message[:500], failure.traceback[-1500:]
+    return attrs.evolve(failure, kind=failure.kind[:200], message=message, traceback=text)
+
+
 def is_header(payload: bytes) -> bool:
     """Tell whether this is the entry that each file of a journal begins with."""
     return payload.startswith(b'["header"')

@@ -11,10 +11,14 @@ a team's artifact store lacks: there each file says what it has.
 
 from __future__ import annotations
 
-from pathlib import Path
+TYPE_CHECKING = False  # the watchdog reads this, of most scripts, and `pathlib` would cost 15 ms
+if TYPE_CHECKING:
+    from pathlib import Path
 
+# Where a file stands for each run that recovery may have to do something for.
+UNFINISHED = ("pending", "unindexed", "unshared")
 # Versions before the index left folders of which it knows nothing.
-_INDEXED = "indexed"
+INDEXED = "indexed"
 
 
 def mark_as_pending(run_folder: Path) -> None:
@@ -141,14 +145,14 @@ def sharing_mark(run_folder: Path) -> Path:
 def note_as_indexed(home: Path) -> None:
     """Note that the store's index has each run whose folder is not marked as to be indexed."""
     try:
-        (home / _INDEXED).touch(mode=0o600)
+        (home / INDEXED).touch(mode=0o600)
     except OSError as error:
-        _say("%s cannot be touched: %s", home / _INDEXED, error)
+        _say("%s cannot be touched: %s", home / INDEXED, error)
 
 
 def is_indexed(home: Path) -> bool:
     """Tell whether the store's index has each run whose folder is not marked."""
-    return (home / _INDEXED).exists() or not (home / "runs").exists()
+    return (home / INDEXED).exists() or not (home / "runs").exists()
 
 
 def _touch(mark: Path) -> None:

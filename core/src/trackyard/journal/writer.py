@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 
@@ -32,6 +33,7 @@ from trackyard.journal.entries import (
     encode_plain,
     encode_reference,
     is_header,
+    shortened_failure,
 )
 from trackyard.journal.frames import frames_of, salt_of
 from trackyard.journal.pending import mark_as_pending
@@ -100,6 +102,7 @@ class JournalWriter:
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
         self._preface: Entry | None = None  # goes before the first entry
+        self._when_begun: Callable[[], None] | None = None
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
@@ -225,13 +228,14 @@ class JournalWriter:
                 self._is_writing = False
             return self._format == FORMAT
 
-    def introduce(self, entry: Entry) -> bool:
+    def introduce(self, entry: Entry, when_begun: Callable[[], None] | None = None) -> bool:
         """Write an entry before the first one of others, or now where there are some.
 
         By itself it makes no file: a run of which nothing is written has none.
 
         Args:
             entry: The entry, such as the run's context.
+            when_begun: Is called once something is written, by the thread that wrote it.
 
         Returns:
             Whether it was taken; not once the run has ended.
@@ -241,6 +245,7 @@ class JournalWriter:
                 return False
             if not self.has_entries:
                 self._preface = entry  # most steps log nothing: it is encoded when it is written
+                self._when_begun = when_begun or self._when_begun
                 return True
             self._is_writing = True
             try:
@@ -250,8 +255,8 @@ class JournalWriter:
 
     def begin(self) -> None:
         """Write what stands before all other entries now, so that others can read it."""
-        if self._preface is not None:
-            entry, self._preface = self._preface, None
+        entry, self._preface = self._preface, None
+        if entry is not None:
             self._append(encode_entry(entry))
 
     def append_metrics(
@@ -312,6 +317,7 @@ class JournalWriter:
         with self._lock:
             if not self.has_end:
                 self._write_end(entry)
+        self._tell_that_it_began()
         self.close()
 
     def _write_end(self, entry: Entry) -> None:
@@ -323,7 +329,7 @@ class JournalWriter:
             self._segment = None  # the end, at least, is written anew
         failure, before = entry.data, self.dropped
         if not self._keep(encode_entry(entry)) and isinstance(failure, Failure):
-            shortened = entry._replace(data=_shortened(failure))
+            shortened = entry._replace(data=shortened_failure(failure))
             if self._keep(encode_entry(shortened)):
                 self.dropped = before
         self._has_end = True
@@ -394,7 +400,7 @@ class JournalWriter:
         A signal handler or finalizer that logs while this very thread is writing leaves its entry
         behind, and it is written before the lock is released.
         """
-        lock = self._lock
+        lock, is_quick = self._lock, True
         try:
             # `with` takes twice the time. A Ctrl-C right after this call finds the block's end.
             lock.acquire()
@@ -410,6 +416,7 @@ class JournalWriter:
                     # One assignment: a Ctrl-C between two would give the next entry this number.
                     self._next = sequence + 1, end
                 else:
+                    is_quick = False
                     self._write_slowly(payload, reserve)
                 while self._deferred:
                     self._write_slowly(self._deferred.popleft(), RESERVE)
@@ -425,8 +432,16 @@ class JournalWriter:
                 lock.release()
             except RuntimeError:  # a Ctrl-C came while another thread held it
                 pass
+        if not is_quick:
+            self._tell_that_it_began()
         if self._commit is not None:
             self._commit.wait_for(self._next[0] - 1)
+
+    def _tell_that_it_began(self) -> None:
+        """Tell whoever wants to know that there are entries, without the lock."""
+        if self.has_entries and (tell := self._when_begun) is not None:
+            self._when_begun = None
+            tell()
 
     def _set_aside(self, payload: bytes) -> None:
         """Keep what comes while this thread is writing; refuse what comes after the end."""
@@ -583,9 +598,3 @@ class JournalWriter:
             # A child that outlives its killed parent must not keep the run alive.
             self._role = "child"
             self._forget()
-
-
-def _shortened(failure: Failure) -> Failure:
-    """Give what fits into the space that is kept for a run's end."""
-    message, text = failure.message[:500], failure.traceback[-1500:]
-    return attrs.evolve(failure, kind=failure.kind[:200], message=message, traceback=text)

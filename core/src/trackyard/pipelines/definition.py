@@ -13,6 +13,7 @@ from trackyard.pipelines.building import graph_being_built
 from trackyard.pipelines.graph import Graph, bind_arguments
 from trackyard.pipelines.steps import checked_name, take_after
 from trackyard.project.configuration import find_project
+from trackyard.system.doors import Uncollected
 from trackyard.system.showing import escaped
 from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 
@@ -46,7 +47,8 @@ class Pipeline:
             Exception: What a step raised, with its own traceback, once the steps that do not
                 depend on it have run.
         """
-        from trackyard.pipelines.runner import PipelineRunner
+        with Uncollected():
+            from trackyard.pipelines.runner import PipelineRunner
 
         if graph_being_built() is not None:
             raise PipelineError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -250,7 +249,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = _copied(_parsed(path.read_text(encoding="utf-8")))
         return table
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, or no UTF-8
         raise ConfigError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply") from None
@@ -266,6 +265,8 @@ def _parsed(text: str) -> dict[str, Any]:
 
     Each start of a run reads the configuration. What is raised is not kept.
     """
+    import tomllib  # 4 ms, which a program without a configuration does not take
+
     return tomllib.loads(text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -262,6 +261,8 @@ def _table(text: str, inner: Any) -> Any:
 
 def _toml(text: str, otherwise: Callable[[], Any]) -> Any:
     """Read a value as TOML or JSON, which people write more often."""
+    import tomllib
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

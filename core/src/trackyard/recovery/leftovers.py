@@ -6,17 +6,12 @@ folders, and imports next to nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-from trackyard.journal.pending import (
-    is_indexed,
-    pending_folders,
-    to_be_indexed_folders,
-    to_be_shared_folders,
-)
+from trackyard.journal.pending import INDEXED, UNFINISHED
 
 
-def has_leftovers(home: Path) -> bool:
+def has_leftovers(home: str) -> bool:
     """Tell whether a run, a driver's mark or the index may need what recovery does.
 
     A mark of what lives counts, too: whether it does is the next question.
@@ -24,7 +19,16 @@ def has_leftovers(home: Path) -> bool:
     Args:
         home: The project's `.trackyard`.
     """
-    marked = pending_folders(home) or to_be_indexed_folders(home) or to_be_shared_folders(home)
-    if marked or not is_indexed(home):
+    if any(_names_in(home, folder) for folder in UNFINISHED):
         return True
-    return any((home / "drivers").glob("*.json"))
+    names = _names_in(home)
+    if "runs" in names and INDEXED not in names:
+        return True
+    return any(name.endswith(".json") for name in _names_in(home, "drivers"))
+
+
+def _names_in(*folder: str) -> list[str]:
+    try:
+        return os.listdir(os.path.join(*folder))  # noqa: PTH118, PTH208 - without `pathlib`
+    except OSError:
+        return []

@@ -4,11 +4,11 @@
 
 A line is a project's folder, or `touch ` and a lock file. Until the end it touches those files
 every now and then, so that machines which cannot see the runner know that it lives; of a run that
-goes on for some seconds it sums up the journal. For a script that is over before it imports nothing
-of Trackyard and takes no time of the processor. Behind a project's folder there may be a zero byte
-and the project's home: then nothing but what lies there can be left to do, and where nothing does,
-it ends without the imports of recovery. Nothing reaches it through the runner but its end: it has a
-session and files of its own.
+goes on for some seconds it sums up the journal. For a script that is over before it imports next to
+nothing, not even `pathlib`, and takes no time of the processor. Behind a project's folder there may
+be a zero byte and the project's home: then nothing but what lies there can be left to do, and where
+nothing does, it ends without the imports of recovery. Nothing reaches it through the runner but its
+end: it has a session and files of its own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import select
 import signal
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 
 TYPE_CHECKING = False  # it lives as long as any script, and `typing` would cost it as much
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 # How long it goes on with a tracker that fails, in seconds; the rest is left to `trackyard sync`.
@@ -38,31 +37,34 @@ def main() -> None:
     """Wait, then finish what is pending in the projects that were named."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = int(sys.argv[1])
-    projects = [folder for folder, home in wait_for_death(process).items() if _is_to_do(home)]
+    named = wait_for_death(process)
+    projects = [folder for folder, home in named.items() if _is_to_do(home)]
     if not projects:
         return
     from trackyard.system.helpers import add_packages
 
     add_packages()
+    from pathlib import Path
+
     from trackyard.project.configuration import find_project
     from trackyard.recovery.finishing import sync_all
     from trackyard.recovery.sharing import share_journals
     from trackyard.recovery.tidying import tidy
 
     for folder in projects:
-        project = find_project(folder)
+        project = find_project(Path(folder))
         sync_all(project, patience=PATIENCE, just_died=process)
         share_journals(project)
         tidy(project)
 
 
-def _is_to_do(home: Path | None) -> bool:
+def _is_to_do(home: str | None) -> bool:
     from trackyard.recovery.leftovers import has_leftovers
 
     return home is None or has_leftovers(home)
 
 
-def wait_for_death(process: int) -> dict[Path, Path | None]:
+def wait_for_death(process: int) -> dict[str, str | None]:
     """Read project folders from standard input until a process is dead; touch its lock files.
 
     With each folder it gives the project's home, where the line has it.
@@ -76,8 +78,8 @@ def wait_for_death(process: int) -> dict[Path, Path | None]:
     watched, is_dead = _open_process(process)
     if watched is not None:
         poll.register(watched, select.POLLIN)
-    projects: dict[Path, Path | None] = {}
-    locks: list[Path] = []
+    projects: dict[str, str | None] = {}
+    locks: list[str] = []
     sums = _Sums()
     while True:
         if time.monotonic() >= touched + _BEAT:
@@ -91,10 +93,10 @@ def wait_for_death(process: int) -> dict[Path, Path | None]:
             *lines, text = (text + chunk).split(b"\n")
             for line in filter(None, lines):
                 if line.startswith(_TOUCH):
-                    locks.append(Path(os.fsdecode(line.removeprefix(_TOUCH))))
+                    locks.append(os.fsdecode(line.removeprefix(_TOUCH)))
                     continue
                 folder, _, home = os.fsdecode(line).partition("\0")
-                projects[Path(folder)] = Path(home) if home else None
+                projects[folder] = home or None
             if chunk:
                 continue
             if watched is None:
@@ -110,11 +112,11 @@ class _Sums:
 
     def __init__(self) -> None:
         self.next_at = time.monotonic() + _LOOK
-        self._seen: dict[Path, float] = {}
-        self._ended: set[Path] = set()
+        self._seen: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._growing: dict[Path, Any] = {}
 
-    def look(self, projects: list[Path], locks: list[Path]) -> None:
+    def look(self, projects: list[str], locks: list[str]) -> None:
         """Look at the runs, where it is time for that.
 
         Args:
@@ -127,9 +129,12 @@ class _Sums:
         if now < self.next_at:
             return
         self.next_at = now + _LOOK
-        old = [lock for lock, since in seen.items() if now - since >= _LOOK]
-        ended = [lock for lock in old if not _is_held(lock)]
-        self._ended |= set(ended)
+        from pathlib import Path
+
+        long = [lock for lock, since in seen.items() if now - since >= _LOOK]
+        gone = [lock for lock in long if not _is_held(lock)]
+        self._ended |= set(gone)
+        old, ended = [Path(lock) for lock in long], [Path(lock) for lock in gone]
         for home, growing in self._of(projects, old).items():
             going = [lock.parent for lock in old if lock not in ended and _home(lock) == home]
             if growing.look_at(going):
@@ -137,19 +142,22 @@ class _Sums:
             growing.share()
             growing.finish([lock.parent for lock in ended if _home(lock) == home])
 
-    def _of(self, projects: list[Path], locks: list[Path]) -> dict[Path, Any]:
+    def _of(self, projects: list[str], locks: list[Path]) -> dict[Path, Any]:
         """Give what sums up the runs below each home."""
         if {_home(lock) for lock in locks} - self._growing.keys():
             from trackyard.system.helpers import add_packages
 
             add_packages()
+            from contextlib import suppress
+            from pathlib import Path
+
             from trackyard.contract.errors import TrackyardError
             from trackyard.project.configuration import find_project
             from trackyard.recovery.growing import GrowingRuns
 
             for folder in projects:
                 with suppress(TrackyardError, OSError):
-                    project = find_project(folder)
+                    project = find_project(Path(folder))
                     self._growing.setdefault(project.home, GrowingRuns(project))
         return {home: self._growing[home] for home in map(_home, locks) if home in self._growing}
 
@@ -159,17 +167,17 @@ def _home(lock: Path) -> Path:
     return lock.parent.parent.parent
 
 
-def _is_held(lock: Path) -> bool:
+def _is_held(lock: str) -> bool:
     try:
-        return lock.stat().st_size > 0
+        return os.stat(lock).st_size > 0  # noqa: PTH116 - without `pathlib`
     except OSError:
         return False
 
 
-def _touch(lock: Path) -> bool:
+def _touch(lock: str) -> bool:
     """Touch a file, by its own disk's clock; False where its run has ended, or it has gone."""
     try:
-        if lock.stat().st_size == 0:
+        if os.stat(lock).st_size == 0:  # noqa: PTH116 - without `pathlib`
             return False
         os.utime(lock)
     except OSError:

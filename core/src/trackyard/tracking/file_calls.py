@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trackyard.contract.kinds import MODEL_FILE, Dataset
 from trackyard.contract.records import Artifact, ArtifactKind
 from trackyard.journal.blobs import file_name
 from trackyard.journal.entries import Entry
@@ -20,15 +19,12 @@ from trackyard.system.coercing import to_step, to_text
 from trackyard.system.environment import is_disabled
 from trackyard.system.interruption import let_signals_through
 from trackyard.system.starving import is_starved
-from trackyard.tracking import media
 from trackyard.tracking.containing import contained
-from trackyard.tracking.datasets import described_dataset
-from trackyard.tracking.folders import files_of
-from trackyard.tracking.histograms import save_histogram
-from trackyard.tracking.media import SavedFile
-from trackyard.tracking.models import described_model, model_files
-from trackyard.tracking.recordings import audio_name, save_audio, save_video, video_name
 from trackyard.tracking.tracked_runs import TrackedRun
+
+# What makes files is imported by the calls that keep some: most steps keep none.
+if TYPE_CHECKING:
+    from trackyard.tracking.media import SavedFile
 
 logger = logging.getLogger("trackyard")
 
@@ -61,6 +57,8 @@ class FileCalls:
                 can do so it is linked rather than copied, also by trackers that keep their files
                 on the same disk.
         """
+        from trackyard.tracking.folders import files_of
+
         notes: list[str] = []
         try:
             files = files_of(path, name, notes)
@@ -82,6 +80,8 @@ class FileCalls:
             name: Its path in the run; `.html` makes it a page.
             step: The training step that it belongs to.
         """
+        from trackyard.tracking import media
+
         redacted = self._tracked.redactor.redact(to_text(text))
         self._log_content(name, lambda path: media.text_file(redacted, path), step)
 
@@ -94,6 +94,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        from trackyard.tracking import media
+
         redact = self._tracked.redactor.redact_json
         self._log_content(name, lambda path: media.dict_file(dictionary, path, redact), step)
 
@@ -108,6 +110,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        from trackyard.tracking import media
+
         named = partial(media.image_name, image=image)
         if media.is_png_of_array(image, to_text(name)):
             self._log_content(name, partial(media.array_file, image), step, named)
@@ -124,6 +128,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        from trackyard.tracking import media
+
         save = partial(media.save_figure, figure)
         self._log_file(name, save, step, partial(media.figure_name, figure=figure))
 
@@ -137,6 +143,8 @@ class FileCalls:
             name: Its path in the run; `.parquet` makes it Parquet.
             step: The training step that it belongs to.
         """
+        from trackyard.tracking import media
+
         redactor = self._tracked.redactor
         if to_text(name).endswith(".parquet"):
             self._log_file(name, partial(media.save_table, table, redactor=redactor), step)
@@ -157,8 +165,11 @@ class FileCalls:
             bins: How many parts the range of the values is cut into.
             edges: Where the parts begin and the last one ends; the values are their counts then.
         """
+        from trackyard.tracking.histograms import save_histogram
+        from trackyard.tracking.media import json_name
+
         save = partial(save_histogram, values, bins=bins, edges=edges)
-        self._log_file(name, save, step, media.json_name)
+        self._log_file(name, save, step, json_name)
 
     @contained()
     def log_audio(
@@ -173,6 +184,8 @@ class FileCalls:
             step: The training step that it belongs to.
             sample_rate: Samples per second of an array.
         """
+        from trackyard.tracking.recordings import audio_name, save_audio
+
         save = partial(save_audio, audio, sample_rate=sample_rate)
         self._log_file(name, save, step, partial(audio_name, audio=audio))
 
@@ -187,6 +200,8 @@ class FileCalls:
             step: The training step that it belongs to.
             fps: Frames per second of an array.
         """
+        from trackyard.tracking.recordings import save_video, video_name
+
         save = partial(save_video, video, fps=fps)
         self._log_file(name, save, step, partial(video_name, video=video))
 
@@ -214,6 +229,9 @@ class FileCalls:
             step: The training step that it belongs to.
             final: Nobody changes its files any more, as in `log_artifact`.
         """
+        from trackyard.contract.kinds import MODEL_FILE
+        from trackyard.tracking.models import described_model, model_files
+
         if self._is_disabled or not self._has_key("model", name):
             return
         notes: list[str] = []
@@ -268,6 +286,9 @@ class FileCalls:
             context: What it is used for, such as `training`.
             step: The training step that it belongs to.
         """
+        from trackyard.contract.kinds import Dataset
+        from trackyard.tracking.datasets import described_dataset
+
         if not self._has_key("dataset", name):
             return
         given = {"version": version, "digest": digest, "source": source, "context": context}
@@ -300,6 +321,7 @@ class FileCalls:
         named: Callable[[str], str] = str,
     ) -> None:
         """Log what is to be a file's content; the path that is given is its name alone."""
+        from trackyard.tracking.media import with_suffix_of
 
         def store(name: str) -> tuple[str, SavedFile]:
             saved = make(Path(file_name(name)))
@@ -309,7 +331,7 @@ class FileCalls:
                 with blobs.staging(saved.path.name) as path:
                     path.write_bytes(saved.content)
                     return self._append_file(name, attrs.evolve(saved, path=path), step)
-            blob = blobs.keep(saved.content, media.with_suffix_of(name, saved.path))
+            blob = blobs.keep(saved.content, with_suffix_of(name, saved.path))
             with blobs.holding(blob):
                 return self._append_file(name, attrs.evolve(saved, path=blob.path), step)
 
@@ -326,15 +348,16 @@ class FileCalls:
         is_ours: bool = False,
     ) -> None:
         """Log a file that is there; `is_ours` is one that nobody else has."""
+        from trackyard.tracking.media import save_file, stored_file
 
         def store(name: str) -> tuple[str, SavedFile]:
             blobs = self._tracked.journal.blobs
             if self._is_staged():
                 with blobs.staging(name) as path:
-                    return self._append_file(name, media.save_file(source, path, kind), step)
+                    return self._append_file(name, save_file(source, path, kind), step)
             blob = blobs.take(source, name, by_link=is_final or is_ours)
             with blobs.holding(blob):
-                saved = media.stored_file(blob.path, kind)
+                saved = stored_file(blob.path, kind)
                 return self._append_file(name, saved, step, is_final=is_final)
 
         self._log(name, store)
@@ -346,8 +369,10 @@ class FileCalls:
     def _append_file(
         self, name: str, saved: SavedFile, step: Any, *, is_final: bool = False
     ) -> tuple[str, SavedFile]:
+        from trackyard.tracking.media import with_suffix_of
+
         now, at = time_ns(), self._step(step)
-        name = media.with_suffix_of(name, saved.path)
+        name = with_suffix_of(name, saved.path)
         artifact = Artifact(name, saved.path, saved.kind, saved.media_type, at, now, is_final)
         self._append(Entry("artifact", now, at, artifact))
         return name, saved
