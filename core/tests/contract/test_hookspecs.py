@@ -16,7 +16,7 @@ CONTRACT = {
     "tracker_log": (("run", "batch"), False),
     "tracker_end_run": (("run",), False),
     "tracker_fail_run": (("run", "failure"), False),
-    "tracker_activate_run": (("run", "capture"), True),
+    "tracker_activate_run": (("run", "capture", "is_starting"), True),
     "tracker_remote_id": (("run",), True),
     "tracker_command_variables": (("run",), True),
     "tracker_capture_alone": (("run",), True),

@@ -28,10 +28,10 @@ from trackyard.tracking.blocks import started_step
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.commands import CommandError, run_command
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.program_names import program_name
 from trackyard.tracking.resuming import find_resumable
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import new_run
 
 
 def _filled(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

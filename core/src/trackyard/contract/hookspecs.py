@@ -94,7 +94,9 @@ def tracker_fail_run(run: Run, failure: Failure) -> None:
 
 
 @hookspec(firstresult=True)
-def tracker_activate_run(run: Run, capture: Capture | None) -> AbstractContextManager[object]:
+def tracker_activate_run(
+    run: Run, capture: Capture | None, is_starting: bool
+) -> AbstractContextManager[object]:
     """Make the SDK's own calls land in this run while the step runs (optional).
 
     Called in the step's thread: use no network. Called also when the start is late or has
@@ -104,6 +106,8 @@ def tracker_activate_run(run: Run, capture: Capture | None) -> AbstractContextMa
         run: The run.
         capture: Takes what the SDK's own calls log, for the run's journal; None where the tracker
             has `capture = false`, or nothing else is to get it.
+        is_starting: Whether the start is under way and was not waited for, as in an event loop.
+            What needs it may wait for it when the SDK is used, `run.deadline` seconds at most.
 
     Returns:
         A context manager. It may yield the SDK's run object, which `native_run` hands out.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Final
 
 import attrs
@@ -37,7 +38,7 @@ _ABSENT: Final = object()
 class _Held:
     value: Any
     original: Any
-    holders: int = 1
+    threads: list[int]  # of the blocks that hold it
 
 
 # One per process, like the values that it keeps account of.
@@ -58,7 +59,8 @@ def process_values(
     Args:
         environment: Values by variable; None unsets one, `KEEP` is the user's own value.
         attributes: Triples of object, attribute name and value.
-        patience: Seconds to wait at most for other blocks to end.
+        patience: Seconds to wait at most for other blocks to end. Those of the same thread, as
+            of an event loop's tasks, end no sooner for it: they are not waited for.
 
     Raises:
         ProcessValueTakenError: Another block holds one of them at another value.
@@ -69,31 +71,43 @@ def process_values(
     ]
     wanted += attributes
     taken: list[tuple[int, str]] = []
+    thread = get_ident()
     try:
         with _changed:
+            if _is_in_vain(wanted):
+                patience = 0.0
             if not _changed.wait_for(lambda: _first_taken(wanted) is None, patience):
                 raise ProcessValueTakenError(
                     f"{_first_taken(wanted)} is held at another value by an overlapping run"
                 )
             for owner, name, value in wanted:
-                _take(owner, name, value)
+                _take(owner, name, value, thread)
                 taken.append((id(owner), name))
         yield
     finally:
         with _changed:
             for slot in reversed(taken):
-                _give_back(slot)
+                _give_back(slot, thread)
             _changed.notify_all()
+
+
+def _is_in_vain(wanted: list[tuple[Any, str, Any]]) -> bool:
+    """Tell whether a value is held differently by blocks of this thread, which it cannot leave."""
+    me = get_ident()
+    return any(me in _held[id(owner), name][1].threads for owner, name, _ in _differing(wanted))
 
 
 def _first_taken(wanted: list[tuple[Any, str, Any]]) -> str | None:
     """Name the first of these values that another block holds differently."""
+    return next((name for _, name, _ in _differing(wanted)), None)
+
+
+def _differing(wanted: list[tuple[Any, str, Any]]) -> Iterator[tuple[Any, str, Any]]:
     for owner, name, value in wanted:
         if (id(owner), name) in _held:
             held = _held[id(owner), name][1]
             if (held.original if value is KEEP else value) != held.value:
-                return name
-    return None
+                yield owner, name, value
 
 
 def own_environment() -> dict[str, str]:
@@ -111,21 +125,21 @@ def own_environment() -> dict[str, str]:
     return environment
 
 
-def _take(owner: Any, name: str, value: Any) -> None:
+def _take(owner: Any, name: str, value: Any, thread: int) -> None:
     slot = (id(owner), name)
     if slot in _held:
-        _held[slot][1].holders += 1
+        _held[slot][1].threads.append(thread)
         return
     original = _read(owner, name)
     value = original if value is KEEP else value
     _write(owner, name, value)
-    _held[slot] = (owner, _Held(value, original))
+    _held[slot] = (owner, _Held(value, original, [thread]))
 
 
-def _give_back(slot: tuple[int, str]) -> None:
+def _give_back(slot: tuple[int, str], thread: int) -> None:
     owner, held = _held[slot]
-    held.holders -= 1
-    if held.holders:
+    held.threads.remove(thread)
+    if held.threads:
         return
     del _held[slot]
     if _read(owner, slot[1]) == held.value:

@@ -344,6 +344,8 @@ class TrackerHooks:
         run: Run,
         capture: Capture | None = None,
         has_hung: Callable[[float], None] | None = None,
+        *,
+        is_starting: bool = False,
     ) -> Iterator[object]:
         """Let the SDK's own calls land in the run, in the calling thread; yields its run object.
 
@@ -355,9 +357,10 @@ class TrackerHooks:
             run: The run.
             capture: Takes what the SDK's own calls log, or None.
             has_hung: Called with the seconds that entering or leaving took, where it hung.
+            is_starting: Whether its start is under way, and was not waited for.
         """
         hook = "tracker_activate_run"
-        call = partial(self._call_untimed, hook, run=run, capture=capture)
+        call = partial(self._call_untimed, hook, run=run, capture=capture, is_starting=is_starting)
         with self._entered(call, has_hung) as native:
             yield native
 

@@ -50,8 +50,9 @@ from trackyard.system.waiting import result_within
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.run_life import RunLife
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 

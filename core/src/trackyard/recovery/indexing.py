@@ -27,6 +27,7 @@ from trackyard.journal.remains import remains_of
 from trackyard.journal.summaries import Summary, summary_of_folder
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
+from trackyard.recovery.kept_store import kept_store
 from trackyard.system.files import is_recent
 from trackyard.system.interruption import let_signals_through
 
@@ -122,13 +123,8 @@ def for_others(project: Project, folder: Path) -> dict[str, Any]:
 
 
 def _write(project: Project, values: Mapping[str, Any], summary: Summary | None) -> None:
-    from trackyard.store import Store
-
-    store = Store.of(project, PATIENCE)
-    try:
-        store.save_run(values, summary.plain() if summary else None)
-    finally:
-        store.close()
+    details = summary.plain() if summary else None
+    kept_store(PATIENCE).write(project, lambda store: store.save_run(values, details))
 
 
 def index_marked(project: Project) -> int:

@@ -21,7 +21,7 @@ from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.system.conditions import Event
 from trackyard.system.showing import Shown, says
-from trackyard.tracking.tracked_runs import new_run
+from trackyard.tracking.new_runs import new_run
 
 PATIENCE = 15.0
 _NAME = "trackyard-check"

@@ -25,9 +25,10 @@ from trackyard.redaction.redactor import Redactor
 from trackyard.system.environment import RUN_FOLDER, RUN_ID
 from trackyard.system.ranks import child_role
 from trackyard.tracking.capturing import Activated
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.params import load_param_options
 from trackyard.tracking.parents import ParentRun
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 

@@ -35,11 +35,12 @@ from trackyard.tracking.containing import is_ours_to_bear, leave_spared, say_spa
 from trackyard.tracking.family import group_of, trackers_of
 from trackyard.tracking.indexed_runs import IndexRow
 from trackyard.tracking.lifecycle import RunGroup
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.parents import ParentRun
 from trackyard.tracking.ranked import is_tracked_elsewhere, project_of_rank
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.step_records import StepRecord
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.tracked_runs import TrackedRun
 from trackyard.tracking.untracked import untracked_run
 
 
@@ -307,9 +308,7 @@ def tracked_block(
     row = IndexRow(group.project) if record is None or record.group is None else record
     life = RunLife(group, row, parent=parent, closes_group=closes_group)
     with life, life:
-        tracked = life.start(run, trackers)
-        if says_where:
-            _say_where(tracked)
+        tracked = life.start(run, trackers, _say_where if says_where else None)
         with termination_as_exit(life.note_signal), activated(tracked) as active:
             yield active
 

@@ -24,9 +24,10 @@ from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
 from trackyard.tracking.covering import cover, uncover
 from trackyard.tracking.file_calls import FileCalls, shown
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 
@@ -132,12 +133,17 @@ class ActiveRun(FileCalls):
 
     @property
     def url(self) -> str | None:
-        """The run's address on the first tracker that has one by now, or None."""
+        """The run's address on the first tracker that has one, or None; see `urls`."""
         return next(iter(self.urls.values()), None)
 
     @property
     def urls(self) -> dict[str, str]:
-        """The run's addresses by tracker name, as far as they are known by now."""
+        """The run's addresses by tracker name, as far as they are known.
+
+        Where a running event loop started the run, its trackers were not waited for: whoever reads
+        this first does so, for as long as their `start_timeout` allows.
+        """
+        self._tracked.wait_for_starts()
         return self._tracked.urls
 
     @contained()
@@ -275,7 +281,8 @@ class ActiveRun(FileCalls):
         return param_of(value, self._tracked.redactor.redact_nested, PlainValues())
 
     def __repr__(self) -> str:
-        return f"<ActiveRun {self.name} {self.url or 'without URL'}>"
+        url = next(iter(self._tracked.urls.values()), "without URL")
+        return f"<ActiveRun {self.name} {url}>"
 
 
 # A context variable is per thread and task; the list serves threads that a step started.

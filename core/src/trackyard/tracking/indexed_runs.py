@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import RLock
+
 from trackyard.contract.records import Failure
 from trackyard.journal.pending import mark_as_indexed, mark_as_to_be_indexed
 from trackyard.journal.summaries import Summary
@@ -26,11 +28,15 @@ class IndexRow:
         self._project = project
         self._metadata: dict[str, str] | None = None
         self._summary: Summary | None = None
+        self._lock = RLock()  # who waits for trackers may write while the run ends
 
     def keep_urls(self, tracked: TrackedRun) -> None:
         """Write where the run can be watched, if that is news."""
-        if is_disabled():
-            return
+        if not is_disabled():
+            with self._lock:
+                self._keep_urls(tracked)
+
+    def _keep_urls(self, tracked: TrackedRun) -> None:
         if not tracked.deliveries:
             if self._summary is None and tracked.run.resumed:
                 self._write(tracked)  # it is there as one that has ended
@@ -55,8 +61,9 @@ class IndexRow:
         if tracked is not None:
             pulse().end(tracked.run.id)
         if tracked is not None and tracked.has_description:
-            self._summary = tracked.summary
-            self._write(tracked)
+            with self._lock:
+                self._summary = tracked.summary
+                self._write(tracked)
             is_long = tracked.summary is not None and not tracked.summary.is_whole
             if is_long and not tracked.deliveries and is_wanted():
                 finish_in_background(self._project.root)  # no watchdog sums it up

@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,7 @@ class RunGroup:
         self.redactor = redactor or Redactor()
         self.lock = RLock()
         self.process = os.getpid()
+        self.say_what_is_left: Callable[..., object] = _say_what_is_left
         self.told: int | None = None  # the signal that told the process to stop
         self._is_closed = False
         self._project = project
@@ -176,7 +177,7 @@ class RunGroup:
             run: The run.
             trackers: Where it is to be tracked, and what else is captured in it.
             parent: Of a child run, the run that it belongs to.
-            waits: False where somebody waits who must not be held up.
+            waits: False where somebody waits who must not be held up; see `wait_for_starts`.
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
@@ -206,9 +207,7 @@ class RunGroup:
             with spared("what SDKs log by themselves"):
                 tracked.add_sources(_sources_here(trackers, self._rank))
             if waits:
-                self._wait_for_starts(tracked, chosen)
-            for tracker in chosen if waits else ():
-                self._judge_start(tracker, tracked)
+                self.wait_for_starts(tracked, chosen)
         except (KeyboardInterrupt, SystemExit) as error:
             tracked.finish(failure_of(error, self.redactor))
             for budget in self._start_budgets.values():
@@ -307,8 +306,10 @@ class RunGroup:
         reports = tuple(
             delivery.report(_COUNTED) for run in runs for delivery in run.deliveries.values()
         )
-        is_kept = all(is_described(tracked.folder) for tracked in runs if tracked.deliveries)
-        _say_what_is_left(reports, _LATER if is_kept else _NEVER)
+        if not all(is_described(tracked.folder) for tracked in runs if tracked.deliveries):
+            _say_what_is_left(reports, _NEVER)
+        else:
+            self.say_what_is_left(reports)
         return reports
 
     def _open_again(self, tracked: TrackedRun) -> None:
@@ -362,6 +363,38 @@ class RunGroup:
             return
         if tracker.capabilities.nests:
             parent.add_tracker(tracker, worker, None)
+
+    def wait_for_starts(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
+        """Wait for a run's trackers as long as their budgets allow, and say what is late.
+
+        Args:
+            tracked: The run.
+            trackers: Its trackers.
+
+        Raises:
+            RequiredTrackerError: A tracker with `required = true` is not up in time.
+        """
+        chosen = _tracked_here(trackers, self._rank)
+        self._wait_for_starts(tracked, chosen)
+        for tracker in chosen:
+            self._judge_start(tracker, tracked)
+
+    @property
+    def patience(self) -> float:
+        """The seconds for which its trackers may still be waited for."""
+        budgets = zip(self._start_budgets.values(), self._flush_budgets.values(), strict=True)
+        return max((start.left + flush.left for start, flush in budgets), default=0.0)
+
+    def wait_no_more(self, say: Callable[[tuple[TrackerReport, ...]], object]) -> None:
+        """Have nobody wait for its trackers any more: what is not delivered is left.
+
+        Args:
+            say: Gets what else would be said of that.
+        """
+        self.say_what_is_left = say
+        for budget in (*self._start_budgets.values(), *self._flush_budgets.values()):
+            budget.left = 0.0
+            budget.close()
 
     def _wait_for_starts(self, tracked: TrackedRun, trackers: Iterable[Tracker]) -> None:
         deliveries = [(tracker, tracked.deliveries.get(tracker.name)) for tracker in trackers]
@@ -508,7 +541,7 @@ def _sources_here(trackers: Iterable[Tracker], rank: int) -> list[Tracker]:
     return [tracker for tracker in trackers if tracker.is_source and is_here]
 
 
-def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str) -> None:
+def _say_what_is_left(reports: Iterable[TrackerReport], what_now: str = _LATER) -> None:
     """Say in one line per tracker what it does not have, and nothing where it has everything."""
     by_tracker: dict[str, list[TrackerReport]] = {}
     for report in reports:

@@ -6,12 +6,15 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 from trackyard.contract.records import Failure, Run
 from trackyard.project.trackers import Tracker
 from trackyard.tracking.containing import spared
+from trackyard.tracking.event_loops import WAITING, must_go_on
 from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.parents import ParentRun
@@ -75,6 +78,7 @@ class RunLife:
         self._trackers: list[Tracker] = []
         self._process = os.getpid()
         self._is_closed = False
+        self._goes_on = False  # a thread waits for its trackers
 
     def __enter__(self) -> Self:
         return self
@@ -92,26 +96,52 @@ class RunLife:
             if os.getpid() == self._process and not sys.is_finalizing():
                 self._end_rest(error)
 
-    def start(self, run: Run, trackers: list[Tracker]) -> TrackedRun:
+    def start(
+        self, run: Run, trackers: list[Tracker], say: Callable[[TrackedRun], None] | None = None
+    ) -> TrackedRun:
         """Start the run, and wait for its trackers as long as their budgets allow.
+
+        In a running event loop a thread waits, unless one of them is required.
 
         Args:
             run: The run.
             trackers: Where it is to be tracked.
+            say: Called once they have been waited for.
 
         Raises:
             RequiredTrackerError: A tracker with `required = true` is not up in time.
         """
         with self._group.lock:
             self._trackers = trackers
-            self.tracked = tracked = self._group.start(run, trackers, self._parent)
-            if self._row is not None:
-                with spared("the store's row of the run"):
-                    self._row.keep_urls(tracked)
+            self._goes_on = must_go_on(trackers)
+            self.tracked = tracked = self._group.start(
+                run, trackers, self._parent, waits=not self._goes_on
+            )
+            if self._goes_on:
+                tracked.wait_for_starts = WAITING.begin(
+                    self._group, partial(self._wait_for_starts, tracked, say)
+                )
+            else:
+                self._keep_urls(tracked)
         if self._closes_group or self._parent is not None:
             # After SDKs have done so: what was registered last comes first.
             atexit.register(self._end_with_process)
+        if say is not None and not self._goes_on:
+            say(tracked)
         return tracked
+
+    def _keep_urls(self, tracked: TrackedRun) -> None:
+        if self._row is not None:
+            with spared("the store's row of the run"):
+                self._row.keep_urls(tracked)
+
+    def _wait_for_starts(
+        self, tracked: TrackedRun, say: Callable[[TrackedRun], None] | None
+    ) -> None:
+        self._group.wait_for_starts(tracked, self._trackers)
+        self._keep_urls(tracked)
+        if say is not None:
+            say(tracked)
 
     def note_signal(self, number: int) -> None:
         """Note that the process is told to stop: it may be killed before the run has ended."""
@@ -131,7 +161,10 @@ class RunLife:
         finally:
             self._end_rest(error)  # before the group forgets its runs
             with spared("the wait for what trackers still lack"):
-                self._close()
+                if self._goes_on and must_go_on(self._trackers):
+                    WAITING.begin(self._group, self._close)
+                else:
+                    self._close()
 
     def _close(self) -> None:
         if self._closes_group:

@@ -26,6 +26,7 @@ from trackyard.contract.records import (
 from trackyard.delivery.breaker import rest_of
 from trackyard.delivery.capturing import CaptureJournal
 from trackyard.delivery.native_reading import NativeReading
+from trackyard.delivery.stages import Stage
 from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
 from trackyard.hooks.managers import NamedPlugins
 from trackyard.hooks.observing import observed
@@ -52,10 +53,10 @@ from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.coercing import to_number
 from trackyard.system.environment import is_disabled
 from trackyard.system.files import private_folder
-from trackyard.system.identifiers import new_id
 from trackyard.system.ranks import process_rank
 from trackyard.tracking.capturing import Activated, RunCapture, Source, described_sources
 from trackyard.tracking.containing import spared
+from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.params import ParamOptions
 from trackyard.tracking.parents import ParentRun
 
@@ -121,6 +122,7 @@ class TrackedRun:
         self.summary: Summary | None = None  # once it has ended
         self._has_ended = False
         self._said: FinalStatus | None = None
+        self.wait_for_starts: Callable[[], object] = _nothing  # where nobody has waited
         self._console_limit = console.limit if console is not None else 0
         self.console: Console | None = None
         if console is not None and not is_disabled():
@@ -425,9 +427,13 @@ class TrackedRun:
             )
 
         capture = self._capture(name, delivery, stack) if name in self._captured else None
+        is_starting = self.wait_for_starts is not _nothing and self._is_new(name)
         self.native_runs[name] = stack.enter_context(
-            delivery.hooks.activated(delivery.run, capture, has_hung)
+            delivery.hooks.activated(delivery.run, capture, has_hung, is_starting=is_starting)
         )
+
+    def _is_new(self, name: str) -> bool:
+        return name in self.deliveries and self.deliveries[name].progress.stage is Stage.NEW
 
     def _capture(self, name: str, delivery: Activated, stack: ExitStack) -> RunCapture:
         """Have what the SDK's own calls log journaled until the activation is left."""
@@ -558,41 +564,5 @@ class TrackedRun:
         mark_as_pending(self.folder)
 
 
-def new_run(
-    name: str,
-    experiment: str,
-    *,
-    id: str | None = None,
-    pipeline: str | None = None,
-    step: str | None = None,
-    attempt: int = 1,
-    group: str | None = None,
-    parent_id: str | None = None,
-    tags: dict[str, str] | None = None,
-) -> Run:
-    """Make a run that starts now, with a new id unless one is given.
-
-    Args:
-        name: The run's name.
-        experiment: The experiment that it belongs to.
-        id: Its id; a new one by default.
-        pipeline: The pipeline's name, or None.
-        step: The step's name, or None.
-        attempt: 1, and one more for each retry.
-        group: The id that the steps of a pipeline run, or child runs, share, or None.
-        parent_id: Of a child run the id of the run that it stands below.
-        tags: Labels of the run.
-    """
-    return Run(
-        id=id or new_id(),
-        name=name,
-        experiment=experiment,
-        started_at=time.time_ns(),
-        folder=Path(),  # each tracker gets its own
-        pipeline=pipeline,
-        step=step,
-        attempt=attempt,
-        group=group,
-        parent_id=parent_id,
-        tags=tags or {},
-    )
+def _nothing() -> None:
+    """Wait for no start."""

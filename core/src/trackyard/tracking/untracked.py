@@ -12,7 +12,8 @@ from trackyard.journal.entries import Entry
 from trackyard.redaction.redactor import Redactor
 from trackyard.tracking.calls import NO_RUN, ActiveRun, activate, active_runs, deactivate
 from trackyard.tracking.containing import say_spared
-from trackyard.tracking.tracked_runs import TrackedRun, new_run
+from trackyard.tracking.new_runs import new_run
+from trackyard.tracking.tracked_runs import TrackedRun
 
 logger = logging.getLogger("trackyard")
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
@@ -46,14 +46,52 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trackyard")
 
 _STATUS = "mlflow-status"
+# How much of the time that a start may take it is waited for by MLflow's first call.
+_SHARE = 0.8
 # Of a child run: where the store is that has it meanwhile, and MLflow's id of it there.
 _LOCAL = "mlflow-local.json"
+
+
+# Those of the steps that are active, each as often as it has one.
+_threads: list[int] = []
+
+
+def activated(
+    run: Run,
+    capture: Capture | None,
+    tracking_uri: str,
+    environment: Mapping[str, Any],
+    home: Path,
+    *,
+    is_starting: bool,
+) -> AbstractContextManager[ActiveRun | None]:
+    """Give MLflow's own calls in a block the run: there, or where it is on its way to.
+
+    Args:
+        run: The run.
+        capture: Takes what the calls log, or None.
+        tracking_uri: The backend.
+        environment: Credentials.
+        home: Where an empty store is kept, for the local target of a late start.
+        is_starting: Whether the start is under way.
+    """
+    forget_earlier_status(run)
+    ids = read_ids(run.folder)  # it may have been started in another process
+    place = run.folder, capture
+    if ids:
+        return active_run(tracking_uri, lambda: (tracking_uri, ids), environment, *place)
+    if not is_starting:
+        local = local_uri(run.folder)
+        return active_run(local, lambda: (local, ids_of(local_run(run, home))), {}, *place)
+    if get_ident() in _threads:  # a thread's calls cannot be told apart: its first run has them
+        return nullcontext()
+    return active_run(tracking_uri, partial(_started, tracking_uri, run, home), environment, *place)
 
 
 @contextmanager
 def active_run(
     tracking_uri: str,
-    find_ids: Callable[[], Mapping[str, str]],
+    find_place: Callable[[], tuple[str, Mapping[str, str]]],
     environment: Mapping[str, Any],
     folder: Path,
     capture: Capture | None,
@@ -65,7 +103,8 @@ def active_run(
 
     Args:
         tracking_uri: The backend.
-        find_ids: Gives what `ids_of` gives of the run; called when MLflow is there.
+        find_place: Gives the backend that has the run, and what `ids_of` gives of it; called when
+            MLflow is there.
         environment: Credentials.
         folder: The tracker's folder of the run.
         capture: Takes what the calls log, or None.
@@ -75,18 +114,20 @@ def active_run(
         strays = held.enter_context(told(tracking_uri))
         held.enter_context(process_values(values, patience=PATIENCE))
         thread = get_ident()
+        _threads.append(thread)
+        held.callback(_threads.remove, thread)
 
         def enter() -> ActiveRun:
             from trackyard_mlflow.first_runs import Step
 
-            ids = find_ids()
+            uri, ids = find_place()
             note_status = partial(_note_status, folder)
             # The server makes the children of a run that is on sqlite meanwhile.
-            is_local = tracking_uri == local_uri(folder)
+            is_local = uri == local_uri(folder)
             note_ids = partial(_note_local, folder) if is_local else _adopt
-            place = _entity(ids), tracking_uri, strays, thread
+            place = _entity(ids), uri, strays, thread
             step = Step(*place, capture, note_status, note_ids)
-            return _enter(held, tracking_uri, ids["experiment_id"], step)
+            return _enter(held, uri, ids["experiment_id"], step)
 
         if "mlflow" in sys.modules:
             yield enter()
@@ -299,6 +340,16 @@ def local_run(run: Run, home: Path) -> MlflowRun:
         # The oldest: others are nested runs, which the step itself made.
         found = client.search_runs([experiment_id], order_by=["attributes.start_time ASC"])
         return found[0] if found else client.create_run(experiment_id, run_name=run.name)
+
+
+def _started(tracking_uri: str, run: Run, home: Path) -> tuple[str, Mapping[str, str]]:
+    """Wait for a start that is under way; give where the run is, and what `ids_of` gives."""
+    give_up_at = time.monotonic() + _SHARE * run.deadline
+    while time.monotonic() < give_up_at:
+        if ids := read_ids(run.folder):
+            return tracking_uri, ids
+        time.sleep(0.02)
+    return local_uri(run.folder), ids_of(local_run(run, home))
 
 
 def has_local_run(folder: Path) -> bool:

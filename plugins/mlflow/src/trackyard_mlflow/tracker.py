@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,7 +33,6 @@ from trackyard_mlflow.backend import (
     connected,
     delete_run,
     find_or_create_run,
-    ids_of,
     is_made_anew,
     late_parent_tag,
     read_ids,
@@ -65,10 +63,6 @@ def _absolute(uri: str) -> str:
         raise ValueError("must not be empty; leave it out for sqlite in .trackyard/")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else sqlite_uri(home().parent / path)
-
-
-def _local_ids(run: Run, folder: Path) -> dict[str, str]:
-    return ids_of(native.local_run(run, folder))
 
 
 def _set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
@@ -190,16 +184,10 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_activate_run(
-        self, run: Run, capture: Capture | None
+        self, run: Run, capture: Capture | None, is_starting: bool
     ) -> AbstractContextManager[object]:
-        native.forget_earlier_status(run)
-        ids = read_ids(run.folder)  # it may have been started in another process
-        place = run.folder, capture
-        if ids:
-            return native.active_run(self.tracking_uri, lambda: ids, self._environment(), *place)
-        uri = native.local_uri(run.folder)
-        find_ids = partial(_local_ids, run, self._home)
-        return native.active_run(uri, find_ids, {}, *place)
+        place = self.tracking_uri, self._environment(), self._home
+        return native.activated(run, capture, *place, is_starting=is_starting)
 
     @hookimpl
     def tracker_command_variables(self, run: Run) -> dict[str, str]:

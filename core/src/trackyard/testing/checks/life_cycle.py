@@ -22,7 +22,7 @@ from trackyard.testing.requirements import can_be_read, declares, implements
 from trackyard.testing.secrets import secrets_of, secrets_set
 from trackyard.testing.servers import no_connections
 from trackyard.testing.workbench import TRACKER, Workbench
-from trackyard.tracking.tracked_runs import new_run
+from trackyard.tracking.new_runs import new_run
 
 _STATUS = "At the end, every flavor mirrors trackyard.status, which says how the run ended."
 
