@@ -105,3 +105,16 @@ def test_memory_that_cannot_be_written_is_passed_over(tmp_path, monkeypatch):
     remembered_of("one", tmp_path).keep([CheckResult("a", "", "failed")])
 
     assert remembered_of("one", tmp_path).failed == set()
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_find_the_same_in_the_same_order(check):
+    words = ["--only", "field", "--only", "overridden", "--json"]
+    alone = json.loads(check("alone", HELPLESS, *words, "--processes", "1").stdout)
+    beside = json.loads(check("beside", HELPLESS, *words, "--processes", "2").stdout)
+
+    shown = ("check", "sentence", "outcome", "page")
+    assert [[row[key] for key in shown] for row in beside] == [
+        [row[key] for key in shown] for row in alone
+    ]
+    assert {row["outcome"] for row in beside} >= {"passed", "failed"}

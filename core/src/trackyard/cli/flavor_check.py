@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trackyard.testing.remembered import Remembered
     from trackyard.testing.running import CheckResult
 
+# Beyond these, importing the SDK once more takes longer than it saves.
+_MOST = 4
 _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
 
 
@@ -43,9 +45,20 @@ _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
 @click.option(
     "--last-failed", is_flag=True, help="Checks that failed the last time, in this folder."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="How many run checks side by side; one for each core, or one for a part of the checks.",
+)
 @json_option
 def check(
-    name: str, settings: Sequence[str], only: Sequence[str], last_failed: bool, as_json: bool
+    name: str,
+    *,
+    settings: Sequence[str],
+    only: Sequence[str],
+    last_failed: bool,
+    processes: int | None,
+    as_json: bool,
 ) -> None:
     """Check that the flavor NAME keeps the contract, on a backend of its own.
 
@@ -68,8 +81,10 @@ def check(
         click.echo(f"{name}: no check failed the last time; all of them run", err=True)
     named = remembered.failed if last_failed else ()
     has_progress = sys.stderr.isatty() and not as_json
-    progress = partial(_show_progress, remembered) if has_progress else None
-    results = check_flavor(table, only, progress, named)
+    # Each process imports the SDK: for a few checks that takes longer than they do.
+    count = processes or (1 if only or named else min(_cores(), _MOST))
+    progress = partial(_show_progress, remembered, count) if has_progress else None
+    results = check_flavor(table, only, progress, named, count)
     if progress:
         click.echo("\r\x1b[K", err=True, nl=False)
     if not results:
@@ -118,8 +133,17 @@ def _given(flavor: type, settings: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _show_progress(remembered: Remembered, result: CheckResult, left: Sequence[str]) -> None:
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _show_progress(
+    remembered: Remembered, processes: int, result: CheckResult, left: Sequence[str]
+) -> None:
     seconds = remembered.seconds_left(left)
-    time = "" if seconds is None else f", about {seconds:.0f} s"
+    time = "" if seconds is None else f", about {seconds / processes:.0f} s"
     line = f"{len(left)} left{time}: {result.outcome} {result.check}"
     click.echo(f"\r\x1b[K{line}\r", err=True, nl=False)

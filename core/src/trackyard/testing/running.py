@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,6 @@ import attrs
 import pytest
 
 from trackyard.project.fields import fields_of
-from trackyard.testing.contract import check_of
-from trackyard.testing.pages import page_of
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure"]
 
@@ -67,6 +66,7 @@ def check_flavor(
     checks: Sequence[str] = (),
     progress: Progress | None = None,
     named: Collection[str] = (),
+    processes: int = 1,
 ) -> list[CheckResult]:
     """Run the suite on a flavor.
 
@@ -75,11 +75,12 @@ def check_flavor(
         checks: Names, or parts of names, of the checks to run; all by default.
         progress: Called after each check.
         named: Whole names, as results have them, of the checks to run; all by default.
+        processes: How many run checks side by side.
     """
     with tempfile.TemporaryDirectory(prefix="trackyard-check-") as folder:
         file = Path(folder) / "test_flavor.py"
         file.write_text(_FILE.format(table=json.dumps(table)), encoding="utf-8")
-        return run_file(file, checks, progress, named)
+        return run_file(file, checks, progress, named, processes)
 
 
 def run_file(
@@ -87,6 +88,7 @@ def run_file(
     checks: Sequence[str] = (),
     progress: Progress | None = None,
     named: Collection[str] = (),
+    processes: int = 1,
 ) -> list[CheckResult]:
     """Run the suites of a test file, apart from the configuration of any project around it.
 
@@ -95,12 +97,16 @@ def run_file(
         checks: Parts of names of checks; all of them by default.
         progress: Called after each check.
         named: Whole names of checks; all of them by default.
+        processes: How many run checks side by side; one where pytest-xdist is not installed.
     """
-    collector = _Collector(progress, named)
+    collector = _Collector(progress)
     arguments = [str(file), "-c", os.devnull, "--rootdir", str(file.parent), "--basetemp"]
     arguments += [str(file.parent / "checks"), "-p", "no:cacheprovider", "-p", "no:terminal"]
     arguments += ["-p", "no:faulthandler", "--import-mode=importlib", "-o", "xfail_strict=true"]
     arguments += ["-p", "no:unraisableexception"]  # it collects garbage for seconds at the end
+    arguments += ["-p", "trackyard.testing.reporting", f"--checks-named={json.dumps([*named])}"]
+    if processes > 1 and importlib.util.find_spec("xdist") is not None:
+        arguments += ["-p", "xdist", "-n", str(processes), "--dist", "worksteal"]
     if checks:
         arguments += ["-k", " or ".join(checks)]
     with _plain_pytest():
@@ -140,56 +146,58 @@ def table_for(flavor: type, reference: str, given: Mapping[str, Any]) -> dict[st
 
 
 class _Collector:
-    """A plugin of pytest that keeps what came of each check."""
+    """A plugin of pytest that keeps what came of each check, in whichever process it ran."""
 
-    def __init__(self, progress: Progress | None, named: Collection[str]) -> None:
-        self.results: list[CheckResult] = []
+    def __init__(self, progress: Progress | None) -> None:
+        self.found: list[CheckResult] = []
         self.error = ""
         self._progress = progress
-        self._named = named
+        self._order: list[str] = []
         self._left: list[str] = []
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if self._named:
-            items[:] = [item for item in items if item.name in self._named]
-        self._left = [item.name for item in items]
+    @property
+    def results(self) -> list[CheckResult]:
+        """What came of the checks, in the order of the suite."""
+        places = {name: place for place, name in enumerate(self._order)}
+        return sorted(self.found, key=lambda result: places.get(result.check, -1))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, Any, Any]:
-        report = yield
-        check = check_of(getattr(item, "function", None))
-        if report.when == "call" or report.outcome != "passed":
-            outcome, reason = _outcome_of(report, call)
-            if report.when != "teardown" or outcome == "failed":
-                name, sentence = item.name, check.sentence if check else ""
-                module = getattr(getattr(item, "function", None), "__module__", "")
-                page = page_of(module, sentence) if outcome == "failed" and check else ""
-                result = CheckResult(name, sentence, outcome, reason, report.duration, page)
-                self.results.append(result)
-                self._left = [left for left in self._left if left != name]
-                if self._progress is not None:
-                    self._progress(result, self._left)
-        return report
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.items:  # the controller of pytest-xdist has none
+            self._begin([item.name for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        if not self._order:  # the same in each worker
+            self._begin([_name_in(id_) for id_ in ids])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        seen = getattr(report, "seen", None) or _died(report)  # a process that ended says nothing
+        if report.when in ("setup", "teardown") and report.outcome == "passed":
+            return
+        if report.when == "teardown" and seen["outcome"] != "failed":
+            return
+        result = CheckResult(**seen, seconds=report.duration)
+        self.found.append(result)
+        self._left = [left for left in self._left if left != result.check]
+        if self._progress is not None:
+            self._progress(result, self._left)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.error = str(report.longrepr)
 
+    def _begin(self, names: list[str]) -> None:
+        self._order, self._left = names, list(names)
 
-def _outcome_of(report: Any, call: pytest.CallInfo[None]) -> tuple[Outcome, str]:
-    raised = str(call.excinfo.value) if call.excinfo is not None else ""
-    if hasattr(report, "wasxfail"):
-        reason = str(report.wasxfail).removeprefix("reason: ")
-        return ("expected failure", reason) if report.skipped else ("failed", reason)
-    if report.skipped:
-        return "skipped", raised.removeprefix("Skipped: ")
-    if report.failed and call.excinfo is None:  # it passes, and was declared to fail
-        return "failed", str(report.longrepr)
-    _, _, seen = raised.partition("\nThe suite saw: ")
-    return ("failed" if report.failed else "passed"), seen or raised
+
+def _name_in(id_: str) -> str:
+    """Give an item's name: what stands behind its file and its class."""
+    return id_.split("::", 2)[-1]
+
+
+def _died(report: pytest.TestReport) -> dict[str, str]:
+    reason = f"the process that ran it ended: {report.longrepr}"
+    return {"check": _name_in(report.nodeid), "sentence": "", "outcome": "failed", "reason": reason}
 
 
 @contextmanager
