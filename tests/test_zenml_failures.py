@@ -163,6 +163,7 @@ def test_f5_an_unreachable_server_fails_no_step_and_loses_no_native_call(
     assert [path.read_text() for path in texts] == ["hello", "hello"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", first_by_default(["silent_server", "refusing_server"]))
 def test_f5_an_unreachable_server_costs_the_start_timeout_at_most(mlflow_project, request, kind):
     mlflow_project.configure(f"""

@@ -65,6 +65,7 @@ def test_j1_cut_at_every_offset(journal):
     assert journal.read(journal.data) == (ALL, 0)
 
 
+@pytest.mark.slow
 def test_j2_a_bit_flips_anywhere(journal):
     generator = random.Random(1)
     for _ in range(1500):

@@ -612,6 +612,7 @@ LINKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", first_by_default(LINKS))
 def test_t13_a_link_out_of_the_home_has_nothing_written_or_deleted_where_it_leads(
     faults, tmp_path, link

@@ -217,6 +217,7 @@ def test_v10_the_clock_is_set_back_meanwhile(faults, monkeypatch):
     assert faults.statuses() == ["finished"]
 
 
+@pytest.mark.slow
 def test_v11_a_dict_that_another_thread_changes(faults):
     faults.add_tracker(isolation="thread")
     shared = {f"key {number}": 1.0 for number in range(50)}

@@ -66,8 +66,8 @@ ROUNDS = (
 BY_EACH = re.compile(
     "test_(no_check|metrics_are_kept|params_are_kept|tags_of_the_start|artifacts_are_kept"
     "|timestamps_are|not_a_number_is|numbers_are_exact|irregular_points|unicode|bytes_are"
-    "|run_that_|url_opens|identity_is|native_calls_land|replay_equals|killed_run_is_crashed"
-    "|deleted_run_is|start_in_another|listed_run_is_read|working_directory|lost_answer.*_log)"
+    "|run_that_|url_opens|identity_is|native_calls_land|replay_equals|deleted_run_is"
+    "|start_in_another|listed_run_is_read|working_directory|lost_answer.*_log)"
 )
 # Ray's `conftest.py` says it of its own, `local` is slow as a whole.
 ORCHESTRATORS = ("TestProcess",)

@@ -34,13 +34,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def workers() -> int:
-    """Choose three for two cores: for a third of its time a test waits, for processes and servers.
+    """Choose two more than cores: for a third of its time a test waits, for processes and servers.
 
     Cores are those that this process may use; xdist counts two virtual ones as one.
     """
     usable = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if usable else os.cpu_count() or 1
-    return max(1, cores * 3 // 2)
+    return cores + 2
 
 
 @pytest.hookimpl(tryfirst=True)

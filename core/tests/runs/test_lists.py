@@ -57,6 +57,7 @@ def names(project, **wanted):
     return [run.name.removeprefix("run ") for run in list_runs(project, RunFilter(**wanted))]
 
 
+@pytest.mark.slow
 def test_runs_of_the_store_are_filtered(stored):
     assert names(stored) == ["3", "2", "1", "0"]
     assert names(stored, pipeline="a") == ["2", "0"]

@@ -33,7 +33,7 @@ def database(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=first_by_default(["sqlite", "postgresql"]))
 def local(project, request):
     """A project with a tracker, whose store is sqlite or a team's PostgreSQL."""
     if request.param == "postgresql":

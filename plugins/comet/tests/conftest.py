@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from comet_server import CometServer
@@ -30,6 +31,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CometProject:
     for switch in SWITCHES:  # what the SDK collects by itself costs time, and leaves sockets open
         monkeypatch.setenv(switch, "false")
     return project
+
+
+@pytest.fixture
+def comet_ml() -> ModuleType:
+    """Comet's SDK; its import takes seconds, which collecting tests shall not."""
+    import comet_ml
+
+    return comet_ml
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import comet_ml
 import pytest
 from captured_calls import captured_names, captured_of, documented_calls
 from click.testing import CliRunner
@@ -34,7 +33,7 @@ def points(run, key):
     return [(m.step, m.value) for m in MemoryTracker.runs[run.id].metrics.values() if m.key == key]
 
 
-def test_metrics_have_their_own_steps_epochs_contexts_and_times(both):
+def test_metrics_have_their_own_steps_epochs_contexts_and_times(both, comet_ml):
     with start_run("numbers", experiment_tracker=TRACKERS) as run:
         experiment = comet_ml.start()
         experiment.log_metric("loss", 1.5, step=3, epoch=2)
@@ -63,7 +62,7 @@ def test_metrics_have_their_own_steps_epochs_contexts_and_times(both):
     assert Client().get_run(run.id).metrics["loss"].last == 1.5
 
 
-def test_params_are_nested_with_dots_and_keep_their_first_value(both):
+def test_params_are_nested_with_dots_and_keep_their_first_value(both, comet_ml):
     with start_run("params", experiment_tracker=TRACKERS) as run:
         experiment = comet_ml.start()
         experiment.log_parameters({"opt": {"lr": 0.1, "deep": {"x": 2}}, "rate": 1})
@@ -139,7 +138,7 @@ def _figure():
     return figure
 
 
-def test_each_call_becomes_what_the_page_says(project, tmp_path):
+def test_each_call_becomes_what_the_page_says(project, tmp_path, comet_ml):
     project.configure(mode="offline")
     project.add_memory_tracker()
 
@@ -161,7 +160,7 @@ def test_each_call_becomes_what_the_page_says(project, tmp_path):
 
 
 @pytest.fixture
-def files(both, tmp_path):
+def files(both, tmp_path, comet_ml):
     (tmp_path / "net").mkdir()
     (tmp_path / "net/weights.bin").write_bytes(b"\0\1")
     (tmp_path / "clip.gif").write_bytes(b"GIF89a")
@@ -221,7 +220,7 @@ def test_a_histogram_has_its_values_in_portable_parts(files):
     assert content["edges"] == sorted(content["edges"])
 
 
-def test_a_model_is_described_with_its_files(files):
+def test_a_model_is_described_with_its_files(files, comet_ml):
     content = json.loads(text_of(files["models/clf/trackyard-model.json"]))
 
     assert [(file["name"], file["size"]) for file in content["files"]] == [("net/weights.bin", 2)]
@@ -257,7 +256,7 @@ def test_what_comets_file_has_is_kept_by_a_kill_and_can_be_replayed(both, projec
     assert points(run, "a") == [(n, n / 2) for n in range(50)]
 
 
-def test_another_tracker_of_comets_gets_it_by_a_replay(both, project):
+def test_another_tracker_of_comets_gets_it_by_a_replay(both, project, comet_ml):
     with start_run("once", experiment_tracker="team") as run:
         comet_ml.start().log_metric("loss", 0.5, step=2)
     with (project.root / "trackyard.toml").open("a", encoding="utf-8") as file:
@@ -274,7 +273,7 @@ def test_another_tracker_of_comets_gets_it_by_a_replay(both, project):
     ]
 
 
-def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both):
+def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both, comet_ml):
     with start_run("source", experiment_tracker=["memory"], capture="comet") as run:
         comet_ml.login()
         experiment = comet_ml.start(project_name="mine")

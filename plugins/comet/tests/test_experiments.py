@@ -5,18 +5,13 @@ from __future__ import annotations
 import logging
 import os
 
-import comet_ml
 import pytest
 
 from trackyard import Client, start_run
 from trackyard.testing import MemoryTracker
 
 TRACKERS = ["team", "memory"]
-BEGINNINGS = {
-    "start": comet_ml.start,
-    "Experiment": comet_ml.Experiment,
-    "OfflineExperiment": comet_ml.OfflineExperiment,
-}
+BEGINNINGS = ["start", "Experiment", "OfflineExperiment"]
 
 
 @pytest.fixture
@@ -27,9 +22,9 @@ def both(project, server):
 
 
 @pytest.mark.parametrize("how", BEGINNINGS)
-def test_the_first_experiment_is_the_steps_whoever_begins_it(both, how):
+def test_the_first_experiment_is_the_steps_whoever_begins_it(both, how, comet_ml):
     with start_run("first", experiment_tracker=TRACKERS) as run:
-        experiment = BEGINNINGS[how](project_name="fraud")
+        experiment = getattr(comet_ml, how)(project_name="fraud")
         experiment.log_metric("loss", 0.5, step=1)
         assert experiment.get_key() == run.id
         assert comet_ml.get_running_experiment() is experiment
@@ -41,7 +36,7 @@ def test_the_first_experiment_is_the_steps_whoever_begins_it(both, how):
     assert not list(Client().get_run(run.id).children)
 
 
-def test_it_takes_name_and_tags_of_the_call(both):
+def test_it_takes_name_and_tags_of_the_call(both, comet_ml):
     with start_run("first", experiment_tracker=TRACKERS):
         config = comet_ml.ExperimentConfig(name="baseline", tags=["mine"])
         experiment = comet_ml.start(experiment_config=config)
@@ -51,7 +46,7 @@ def test_it_takes_name_and_tags_of_the_call(both):
     assert both.only.tags == ["mine"]
 
 
-def test_each_experiment_of_a_loop_is_a_child_run_everywhere(both):
+def test_each_experiment_of_a_loop_is_a_child_run_everywhere(both, comet_ml):
     with start_run("loop", experiment_tracker=TRACKERS) as run:
         for rate in range(3):
             config = comet_ml.ExperimentConfig(name=f"rate={rate}")
@@ -79,7 +74,7 @@ def test_each_experiment_of_a_loop_is_a_child_run_everywhere(both):
     assert len(both.experiments) == 3
 
 
-def test_an_experiment_that_the_code_leaves_open_ends_with_the_next_or_the_step(both):
+def test_an_experiment_that_the_code_leaves_open_ends_with_the_next_or_the_step(both, comet_ml):
     with start_run("left", experiment_tracker=TRACKERS) as run:
         first = comet_ml.Experiment()
         second = comet_ml.Experiment()
@@ -93,7 +88,7 @@ def test_an_experiment_that_the_code_leaves_open_ends_with_the_next_or_the_step(
     assert both.experiments[run.id].metrics == []
 
 
-def test_start_gives_what_runs_where_it_asks_for_no_other(both):
+def test_start_gives_what_runs_where_it_asks_for_no_other(both, comet_ml):
     with start_run("again", experiment_tracker=TRACKERS) as run:
         first = comet_ml.start(project_name="fraud")
         assert comet_ml.start(project_name="fraud") is first
@@ -104,7 +99,7 @@ def test_start_gives_what_runs_where_it_asks_for_no_other(both):
     assert {found.project for found in both.experiments.values()} == {"fraud"}
 
 
-def test_what_does_not_count_is_said_once(both, caplog):
+def test_what_does_not_count_is_said_once(both, caplog, comet_ml):
     with caplog.at_level(logging.WARNING), start_run("place", experiment_tracker=TRACKERS):
         for _ in range(2):
             comet_ml.Experiment(project_name="another", experiment_key="k" * 32).end()
@@ -116,7 +111,7 @@ def test_what_does_not_count_is_said_once(both, caplog):
     assert "acme/fraud" in line
 
 
-def test_a_disabled_experiment_logs_nothing_and_takes_no_run(both):
+def test_a_disabled_experiment_logs_nothing_and_takes_no_run(both, comet_ml):
     with start_run("off", experiment_tracker=TRACKERS) as run:
         comet_ml.Experiment(disabled=True).log_metric("nothing", 1)
         comet_ml.Experiment().log_metric("loss", 1, step=1)
@@ -154,7 +149,9 @@ def test_what_the_sdk_collects_by_itself_is_there_and_is_its_own_affair(both, pr
     assert not Client().get_run(run.id).metrics
 
 
-def test_without_capture_a_further_experiment_is_the_sdks_own_affair(project, server, monkeypatch):
+def test_without_capture_a_further_experiment_is_the_sdks_own_affair(
+    project, server, monkeypatch, comet_ml
+):
     project.configure(url=server.url, mode="online", project="fraud", capture=False)
     monkeypatch.setenv("COMET_URL_OVERRIDE", f"{server.url}/clientlib/")
     with start_run("alone") as run:

@@ -252,6 +252,7 @@ def test_native_calls_land_in_the_same_run(project, online):
     assert found.state == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", first_by_default(["online", "offline"]))
 def test_a_killed_process_leaves_a_crashed_run_with_both_kinds_of_calls(project, server, mode):
     project.configure(url=server.url, mode=mode)

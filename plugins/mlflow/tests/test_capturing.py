@@ -205,6 +205,7 @@ def test_a_run_that_the_code_leaves_open_ends_with_the_step(both):
     assert len(both.runs()) == 2
 
 
+@pytest.mark.slow
 def test_as_a_source_it_gives_what_is_logged_and_leaves_the_store_alone(both, tmp_path):
     with start_run("source", experiment_tracker=["memory"], capture=["mlflow"]) as run:
         for number in range(2):

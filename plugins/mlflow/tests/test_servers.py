@@ -357,6 +357,7 @@ def test_a_tracker_without_credentials_uses_the_users_own(
     assert set(guarded.seen) == {"Bearer own-token"}
 
 
+@pytest.mark.slow
 def test_wrong_credentials_harm_no_step(mlflow_project, door, monkeypatch):
     monkeypatch.setenv("SECRET", CANARY)
     guarded = door("Bearer right-one")

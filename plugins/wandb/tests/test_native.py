@@ -16,6 +16,7 @@ from trackyard_wandb.native_calls import NativeCalls
 KEYS = {"loss": 0.5, "accuracy": 0.25}
 
 
+@pytest.mark.slow
 def test_native_and_portable_calls_give_the_same_metrics(offline):
     with start_run("native") as native:
         for number in range(5):

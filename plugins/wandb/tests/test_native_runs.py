@@ -75,6 +75,7 @@ def test_the_first_call_names_the_steps_run_and_describes_it(both):
     assert tags == {"name": "mine", "notes": "why", "tags": "a, b"}
 
 
+@pytest.mark.slow
 def test_variables_and_settings_count_as_arguments_do(both, monkeypatch):
     wandb.teardown()  # it reads variables once
     monkeypatch.setenv("WANDB_NAME", "by-variable")

@@ -261,6 +261,7 @@ def test_a_check_makes_a_run_and_deletes_it(online):
     assert online.runs == {}
 
 
+@pytest.mark.slow
 def test_a_deleted_run_is_gone_and_no_other(online, make_run):
     with start_run("kept") as kept, start_run("gone") as gone:
         pass
