@@ -12,6 +12,7 @@ from trackyard.hooks.rules import hook_signatures
 # Hook: (names of its arguments, whether the first result that is not None counts).
 CONTRACT = {
     "tracker_start_run": (("run",), True),
+    "tracker_start_early": (("run",), True),
     "tracker_url": (("run",), True),
     "tracker_log": (("run", "batch"), False),
     "tracker_end_run": (("run",), False),

@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from trackyard_mlflow.backend import new_client
+from trackyard_mlflow.stores import new_client
 
 
 def release(path):

@@ -351,3 +351,30 @@ class DescribesNothing(SourceLedger):
     def described(self, path):
         run = super().described(path)
         return RemoteRun(run.remote_id, name=path.stem[:8])
+
+
+@flavor
+class ForgetsTagsOfAnEarlyStart(SourceLedger):
+    """A run that is started early bears no tags."""
+
+    caught_by = "test_early_start_makes_the_same_run"
+
+    def early(self, run):
+        if self.path(run).exists():
+            return False
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.write(run, ("tag", "name", run.name))
+        return True
+
+
+@flavor
+class StartsEarlyWhatWasStarted(SourceLedger):
+    """A run that was started before is begun anew."""
+
+    caught_by = "test_early_start_makes_the_same_run"
+
+    def early(self, run):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.path(run).write_text("")
+        self.tracker_start_run(run)
+        return True

@@ -71,6 +71,17 @@ class SourceLedger(Ledger):
         self.write(run, ("tag", "name", run.name))
 
     @hookimpl
+    def tracker_start_early(self, run: Run) -> bool:
+        return self.early(run)
+
+    def early(self, run: Run) -> bool:
+        """Start a run that nobody has begun."""
+        if self.path(run).exists():
+            return False
+        self.tracker_start_run(run)
+        return True
+
+    @hookimpl
     def tracker_capture_alone(self, run: Run) -> None:
         self.alone(run)
 

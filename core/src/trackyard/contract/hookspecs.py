@@ -4,6 +4,7 @@ The order for one run on one tracker, all on the tracker's own worker unless sai
 
 1. `tracker_filter_records`  once, in the thread that starts the run
 2. `tracker_start_run`       before the step; later, if the tracker is not up in time
+   `tracker_start_early`     before that, where the flavor can do without its SDK
 3. `tracker_url`             right after the start
 4. `tracker_activate_run`    around the step, in the step's own thread
    `tracker_observe_run`     likewise, in a thread of the plugin's own
@@ -52,6 +53,23 @@ def tracker_start_run(run: Run) -> int | None:
 
     Raises:
         RetryLater: The backend cannot be reached now. Connection errors say the same.
+    """
+
+
+@hookspec(firstresult=True)
+def tracker_start_early(run: Run) -> bool | None:
+    """Start a new run without importing the SDK, which takes seconds (optional).
+
+    The run is there as `tracker_start_run` would have made it, which is not called then, but by
+    whoever goes on with the run. Called in a worker process, perhaps while a hook of another run
+    is importing the SDK: use neither the SDK nor anything that belongs to the whole process.
+
+    Args:
+        run: The run; what was begun before is left to `tracker_start_run`.
+
+    Returns:
+        True where the run has started; anything else leaves that to `tracker_start_run`, and so
+        does an error.
     """
 
 

@@ -19,13 +19,12 @@ from trackyard.delivery.intake import Intake
 from trackyard.delivery.reports import TrackerReport, is_whole, report_of
 from trackyard.delivery.sending import Sender
 from trackyard.delivery.stages import Progress, Stage
-from trackyard.delivery.state import DeliveryState, load_state, save_state
+from trackyard.delivery.state import DeliveryState, load_state, pass_end_of_recovery, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
 from trackyard.journal.contexts import first_context
-from trackyard.journal.ending import find_end, is_of_recovery, last_sequences
+from trackyard.journal.ending import find_end, is_of_recovery
 from trackyard.journal.entries import Entry
 from trackyard.journal.pending import mark_as_kept_offline, mark_as_pending
-from trackyard.journal.sessions import session_of
 from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
@@ -86,6 +85,7 @@ class LocalDelivery:
         self.capabilities = capabilities_of(hooks.tracker)
         self.progress = Progress()
         self.served_at = 0.0
+        self.is_early = False  # it was started without its SDK
         self.breaker = breaker or Breaker()
         self._takes = {"takes_context": takes_context, "takes_console": takes_console}
         context = (run.context or first_context(run.folder.parent)) if takes_context else None
@@ -190,6 +190,19 @@ class LocalDelivery:
             self._advance()
             if self.progress.stage.is_over:
                 self._lock.release()
+        if self._on_change is not None:
+            self._on_change(self)
+
+    def start_early(self) -> None:
+        """Start a new run without the SDK where the flavor can, before the worker has the run."""
+        if not self.hooks.starts_early or self.breaker.is_open:
+            return
+        with self._being_served:
+            is_ours = self._run.folder.parent.is_dir() and self._take_over()
+            is_new = is_ours and self.progress.stage is Stage.NEW and not self.state.remote_id
+            if is_new and self.hooks.start_early(self.run):
+                self.is_early = True
+                self._note_start()
         if self._on_change is not None:
             self._on_change(self)
 
@@ -316,6 +329,9 @@ class LocalDelivery:
         if self.capabilities.idempotence == "cursor":
             self._intake.skip_held(outcome.value or 0)
             self._forget_held(outcome.value or 0)
+        self._note_start()
+
+    def _note_start(self) -> None:
         self.state.deleted = ""
         self.state.url = self.hooks.url(self.run) or self.state.url
         self.state.remote_id = self.hooks.remote_id(self.run)
@@ -531,7 +547,7 @@ class LocalDelivery:
             self._retry(outcome)
             return
         self.state.is_ended = self.state.is_end_sent = True
-        self._note_whose_end_it_is(end)
+        pass_end_of_recovery(self.state, self._run.folder.parent, end)
         if is_offline(self.hooks.tracker):
             self.state.is_kept_offline = True
             mark_as_kept_offline(self._run.folder.parent)
@@ -541,16 +557,6 @@ class LocalDelivery:
         self._sender.packing.clear()
         self._lock.release()
         self.progress.move(Stage.ENDED)
-
-    def _note_whose_end_it_is(self, end: Entry) -> None:
-        """Let the cursor pass an end that recovery wrote: the run's own may still come."""
-        folder, cursor = self._run.folder.parent, self.state.cursor
-        for writer in [writer for writer in cursor if is_of_recovery(writer)]:
-            if session_of(writer) == self.state.session:
-                del cursor[writer]
-        found = find_end(folder)
-        if found is not None and is_of_recovery(found.writer) and found.entry == end:
-            cursor[found.writer] = last_sequences(folder)[found.writer]
 
     def _saved(self) -> DeliveryState:
         """Give the state as it is noted: without a cursor where none is kept before the end."""

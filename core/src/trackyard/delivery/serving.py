@@ -123,6 +123,8 @@ class _Server:
         if delivery.progress.stage is Stage.ENDED:  # another process has delivered it meanwhile
             self._say(delivery)
         else:
+            # Here: the worker's thread may be importing the SDK for another run.
+            delivery.start_early()
             self._worker.add(delivery)
 
     def has_work(self) -> bool:
@@ -209,7 +211,8 @@ class _Server:
         That is hundreds of thousands of objects which live as long as this process. To look at
         all of them again and again took a quarter of the time of a delivery.
         """
-        if delivery.progress.stage is Stage.OPEN and not self._is_frozen:
+        has_sdk = not delivery.is_early or delivery.state.delivered > 0
+        if delivery.progress.stage is Stage.OPEN and has_sdk and not self._is_frozen:
             self._is_frozen = True
             gc.freeze()
 

@@ -12,8 +12,8 @@ import attrs
 from trackyard.contract.context import Context
 from trackyard.contract.errors import refuse_newer
 from trackyard.contract.records import Record
-from trackyard.journal.ending import is_of_recovery
-from trackyard.journal.entries import Holder
+from trackyard.journal.ending import find_end, is_of_recovery, last_sequences
+from trackyard.journal.entries import Entry, Holder
 from trackyard.journal.reader import latest_session
 from trackyard.journal.sessions import session_of
 from trackyard.system.files import append_private, read_whole, write_whole
@@ -195,3 +195,19 @@ def quarantine(folder: Path, record: Any, reason: str) -> None:
         append_private(folder / "quarantine.jsonl", line + "\n")
     except OSError as error:
         logger.debug("%s cannot be written: %s", folder / "quarantine.jsonl", error)
+
+
+def pass_end_of_recovery(state: DeliveryState, folder: Path, end: Entry) -> None:
+    """Let the cursor pass an end that recovery wrote: the run's own may still come.
+
+    Args:
+        state: That of the delivery.
+        folder: The run's.
+        end: The end that the tracker has.
+    """
+    for writer in [writer for writer in state.cursor if is_of_recovery(writer)]:
+        if session_of(writer) == state.session:
+            del state.cursor[writer]
+    found = find_end(folder)
+    if found is not None and is_of_recovery(found.writer) and found.entry == end:
+        state.cursor[found.writer] = last_sequences(folder)[found.writer]

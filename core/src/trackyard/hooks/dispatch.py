@@ -56,6 +56,8 @@ RecordFilter = Callable[[Record], Record | None]
 _TOLERANCE = 2.0
 # Seconds that a hook may take which a command calls, outside a run's life.
 _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
+# Seconds that a start without the SDK may take: others wait behind it.
+_EARLY_DEADLINE = 5.0
 
 
 # No browser opens a longer one, and to search it for secrets would take long.
@@ -156,6 +158,22 @@ class TrackerHooks:
         if outcome.value is not None and type(outcome.value) is not int:
             return attrs.evolve(outcome, value=None)
         return outcome
+
+    @property
+    def starts_early(self) -> bool:
+        """Tell whether the tracker may start a run without its SDK."""
+        return "tracker_start_early" in implemented_hooks(self.tracker)
+
+    def start_early(self, run: Run) -> bool:
+        """Start a new run without the SDK, beside what the worker does; True if it has started."""
+        hook, limit = "tracker_start_early", min(_EARLY_DEADLINE, self.hook_timeout)
+
+        def call() -> Outcome:
+            with inside_hook():
+                return self._call_untimed(hook, run=attrs.evolve(run, deadline=limit))
+
+        outcome = self._bounded(hook, limit, call)
+        return outcome.kind == "done" and outcome.value is True
 
     def url(self, run: Run) -> str | None:
         """Give the run's address, without the credentials that it may carry."""

@@ -56,8 +56,9 @@ logger = logging.getLogger("trackyard")
 _LEAST_BYTES, _LEAST_FILES = 128 * 1024, 12
 # Metrics, and params, of steps that a pipeline's own run shows, and a param's longest text there.
 _MOST_IN_SUMMARY, _LONGEST_IN_SUMMARY = 1000, 100
-# Seconds for the very first start of a store on this machine, and for others unless one says so.
-_FIRST_START = 60.0
+# Seconds for the very first start of a store on this machine, of which one is told after so many;
+# and for others unless one says so.
+_FIRST_START, _SAID_AFTER = 60.0, 2.0
 _USUAL_START = attrs.fields(TrackerOptions).start_timeout.default
 # What a tracker lacks when a run has ended is counted so far: a million points take half a second.
 _COUNTED = 100_000
@@ -413,15 +414,18 @@ class RunGroup:
         would else see no URL.
         """
         budget, progress = self._start_budgets[tracker.name], delivery.progress
-        budget.wait(progress.until_settled)
-        if progress.stage is not Stage.NEW or budget.is_closed or not self._is_made(tracker):
+        budget.wait(progress.until_settled, most=_SAID_AFTER)
+        if progress.stage is not Stage.NEW or budget.is_closed:
+            return
+        if not self._is_made(tracker):
+            budget.wait(progress.until_settled)
             return
         logger.warning(
             "experiment tracker %r makes its store on this machine: waiting for that, %g s at most",
             *(tracker.name, _FIRST_START),
         )
         longer = Budget(_FIRST_START)
-        longer.left -= budget.seconds
+        longer.left -= budget.seconds - budget.left
         self._start_budgets[tracker.name] = longer
         longer.wait(progress.until_settled)
 

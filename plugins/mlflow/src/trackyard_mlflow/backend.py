@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
-import os
 import re
-import secrets
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -37,6 +33,7 @@ from trackyard.contract import (
 )
 from trackyard_mlflow.files import is_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
+from trackyard_mlflow.stores import artifact_location, new_client, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,100 +86,6 @@ def connected(
             raise answer.error() from error
 
 
-def sqlite_uri(path: Path) -> str:
-    """Give the address of a sqlite file.
-
-    In a URL `?`, `#` and `%` would mean something else, and the file would be made elsewhere: in
-    such a folder it is reached by a link of this user's.
-
-    Args:
-        path: The file.
-    """
-    folder = path.parent
-    if re.search(r"[?#%]", folder.as_posix()):
-        folder = _link_to(folder.absolute())
-    return f"sqlite:///{(folder / path.name).as_posix()}"
-
-
-def _link_to(folder: Path) -> Path:
-    links = Path.home() / ".cache" / "trackyard" / "links"
-    link = links / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    if not (link.is_symlink() and link.readlink() == folder):
-        links.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = links / secrets.token_hex(8)
-        new.symlink_to(folder)
-        new.replace(link)
-    return link
-
-
-def _folder_of(path: Path) -> Path:
-    """Give the folder of a file, itself where it is reached by a link."""
-    return path.parent.readlink() if path.parent.is_symlink() else path.parent
-
-
-def new_client(tracking_uri: str) -> MlflowClient:
-    """Make a client, and its sqlite file where there is none yet.
-
-    Without a registry URI MLflow would look for pyspark each time: an import, on this thread, that
-    waits for ever beside an `mlflow.autolog()` of the step, which holds a lock of MLflow's.
-    """
-    from mlflow import MlflowClient
-
-    path = Path(tracking_uri.removeprefix("sqlite:///"))
-    if tracking_uri.startswith("sqlite:///") and not path.is_file():
-        _make_database(path)
-    return MlflowClient(tracking_uri, tracking_uri)
-
-
-def _make_database(path: Path) -> None:
-    """Make a sqlite file beside its place, and move it there once it is whole.
-
-    MLflow makes it by 40 migrations, in place: two processes that begin at once, or one that is
-    killed, would leave a file that no release can open.
-    """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    new.touch(mode=0o600)  # it fails at once where MLflow would try for minutes
-    try:
-        with _without_migrations_shown():
-            files = (_folder_of(path).absolute() / "mlflow-artifacts").as_uri()
-            SqlAlchemyStore(sqlite_uri(new), files).engine.dispose()
-        if _folder_of(path) == home():
-            _use_write_ahead_log(new)
-        try:
-            path.hardlink_to(new)  # unlike a renaming it replaces nothing
-        except OSError:
-            if not path.is_file():  # a file system without hard links
-                new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-
-
-@contextmanager
-def _without_migrations_shown() -> Iterator[None]:
-    """Keep 60 lines off stderr."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _use_write_ahead_log(path: Path) -> None:
-    """Let the page be read while runs are written, with a third of the waits for the disk.
-
-    The mode is kept in the file. Another process may be at it: then it is left as it is.
-    """
-    with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode = WAL")
-
-
 def find_or_create_run(
     client: MlflowClient, run: Run, experiment: str, tags: Mapping[str, str]
 ) -> MlflowRun:
@@ -207,30 +110,94 @@ def find_or_create_run(
                 client.set_tag(same.info.run_id, key, value)
             write_ids(run.folder, known)
         return same
-    parent = parent_ids(run)
-    place = {key: parent.get(key, "") for key in ("experiment_id", "experiment_created")}
-    if known or parent.get("experiment") != experiment:
+    place = None if known else parent_place(run, experiment)
+    if place is None:
         place = find_or_create_experiment(client, experiment)
-    intention, found = run.folder / "mlflow-intention", None
-    if run.attached or intention.exists():
+    found = None
+    if run.attached or _intention(run).exists():
         found = _search(client, place["experiment_id"], run.id)
     if found is None:
-        intention.touch()
+        intend(run)
         if known:  # before the ids of the new one: who goes on after a crash has to know it
             (run.folder / _ANEW).touch()
-        own_tags = {**context_tags(run.context), **tags, **run.tags, **run.identity_tags}
-        if parent:
-            own_tags["mlflow.parentRunId"] = parent["run_id"]
         found = client.create_run(
             place["experiment_id"],
             start_time=run.started_at // 1_000_000,
             run_name=run.name,
-            tags=own_tags,
+            tags=tags_at_start(run, tags),
         )
-    ids = {**ids_of(found), **place, "experiment": experiment}
-    ids["parent_id"] = parent.get("run_id", "")
-    write_ids(run.folder, ids)
+    note_made(run, ids_of(found), place, experiment)
     return found
+
+
+def is_new(run: Run) -> bool:
+    """Tell whether nobody has begun to make a run in the backend, so that it need not be found."""
+    is_begun = run.attached or run.resumed or _intention(run).exists()
+    return not is_begun and not read_ids(run.folder)
+
+
+def _intention(run: Run) -> Path:
+    return run.folder / "mlflow-intention"
+
+
+def experiment_of(name: str | None, uri: str) -> str:
+    """Give the name of an experiment as a store takes it.
+
+    Args:
+        name: The name, if there is one.
+        uri: The store's address: on Databricks experiments are files.
+    """
+    name = (name or "default")[:500]
+    is_relative = uri.startswith("databricks") and not name.startswith("/")
+    return f"/{name}" if is_relative else name
+
+
+def intend(run: Run) -> None:
+    """Note that a run is made now, which may then be there although nobody knows its id."""
+    _intention(run).touch()
+
+
+def parent_place(run: Run, experiment: str) -> dict[str, str] | None:
+    """Give the ids of an experiment where the run's parent is in it, or None.
+
+    Args:
+        run: The run.
+        experiment: The experiment's name.
+    """
+    parent = parent_ids(run)
+    if parent.get("experiment") != experiment:
+        return None
+    return {key: parent[key] for key in ("experiment_id", "experiment_created") if key in parent}
+
+
+def tags_at_start(run: Run, tags: Mapping[str, str]) -> dict[str, str]:
+    """Give the tags with which a run is made.
+
+    Args:
+        run: The run.
+        tags: Those that the tracker's configuration has.
+    """
+    own = {**context_tags(run.context), **tags, **run.tags, **run.identity_tags}
+    if parent := parent_ids(run):
+        own["mlflow.parentRunId"] = parent["run_id"]
+    return own
+
+
+def note_made(
+    run: Run, ids: Mapping[str, str], place: Mapping[str, str], experiment: str
+) -> dict[str, str]:
+    """Note which run of MLflow's a run is, and where; give all that is noted.
+
+    Args:
+        run: The run.
+        ids: As `ids_of` gives them.
+        place: The experiment's ids.
+        experiment: Its name.
+    """
+    noted = {**ids, **place, "experiment": experiment}
+    noted["parent_id"] = parent_ids(run).get("run_id", "")
+    write_ids(run.folder, noted)
+    return noted
 
 
 def context_tags(context: Context | None) -> dict[str, str]:
@@ -396,7 +363,7 @@ def find_or_create_experiment(client: MlflowClient, name: str) -> dict[str, str]
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            id_ = client.create_experiment(name, _artifact_location(client))
+            id_ = client.create_experiment(name, artifact_location(client.tracking_uri))
             experiment = client.get_experiment(id_)
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
@@ -577,15 +544,3 @@ def _search(client: MlflowClient, experiment_id: str, run_id: str) -> MlflowRun 
         client.set_tag(duplicate.info.run_id, "trackyard.duplicate_of", found[0].info.run_id)
         client.set_terminated(duplicate.info.run_id, "KILLED")
     return found[0] if found else None
-
-
-def _artifact_location(client: MlflowClient) -> str | None:
-    """Give an absolute place for the files of a sqlite store, beside it.
-
-    MLflow's own default is in the working directory of the moment. A server has its own place.
-    """
-    store = client.tracking_uri
-    if not store.startswith("sqlite:///"):
-        return None
-    folder = _folder_of(Path(store.removeprefix("sqlite:///")).absolute())
-    return (folder / "mlflow-artifacts").as_uri()

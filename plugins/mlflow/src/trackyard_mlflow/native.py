@@ -30,11 +30,10 @@ from trackyard.contract import (
 from trackyard_mlflow.backend import (
     PATIENCE,
     ids_of,
-    new_client,
     read_ids,
-    sqlite_uri,
     write_ids,
 )
+from trackyard_mlflow.stores import new_client, sqlite_uri
 from trackyard_mlflow.strays import told
 
 if TYPE_CHECKING:

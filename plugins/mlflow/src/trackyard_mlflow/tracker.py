@@ -32,23 +32,24 @@ from trackyard_mlflow import native
 from trackyard_mlflow.backend import (
     connected,
     delete_run,
+    experiment_of,
     find_or_create_run,
     is_made_anew,
     late_parent_tag,
     read_ids,
     send,
-    sqlite_uri,
     writing,
 )
+from trackyard_mlflow.early import make_run
 from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
-from trackyard_mlflow.page import ui_command
+from trackyard_mlflow.page import ui_command, url_of
 from trackyard_mlflow.reading import read_records
 from trackyard_mlflow.reopening import reopened
+from trackyard_mlflow.stores import sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
 
 
 def _embedded_store() -> str:
@@ -128,7 +129,7 @@ class MlflowTracker:
     ui_port: int = option("Port where `trackyard ui` serves a database", default=5000)
     _home: Path = attrs.field(init=False, factory=home)
     _reader: Reader | None = attrs.field(init=False, default=None)
-    _remote: MlflowRun | None = attrs.field(init=False, default=None)
+    _ids: dict[str, str] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if not self.nested:
@@ -136,28 +137,23 @@ class MlflowTracker:
 
     @hookimpl
     def tracker_start_run(self, run: Run) -> int | None:
-        name = (self.experiment_name or run.experiment or "default")[:500]
-        if self.tracking_uri.startswith("databricks") and not name.startswith("/"):
-            name = f"/{name}"  # there, experiments are files
         # Half of what the step waits at most, since its pipeline's run is started before it.
         with self._connected(run.deadline / 2) as client:
-            self._remote = reopened(client, run, find_or_create_run(client, run, name, self.tags))
+            there = find_or_create_run(client, run, self._experiment(run), self.tags)
+            self._ids = ids_of(reopened(client, run, there))
         return 0 if is_made_anew(run.folder) else None
 
     @hookimpl
+    def tracker_start_early(self, run: Run) -> bool:
+        place = self._experiment(run), self.tags, self.tracking_uri
+        self._ids = make_run(run, *place, self._environment()) or {}
+        return bool(self._ids)
+
+    @hookimpl
     def tracker_url(self) -> str | None:
-        if self._remote is None:
+        if not self._ids:
             return None
-        info, uri = self._remote.info, self.tracking_uri
-        if uri.startswith("databricks"):
-            host, path, view = self.databricks_host, "/ml", ""
-        else:
-            served = f"http://127.0.0.1:{self.ui_port}"
-            # Later releases show an experiment as one of language models unless they are told.
-            view = "?workflowType=machine_learning"
-            host, path = uri if uri.startswith("http") else served, "/#"
-        address = f"{path}/experiments/{info.experiment_id}/runs/{info.run_id}{view}"
-        return host.rstrip("/") + address if host else None
+        return url_of(self._ids, self.tracking_uri, self.ui_port, self.databricks_host)
 
     @hookimpl
     def tracker_log(self, run: Run, batch: Batch) -> None:
@@ -241,9 +237,12 @@ class MlflowTracker:
     def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
         return ui_command(self.tracking_uri, host, port or self.ui_port)
 
+    def _experiment(self, run: Run) -> str:
+        return experiment_of(self.experiment_name or run.experiment, self.tracking_uri)
+
     def _run_id(self) -> str:
-        assert self._remote is not None, "core calls tracker_start_run first"
-        return str(self._remote.info.run_id)
+        assert self._ids, "core starts the run first"
+        return self._ids["run_id"]
 
     def _connected(self, seconds: float = 10.0) -> AbstractContextManager[MlflowClient]:
         return connected(self.tracking_uri, self._environment(), seconds)

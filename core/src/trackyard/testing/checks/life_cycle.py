@@ -105,6 +105,33 @@ class LifeCycleChecks:
         expect(steps == [0, 1], f"the run has steps {steps} of what two processes logged")
 
     @check(
+        "A run that tracker_start_early has started is the one that tracker_start_run would have "
+        "made: it bears the same tags, has a URL, and whoever goes on with it continues it.",
+        implements("tracker_start_early"),
+        can_be_read,
+        declares("acknowledges", "batch"),
+    )
+    def test_early_start_makes_the_same_run(self, workbench: Workbench) -> None:
+        run, regular = workbench.new_run(tags={"stage": "prod"}), workbench.new_run()
+        with in_project(workbench.project):
+            _done(workbench.tracker_hooks().start_run(regular))  # a first store is none of its work
+            first, attached = workbench.tracker_hooks(), attrs.evolve(run, attached=True)
+            if not first.start_early(run):
+                pytest.skip("tracker_start_early leaves this one to tracker_start_run")
+            expect(first.url(run) is not None, "it has no URL after an early start")
+            _done(first.log(run, _batch("loss", 0)))
+            stored = workbench.read_now(run)
+            for key, value in {**run.tags, **run.identity_tags}.items():
+                expect(stored.label(key) == value, f"{key} is {stored.label(key)!r}, not {value!r}")
+            second = workbench.tracker_hooks()
+            expect(not second.start_early(attached), "it starts a run that was started before")
+            _done(second.start_run(attached))
+            _done(second.log(attached, _batch("loss", 1)))
+            _done(second.end_run(attached))
+        steps = sorted(step or 0 for step in workbench.read_now(run).steps("loss"))
+        expect(steps == [0, 1], f"the run has steps {steps} of what two processes logged")
+
+    @check(
         "Where run.resumed is not 0 the run may have ended, and is running again: its start opens "
         "the same remote run, and the last end is the one that counts.",
         can_be_read,
