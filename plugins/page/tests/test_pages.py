@@ -122,7 +122,9 @@ def test_a_pipelines_graph_folds_maps_and_names_what_waits(reader, ids):
     assert re.findall(r"data-name=\"(\w+)\" data-waits='([^']*)'", text) == [
         ("load", "[]"), ("square", '["load"]'), ("train", '["square"]')
     ]  # fmt: skip
-    assert "12 of 12 calls" in text
+    assert "12 calls" in text
+    assert text.count('class="is-finished" x=') == 14  # in the timeline: load, 12 calls, train
+    assert text.count("<line ") == 3
 
 
 def test_a_failing_pipeline_shows_what_failed_and_what_was_skipped(reader, ids):
@@ -134,6 +136,16 @@ def test_a_failing_pipeline_shows_what_failed_and_what_was_skipped(reader, ids):
         "failed",
         "skipped",
     ]
+    assert ">explode</a>: ValueError: no good" in text
+
+
+def test_a_call_of_a_map_leads_to_its_pipeline_and_to_the_others(reader, filled, ids):
+    calls = Client(filled).get_pipeline_run(ids["training"]).steps
+    text = reader.get(f"/runs/{calls['square[3]'].id}").text
+
+    assert f"/runs/{ids['training']}" in text
+    assert "in: training.load.output" in text
+    assert all(f"/runs/{calls[f'square[{number}]'].id}" in text for number in range(12))
 
 
 def test_a_comparison_begins_with_what_differs(reader, ids):

@@ -165,23 +165,30 @@ class _Above:
     """What stands above a run: the run around a child run, or the pipeline run of a step."""
 
     project: Project
-    run: Run
+    parent: str | None = None
+    pipeline_run: str | None = None
+
+    @classmethod
+    def of(cls, project: Project, run: Run) -> _Above:
+        if run.is_child:
+            return cls(project, parent=run.parent_id)
+        return cls(project, pipeline_run=run.group if run.step is not None else None)
 
     def name(self) -> str | None:
-        found = load_description(self._folder) if self.run.is_child else None
+        found = load_description(self._folder) if self.parent else None
         return found.run.name if found else None
 
     def view(self) -> RunView | None:
-        if self.run.is_child:
+        if self.parent:
             found = load_description(self._folder)
             if found is None:
                 return None
             return block_view(self.project, self._folder, found, summary_of(self._folder, found))
-        if self.run.step is None or self.run.group is None or not has_store(self.project):
+        if not self.pipeline_run or not has_store(self.project):
             return None
         store = Store.of(self.project)
         try:
-            row = store.find_pipeline_run(self.run.group)
+            row = store.find_pipeline_run(self.pipeline_run)
             return pipeline_run_view(self.project, row, store)
         except RunNotFoundError:
             return None
@@ -190,7 +197,7 @@ class _Above:
 
     @property
     def _folder(self) -> Path:
-        return self.project.home / "runs" / str(self.run.parent_id)
+        return self.project.home / "runs" / str(self.parent)
 
 
 @attrs.frozen(repr=False)
@@ -372,7 +379,7 @@ def block_view(
         note=history.tags.get(NOTE) or None,
         tags=step.tags,
         sessions=_sessions_of(folder, run),
-        above=_Above(project, run),
+        above=_Above.of(project, run),
     )
 
 
@@ -434,6 +441,9 @@ def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
         health=step.health,
         context=step.context,
         tags=step.tags,
+        above=_Above(
+            project, pipeline_run=step_row.pipeline_run_id if row.kind == "step" else None
+        ),
     )
 
 

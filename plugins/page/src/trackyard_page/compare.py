@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import RedirectResponse, Response
 
 from trackyard import Client
-from trackyard_page.curves import is_drawn
+from trackyard_page.curves import is_drawn, is_system
 from trackyard_page.rendering import Pages, link
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def show_comparison(request: Request, client: Client, pages: Pages) -> Response:
         return RedirectResponse(link(request.scope.get("root_path", ""), "runs"))
     found = client.compare_runs(*ids)
     drawn = [m for m in found.metrics if any(of is not None and is_drawn(of) for of in m.runs)]
+    drawn.sort(key=lambda metric: is_system(metric.key))
     best = {m.key: m.best_run for m in found.metrics if len({of and of.best for of in m.runs}) > 1}
     packages = [of for of in found.context if of.key.startswith("package ")]
     return pages.answer(
@@ -50,7 +51,7 @@ def show_comparison(request: Request, client: Client, pages: Pages) -> Response:
 def _columns(found: Any) -> dict[str, list[float | None]]:
     """Give what is a number in some of the runs, for axes."""
     columns: dict[str, list[Any]] = {of.key: list(of.values) for of in found.params}
-    for metric in found.metrics:
+    for metric in sorted(found.metrics, key=lambda metric: is_system(metric.key)):
         columns[metric.key] = [None if of is None else of.last for of in metric.runs]
     columns["seconds"] = list(found.seconds)
     numbers = {key: [_number(value) for value in values] for key, values in columns.items()}

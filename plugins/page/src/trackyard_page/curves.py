@@ -173,3 +173,8 @@ def _number(text: str | None) -> float | None:
 def is_drawn(metric: Any) -> bool:
     """Tell whether a metric has a curve, and not one value alone."""
     return bool(metric.points > 1)
+
+
+def is_system(key: str) -> bool:
+    """Tell whether a metric says how full the machine was, and not how the training goes."""
+    return key.startswith("system/") or ".system/" in key  # of one step of several

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard import Client
+from trackyard_page.curves import is_system
 from trackyard_page.rendering import Pages, is_part, seconds
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 # The worst one is shown of a step that is called for many items.
 _WORST = ("failed", "crashed", "killed", "unreachable", "running", "pending", "skipped",
           "finished", "cached")  # fmt: skip
+_BAD = _WORST[:4]
 _WIDTH, _ROW, _LABEL = 1240, 22, 190
-_BARS = 200
+# Calls of a step that stand in the timeline by themselves; more are one bar.
+_BARS = 500
 
 
 @attrs.frozen
@@ -33,7 +36,7 @@ class Node:
         id: Of its run, or nothing where it has none yet.
         seconds: How long it took.
         parts: How many calls it stands for; 0 where it was called once.
-        done: How many of those are over.
+        done, failed: How many of those are over, and how many of those have failed.
         waits: What it waits for.
         attempt: Which attempt this is.
         metric: A value that it logged, as text.
@@ -45,22 +48,53 @@ class Node:
     seconds: float | None = None
     parts: int = 0
     done: int = 0
+    failed: int = 0
     waits: tuple[str, ...] = ()
     attempt: int = 1
     metric: str = ""
 
+    @property
+    def calls(self) -> str:
+        """How the calls that it stands for have gone."""
+        if not self.parts:
+            return ""
+        if self.failed:
+            return f"{self.failed} of {self.parts} failed"
+        is_over = self.done == self.parts
+        return f"{self.parts} calls" if is_over else f"{self.done} of {self.parts} calls"
+
 
 @attrs.frozen
 class Bar:
-    """A step in the timeline, in units of the drawing."""
+    """A call of a step in the timeline, in units of the drawing."""
 
     name: str
     status: str
     id: str
-    y: int
     x: float
     width: float
+
+
+@attrs.frozen
+class Row:
+    """A step in the timeline; the calls of a step that is mapped stand in one row.
+
+    Attributes:
+        name: Its name.
+        y: Where it stands, in units of the drawing.
+        bars: Its calls.
+        label: How long it took.
+    """
+
+    name: str
+    y: int
+    bars: tuple[Bar, ...]
     label: str
+
+    @property
+    def end(self) -> float:
+        """Where the last of it ends."""
+        return max(bar.x + bar.width for bar in self.bars)
 
 
 def nodes_of(run: Any) -> list[Node]:
@@ -86,7 +120,8 @@ def _node(name: str, steps: list[Any], run: Any) -> Node:
     chosen = next(step for step in steps if step.status == status)
     starts = [step.started_at for step in steps if step.started_at]
     ends = [step.ended_at or datetime.now(UTC) for step in steps if step.started_at]
-    key, value = next(iter(chosen.metrics.items()), ("", None))
+    logged = ((key, value) for key, value in chosen.metrics.items() if not is_system(key))
+    key, value = next(logged, ("", None))
     return Node(
         name=name,
         status=status,
@@ -94,6 +129,7 @@ def _node(name: str, steps: list[Any], run: Any) -> Node:
         seconds=(max(ends) - min(starts)).total_seconds() if starts else None,
         parts=len(steps) if is_mapped else 0,
         done=sum(1 for step in steps if step.ended_at),
+        failed=sum(1 for step in steps if step.status in _BAD) if is_mapped else 0,
         waits=waits,
         attempt=chosen.attempt,
         metric="" if value is None or is_mapped else f"{key} {value:.4g}",
@@ -104,31 +140,43 @@ def _rank(status: str) -> int:
     return _WORST.index(status) if status in _WORST else 0
 
 
-def bars_of(run: Any) -> list[Bar]:
+def rows_of(run: Any) -> list[Row]:
     """Give the timeline of a pipeline run.
 
     Args:
         run: The pipeline run.
     """
-    steps = [step for step in run.steps.values() if step.started_at][:_BARS]
+    steps: dict[str, list[Any]] = {}
+    for step in run.steps.values():
+        if step.started_at:
+            steps.setdefault(step.name.partition("[")[0], []).append(step)
     if not steps:
         return []
     now = datetime.now(UTC)
-    first = min(step.started_at for step in steps)
-    last = max(step.ended_at or now for step in steps)
+    first = min(step.started_at for of in steps.values() for step in of)
+    last = max(step.ended_at or now for of in steps.values() for step in of)
     scale = (_WIDTH - _LABEL - 90) / (((last - first).total_seconds()) or 1.0)
-    return [
-        Bar(
-            name=step.name,
-            status=step.status,
-            id=step.id,
-            y=index * _ROW,
-            x=_LABEL + (step.started_at - first).total_seconds() * scale,
-            width=max(2.0, ((step.ended_at or now) - step.started_at).total_seconds() * scale),
-            label=seconds(((step.ended_at or now) - step.started_at).total_seconds()),
-        )
-        for index, step in enumerate(steps)
-    ]
+
+    def bar(name: str, status: str, id: str, start: datetime, end: datetime) -> Bar:
+        x = _LABEL + (start - first).total_seconds() * scale
+        return Bar(name, status, id, x, max(2.0, (end - start).total_seconds() * scale))
+
+    rows = []
+    for index, (name, of) in enumerate(steps.items()):
+        begun, over = min(s.started_at for s in of), max(s.ended_at or now for s in of)
+        bars = [bar(s.name, s.status, s.id, s.started_at, s.ended_at or now) for s in of]
+        if len(of) > _BARS:
+            worst = min(of, key=lambda step: _rank(step.status))
+            bars = [bar(name, worst.status, worst.id, begun, over)]
+        label = seconds((over - begun).total_seconds())
+        rows.append(Row(name, index * _ROW, tuple(bars), label))
+    return rows
+
+
+def _problem_of(run: Any) -> Any | None:
+    """Give the first step that failed and says why."""
+    failed = (step for step in run.steps.values() if step.status in _BAD and step.error)
+    return min(failed, key=lambda step: step.ended_at or datetime.now(UTC), default=None)
 
 
 def show_pipeline_run(request: Request, run: Any, pages: Pages) -> Response:
@@ -142,10 +190,10 @@ def show_pipeline_run(request: Request, run: Any, pages: Pages) -> Response:
     values: dict[str, Any] = {
         "run": run,
         "nodes": nodes_of(run),
-        "bars": bars_of(run),
+        "rows": rows_of(run),
+        "problem": _problem_of(run),
         "width": _WIDTH,
         "row": _ROW,
-        "left_out": max(0, len(run.steps) - _BARS),
         "is_live": run.status == "running",
         "now": time.time(),
     }
@@ -163,7 +211,8 @@ def show_more(request: Request, client: Client, pages: Pages) -> Response:
         pages: Renders the answer.
     """
     run = client.get_run(request.path_params["id"])
-    return pages.answer(request, "_pipeline_more.html", run=run)
+    metrics = {key: metric for key, metric in run.metrics.items() if not is_system(key)}
+    return pages.answer(request, "_pipeline_more.html", run=run, metrics=metrics)
 
 
 def show_pipelines(request: Request, client: Client, pages: Pages) -> Response:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard import Client, RunNotFoundError
-from trackyard_page.curves import is_drawn
+from trackyard_page.curves import is_drawn, is_system
 from trackyard_page.files import FileView, files_of
 from trackyard_page.pipeline import show_pipeline_run
 from trackyard_page.rendering import Pages, is_part
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Lines of the console that a page shows at first, and charts.
 LINES, CHARTS = 400, 60
+# Calls of a mapped step to go to.
+CALLS = 1000
 # Points of a curve that take a moment to be read.
 LONG = 20_000
 
@@ -34,6 +36,7 @@ class Shown:
         run: All of it.
         step: The run itself, as its only step.
         drawn, single: Metrics with a curve, and those with one value.
+        system: Those of the machine, with a curve.
         media, tables, frames, others: Its files, by how they are shown.
     """
 
@@ -41,6 +44,7 @@ class Shown:
     step: Any
     drawn: list[Any]
     single: list[Any]
+    system: list[Any]
     media: list[FileView]
     tables: list[FileView]
     frames: list[FileView]
@@ -49,7 +53,7 @@ class Shown:
     @property
     def first(self) -> dict[str, dict[str, list[float]]]:
         """Of long curves a rough course, which is drawn until all points have been read."""
-        long = [metric for metric in self.drawn if metric.points > LONG]
+        long = [of for of in (*self.drawn, *self.system) if of.points > LONG]
         return {
             metric.key: _rough(metric) for metric in long if all(map(math.isfinite, metric.curve))
         }
@@ -63,8 +67,9 @@ class Shown:
         return cls(
             run=run,
             step=step,
-            drawn=[metric for metric in step.metrics if is_drawn(metric)],
-            single=[metric for metric in step.metrics if not is_drawn(metric)],
+            drawn=[of for of in step.metrics if is_drawn(of) and not is_system(of.key)],
+            single=[of for of in step.metrics if not is_drawn(of)],
+            system=[of for of in step.metrics if is_drawn(of) and is_system(of.key)],
             media=by_way.get("media", []),
             tables=by_way.get("table", []),
             frames=by_way.get("frame", []),
@@ -101,12 +106,13 @@ def show_run(request: Request, client: Client, pages: Pages) -> Response:
         "shown": Shown.of(run),
         "is_live": run.status == "running",
         "inputs": {},
+        "is_within": is_part(request),
     }
     if run.kind == "step" and run.parent is not None:
         values["parent"] = run.parent
         values |= _ends_of(client, run)
     else:
-        values |= {"parent": None, "outputs": {}, "attempts": []}
+        values |= {"parent": None, "outputs": {}, "attempts": [], "calls": []}
     if is_part(request):
         return pages.answer(request, "_run.html", title=run.name, charts=CHARTS, **values)
     return pages.answer(request, "run.html", title=run.name, charts=CHARTS, **values)
@@ -117,12 +123,20 @@ def _ends_of(client: Client, run: Any) -> dict[str, Any]:
     pipeline = client.get_pipeline_run(run.parent.id)
     step = pipeline.steps.get(run.steps[0].name)
     if step is None:
-        return {"outputs": {}, "attempts": []}
+        return {"outputs": {}, "attempts": [], "calls": []}
     return {
         "inputs": _by_step(pipeline.inputs_of(step.name)),
         "outputs": step.outputs,
         "attempts": step.attempts if len(step.attempts) > 1 else [],
+        "calls": _calls_of(pipeline, step.name),
     }
+
+
+def _calls_of(pipeline: Any, name: str) -> list[Any]:
+    """Give all calls of a step that is mapped, if this is one of them."""
+    whole, bracket, _ = name.partition("[")
+    found = [step for step in pipeline.steps.values() if step.name.startswith(f"{whole}[")]
+    return found[:CALLS] if bracket else []
 
 
 def _by_step(inputs: list[Any]) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard import Client, TrackyardError
+from trackyard_page.curves import is_system
 from trackyard_page.rendering import Pages, is_part
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 PAGE = 25
-FIELDS = ("pipeline", "status", "started_at", "seconds", "kind", "ended_at", "id")
-_USUAL = ("pipeline", "status", "started_at", "seconds")
+FIELDS = ("status", "pipeline", "started_at", "seconds", "kind", "ended_at", "id")
+_USUAL = ("status", "pipeline", "started_at", "seconds")
 _ORDERS = {"name": "name", "pipeline": "experiment", "status": "status", "kind": "kind",
            "started_at": "start_time", "ended_at": "end_time", "id": "run_id"}  # fmt: skip
 _OPERATOR = re.compile(r"[<>=]|\b(like|ilike|in|is)\b", re.IGNORECASE)
@@ -118,6 +119,8 @@ def usual_columns(runs: Sequence[Any]) -> list[str]:
         counts: dict[str, int] = {}
         for run in runs:
             for key in getattr(run, entity):
+                if is_system(key):
+                    continue
                 counts[key] = counts.get(key, 0) + 1
         by_count = sorted(counts, key=lambda key: -counts[key])
         names += [f"{entity}.{key}" for key in by_count[:most]]

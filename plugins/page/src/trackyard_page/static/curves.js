@@ -1,7 +1,7 @@
 // Curves by uPlot: the server thins and smooths them, here they are drawn, zoomed and kept up to date.
 
 const style = (name, element = document.documentElement) => getComputedStyle(element).getPropertyValue(name).trim();
-const short = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? Number(value.toPrecision(5)) : value);
+const short = (value) => (value === null || value === undefined ? "" : typeof value === "number" ? Number(value.toPrecision(5)) : value);
 
 function colour(index) {
   const probe = document.createElement("i");
@@ -58,9 +58,9 @@ class Chart {
       ],
       hooks: {
         setCursor: [(plot) => {
-          if (series.length !== 1) return;
-          const index = plot.cursor.idx;
-          this.box.querySelector("h3 b").textContent = index === null ? short(series[0].last) : `${isTime ? "" : `${short(plot.data[0][index])}: `}${short(plot.data[1][index])}`;
+          const index = plot.cursor.idx, isOne = series.length === 1;
+          const place = index === null || isTime ? "" : short(plot.data[0][index]);
+          this.box.querySelector("h3 b").textContent = !isOne ? place : index === null ? short(series[0].last) : `${place === "" ? "" : `${place}: `}${short(plot.data[1][index])}`;
         }],
         setSelect: [(plot) => {
           if (plot.select.width < 4) return;
@@ -92,6 +92,11 @@ export function drawCurves(root) {
     });
     let waiting = 0;
     section.querySelector(".tools").addEventListener("input", (event) => {
+      if (event.target.name === "only") {
+        const part = event.target.value.trim().toLowerCase();
+        section.querySelectorAll(".chart").forEach((box) => { box.hidden = !box.dataset.key.toLowerCase().includes(part); });
+        return;
+      }
       clearTimeout(waiting);
       waiting = setTimeout(() => again(event.target.name === "x"), 80);
     });
