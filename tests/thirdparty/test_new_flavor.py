@@ -6,9 +6,10 @@ import re
 import tomllib
 
 import pytest
+from matrices import first_by_default
 
 
-@pytest.fixture(scope="module", params=["my-board", "my-files"])
+@pytest.fixture(scope="module", params=first_by_default(["my-board", "my-files"]))
 def package(request, environment, tmp_path_factory):
     """One that talks to a server, and one that keeps files."""
     name, folder = request.param, tmp_path_factory.mktemp("new")

@@ -22,6 +22,8 @@ from isolated import Shared  # noqa: E402
 import trackyard  # noqa: E402
 from trackyard import Client, log_metric, pipeline, step  # noqa: E402
 
+# A cluster alone takes half a minute of CPU to start and to end.
+pytestmark = pytest.mark.slow
 CONFIGURATION = """
 [experiment_trackers.local]
 flavor = "isolated:Shared"
