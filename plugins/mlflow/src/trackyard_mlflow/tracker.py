@@ -34,6 +34,7 @@ from trackyard_mlflow.backend import (
     delete_run,
     experiment_of,
     find_or_create_run,
+    ids_of,
     is_made_anew,
     late_parent_tag,
     read_ids,
