@@ -102,7 +102,7 @@ def sql_rate(source: str, points: int) -> float:
 def measured(source: str) -> None:
     """Read a source, then import it; print seconds of both, points, and megabytes."""
     from trackyard import Client, Metric
-    from trackyard.contract import Run, RunQuery
+    from trackyard.contract import MetricPoints, Run, RunQuery
     from trackyard.project.configuration import find_project
     from trackyard.recovery.import_sources import open_source
 
@@ -114,7 +114,10 @@ def measured(source: str) -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 here = Run("0" * 32, "run", "experiment", 0, Path(scratch), attached=True)
                 pieces = opened.reader.read_remote_run(here, run.remote_id)
-                count += sum(isinstance(piece, Metric) for piece in pieces)
+                count += sum(
+                    len(piece) if isinstance(piece, MetricPoints) else isinstance(piece, Metric)
+                    for piece in pieces
+                )
         return time.process_time() - begun, count
 
     seconds, count = min(read(), read())  # the first one imports modules

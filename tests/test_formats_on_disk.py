@@ -39,6 +39,7 @@ from trackyard.console.keeping import Console
 from trackyard.delivery import aside, state
 from trackyard.journal import descriptions, entries, frames, remains
 from trackyard.journal.blobs import Blob
+from trackyard.journal.columns import Column
 from trackyard.journal.entries import Entry, EntryKind, Holder
 from trackyard.journal.writer import JournalWriter
 from trackyard.outputs.formats import Materializers
@@ -96,6 +97,8 @@ def of_entries(root: Path) -> Iterator[str]:
     yield entries.encode_reference(BLOB).decode()
     parts = [entries.encode_entry(Entry("metrics", 1, 2, {"loss": 0.5}))]
     yield entries.encode_captured(Holder("mlflow", "ab", "row 3", 4), parts).decode()
+    columns = [Column("loss", [1, None], [0.5, float("nan")], [2, 3])]
+    yield entries.encode_points(Holder("mlflow", "ab", "row 3", 4), columns).decode()
     writer = JournalWriter(root / ID)
     writer.append(Entry("tags", 1, None, {}))
     writer.close()

@@ -343,7 +343,7 @@ def test_files_of_a_journal_say_that_they_are_newer_from_the_first_final_artifac
     formats = [
         file.read_bytes().split(b'"format":"')[1][:3] for file in sorted(folder.glob("*.tyj"))
     ]
-    assert formats == [b"2.3", b'3",']
+    assert formats == [b"2.3", b'4",']
 
 
 def test_final_artifact_that_begins_a_journal_is_read(folder, tmp_path):

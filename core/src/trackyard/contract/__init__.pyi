@@ -39,6 +39,8 @@ from trackyard.contract.flavors import (
 from trackyard.contract.hookspecs import hookimpl as hookimpl
 from trackyard.contract.importing import (
     ImportNote as ImportNote,
+    MetricPoints as MetricPoints,
+    PointsByMetric as PointsByMetric,
     RemoteRun as RemoteRun,
     RunQuery as RunQuery,
     inside as inside,

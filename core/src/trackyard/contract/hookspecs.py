@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackyard.contract.capturing import Capture
-    from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
+    from trackyard.contract.importing import ImportNote, MetricPoints, RemoteRun, RunQuery
     from trackyard.contract.records import Batch, Failure, Record, Run
 
 hookspec = pluggy.HookspecMarker("trackyard")
@@ -227,7 +227,9 @@ def tracker_list_runs(query: RunQuery) -> Iterator[RemoteRun]:
 
 
 @hookspec(firstresult=True)
-def tracker_read_run(run: Run, remote_id: str | None) -> Iterator[Record | RemoteRun | ImportNote]:
+def tracker_read_run(
+    run: Run, remote_id: str | None
+) -> Iterator[Record | RemoteRun | ImportNote | MetricPoints]:
     """Read the run back from the backend as it stored it (optional).
 
     Called on an instance that has not started the run, and whose run may have ended long ago:
@@ -244,9 +246,11 @@ def tracker_read_run(run: Run, remote_id: str | None) -> Iterator[Record | Remot
             first, points in the order in which they were logged.
 
     Returns:
-        The records, one after the other: no list of all. For an import a `RemoteRun` among them
-        lays what it knows over what the list has said, such as a status that only the end of a
-        file tells, and an `ImportNote` says what cannot be read, or not as it is.
+        The records, one after the other: no list of all. `MetricPoints` stands for many points of
+        a metric, and is quicker; `PointsByMetric` makes such, a few thousand points at a time. For
+        an import a `RemoteRun` among them lays what it knows over what the list has said, such as a
+        status that only the end of a file tells, and an `ImportNote` says what cannot be read, or
+        not as it is.
     """
 
 

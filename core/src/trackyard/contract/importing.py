@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 
-from trackyard.contract.records import Failure, Status, encodable
+from trackyard.contract.records import Failure, Metric, Status, encodable
+
+_T = TypeVar("_T")
 
 
 @attrs.frozen
@@ -70,6 +73,102 @@ class RemoteRun:
     failure: Failure | None = None
     version: str | None = None
     size: int = 0
+
+
+@attrs.frozen
+class MetricPoints:
+    """Points of one metric, in the order in which they were logged: a history, or a part of one.
+
+    It stands for as many records `Metric`, and is read and written many times as quickly. All three
+    sequences are of the same length.
+
+    Attributes:
+        key: The metric.
+        steps: Of each point the training step, or None.
+        values: Of each the value.
+        timestamps: When each was logged, in nanoseconds since the epoch.
+    """
+
+    key: str
+    steps: Sequence[int | float | None]
+    values: Sequence[float]
+    timestamps: Sequence[int]
+
+    def __len__(self) -> int:
+        """Give the number of points."""
+        return len(self.values)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Give the points one by one."""
+        for step, value, timestamp in zip(self.steps, self.values, self.timestamps, strict=True):
+            yield Metric(self.key, value, step, timestamp)
+
+
+@attrs.define
+class PointsByMetric:
+    """Puts points that come one by one, of different metrics in turn, together by metric.
+
+    Attributes:
+        count: How many there are.
+        most: So many make `is_full`.
+    """
+
+    most: int = 2000
+    count: int = 0
+    _columns: dict[str, tuple[list[int | float | None], list[float], list[int]]] = attrs.field(
+        factory=dict
+    )
+
+    @property
+    def is_full(self) -> bool:
+        """There are enough of them; more would fill the memory."""
+        return self.count >= self.most
+
+    def add(self, key: str, value: float, step: float | None, timestamp: int) -> None:
+        """Add a point.
+
+        Args:
+            key: The metric.
+            value: The value.
+            step: The training step, or None.
+            timestamp: When it was logged, in nanoseconds since the epoch.
+        """
+        column = self._columns.get(key)
+        if column is None:
+            column = self._columns[key] = [], [], []
+        column[0].append(step)
+        column[1].append(value)
+        column[2].append(timestamp)
+        self.count += 1
+
+    def extend(self, points: MetricPoints) -> None:
+        """Add several points of a metric."""
+        column = self._columns.get(points.key)
+        if column is None:
+            column = self._columns[points.key] = [], [], []
+        column[0].extend(points.steps)
+        column[1].extend(points.values)
+        column[2].extend(points.timestamps)
+        self.count += len(points)
+
+    def take(self) -> Iterator[MetricPoints]:
+        """Give all of them, metric by metric, and begin anew."""
+        columns, self._columns, self.count = self._columns, {}, 0
+        for key, column in columns.items():
+            yield MetricPoints(key, *column)
+
+
+def one_by_one(pieces: Iterable[_T | MetricPoints]) -> Iterator[_T | Metric]:
+    """Give what is read of a run with each point of a metric by itself.
+
+    Args:
+        pieces: What a flavor gives.
+    """
+    for piece in pieces:
+        if isinstance(piece, MetricPoints):
+            yield from piece.metrics()
+        else:
+            yield piece
 
 
 @attrs.frozen

@@ -8,7 +8,8 @@ import attrs
 
 from trackyard.contract.records import Artifact, Metric, Param, ParamValue, Record, Tag
 from trackyard.hooks.dispatch import RecordFilter, apply_filters
-from trackyard.journal.entries import Entry, Holder
+from trackyard.journal.columns import Column
+from trackyard.journal.entries import Entry, Holder, encode_points, entries_of_columns
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import RedactedKeys, Redactor
 
@@ -45,6 +46,20 @@ class CaptureJournal:
         entries = [self._redacted(entry) for entry in entries_of(records, holder.captured_at)]
         if entries:
             self._journal.append_captured(holder, entries)
+
+    def write_points(self, holder: Holder, columns: Sequence[Column]) -> None:
+        """Write points by the hundred as one entry.
+
+        Args:
+            holder: Where they are already.
+            columns: Of each metric its points.
+        """
+        if self._filters:
+            self.write(holder, [r for e in entries_of_columns(columns) for r in e.records()])
+        elif columns:
+            redacted = [column._replace(key=self._keys[column.key]) for column in columns]
+            if not self._journal.append_newest(encode_points(holder, redacted)):
+                self._journal.append_captured(holder, entries_of_columns(redacted))
 
     def _first_value(self, record: Record) -> Record | None:
         """Give a param once: backends refuse a second value, which is a tag then."""

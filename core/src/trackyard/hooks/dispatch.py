@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trackyard.contract.capturing import Capture
-    from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
+    from trackyard.contract.importing import ImportNote, MetricPoints, RemoteRun, RunQuery
     from trackyard.project.trackers import Tracker
 
 logger = logging.getLogger("trackyard")
@@ -221,9 +220,10 @@ class TrackerHooks:
             outcome = self._call("tracker_read_run", run=run, remote_id=None)
             if outcome.kind != "done":
                 return outcome
-            read: Tried[list[Record]] = tried(
-                list, outcome.value or ()
-            )  # a generator raises when it is read
+            # A generator raises when it is read.
+            from trackyard.contract.importing import one_by_one
+
+            read: Tried[list[Record]] = tried(list, one_by_one(outcome.value or ()))
             if read.error is not None:
                 return Outcome("broken", reason=self._reason("tracker_read_run", read.error))
             return Outcome(value=read.value)
@@ -243,8 +243,8 @@ class TrackerHooks:
 
     def read_remote_run(
         self, run: Run, remote_id: str
-    ) -> Iterator[Record | RemoteRun | ImportNote]:
-        """Read one of them, record by record, for a command.
+    ) -> Iterator[Record | RemoteRun | ImportNote | MetricPoints]:
+        """Read one of them, piece by piece, for a command.
 
         Args:
             run: With the folder for what is downloaded.
@@ -581,7 +581,15 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
 
 
 def _some(pieces: Iterator[Any]) -> list[Any]:
-    return list(islice(pieces, _AT_ONCE))
+    from trackyard.contract.importing import MetricPoints
+
+    taken, count = [], 0
+    for piece in pieces:
+        taken.append(piece)
+        count += len(piece) if isinstance(piece, MetricPoints) else 1
+        if count >= _AT_ONCE:
+            break
+    return taken
 
 
 def _checked_native(value: Any) -> tuple[list[Record], str]:

@@ -14,7 +14,7 @@ import attrs
 
 from trackyard.journal.ending import last_sequences
 from trackyard.journal.entries import Entry, dropped_in
-from trackyard.journal.points import Points
+from trackyard.journal.points import Histories, Points
 from trackyard.journal.reader import JournalReader, segments_of
 from trackyard.system.life import life_of
 from trackyard.system.ranks import is_child, rank_of_child
@@ -96,13 +96,13 @@ def last_metrics(
 
 
 def _last_in(
-    writer: str, block: Points | list[Entry], *, all_ranks: bool
+    writer: str, block: Points | Histories | list[Entry], *, all_ranks: bool
 ) -> Iterator[tuple[str, float, int]]:
     """Give points of a part of a journal, of metrics alone the latest ones: key, value, time."""
     prefix = prefix_of(writer, all_ranks=all_ranks)
     if prefix is None:
         return
-    if isinstance(block, Points):
+    if not isinstance(block, list):
         for column in block.columns():
             at = max(range(len(column.timestamps)), key=lambda i: (column.timestamps[i], i))
             yield prefix + column.key, column.values[at], column.timestamps[at]
@@ -162,9 +162,9 @@ def count(reader: JournalReader, *, all_ranks: bool, most: int | None = None) ->
     for writer, block in reader.read_blocks():
         if most is not None and records > most:
             return Count(records, lost + reader.lost, has_more=True)
-        if isinstance(block, Points):
+        if not isinstance(block, list):
             is_counted = prefix_of(writer, all_ranks=all_ranks) is not None
-            records += sum(len(line[3]) for line in block.lines) if is_counted else 0
+            records += block.points if is_counted else 0
             continue
         for entry in block:
             lost += dropped_in(entry)

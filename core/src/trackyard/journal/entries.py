@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -23,6 +23,14 @@ from trackyard.contract.records import (
     encodable,
 )
 from trackyard.journal.blobs import Blob, file_of, value_of
+from trackyard.journal.columns import (
+    ODD_NUMBERS,
+    Column,
+    decode_columns,
+    encode_columns,
+    odd_as_text,
+    rows_of,
+)
 
 EntryKind = Literal[
     "header", "metrics", "params", "tags", "artifact", "context", "dropped", "signal", "status",
@@ -30,16 +38,15 @@ EntryKind = Literal[
 ]  # fmt: skip
 # Before the point: a reader of a lower one would be wrong. Behind it: kinds that it may skip.
 # 2: calls of SDKs themselves, as `captured`. 2.3: `resumed`, in runs whose description is newer.
-# 3: artifacts that are final; files without such say that they are of the one before.
-FORMAT, USUAL_FORMAT = "3", "2.3"
+# 3: artifacts that are final; 4: points by columns, as `points`. Files without such say that they
+# are of the one before.
+FORMAT, USUAL_FORMAT = "4", "2.3"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 _OF_ARTIFACTS = ("name", "kind", "media_type", "step", "timestamp")
 # Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
 encode_plain = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-# JSON has no name for these.
-_ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class Holder(NamedTuple):
@@ -121,7 +128,7 @@ def encode_entry(entry: Entry) -> bytes:
     """
     data = entry.data
     if entry.kind == "metrics":
-        data = {key: _to_json_number(value) for key, value in data.items()}
+        data = {key: odd_as_text(value) for key, value in data.items()}
     elif entry.kind == "params":
         data = {key: _to_json_param(value) for key, value in data.items()}
     elif isinstance(data, Failure):
@@ -143,6 +150,30 @@ def encode_captured(holder: Holder, entries: list[bytes]) -> bytes:
     who = encode_plain([encodable(text) for text in holder[:3]])
     parts = b",".join(entries)
     return b'["captured",%d,null,{"by":%b,"entries":[%b]}]' % (holder.captured_at, who, parts)
+
+
+def encode_points(holder: Holder, columns: Sequence[Column]) -> bytes:
+    """Write points of several metrics, by the hundred, as one entry.
+
+    Args:
+        holder: Where they are already.
+        columns: Of each metric its points.
+    """
+    who = encode_plain([encodable(text) for text in holder[:3]])
+    return b'["points",%d,null,{"by":%b,"columns":%b}]' % (
+        holder.captured_at,
+        who,
+        encode_columns(columns),
+    )
+
+
+def entries_of_columns(columns: Sequence[Column]) -> list[Entry]:
+    """Give points as entries: numbers of one step and time together, as one log call has them.
+
+    Args:
+        columns: Of each metric its points.
+    """
+    return [Entry("metrics", time, step, numbers) for time, step, numbers in rows_of(columns)]
 
 
 def dropped_in(entry: Entry) -> int:
@@ -216,10 +247,14 @@ def decode_entries(payload: bytes, folder: Path) -> list[Entry]:
         kind, timestamp, step, data = _parts(payload)
     if kind == "blob":
         kind, timestamp, step, data = _parts(value_of(folder, data["sha256"], data["size"]))
-    if kind == "captured":
+    if kind in ("captured", "points"):
         source, remote_id, position = map(str, data["by"])
         held_by = Holder(source, remote_id, position, int(timestamp))
-        entries = [_entry(*_four(parts), folder) for parts in data["entries"]]
+        entries: list[Entry | None] = []
+        if kind == "points":
+            entries += entries_of_columns(decode_columns(data["columns"]))
+        else:
+            entries += [_entry(*_four(parts), folder) for parts in data["entries"]]
         return [entry._replace(held_by=held_by) for entry in entries if entry is not None]
     entry = _entry(kind, timestamp, step, data, folder)
     return [] if entry is None else [entry]
@@ -255,7 +290,7 @@ def _decode_data(kind: str, data: Any, folder: Path) -> Any:
         else:
             return data
         return {
-            key: float(_ODD_NUMBERS[value] if isinstance(value, str) else value)
+            key: float(ODD_NUMBERS[value] if isinstance(value, str) else value)
             for key, value in data.items()
         }
     if kind == "params":
@@ -271,16 +306,11 @@ def _decode_data(kind: str, data: Any, folder: Path) -> Any:
     return data
 
 
-def _to_json_number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
 def _to_json_param(value: ParamValue) -> ParamValue | list[str]:
-    is_odd = isinstance(value, float) and not math.isfinite(value)
-    return [str(_to_json_number(value))] if is_odd else value  # type: ignore[arg-type]
+    if isinstance(value, float) and isinstance(shown := odd_as_text(value), str):
+        return [shown]
+    return value
 
 
 def _from_json_param(value: Any) -> ParamValue:
-    return _ODD_NUMBERS[value[0]] if isinstance(value, list) else value
+    return ODD_NUMBERS[value[0]] if isinstance(value, list) else value

@@ -16,7 +16,8 @@ from zlib import crc32
 
 import msgspec
 
-from trackyard.journal.frames import HEAD, PRIME
+from trackyard.journal.columns import Column
+from trackyard.journal.frames import HEAD, PRIME, frame_at
 
 _MARK = b"~1 "
 # How a frame of metrics goes on behind its head; inside of a text its quotes would be escaped.
@@ -29,20 +30,15 @@ _SPACES = (2, 11, 20, 29, 38)
 _LEAST = 8
 _Line = tuple[Literal["metrics"], int, int | float | None, dict[str, float]]
 _decode = msgspec.json.Decoder(list[_Line]).decode
+# Of entries that hold points by columns.
+_BY_COLUMNS = b'["points",'
 
 
-class Column(NamedTuple):
-    """Points of one metric, in the order in which they were logged.
+class _Held(msgspec.Struct):
+    columns: list[tuple[str, list[int | float | None], list[float], list[int]]]
 
-    Attributes:
-        key: The metric.
-        steps, values, timestamps: Of each point.
-    """
 
-    key: str
-    steps: list[int | float | None]
-    values: list[float]
-    timestamps: list[int]
+_decode_columns = msgspec.json.Decoder(tuple[Literal["points"], int, None, _Held]).decode
 
 
 class Points(NamedTuple):
@@ -55,6 +51,16 @@ class Points(NamedTuple):
 
     lines: list[_Line]
     size: int
+
+    @property
+    def frames(self) -> int:
+        """How many frames these are."""
+        return len(self.lines)
+
+    @property
+    def points(self) -> int:
+        """How many points these are."""
+        return sum(len(line[3]) for line in self.lines)
 
     def columns(self) -> Iterator[Column]:
         """Give the points by metric."""
@@ -75,7 +81,30 @@ class Points(NamedTuple):
         yield from found.values()
 
 
-def points_at(data: bytes, salt: int, sequence: int) -> Points | None:
+class Histories(NamedTuple):
+    """What follows each other in a journal and holds points by columns alone.
+
+    Attributes:
+        held: The columns.
+        frames: How many frames these are.
+        size: Bytes that they take.
+    """
+
+    held: list[Column]
+    frames: int
+    size: int
+
+    @property
+    def points(self) -> int:
+        """How many points these are."""
+        return sum(len(column.values) for column in self.held)
+
+    def columns(self) -> Iterator[Column]:
+        """Give the points by metric; one may come several times."""
+        yield from self.held
+
+
+def points_at(data: bytes, salt: int, sequence: int) -> Points | Histories | None:
     """Give the frames of metrics that data begins with; None where they are few, or odd.
 
     Args:
@@ -83,6 +112,8 @@ def points_at(data: bytes, salt: int, sequence: int) -> Points | None:
         salt: Of the segment.
         sequence: The number that the first frame has to have.
     """
+    if data.startswith(_BY_COLUMNS, HEAD):
+        return _histories_at(data, salt, sequence)
     *lines, rest = data.split(b"\n")
     count = len(lines)
     if data.count(_METRICS, 0, len(data) - len(rest)) != count:
@@ -101,6 +132,24 @@ def points_at(data: bytes, salt: int, sequence: int) -> Points | None:
     except (msgspec.DecodeError, ValueError):
         return None  # a number that JSON does not know
     return Points(decoded, sum(map(len, lines)) + count)
+
+
+def _histories_at(data: bytes, salt: int, sequence: int) -> Histories | None:
+    held: list[Column] = []
+    frames = size = 0
+    while data.startswith(_BY_COLUMNS, size + HEAD):
+        frame = frame_at(data, size, salt)
+        if frame is None or frame.sequence != sequence + frames or frame.end > len(data):
+            break
+        try:
+            columns = [Column(*column) for column in _decode_columns(frame.payload)[3].columns]
+        except (msgspec.DecodeError, ValueError):
+            break  # a number that JSON does not know
+        if any(not len(c.steps) == len(c.values) == len(c.timestamps) for c in columns):
+            break
+        held += columns
+        frames, size = frames + 1, frame.end
+    return Histories(held, frames, size) if frames else None
 
 
 def _is_whole(heads: bytes, payloads: list[bytes], salt: int, sequence: int) -> bool:

@@ -20,7 +20,7 @@ from trackyard.journal.frames import (
     next_frame,
     salt_of,
 )
-from trackyard.journal.points import Points, points_at
+from trackyard.journal.points import Histories, Points, points_at
 from trackyard.journal.sessions import in_order, session_of
 from trackyard.system.descriptors import opened
 from trackyard.system.life import life_of
@@ -92,7 +92,7 @@ class JournalReader:
                 break
         return entries
 
-    def read_blocks(self) -> Iterator[tuple[str, Points | list[Entry]]]:
+    def read_blocks(self) -> Iterator[tuple[str, Points | Histories | list[Entry]]]:
         """Give everything that follows, with its writer: points by the hundred, as they come.
 
         Raises:
@@ -121,7 +121,7 @@ class JournalReader:
         """
         self._places = {writer: _Place(*place) for writer, place in places.items()}
 
-    def _read_points(self, writer: str) -> Points | None:
+    def _read_points(self, writer: str) -> Points | Histories | None:
         """Read frames of metrics that follow, where nothing is odd; those seen before are passed.
 
         None is also given where the cursor lies among them.
@@ -131,10 +131,10 @@ class JournalReader:
             data = self._data(writer, place, _GLANCE)
             salt = salt_of(self._folder.name, writer, place.segment)
             points = points_at(data, salt, place.sequence)
-            if points is None or place.sequence <= seen < place.sequence + len(points.lines) - 1:
+            if points is None or place.sequence <= seen < place.sequence + points.frames - 1:
                 return None
             place.offset += points.size
-            place.sequence += len(points.lines)
+            place.sequence += points.frames
             place.headers = 0
             if place.sequence > seen + 1:
                 return points

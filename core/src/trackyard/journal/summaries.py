@@ -24,7 +24,7 @@ from trackyard.journal.children import as_counted, prefix_of
 from trackyard.journal.descriptions import RunDescription
 from trackyard.journal.ending import read_status
 from trackyard.journal.entries import Entry, dropped_in
-from trackyard.journal.points import Points
+from trackyard.journal.points import Histories, Points
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.tallies import Tally
 from trackyard.system.files import write_whole
@@ -123,7 +123,7 @@ class Summing:
         read = 0
         for writer, block in self._reader.read_blocks():
             prefix = prefix_of(writer, all_ranks=self._all_ranks)
-            if isinstance(block, Points):
+            if not isinstance(block, list):
                 if prefix is not None:
                     self._add_points(prefix, block)
                 size = block.size
@@ -153,7 +153,7 @@ class Summing:
             lost=self._lost + self._reader.lost + self._dropped,
         )
 
-    def _add_points(self, prefix: str, points: Points) -> None:
+    def _add_points(self, prefix: str, points: Points | Histories) -> None:
         for column in points.columns():
             self._tally(prefix + column.key).extend(*column[1:])
 

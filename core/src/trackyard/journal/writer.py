@@ -47,7 +47,7 @@ from trackyard.journal.segments import (
 )
 from trackyard.journal.sessions import role_in
 from trackyard.system.descriptors import OwnFile
-from trackyard.system.files import make_private_folder, open_private
+from trackyard.system.files import make_private_folder, open_private, synchronise_folder
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.interruption import let_signals_through
 from trackyard.system.life import forget_life, note_life
@@ -191,6 +191,12 @@ class JournalWriter:
         if payloads:
             self._append(encode_captured(holder, payloads))
 
+    def append_newest(self, payload: bytes) -> bool:
+        """Write an encoded entry that older versions do not know, likewise; False if it cannot."""
+        if is_newest := self._has_newest_format():
+            self._append(payload)
+        return is_newest
+
     def _encoded(self, entry: Entry) -> bytes:
         """Give an entry as it is written; nothing where its file cannot be kept."""
         if entry.kind == "metrics":
@@ -213,10 +219,8 @@ class JournalWriter:
         Most journals hold nothing that an older version would not read.
         """
         with self._lock:
-            if self._format == FORMAT:
-                return True
-            if self._is_writing:  # this very thread is, below a signal handler
-                return False
+            if self._format == FORMAT or self._is_writing:  # below a signal handler
+                return self._format == FORMAT
             self._is_writing, self._format = True, FORMAT
             try:
                 if self._segment is not None:
@@ -542,13 +546,7 @@ class JournalWriter:
     def _prepare_for_power_failure(self) -> None:
         """Have the disk hold that there is a new file; begin to ask it every now and then."""
         with IgnoredErrors():
-            for path in (*self._folder.iterdir(), self._folder, self._folder.parent):
-                if path.suffix == ".json" or path.is_dir():
-                    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        os.fsync(file)
-                    finally:
-                        os.close(file)
+            synchronise_folder(self._folder)
         if self._options.durability == "interval" and self._interval_sync is None:
             self._interval_sync = IntervalSync(self.synchronise, self._options.sync_interval)
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import attrs
 
 from trackyard.contract.errors import ConfigError
-from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
-from trackyard.contract.records import Record, Run
+from trackyard.contract.importing import RemoteRun, RunQuery
+from trackyard.contract.records import Run
 from trackyard.hooks.discovery import FLAVORS, find_plugins, load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.hooks.known import known_flavors
@@ -39,9 +39,7 @@ class Reader(Protocol):
             query: Which runs.
         """
 
-    def read_remote_run(
-        self, run: Run, remote_id: str
-    ) -> Iterator[Record | RemoteRun | ImportNote]:
+    def read_remote_run(self, run: Run, remote_id: str) -> Iterator[Piece]:
         """Read one of them.
 
         Args:

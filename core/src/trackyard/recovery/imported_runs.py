@@ -13,7 +13,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ import attrs
 
 from trackyard.contract.context import Context
 from trackyard.contract.errors import TrackyardError, refuse_newer
-from trackyard.contract.importing import ImportNote, RemoteRun
+from trackyard.contract.importing import ImportNote, MetricPoints, PointsByMetric, RemoteRun
 from trackyard.contract.records import SEVERITY, Artifact, Failure, Metric, Param, Record, Run, Tag
 from trackyard.delivery.capturing import CaptureJournal
 from trackyard.hooks.dispatch import record_filters
 from trackyard.hooks.managers import NamedPlugins
+from trackyard.journal.columns import Column
 from trackyard.journal.descriptions import save_description
 from trackyard.journal.entries import Entry, Holder
 from trackyard.journal.reader import JournalReader
@@ -50,7 +50,7 @@ _AT_ONCE = 500
 # So many different things that cannot be imported are told apart, of a run.
 _MOST_NOTES = 1000
 
-Piece = Record | RemoteRun | ImportNote
+Piece = Record | RemoteRun | ImportNote | MetricPoints
 
 
 class IsOtherRun(Exception):
@@ -126,9 +126,15 @@ class Tallied:
         is_known = note.what in noted or len(noted) < _MOST_NOTES
         noted[note.what if is_known else "more of this kind"] += note.count
 
-    def add(self, record: Record) -> None:
-        """Count a record."""
+    def add(self, record: Record | MetricPoints) -> None:
+        """Count a record, or the points of a metric."""
         match record:
+            case MetricPoints():
+                self.counts["metrics"] += len(record)
+                known = [moment for moment in record.timestamps if moment]
+                if known:
+                    self._at(min(known))
+                    self._at(max(known))
             case Metric():
                 self.counts["metrics"] += 1
                 self._at(record.timestamp)
@@ -186,7 +192,9 @@ def load_mark(folder: Path) -> Mark | None:
         return None
 
 
-def pieces_of(stream: Iterable[Piece], tallied: Tallied, own_id: str) -> Iterator[Record]:
+def pieces_of(
+    stream: Iterable[Piece], tallied: Tallied, own_id: str
+) -> Iterator[Record | MetricPoints]:
     """Give the records of a run that count, and tally everything.
 
     Args:
@@ -296,20 +304,25 @@ class RunWriter:
         return has_grown
 
     def _append(
-        self, journal: JournalWriter, folder: Path, records: Iterator[Record], tallied: Tallied
+        self,
+        journal: JournalWriter,
+        folder: Path,
+        records: Iterator[Record | MetricPoints],
+        tallied: Tallied,
     ) -> None:
         run = Run(id=folder.name, name="", experiment="", started_at=0, folder=folder)
         captured = CaptureJournal(journal, self.redactor, record_filters(self.plugins, run))
         context = Context(user=tallied.remote.user)
-        for chunk in _chunks(records):
-            of_run = [record for record in chunk if not isinstance(record, Context)]
-            for record in chunk:
+        for points, others in _chunks(records):
+            for record in others:
                 if isinstance(record, Context):
                     context = context.updated(record)
             now = tallied.remote.started_at or tallied.first or time.time_ns()
             holder = Holder(self.flavor, tallied.remote.remote_id, captured_at=now)
-            captured.write(holder, of_run)
-            self.told(len(of_run))
+            captured.write(holder, [r for r in others if not isinstance(r, Context)])
+            for columns in points:
+                captured.write_points(holder, columns)
+            self.told(len(others) + sum(len(c.values) for columns in points for c in columns))
             _check(journal)
         known = context.plain()
         if known and not journal.folder.joinpath(_FILE).exists():
@@ -395,7 +408,9 @@ class Known:
         known.files = len(writers)
         return known
 
-    def unknown(self, records: Iterable[Record], redactor: Redactor) -> Iterator[Record]:
+    def unknown(
+        self, records: Iterable[Record | MetricPoints], redactor: Redactor
+    ) -> Iterator[Record | MetricPoints]:
         """Leave out what the journal has.
 
         Args:
@@ -403,10 +418,20 @@ class Known:
             redactor: What is in the journal has passed it.
         """
         for record in records:
-            if isinstance(record, Param):
+            if isinstance(record, MetricPoints):
+                yield from self._unknown_points(record, redactor)
+            elif isinstance(record, Param):
                 yield from self._changed_param(record, redactor)
             elif not self._has(record, redactor):
                 yield record
+
+    def _unknown_points(self, points: MetricPoints, redactor: Redactor) -> Iterator[MetricPoints]:
+        key = redactor.redact(points.key)
+        known = min(max(self.points[key], 0), len(points))
+        self.points[key] -= len(points)
+        if known < len(points):
+            rest = (points.steps[known:], points.values[known:], points.timestamps[known:])
+            yield MetricPoints(points.key, *rest)
 
     def _has(self, record: Record, redactor: Redactor) -> bool:
         match record:
@@ -435,9 +460,37 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while chunk := list(islice(records, _AT_ONCE)):
-        yield chunk
+def _chunks(
+    records: Iterable[Record | MetricPoints],
+) -> Iterator[tuple[list[list[Column]], list[Record]]]:
+    """Give records a few hundred at a time: points as entries hold them, and all others."""
+    points, others = PointsByMetric(_AT_ONCE), list[Record]()
+    for record in records:
+        if isinstance(record, Metric):
+            points.add(record.key, float(record.value), record.step, record.timestamp)
+        elif isinstance(record, MetricPoints):
+            points.extend(record)
+        else:
+            others.append(record)
+        if points.is_full or len(others) >= _AT_ONCE:
+            yield _entries_of(points), others
+            others = []
+    yield _entries_of(points), others
+
+
+def _entries_of(points: PointsByMetric) -> list[list[Column]]:
+    """Cut points into entries of a few hundred, each of which has all metrics at the same place."""
+    whole = [*points.take()]
+    width = max(1, _AT_ONCE // max(1, len(whole)))
+    longest = max(map(len, whole), default=0)
+    return [
+        [
+            Column(p.key, [*p.steps[part]], [*p.values[part]], [*p.timestamps[part]])
+            for p in whole
+            if len(p) > part.start
+        ]
+        for part in (slice(at, at + width) for at in range(0, longest, width))
+    ]
 
 
 def _check(journal: JournalWriter) -> None:

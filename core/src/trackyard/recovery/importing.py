@@ -18,7 +18,7 @@ from typing import Literal, Self
 import attrs
 
 from trackyard.contract.errors import TrackyardError
-from trackyard.contract.importing import RemoteRun, RunQuery
+from trackyard.contract.importing import MetricPoints, RemoteRun, RunQuery
 from trackyard.delivery.adapting import Adapter
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
@@ -312,9 +312,11 @@ class _Import:
             adapter = self._adapter(Path(long_texts))
             try:
                 for record in pieces_of(stream, tallied, run_id):
-                    self._count_records(1)
-                    if adapter is not None:
-                        adapter.adapt(record)
+                    self._count_records(len(record) if isinstance(record, MetricPoints) else 1)
+                    if adapter is None:
+                        continue
+                    for one in record.metrics() if isinstance(record, MetricPoints) else (record,):
+                        adapter.adapt(one)
             except IsOtherRun as other:
                 run_id = other.run_id
             if adapter is not None:

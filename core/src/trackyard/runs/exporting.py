@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trackyard.journal.points import Column
+from trackyard.journal.columns import Column
 from trackyard.runs.streaming import Spool, columns_in_order
 from trackyard.runs.views import RunView, StepView
 

@@ -12,9 +12,9 @@ from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact, Failure, ParamValue
 from trackyard.journal.blobs import file_of
 from trackyard.journal.children import prefix_of
+from trackyard.journal.columns import Column
 from trackyard.journal.descriptions import RunDescription
 from trackyard.journal.entries import Entry
-from trackyard.journal.points import Column, Points
 from trackyard.journal.reader import JournalReader
 from trackyard.journal.summaries import Summary, keep_summary, kept_summary, summarise
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_tally
@@ -141,7 +141,7 @@ def columns_of(folder: Path, description: RunDescription | None) -> Iterator[Col
         prefix = prefix_of(writer, all_ranks=all_ranks)
         if prefix is None:
             continue
-        columns = block.columns() if isinstance(block, Points) else _columns_in(block)
+        columns = _columns_in(block) if isinstance(block, list) else block.columns()
         for column in columns:
             yield column._replace(key=prefix + column.key) if prefix else column
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from trackyard.contract.errors import ArtifactNotFoundError, TrackyardError
 from trackyard.contract.records import Artifact, Metric, Record
 from trackyard.delivery.adapting import original_key, original_name
+from trackyard.journal.columns import Column
 from trackyard.journal.descriptions import RunDescription, load_description
-from trackyard.journal.points import Column
 from trackyard.journal.remains import lay_out, lay_out_text
 from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store

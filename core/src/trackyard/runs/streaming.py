@@ -8,7 +8,7 @@ from itertools import islice
 from operator import le
 from typing import IO, Self
 
-from trackyard.journal.points import Column
+from trackyard.journal.columns import Column
 from trackyard.runs.curves import Curve
 from trackyard.runs.histories import LateCurves
 

@@ -15,10 +15,10 @@ import attrs
 from trackyard.contract.context import Context
 from trackyard.contract.errors import RunNotFoundError, TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
+from trackyard.journal.columns import Column
 from trackyard.journal.contexts import first_context
 from trackyard.journal.descriptions import RunDescription, load_description
 from trackyard.journal.openings import openings_of
-from trackyard.journal.points import Column
 from trackyard.project.configuration import Project
 from trackyard.runs.artifacts import Artifacts, artifacts_of, joined
 from trackyard.runs.charts import Series, chart

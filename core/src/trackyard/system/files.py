@@ -306,3 +306,21 @@ def _copied_through_memory(source: int, target: int, most: int) -> int:
     while written < len(data):
         written += os.write(target, data[written:])
     return written
+
+
+def synchronise_folder(folder: Path) -> None:
+    """Have the disk hold which files a run's folder has, and what describes the run.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    for path in (*folder.iterdir(), folder, folder.parent):
+        if path.suffix == ".json" or path.is_dir():
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)

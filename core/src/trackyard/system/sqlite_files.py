@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +41,8 @@ class ReadOnlyDatabase:
             opened, mode = _copied(path, log, Path(scratch)), "mode=rw"
         address = f"file:{quote(str(opened.absolute()))}?{mode}"
         self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-        self._connection.text_factory = _text
+        # A text that another program has cut in the middle of a character is given, too.
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
         weakref.finalize(self, _let_go, self._connection, scratch)
 
     def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -55,6 +57,21 @@ class ReadOnlyDatabase:
         """
         yield from self._connection.execute(query, values)
 
+    def rows_by(self, size: int, query: str, *values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Give the rows of a query, so many at a time: quicker where there are millions.
+
+        Args:
+            size: How many.
+            query: SQL, with `?` for values.
+            values: The values.
+
+        Raises:
+            sqlite3.DatabaseError: It is no database, or has no such table.
+        """
+        cursor = self._connection.execute(query, values)
+        while rows := cursor.fetchmany(size):
+            yield rows
+
     def columns(self, table: str) -> set[str]:
         """Name the columns of a table; none where there is no such table.
 
@@ -68,11 +85,6 @@ def _let_go(connection: sqlite3.Connection, scratch: str) -> None:
     connection.close()
     if scratch:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _text(data: bytes) -> str:
-    """Give a text that another program has cut in the middle of a character, too."""
-    return data.decode("utf-8", "backslashreplace")
 
 
 def _copied(path: Path, log: Path, folder: Path) -> Path:

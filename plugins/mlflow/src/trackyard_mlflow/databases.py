@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,6 +19,7 @@ import attrs
 from trackyard.contract import (
     ImportNote,
     Metric,
+    MetricPoints,
     Param,
     ReadOnlyDatabase,
     Record,
@@ -38,6 +41,9 @@ from trackyard_mlflow.foreign import (
 )
 
 _MILLISECOND = 1_000_000
+# So many points are read at once.
+_AT_ONCE = 4000
+_key = itemgetter(0)
 _LARGEST = 1.7976931348623157e308
 _COLUMNS = ("run_uuid", "name", "status", "start_time", "end_time", "user_id", "artifact_uri")
 
@@ -98,7 +104,7 @@ class Database:
                 found[run_id] = found.get(run_id, 0) ^ crc32(f"{key}\0{value}".encode())
         return found
 
-    def read(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote]:
+    def read(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote | MetricPoints]:
         """Read a run that was listed.
 
         Args:
@@ -114,7 +120,7 @@ class Database:
         yield from self._artifacts(run_id)
         yield from self._inputs(run_id, scratch)
 
-    def _points(self, run_id: str) -> Iterator[Record | ImportNote]:
+    def _points(self, run_id: str) -> Iterator[Record | ImportNote | MetricPoints]:
         columns = self._columns("metrics")
         step = "step" if "step" in columns else "0"
         is_nan = "is_nan" if "is_nan" in columns else "0"
@@ -122,15 +128,12 @@ class Database:
             f"SELECT key, value, {step}, timestamp, {is_nan} FROM metrics "  # noqa: S608 - our own
             "WHERE run_uuid = ? ORDER BY rowid"
         )
-        for key, value, at_step, moment, is_odd in self._rows(text, run_id):
-            if value is None and not is_odd:
-                yield ImportNote(f"metric {key}: a point without a value")
-                continue
-            number = math.nan if is_odd else float(value)
-            if not is_odd and not -_LARGEST < number < _LARGEST:
-                number = whole_value(number)
-                yield CAPPED
-            yield Metric(key, number, at_step or 0, (moment or 0) * _MILLISECOND)
+        assert self._opened is not None, "it is listed first"
+        for some in self._opened.rows_by(_AT_ONCE, text, run_id):
+            some.sort(key=_key)  # it keeps the order of the points of a key
+            for key, points in groupby(some, _key):
+                _, values, steps, moments, odd = zip(*points, strict=True)
+                yield from _history(key, values, steps, moments, odd)
 
     def _artifacts(self, run_id: str) -> Iterator[Record | ImportNote]:
         for (uri,) in self._rows("SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id):
@@ -185,6 +188,39 @@ class Database:
     def _rows(self, text: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         assert self._opened is not None, "it is listed first"
         return self._opened.rows(text, *values)
+
+
+def _history(
+    key: str,
+    values: tuple[Any, ...],
+    steps: tuple[Any, ...],
+    moments: tuple[Any, ...],
+    odd: tuple[Any, ...],
+) -> Iterator[Record | ImportNote | MetricPoints]:
+    """Give points of a metric: together, unless a value has to be looked at."""
+    if any(odd) or None in values or not -_LARGEST < min(values) <= max(values) < _LARGEST:
+        for value, step, moment, is_odd in zip(values, steps, moments, odd, strict=True):
+            yield from _point(key, value, step, moment, is_odd)
+        return
+    yield MetricPoints(
+        key,
+        [step or 0 for step in steps] if None in steps else steps,
+        [*map(float, values)],
+        [(moment or 0) * _MILLISECOND for moment in moments],
+    )
+
+
+def _point(
+    key: str, value: Any, step: Any, moment: Any, is_odd: Any
+) -> Iterator[Record | ImportNote]:
+    if value is None and not is_odd:
+        yield ImportNote(f"metric {key}: a point without a value")
+        return
+    number = math.nan if is_odd else float(value)
+    if not is_odd and not -_LARGEST < number < _LARGEST:
+        number = whole_value(number)
+        yield CAPPED
+    yield Metric(key, number, step or 0, (moment or 0) * _MILLISECOND)
 
 
 def _files_of(values: dict[str, Any]) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from trackyard.contract import ImportNote, Record, RemoteRun, RunQuery, TrackyardError
+from trackyard.contract import ImportNote, MetricPoints, Record, RemoteRun, RunQuery, TrackyardError
 from trackyard_mlflow.databases import Database
 from trackyard_mlflow.file_store import FileStore
 from trackyard_mlflow.foreign import context_of, remote_run, version_of
@@ -27,7 +27,7 @@ class Reader(Protocol):
     def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List them."""
 
-    def read(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote]:
+    def read(self, run_id: str, scratch: Path) -> Iterator[Record | ImportNote | MetricPoints]:
         """Read one.
 
         Args:

@@ -16,6 +16,7 @@ from trackyard.contract import (
     Capture,
     Failure,
     ImportNote,
+    MetricPoints,
     Record,
     RemoteRun,
     RetryLater,
@@ -212,7 +213,7 @@ class MlflowTracker:
     @hookimpl
     def tracker_read_run(
         self, run: Run, remote_id: str | None
-    ) -> Iterator[Record | RemoteRun | ImportNote]:
+    ) -> Iterator[Record | RemoteRun | ImportNote | MetricPoints]:
         if remote_id is not None and self._reader is not None:
             yield from self._reader.read(remote_id, run.folder)
             return

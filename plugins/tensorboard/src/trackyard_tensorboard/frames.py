@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,26 +33,56 @@ def foreign_events(path: Path) -> Iterator[Event | ImportNote]:
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
-    read = Event.FromString
+    read, unpack = Event.FromString, _HEAD.unpack_from
     size, offset = path.stat().st_size, 0
-    with path.open("rb", buffering=_BUFFER) as file:
-        while len(head := file.read(12)) == 12:
-            length, check = _HEAD.unpack(head)
-            if offset + length + 16 > size:
-                if not _fits(head[:8], check):
-                    yield ImportNote(f"{path.name}: it is torn at byte {offset}")
-                return  # else it is being written
-            data, end = file.read(length), file.read(4)
+    with path.open("rb", buffering=0) as file:
+        data, at = b"", 0  # a part of the file, and where the next event begins in it
+        while True:
+            end = at + 12 + (unpack(data, at)[0] if len(data) - at >= 12 else _BUFFER)
+            if end + 4 > len(data):
+                found = _part(file, offset, size)
+                if not isinstance(found, bytes):
+                    yield from [ImportNote(f"{path.name}: {found}")] if found else []
+                    return
+                data, at = found, 0
+                end = 12 + unpack(data)[0]
             try:
-                yield read(data)
+                yield read(data[at + 12 : end])
             except DecodeError:
-                if not _fits(head[:8], check):
+                if not _fits(data[at : at + 8], unpack(data, at)[1]):
                     yield ImportNote(f"{path.name}: it is torn at byte {offset}")
                     return
-                is_whole = _fits(data, struct.unpack("<I", end)[0])
+                is_whole = _fits(data[at + 12 : end], struct.unpack_from("<I", data, end)[0])
                 what = "is none of TensorBoard's" if is_whole else "is damaged"
                 yield ImportNote(f"{path.name}: the event at byte {offset} {what}")
-            offset += length + 16
+            offset += end + 4 - at
+            at = end + 4
+
+
+def _part(file: FileIO, offset: int, size: int) -> bytes | str | None:
+    """Read a part of a file that has a whole event; say why there is none, or None at its end.
+
+    Args:
+        file: The file.
+        offset: Where the event begins.
+        size: The file's size.
+    """
+    head = _read(file, offset, 12)
+    if len(head) < 12:
+        return None
+    length, check = _HEAD.unpack(head)
+    if offset + length + 16 > size:  # it is being written, where the head is right
+        return None if _fits(head[:8], check) else f"it is torn at byte {offset}"
+    data = _read(file, offset, max(_BUFFER, length + 16))
+    return data if len(data) >= length + 16 else None  # it was cut meanwhile
+
+
+def _read(file: FileIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    data = b""
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
 
 
 def first_event(path: Path) -> tuple[bytes, Event | None]:

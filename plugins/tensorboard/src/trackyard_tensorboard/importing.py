@@ -13,7 +13,8 @@ import attrs
 from trackyard.contract import (
     Artifact,
     ImportNote,
-    Metric,
+    MetricPoints,
+    PointsByMetric,
     Record,
     RemoteRun,
     RunQuery,
@@ -26,7 +27,7 @@ from trackyard_tensorboard.frames import first_event, foreign_events
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import NAME, RunState
 
-Piece = Record | RemoteRun | ImportNote
+Piece = Record | RemoteRun | ImportNote | MetricPoints
 _MARK = "tfevents"
 _START = 1  # SessionLog.START
 
@@ -96,7 +97,7 @@ class EventFolders:
                 else:
                     yield record
             return
-        values = Values(scratch)
+        values, points = Values(scratch), PointsByMetric()
         last = 0
         for path in _files_of(folder):
             for event in foreign_events(path):
@@ -106,7 +107,11 @@ class EventFolders:
                 # A float of today's seconds holds no less than a quarter of a microsecond.
                 timestamp = round(event.wall_time * 1e6) * 1000
                 last = max(last, timestamp)
-                yield from _pieces(event, timestamp, values)
+                if not _is_scalar(event, timestamp, points):
+                    yield from _pieces(event, timestamp, values)
+                elif points.is_full:
+                    yield from points.take()
+        yield from points.take()
         yield RemoteRun(
             remote_id,
             status=values.status or "finished",  # type: ignore[arg-type]
@@ -121,13 +126,27 @@ def _name_of(state: RunState | None, folder: str) -> str:
     return tags.get(NAME) or (folder.removesuffix(f"-{own[-8:]}") if own else folder)
 
 
+def _is_scalar(event: Any, timestamp: int, points: PointsByMetric) -> bool:
+    """Take the number of an event that is nothing else, as nearly all are."""
+    found = event.summary.value
+    if len(found) != 1:
+        return False
+    value = found[0]
+    # Asked for only where it may be the default: most numbers are not 0.
+    number = value.simple_value
+    if not number and not value.HasField("simple_value"):
+        return False
+    points.add(value.tag, number, event.step, timestamp)
+    return True
+
+
 def _pieces(event: Any, timestamp: int, values: Values) -> Iterator[Piece]:
     what = event.WhichOneof("what")
     if what == "summary":
         step = event.step
         for value in event.summary.value:
             if value.HasField("simple_value"):
-                yield Metric(value.tag, value.simple_value, step, timestamp)
+                yield MetricPoints(value.tag, [step], [value.simple_value], [timestamp])
             else:
                 yield from values.of_value(value, step, timestamp)
     elif what in ("graph_def", "meta_graph_def"):

@@ -91,6 +91,7 @@ class WandbFiles:
         reading = _Reading(remote_id, scratch, Rows(scratch))
         for path in self._files[remote_id]:
             yield from reading.of_file(path)
+        yield from reading.rows.rest()
         yield from reading.rows.summary()
         if reading.console.exists():
             yield Artifact("console.log", reading.console, "text", "text/plain")

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from trackyard.contract import Artifact, ImportNote, Metric, Record, RemoteRun, Tag
+from trackyard.contract import (
+    Artifact,
+    ImportNote,
+    MetricPoints,
+    PointsByMetric,
+    Record,
+    RemoteRun,
+    Tag,
+)
 from trackyard_wandb.capturing import artifact_of, flat_values, text_of
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file, is_placed_by_tracker
 from trackyard_wandb.records import STEP, moment_of
 
-Piece = Record | RemoteRun | ImportNote
+Piece = Record | RemoteRun | ImportNote | MetricPoints
 # Finds a file of the run by the name that the history has of it.
 Find = Callable[[str], Path | None]
 _OWN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", STEP})
@@ -36,6 +44,8 @@ class Rows:
     _globs: dict[str, str] = attrs.field(factory=dict)
     _values: dict[str, Any] = attrs.field(factory=dict)
     _summary: dict[str, Any] = attrs.field(factory=dict)
+    _axis: dict[str, str] = attrs.field(factory=dict)  # as it was found, by column
+    _points: PointsByMetric = attrs.field(factory=PointsByMetric)
 
     def note_axis(self, name: str, glob: str, axis: str) -> None:
         """Note that the values of one column are the steps of another.
@@ -45,6 +55,7 @@ class Rows:
             glob: What its name begins with, and a star; or an empty text.
             axis: The column that has the steps, or an empty text.
         """
+        self._axis.clear()
         if axis and name:
             self._axes[name] = axis
         elif axis and glob:
@@ -59,15 +70,17 @@ class Rows:
         """
         timestamp = moment_of(row)
         self.last = max(self.last, timestamp)
-        values = dict(flat_values(row))
+        is_flat = dict not in map(type, row.values())
+        values = row if is_flat else dict(flat_values(row))
+        own, given = row.get("_step"), values.get(STEP)
         for key, value in values.items():
             if key in _OWN:
                 continue
-            step = values.get(STEP, values.get(self._axis_of(key)))
-            step = step if isinstance(step, int | float) else row.get("_step")
+            step = values.get(self._axis.get(key) or self._axis_of(key)) if given is None else given
+            step = step if isinstance(step, int | float) else own
             self._values[key] = value
             if isinstance(value, int | float):
-                yield Metric(key, float(value), step, timestamp)
+                self._points.add(key, float(value), step, timestamp)
             elif isinstance(value, dict):
                 for piece in self._media(key, value, find):
                     if isinstance(piece, Artifact):
@@ -76,6 +89,12 @@ class Rows:
                         yield piece
             elif value is not None:
                 yield Tag(key, text_of(value))
+        if self._points.is_full:
+            yield from self._points.take()
+
+    def rest(self) -> Iterable[MetricPoints]:
+        """Give the points that were not given yet: behind the last row."""
+        return self._points.take()
 
     def note_summary(self, values: Mapping[str, Any]) -> None:
         """Note values of the summary, of which later ones replace earlier ones."""
@@ -112,7 +131,8 @@ class Rows:
     def _axis_of(self, key: str) -> str:
         globs = (axis for glob, axis in self._globs.items() if key.startswith(glob))
         axis = self._axes.get(key) or next(globs, "_step")
-        return "_step" if axis == key else axis
+        found = self._axis[key] = "_step" if axis == key else axis
+        return found
 
 
 def numbered(value: Any) -> Any:

@@ -235,6 +235,7 @@ class _Reading:
             known = {key: numbered(value) for key, value in row.items() if value is not None}
             if seen.is_new(known):
                 yield from rows.of(known, self._downloaded)
+        yield from rows.rest()
         rows.note_summary(numbered(dict(self.run.summary_metrics)))
         yield from rows.summary()
 

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from trackyard.contract.errors import ConfigError, TrackyardError
-from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery
+from trackyard.contract.importing import ImportNote, RemoteRun, RunQuery, one_by_one
 from trackyard.contract.records import Metric, Record
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.project.configuration import in_project
@@ -193,7 +193,7 @@ def _read(
     """Read a run; its files are there meanwhile."""
     with tempfile.TemporaryDirectory() as scratch, in_project(workbench.project):
         run = attrs.evolve(workbench.new_run(attached=True), folder=Path(scratch))
-        yield list(hooks.read_remote_run(run, remote_id))
+        yield list(one_by_one(hooks.read_remote_run(run, remote_id)))
 
 
 def _digests(paths: list[Path]) -> dict[str, str]:
