@@ -54,6 +54,30 @@ def test_streams_are_as_they_were_afterwards(local, capsys):
     assert (sys.stdout, vars(sys.stdout), vars(sys.stderr)) == before
 
 
+def test_bytes_that_are_written_to_the_buffer_are_kept_and_text_only_once(
+    local, tmp_path, monkeypatch
+):
+    with (tmp_path / "printed").open("w", encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        print("before the run")
+        with trackyard.start_run() as run:
+            print("text")
+            print("flushed", flush=True)
+            sys.stdout.flush()
+            sys.stdout.buffer.write(b"bytes \xc3")
+            sys.stdout.buffer.write(memoryview(b"\xbc\n"))
+            sys.stdout.buffer.writelines([b"two\n", b"lines\n"])
+            print("text again")
+        print("after it")
+        assert vars(file.buffer) == {}
+    wanted = ["text", "flushed", "bytes ü", "two", "lines", "text again"]
+
+    assert printed(run) == wanted
+    assert (tmp_path / "printed").read_text().split("\n") == [
+        *("before the run", *wanted, "after it", "")
+    ]
+
+
 def test_trackers_get_it_as_a_file_at_the_end(local):
     with trackyard.start_run() as run:
         print("to the tracker")

@@ -1,7 +1,8 @@
 """How is seen what goes through `sys.stdout`, `sys.stderr` and `logging` in a process?
 
-The objects stay what they are: their method `write` is covered while a run is active, so that
-whoever holds them (handlers of `logging`, notebooks, pytest) goes on as before. Descriptors are
+The objects stay what they are: their method `write` is covered while a run is active, and that of
+their buffers, so that whoever holds them (handlers of `logging`, notebooks, pytest) goes on as
+before. Descriptors are
 left alone: a pipe under code of C that holds Python's lock would stop the step.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
-from threading import RLock, get_ident
+from threading import RLock, get_ident, local
 from typing import Any
 
 from trackyard.console.keeping import Console
@@ -60,7 +62,9 @@ class CoveredStreams:
                 end, self._end_watch = self._end_watch, None
                 if end is not None:
                     end()
-                self._covers = [cover for cover in self._covers if not cover.take_away()]
+                # Buffers first: as long as they are covered, their streams have to be.
+                kept = [cover for cover in reversed(self._covers) if not cover.take_away()]
+                self._covers = kept[::-1]
 
     def _cover_all(self) -> None:
         with self._lock:
@@ -87,7 +91,11 @@ class CoveredStreams:
 
 
 class _Cover:
-    """One stream's `write`, and what is put over it."""
+    """One stream's `write`, and what is put over it.
+
+    Text goes on from a stream to its buffer when it is flushed, too: `flush` is covered as well, so
+    that the buffer's cover can tell that text from bytes which somebody writes there.
+    """
 
     def __init__(
         self,
@@ -98,52 +106,60 @@ class _Cover:
     ) -> None:
         self.stream = stream
         self.is_live = True
-        self._had_own = "write" in getattr(stream, "__dict__", {})
-        self._write = stream.write
-        self._over = self._made(name, self._write, find, inside)
+        self._find, self._inside, self._name = find, inside, name
+        self._decoders = local()  # a character may come in two pieces, but from one thread
+        self._before = {key: getattr(stream, key) for key in ("write", "flush")}
+        self._had_own = {key for key in self._before if key in getattr(stream, "__dict__", {})}
+        self._over = {key: self._made(key, before) for key, before in self._before.items()}
 
     def put_on(self) -> None:
-        self.stream.write = self._over
+        for key in ("flush", "write"):
+            setattr(self.stream, key, self._over[key])
 
     def is_on_top(self) -> bool:
-        return self.stream.__dict__.get("write") is self._over
+        return self.stream.__dict__.get("write") is self._over["write"]
 
     def take_away(self) -> bool:
-        """Give the stream its own method back; False where somebody else's stands over ours."""
+        """Give the stream its own methods back; False where somebody else's stand over ours."""
         self.is_live = False
-        if not self.is_on_top():
-            return False
-        if self._had_own:
-            self.stream.write = self._write
-        else:
-            del self.stream.write
-        return True
+        found = [key for key in self._over if self.stream.__dict__.get(key) is self._over[key]]
+        for key in found:
+            if key in self._had_own:
+                setattr(self.stream, key, self._before[key])
+            else:
+                delattr(self.stream, key)
+        return "write" in found
 
-    def _made(
-        self,
-        name: StreamName,
-        write: Callable[..., Any],
-        find: Callable[[], Console | None],
-        inside: set[int],
-    ) -> Callable[..., Any]:
-        def write_and_keep(text: Any, *arguments: Any, **keywords: Any) -> Any:
+    def _made(self, key: str, before: Callable[..., Any]) -> Callable[..., Any]:
+        inside = self._inside
+
+        def call_and_keep(*arguments: Any, **keywords: Any) -> Any:
             thread = get_ident()
             if thread in inside or not self.is_live:
-                return write(text, *arguments, **keywords)
+                return before(*arguments, **keywords)
             inside.add(thread)
             try:
-                result = write(text, *arguments, **keywords)
+                result = before(*arguments, **keywords)
                 try:
-                    console = find()
-                    if console is not None and isinstance(text, str):
-                        console.write(name, text)
+                    console = self._find() if key == "write" and arguments else None
+                    if console is not None:
+                        console.write(self._name, self._text_of(arguments[0]))
                 except Exception as error:  # a step never fails by what it prints
                     let_signals_through(error)
                 return result
             finally:
                 inside.discard(thread)
 
-        return write_and_keep
+        return call_and_keep
+
+    def _text_of(self, given: Any) -> str:
+        """Give what was written as text; bytes are UTF-8, as terminals have it."""
+        if isinstance(given, str):
+            return given
+        decoder = getattr(self._decoders, "own", None)
+        if decoder is None:
+            decoder = self._decoders.own = getincrementaldecoder("utf-8")("replace")
+        return str(decoder.decode(bytes(given)))
 
 
 def _streams() -> Iterator[tuple[Any, StreamName]]:
@@ -154,10 +170,19 @@ def _streams() -> Iterator[tuple[Any, StreamName]]:
         number = _number_of(stream)
         if number in (1, 2):
             candidates.append((stream, "out" if number == 1 else "err"))
-    for stream, name in candidates:
+    # A buffer comes behind its stream, whose text would else count twice.
+    for stream, name in [*candidates, *_buffers(candidates)]:
         if id(stream) not in found:
             found.add(id(stream))
             yield stream, name
+
+
+def _buffers(streams: list[tuple[Any, StreamName]]) -> Iterator[tuple[Any, StreamName]]:
+    for stream, name in streams:
+        try:
+            yield stream.buffer, name
+        except Exception as error:  # most streams of notebooks have none
+            let_signals_through(error)
 
 
 def _streams_of_handlers() -> list[Any]:
