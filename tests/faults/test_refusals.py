@@ -90,6 +90,12 @@ ANSWERS = {
     "429": (429, {"Retry-After": "7"}, b"", "later"),
     "500 JSON": (500, {}, b'{"error_code": "INTERNAL_ERROR"}', "later"),
     "200 HTML": (200, {"Content-Type": "text/html"}, b"<html>Log in</html>", "later"),
+    "200 attached HTML": (
+        200,
+        {"Content-Type": "text/html", "Content-Disposition": 'attachment; filename="report.html"'},
+        b"<html>The report</html>",
+        "taken",
+    ),
     "200 JSON": (200, {"content-type": "application/json"}, b"{}", "taken"),
     "302": (302, {"Location": "/login"}, b"", "later"),
 }
@@ -102,6 +108,13 @@ def test_n15_who_answers_says_what_the_answer_means(case):
 
     assert answer.verdict == verdict
     assert answer.after == (7.0 if case == "429" else None)
+
+
+def test_n15_a_file_that_was_asked_for_may_be_a_page():
+    page = (200, {"Content-Type": "text/html"}, b"<html>The report</html>")
+
+    assert classify_answer(*page, is_file=True).verdict == "taken"
+    assert classify_answer(401, *page[1:], is_file=True).verdict == "credential"
 
 
 def test_n16_many_refusals_in_the_same_words_are_an_outage(scripted, server):

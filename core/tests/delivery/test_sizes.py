@@ -6,9 +6,11 @@ import json
 from collections import deque
 from pathlib import Path
 
+import pytest
 from hypothesis import given, strategies as st
 
 from trackyard import Artifact, Capabilities, Metric, Param, Tag
+from trackyard.contract import Context, Git
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Sender
 from trackyard.delivery.sizes import shortened_to, size_as_sent
@@ -33,6 +35,29 @@ def test_each_record_fits_and_the_whole_text_is_kept(tmp_path_factory, key, text
         assert size_as_sent(sent) <= MOST
         assert len(json.dumps([sent.key, sent.value])) <= MOST
         assert sent.value == record.value or files[0].path.read_bytes() == record.value.encode()
+
+
+PACKAGES = {f"package-{number}": "1.0" for number in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("context", "shown"),
+    [
+        (Context(user="ada", packages=PACKAGES), Context(user="ada")),
+        (Context(user="ada", command=("x" * MOST, "y")), None),
+        (Context(user="ada", git=Git(branch="ß" * MOST), job={"slurm.id": "5" * MOST}), None),
+        (Context(user="ada", job={f"k{n}": "v" for n in range(MOST)}), Context()),
+    ],
+    ids=["packages", "command", "git and job", "no room for names"],
+)
+def test_context_fits_and_says_what_it_can(tmp_path, context, shown):
+    adapter = Adapter(Capabilities(largest_request=MOST), tmp_path)
+    (sent,) = adapter.adapt(context)
+
+    assert size_as_sent(sent) <= MOST
+    assert sent == shown or (shown is None and sent.user == "ada")
+    assert sum(adapter.changes.values()) == 1
+    assert Adapter(Capabilities(), tmp_path).adapt(context) == [context]
 
 
 class _Aside:

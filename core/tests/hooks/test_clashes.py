@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -159,6 +160,38 @@ def test_plugin_that_sleeps_as_it_is_imported_is_named(install, monkeypatch):
     assert "TRACKYARD_DISABLE_PLUGINS=acme-tracker" in row["problem"]
     listed = rows("experiment-tracker", "flavor", "list", "--load")
     assert [row["status"] for row in listed] == ["broken"]
+
+
+def test_plugin_that_sleeps_as_it_is_imported_holds_up_one_start_of_a_run(install, monkeypatch):
+    monkeypatch.setattr(discovery, "IMPORT_LIMIT", 0.2)
+    install(
+        "acme-watch", {"acme_watch": "import time; time.sleep(60)"}, plugins={"w": "acme_watch"}
+    )
+
+    first, again = discovery.load_plugins(), discovery.load_plugins()
+
+    assert first == again
+    assert first[0] == ()
+    assert "TRACKYARD_DISABLE_PLUGINS=acme-watch" in first[1][0]
+
+
+@pytest.mark.parametrize("group", ["flavors", "plugins"])
+@pytest.mark.parametrize("call", ["os._exit(3)", "os.abort()"])
+def test_plugin_that_ends_the_process_as_it_is_imported_is_named(install, group, call):
+    install("acme-tracker", {"acme": f"import os; {call}"}, **{group: {"acme": "acme:T"}})
+    whole = {name: getattr(os, name) for name in ("_exit", "abort")}
+
+    (row,) = rows("plugins")
+    assert f"cannot be loaded: SystemExit: {call} would end the process" in row["problem"]
+    assert {name: getattr(os, name) for name in whole} == whole
+
+
+def test_child_that_a_plugin_forks_as_it_is_imported_ends_as_it_wants(install):
+    code = "import os\nchild = os.fork() or os._exit(7)\ncode = os.waitpid(child, 0)[1] >> 8\n"
+    install("acme-tracker", {"acme": f"{code}{GOOD}"}, flavors={"acme": "acme:Tracker"})
+
+    assert load_flavor("acme")
+    assert sys.modules["acme"].code == 7
 
 
 def test_plugin_that_exits_as_it_is_imported_is_named(install):

@@ -79,12 +79,13 @@ def classify_answer(
     body: bytes | str = b"",
     *,
     deleted: Collection[str] = (),
+    is_file: bool = False,
 ) -> Answer:
     """Say what the answer of a backend's HTTP interface means.
 
     | status | body | it means |
     |---|---|---|
-    | 2xx | no HTML | taken |
+    | 2xx | no HTML, or a file that was asked for | taken |
     | 2xx, 3xx | HTML, a redirect: a page to log in | later |
     | 401, 403, 407 | any | the credential is refused |
     | 413 | any | too large: half as much may pass |
@@ -97,6 +98,8 @@ def classify_answer(
         headers: The answer's headers.
         body: Its body.
         deleted: Codes of errors by which the backend says that the run is gone.
+        is_file: A file was asked for, such as an artifact, which may be a page itself. One that
+            comes as an attachment is a file in any case.
     """
     named = {key.lower(): value for key, value in (headers or {}).items()}
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
@@ -105,7 +108,9 @@ def classify_answer(
     after = seconds_to_wait(named.get("retry-after"))
     is_page = "html" in named.get("content-type", "").lower() or text.lstrip()[:1] == "<"
     if 200 <= status < 300:
-        return Answer("later", message) if is_page else Answer("taken")
+        is_attached = named.get("content-disposition", "").lower().startswith("attachment")
+        is_login = is_page and not (is_file or is_attached)
+        return Answer("later", message) if is_login else Answer("taken")
     if status in _CREDENTIAL:
         return Answer("credential", message, after)
     if status == 413:

@@ -24,7 +24,7 @@ from trackyard.contract.records import (
     Tag,
     encodable,
 )
-from trackyard.delivery.sizes import FRAME, shortened_to, size_as_sent
+from trackyard.delivery.sizes import FRAME, fitted_context, shortened_to, size_as_sent
 from trackyard.delivery.stepping import Steps
 from trackyard.system.files import make_private_folder, write_whole
 
@@ -78,11 +78,17 @@ class Adapter:
                 return [Tag(key, shown), *extra]
             case Context():
                 self._context = self._context.updated(record)
-                return [self._context] if self._takes_context else []
+                return [self._shown_context()] if self._takes_context else []
             case Artifact() if self._is_withheld(record):
                 return []
             case Artifact():
                 return [self._artifact(record)]
+
+    def _shown_context(self) -> Context:
+        shown = fitted_context(self._context, self._capabilities.largest_request)
+        if shown is not self._context:
+            self.changes["of where the run comes from, what is long was left out"] += 1
+        return shown
 
     def _is_withheld(self, artifact: Artifact) -> bool:
         """Tell whether it is a file of core's own that this tracker is not to get."""

@@ -18,6 +18,7 @@ from trackyard.delivery.budgets import Backoff
 from trackyard.delivery.intake import Intake
 from trackyard.delivery.reports import TrackerReport, is_whole, report_of
 from trackyard.delivery.sending import Sender
+from trackyard.delivery.sizes import fitted_context
 from trackyard.delivery.stages import Progress, Stage
 from trackyard.delivery.state import DeliveryState, load_state, pass_end_of_recovery, save_state
 from trackyard.hooks.dispatch import Outcome, TrackerHooks
@@ -89,6 +90,8 @@ class LocalDelivery:
         self.breaker = breaker or Breaker()
         self._takes = {"takes_context": takes_context, "takes_console": takes_console}
         context = (run.context or first_context(run.folder.parent)) if takes_context else None
+        most = self.capabilities.largest_request
+        context = fitted_context(context, most) if context is not None else None
         self._run = attrs.evolve(run, context=context)
         self._on_change = on_change
         self._on_hurry = on_hurry

@@ -6,7 +6,6 @@ when it is used, each in its own guard: pluggy's own loader stops at the first o
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import logging
@@ -15,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trackyard.hooks.known import known_flavors
 from trackyard.hooks.releases import why_other_release
 from trackyard.hooks.rules import check_hooks, implemented_hooks
 from trackyard.system.distributions import Damaged, find_entry_points, normal_name
+from trackyard.system.exits import no_exit
 from trackyard.system.interruption import StepTimeoutError, let_signals_through, time_limit
 from trackyard.system.suggestions import did_you_mean, listed
 
@@ -35,7 +36,7 @@ PLUGINS = "trackyard.plugins"
 ORCHESTRATORS = "trackyard.orchestrators"
 MATERIALIZERS = "trackyard.materializers"
 COMMANDS = "trackyard.commands"
-# Seconds after which a command that looks at all plugins goes on without one, or names it as slow.
+# Seconds after which core goes on without a plugin that is merely installed, or names it as slow.
 IMPORT_LIMIT, SLOW_IMPORT = 30.0, 5.0
 GROUPS = (FLAVORS, PLUGINS, ORCHESTRATORS, MATERIALIZERS, COMMANDS)
 _KINDS = {
@@ -206,7 +207,7 @@ def load_materializers() -> tuple[Any, ...]:
         if info.is_blocked:
             continue
         try:
-            found = _load_checked(info)
+            found = load_in_time(info)
             loaded.append(found() if inspect.isclass(found) else found)
         except Exception as error:  # the class is a stranger's
             logger.warning("%s", error)
@@ -227,7 +228,7 @@ def load_plugins() -> tuple[tuple[tuple[str, object], ...], tuple[str, ...]]:
             continue
         try:
             _only_one(info.name, PLUGINS)
-            loaded[info.name] = _load_checked(info)
+            loaded[info.name] = load_in_time(info)
         except PluginError as error:
             problems.append(str(error))
     return tuple(loaded.items()), tuple(dict.fromkeys(problems))
@@ -251,26 +252,39 @@ def inspect_plugin(info: PluginInfo) -> tuple[str, list[str]]:
 
 
 def load_in_time(info: PluginInfo) -> Any:
-    """Import a plugin for a command that looks at all of them: none of them holds it up.
+    """Import a plugin that nobody has asked for by its name: it holds nothing up.
+
+    One that is not imported in time is not tried again in this process.
 
     Raises:
         PluginError: As `load_flavor` has it; or the import takes too long.
     """
     who = f"{_KINDS[info.group]} {info.name!r} from {info.origin}"
     without = f"type: export TRACKYARD_DISABLE_PLUGINS={info.distribution} to do without it"
-    begun = time.monotonic()
+    if info.value.partition(":")[0] in sys.modules:
+        return _load_checked(info)
+    begun, refusals = time.monotonic(), _refusals(info, _places())
+    if refusals:
+        raise PluginError(refusals[0])
     try:
         with time_limit(IMPORT_LIMIT):
             loaded = _load_checked(info)
     except StepTimeoutError:
-        raise PluginError(
+        refusals.append(
             f"{who} is not imported after {IMPORT_LIMIT:.0f} s: its module does work as it is "
             f"imported; {without}"
-        ) from None
+        )
+        raise PluginError(refusals[0]) from None
     spent = time.monotonic() - begun
     if spent > SLOW_IMPORT:
         logger.warning("%s takes %.0f s to be imported; %s", who, spent, without)
     return loaded
+
+
+@cache
+def _refusals(_info: PluginInfo, _where: tuple[tuple[str, int], ...]) -> list[str]:
+    """Give what was said of a plugin that was not imported in time, until one is (un)installed."""
+    return []
 
 
 def _info_of(reference: str, group: str) -> PluginInfo:
@@ -372,12 +386,13 @@ def _load(info: PluginInfo, project: Path | None = None) -> Any:
     if not info.distribution:
         _find_in(project or Path.cwd(), module_name.strip(), f"{kind} {info.name!r}")
     try:
-        loaded: Any = _script(module_name.strip()) or importlib.import_module(module_name.strip())
-        for part in filter(None, attribute.strip().split(".")):
-            loaded = _attribute(loaded, part, f"{kind} {info.name!r} from {info.origin}")
+        with no_exit():
+            loaded: Any = _script(module_name.strip()) or import_module(module_name.strip())
+            for part in filter(None, attribute.strip().split(".")):
+                loaded = _attribute(loaded, part, f"{kind} {info.name!r} from {info.origin}")
     except (KeyboardInterrupt, PluginError):
         raise
-    except BaseException as error:  # a module may call sys.exit() when it is imported
+    except BaseException as error:  # a module may call sys.exit(), or os._exit(), at its import
         let_signals_through(error)
         raise PluginError(
             f"{kind} {info.name!r} from {info.origin} cannot be loaded: "
