@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trackyard import Client
-from trackyard.contract import Metric, RunQuery, TrackyardError
+from trackyard.contract import ImportNote, Metric, RunQuery, TrackyardError
 from trackyard.recovery.imported_runs import load_mark
 from trackyard_mlflow.databases import Database
 from trackyard_mlflow.file_store import FileStore
@@ -139,6 +139,41 @@ def test_a_database_arrives_whole_and_stays_as_it_was(database):
     assert run.steps[0].tags["mlflow.note.content"] == "note"
     assert [*run.artifacts] == ["sub/a.txt"]
     assert bytes_of(database.parent) == before
+
+
+def test_what_stays_in_the_registry_and_of_traces_is_named(database, tmp_path):
+    with sqlite3.connect(database) as other:
+        ((run_id,),) = other.execute("SELECT run_uuid FROM runs")
+        other.execute("PRAGMA foreign_keys = OFF")
+        other.execute("INSERT INTO registered_models (name) VALUES ('net')")
+        other.execute(
+            "INSERT INTO model_versions (name, version, run_id) VALUES ('net', 3, ?)", [run_id]
+        )
+        other.executemany(
+            "INSERT INTO trace_request_metadata (key, value, request_id) VALUES (?, ?, ?)",
+            [("mlflow.sourceRun", run_id, trace) for trace in "ab"],
+        )
+    other.close()
+    reader = Database(database)
+    [*reader.runs(RunQuery())]
+    notes = [piece for piece in reader.read(run_id, tmp_path) if isinstance(piece, ImportNote)]
+    root = tmp_path / "mlruns"
+    for name, text in {
+        "1/meta.yaml": "name: exp",
+        f"1/{run_id}/meta.yaml": f"run_id: {run_id}",
+        "1/traces/a/request_metadata/mlflow.sourceRun": run_id,
+        "1/traces/b/request_metadata/mlflow.sourceRun": run_id,
+        "models/net/version-3/meta.yaml": f"name: net\nversion: 3\nrun_id: {run_id}",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    store = FileStore(root)
+    [*store.runs(RunQuery())]
+
+    expected = [ImportNote("registered model net, version 3: the registry stays")]
+    expected.append(ImportNote("traces", count=2))
+    assert notes[-2:] == expected
+    assert [*store.read(run_id, tmp_path)][-2:] == expected
 
 
 def test_artifacts_of_a_database_are_found_after_a_move(database):

@@ -204,3 +204,13 @@ with wandb.init(project="fraud", name="real", config={"lr": 0.1, "nested": {"dee
     assert (run.status, run.metrics["loss"].points) == ("finished", 20)
     assert run.all_params == {"lr": 0.1, "nested.deep": 2}
     assert any("model" in what for what in row.losses)
+
+
+def test_a_name_like_a_column_of_wandbs_is_that_of_the_metric(tmp_path):
+    for config, key in (({}, "_step_"), ({"trackyard": {"run_id": "x"}}, "_step")):
+        rows = Rows(tmp_path)
+        rows.note_config(config)
+        assert [*rows.of({"_step_": 1.0, "_timestamp": NOW, "_step": 0}, Path)] == []
+        (points,) = rows.rest()
+
+        assert points.key == key

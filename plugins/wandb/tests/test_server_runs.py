@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from wandb_server import WandbRun, WandbServer
 
 from trackyard import Client
 from trackyard.contract import TrackyardError
+from trackyard_wandb.logfile import LogWriter
+from trackyard_wandb.records import new_record
 
 NOW = 1_700_000_000.0
 SCRIPT = """
@@ -101,6 +104,26 @@ def test_runs_of_a_project_arrive_with_their_sweeps(source):
     states = {row.run: row.state for row in Client().import_runs("wandb:acme/fraud")}
     assert states == {"the search": "same", "trial": "same", "sunny": "grown"}
     assert Client().get_run("sunny").metrics["loss"].points == 14
+
+
+def test_a_run_is_one_whether_it_is_read_from_its_file_or_the_server(source, tmp_path):
+    record = new_record()
+    record.run.run_id, record.run.project, record.run.display_name = "abc", "fraud", "sunny"
+    written = [record]
+    for step, values in rows(3).items():
+        row = new_record()
+        row.history.step.num = step
+        for key, value in values.items():
+            row.history.item.add(nested_key=[key], value_json=json.dumps(value))
+        written.append(row)
+    path = tmp_path / "wandb" / "offline-run-1-abc" / "run-abc.wandb"
+    LogWriter(path).append(found.SerializeToString() for found in written)
+    (first,) = Client().import_runs(f"wandb:{path.parent}")
+    source.runs["abc"] = WandbRun("fraud", "acme", "sunny", is_complete=True, rows=rows(4))
+    (second,) = Client().import_runs("wandb:acme/fraud")
+
+    assert (first.state, second.state, second.id) == ("new", "grown", first.id)
+    assert [*Client().get_run("sunny").curves["loss"].values] == [0, 0.5, 1, 1.5]
 
 
 def test_what_cannot_be_read_is_said(source, monkeypatch):

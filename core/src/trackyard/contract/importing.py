@@ -60,6 +60,8 @@ class RemoteRun:
         version: A text that changes whenever the run does, such as the sizes of its files. A run
             whose version was imported is not read again; without one it is read each time.
         size: About how many bytes are read for it, for the time that is left; 0 if unknown.
+        identity: Where the same run can be read at several places, which know it by different
+            `remote_id`: a text that all of them say. The run's id in the project follows from it.
     """
 
     remote_id: str
@@ -73,6 +75,7 @@ class RemoteRun:
     failure: Failure | None = None
     version: str | None = None
     size: int = 0
+    identity: str | None = None
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from trackyard.hooks.rules import implemented_hooks
 from trackyard.project.configuration import Project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.archives import Archive
-from trackyard.recovery.imported_runs import Piece, id_of
+from trackyard.recovery.imported_runs import Piece, id_of_run
 from trackyard.recovery.plain_tables import Tables
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.suggestions import did_you_mean, listed
@@ -113,7 +113,7 @@ def read_remote(source: Source, remote: RemoteRun) -> Iterator[Iterator[Piece]]:
     """
     with tempfile.TemporaryDirectory(prefix="trackyard-import-") as scratch:
         run = Run(
-            id=id_of(source.flavor, remote.remote_id),
+            id=id_of_run(source.flavor, remote),
             name=remote.name or remote.remote_id,
             experiment=remote.experiment or "default",
             started_at=remote.started_at or 0,

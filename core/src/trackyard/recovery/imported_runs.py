@@ -174,6 +174,16 @@ def id_of(flavor: str, remote_id: str) -> str:
     return f"{value:032x}"
 
 
+def id_of_run(flavor: str, remote: RemoteRun) -> str:
+    """Give the id of an imported run: the same one wherever the run is read.
+
+    Args:
+        flavor: Who reads it.
+        remote: The run.
+    """
+    return id_of(flavor, remote.identity or remote.remote_id)
+
+
 def load_mark(folder: Path) -> Mark | None:
     """Read what is written down of a run's import; None where it was not imported.
 

@@ -38,6 +38,7 @@ from trackyard.recovery.imported_runs import (
     RunWriter,
     Tallied,
     id_of,
+    id_of_run,
     is_run_id,
     load_mark,
     pieces_of,
@@ -233,7 +234,7 @@ class _Import:
         try:
             if self._wanted.is_plan:
                 return self._planned(tallied)
-            row = self._written(tallied, id_of(self._source.flavor, remote.remote_id))
+            row = self._written(tallied, id_of_run(self._source.flavor, remote))
             return self._sent_on(row)
         except (TrackyardError, OSError) as error:
             return _row(tallied, "", "failed", problem=" ".join(str(error).split()))
@@ -256,7 +257,7 @@ class _Import:
                 staged = self._folder / run_id
                 self._writer.write(staged, stream, tallied, self._places[remote.remote_id])
         except IsOtherRun as other:
-            if run_id != id_of(self._source.flavor, remote.remote_id):
+            if run_id != id_of_run(self._source.flavor, remote):
                 raise TrackyardError(f"it says that it is {run_id}, and {other.run_id}") from other
             return self._written(Tallied(remote), other.run_id)
         if self._filter is not None and not self._filter.fits(staged):
@@ -304,7 +305,7 @@ class _Import:
     def _planned(self, tallied: Tallied) -> ImportedRun:
         """Read a run and count, by what the target can hold."""
         changes = Counter[str]()
-        run_id = id_of(self._source.flavor, tallied.remote.remote_id)
+        run_id = id_of_run(self._source.flavor, tallied.remote)
         with (
             read_remote(self._source, tallied.remote) as stream,
             tempfile.TemporaryDirectory() as long_texts,

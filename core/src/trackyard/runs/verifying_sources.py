@@ -23,7 +23,7 @@ from trackyard.journal.ending import read_status
 from trackyard.project.configuration import Project, in_project
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.import_sources import Source, open_source, read_remote
-from trackyard.recovery.imported_runs import IsOtherRun, Place, RunWriter, Tallied, id_of
+from trackyard.recovery.imported_runs import IsOtherRun, Place, RunWriter, Tallied, id_of_run
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import read_entries
 from trackyard.runs.reading_back import TIMEOUT, ReadingBack
@@ -61,7 +61,7 @@ def verify_import(
         verifying = _Verifying(project, opened, reading, tracker, Path(place))
         found = False
         for remote in opened.reader.list_runs(RunQuery(opened.place)):
-            if _is_meant(remote, id_of(opened.flavor, remote.remote_id), names):
+            if _is_meant(remote, id_of_run(opened.flavor, remote), names):
                 found = True
                 yield from verifying.rows(remote)
     if names and not found:
@@ -105,7 +105,7 @@ class _Verifying:
             with self._aside(tallied) as staged:
                 yield from self._compared(tallied, staged)
         except (TrackyardError, OSError) as error:
-            run_id = id_of(self.source.flavor, remote.remote_id)
+            run_id = id_of_run(self.source.flavor, remote)
             problem = " ".join(str(error).split())
             yield attrs.evolve(_row(tallied, run_id, ""), state="unreadable", problem=problem)
 
@@ -113,7 +113,7 @@ class _Verifying:
     def _aside(self, tallied: Tallied, run_id: str = "") -> Iterator[Path]:
         """Write a run of the source aside, as an import would; it is deleted afterwards."""
         remote = tallied.remote
-        staged = self.place / (run_id or id_of(self.source.flavor, remote.remote_id))
+        staged = self.place / (run_id or id_of_run(self.source.flavor, remote))
         writer = RunWriter(
             self.source.flavor, self.source.redactor, load_plugins()[0], lambda _: None
         )

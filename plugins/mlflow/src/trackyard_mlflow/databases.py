@@ -31,9 +31,11 @@ from trackyard.contract import (
 )
 from trackyard_mlflow.foreign import (
     CAPPED,
+    SOURCE_RUN,
     context_of,
     dataset_of,
     files_below,
+    left_of,
     local_folder,
     remote_run,
     version_of,
@@ -119,6 +121,7 @@ class Database:
         yield from self._points(run_id)
         yield from self._artifacts(run_id)
         yield from self._inputs(run_id, scratch)
+        yield from self._left(run_id)
 
     def _points(self, run_id: str) -> Iterator[Record | ImportNote | MetricPoints]:
         columns = self._columns("metrics")
@@ -177,6 +180,17 @@ class Database:
             found = [*self._rows(tags, input_id, "mlflow.data.context")]
             context = found[0][0] if found else None
             yield dataset_of(dict(zip(names, values, strict=True)), context, scratch)
+
+    def _left(self, run_id: str) -> Iterator[ImportNote]:
+        versions: list[tuple[Any, ...]] = []
+        if "run_id" in self._columns("model_versions"):
+            of_run = "SELECT name, version FROM model_versions WHERE run_id = ?"
+            versions = [*self._rows(f"{of_run} ORDER BY name, version", run_id)]
+        traces = 0
+        if self._columns("trace_request_metadata"):
+            count = "SELECT COUNT(*) FROM trace_request_metadata WHERE key = ? AND value = ?"
+            ((traces,),) = self._rows(count, SOURCE_RUN, run_id)
+        yield from left_of(((name, version) for name, version in versions), traces)
 
     def _pairs(self, table: str, run_id: str) -> dict[str, Any]:
         return dict(self._rows(f"SELECT key, value FROM {table} WHERE run_uuid = ?", run_id))  # noqa: S608 - our own words

@@ -6,6 +6,7 @@ MLflow's own class makes folders in it, takes a dataset's column for a step and 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from trackyard.contract import (
 from trackyard_mlflow.foreign import (
     PARENT,
     RUN_NAME,
+    SOURCE_RUN,
     STATUS_NAMES,
     USER,
     context_of,
     dataset_of,
     files_below,
+    left_of,
     local_folder,
     remote_run,
     version_of,
@@ -58,6 +61,8 @@ class FileStore:
 
     root: Path
     _folders: dict[str, Path] = attrs.field(factory=dict)
+    _versions: dict[str, list[tuple[Any, Any]]] | None = None
+    _counted: dict[Path, Counter[str]] = attrs.field(factory=dict)
 
     def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List its runs, without those that were deleted.
@@ -118,6 +123,7 @@ class FileStore:
         yield from self._artifacts(folder)
         yield from self._inputs(folder, scratch)
         yield from self._models(folder)
+        yield from left_of(self._registered(run_id), self._traces(folder.parent)[run_id])
 
     def _artifacts(self, folder: Path) -> Iterator[Record | ImportNote]:
         here = folder / "artifacts"
@@ -150,6 +156,22 @@ class FileStore:
                 continue
             name = str(_meta(place).get("name") or model_id)
             yield from files_below(place / "artifacts", f"{name}/", "model")
+
+    def _registered(self, run_id: str) -> list[tuple[Any, Any]]:
+        if self._versions is None:
+            self._versions = {}
+            for meta in sorted((self.root / "models").glob(f"*/version-*/{_META}")):
+                values = _yaml(meta)
+                of_run = self._versions.setdefault(str(values.get("run_id")), [])
+                of_run.append((values.get("name"), values.get("version")))
+        return self._versions.get(run_id, [])
+
+    def _traces(self, experiment: Path) -> Counter[str]:
+        """Count the traces of an experiment by their run."""
+        if experiment not in self._counted:
+            found = (experiment / "traces").glob(f"*/request_metadata/{SOURCE_RUN}")
+            self._counted[experiment] = Counter(map(_text, found))
+        return self._counted[experiment]
 
 
 def _points(key: str, path: Path) -> Iterator[Record | ImportNote]:

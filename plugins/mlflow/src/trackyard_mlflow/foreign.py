@@ -33,6 +33,8 @@ _STATUSES: dict[str, Status] = {
 }
 # Of file stores: the number of a status.
 STATUS_NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+# The metadata of a trace that names its run.
+SOURCE_RUN = "mlflow.sourceRun"
 PARENT, RUN_NAME, USER = "mlflow.parentRunId", "mlflow.runName", "mlflow.user"
 _MILLISECOND = 1_000_000
 Piece = Artifact | ImportNote
@@ -98,6 +100,19 @@ def whole_value(value: float) -> float:
 
 
 CAPPED = ImportNote("infinite values, which MLflow's database holds as 1.797e308", "changed")
+
+
+def left_of(versions: Iterable[tuple[Any, Any]], traces: int) -> Iterator[ImportNote]:
+    """Say what a run has elsewhere in MLflow that is not imported.
+
+    Args:
+        versions: Of each version that was registered of its models the model's name and the number.
+        traces: How many traces it has.
+    """
+    for name, version in versions:
+        yield ImportNote(f"registered model {name}, version {version}: the registry stays")
+    if traces:
+        yield ImportNote("traces", count=traces)
 
 
 def dataset_of(values: Mapping[str, Any], context: str | None, folder: Path) -> Artifact:

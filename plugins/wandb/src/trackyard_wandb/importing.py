@@ -146,6 +146,7 @@ def _listed(path: Path) -> RemoteRun:
                 remote_id=run.run_id or fallback,
                 name=run.display_name or run.run_id or fallback,
                 experiment=run.project or "uncategorized",
+                identity=f"{run.project or 'uncategorized'}/{run.run_id or fallback}",
                 started_at=run.start_time.ToNanoseconds() or None,
                 version=str(size),
                 size=size,
@@ -190,10 +191,10 @@ class _Reading:
     def _of_record(self, record: Any, files: Path) -> Iterator[Piece]:
         match record.WhichOneof("record_type"):
             case "run":
-                yield from labels_of(items_of(record.run.config.update))
+                yield from self._of_config(record.run.config.update)
                 yield from _of_run(record.run)
             case "config":
-                yield from labels_of(items_of(record.config.update))
+                yield from self._of_config(record.config.update)
             case "metric":
                 metric = record.metric
                 self.rows.note_axis(metric.name, metric.glob_name, metric.step_metric)
@@ -209,6 +210,11 @@ class _Reading:
                 yield from _logged(record.artifact, files.parent)
             case kind:
                 yield from self._of_process(kind, record)
+
+    def _of_config(self, items: Any) -> Iterator[Piece]:
+        config = items_of(items)
+        self.rows.note_config(config)
+        yield from labels_of(config)
 
     def _of_process(self, kind: str | None, record: Any) -> Iterator[Piece]:
         """Give what a record says of the process that made the run."""

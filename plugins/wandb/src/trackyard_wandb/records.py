@@ -32,6 +32,11 @@ def column_of(key: str) -> str:
     return f"{key}_" if key.rstrip("_") in {own.rstrip("_") for own in _OWN} else key
 
 
+def key_of(column: str) -> str:
+    """Give the metric or artifact whose column this is, where the tracker has named it."""
+    return column[:-1] if column and column_of(column[:-1]) == column else column
+
+
 def new_record() -> Any:
     """Give an empty record of W&B's."""
     from wandb.proto import wandb_internal_pb2
@@ -276,7 +281,7 @@ def _points(row: dict[str, Any], files: Path) -> Iterator[Record]:
     for column, value in row.items():
         if column in _OWN:
             continue
-        key = column if column_of(column[:-1]) != column else column[:-1]
+        key = key_of(column)
         if isinstance(value, dict):
             yield from _nested(key, value, step, timestamp, files)
         elif isinstance(value, int | float):

@@ -21,7 +21,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb.capturing import artifact_of, flat_values, text_of
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file, is_placed_by_tracker
-from trackyard_wandb.records import STEP, moment_of
+from trackyard_wandb.records import STEP, key_of, moment_of
 
 Piece = Record | RemoteRun | ImportNote | MetricPoints
 # Finds a file of the run by the name that the history has of it.
@@ -44,8 +44,13 @@ class Rows:
     _globs: dict[str, str] = attrs.field(factory=dict)
     _values: dict[str, Any] = attrs.field(factory=dict)
     _summary: dict[str, Any] = attrs.field(factory=dict)
+    _is_ours: bool = False  # the tracker of Trackyard has written it, who renames some columns
     _axis: dict[str, str] = attrs.field(factory=dict)  # as it was found, by column
     _points: PointsByMetric = attrs.field(factory=PointsByMetric)
+
+    def note_config(self, config: Mapping[str, Any]) -> None:
+        """Note what the config says of who has written the run."""
+        self._is_ours = self._is_ours or "trackyard" in config
 
     def note_axis(self, name: str, glob: str, axis: str) -> None:
         """Note that the values of one column are the steps of another.
@@ -73,10 +78,12 @@ class Rows:
         is_flat = dict not in map(type, row.values())
         values = row if is_flat else dict(flat_values(row))
         own, given = row.get("_step"), values.get(STEP)
-        for key, value in values.items():
-            if key in _OWN:
+        for column, value in values.items():
+            if column in _OWN:
                 continue
-            step = values.get(self._axis.get(key) or self._axis_of(key)) if given is None else given
+            axis = self._axis.get(column) or self._axis_of(column)
+            step = values.get(axis) if given is None else given
+            key = key_of(column) if self._is_ours else column
             step = step if isinstance(step, int | float) else own
             self._values[key] = value
             if isinstance(value, int | float):

@@ -163,6 +163,7 @@ def _listed(path: str, run: Any) -> RemoteRun:
     status = _STATUS.get(run.state)
     return RemoteRun(
         remote_id=f"{path}/{run.id}",
+        identity=f"{path.partition('/')[2]}/{run.id}",
         name=run.name or run.id,
         experiment=path.partition("/")[2],
         status=status,
@@ -227,6 +228,7 @@ class _Reading:
 
     def _history(self, own: Any) -> Iterator[Piece]:
         rows = Rows(self.scratch / "made")
+        rows.note_config(self.run.rawconfig)
         for name, glob, axis in _axes(own):
             rows.note_axis(name, glob, axis)
         seen = _Seen()
