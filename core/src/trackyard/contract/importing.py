@@ -174,6 +174,22 @@ def one_by_one(pieces: Iterable[_T | MetricPoints]) -> Iterator[_T | Metric]:
             yield piece
 
 
+def some_of(pieces: Iterator[_T | MetricPoints], count: int = 500) -> list[_T | MetricPoints]:
+    """Take some of what is read of a run; none at its end.
+
+    Args:
+        pieces: What a flavor gives.
+        count: About how many records.
+    """
+    taken: list[_T | MetricPoints] = []
+    for piece in pieces:
+        taken.append(piece)
+        count -= len(piece) if isinstance(piece, MetricPoints) else 1
+        if count <= 0:
+            break
+    return taken
+
+
 @attrs.frozen
 class ImportNote:
     """Something of a run that cannot be imported as it is.

@@ -58,13 +58,8 @@ _COMMAND_DEADLINE, _READ_DEADLINE = 60.0, 600.0
 # Seconds that a start without the SDK may take: others wait behind it.
 _EARLY_DEADLINE = 5.0
 
-
 # No browser opens a longer one, and to search it for secrets would take long.
 _LONGEST_URL = 8000
-
-
-# So many pieces are asked of a generator at once.
-_AT_ONCE = 500
 
 OutcomeKind = Literal["done", "later", "large", "deleted", "rejected", "broken"]
 
@@ -258,10 +253,12 @@ class TrackerHooks:
     def _streamed(self, hook: str, **arguments: Any) -> Iterator[Any]:
         """Give what a hook gives, piece by piece, in this thread: a command waits for it."""
         called: Tried[Any] = tried(self._manager.call, hook, **arguments)
+        from trackyard.contract.importing import some_of
+
         pieces = iter(called.value or ())
         while True:
             # A generator raises when it is read; a call for each piece would take as long again.
-            read = called if called.error else tried(_some, pieces)
+            read = called if called.error else tried(some_of, pieces)
             if isinstance(read.error, TrackyardError):
                 raise read.error  # it was said to somebody who reads it
             if read.error is not None:
@@ -578,18 +575,6 @@ def apply_filters(filters: list[RecordFilter], record: Record) -> Record | None:
             return None
         record = filtered
     return record
-
-
-def _some(pieces: Iterator[Any]) -> list[Any]:
-    from trackyard.contract.importing import MetricPoints
-
-    taken, count = [], 0
-    for piece in pieces:
-        taken.append(piece)
-        count += len(piece) if isinstance(piece, MetricPoints) else 1
-        if count >= _AT_ONCE:
-            break
-    return taken
 
 
 def _checked_native(value: Any) -> tuple[list[Record], str]:
