@@ -32,7 +32,8 @@ from trackyard import (
 )
 from trackyard.contract import CredentialRefused, RunDeleted, TooLarge
 from trackyard.contract.records import Batch
-from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.filters import apply_filters, record_filters
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.interruption import Terminated
 

@@ -145,7 +145,7 @@ def test_another_process_activates_the_run_that_was_started(mlflow_project, trac
     """With a worker process, one instance starts the run and another one activates it."""
     tracker().tracker_start_run(make_run())
 
-    with tracker().tracker_activate_run(make_run(), None) as active:
+    with tracker().tracker_activate_run(make_run(), None, is_starting=False) as active:
         mlflow.log_metric("native", 1)
         mlflow.log_text("native", "native.txt")
         assert active.info.run_id == mlflow.active_run().info.run_id

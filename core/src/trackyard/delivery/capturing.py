@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from trackyard.contract.records import Artifact, Metric, Param, ParamValue, Record, Tag
-from trackyard.hooks.dispatch import RecordFilter, apply_filters
+from trackyard.hooks.filters import RecordFilter, apply_filters
 from trackyard.journal.columns import Column
 from trackyard.journal.entries import Entry, Holder, encode_points, entries_of_columns
 from trackyard.journal.writer import JournalWriter

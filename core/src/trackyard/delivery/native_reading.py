@@ -17,7 +17,8 @@ import attrs
 
 from trackyard.contract.records import Run
 from trackyard.delivery.capturing import CaptureJournal
-from trackyard.hooks.dispatch import TrackerHooks, record_filters
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.filters import record_filters
 from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.durability import JournalOptions
 from trackyard.journal.entries import Holder

@@ -23,7 +23,7 @@ from trackyard.contract.errors import TrackyardError, refuse_newer
 from trackyard.contract.importing import ImportNote, MetricPoints, PointsByMetric, RemoteRun
 from trackyard.contract.records import SEVERITY, Artifact, Failure, Metric, Param, Record, Run, Tag
 from trackyard.delivery.capturing import CaptureJournal
-from trackyard.hooks.dispatch import record_filters
+from trackyard.hooks.filters import record_filters
 from trackyard.hooks.managers import NamedPlugins
 from trackyard.journal.columns import Column
 from trackyard.journal.descriptions import save_description

@@ -27,7 +27,8 @@ from trackyard.delivery.breaker import rest_of
 from trackyard.delivery.capturing import CaptureJournal
 from trackyard.delivery.native_reading import NativeReading
 from trackyard.delivery.stages import Stage
-from trackyard.hooks.dispatch import TrackerHooks, apply_filters, record_filters
+from trackyard.hooks.dispatch import TrackerHooks
+from trackyard.hooks.filters import apply_filters, record_filters
 from trackyard.hooks.managers import NamedPlugins
 from trackyard.hooks.observing import observed
 from trackyard.journal.children import with_metrics_of_children
