@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from left_behind import wait_until
 
 from trackyard import (
     Artifact,
@@ -590,3 +591,30 @@ def test_a_home_with_an_odd_name_holds_everything(mlflow_project, monkeypatch, t
     assert mlflow_project.run("odd", store).data.metrics == {"a": 1, "b": 2}
     texts = {path.name: path.read_text() for path in home.rglob("mlflow-artifacts/**/*.txt")}
     assert texts == {"hello.txt": "hello", "native.txt": "native"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_what_was_deleted_in_mlflow_is_left_alone_and_gets_everything_when_it_is_restored(
+    mlflow_project, caplog, what
+):
+    client = mlflow_project.client()
+    with start_run("baseline", experiment="deleted") as run:
+        run.log_metric("loss", 1.0, step=0)
+        wait_until(lambda: mlflow_project.run("baseline").data.metrics)
+        found = mlflow_project.run("baseline").info
+        id_ = found.run_id if what == "run" else found.experiment_id
+        getattr(client, f"delete_{what}")(id_)
+        for number in range(1, 5):
+            run.log_metric("loss", 1.0 / number, step=number)
+        run.log_text("report", "report.txt")
+    assert caplog.text.count("was deleted there") == 1
+    (row,) = Client().sync()
+    assert row.state == "incomplete"
+    getattr(client, f"restore_{what}")(id_)
+    (row,) = Client().sync()
+
+    assert row.state == "complete"
+    history = client.get_metric_history(found.run_id, "loss")
+    assert [point.step for point in history] == [*range(5)]
+    assert mlflow_project.artifact(mlflow_project.run("baseline"), "report.txt") == b"report"

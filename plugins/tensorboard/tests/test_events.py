@@ -107,6 +107,7 @@ from trackyard import Batch, Metric, RetryLater, Run
 from trackyard_tensorboard import TensorboardTracker
 run = Run(id="1" * 32, name="made", experiment="made", started_at=1, folder=Path("folder"))
 tracker = TensorboardTracker()
+run.folder.mkdir(exist_ok=True)
 tracker.tracker_start_run(run)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -158,6 +159,7 @@ from trackyard_tensorboard import TensorboardTracker
 def use(number):
     run = Run(id=f"{number:032}", name="r", experiment="e", started_at=1, folder=Path("folder"))
     tracker = TensorboardTracker()
+    run.folder.mkdir(exist_ok=True)
     tracker.tracker_start_run(run)
     tracker.tracker_log(run, Batch.of((Metric("loss", 0.5, 1, 1),), 0, 0))
     tracker.tracker_end_run(run)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from left_behind import wait_until
 from matrices import first_by_default
 from tensorboard.plugins.hparams.api_pb2 import Status
 
@@ -216,3 +218,28 @@ def test_a_check_leaves_no_run(board):
     assert [stage.stage for stage in came.stages][-2:] == ["end", "delete"]
     assert not board.runs()
     assert not list(board.log_dir.iterdir())
+
+
+@pytest.mark.parametrize("what", ["the run", "everything"])
+def test_run_that_was_deleted_is_left_alone_and_a_folder_that_was_emptied_gets_all(
+    board, tmp_path, caplog, what
+):
+    with start_run("other"):
+        pass
+    with start_run("a") as run:
+        run.log_metric("loss", 0.5, step=0)
+        wait_until(lambda: any("/a-" in name for name in board.runs()))
+        folder = board.folder("a")
+        shutil.move(folder, tmp_path / "kept")
+        if what == "everything":
+            shutil.rmtree(board.log_dir)
+        run.log_metric("loss", 0.25, step=1)
+    if what == "the run":
+        assert "was deleted there" in caplog.text
+        assert not folder.exists()
+        (row,) = Client().sync()
+        assert (row.state, "was deleted" in row.problem) == ("incomplete", True)
+        shutil.move(tmp_path / "kept", folder)  # as its owner restores it
+    Client().sync()
+
+    assert board.scalars("a", "loss") == [(0, 0.5), (1, 0.25)]

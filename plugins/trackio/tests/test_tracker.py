@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from left_behind import wait_until
 from matrices import first_by_default
+from trackio.sqlite_storage import SQLiteStorage
 
 from trackyard import (
     Artifact,
@@ -26,6 +29,7 @@ from trackyard.contract.records import Run
 from trackyard.project.configuration import find_project
 from trackyard_trackio import TrackioTracker
 from trackyard_trackio.rows import project_name
+from trackyard_trackio.storing import in_folder
 
 
 @step(experiment_tracker="board")
@@ -300,6 +304,46 @@ def test_a_deleted_run_is_gone_and_no_other(board, server):
         assert read(run.id)[1] == []
         assert {type(r).__name__ for r in read(kept.id)[1]} == {"Metric", "Artifact", "Tag"}
         assert not (board.folder / "media/default/files" / run.id).exists()
+
+
+def delete_in_trackio(project: str, name: str, run_id: str) -> None:
+    """Delete a run as Trackio's own page does."""
+    with in_folder(find_project().home / "trackio", patience=10.0):
+        assert SQLiteStorage.delete_run(project, name, run_id)
+
+
+def test_run_that_was_deleted_in_trackio_is_left_alone_and_restored_gets_all(board, caplog):
+    with start_run("other"):
+        pass
+    with start_run("a") as run:
+        run.log_metric("loss", 0.5, step=0)
+        wait_until(lambda: board.values(run.id, "loss"))
+        board.query(f"VACUUM INTO '{board.root}/kept.db'")
+        delete_in_trackio("default", "a", run.id)
+        run.log_metric("loss", 0.25, step=1)
+
+    assert "was deleted there" in caplog.text
+    assert board.rows(run.id) == []
+    (row,) = Client().sync()
+    assert (row.state, "was deleted" in row.problem) == ("incomplete", True)
+    for path in board.folder.glob("default.db*"):
+        path.unlink()
+    (board.root / "kept.db").rename(board.folder / "default.db")  # its owner restores it
+    (row,) = Client().sync()
+    assert (row.state, board.values(run.id, "loss")) == ("complete", [(0, 0.5), (1, 0.25)])
+
+
+@pytest.mark.slow
+def test_folder_that_was_emptied_gets_the_run_anew_with_all_its_records(board):
+    with start_run("a") as run:
+        run.log_metric("loss", 0.5, step=0)
+        wait_until(lambda: board.folder.is_dir() and board.values(run.id, "loss"))
+        shutil.rmtree(board.folder)
+        run.log_metric("loss", 0.25, step=1)
+    Client().sync()
+
+    assert board.values(run.id, "loss") == [(0, 0.5), (1, 0.25)]
+    assert board.config(run.id)["trackyard.status"] == "finished"
 
 
 def test_a_server_that_is_away_gets_everything_later(server, on_server, board):

@@ -33,6 +33,7 @@ from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
 from trackyard_tensorboard.files import read_files
 from trackyard_tensorboard.importing import EventFolders, Piece
+from trackyard_tensorboard.presence import is_gone, note_records, note_start
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import (
     NAME,
@@ -79,8 +80,9 @@ class TensorboardTracker:
     _state: RunState | None = attrs.field(init=False, default=None)
 
     @hookimpl
-    def tracker_start_run(self, run: Run) -> None:
+    def tracker_start_run(self, run: Run) -> int | None:
         folder = self._folder(run)
+        self._is_gone(run)
         with _later_where_the_disk_fails():
             self._files = EventFiles(folder, run)
             self._state = read_state(folder) or RunState(run.started_at)
@@ -91,6 +93,7 @@ class TensorboardTracker:
                 own = {**own, NAME: run.name}
             self._state.tags = {**self.tags, **run.tags, **own, **self._state.tags}
             self._files.replace_run(run_events(self._state))
+            return note_start(run, str(folder))
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:
@@ -101,7 +104,7 @@ class TensorboardTracker:
 
     @hookimpl
     def tracker_log(self, run: Run, batch: Batch) -> None:
-        files, state = self._started()
+        files, state = self._started_and_there(run)
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
@@ -116,6 +119,7 @@ class TensorboardTracker:
                 state.params.update((param.key, param.value) for param in batch.params)
                 state.tags.update((tag.key, tag.value) for tag in batch.tags)
                 files.replace_run(run_events(state))
+            note_records(run)
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -126,7 +130,7 @@ class TensorboardTracker:
         self._end(run, failure)
 
     def _end(self, run: Run, failure: Failure | None) -> None:
-        files, state = self._started()
+        files, state = self._started_and_there(run)
         state.end(run, failure)
         with _later_where_the_disk_fails():
             self.tracker_sync_run(run)
@@ -221,7 +225,14 @@ class TensorboardTracker:
             return run.folder / "native"
         return folder
 
-    def _started(self) -> tuple[EventFiles, RunState]:
+    def _is_gone(self, run: Run) -> bool:
+        folder, pattern = self._folder(run), "*tfevents*"
+        is_there, others = folder.glob(pattern), self.log_dir.rglob(pattern)
+        return is_gone(run, str(folder), lambda: any(is_there), lambda: any(others))
+
+    def _started_and_there(self, run: Run) -> tuple[EventFiles, RunState]:
+        if self._is_gone(run):
+            raise RetryLater(f"{self.log_dir} was emptied")
         assert self._files is not None, "core calls tracker_start_run first"
         assert self._state is not None
         return self._files, self._state

@@ -7,7 +7,7 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +66,9 @@ class Store(Protocol):
 
     def delete(self, place: Place) -> None:
         """Delete a run; one that is not there is no error."""
+
+    def presence(self, place: Place) -> tuple[Callable[[], bool], Callable[[], bool]]:
+        """Give what tells whether the run is there, and whether anything is."""
 
     def read_config(self, place: Place) -> dict[str, Any]:
         """Give a run's config; empty where there is none."""
@@ -127,6 +130,10 @@ class LocalStore:
             if is_there and not SQLiteStorage.delete_run(place.project, place.run, place.run_id):
                 raise RetryLater(f"{self.folder}: the run cannot be deleted")
             shutil.rmtree(self.folder / "media" / place.media, ignore_errors=True)
+
+    def presence(self, place: Place) -> tuple[Callable[[], bool], Callable[[], bool]]:
+        """Ask the files."""
+        return lambda: bool(self.read_config(place)), lambda: any(self.folder.glob("*.db"))
 
     def read_config(self, place: Place) -> dict[str, Any]:
         """Read with sqlite alone: no SDK is imported for it."""
@@ -226,6 +233,11 @@ class RemoteStore:
     def delete(self, place: Place) -> None:
         """Have the rows deleted; the server keeps files."""
         self._call("delete_run", project=place.project, run=place.run, run_id=place.run_id)
+
+    def presence(self, place: Place) -> tuple[Callable[[], bool], Callable[[], bool]]:
+        """Ask the server."""
+        has_others = lambda: bool(self._call("get_all_projects"))  # noqa: E731
+        return lambda: bool(self.read_config(place)), has_others
 
     def read_config(self, place: Place) -> dict[str, Any]:
         """Ask for the config."""

@@ -33,6 +33,7 @@ from trackyard.contract import (
 )
 from trackyard_trackio.importing import Databases, Piece
 from trackyard_trackio.native import Step, active_run, native_config
+from trackyard_trackio.presence import is_gone, note_records, note_start
 from trackyard_trackio.rows import (
     KINDS,
     TAGS,
@@ -112,8 +113,10 @@ class TrackioTracker:
             vars(self)["capabilities"] = attrs.evolve(type(self).capabilities, is_public=True)
 
     @hookimpl
-    def tracker_start_run(self, run: Run) -> None:
+    def tracker_start_run(self, run: Run) -> int | None:
         place, store = self._place(run), self._store(run)
+        if is_gone(run, self._where(place), *store.presence(place)):
+            self._known = set()
         before = store.read_config(place)
         if before:  # a process before this one may have written what is sent once more
             found = store.read(place, run.folder / "downloads")
@@ -125,6 +128,7 @@ class TrackioTracker:
         shown = {"_Username": user, "_Created": as_time(run.started_at), "_Group": run.group}
         self._config = {**before, **shown, TAGS: tags}
         self._write(run)
+        return note_start(run, self._where(place))
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:
@@ -137,7 +141,7 @@ class TrackioTracker:
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
-        place, store = self._place(run), self._store(run)
+        place, store = self._place(run), self._store_with(run)
         new = tuple(m for m in batch.metrics if not self._known or identity(m) not in self._known)
         rows = list(metric_rows(run, attrs.evolve(batch, metrics=new)))
         for artifact in batch.artifacts:
@@ -145,6 +149,7 @@ class TrackioTracker:
             rows.append(artifact_row(run, artifact, f"{place.media}/{artifact.name}"))
         self._config = config_of(batch, self._config)
         self._write(run, *rows)
+        note_records(run)
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -156,6 +161,7 @@ class TrackioTracker:
         self._end(run, {"trackyard.status": failure.status, "trackyard.failure": text})
 
     def _end(self, run: Run, ending: dict[str, str]) -> None:
+        self._store_with(run)
         self.tracker_sync_run(run)
         # Trackio has no failed state: the run's page shows the config, its lists show the tags.
         native = native_config(run.folder)
@@ -226,6 +232,16 @@ class TrackioTracker:
 
     def _place(self, run: Run) -> Place:
         return Place(project_name(self.project or run.experiment), run_name(run), run.id)
+
+    def _where(self, place: Place) -> str:
+        return f"{self._server() or self.folder}, {place.project}"
+
+    def _store_with(self, run: Run) -> Store:
+        """Give the store, where the run still is."""
+        place, store = self._place(run), self._store(run)
+        if is_gone(run, self._where(place), *store.presence(place)):
+            raise RetryLater(f"{self._where(place)} was emptied")
+        return store
 
     def _server(self) -> str | None:
         if self.space_id:
