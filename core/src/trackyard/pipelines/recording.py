@@ -64,6 +64,8 @@ class Recording:
         self._ended: dict[str, TrackedRun | None] = {}
         self._rows: dict[str, list[StepRunRow]] = {}
         self._written: dict[str, tuple[Any, ...]] = {}
+        # Steps follow one another at once: how one ended is written with how the next one begins.
+        self.joins_steps = False
 
     def begin(self, nodes: Iterable[Node]) -> None:
         """Write that the pipeline run runs, and what has to be told of it if this process dies.
@@ -77,7 +79,7 @@ class Recording:
             node.name: list(dict.fromkeys(o.node.name for o in node.inputs())) for node in nodes
         }
         try:
-            self._outbox.write("add_pipeline_run", self._run)
+            self._outbox.hold("add_pipeline_run", self._run)
             values = {**(self._run_metadata or {}), GRAPH: waits}
             self._outbox.write("update_pipeline_run", self._run.id, metadata=values)
         except BaseException:
@@ -160,12 +162,17 @@ class Recording:
                 mark_as_to_be_indexed(tracked.folder)
             whole |= for_others(self._project, tracked.folder)
         self._written[run.id] = (run.id, whole, rows, list(self._read_by(node)))
-        self._outbox.write("end_step_run", *self._written[run.id])
+        write = self._outbox.hold if self.joins_steps else self._outbox.write
+        write("end_step_run", *self._written[run.id])
         ids = dict(zip(outcome.outputs, (row.id for row in rows), strict=True))
         self._output_ids[node.name] = ids
         self._ended[node.name] = tracked
         seconds = (times[1] - times[0]) / 1e9 if tracked else None
         self.progress.step_ended(node.name, status, seconds, outcome.metrics, note or "")
+
+    def release(self) -> None:
+        """Write how the latest step ended: what comes next may take a while, or read it."""
+        self._outbox.release()
 
     def step_run(self, name: str, artifact_store: ArtifactStore, project: Project) -> StepRun:
         """Give a step as it ended, with its attempts, whether or not the store has them.
@@ -245,7 +252,7 @@ class Recording:
             if node.name not in self._ended and node.name not in self.parts:
                 row = StepRunRow(new_id(), self._run.id, node.name, 1, node.position, "skipped")
                 self._rows[node.name] = [row]
-                self._outbox.write("add_step_run", row)
+                self._outbox.hold("add_step_run", row)
                 self.progress.step_ended(node.name, "skipped", None, {}, "")
         pulse().end(self._run.id)
         ended_at = time.time_ns()

@@ -165,6 +165,7 @@ class PipelineRunner:
         schedule = Schedule(self._dependencies, self._run_step, self._expand)
         try:
             if self._orchestrator.places == 1 and not self._orchestrator.is_elsewhere:
+                self._recording.joins_steps = True
                 schedule.run_in_order()
             else:
                 schedule.run_side_by_side(self._orchestrator.places, self._stop)
@@ -180,6 +181,7 @@ class PipelineRunner:
         node = self._graph.nodes[name]
         if node.mapped is None:
             return None
+        self._recording.release()
         try:
             stored = self._stored_arguments(node)[node.mapped]
             items = fill_in(stored, StoredOutput, self._artifacts.load)
@@ -198,6 +200,8 @@ class PipelineRunner:
     def _run_step(self, name: str) -> bool:
         """Run a step, once more after each failure as often as it wants; True if it finished."""
         node = self._nodes[name]
+        if self._resumed is not None or node.step.cache:
+            self._recording.release()
         if self._take_finished(node) or (node.step.cache and self._take_cached(node)):
             return True
         tries = _Tries(node.step.retries, getattr(self._orchestrator, "max_retries", 0))
@@ -208,6 +212,7 @@ class PipelineRunner:
             if error is None or not tries.is_allowed(error) or self._stopping.is_set():
                 break
             tries.count(error)
+            self._recording.release()
             self._wait_before_retry(node.step.retry_delay * 2 ** (run.attempt - 1))
             if self._stopping.is_set():
                 break
@@ -219,6 +224,7 @@ class PipelineRunner:
             self._note_failure(failure)
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
+            self._recording.release()
             call_back(callback, self._recording.step_run(name, self._artifacts, self._project))
         return error is None
 

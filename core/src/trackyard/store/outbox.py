@@ -48,6 +48,7 @@ class Outbox:
         self._store = store
         self._keep = keep
         self._owed: list[_Call] = []
+        self._held = 0  # so many of them, the latest, have not been tried
         self._ask_at = 0.0
 
     @property
@@ -63,15 +64,34 @@ class Outbox:
             args: Its arguments: rows, or values for JSON.
             named: Likewise.
         """
+        self._held += 1
         self._owed.append(_Call(method, args, named))
-        if len(self._owed) == 1 or time.monotonic() >= self._ask_at:
+        self.release()
+
+    def hold(self, method: str, /, *args: Any, **named: Any) -> None:
+        """Keep a call for the next `write`, in one transaction with it, which is to come at once.
+
+        Args:
+            method: Such as `end_step_run`.
+            args: Its arguments: rows, or values for JSON.
+            named: Likewise.
+        """
+        self._held += 1
+        self._owed.append(_Call(method, args, named))
+
+    def release(self) -> None:
+        """Write what is held, since nothing else comes at once; unless the store is away."""
+        held, self._held = self._held, 0
+        if not held:
+            return
+        if len(self._owed) == held or time.monotonic() >= self._ask_at:
             self._flush()
         else:
             self._note()
 
     def settle(self, seconds: float) -> bool:
         """Wait for a store that is away; True where it has everything in the end."""
-        end = time.monotonic() + seconds
+        end, self._held = time.monotonic() + seconds, 0
         while self._owed and not self._flush() and time.monotonic() < end:
             time.sleep(0.2)
         return not self._owed
@@ -84,8 +104,9 @@ class Outbox:
         """
         began, was_away = time.monotonic(), self._owed[0].was_tried
         left: list[_Call] = []
-        problem: Exception | None = None
-        while self._owed:
+        problem = self._write_together() if len(self._owed) > 1 and not was_away else None
+        is_tried = problem is not None
+        while self._owed and not is_tried:
             call = self._owed[0]
             try:
                 call.make(self._store)
@@ -107,6 +128,26 @@ class Outbox:
         if problem is not None or was_away:
             self._note()
         return not self._owed
+
+    def _write_together(self) -> Exception | None:
+        """Write all that is owed in one transaction, and give the error of a store that is away.
+
+        Where one call is to blame nothing is written: they are made one by one then.
+        """
+        try:
+            with self._store.together():
+                for call in self._owed:
+                    call.make(self._store)
+        except (ConfigError, NewerFormatError):
+            raise
+        except Exception as error:  # whatever a database comes up with
+            if getattr(error, "is_away", False):
+                self._owed[0].was_tried = True
+                return error
+            logger.debug("the store is written call by call: %s", error)
+            return None
+        self._owed = []
+        return None
 
     def _note(self) -> None:
         self._keep([call.to_json() for call in self._owed])

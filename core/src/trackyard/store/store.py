@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import attrs
@@ -56,7 +57,6 @@ _WRITTEN = {
     ),
 }
 
-
 # A step's experiment is that of its pipeline run.
 _GIVEN = {
     ("step", "kind"): "'step'",
@@ -96,6 +96,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._is_current = False
+        self._joined: tuple[int, Session] | None = None  # of the thread in `together`
 
     def opened(self) -> Store:
         """Open it now, and give it.
@@ -431,8 +432,20 @@ class Store:
         """Close the connections."""
         self.database.close()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have all that this thread writes in the block in one transaction."""
+        with self.opened().database.writing() as session:
+            self._joined = get_ident(), session
+            try:
+                yield
+            finally:
+                self._joined = None
+
     def writing(self) -> AbstractContextManager[Session]:
         """Give a session in a transaction that may write."""
+        if self._joined is not None and self._joined[0] == get_ident():
+            return nullcontext(self._joined[1])
         session: AbstractContextManager[Session] = self.opened().database.writing()
         return session
 
