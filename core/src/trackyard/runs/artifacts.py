@@ -19,9 +19,9 @@ import attrs
 from trackyard.contract.errors import ArtifactNotFoundError
 from trackyard.contract.records import Artifact, ArtifactKind
 from trackyard.delivery.adapting import sent_name
+from trackyard.runs.held_elsewhere import HeldElsewhere
 from trackyard.runs.histories import History
 from trackyard.runs.lists import moment
-from trackyard.runs.on_trackers import OnTrackers
 from trackyard.system.showing import Shown, ShownAs, html_table, line, says
 from trackyard.system.suggestions import did_you_mean, listed
 from trackyard.tracking.json_texts import value_in
@@ -208,7 +208,7 @@ class Artifacts(Mapping[str, LoggedFile], ShownAs):
         return html_table(("name", "kind", "bytes"), [(f.name, f.kind, str(f.size)) for f in files])
 
 
-def artifacts_of(run: str, tracker: OnTrackers | None, history: History | None) -> Artifacts:
+def artifacts_of(run: str, tracker: HeldElsewhere | None, history: History | None) -> Artifacts:
     """Give the files that a run logged.
 
     Args:
@@ -298,11 +298,11 @@ def _path(artifact: Artifact, otherwise: Callable[[str], Path] | None, _: object
     return otherwise(artifact.name)
 
 
-def _files(tracker: OnTrackers) -> dict[str, LoggedFile]:
+def _files(tracker: HeldElsewhere) -> dict[str, LoggedFile]:
     return {name: _file(files, None, tracker) for name, files in tracker.artifacts.items()}
 
 
-def _latest(tracker: OnTrackers, run: str, name: str) -> Path:
+def _latest(tracker: HeldElsewhere, run: str, name: str) -> Path:
     """Give the file of what was logged last under a name."""
     records = tracker.artifacts.get(name) or tracker.artifacts.get(sent_name(name))
     if not records:

@@ -25,7 +25,7 @@ from trackyard.project.storing import names_store
 from trackyard.recovery.elsewhere import failure_in, lay_out_elsewhere
 from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.folders import find_runs
-from trackyard.runs.on_trackers import OnTrackers
+from trackyard.runs.held_elsewhere import HeldElsewhere
 from trackyard.store import Store
 from trackyard.store.annotations import left_elsewhere
 from trackyard.store.details import RunDetails
@@ -89,7 +89,7 @@ def _fetched(project: Project, store: Store, id: str, runs: Path) -> PendingRun 
     )
     if row["status"] == "running":
         raise TrackyardError(f"run {row['name']!r} goes on on another machine; wait for its end")
-    there = OnTrackers(project, runs / id, row["name"])
+    there = HeldElsewhere(project, runs / id, row["name"])
     if (journal := there.journal) is not None:
         journal.fetch_files()
         shutil.copytree(journal.folder, runs / id)
@@ -107,7 +107,7 @@ def _as_replayed(folder: Path, run: Run, source: str) -> PendingRun:
     return PendingRun(folder, RunDescription(fetched, ()), is_alive=False)
 
 
-def _write(folder: Path, there: OnTrackers, known: RunDetails, row: Mapping[str, Any]) -> None:
+def _write(folder: Path, there: HeldElsewhere, known: RunDetails, row: Mapping[str, Any]) -> None:
     """Write the journal of a run that has ended."""
     journal = JournalWriter(folder)
     ended_at = int(row["ended_at"] or 0)

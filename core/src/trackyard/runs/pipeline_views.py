@@ -224,7 +224,7 @@ class StepRun:
     def artifacts(self) -> Artifacts:
         """The files that it logged, from its journal or, where that is gone, from a tracker."""
         from trackyard.runs.artifacts import Artifacts, artifacts_of
-        from trackyard.runs.on_trackers import trackers_of_step
+        from trackyard.runs.held_elsewhere import trackers_of_step
 
         if self._project is None:
             return Artifacts(self.name, {}, dict)

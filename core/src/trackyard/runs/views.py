@@ -24,6 +24,7 @@ from trackyard.runs.artifacts import Artifacts, artifacts_of, joined
 from trackyard.runs.charts import Series, chart
 from trackyard.runs.curves import Curve, MetricSummary, summary_of_last, summary_of_row
 from trackyard.runs.health import TrackerHealth, added_up, health_of
+from trackyard.runs.held_elsewhere import HeldElsewhere, trackers_of_step
 from trackyard.runs.histories import History, LateCurves, has_journal, look_at
 from trackyard.runs.lists import (
     RunKind,
@@ -33,7 +34,6 @@ from trackyard.runs.lists import (
     seconds_of,
     summary_of,
 )
-from trackyard.runs.on_trackers import OnTrackers, trackers_of_step
 from trackyard.runs.printed import PrintedLines
 from trackyard.store import PipelineRunRow, StepRunRow, Store
 from trackyard.store.annotations import Annotation
@@ -348,7 +348,7 @@ def block_view(
     history, run = look_at(folder, description), description.run
     health = _health(folder, description)
     failure = history.failure
-    artifacts = artifacts_of(run.name, OnTrackers(project, folder, run.name), history)
+    artifacts = artifacts_of(run.name, HeldElsewhere(project, folder, run.name), history)
     step = StepView(
         name=run.step or run.name,
         status=summary.status,
@@ -501,7 +501,7 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
 
 
 def _curves_elsewhere(
-    tracker: OnTrackers | None, row: StepRunRow, last: Iterable[MetricSummary]
+    tracker: HeldElsewhere | None, row: StepRunRow, last: Iterable[MetricSummary]
 ) -> Mapping[str, Curve]:
     """Give the curves of a run whose journal is not here: a tracker is asked when one is read."""
     if tracker is None:

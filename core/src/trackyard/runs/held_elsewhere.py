@@ -31,7 +31,7 @@ logger = logging.getLogger("trackyard")
 _COMMAND = "trackyard runs download"
 
 
-class OnTrackers:
+class HeldElsewhere:
     """A run as the artifact store has it, or the first of its trackers; each is asked once.
 
     Where the trackers have it says what is left of the run's folder, here or in a team's store.
@@ -161,7 +161,7 @@ class OnTrackers:
         return folder, run
 
 
-def trackers_of_step(project: Project, row: StepRunRow, *, is_here: bool) -> OnTrackers | None:
+def trackers_of_step(project: Project, row: StepRunRow, *, is_here: bool) -> HeldElsewhere | None:
     """Give what the trackers of a step hold; a cached one is what the run of its result is there.
 
     Args:
@@ -175,4 +175,4 @@ def trackers_of_step(project: Project, row: StepRunRow, *, is_here: bool) -> OnT
     folder = project.home / "runs" / str(row.metadata.get("cached_from", row.id))
     is_tracked = any(key.startswith("experiment_tracker.") for key in row.metadata)
     is_elsewhere = is_here or is_tracked or shares_journals(project)
-    return OnTrackers(project, folder, row.name) if is_elsewhere else None
+    return HeldElsewhere(project, folder, row.name) if is_elsewhere else None
