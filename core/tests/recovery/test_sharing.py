@@ -111,10 +111,13 @@ def test_a_run_that_goes_on_is_sent_as_far_as_it_is(machines):
         assert [*Client().get_run(run.id).curves["loss"].values] == [0.5]
         machines.go_to("one")
         run.log_metric("loss", 0.25, step=1)
+        print("it goes on")
         share_journals(find_project())
         assert journal.stat().st_size > size
         machines.go_to("two")
-        assert [*Client().get_run(run.id).curves["loss"].values] == [0.5, 0.25]
+        found = Client().get_run(run.id)
+        assert [*found.curves["loss"].values] == [0.5, 0.25]
+        assert found.console.text == "it goes on\n"
         with pytest.raises(TrackyardError, match="goes on on another machine"):
             Client().archive_runs(run.id, file="run.trackyard")
         machines.go_to("one")

@@ -4,7 +4,8 @@
 
 sends those of the project in a folder. Below `journals/` of the store each run has a folder by its
 id, with the files of an archive and a `run.json` that names no tracker. A run that goes on is sent
-again and again, what has grown of it alone; one that has ended is sent once more, and is done.
+again and again, what has grown of it alone, with what it prints; one that has ended is sent once
+more, and is done: what it printed is a file of it by then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,8 +24,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trackyard.console.keeping import FOLDER as CONSOLE
 from trackyard.contract.errors import NewerFormatError, TrackyardError
-from trackyard.contract.importing import ImportNote
+from trackyard.contract.importing import ImportNote, inside
 from trackyard.contract.records import Record
 from trackyard.journal.descriptions import RunDescription, load_description, save_description
 from trackyard.journal.durability import load_journal_options
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 FOLDER = "journals"
 _RUN = "run.json"
 _ALL_RANKS = "all_ranks"  # a mark: what children of all ranks log counts
+_PRINTED = re.compile(rf"{CONSOLE}/[^/\\\0]+\.\d{{6}}\.log")
 _BLOCK = 1 << 20
 _PATIENCE = 600.0  # seconds that all journals of one pass may take
 
@@ -152,15 +156,15 @@ class _Sending:
         is_going_on = is_alive(folder)  # first: what it logs meanwhile is sent next time
         description = load_description(folder)
         if description is not None:
-            self._send_files(folder, description)
+            self._send_files(folder, description, is_going_on=is_going_on)
         if not is_going_on:
             mark_as_shared(folder)
         return not is_going_on
 
-    def _send_files(self, folder: Path, description: RunDescription) -> None:
+    def _send_files(self, folder: Path, description: RunDescription, *, is_going_on: bool) -> None:
         mark = sharing_mark(folder)
         sent = _read_mark(mark)
-        for path in files_of(folder):
+        for path in [*files_of(folder), *(_printed_in(folder) if is_going_on else [])]:
             member = path.relative_to(folder).as_posix()
             size = _written(path)
             if sent.get(member) != size:
@@ -188,6 +192,12 @@ class _Sending:
             while left > 0 and (block := source.read(min(left, _BLOCK))):
                 file.write(block)
                 left -= len(block)
+
+
+def _printed_in(folder: Path) -> list[Path]:
+    """Give the files of what a run has printed so far."""
+    found = sorted(folder.glob(f"{CONSOLE}/*.log"))
+    return [path for path in found if inside(folder, path) and path.is_file()]
 
 
 def _read_mark(mark: Path) -> dict[str, int]:
@@ -289,7 +299,16 @@ class SharedJournal:
         Raises:
             TrackyardError: The store cannot be read.
         """
-        self._fetch(name for name in self._names if "/" in name)
+        self._fetch(name for name in self._names if MEMBER.fullmatch(f"{self.folder.name}/{name}"))
+
+    def fetch_console(self) -> Path:
+        """Fetch what a run that goes on has printed; give the folder in which that is.
+
+        Raises:
+            TrackyardError: The store cannot be read.
+        """
+        self._fetch(name for name in self._names if _PRINTED.fullmatch(name))
+        return self.folder
 
     def records(self) -> Iterator[Record]:
         """Give what was logged; paths of files lead to where `fetch_files` puts them."""
@@ -326,7 +345,12 @@ class _Listing:
             return []
         names = [posixpath.relpath(path, folder) for path in paths]
         own = (_RUN, _ALL_RANKS)
-        return [n for n in names if n in own or MEMBER.fullmatch(f"{self.id}/{n}")]
+        known = (
+            MEMBER.fullmatch(f"{self.id}/{name}") or _PRINTED.fullmatch(name) for name in names
+        )
+        return [
+            name for name, is_known in zip(names, known, strict=True) if is_known or name in own
+        ]
 
 
 def forget_shared(project: Project, id: str) -> None:

@@ -90,6 +90,15 @@ class HeldElsewhere:
                 found[name] = (*found.get(name, ()), record)
         return found
 
+    @cached_property
+    def console(self) -> Path | None:
+        """The folder with what a run that goes on has printed, as the artifact store has it.
+
+        Raises:
+            TrackyardError: The store cannot be read.
+        """
+        return None if self.journal is None else self.journal.fetch_console()
+
     def columns(self) -> Iterator[Column]:
         """Give the points of each metric.
 

@@ -12,6 +12,7 @@ from typing import overload
 from trackyard.console.lines import ConsoleLine, parsed
 from trackyard.console.reading import ARTIFACT, ConsoleReader, read_console
 from trackyard.runs.artifacts import Artifacts
+from trackyard.runs.held_elsewhere import HeldElsewhere
 
 
 class PrintedLines(Sequence[ConsoleLine]):
@@ -21,6 +22,7 @@ class PrintedLines(Sequence[ConsoleLine]):
         folder: The run's folder; None where the lines are given.
         artifacts: The run's files, where its folder is gone.
         lines: The lines, of several runs.
+        there: What others hold of the run, where its folder is gone.
     """
 
     def __init__(
@@ -28,7 +30,9 @@ class PrintedLines(Sequence[ConsoleLine]):
         folder: Path | None = None,
         artifacts: Artifacts | None = None,
         lines: Iterable[ConsoleLine] = (),
+        there: HeldElsewhere | None = None,
     ) -> None:
+        self._there = there
         self._folder = folder
         self._artifacts = artifacts
         self._given = lines
@@ -57,7 +61,8 @@ class PrintedLines(Sequence[ConsoleLine]):
         if self._folder.is_dir() or self._artifacts is None:
             return read_console(self._folder)
         if ARTIFACT not in self._artifacts:
-            return []
+            folder = None if self._there is None else self._there.console
+            return [] if folder is None else read_console(folder)
         texts = self._artifacts[ARTIFACT].read_text().split("\n")
         return [line for text in texts if (line := parsed(text)) is not None]
 

@@ -492,7 +492,7 @@ def _step_of_row(project: Project, row: StepRunRow, details: RunDetails | None) 
         ended_at=moment(row.ended_at) if row.ended_at is not None else None,
         error=row.error,
         artifacts=artifacts,
-        console=PrintedLines(folder, artifacts),
+        console=PrintedLines(folder, artifacts, there=tracker),
         outputs={name: str(stored["uri"]) for name, stored in row.outputs.items()},
         urls=urls,
         health=health if row.status != "cached" else (),  # it was counted with its own run
