@@ -29,6 +29,7 @@ QUICK = {
     "growth": ["10", "1000"],
     "import": ["10000"],
     "killed_workers": ["--steps", "40"],
+    "log_call": ["--quick"],
     "long_delivery": ["20000"],
     "media": ["1000"],
 }
