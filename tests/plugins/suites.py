@@ -60,7 +60,14 @@ ROUNDS = (
         "TestTrackio",
         "TestWandb",
     ),
-    ("TestCursorLedger", "TestNarrowLedger", "TestRebuiltLedger", "TestRemoteLedger"),
+    (
+        "TestCursorLedger",
+        "TestNarrowLedger",
+        "TestRebuiltLedger",
+        "TestRemoteLedger",
+        "TestSdkLedger",
+        "TestWireLedger",
+    ),
 )
 # What each flavor makes of a run, by its own SDK.
 BY_EACH = re.compile(

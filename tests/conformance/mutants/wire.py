@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import socketserver
+from collections.abc import Iterator
 from threading import Thread
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from mutants.remote import RemoteLedger
-from trackyard.contract import Run, flavor
+from trackyard.contract import Record, Run, flavor, hookimpl
 
 
 class WireServer(socketserver.ThreadingTCPServer):
@@ -99,12 +100,32 @@ class WireLedger(RemoteLedger):
 
     def hang_up(self) -> None:
         """Begin anew with the next message."""
-        if self._connection is not None:
+        if getattr(self, "_connection", None) is not None:  # one that was refused has none
             self._connection.close()
             self._connection = None
 
     def __del__(self) -> None:
-        self.hang_up()
+        self.hang_up()  # of a run that went on elsewhere
+
+    def end(self, run: Run, status: str) -> None:
+        try:
+            super().end(run, status)
+        finally:
+            self.hang_up()
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        try:
+            yield from super().tracker_read_run(run)
+        finally:
+            self.hang_up()
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        try:
+            super().tracker_delete_run(run)
+        finally:
+            self.hang_up()
 
     def ask(self, timeout: float) -> None:
         message = json.dumps(["GET", "runs", "", "", ""]).encode() + b"\n"
