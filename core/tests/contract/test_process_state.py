@@ -193,3 +193,21 @@ def test_many_threads_share_and_refuse_in_order(before):
     assert seen
     assert all(seen)
     assert value() == before
+
+
+def test_variable_that_is_claimed_is_not_set_and_nobody_holds_it_at_another_value(monkeypatch):
+    monkeypatch.setenv("CLAIMED", "the user's")
+    monkeypatch.delenv("ABSENT", raising=False)
+    with process_values(claimed={"CLAIMED": "a token", "ABSENT": "a token"}):
+        assert os.environ["CLAIMED"] == "the user's"
+        assert "ABSENT" not in os.environ
+        with pytest.raises(ProcessValueTakenError), process_values({"CLAIMED": "another"}):
+            pytest.fail("the block was run")
+        with pytest.raises(ProcessValueTakenError), process_values({"CLAIMED": KEEP}):
+            pytest.fail("the block was run")
+        with process_values({"CLAIMED": "a token"}):
+            assert os.environ["CLAIMED"] == "a token"
+            assert own_environment()["CLAIMED"] == "the user's"
+    assert os.environ["CLAIMED"] == "the user's"
+    with process_values({"CLAIMED": "another"}):
+        assert os.environ["CLAIMED"] == "another"

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, current_thread
 
 import mlflow
 import pytest
@@ -341,6 +341,31 @@ def test_the_right_credentials_reach_the_server(
     assert url.startswith(guarded.url)
     for key, value in theirs.items():
         assert os.environ.get(key) == (value if own else None)
+
+
+# What a thread of a tracker's has set or removed in the environment; such a hook stays for good.
+changed_by_trackers: list[bytes] = []
+
+
+def test_hooks_in_a_thread_change_no_variable_that_a_steps_code_may_loop_over(
+    mlflow_project, mlflow_server, door, monkeypatch
+):
+    def note(event, arguments):
+        is_change = event in ("os.putenv", "os.unsetenv")
+        if is_change and current_thread().name.startswith("trackyard-"):
+            changed_by_trackers.append(arguments[0])
+
+    sys.addaudithook(note)
+    monkeypatch.setenv("SECRET", "right-one")
+    guarded = door("Bearer right-one")
+    configure(mlflow_project, f'tracking_uri = "{guarded.url}"', 'tracking_token = "env:SECRET"')
+    with start_run("looping", experiment="looping") as run:
+        run.log_metric("portable", 1)
+        run.log_text("portable", "portable.txt")
+
+    assert mlflow_project.run("looping", mlflow_server.url).info.status == "FINISHED"
+    assert set(guarded.seen) == {"Bearer right-one"}
+    assert changed_by_trackers == []
 
 
 def test_a_tracker_without_credentials_uses_the_users_own(

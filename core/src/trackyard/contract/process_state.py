@@ -39,6 +39,7 @@ class _Held:
     value: Any
     original: Any
     threads: list[int]  # of the blocks that hold it
+    is_set: bool = False  # else it is claimed alone
 
 
 # One per process, like the values that it keeps account of.
@@ -51,6 +52,7 @@ def process_values(
     environment: Mapping[str, str | _Keep | None] | None = None,
     attributes: Sequence[tuple[object, str, Any]] = (),
     patience: float = 0.0,
+    claimed: Mapping[str, str | _Keep | None] | None = None,
 ) -> Iterator[None]:
     """Hold environment variables and attributes of modules at given values inside a block.
 
@@ -61,6 +63,9 @@ def process_values(
         attributes: Triples of object, attribute name and value.
         patience: Seconds to wait at most for other blocks to end. Those of the same thread, as
             of an event loop's tasks, end no sooner for it: they are not waited for.
+        claimed: Environment variables that others may not hold at other values meanwhile, and that
+            are not set: the SDK is told the values in another way, such as by `attributes`. A loop
+            over `os.environ` in another thread raises where a variable comes or goes.
 
     Raises:
         ProcessValueTakenError: Another block holds one of them at another value.
@@ -70,6 +75,8 @@ def process_values(
         for name, value in (environment or {}).items()
     ]
     wanted += attributes
+    claims = [(os.environ, n, _ABSENT if v is None else v) for n, v in (claimed or {}).items()]
+    wanted += claims
     taken: list[tuple[int, str]] = []
     thread = get_ident()
     try:
@@ -80,8 +87,8 @@ def process_values(
                 raise ProcessValueTakenError(
                     f"{_first_taken(wanted)} is held at another value by an overlapping run"
                 )
-            for owner, name, value in wanted:
-                _take(owner, name, value, thread)
+            for number, (owner, name, value) in enumerate(wanted):
+                _take(owner, name, value, thread, is_set=number < len(wanted) - len(claims))
                 taken.append((id(owner), name))
         yield
     finally:
@@ -125,15 +132,16 @@ def own_environment() -> dict[str, str]:
     return environment
 
 
-def _take(owner: Any, name: str, value: Any, thread: int) -> None:
+def _take(owner: Any, name: str, value: Any, thread: int, *, is_set: bool) -> None:
     slot = (id(owner), name)
-    if slot in _held:
-        _held[slot][1].threads.append(thread)
-        return
     original = _read(owner, name)
-    value = original if value is KEEP else value
-    _write(owner, name, value)
-    _held[slot] = (owner, _Held(value, original, [thread]))
+    new = owner, _Held(original if value is KEEP else value, original, [])
+    held = _held.get(slot, new)[1]
+    if is_set and not held.is_set:
+        _write(owner, name, held.value)  # what it raises leaves nothing behind
+        held.original, held.is_set = original, True
+    held.threads.append(thread)
+    _held.setdefault(slot, new)
 
 
 def _give_back(slot: tuple[int, str], thread: int) -> None:
@@ -142,7 +150,7 @@ def _give_back(slot: tuple[int, str], thread: int) -> None:
     if held.threads:
         return
     del _held[slot]
-    if _read(owner, slot[1]) == held.value:
+    if held.is_set and _read(owner, slot[1]) == held.value:
         _write(owner, slot[1], held.original)
 
 

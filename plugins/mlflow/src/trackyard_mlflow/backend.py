@@ -31,6 +31,7 @@ from trackyard.contract import (
     process_values,
     write_whole,
 )
+from trackyard_mlflow.environment import told_to_mlflow
 from trackyard_mlflow.files import is_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
 from trackyard_mlflow.stores import artifact_location, new_client, sqlite_uri
@@ -74,7 +75,7 @@ def connected(
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
     values = {**environment, **limits, **_QUIET} if environment else {}
-    with process_values(values, patience=PATIENCE):
+    with told_to_mlflow(values, PATIENCE):
         try:
             yield new_client(tracking_uri)
         except (RetryLater, RunDeleted):
