@@ -11,6 +11,7 @@ from recorder import Recorder
 from shared_recorder import SharedRecorder
 
 from trackyard import log_metric, pipeline, start_run, step
+from trackyard.delivery import process
 from trackyard.delivery.process import worker_process
 from trackyard.project.configuration import find_project
 
@@ -144,3 +145,13 @@ def test_a_field_that_is_an_object_keeps_a_tracker_here(project):
         pass
 
     assert process_ids(project) == {os.getpid()}
+
+
+def test_what_nobody_reads_of_a_workers_output_is_lost_and_holds_it_up_no_longer(monkeypatch):
+    monkeypatch.setattr(process, "_PATIENCE", 1)
+    printed, end = process._output()
+    with printed, end:
+        text = b"x" * 10_000_000  # more than the system keeps for whoever reads
+        assert 0 < os.write(end.fileno(), text) < len(text)
+        with pytest.raises(BlockingIOError):
+            os.write(end.fileno(), text)

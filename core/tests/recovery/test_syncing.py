@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 from away import Away
@@ -18,6 +20,9 @@ from keeper import Keeper
 from recorder import Recorder
 
 from trackyard import start_run
+from trackyard.project.configuration import find_project
+from trackyard.recovery.finishing import sync_all
+from trackyard.system.locks import FileLock
 
 
 @pytest.fixture
@@ -118,6 +123,27 @@ def test_tracker_is_given_up_after_the_time_that_is_said(project):
 
     assert (done.returncode, json.loads(done.stdout)[0]["state"]) == (1, "incomplete")
     assert time.monotonic() - begun < 30
+
+
+def is_being_delivered(folder):
+    lock = FileLock(folder / "delivery.lock")
+    is_free = lock.acquire()
+    lock.release() if is_free else None
+    return not is_free
+
+
+def test_delivery_ends_where_the_project_is_deleted_meanwhile(away, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    found = find_project()
+    (folder,) = found.home.glob("runs/*/local")
+    delivering = Thread(target=sync_all, args=(found,), kwargs={"patience": 600.0}, daemon=True)
+    delivering.start()
+    wait_until(lambda: is_being_delivered(folder))
+    shutil.rmtree(found.home)
+    delivering.join(30.0)
+
+    assert not delivering.is_alive()
+    assert not found.home.exists()
 
 
 def test_watch_delivers_what_comes_later_and_writes_what_has_changed(away):

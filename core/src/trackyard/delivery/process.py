@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ logger = logging.getLogger("trackyard")
 
 # How often a worker that dies is started again without having ended a run meanwhile.
 _MOST_DEATHS = 3
+# Seconds that a worker waits for its own log, which is quicker by far.
+_PATIENCE = 5
 
 
 class RemoteDelivery:
@@ -331,7 +334,7 @@ def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile, OwnFile]:
     os.close(open_private(log, os.O_TRUNC))
     command_end, commands = os.pipe()
     events, event_end = os.pipe()
-    printed, print_end = (end.detach() for end in socket.socketpair())
+    printed, print_end = (end.detach() for end in _output())
     for file in (command_end, event_end, print_end, printed):
         os.set_inheritable(file, True)
     actions = [
@@ -359,6 +362,17 @@ def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile, OwnFile]:
         os.close(print_end)
     os.set_inheritable(printed, False)
     return process, OwnFile(commands), OwnFile(events), OwnFile(printed)
+
+
+def _output() -> tuple[socket.socket, socket.socket]:
+    """Give where a worker reads what it prints, and where that is printed.
+
+    Where nobody reads it any more, since there is no memory for that, it is lost: a worker that
+    waited for ever would never see that its runner has gone.
+    """
+    printed, end = socket.socketpair()
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
+    return printed, end
 
 
 def send_message(pipe: int, message: dict[str, Any]) -> None:

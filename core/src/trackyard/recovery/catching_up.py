@@ -187,6 +187,8 @@ class CatchingUp:
         limits, now = self._limits, time.monotonic()
         if limits.timeout is not None and now >= self._begun + limits.timeout:
             return True
+        if not self._project.home.is_dir():
+            return True  # somebody has deleted it, or moved it: nothing can be noted there
         deliveries = [owed.delivery for owed in self._open if owed.delivery is not None]
         progress = sum(owed.now().delivered for owed in self.owed)
         progress += sum(owed.report is not None for owed in self.owed)
