@@ -24,6 +24,7 @@ from trackyard import (
 )
 from trackyard.system.environment import RUN_ID
 from trackyard.system.ranks import process_rank
+from trackyard.tracking.attaching import attach
 
 CHILD = "import os, trackyard; trackyard.log_metric('child', 1.0); "
 
@@ -62,6 +63,33 @@ def test_child_of_another_folder_finds_the_run(local, tmp_path):
         assert local.python(code).returncode == 0
 
     assert local.logged("metrics") == [["child", 1.0, None]]
+
+
+def test_child_whose_project_is_named_wrongly_logs_into_the_run_all_the_same(
+    local, tmp_path, monkeypatch, caplog
+):
+    with start_run() as run, monkeypatch.context() as child:
+        child.setenv("TRACKYARD_PROJECT", str(tmp_path / "missing"))
+        attached = attach(run.id, str(run.folder))
+        attached.append_metric(1, None, "child", 1.0)
+        attached.leave()
+
+    assert "missing is no folder" in caplog.text
+    assert local.logged("metrics") == [["child", 1.0, None]]
+
+
+def test_log_call_in_a_child_whose_configuration_is_broken_is_said_and_does_not_raise(local):
+    with start_run():
+        broken = local.root / "elsewhere"
+        broken.mkdir()
+        (broken / "trackyard.toml").write_text("[", encoding="utf-8")
+        local.file.rename(local.root / "kept.toml")
+        local.file.write_text("[", encoding="utf-8")
+        child = local.python("import os; os.chdir('elsewhere'); " + CHILD)
+        (local.root / "kept.toml").rename(local.file)
+
+    assert child.returncode == 0
+    assert "what this process logs is not kept" in child.stderr
 
 
 def test_killed_child_loses_nothing_and_the_run_goes_on(local):

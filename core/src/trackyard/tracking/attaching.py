@@ -13,7 +13,12 @@ from pathlib import Path
 
 import attrs
 
-from trackyard.contract.errors import NoActiveRunError, RunEndedError, TrackyardError
+from trackyard.contract.errors import (
+    ConfigError,
+    NoActiveRunError,
+    RunEndedError,
+    TrackyardError,
+)
 from trackyard.delivery.state import load_state
 from trackyard.hooks.discovery import load_plugins
 from trackyard.journal.descriptions import RunDescription, load_description
@@ -76,9 +81,10 @@ def attach(run_id: str, folder_of_run: str | None = None) -> AttachedRun:
     Raises:
         NoActiveRunError: There is no such run.
         RunEndedError: It has ended.
+        ConfigError: Its project cannot be read.
     """
-    project = find_project()
     folder = Path(folder_of_run or os.environ.get(RUN_FOLDER, ""))
+    project = _project_with(folder)
     if folder.name != run_id:
         folder = project.home / "runs" / run_id
         if not folder.is_dir():
@@ -101,6 +107,17 @@ def attach(run_id: str, folder_of_run: str | None = None) -> AttachedRun:
     )
     atexit.register(attached.leave)
     return attached
+
+
+def _project_with(folder: Path) -> Project:
+    """Give the project that counts here, or the run's own where what names it names none."""
+    try:
+        return find_project()
+    except ConfigError as error:
+        if len(folder.parts) < 4 or not folder.is_dir():
+            raise
+        logger.warning("%s; the run's own project counts", error)
+        return find_project(folder.parents[2])
 
 
 def _has_ended(description: RunDescription, folder: Path) -> bool:

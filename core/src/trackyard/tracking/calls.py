@@ -13,7 +13,7 @@ from threading import Lock, get_ident
 from time import time_ns
 from typing import Any, ClassVar, Protocol, Self, get_args
 
-from trackyard.contract.errors import NoActiveRunError, RunEndedError
+from trackyard.contract.errors import ConfigError, NoActiveRunError, RunEndedError
 from trackyard.contract.records import FinalStatus, ParamValue
 from trackyard.journal.entries import Entry
 from trackyard.project.trackers import Tracker
@@ -388,6 +388,9 @@ def attached_to(run_id: str, folder: str | None = None) -> ActiveRun:
             except RunEndedError as error:
                 logger.warning("%s; what this process logs to it is not kept", error)
                 _attached[run_id] = muted_run("it has ended")
+            except ConfigError as error:
+                logger.warning("%s; what this process logs is not kept", error)
+                _attached[run_id] = muted_run("its project cannot be read")
         return _attached[run_id]
 
 
