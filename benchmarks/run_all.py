@@ -32,6 +32,7 @@ QUICK = {
     "log_call": ["--quick"],
     "long_delivery": ["20000"],
     "media": ["1000"],
+    "team_load": ["--minutes", "1"],
 }
 CHEAPER = "cheaper: "
 

@@ -103,7 +103,14 @@ NAVIGATION = [
                     ),
                 ]
             },
-            {"Trust": ["docs/reliability.md", "docs/performance.md", "SECURITY.md"]},
+            {
+                "Trust": [
+                    "docs/reliability.md",
+                    "docs/performance.md",
+                    "docs/scale.md",
+                    "SECURITY.md",
+                ]
+            },
         ]
     },
     {
