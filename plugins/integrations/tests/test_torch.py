@@ -42,6 +42,12 @@ def loader():
     x = torch.randn(64, 2)
     return DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=16)
 
+class Sharded(Net):
+    # Each process has a half of the parameters: FSDP, as torch has it for CPUs, too.
+    def configure_model(self):
+        from torch.distributed.fsdp import fully_shard
+        fully_shard(self.net, mesh=self.device_mesh["data_parallel"])
+
 def trainer(logger, **more):
     best = ModelCheckpoint(monitor="val_loss")
     return lightning.Trainer(max_epochs=2, accelerator="cpu", logger=logger, log_every_n_steps=1,
@@ -58,8 +64,11 @@ if __name__ == "__main__":
         except ValueError:
             pass
     else:
-        more = {"strategy": sys.argv[1], "devices": 2}
-        trainer(logger, **more).fit(Net({"lr": 0.1}), loader(), loader())
+        net, strategy = Net({"lr": 0.1}), sys.argv[1]
+        if strategy == "fsdp":
+            net = Sharded({"lr": 0.1})
+            strategy = lightning.pytorch.strategies.ModelParallelStrategy(2, 1)
+        trainer(logger, strategy=strategy, devices=2).fit(net, loader(), loader())
 """
 TRANSFORMERS = """
 import torch
@@ -167,7 +176,7 @@ def test_fits_of_lightning_go_on_in_one_run_with_best_score_and_checkpoint(train
     assert any(name.startswith("checkpoints/") for name in run.artifacts)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork"])
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork", "fsdp"])
 def test_two_processes_of_lightning_are_one_run_with_each_point_once(train, strategy):
     run = train(LIGHTNING, strategy)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trackyard_integrations.joining import contained, current_run_for, numbers
-from trackyard_integrations.trees import best_scores, log_trees
+from trackyard_integrations.joining import contained, current_run_for
+from trackyard_integrations.trees import best_scores, log_trees, newest_scores
 
 
 class TrackyardCallback:
@@ -20,12 +20,7 @@ class TrackyardCallback:
     def _log(self, info: Any) -> None:
         run = current_run_for("the callback of CatBoost")
         if run is not None:
-            newest = {
-                f"{data}-{metric}": values[-1]
-                for data, metrics in info.metrics.items()
-                for metric, values in metrics.items()
-            }
-            run.log_metrics(numbers(newest), step=info.iteration - 1)
+            run.log_metrics(newest_scores(info.metrics), step=info.iteration - 1)
 
 
 @contained

@@ -27,6 +27,19 @@ class SentCheckpoints:
                 run.log_artifact(path, f"checkpoints/{path.name}")
 
 
+class LightningCheckpoints:
+    """What a checkpoint callback of Lightning has left: it comes as a proxy, and goes any time.
+
+    Args:
+        callback: The callback.
+    """
+
+    def __init__(self, callback: Any) -> None:
+        paths = (*callback.best_k_models, callback.last_model_path)
+        self.paths = [path for path in paths if path]
+        self.best, self.score = callback.best_model_path, callback.best_model_score
+
+
 def send_from_ray(run: ActiveRun, checkpoint: Any) -> None:
     """Log a checkpoint of Ray's, which may lie in storage of a cloud.
 

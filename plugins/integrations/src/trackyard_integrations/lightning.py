@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any, Literal
 
-from trackyard_integrations.checkpoints import SentCheckpoints
+from trackyard_integrations.checkpoints import LightningCheckpoints, SentCheckpoints
 from trackyard_integrations.joining import TrainingRun, contained, numbers
 
 # A Trainer takes the loggers of its own package.
@@ -33,7 +33,7 @@ class TrackyardLogger(Logger):
         self._log_model = log_model
         self._training = TrainingRun("lightning")
         self._sent = SentCheckpoints()
-        self._checkpoints: Any = None
+        self._checkpoints: LightningCheckpoints | None = None
 
     @property
     def name(self) -> str:
@@ -83,14 +83,9 @@ class TrackyardLogger(Logger):
     @contained
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Remember the checkpoints, and log them where each one is wanted."""
-        best_k = checkpoint_callback.best_k_models
-        self._checkpoints = {
-            "paths": [path for path in (*best_k, checkpoint_callback.last_model_path) if path],
-            "best": checkpoint_callback.best_model_path,
-            "score": checkpoint_callback.best_model_score,
-        }
+        self._checkpoints = LightningCheckpoints(checkpoint_callback)
         if self._log_model == "all":
-            self._sent.send(self.experiment, *self._checkpoints["paths"])
+            self._sent.send(self.experiment, *self._checkpoints.paths)
 
     @rank_zero_only
     @contained
@@ -105,6 +100,6 @@ class TrackyardLogger(Logger):
     def _log_best(self) -> None:
         if self._checkpoints is not None:
             if self._log_model:
-                self._sent.send(self.experiment, *self._checkpoints["paths"])
-            self.experiment.log_metrics(numbers({"best_score": self._checkpoints["score"]}))
-            self.experiment.set_tag("best_checkpoint", self._checkpoints["best"])
+                self._sent.send(self.experiment, *self._checkpoints.paths)
+            self.experiment.log_metrics(numbers({"best_score": self._checkpoints.score}))
+            self.experiment.set_tag("best_checkpoint", self._checkpoints.best)

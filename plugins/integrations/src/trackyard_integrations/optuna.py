@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +10,8 @@ from typing import Any
 import optuna
 
 import trackyard
-from trackyard_integrations.joining import contained, current_run_for, numbers
+from trackyard_integrations.joining import contained, current_run_for
+from trackyard_integrations.trials import log_best, log_trial, log_values
 
 
 class TrackyardCallback:
@@ -38,8 +38,8 @@ class TrackyardCallback:
         if parent is None:
             return
         with trackyard.start_run(f"trial-{trial.number}", nested=True) as run:
-            _log_trial(run, study, trial)
-        _log_best(parent, study)
+            log_trial(run, study, trial)
+        log_best(parent, study)
 
 
 def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.Trial], Any]:
@@ -85,44 +85,4 @@ def _current_id() -> str | None:
 @contained
 def _log_what_went(run: trackyard.ActiveRun, trial: optuna.Trial, value: Any) -> None:
     frozen = trial.study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - has no public name
-    _log_values(run, trial.study, frozen, value)
-
-
-def _log_trial(
-    run: trackyard.ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial
-) -> None:
-    run.set_tags({"optuna.study": study.study_name, "optuna.state": trial.state.name})
-    _log_values(run, study, trial, trial.values)
-    if trial.duration is not None:
-        run.log_metric("seconds", trial.duration.total_seconds())
-    if trial.state is not optuna.trial.TrialState.COMPLETE:
-        pruned = trial.state is optuna.trial.TrialState.PRUNED
-        run.set_status("killed" if pruned else "failed")
-
-
-def _log_values(
-    run: trackyard.ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial, value: Any
-) -> None:
-    run.log_params(trial.params)
-    for step, reached in sorted(trial.intermediate_values.items()):
-        run.log_metric("intermediate_value", reached, step=step)
-    if value is not None:
-        given = list(value) if isinstance(value, list | tuple) else [value]
-        names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
-        run.log_metrics(numbers(dict(zip(names, given, strict=False))))
-
-
-def _log_best(parent: trackyard.ActiveRun, study: optuna.Study) -> None:
-    """Say which trial is the best by now, by tags: params of a tracker are written once."""
-    complete = (optuna.trial.TrialState.COMPLETE,)
-    if len(study.directions) > 1 or not study.get_trials(deepcopy=False, states=complete):
-        return
-    best = study.best_trial
-    parent.log_metric("best_value", best.value, step=best.number)
-    parent.set_tags(
-        {
-            "optuna.study": study.study_name,
-            "optuna.best_trial": str(best.number),
-            "optuna.best_params": json.dumps(best.params, default=str),
-        }
-    )
+    log_values(run, trial.study, frozen, value)

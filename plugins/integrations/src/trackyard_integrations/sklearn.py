@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import trackyard
 from trackyard import ActiveRun
-from trackyard_integrations.joining import TrainingRun, contained, current_run_for, numbers
-
-_CURVES = ("loss_curve_", "validation_scores_", "train_score_", "validation_score_")
+from trackyard_integrations.estimators import log_fitted, log_searched, report_on
+from trackyard_integrations.joining import TrainingRun, contained, current_run_for
 
 
 @contained
@@ -24,7 +22,7 @@ def log_estimator(estimator: Any, *, log_model: bool = False) -> None:
     """
     run = current_run_for("log_estimator")
     if run is not None:
-        _log_estimator(run, estimator, log_model=log_model)
+        log_fitted(run, estimator, log_model=log_model)
 
 
 @contained
@@ -37,7 +35,7 @@ def log_search(search: Any, *, log_model: bool = False) -> None:
     """
     run = current_run_for("log_search")
     if run is not None:
-        _log_search(run, search, log_model=log_model)
+        log_searched(run, search, log_model=log_model)
 
 
 @contained
@@ -50,26 +48,10 @@ def log_report(estimator: Any, X: Any, y: Any, prefix: str = "test") -> None:  #
         y: What is right.
         prefix: Begins the names, as in `test_accuracy`.
     """
-    from sklearn import base, metrics
-
     run = current_run_for("log_report")
     if run is None:
         return
-    predicted = estimator.predict(X)
-    if base.is_classifier(estimator):
-        report = metrics.classification_report(y, predicted, output_dict=True, zero_division=0)
-        averages = {f"{key}_weighted": value for key, value in report["weighted avg"].items()}
-        found = {"accuracy": metrics.accuracy_score(y, predicted), **averages}
-        found.pop("support_weighted", None)
-        matrix = metrics.confusion_matrix(y, predicted).tolist()
-        run.log_dict({"classes": report, "confusion": matrix}, f"{prefix}_report.json")
-    else:
-        found = {
-            "r2": metrics.r2_score(y, predicted),
-            "mean_absolute_error": metrics.mean_absolute_error(y, predicted),
-            "mean_squared_error": metrics.mean_squared_error(y, predicted),
-        }
-    run.log_metrics(numbers({f"{prefix}_{key}": value for key, value in found.items()}))
+    report_on(run, estimator, X, y, prefix)
 
 
 @contextmanager
@@ -85,48 +67,9 @@ def tracked_fit(estimator: Any, *, log_model: bool = False) -> Iterator[ActiveRu
     try:
         yield run
         run.log_metric("fit_seconds", time.perf_counter() - started)
-        log = _log_search if hasattr(estimator, "cv_results_") else _log_estimator
+        log = log_searched if hasattr(estimator, "cv_results_") else log_fitted
         contained(log)(run, estimator, log_model=log_model)
     except BaseException:
         training.end("failed")
         raise
     training.end()
-
-
-def _log_estimator(run: ActiveRun, estimator: Any, *, log_model: bool) -> None:
-    run.set_tag("estimator", type(estimator).__name__)
-    run.log_params(_plain(estimator.get_params(deep=True)))
-    for name in _CURVES:
-        curve = getattr(estimator, name, None)
-        for step, value in enumerate(() if curve is None else curve):
-            run.log_metrics(numbers({name.rstrip("_"): value}), step=step)
-    if log_model:
-        run.log_model(estimator, "model", framework="sklearn")
-
-
-def _log_search(run: ActiveRun, search: Any, *, log_model: bool) -> None:
-    run.set_tags({"estimator": type(search.estimator).__name__, "search": type(search).__name__})
-    results = search.cv_results_
-    for index, candidate in enumerate(results["params"]):
-        with trackyard.start_run(f"candidate-{index}", nested=True) as child:
-            child.log_params(_plain(candidate))
-            row = {key: values[index] for key, values in results.items() if key[:6] != "param_"}
-            child.log_metrics(numbers(row))
-    if hasattr(search, "best_params_"):
-        run.log_params({f"best_{key}": value for key, value in _plain(search.best_params_).items()})
-    best = {key: getattr(search, f"{key}_", None) for key in ("best_score", "best_index")}
-    run.log_metrics(numbers(best))
-    if log_model and hasattr(search, "best_estimator_"):
-        run.log_model(search.best_estimator_, "model", framework="sklearn")
-
-
-def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what holds estimators: their own params stand beside them."""
-    return {
-        key: value if isinstance(value, bool | int | float | str | None) else str(value)
-        for key, value in params.items()
-        if not hasattr(value, "get_params") and key.rpartition("__")[2] not in _COMPOSED
-    }
-
-
-_COMPOSED = ("steps", "transformers", "transformer_list", "estimators")

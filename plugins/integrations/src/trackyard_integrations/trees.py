@@ -41,3 +41,20 @@ def best_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for data, metrics in scores.items()
         for metric, value in metrics.items()
     }
+
+
+def newest_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Give the last score by data and metric; of a cross-validation each is mean and deviation.
+
+    Args:
+        scores: All scores by now.
+    """
+    found: dict[str, Any] = {}
+    for data, metrics in scores.items():
+        for metric, values in metrics.items():
+            name, value = f"{data}-{metric}", values[-1]
+            if isinstance(value, tuple):
+                found[f"{name}-mean"], found[f"{name}-std"] = value
+            else:
+                found[name] = value
+    return numbers(found)

@@ -7,8 +7,8 @@ from typing import Any
 
 import xgboost
 
-from trackyard_integrations.joining import TrainingRun, contained, numbers
-from trackyard_integrations.trees import log_trees
+from trackyard_integrations.joining import TrainingRun, contained
+from trackyard_integrations.trees import log_trees, newest_scores
 
 
 class TrackyardCallback(xgboost.callback.TrainingCallback):
@@ -56,7 +56,7 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
     @contained
     def _log_scores(self, epoch: int, evals_log: Any) -> None:
         if xgboost.collective.get_rank() == 0:
-            self._training.begin().log_metrics(_newest(evals_log), step=epoch)
+            self._training.begin().log_metrics(newest_scores(evals_log), step=epoch)
 
     @contained
     def _finish(self, model: Any) -> None:
@@ -73,16 +73,3 @@ class TrackyardCallback(xgboost.callback.TrainingCallback):
             best = {key: float(text) for key, text in texts.items() if text is not None}
             gains = model.get_score(importance_type=self.importance_type)
             log_trees(run, best, gains.items(), model if self.log_model else None, "xgboost")
-
-
-def _newest(evals_log: Any) -> dict[str, float]:
-    """Give the last scores; of `xgboost.cv` each is a mean and a deviation."""
-    found: dict[str, Any] = {}
-    for data, scores in evals_log.items():
-        for metric, values in scores.items():
-            name, value = f"{data}-{metric}", values[-1]
-            if isinstance(value, tuple):
-                found[f"{name}-mean"], found[f"{name}-std"] = value
-            else:
-                found[name] = value
-    return numbers(found)
