@@ -103,7 +103,14 @@ def test_o2_output_that_a_remote_store_does_not_take_waits_and_is_sent_by_sync(s
     assert "bucket does not exist" in rows[0]["problem"]
     assert "2 output(s) wait for it" in trackyard("doctor").stdout
     trackyard("gc", "--older-than", "0s")
+    first_kept, _ = KeptOutputs(faults.home)
+    trackyard("sync", "--accept")
+    code, rows = rows_of_sync()
+    assert code == 0
+    assert {row["state"] for row in rows if row["tracker"] == "artifact store"} == {"accepted"}
+    assert "as somebody has accepted" in trackyard("doctor").stdout
     assert len(list(KeptOutputs(faults.home))) == 2
+    assert first_kept.path.exists()
 
     s3.up()
     code, rows = rows_of_sync()

@@ -29,16 +29,27 @@ class KeptOutput:
         path: Its file.
         url: The artifact store that lacks it.
         stored: Where it belongs.
+        is_accepted: Somebody has accepted by name that the store lacks it.
     """
 
     path: Path
     url: str
     stored: StoredOutput
+    is_accepted: bool = False
 
     @property
     def run_id(self) -> str:
         """The step run that made it."""
         return self.path.parent.name
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether it has not been sent; one whose file was deleted is lost."""
+        return _note_of(self.path).exists()
+
+    def accept(self) -> None:
+        """Note that somebody has accepted that the store lacks it."""
+        _write_note(attrs.evolve(self, is_accepted=True))
 
     def forget(self) -> None:
         """Remove the file: it has been sent."""
@@ -83,19 +94,25 @@ class KeptOutputs:
             url: The artifact store that lacks it.
             stored: The output.
         """
-        values = {"format": FORMAT, "url": url, "stored": attrs.asdict(stored)}
-        write_whole(_note_of(self.path(stored.uri)), json.dumps(values))
+        _write_note(KeptOutput(self.path(stored.uri), url, stored))
 
     def __iter__(self) -> Iterator[KeptOutput]:
         for note in sorted(self.folder.glob(f"*/*{_NOTE}")):
             path = note.with_name(note.name.removesuffix(_NOTE))
             try:
                 values = json.loads(note.read_text(encoding="utf-8"))
-                kept = KeptOutput(path, str(values["url"]), StoredOutput(**values["stored"]))
+                stored, is_accepted = StoredOutput(**values["stored"]), bool(values.get("accepted"))
+                kept = KeptOutput(path, str(values["url"]), stored, is_accepted)
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # it is sent just now, or of a newer version
             if self.path(kept.stored.uri) == path and kept.stored.uri.startswith(f"{kept.url}/"):
                 yield kept
+
+
+def _write_note(kept: KeptOutput) -> None:
+    values = {"format": FORMAT, "url": kept.url, "stored": attrs.asdict(kept.stored)}
+    accepted = {"accepted": True} if kept.is_accepted else {}  # versions before pass over it
+    write_whole(_note_of(kept.path), json.dumps({**values, **accepted}))
 
 
 def _note_of(path: Path) -> Path:

@@ -20,7 +20,7 @@ from trackyard.hooks.discovery import load_plugins
 from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import TrackerDescription, load_description, run_for
 from trackyard.journal.pending import kept_offline_folders, mark_as_uploaded
-from trackyard.outputs.keeping import KeptOutput
+from trackyard.outputs.keeping import KeptOutput, KeptOutputs
 from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Trackers
 from trackyard.recovery.accepting import accept_losses, find_lacking, reports_of, take_back_all
@@ -225,7 +225,13 @@ class SyncRow(Shown):
             problem: What went wrong; empty where it has all of them now.
         """
         for run_id, of_run in groupby(outputs, lambda kept: kept.run_id):
-            are_left = [kept.path.exists() for kept in of_run]
+            of_one = [*of_run]
+            left = [kept for kept in of_one if kept.is_waiting]
+            lost = sum(not kept.path.exists() for kept in left)
+            if all(kept.is_accepted for kept in left):
+                state: RowState = "accepted" if left else "uploaded"
+            else:
+                state = "lost" if lost == len(left) else "incomplete"
             try:
                 described = load_description(project.home / "runs" / run_id)
             except NewerFormatError:
@@ -234,10 +240,11 @@ class SyncRow(Shown):
                 run=described.run.name if described is not None else run_id,
                 id=run_id,
                 tracker="artifact store",
-                state="incomplete" if any(are_left) else "uploaded",
-                delivered=are_left.count(False),
-                pending=are_left.count(True),
-                problem=problem if any(are_left) else "",
+                state=state,
+                delivered=len(of_one) - len(left),
+                pending=len(left) - lost,
+                lost=lost,
+                problem=problem if left else "",
             )
 
     @classmethod
@@ -354,4 +361,13 @@ def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]
     lacking, left = ([*runs], []) if runs else find_lacking(project)
     reports = [(run, report) for run in lacking for report in accept_losses(run)]
     rows = [SyncRow.of(run, report, "complete") for run, report in reports]
-    return [*map(SyncRow.of_left, left), *rows]
+    return [*map(SyncRow.of_left, left), *rows, *_accept_outputs(project, runs)]
+
+
+def _accept_outputs(project: Project, runs: Collection[PendingRun]) -> Iterator[SyncRow]:
+    """Accept that artifact stores lack outputs of runs, or of all."""
+    ids = {run.folder.name for run in runs}
+    for kept in [kept for kept in KeptOutputs(project.home) if not runs or kept.run_id in ids]:
+        kept.accept()
+    outputs = [kept for kept in KeptOutputs(project.home) if not runs or kept.run_id in ids]
+    yield from SyncRow.of_outputs(project, outputs, "")

@@ -322,10 +322,13 @@ def _artifact_stores(project: Project, patience: float, connect: bool) -> Iterat
         text = "it can be written and read" if connect else "it is remote"
         advice = "" if connect else "to try it, type: trackyard doctor --connect"
         yield Finding("ok", area, url, text, advice)
-    waiting = Counter(kept.url for kept in KeptOutputs(project.home))
-    for url, count in waiting.items():
+    waiting = Counter((kept.url, kept.is_accepted) for kept in KeptOutputs(project.home))
+    for (url, is_accepted), count in waiting.items():
         text = f"{count} output(s) wait for it on this machine"
-        yield Finding("problem", area, url, text, "type: trackyard sync")
+        if is_accepted:
+            yield Finding("note", area, url, f"{text}, as somebody has accepted", "")
+        else:
+            yield Finding("problem", area, url, text, "type: trackyard sync")
 
 
 def _tracker_problem(name: str, text: str, advice: str) -> Finding:
