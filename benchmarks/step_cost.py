@@ -298,11 +298,11 @@ def untracked(folder: Path) -> list[bool]:
     medians = {}
     for label, pairs in costs.items():
         wall, cpu = (statistics.median(of) for of in zip(*pairs, strict=True))
-        medians[label] = wall
+        medians[label] = cpu
         print(f"untracked  {label:20} {wall:7.2f} ms a step, {cpu:.2f} ms of CPU")
-    ratios = {label: medians["Trackyard"] / wall for label, wall in medians.items()}
+    ratios = {label: medians["Trackyard"] / cpu for label, cpu in medians.items()}
     text = ", ".join(f"{ratio:.1f} times {label}" for label, ratio in [*ratios.items()][1:])
-    return [told(f"untracked step, ms ({text})", medians["Trackyard"], MOST_MS)]
+    return [told(f"untracked step, ms of CPU ({text})", medians["Trackyard"], MOST_MS)]
 
 
 def script(folder: Path) -> list[bool]:

@@ -26,14 +26,13 @@ from trackyard.contract.records import (
 )
 from trackyard.delivery.sizes import FRAME, fitted_context, shortened_to, size_as_sent
 from trackyard.delivery.stepping import Steps
+from trackyard.journal.contexts import DIFF
 from trackyard.system.files import make_private_folder, write_whole
 
 _ANY = Capabilities().artifact_pattern
 _LONGEST_NAME = 255  # bytes
 # Of a request, so much is a key's at most.
 _KEY_SHARE = 24
-# A file of core's own, which some trackers do not get.
-DIFF = "git.diff"
 
 
 class Adapter:

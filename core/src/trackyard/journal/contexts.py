@@ -9,6 +9,8 @@ from trackyard.journal.reader import JournalReader, writers_in
 
 # The context goes before other entries; what became known of it later is read with them.
 _FIRST = 3
+# The file of a run with what was changed since its commit; some trackers do not get it.
+DIFF = "git.diff"
 
 
 def first_context(folder: Path) -> Context | None:

@@ -8,15 +8,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import attrs
 
 from trackyard.delivery.reports import TrackerReport
 from trackyard.pipelines.live import LiveLines
-from trackyard.pipelines.notebook_progress import NotebookTable
-from trackyard.runs.health import health_lines, joined
 from trackyard.system.notebooks import is_in_notebook
+
+if TYPE_CHECKING:
+    from trackyard.pipelines.notebook_progress import NotebookTable
 
 _MARKS = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
 _COLOURS = {"finished": "32", "failed": "31", "killed": "31", "skipped": "33", "running": "36"}
@@ -49,7 +50,11 @@ class Progress:
         if self._stream is not None and can_move and wish not in ("0", "plain"):
             self._live = LiveLines(self._stream, self._live_lines)
         is_shown = stream is None and wish not in ("0", "plain") and is_in_notebook()
-        self._table = NotebookTable() if is_shown else None
+        self._table: NotebookTable | None = None
+        if is_shown:
+            from trackyard.pipelines.notebook_progress import NotebookTable
+
+            self._table = NotebookTable()
 
     def run_started(self, name: str, project: Path) -> None:
         """Say which pipeline run this is, and in which project.
@@ -143,6 +148,11 @@ class Progress:
 
     def trackers_ended(self, reports: Iterable[TrackerReport]) -> None:
         """Say what each tracker has got, and what it has not."""
+        reports = [*reports]
+        if not reports:
+            return
+        from trackyard.runs.health import health_lines, joined
+
         for text in health_lines(joined(reports)):
             self._write(f"    {text}")
 

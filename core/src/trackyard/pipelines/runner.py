@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,7 +24,6 @@ from trackyard.delivery.reports import TrackerReport
 from trackyard.journal.summaries import kept_summary
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.pipelines.attempts import Attempt, perform
-from trackyard.pipelines.callbacks import call_back
 from trackyard.pipelines.checks import (
     check_what_others_see,
     checked_orchestrator,
@@ -33,7 +32,6 @@ from trackyard.pipelines.checks import (
 )
 from trackyard.pipelines.graph import Graph, Node, Output, fill_in
 from trackyard.pipelines.recording import AttemptRow, Recording
-from trackyard.pipelines.resuming import Resumed
 from trackyard.pipelines.scheduling import Schedule
 from trackyard.pipelines.types import output_names
 from trackyard.project.configuration import Project
@@ -53,6 +51,9 @@ from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.run_life import RunLife
 from trackyard.tracking.tracked_runs import TrackedRun
+
+if TYPE_CHECKING:
+    from trackyard.pipelines.resuming import Resumed
 
 logger = logging.getLogger("trackyard")
 
@@ -224,6 +225,8 @@ class PipelineRunner:
             self._note_failure(failure)
         callback = node.step.on_success if error is None else node.step.on_failure
         if callback is not None:
+            from trackyard.pipelines.callbacks import call_back
+
             self._recording.release()
             call_back(callback, self._recording.step_run(name, self._artifacts, self._project))
         return error is None

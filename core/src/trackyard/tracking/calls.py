@@ -77,6 +77,7 @@ class ActiveRun(FileCalls):
         self.thread = get_ident()
         # The run that was current before.
         self.outer: ActiveRun | None = None
+        self.is_left = False  # it is current no more
 
     def opens(self, opened: Opened) -> None:
         """Take over what was opened for the run."""
@@ -468,6 +469,7 @@ def activate(run: ActiveRun) -> None:
     Args:
         run: What stands in.
     """
+    run.is_left = False
     run.outer = _innermost()
     active_runs.append(run)
     _current.set(run)
@@ -475,6 +477,8 @@ def activate(run: ActiveRun) -> None:
 
 def deactivate(run: ActiveRun) -> None:
     """Let a run be current no more; a second time that changes nothing."""
+    if run.is_left:
+        return
     uncover(run)
     if run in active_runs:
         active_runs.remove(run)
@@ -483,6 +487,7 @@ def deactivate(run: ActiveRun) -> None:
             other.outer = run.outer
     _name_for_children()
     _current.set(_innermost())
+    run.is_left = True  # last: what a signal's handler cuts short is done again
 
 
 def _name_for_children() -> None:

@@ -23,8 +23,7 @@ from typing import Any, Protocol
 
 from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact
-from trackyard.delivery.adapting import DIFF
-from trackyard.journal.contexts import first_context
+from trackyard.journal.contexts import DIFF, first_context
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
