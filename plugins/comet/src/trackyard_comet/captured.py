@@ -61,7 +61,7 @@ def read_native(folder: Path, position: str) -> tuple[list[Record], str]:
 def _records(message: Message, folder: Path) -> Iterator[Record]:
     for record in records_of([message]):
         match record:
-            case Metric() if not record.key.startswith(_OF_MACHINE):
+            case Metric() if not _name_of(message).startswith(_OF_MACHINE):
                 yield from _metrics(record, message)
             case Param() if record.key not in CLOCKS:
                 yield attrs.evolve(record, key=record.key.replace("|", "."))
@@ -69,6 +69,10 @@ def _records(message: Message, folder: Path) -> Iterator[Record]:
                 yield record
             case Artifact():
                 yield from _artifact(record, message, folder)
+
+
+def _name_of(message: Message) -> str:
+    return str(message["payload"]["metric"]["metricName"])
 
 
 def _metrics(metric: Metric, message: Message) -> Iterator[Metric]:

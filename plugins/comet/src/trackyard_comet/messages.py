@@ -17,6 +17,7 @@ import attrs
 
 from trackyard.contract import Artifact, Batch, Dataset, Metric, Model, Param, Record, Run, Tag
 from trackyard_comet.histograms import own_histogram, shown_histogram
+from trackyard_comet.machine import from_comet, to_comet
 
 Message = dict[str, Any]
 Identity = tuple[Any, ...]
@@ -50,7 +51,7 @@ def messages_of(run: Run, batch: Batch) -> Iterator[Message]:
         batch: Its records.
     """
     for metric in batch.metrics:
-        yield _metric_message(metric)
+        yield _metric_message(to_comet(metric))
     for param in batch.params:
         yield _message("parameter_msg", param=_param(param))
     for tag in batch.tags:
@@ -129,7 +130,8 @@ def records_of(messages: Iterable[Message]) -> Iterator[Record]:
             case "metric_msg":
                 metric = payload["metric"]
                 value, time = number(metric["metricValue"]), payload["local_timestamp"]
-                yield Metric(metric["metricName"], value, metric["step"], time * 1_000_000)
+                found = Metric(metric["metricName"], value, metric["step"], time * 1_000_000)
+                yield from_comet(found)
             case "parameter_msg":
                 param = payload.get("param") or payload["params"]
                 value = param["paramValue"]

@@ -31,6 +31,7 @@ from trackyard.contract import (
 )
 from trackyard_comet.context import request_of
 from trackyard_comet.histograms import own_histogram
+from trackyard_comet.machine import from_comet
 from trackyard_comet.messages import Identity, Message, kind_of, metric_identity, number
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class CometServer:
         for metric in self._read("metrics/summary")["values"]:
             for point in self._points(metric["name"]):
                 value, time = number(point["metricValue"]), int(point["timestamp"]) * 1_000_000
-                yield Metric(metric["name"], value, point.get("step"), time)
+                yield from_comet(Metric(metric["name"], value, point.get("step"), time))
         for asset in self._read("asset/list")["assets"]:
             answer = self._read_raw("asset/get-asset", assetId=asset["assetId"])
             path = folder / asset["assetId"]

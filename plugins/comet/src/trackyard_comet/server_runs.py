@@ -29,6 +29,7 @@ from trackyard.contract import (
 from trackyard_comet.context import git_of
 from trackyard_comet.histograms import taken_over
 from trackyard_comet.importing import Piece, nanoseconds
+from trackyard_comet.machine import from_comet
 from trackyard_comet.messages import kind_of, number
 from trackyard_comet.server import CometServer
 
@@ -189,7 +190,7 @@ class _Reading:
         points = _patiently(lambda: self.server.points(name))
         for point in points:
             at = int(point["timestamp"]) * 1_000_000
-            yield Metric(name, number(point["metricValue"]), point.get("step"), at)
+            yield from_comet(Metric(name, number(point["metricValue"]), point.get("step"), at))
         if len(points) >= _MOST_POINTS:
             yield ImportNote(
                 f"{name}: Comet gives {len(points)} points, and may have had more", "changed"
