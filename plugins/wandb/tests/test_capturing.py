@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import wave
+from functools import partial
 
 import numpy
 import PIL.Image
 import pytest
 import wandb
 from click.testing import CliRunner
+from wandb import Api, sweep
 
 from trackyard import Client, start_run
 from trackyard.cli.main import cli
@@ -223,8 +225,9 @@ def test_as_a_source_it_gives_what_is_logged_and_refuses_what_needs_a_server(bot
     with start_run("source", experiment_tracker=["memory"], capture="wandb") as run:
         native = wandb.init(project="mine", config={"rate": 0.1})
         native.log({"loss": 0.5}, step=1)
-        with pytest.raises(wandb.errors.UsageError, match="only captured"):
-            wandb.Api()
+        for call in (wandb.Api, Api, partial(sweep, {}), partial(wandb.sweep, {})):
+            with pytest.raises(wandb.errors.UsageError, match="only captured"):
+                call()
         native.finish()
         for asked in ({"mode": "online"}, {"settings": wandb.Settings(mode="online")}):
             with pytest.raises(wandb.errors.UsageError, match="only captured"):

@@ -64,8 +64,10 @@ def variables_of(place: Place, folder: Path) -> dict[str, str]:
 def _refuse(held: ExitStack) -> None:
     import wandb
 
-    names = ("Api", "sweep", "agent")
-    attributes = [(wandb, name, _refusing(f"wandb.{name}")) for name in names]
+    attributes = [(wandb, name, _refusing(f"wandb.{name}")) for name in ("sweep", "agent")]
+    # In the class: a program may have its name since before the block, and `sweep` by that makes
+    # one, too.
+    attributes.append((wandb.Api, "__init__", _refusing("wandb.Api")))
     held.enter_context(process_values({}, attributes))
 
 
