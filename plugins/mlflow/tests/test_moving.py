@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from moved_things import WHOLE, make_everything, what_is_there
 
-from trackyard import start_run
+from trackyard import Client, start_run
 from trackyard.contract import RetryLater
 from trackyard_mlflow import MlflowTracker
 
@@ -86,5 +87,11 @@ def test_a_server_that_comes_up_later_has_all_kinds(mlflow_project, mlflow_serve
     done = subprocess.run(sync, capture_output=True, text=True, check=False, timeout=300)
 
     assert done.returncode == 0, done.stdout + done.stderr
+    (health,) = Client().get_run("late-and-whole").health
+    moved = re.findall(r"(run|model|version) \S+ is (\S+) there", "\n".join(health.changes))
+    there = MlflowClient(mlflow_server.url).get_run(moved[0][1])
+    assert [kind for kind, _ in moved][:2] == ["run", "run"]
+    assert there.info.run_name == "late-and-whole"
+    assert f"run {there.data.tags['trackyard.moved_from']} is" in "".join(health.changes)
     assert what_is_there(mlflow_server.url, "late-and-whole") == WHOLE
     assert files_of_model(mlflow_server.url, tmp_path / "down")[1] == ["MLmodel", "weights.txt"]

@@ -7,6 +7,7 @@ marked as pending.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,11 @@ from trackyard.journal.pending import (
     mark_as_whole,
 )
 from trackyard.journal.reader import JournalReader
+from trackyard.system.files import read_whole
+
+# In a tracker's folder of a run, from its flavor: new ids by old ones, as in `run 1` and `2`.
+MOVED = "moved.json"
+_MOST_IDS, _LONGEST_ID = 100, 200
 
 
 @attrs.frozen
@@ -100,7 +106,7 @@ def report_of(
         delivered=state.delivered,
         pending=left.records + state.apart,
         quarantined=state.quarantined,
-        changes=state.changes,
+        changes={**state.changes, **_moved(folder)},
         problem=state.problem,
         lost=state.lost + left.lost,
         is_kept_offline=state.is_kept_offline,
@@ -111,6 +117,17 @@ def report_of(
         native=state.native,
         has_more=left.has_more,
     )
+
+
+def _moved(folder: Path) -> dict[str, int]:
+    """Say which ids of what native calls made are others in the backend, as its flavor notes it."""
+    try:
+        ids = json.loads(read_whole(folder / MOVED))
+    except (OSError, ValueError):
+        return {}
+    known = ids.items() if isinstance(ids, dict) else ()
+    said = [f"{str(old)[:_LONGEST_ID]} is {str(new)[:_LONGEST_ID]} there" for old, new in known]
+    return dict.fromkeys(said[:_MOST_IDS], 1)
 
 
 def is_whole(state: DeliveryState, run_folder: Path) -> bool:

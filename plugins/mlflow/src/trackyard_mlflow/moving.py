@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 # The old id of what was moved, as a tag of it.
 MOVED_FROM = "trackyard.moved_from"
 _LEDGER = "native-moved.json"
+# From here `trackyard runs show` has what it says of ids.
+_MOVED = "moved.json"
 # Which runs of the store move their own parts.
 _FOLLOWED = "native-followed"
 # MLflow writes it again as soon as a version of the model is registered.
@@ -98,8 +100,14 @@ class Ledger:
         return cls(**values) if values["target"] == target else cls(target)
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all, and for people which id became which."""
         write_whole(folder / _LEDGER, json.dumps(attrs.asdict(self)))
+        ids = {f"run {old}": new for old, new in self.runs.items()}
+        ids |= {f"model {old}": new for old, new in self.models.items()}
+        for old, new in self.versions.items():
+            if not old.endswith(f"/{new}"):
+                ids[f"version {old}"] = new
+        write_whole(folder / _MOVED, json.dumps(ids))
 
 
 @attrs.define
