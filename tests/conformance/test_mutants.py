@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import pkgutil
 import random
-import signal
-import socket
 import warnings
 
 import mutants
@@ -26,6 +23,7 @@ from mutants.wire import WireLedger, WireServer
 from trackyard.testing import FlavorSuite
 from trackyard.testing.checks import faults
 from trackyard.testing.contract import checks_of
+from trackyard.testing.process_state import process_state, restore
 from trackyard.testing.running import run_file
 
 FILE = '''"""One mutant."""
@@ -231,7 +229,7 @@ def test_twin_of_what_reads_runs_and_files_of_others_passes(tmp_path):
 
 
 def test_there_are_mutants_of_many_checks():
-    assert len(MUTANTS) >= 239
+    assert len(MUTANTS) >= 249
     assert len(set(MUTANTS.values())) >= 50
     assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
 
@@ -243,16 +241,10 @@ BY_REQUESTS = ("test_storm_loses_and_doubles_nothing",)
 @pytest.fixture
 def process_given_back():
     """Undo what a mutant does to the process: tests behind it live there, too."""
-    root, generator = logging.getLogger(), random.getstate()
-    levels = root.level, root.manager.disable
-    timeout, handler = socket.getdefaulttimeout(), signal.getsignal(signal.SIGINT)
+    state = process_state()
     with warnings.catch_warnings():
         yield
-    root.setLevel(levels[0])
-    logging.disable(levels[1])
-    random.setstate(generator)
-    socket.setdefaulttimeout(timeout)
-    signal.signal(signal.SIGINT, handler)
+    restore(state)
 
 
 # By default one in 32 of them, the same ones each time.

@@ -45,7 +45,7 @@ SLOW = re.compile(
     "|check_(finds|names)|delete_waits|run_that_was_never_there|run_of_a_foreign|end_may_be_long"
     "|native_calls_(are_captured|land_without)|native_files|sync_of|page_is_served"
     "|home_and_temporary|acknowledged_batch|threads_are_ended|globals_do_not|descriptors_are"
-    "|storm_loses|write_that_fails|sdk_call_that"
+    "|storm_loses|write_that_fails|sdk_call_that|artifacts_are_the_backends"
     "|runs_are_listed|query_leaves|listed_run_is_described|foreign_remote|source_(is|alone_leaves)"
     "|files_(are_read|need_not)|variables_of_a|native_calls_of_a|names_of_artifacts|what_is_larger"
     "|two_runs_at_once|sync_delivers_what_is_left|delivery_from_the_first_record_again)"

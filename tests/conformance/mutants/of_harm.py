@@ -4,11 +4,16 @@ do not, each one.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import logging
+import multiprocessing
+import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -317,3 +322,108 @@ class CopiesFilesLater(Ledger):
 
         super().write(run, *super().kept(run, Batch.of(tuple(self._kept), 1, len(self._kept))))
         super().end(run, status)
+
+
+@flavor
+class SetsOneTimeout(_Starting):
+    """The time limit of all sockets is set to the same by each run."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        socket.setdefaulttimeout(37.5)
+
+
+@flavor
+class StopsTheCollector(_Starting):
+    """Garbage is collected no more, which makes its own loop quicker."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        gc.disable()
+
+
+@flavor
+class ChoosesHowProcessesStart(_Starting):
+    """Its SDK needs processes that are spawned, and so are the user's from now on."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        multiprocessing.set_start_method("spawn", force=True)
+
+
+@flavor
+class LeavesOneVariable(_Starting):
+    """Tells its SDK by a variable, which stays."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        os.environ["LEDGER_MODE"] = "quiet"
+
+
+@flavor
+class WritesAnythingAsJson(_Starting):
+    """What the user cannot write as JSON is written as a text from now on."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        json.JSONEncoder.default = lambda _, value: str(value)
+
+
+@flavor
+class TracesThreads(_Starting):
+    """Looks at what the user's threads do."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        threading.settrace(lambda *_: None)
+
+
+@flavor
+class SetsOneLevel(_Starting):
+    """Shows its own messages, and everybody else's."""
+
+    caught_by = "test_attached_run_leaves_the_process_alone"
+
+    def started(self, run):
+        logging.getLogger().setLevel(logging.DEBUG)
+
+
+@flavor
+class EndsAtTheExit(_Starting):
+    """Each run is finished once more when the interpreter ends."""
+
+    caught_by = "test_threads_are_ended"
+
+    def started(self, run):
+        atexit.register(self.noted, run.id)
+
+    def noted(self, run_id):
+        """Note that a run has ended."""
+
+
+@flavor
+class LeavesAProcess(_Starting):
+    """Each run has a service of its own, which goes on for a while."""
+
+    caught_by = "test_threads_are_ended"
+
+    def started(self, run):
+        service = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
+        service.returncode = 0  # nobody waits for it
+
+
+@flavor
+class KeepsALink(Ledger):
+    """The file is there already: why copy it?"""
+
+    caught_by = "test_artifacts_are_the_backends_own"
+
+    def kept(self, run, batch):
+        for artifact in batch.artifacts:
+            yield "artifact", artifact.name, str(artifact.path)

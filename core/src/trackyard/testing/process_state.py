@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import builtins
+import decimal
+import gc
+import json
 import locale
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -11,11 +17,14 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
+_BUILTINS = ("print", "open", "input")
 _CONTAINERS = (dict, list, set)
 
 
@@ -43,7 +52,77 @@ def process_state() -> dict[str, Any]:
         "the state of numpy.random": _numpy_state(),
         "the locale": locale.setlocale(locale.LC_ALL),
         "the umask": _umask(),
+        **_of_the_interpreter(),
     }
+
+
+def _of_the_interpreter() -> dict[str, Any]:
+    return {
+        "the collector of garbage": gc.isenabled(),
+        "the interval in which threads take turns": sys.getswitchinterval(),
+        "sys.settrace": sys.gettrace(),
+        "threading.settrace": threading.gettrace(),
+        "threading.setprofile": threading.getprofile(),
+        "the start method of multiprocessing": multiprocessing.get_start_method(allow_none=True),
+        "the precision of decimals": decimal.DefaultContext.prec,
+        "json.JSONEncoder.default": json.JSONEncoder.default,
+        **{f"builtins.{name}": getattr(builtins, name) for name in _BUILTINS},
+        "the policy of event loops": _loop_policy(),
+    }
+
+
+def _loop_policy() -> Any:
+    """Give the policy that someone has set; asking asyncio itself would make one."""
+    events = sys.modules.get("asyncio.events")
+    return getattr(events, "_event_loop_policy", None)
+
+
+def restore(state: Mapping[str, Any]) -> None:
+    """Set what can be set of a state, so that what sets it anew is seen, though it did so before.
+
+    What the import of an SDK has added to the paths of modules and to streams stays.
+
+    Args:
+        state: What `process_state` gave.
+    """
+    variables = {
+        name.removeprefix("variable "): value
+        for name, value in state.items()
+        if name.startswith("variable ")
+    }
+    for name in set(os.environ) - {*variables, "PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(variables)
+    for number in _SIGNALS:
+        handler = state[f"the handler of {number.name}"]
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    sys.excepthook = state["sys.excepthook"]
+    threading.excepthook = state["threading.excepthook"]
+    sys.setrecursionlimit(state["the recursion limit"])
+    root = logging.getLogger()
+    root.setLevel(state["the root logger's level"])
+    root.handlers[:] = state["the root logger's handlers"]
+    logging.disable(state["the level that logging.disable sets"])
+    socket.setdefaulttimeout(state["the default time-out of sockets"])
+    warnings.filters[:] = state["the filters of warnings"]  # type: ignore[index]
+    random.setstate(state["the state of random"])
+    os.umask(state["the umask"])
+    _restore_interpreter(state)
+
+
+def _restore_interpreter(state: Mapping[str, Any]) -> None:
+    (gc.enable if state["the collector of garbage"] else gc.disable)()
+    sys.setswitchinterval(state["the interval in which threads take turns"])
+    threading.settrace(state["threading.settrace"])
+    threading.setprofile(state["threading.setprofile"])
+    method = state["the start method of multiprocessing"]
+    if multiprocessing.get_start_method(allow_none=True) != method:
+        multiprocessing.set_start_method(method, force=True)
+    decimal.DefaultContext.prec = state["the precision of decimals"]
+    json.JSONEncoder.default = state["json.JSONEncoder.default"]  # type: ignore[method-assign]
+    for name in _BUILTINS:
+        setattr(builtins, name, state[f"builtins.{name}"])
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -55,6 +134,24 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """
     changed = [key for key in {*before, *after} if before.get(key) != after.get(key)]
     return ", ".join(sorted(changed))
+
+
+@contextmanager
+def noted_at_exit() -> Iterator[list[Callable[..., Any]]]:
+    """Give a list of the functions that are registered in a block for the interpreter's end."""
+    noted: list[Callable[..., Any]] = []
+    register, unregister = atexit.register, atexit.unregister
+
+    def registering(function: Any, *arguments: Any, **keywords: Any) -> Any:
+        noted.append(function)
+        return register(function, *arguments, **keywords)
+
+    def unregistering(function: Any) -> None:
+        noted[:] = [other for other in noted if other != function]
+        unregister(function)
+
+    with patch.multiple(atexit, register=registering, unregister=unregistering):
+        yield noted
 
 
 def open_descriptors() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from trackyard.contract.flavors import Secret, is_secret
 from trackyard.contract.records import Artifact, Metric, Param, Tag
 from trackyard.testing.contract import check, expect
-from trackyard.testing.process_state import open_descriptors, sizes_of_globals
+from trackyard.testing.driving import processes_below
+from trackyard.testing.process_state import noted_at_exit, open_descriptors, sizes_of_globals
 from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
 from trackyard.testing.secrets import secrets_set
 from trackyard.testing.workbench import Workbench
@@ -42,17 +44,25 @@ class HarmChecks:
         grown = (open_descriptors() or 0) - before
         expect(grown < _SEVERAL, f"{_SEVERAL} runs leave {grown} descriptors open")
 
-    @check("Each run ends what it starts: no thread keeps the interpreter alive.")
+    @check("Each run ends what it starts: threads, processes, what is called at the exit.")
     def test_threads_are_ended(self, workbench: Workbench) -> None:
         _run(workbench)
         before = set(threading.enumerate())
-        for _ in range(_SEVERAL):
-            _run(workbench)
+        processes = processes_below(os.getpid())
+        with noted_at_exit() as at_exit:
+            for _ in range(_SEVERAL):
+                _run(workbench)
         new = [thread for thread in threading.enumerate() if thread not in before]
         left = [thread.name for thread in new if not thread.daemon]
         expect(not left, f"these threads keep the interpreter alive: {', '.join(left)}")
         names = ", ".join(thread.name for thread in new)
         expect(len(new) < _SEVERAL, f"{_SEVERAL} runs leave {len(new)} threads: {names}")
+        named = ", ".join(sorted({repr(function) for function in at_exit}))
+        seen = f"{_SEVERAL} runs leave {len(at_exit)} functions to be called at the exit: {named}"
+        expect(len(at_exit) < _SEVERAL, seen)
+        others = {k: v for k, v in processes_below(os.getpid()).items() if k not in processes}
+        names = ", ".join(others.values())
+        expect(len(others) < _SEVERAL, f"{_SEVERAL} runs leave {len(others)} processes: {names}")
 
     @check("One instance serves one run: nothing of it stays in the module's globals.")
     def test_globals_do_not_grow(self, workbench: Workbench) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from trackyard.contract.flavors import is_offline
-from trackyard.contract.records import Batch, Metric
+from trackyard.contract.records import Artifact, Batch, Metric
 from trackyard.hooks.dispatch import Outcome
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
-from trackyard.testing.requirements import can_be_read, captures, declares, implements
+from trackyard.testing.requirements import (
+    can_be_read,
+    captures,
+    declares,
+    implements,
+    outlives_its_process,
+)
 from trackyard.testing.secrets import secrets_set
 from trackyard.testing.servers import REFUSAL, broken_server, like, refusing_server, speaks_http
 from trackyard.testing.stored import difference
@@ -72,6 +79,29 @@ class HookChecks:
             outcome = _delete(workbench, run_id)
         seen = f"{outcome.kind!r}: {outcome.reason or 'no error'}"
         expect(outcome.kind == "later", f"where the server is away, a deletion is {seen}")
+
+    @check(
+        "What was logged is the backend's own: files are there when gc has deleted what the run "
+        "kept here.",
+        can_be_read,
+        outlives_its_process,
+    )
+    def test_artifacts_are_the_backends_own(self, workbench: Workbench) -> None:
+        if workbench.capabilities.idempotence == "rebuild":
+            pytest.skip("asking whether its runs are kept here would begin them anew")
+        run_id = workbench.log(_log)
+        workbench.finish(run_id)
+        if _is_kept_offline(workbench, run_id):
+            pytest.skip("its runs are in the run's folder, which gc leaves where it is")
+        kept = [record for record in workbench.sent(run_id) if isinstance(record, Artifact)]
+        wanted = {artifact.name: artifact.path.read_bytes() for artifact in kept}
+        for artifact in kept:
+            artifact.path.resolve().unlink()
+        stored = workbench.read_now(workbench.run_of(run_id))
+        there = {a.name: a.path for a in stored.records if isinstance(a, Artifact)}
+        found = {k: Path(path).read_bytes() for k, path in there.items() if Path(path).is_file()}
+        lost = sorted(name for name in wanted if found.get(name) != wanted[name])
+        expect(not lost, f"when core's own copies are deleted, the backend lacks {', '.join(lost)}")
 
     @check("tracker_check: a tracker that works has no problems.", implements("tracker_check"))
     def test_check_finds_no_problem_where_there_is_none(self, workbench: Workbench) -> None:

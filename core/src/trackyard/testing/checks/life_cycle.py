@@ -17,7 +17,7 @@ from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
-from trackyard.testing.process_state import changes, process_state
+from trackyard.testing.process_state import changes, process_state, restore
 from trackyard.testing.requirements import can_be_read, declares, implements
 from trackyard.testing.secrets import secrets_of, secrets_set
 from trackyard.testing.servers import no_connections
@@ -335,9 +335,10 @@ class LifeCycleChecks:
 
     @check("Leave what the SDK's global state was: nothing changes that is not changed back.")
     def test_process_is_as_it_was_before(self, workbench: Workbench) -> None:
-        place = Path.cwd()
+        place, first = Path.cwd(), process_state()
         workbench.log(lambda run: run.log_metric("loss", 1))  # the SDK's import is not judged
         expect(Path.cwd() == place, f"a run moves the process to {Path.cwd()}")
+        restore(first)
         before = process_state()
         with suppress(ValueError), workbench.track() as run:
             run.log_metric("loss", 1)
@@ -347,8 +348,10 @@ class LifeCycleChecks:
 
     @check("attached: another process continues the run; leave the SDK's global state alone.")
     def test_attached_run_leaves_the_process_alone(self, workbench: Workbench) -> None:
+        first = process_state()
         workbench.log(_nothing)
         run, hooks = workbench.new_run(attached=True), workbench.tracker_hooks()
+        restore(first)
         before = process_state()
         with in_project(workbench.project):
             _done(hooks.start_run(run))
