@@ -35,6 +35,7 @@ from trackyard.journal.ending import find_end
 from trackyard.project.configuration import find_project
 from trackyard.project.trackers import Trackers
 from trackyard.system.descriptors import OwnFile
+from trackyard.system.helper_end import end_soon
 
 # Seconds without a run after which it ends; the runner starts it anew when it needs it again.
 IDLE_AFTER = 60.0
@@ -43,7 +44,14 @@ OUTLIVE = 60.0
 
 
 def main() -> None:
-    """Serve until the runner has gone."""
+    """Serve until the runner has gone; end then, also where that fails."""
+    try:
+        _serve()
+    finally:
+        end_soon()
+
+
+def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runner, printed = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(printed, False)

@@ -50,12 +50,16 @@ def main() -> None:
     from trackyard.recovery.finishing import sync_all
     from trackyard.recovery.sharing import share_journals
     from trackyard.recovery.tidying import tidy
+    from trackyard.system.helper_end import end_soon
 
-    for folder in projects:
-        project = find_project(Path(folder))
-        sync_all(project, patience=PATIENCE, just_died=process)
-        share_journals(project)
-        tidy(project)
+    try:
+        for folder in projects:
+            project = find_project(Path(folder))
+            sync_all(project, patience=PATIENCE, just_died=process)
+            share_journals(project)
+            tidy(project)
+    finally:
+        end_soon()
 
 
 def _is_to_do(home: str | None) -> bool:
