@@ -1,12 +1,13 @@
 """How quickly are runs of others imported, and in how much memory?
 
-    uv run benchmarks/import.py [POINTS]
+    uv run benchmarks/import.py [POINTS [RUNS]]
 
 A run of so many points is made as a database of MLflow's, as event files and as a file of W&B's.
 Shown is for each how many points a second are read, the better of two times, and how many are
 imported into a project, which writes them down; beside it how many MLflow's database gives by raw
 SQL. Seconds are of CPU. Each import is a process of its own, of which the memory is shown, and how
-much more it takes for all points than for a tenth of them.
+much more it takes for all points than for a tenth of them. At last a project of so many small runs
+is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
-POINTS = 100_000
+POINTS, RUNS = 100_000, 1_000
 KEYS = 4
 NOW = 1_700_000_000
 LEAST_OF_SQL = 0.5
@@ -49,6 +50,23 @@ def mlflow(folder: Path, points: int) -> str:
             rows,
         )
     return f"mlflow:sqlite:///{folder}/mlflow.db"
+
+
+def small_runs(folder: Path, count: int) -> str:
+    """Make a database of MLflow's with so many runs, each with as many points as there are keys."""
+    source = mlflow(folder, 0)
+    ids = [f"{n:032x}" for n in range(count)]
+    run = "INSERT INTO runs (run_uuid, name, experiment_id, status, start_time, end_time, "
+    run += "lifecycle_stage) VALUES (?, ?, 0, 'FINISHED', ?, ?, 'active')"
+    point = "INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
+    point += "VALUES (?, ?, ?, ?, 0, 0)"
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM runs")
+        database.executemany(run, [(id_, id_[-6:], NOW * 1000, NOW * 1000 + 1) for id_ in ids])
+        rows = [(f"metric{key}", 0.5, NOW * 1000, id_) for id_ in ids for key in range(KEYS)]
+        database.executemany(point, rows)
+        database.executemany("INSERT INTO params VALUES ('rate', '0.1', ?)", [(i,) for i in ids])
+    return source
 
 
 def tensorboard(folder: Path, points: int) -> str:
@@ -142,7 +160,7 @@ def in_process(source: str) -> tuple[float, float, int, float]:
         return read, imported, count, memory
 
 
-def main(points: int) -> int:
+def main(points: int, runs: int) -> int:
     """Measure, print a table, and give 1 where a bar is missed."""
     missed = []
     for name, make in SOURCES.items():
@@ -164,13 +182,18 @@ def main(points: int) -> int:
         )
         if count != points or count / read < least or memory > MOST_MEMORY:
             missed.append(name)
+    with tempfile.TemporaryDirectory() as folder:
+        _, seconds, count, memory = in_process(small_runs(Path(folder), runs))
+        print(f"{runs} runs: {1000 * seconds / runs:.1f} ms each; {memory:.0f} MB")
+        if count != KEYS * runs or memory > MOST_MEMORY:
+            missed.append("runs")
     if missed:
         print(f"missed: {', '.join(missed)}")
     return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    argument = sys.argv[1] if len(sys.argv) > 1 else str(POINTS)
-    if argument.isdigit():
-        sys.exit(main(int(argument)))
-    measured(argument)
+    arguments = sys.argv[1:] or [str(POINTS)]
+    if arguments[0].isdigit():
+        sys.exit(main(int(arguments[0]), int(arguments[1]) if arguments[1:] else RUNS))
+    measured(arguments[0])
