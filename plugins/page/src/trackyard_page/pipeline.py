@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,8 +23,8 @@ _WORST = ("failed", "crashed", "killed", "unreachable", "running", "pending", "s
           "finished", "cached")  # fmt: skip
 _BAD = _WORST[:4]
 _WIDTH, _ROW, _LABEL = 1240, 22, 190
-# Calls of a step that stand in the timeline by themselves; more are one bar.
-_BARS = 500
+# Steps that the timeline shows, and calls of one that stand there by themselves; more are one bar.
+_ROWS, _BARS = 200, 500
 
 
 @attrs.frozen
@@ -162,7 +163,7 @@ def rows_of(run: Any) -> list[Row]:
         return Bar(name, status, id, x, max(2.0, (end - start).total_seconds() * scale))
 
     rows = []
-    for index, (name, of) in enumerate(steps.items()):
+    for index, (name, of) in enumerate(islice(steps.items(), _ROWS)):
         begun, over = min(s.started_at for s in of), max(s.ended_at or now for s in of)
         bars = [bar(s.name, s.status, s.id, s.started_at, s.ended_at or now) for s in of]
         if len(of) > _BARS:
@@ -187,10 +188,12 @@ def show_pipeline_run(request: Request, run: Any, pages: Pages) -> Response:
         run: The pipeline run.
         pages: Renders the answer.
     """
+    nodes = nodes_of(run)
     values: dict[str, Any] = {
         "run": run,
-        "nodes": nodes_of(run),
+        "nodes": nodes,
         "rows": rows_of(run),
+        "left_out": max(0, sum(1 for node in nodes if node.seconds is not None) - _ROWS),
         "problem": _problem_of(run),
         "width": _WIDTH,
         "row": _ROW,
