@@ -7,6 +7,7 @@ segfault or `os._exit` in a plugin ends the worker alone; it is started again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -48,6 +49,8 @@ logger = logging.getLogger("trackyard")
 
 # How often a worker that dies is started again without having ended a run meanwhile.
 _MOST_DEATHS = 3
+# Bytes that may wait for a worker which imports its SDK: those of a thousand runs hold up nobody.
+_COMMANDS = 1 << 20
 # Seconds that a worker waits for its own log, which is quicker by far.
 _PATIENCE = 5
 
@@ -333,6 +336,8 @@ def _spawn(log: Path) -> tuple[int, OwnFile, OwnFile, OwnFile]:
     make_private_folder(log.parent)
     os.close(open_private(log, os.O_TRUNC))
     command_end, commands = os.pipe()
+    with suppress(OSError, AttributeError):  # the system has its own size
+        fcntl.fcntl(commands, fcntl.F_SETPIPE_SZ, _COMMANDS)
     events, event_end = os.pipe()
     printed, print_end = (end.detach() for end in _output())
     for file in (command_end, event_end, print_end, printed):
