@@ -237,7 +237,8 @@ def test_files_that_threads_store_at_once_are_all_kept(folder, tmp_path):
     entries, lost = read(folder)
 
     assert (len(entries), lost, writer.dropped) == (80, 0, 0)
-    assert len({path.stat().st_ino for path in blobs(folder)}) == 5
+    # Who begins while another thread writes the same content waits for nobody, and writes it anew.
+    assert 5 <= len({path.stat().st_ino for path in blobs(folder)}) <= 5 + 5 * len(threads)
 
 
 def test_a_huge_file_takes_little_memory(tmp_path):

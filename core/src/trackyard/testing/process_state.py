@@ -132,8 +132,17 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         before: What `process_state` gave.
         after: What it gave later.
     """
-    changed = [key for key in {*before, *after} if before.get(key) != after.get(key)]
-    return ", ".join(sorted(changed))
+    return ", ".join(sorted(changed_between(before, after)))
+
+
+def changed_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Give the names of what has changed.
+
+    Args:
+        before: What `process_state` gave.
+        after: What it gave later.
+    """
+    return {key for key in {*before, *after} if before.get(key) != after.get(key)}
 
 
 @contextmanager
