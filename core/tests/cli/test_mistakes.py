@@ -147,6 +147,7 @@ ALOOF += [n for n in LEAVES if n.startswith("log ")]
 
 # What some need beside their arguments.
 MORE = {"experiment-tracker register": ["-f", "recorder:Recorder"], "runs compare": ["name"]}
+MORE |= {"runs verify": ["name"]}
 
 
 def arguments_to(name):

@@ -24,7 +24,7 @@ from trackyard.contract.errors import PluginError
 from trackyard.hooks.known import known_flavors
 from trackyard.hooks.releases import why_other_release
 from trackyard.hooks.rules import check_hooks, implemented_hooks
-from trackyard.system.distributions import Damaged, find_entry_points, normal_name
+from trackyard.system.distributions import Damaged, find_entry_points, normal_name, places
 from trackyard.system.exits import no_exit
 from trackyard.system.interruption import StepTimeoutError, let_signals_through, time_limit
 from trackyard.system.suggestions import did_you_mean, listed
@@ -105,7 +105,7 @@ def _warn_of_unknown(blocked: frozenset[str]) -> None:
 def find_plugins(group: str) -> tuple[PluginInfo, ...]:
     """List the installed plugins of an entry-point group, sorted by name, importing none."""
     blocked = blocked_names()
-    found = (info for info in _installed(_places())[0] if info.group == group)
+    found = (info for info in _installed(places())[0] if info.group == group)
     if not blocked:
         return tuple(found)
     return tuple(
@@ -119,26 +119,14 @@ def find_plugins(group: str) -> tuple[PluginInfo, ...]:
 
 def damaged_distributions() -> tuple[Damaged, ...]:
     """Give the distributions of which one cannot see whether they bring plugins."""
-    return _installed(_places())[1]
-
-
-def _places() -> tuple[tuple[str, int], ...]:
-    """Give where distributions may lie, with the times that change when one is (un)installed."""
-    places = []
-    for place in sys.path:
-        try:
-            # Each start of a run comes here several times: a `Path` costs ten times its `stat`.
-            places.append((place, os.stat(place or ".").st_mtime_ns))  # noqa: PTH116
-        except OSError:  # such as an entry that is no file
-            places.append((place, 0))
-    return tuple(places)
+    return _installed(places())[1]
 
 
 @lru_cache(maxsize=1)
 def _installed(
     _places: tuple[tuple[str, int], ...],
 ) -> tuple[tuple[PluginInfo, ...], tuple[Damaged, ...]]:
-    """Describe all plugins. It looks at every distribution: 10 ms for 200 of them."""
+    """Describe all plugins. To look at every distribution takes 10 ms for 200 of them."""
     declared, damaged = find_entry_points("trackyard.")
     found = {PluginInfo(**attrs.asdict(one)) for one in declared if one.group in GROUPS}
     return tuple(sorted(found, key=lambda info: (info.name, info.distribution))), damaged
@@ -263,7 +251,7 @@ def load_in_time(info: PluginInfo) -> Any:
     without = f"type: export TRACKYARD_DISABLE_PLUGINS={info.distribution} to do without it"
     if info.value.partition(":")[0] in sys.modules:
         return _load_checked(info)
-    begun, refusals = time.monotonic(), _refusals(info, _places())
+    begun, refusals = time.monotonic(), _refusals(info, places())
     if refusals:
         raise PluginError(refusals[0])
     try:

@@ -127,6 +127,7 @@ class CatchingUp:
         self._plugins = plugins
         self._limits = limits
         self._begun = time.monotonic()
+        self._has_home = project.home.is_dir()  # a colleague who looks at runs of others may not
         self._worker: Worker | None = None
         self._waiting: deque[Owed] = deque()
         self._open: list[Owed] = []
@@ -187,7 +188,7 @@ class CatchingUp:
         limits, now = self._limits, time.monotonic()
         if limits.timeout is not None and now >= self._begun + limits.timeout:
             return True
-        if not self._project.home.is_dir():
+        if self._has_home and not self._project.home.is_dir():
             return True  # somebody has deleted it, or moved it: nothing can be noted there
         deliveries = [owed.delivery for owed in self._open if owed.delivery is not None]
         progress = sum(owed.now().delivered for owed in self.owed)
