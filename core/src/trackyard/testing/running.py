@@ -100,8 +100,11 @@ def run_file(
         processes: How many run checks side by side; one where pytest-xdist is not installed.
     """
     collector = _Collector(progress)
-    arguments = [str(file), "-c", os.devnull, "--rootdir", str(file.parent), "--basetemp"]
-    arguments += [str(file.parent / "checks"), "-p", "no:cacheprovider", "-p", "no:terminal"]
+    # Without the second of the folders pytest looks at all that lies in each folder above the file.
+    folder = str(file.parent)
+    arguments = [str(file), "-c", os.devnull, "--rootdir", folder, "--confcutdir", folder]
+    arguments += ["--basetemp", f"{folder}/checks"]
+    arguments += ["-p", "no:cacheprovider", "-p", "no:terminal"]
     arguments += ["-p", "no:faulthandler", "--import-mode=importlib", "-o", "xfail_strict=true"]
     arguments += ["-p", "no:unraisableexception"]  # it collects garbage for seconds at the end
     arguments += ["-p", "trackyard.testing.reporting", f"--checks-named={json.dumps([*named])}"]
