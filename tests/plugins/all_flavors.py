@@ -114,17 +114,17 @@ def log_by_comet(key: str, value: float, step: int) -> None:
 
 
 # The run that calls were last made in, and its writer: another one is another run of TensorBoard's.
-_writers: dict[str, Any] = {}
+_writers: dict[Any, Any] = {}
 
 
 def log_by_tensorboard(key: str, value: float, step: int | None = None) -> None:
     from tensorboardX import SummaryWriter
 
-    run_id = current_run().id
-    if run_id not in _writers:
+    run = current_run()  # of a run that is resumed another one
+    if run not in _writers:
         _writers.clear()
-        _writers[run_id] = SummaryWriter()
-    _writers[run_id].add_scalar(key, value, step)
+        _writers[run] = SummaryWriter()
+    _writers[run].add_scalar(key, value, step)
 
 
 def log_by_trackio(key: str, value: float, step: int) -> None:

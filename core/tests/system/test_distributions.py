@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trackyard.hooks.discovery import FLAVORS, find_plugins
+from trackyard.system import distributions
 from trackyard.system.distributions import find_entry_points, requirements_of, version_of
 
 POINTS = "[trackyard.flavors]\nhurt = hurt:Tracker\n"
@@ -173,3 +174,14 @@ def test_a_distribution_that_is_not_installed_has_no_version_and_requires_nothin
     assert (version_of("no-such-thing"), requirements_of("no-such-thing")) == ("", ())
     assert version_of("attrs")
     assert any("pluggy" in line for line in requirements_of("trackyard"))
+
+
+def test_a_place_that_changes_is_read_again_alone(tmp_path, monkeypatch):
+    """Such as a program's own folder, in which it writes files."""
+    monkeypatch.syspath_prepend(tmp_path)
+    found = find_entry_points("trackyard.")
+    misses = distributions._entry_points_in.cache_info().misses
+    os.utime(tmp_path, (1, 1))
+
+    assert find_entry_points("trackyard.") == found
+    assert distributions._entry_points_in.cache_info().misses == misses + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from types import ModuleType
 
 import pytest
 from left_behind import wait_until
@@ -13,7 +14,7 @@ from recorder import Recorder
 from trackyard import Client, RequiredTrackerError, hookimpl, log_metric, start_run, tracked_step
 from trackyard.contract import process_values
 from trackyard.contract.process_state import ProcessValueTakenError
-from trackyard.tracking.event_loops import WAITING
+from trackyard.tracking.event_loops import WAITING, must_go_on
 
 RUNS = 5
 
@@ -129,3 +130,9 @@ def test_value_that_another_block_of_the_same_thread_holds_is_not_waited_for(mon
         pytest.fail("the block was run")
 
     assert time.monotonic() - begun < 30
+
+
+def test_asyncio_that_another_thread_is_importing_runs_no_loop(monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncio", ModuleType("asyncio"))
+
+    assert not must_go_on([])

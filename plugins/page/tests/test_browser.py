@@ -310,7 +310,10 @@ def test_a_narrow_screen_scrolls_no_further_than_it_is_wide(browser, link, ids):
     for path in ("runs", f"runs/{ids['baseline']}", f"runs/{ids['training']}", "pipelines"):
         watched.open(path)
         width = watched.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, path
+        wide = watched.page.evaluate("""[...document.querySelectorAll("main *")]
+            .filter((one) => one.getBoundingClientRect().right > innerWidth)
+            .map((one) => one.outerHTML.slice(0, 120)).slice(-5)""")
+        assert width <= 390, (path, wide)
     context.close()
 
 

@@ -16,7 +16,7 @@ _TEXTS = (
     "can't start new thread",
 )
 # What Python's own C code says where it could not even make a MemoryError.
-_NO_ERROR = "error return without exception set"
+_NO_ERROR = ("error return without exception set", "returned NULL without setting an exception")
 
 
 def is_starved(error: BaseException | None) -> bool:
@@ -36,7 +36,7 @@ def is_starved(error: BaseException | None) -> bool:
                 return True
         if isinstance(error, BaseExceptionGroup):
             return any(is_starved(inner) for inner in error.exceptions)
-        if isinstance(error, SystemError) and _NO_ERROR in str(error):
+        if isinstance(error, SystemError) and any(words in str(error) for words in _NO_ERROR):
             return True
         error = error.__cause__
     return False

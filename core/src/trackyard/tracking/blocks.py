@@ -342,10 +342,10 @@ def _select(
 ) -> list[Tracker]:
     if is_disabled():
         return []
-    trackers = Trackers(project)
     try:
+        trackers = Trackers(project)
         return with_sources(trackers.select(selection, settings), select_sources(trackers, capture))
-    except (MemoryError, TrackyardError, OSError, ImportError) as error:
+    except (MemoryError, SystemError, TrackyardError, OSError, ImportError) as error:
         if not is_ours_to_bear(error):
             raise
         if _may_be_required(project, settings):

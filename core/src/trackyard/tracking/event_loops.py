@@ -40,11 +40,12 @@ def must_go_on(trackers: Iterable[Tracker]) -> bool:
     Args:
         trackers: Those of the run.
     """
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or is_in_notebook():
+    # Another thread may be importing it just now, and then it has none of its functions yet.
+    running_loop = getattr(sys.modules.get("asyncio"), "get_running_loop", None)
+    if running_loop is None or is_in_notebook():
         return False
     try:
-        asyncio.get_running_loop()
+        running_loop()
     except RuntimeError:
         return False
     return not any(tracker.options.required for tracker in trackers)
