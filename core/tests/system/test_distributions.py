@@ -178,10 +178,13 @@ def test_a_distribution_that_is_not_installed_has_no_version_and_requires_nothin
 
 def test_a_place_that_changes_is_read_again_alone(tmp_path, monkeypatch):
     """Such as a program's own folder, in which it writes files."""
-    monkeypatch.syspath_prepend(tmp_path)
+    own, other = tmp_path / "own", tmp_path / "other"
+    for place in (own, other):
+        place.mkdir()
+    monkeypatch.setattr(sys, "path", [str(own), str(other)])
     found = find_entry_points("trackyard.")
     misses = distributions._entry_points_in.cache_info().misses
-    os.utime(tmp_path, (1, 1))
+    os.utime(own, (1, 1))
 
     assert find_entry_points("trackyard.") == found
     assert distributions._entry_points_in.cache_info().misses == misses + 1
