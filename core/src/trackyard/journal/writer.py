@@ -13,7 +13,6 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 
@@ -102,7 +101,6 @@ class JournalWriter:
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
         self._preface: Entry | None = None  # goes before the first entry
-        self._when_begun: Callable[[], None] | None = None
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
@@ -232,14 +230,13 @@ class JournalWriter:
                 self._is_writing = False
             return self._format == FORMAT
 
-    def introduce(self, entry: Entry, when_begun: Callable[[], None] | None = None) -> bool:
+    def introduce(self, entry: Entry) -> bool:
         """Write an entry before the first one of others, or now where there are some.
 
         By itself it makes no file: a run of which nothing is written has none.
 
         Args:
             entry: The entry, such as the run's context.
-            when_begun: Is called once something is written, by the thread that wrote it.
 
         Returns:
             Whether it was taken; not once the run has ended.
@@ -249,7 +246,6 @@ class JournalWriter:
                 return False
             if not self.has_entries:
                 self._preface = entry  # most steps log nothing: it is encoded when it is written
-                self._when_begun = when_begun or self._when_begun
                 return True
             self._is_writing = True
             try:
@@ -321,7 +317,6 @@ class JournalWriter:
         with self._lock:
             if not self.has_end:
                 self._write_end(entry)
-        self._tell_that_it_began()
         self.close()
 
     def _write_end(self, entry: Entry) -> None:
@@ -404,7 +399,7 @@ class JournalWriter:
         A signal handler or finalizer that logs while this very thread is writing leaves its entry
         behind, and it is written before the lock is released.
         """
-        lock, is_quick = self._lock, True
+        lock = self._lock
         try:
             # `with` takes twice the time. A Ctrl-C right after this call finds the block's end.
             lock.acquire()
@@ -420,7 +415,6 @@ class JournalWriter:
                     # One assignment: a Ctrl-C between two would give the next entry this number.
                     self._next = sequence + 1, end
                 else:
-                    is_quick = False
                     self._write_slowly(payload, reserve)
                 while self._deferred:
                     self._write_slowly(self._deferred.popleft(), RESERVE)
@@ -436,16 +430,8 @@ class JournalWriter:
                 lock.release()
             except RuntimeError:  # a Ctrl-C came while another thread held it
                 pass
-        if not is_quick:
-            self._tell_that_it_began()
         if self._commit is not None:
             self._commit.wait_for(self._next[0] - 1)
-
-    def _tell_that_it_began(self) -> None:
-        """Tell whoever wants to know that there are entries, without the lock."""
-        if self.has_entries and (tell := self._when_begun) is not None:
-            self._when_begun = None
-            tell()
 
     def _set_aside(self, payload: bytes) -> None:
         """Keep what comes while this thread is writing; refuse what comes after the end."""

@@ -1,9 +1,8 @@
 """How does a run get to know where it comes from, without that a step waits for it?
 
 What is known at once goes before the first entry of its journal. A helper of the process reads
-repository and packages, once for all runs, from the first one on of which something is written; a
-thread, which waits for its answers and does nothing else, writes them into the journals of the runs
-that have begun meanwhile. Of steps that log nothing no journal says where they come from.
+repository and packages, once for all runs; a thread, which waits for its answers and does nothing
+else, writes them into the journals of the runs that have begun meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock, RLock, Thread
 from typing import Any, Protocol
@@ -90,12 +89,11 @@ class Collection:
                 return
             self._runs.add(run)
             folder = str(run.journal.folder)
-            run.journal.introduce(entry, partial(self._begin, folder))
-            if run.journal.has_entries:
-                self._begin(folder)
+            run.journal.introduce(entry)
+            self._begin(folder)
 
     def _begin(self, folder: str) -> None:
-        """Have the helper answer for a run of which something is written; it never raises.
+        """Have the helper answer for a run; it never raises.
 
         Args:
             folder: The run's.
