@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock, RLock, Thread
+from threading import Lock, Thread
 from typing import Any, Protocol
 
 from trackyard.contract.context import Context
@@ -59,20 +59,17 @@ class Collection:
     def __init__(
         self, parts: frozenset[str], redactor: Redactor, command: tuple[str, ...] | None = None
     ) -> None:
+        self._parts = parts
         self._context = context_at_once(parts, redactor, command)
         self._plain = self._context.plain()  # it goes to each run
         self._diff = ""
-        self._lock = RLock()  # a journal that is written here may be one that begins by that
-        self._runs: weakref.WeakSet[Told] = weakref.WeakSet()
+        self._lock = Lock()
+        self._runs: list[weakref.ref[Told]] = []
         self._asking = self._answers = -1
-        # What is asked, until it is; the step may change both before.
-        self._question = {
-            "collect": sorted(parts),
-            "path": [*sys.path],
-            "folders": _folders_of(command),
-        }
-        self._is_awaited = self._is_to_be_asked = bool(parts & _SLOW)
+        self._is_awaited = False
         leave_in_forked_child(self)
+        if parts & _SLOW:
+            self._ask(_folders_of(command))
 
     def follow(self, run: Told) -> None:
         """Tell a run what is known, and what becomes known later.
@@ -82,58 +79,32 @@ class Collection:
         """
         with self._lock:
             run.context = self._context
-            entry = _entry_of(self._plain, is_awaited=self._is_awaited)
-            if self._asking < 0 and not self._is_to_be_asked:
-                run.journal.introduce(entry)
+            run.journal.introduce(_entry_of(self._plain, is_awaited=self._is_awaited))
+            if self._asking < 0:
                 self._tell_diff(run)
                 return
-            self._runs.add(run)
-            folder = str(run.journal.folder)
-            run.journal.introduce(entry)
-            self._begin(folder)
+            self._runs.append(weakref.ref(run))
+            self._say(str(run.journal.folder))
 
-    def _begin(self, folder: str) -> None:
-        """Have the helper answer for a run; it never raises.
-
-        Args:
-            folder: The run's.
-        """
-        try:
-            with self._lock:
-                if self._is_to_be_asked:
-                    self._is_to_be_asked = False
-                    if not self._ask():
-                        self._say_that_nothing_comes()
-                self._say(folder)
-        except Exception as error:  # a log call is under way
-            logger.debug("no context: %s", error)
-
-    def _ask(self) -> bool:
-        """Start the helper and the thread that waits for its answers; False where it cannot be."""
+    def _ask(self, folders: list[str]) -> None:
+        """Start the helper and the thread that waits for its answers."""
+        question = {"collect": sorted(self._parts), "path": sys.path, "folders": folders}
         try:
             process, self._asking, self._answers = _start()
         except (OSError, NotImplementedError) as error:
             logger.debug("no packages and no repository: %s", error)
-            return False
-        self._say(json.dumps(self._question))
+            return
+        self._is_awaited = True
+        self._say(json.dumps(question))
         thread = Thread(target=self._listen, args=(process,), name="trackyard-context", daemon=True)
         try:
             start_thread(thread)
         except (RuntimeError, MemoryError):  # the process has too many
-            return False
-        return True
-
-    def _say_that_nothing_comes(self) -> None:
-        """Write into the journals of runs that nothing more of their context is awaited."""
-        runs = [*self._runs]
-        self._stop_asking()
-        for run in runs:
-            _write(run.journal, _entry_of(self._plain, is_awaited=False))
+            self._stop_asking()
 
     def _say(self, line: str) -> None:
-        if self._asking >= 0:
-            with suppress(OSError):  # it has ended
-                os.write(self._asking, line.encode() + b"\n")
+        with suppress(OSError):  # it has ended
+            os.write(self._asking, line.encode() + b"\n")
 
     def _listen(self, process: int) -> None:
         """Take the helper's answers until it has ended."""
@@ -155,12 +126,13 @@ class Collection:
             self._context = self._context.updated(found)
             self._plain = self._context.plain()
             self._is_awaited = False
-            for run in [*self._runs]:
-                run.context = self._context
-                # What is known already may have been said better by the step's own process.
-                new = found.plain() if run.journal.has_entries else self._plain
-                _write(run.journal, _entry_of(new, is_awaited=False))
-                self._tell_diff(run)
+            for reference in self._runs:
+                if (run := reference()) is not None:
+                    run.context = self._context
+                    # What is known already may have been said better by the step's own process.
+                    new = found.plain() if run.journal.has_entries else self._plain
+                    _write(run.journal, _entry_of(new, is_awaited=False))
+                    self._tell_diff(run)
             self._say("ok")
 
     def _tell_diff(self, run: Told) -> None:
