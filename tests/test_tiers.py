@@ -38,7 +38,7 @@ def run(tmp_path):
     (tmp_path / "test_one.py").write_text(TESTS)
     (tmp_path / "test_two.py").write_text("def test_default(): pass\n")
 
-    def run(*arguments: str, code: int = 0) -> tuple[list[str], str]:
+    def run(*arguments: str, code: int = 0, **variables: str) -> tuple[list[str], str]:
         """Give the tests that ran, and all that was said."""
         hidden = ("PYTEST_", "COVERAGE_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
@@ -49,6 +49,7 @@ def run(tmp_path):
                 **kept,
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "PYTHONPATH": str(Path(__file__).parent / "plugins"),
+                **variables,
             },
             capture_output=True,
             text=True,
@@ -97,6 +98,16 @@ def test_a_folder_runs_on_all_cores_and_says_what_was_left_out(run):
     assert ran == ["test_default"] * 2
     assert f"created: {workers()}/" in said
     assert "3 tests were left out" in said
+
+
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+def test_a_pytest_that_a_test_starts_has_none_of_the_options_of_the_run(run, tmp_path, processes):
+    inner = "import os\ndef test_inner(): assert 'PYTEST_ADDOPTS' not in os.environ\n"
+    (tmp_path / "test_one.py").write_text(inner)
+
+    ran, _ = run(processes, "test_one.py", PYTEST_ADDOPTS="-m 'not slow'")
+
+    assert ran == ["test_inner"]
 
 
 def test_a_test_of_the_long_tier_says_why(run, tmp_path):

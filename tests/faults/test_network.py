@@ -256,8 +256,16 @@ def test_n9_a_token_that_is_refused_loses_nothing_and_is_not_shown(
     monkeypatch.setenv("WEB_TOKEN", "canary-canary-canary")
     faults = web(token="env:WEB_TOKEN")
     server.start()
+
+    def refused():
+        (folder,) = faults.run_folders()
+        return str(status) in load_state(folder / "local").problem
+
     with within(0.6):
-        track(before=lambda: server.fault("status", status=status))
+        track(
+            before=lambda: server.fault("status", status=status),
+            after=lambda: wait_until(refused),
+        )
     assert str(status) in caplog.text
     server.mend()
     sync(faults)

@@ -43,6 +43,13 @@ def workers() -> int:
     return cores + 2
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep this run's options from each pytest that a test starts."""
+    if config.getoption("dist", "no") == "no":  # a worker of xdist, or all in this process
+        os.environ.pop("PYTEST_ADDOPTS", None)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the slower tiers out, but for tests that are named."""

@@ -158,9 +158,9 @@ class LocalDelivery:
     @property
     def problem(self) -> str:
         """The last error as one line, or an empty text."""
-        running = self.hooks.running
-        if self.progress.stage is Stage.LEFT and running:
-            return f"{running} has not returned yet"
+        if self.progress.stage is Stage.LEFT and (running := self.hooks.running):
+            hangs = f"{running} has not returned yet"
+            return f"{hangs}; before: {problem}" if (problem := self.state.problem) else hangs
         return self.state.problem
 
     @property
