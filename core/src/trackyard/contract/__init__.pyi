@@ -62,6 +62,7 @@ from trackyard.contract.orchestrators import (
     Orchestrator as Orchestrator,
     Outcome as Outcome,
 )
+from trackyard.contract.presence import Presence as Presence
 from trackyard.contract.process_state import (
     KEEP as KEEP,
     own_environment as own_environment,

@@ -18,6 +18,7 @@ from trackyard.contract import (
     Capabilities,
     Capture,
     Failure,
+    Presence,
     Record,
     RejectedRecords,
     RemoteRun,
@@ -33,7 +34,6 @@ from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
 from trackyard_tensorboard.files import read_files
 from trackyard_tensorboard.importing import EventFolders, Piece
-from trackyard_tensorboard.presence import is_gone, note_records, note_start
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import (
     NAME,
@@ -93,7 +93,7 @@ class TensorboardTracker:
                 own = {**own, NAME: run.name}
             self._state.tags = {**self.tags, **run.tags, **own, **self._state.tags}
             self._files.replace_run(run_events(self._state))
-            return note_start(run, str(folder))
+            return Presence(run, str(folder)).note_start()
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:
@@ -119,7 +119,7 @@ class TensorboardTracker:
                 state.params.update((param.key, param.value) for param in batch.params)
                 state.tags.update((tag.key, tag.value) for tag in batch.tags)
                 files.replace_run(run_events(state))
-            note_records(run)
+            Presence(run, str(self._folder(run))).note_records()
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -228,7 +228,7 @@ class TensorboardTracker:
     def _is_gone(self, run: Run) -> bool:
         folder, pattern = self._folder(run), "*tfevents*"
         is_there, others = folder.glob(pattern), self.log_dir.rglob(pattern)
-        return is_gone(run, str(folder), lambda: any(is_there), lambda: any(others))
+        return Presence(run, str(folder)).is_gone(lambda: any(is_there), lambda: any(others))
 
     def _started_and_there(self, run: Run) -> tuple[EventFiles, RunState]:
         if self._is_gone(run):

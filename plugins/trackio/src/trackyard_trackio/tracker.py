@@ -18,6 +18,7 @@ from trackyard.contract import (
     Capture,
     Failure,
     Metric,
+    Presence,
     Record,
     RejectedRecords,
     RemoteRun,
@@ -33,7 +34,6 @@ from trackyard.contract import (
 )
 from trackyard_trackio.importing import Databases, Piece
 from trackyard_trackio.native import Step, active_run, native_config
-from trackyard_trackio.presence import is_gone, note_records, note_start
 from trackyard_trackio.rows import (
     KINDS,
     TAGS,
@@ -115,7 +115,7 @@ class TrackioTracker:
     @hookimpl
     def tracker_start_run(self, run: Run) -> int | None:
         place, store = self._place(run), self._store(run)
-        if is_gone(run, self._where(place), *store.presence(place)):
+        if self._presence(run).is_gone(*store.presence(place)):
             self._known = set()
         before = store.read_config(place)
         if before:  # a process before this one may have written what is sent once more
@@ -128,7 +128,7 @@ class TrackioTracker:
         shown = {"_Username": user, "_Created": as_time(run.started_at), "_Group": run.group}
         self._config = {**before, **shown, TAGS: tags}
         self._write(run)
-        return note_start(run, self._where(place))
+        return self._presence(run).note_start()
 
     @hookimpl
     def tracker_url(self, run: Run) -> str:
@@ -149,7 +149,7 @@ class TrackioTracker:
             rows.append(artifact_row(run, artifact, f"{place.media}/{artifact.name}"))
         self._config = config_of(batch, self._config)
         self._write(run, *rows)
-        note_records(run)
+        self._presence(run).note_records()
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -233,14 +233,14 @@ class TrackioTracker:
     def _place(self, run: Run) -> Place:
         return Place(project_name(self.project or run.experiment), run_name(run), run.id)
 
-    def _where(self, place: Place) -> str:
-        return f"{self._server() or self.folder}, {place.project}"
+    def _presence(self, run: Run) -> Presence:
+        return Presence(run, f"{self._server() or self.folder}, {self._place(run).project}")
 
     def _store_with(self, run: Run) -> Store:
         """Give the store, where the run still is."""
         place, store = self._place(run), self._store(run)
-        if is_gone(run, self._where(place), *store.presence(place)):
-            raise RetryLater(f"{self._where(place)} was emptied")
+        if self._presence(run).is_gone(*store.presence(place)):
+            raise RetryLater(f"{self._presence(run).place} was emptied")
         return store
 
     def _server(self) -> str | None:
