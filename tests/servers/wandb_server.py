@@ -73,6 +73,8 @@ class WandbServer(RecordingServer):
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.manifests: dict[str, bytes] = {}
         self.sweeps: dict[str, dict[str, Any]] = {}
+        # What agents are told to do: the ids and configs of trials.
+        self.trials: list[tuple[str, dict[str, Any]]] = []
 
     @property
     def only(self) -> WandbRun:
@@ -130,12 +132,24 @@ class WandbServer(RecordingServer):
             data = {"project": {"run": self._read(self.runs[variables["name"]], variables)}}
         elif "run(name: $name)" in query:
             data = {"project": self._find(**variables)}
+        elif "createAgent(" in query:
+            data = {"createAgent": {"agent": {"id": f"agent-of-{variables['sweep']}"}}}
+        elif "agentHeartbeat(" in query:
+            data = {"agentHeartbeat": {"agent": {"id": variables["id"]}, "commands": self._next()}}
         elif "serverInfo" in query:
             data = {"serverInfo": {"features": []}}
         elif "viewer" in query:
             who = {"id": "1", "entity": "acme", "username": "me", "email": "me@example.com"}
             data = {"viewer": {**who, "flags": "{}", "teams": {"edges": []}}}
         return Answer.of_json({"data": data})
+
+    def _next(self) -> str:
+        """Give an agent its next trial."""
+        if not self.trials:
+            return "[]"
+        name, config = self.trials.pop(0)
+        args = {key: {"value": value} for key, value in config.items()}
+        return json.dumps([{"type": "run", "run_id": name, "args": args}])
 
     def _find(self, name: str, project: str, entity: str | None) -> dict[str, Any] | None:
         place = project, entity or "acme"

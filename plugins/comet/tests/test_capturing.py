@@ -274,9 +274,10 @@ def test_another_tracker_of_comets_gets_it_by_a_replay(both, project, comet_ml):
 
 
 def test_as_a_source_it_gives_what_is_logged_and_needs_no_account(both, comet_ml):
+    login, start = comet_ml.login, comet_ml.start  # as a program takes names at its top
     with start_run("source", experiment_tracker=["memory"], capture="comet") as run:
-        comet_ml.login()
-        experiment = comet_ml.start(project_name="mine")
+        login()
+        experiment = start(project_name="mine")
         experiment.log_parameter("rate", 0.1)
         experiment.log_metric("loss", 0.5, step=1)
         comet_ml.Experiment(project_name="mine").log_metric("second", 2, step=1)

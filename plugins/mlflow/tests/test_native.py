@@ -11,6 +11,7 @@ from threading import Barrier
 import mlflow
 import numpy
 import pytest
+from mlflow import set_tracking_uri
 from sklearn.linear_model import LinearRegression
 
 from trackyard import log_metric, native_run, pipeline, start_run, step
@@ -453,7 +454,7 @@ with ThreadPoolExecutor(2) as pool:
 def test_another_place_that_the_code_names_is_said_once_and_the_run_stays(mlflow_project, caplog):
     with start_run("stays"):
         for _ in range(2):
-            mlflow.set_tracking_uri("sqlite:///other.db")
+            set_tracking_uri("sqlite:///other.db")  # a name from before the block
         given = mlflow.set_experiment("mine")
         with mlflow.start_run():
             mlflow.log_metric("loss", 1)

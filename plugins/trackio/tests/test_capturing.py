@@ -44,8 +44,9 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
 def test_name_and_group_of_a_call_are_tags_and_a_table_is_one_everywhere(both):
     import trackio
 
+    init = trackio.init  # as a program takes the name at its top
     with start_run("said", experiment_tracker=["board", "memory"]) as run:
-        trackio.init("default", "first", "mine", config={"lr": 0.1})
+        init("default", "first", "mine", config={"lr": 0.1})
         trackio.log({"table": trackio.Table(columns=["a", "b"], data=[[1, "x"], [2, "y"]])}, step=2)
         trackio.init("default", "second", "mine")
 

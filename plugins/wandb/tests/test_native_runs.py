@@ -9,6 +9,7 @@ import mlflow
 import pytest
 import wandb
 from tensorboardX import SummaryWriter
+from wandb import agent, init, login
 
 from trackyard import Client, start_run
 from trackyard.testing import MemoryTracker
@@ -208,6 +209,51 @@ def test_the_run_of_a_sweeps_trial_is_that_of_its_agent(both, monkeypatch):
     assert [value for _, value in trial.values("loss")] == [0.77]
     assert MemoryTracker.runs[run.id].params == {"rate": 0.77}
     assert both.file(later.id).run.run_id == later.id
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*config-trial")  # W&B leaves them open
+def test_trials_of_an_agent_in_a_step_are_child_runs_of_its_sweep(online, monkeypatch, project):
+    monkeypatch.setenv("WANDB_BASE_URL", online.url)
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr("wandb.agents.pyagent.Agent.HEARTBEAT_SLEEP_SECONDS", 0.1)
+    wandb.teardown()  # it reads variables once
+    online.trials = [("trial1", {"rate": 0.5}), ("trial2", {"rate": 0.25})]
+
+    def train():
+        with init(config={"rate": 9}) as run:
+            log = run.log
+            log({"loss": run.config["rate"] * 2})
+
+    with start_run("search", experiment_tracker="team") as run:
+        agent("sweep1", function=train, entity="acme", project="fraud", count=2)
+        wandb.init(name="after").log({"best": 1})
+    wandb.teardown()
+
+    trials = [online.runs["trial1"], online.runs["trial2"]]
+    assert [trial.sweep for trial in trials] == ["sweep1", "sweep1"]
+    assert [trial.config["rate"] for trial in trials] == [0.5, 0.25]
+    assert [[row["loss"] for row in trial.rows.values()] for trial in trials] == [[1.0], [0.5]]
+    assert online.runs[run.id].display_name == "after"
+    assert len(Client().get_run(run.id).children) == 2
+
+
+def test_names_that_a_program_took_before_the_block_count_as_well(both):
+    with start_run("early", experiment_tracker=BOTH) as run:
+        login()
+        with init(project="fraud", config={"rate": 0.5}, name="first") as own:
+            own.log({"loss": 2.0}, step=3)
+        with init(name="second") as second:
+            second.log({"loss": 4.0})
+
+    (child,) = Client().get_run(run.id).children
+    assert MemoryTracker.runs[run.id].params == {"rate": 0.5}
+    assert {name: file.values("loss") for name, file in runs_in(both).items()} == {
+        "first": [(3, 2.0)],
+        "second": [(0, 4.0)],
+    }
+    assert child.name == "second"
+    assert wandb.init.__code__.co_name == "init"
 
 
 FORKED = """

@@ -79,6 +79,10 @@ from trackyard.contract.records import (
     Run as Run,
     Tag as Tag,
 )
+from trackyard.contract.stand_ins import (
+    own_copy as own_copy,
+    standing_in as standing_in,
+)
 from trackyard.delivery.adapting import fitted_name as fitted_name
 from trackyard.journal.receiving import (
     JournalReceiver as JournalReceiver,

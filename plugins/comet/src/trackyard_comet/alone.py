@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from trackyard.contract import Run, after_import, process_values
+from trackyard.contract import Run, after_import, process_values, standing_in
 from trackyard_comet.writing import Place
 
 
@@ -50,7 +50,8 @@ def variables_of(run: Run, place: Place, key: str | None, *, is_offline: bool) -
 def _replace(held: ExitStack) -> None:
     import comet_ml
 
-    attributes = [(comet_ml, name, _nothing) for name in ("login", "init")]
+    functions = (comet_ml.login, comet_ml.init)
+    attributes = [one for function in functions for one in standing_in(function, _nothing)]
     held.enter_context(process_values({}, attributes))
 
 

@@ -17,10 +17,9 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial, wraps
 from inspect import signature
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-import mlflow
 from mlflow.entities import Run as MlflowRun, RunStatus, RunTag
 from mlflow.store.entities import PagedList
 from mlflow.tracking import fluent
@@ -36,10 +35,15 @@ from trackyard.contract import (
     Record,
     Tag,
     is_inside_hook,
+    own_copy,
     process_values,
+    standing_in,
     step_of_caller,
 )
 from trackyard_mlflow.kinds import has_table
+
+if TYPE_CHECKING:
+    import mlflow
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
 _OWN_TAGS = ("mlflow.", "trackyard.")
@@ -93,8 +97,8 @@ _lock = threading.RLock()
 _inside = threading.local()
 
 _get_store = utils._tracking_store_registry.get_store  # noqa: SLF001 - there is no public way
-_start_run = fluent.start_run
-_start_implicitly = fluent._get_or_start_run  # noqa: SLF001
+_start_run = own_copy(fluent.start_run)
+_start_implicitly = own_copy(fluent._get_or_start_run)  # noqa: SLF001
 _log_artifact = TrackingServiceClient.log_artifact
 _log_artifacts = TrackingServiceClient.log_artifacts
 
@@ -104,8 +108,8 @@ def seen(step: Step) -> Iterator[None]:
     """Look at what passes MLflow's stores while a step runs."""
     attributes = [
         (utils._tracking_store_registry, "get_store", get_store),  # noqa: SLF001
-        (fluent, "_get_or_start_run", get_or_start_run),
-        *((module, "start_run", start_run) for module in (mlflow, fluent)),
+        *standing_in(fluent._get_or_start_run, get_or_start_run),  # noqa: SLF001
+        *standing_in(fluent.start_run, start_run),
         (TrackingServiceClient, "log_artifact", log_artifact),
         (TrackingServiceClient, "log_artifacts", log_artifacts),
     ]

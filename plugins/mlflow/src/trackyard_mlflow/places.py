@@ -17,12 +17,10 @@ from mlflow import MlflowClient
 from mlflow.tracking import fluent
 from mlflow.tracking._tracking_service import utils
 
-from trackyard.contract import RetryLater, is_inside_hook, process_values
+from trackyard.contract import RetryLater, is_inside_hook, process_values, standing_in
 
 logger = logging.getLogger("trackyard")
 
-_set_tracking_uri = utils.set_tracking_uri
-_set_experiment = fluent.set_experiment
 _get_experiment_by_name = MlflowClient.get_experiment_by_name
 
 
@@ -35,10 +33,9 @@ def kept(tracking_uri: str, experiment_id: str) -> Iterator[None]:
         experiment_id: MLflow's id of the experiment.
     """
     place = _Place(tracking_uri, experiment_id)
-    modules = (mlflow, mlflow.tracking, utils)
     attributes = [
-        *((module, "set_tracking_uri", place.set_tracking_uri) for module in modules),
-        *((module, "set_experiment", place.set_experiment) for module in (mlflow, fluent)),
+        *standing_in(utils.set_tracking_uri, place.set_tracking_uri),
+        *standing_in(fluent.set_experiment, place.set_experiment),
         (MlflowClient, "get_experiment_by_name", place.by_name()),
     ]
     with ExitStack() as held:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -24,7 +24,9 @@ from trackyard.contract import (
     Capture,
     RetryLater,
     after_import,
+    own_copy,
     process_values,
+    standing_in,
     step_of_caller,
     write_whole,
 )
@@ -103,12 +105,19 @@ def _enter(held: ExitStack, step: Step, store: Path) -> object:
     held.callback(_leave, step, current_run.get(), current_project.get())
     current_run.set(run)
     current_project.set(step.place.project)
-    original = vars(trackio).get("_trackyard_init", trackio.init)
-    attributes = [(trackio, "_trackyard_init", original), (trackio, "init", _init)]
-    held.enter_context(process_values({}, attributes))
+    _sdk_init()
+    held.enter_context(process_values({}, standing_in(trackio.init, _init)))
     with suppress(RetryLater):  # of overlapping runs the first has `trackio.config`
         held.enter_context(process_values({}, [(trackio, "config", run.config)]))
     return run
+
+
+@cache
+def _sdk_init() -> Any:
+    """Give `trackio.init` itself; first called before anything stands in for it."""
+    import trackio
+
+    return own_copy(trackio.init)
 
 
 def _init(*arguments: Any, **keywords: Any) -> Any:
@@ -118,10 +127,9 @@ def _init(*arguments: Any, **keywords: Any) -> Any:
         *arguments: As Trackio has them.
         **keywords: Likewise.
     """
-    import trackio
     from trackio.context_vars import current_run
 
-    original = vars(trackio)["_trackyard_init"]
+    original = _sdk_init()
     step = step_of_caller(_steps)
     if step is None:
         return original(*arguments, **keywords)

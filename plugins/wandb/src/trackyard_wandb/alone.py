@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trackyard.contract import after_import, process_values
+from trackyard.contract import after_import, process_values, standing_in
 from trackyard_wandb.native_calls import native_folder
 from trackyard_wandb.places import Place
 
@@ -64,13 +65,15 @@ def variables_of(place: Place, folder: Path) -> dict[str, str]:
 def _refuse(held: ExitStack) -> None:
     import wandb
 
-    attributes = [(wandb, name, _refusing(f"wandb.{name}")) for name in ("sweep", "agent")]
-    # In the class: a program may have its name since before the block, and `sweep` by that makes
-    # one, too.
-    attributes.append((wandb.Api, "__init__", _refusing("wandb.Api")))
+    attributes = [
+        *standing_in(wandb.sweep, _refusing("wandb.sweep")),
+        *standing_in(wandb.agent, _refusing("wandb.agent")),
+        (wandb.Api, "__init__", _refusing("wandb.Api")),
+    ]
     held.enter_context(process_values({}, attributes))
 
 
+@cache
 def _refusing(name: str) -> Any:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         refuse_server(name)

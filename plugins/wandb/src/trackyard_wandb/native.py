@@ -10,10 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial, wraps
 from threading import Lock, get_ident
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from trackyard.contract import RetryLater, after_import, process_values, step_of_caller
+from trackyard.contract import (
+    RetryLater,
+    after_import,
+    own_copy,
+    process_values,
+    standing_in,
+    step_of_caller,
+)
 from trackyard_wandb.native_calls import native_folder
 
 if TYPE_CHECKING:
@@ -100,11 +106,10 @@ def _enter(held: ExitStack, step: Step) -> None:
     _steps.append(step)
     held.callback(_steps.remove, step)
     _look_at_forks()
-    init, login = _init_of(wandb_init), _login_of(wandb)
+    init, login = _init_of(wandb_init.init), _login_of(wandb.login)
     step.sdk_init = init.__wrapped__
-    modules = (wandb, wandb.sdk, wandb_init)
-    attributes: list[tuple[object, str, Any]] = [(module, "init", init) for module in modules]
-    held.enter_context(process_values({}, [*attributes, (wandb, "login", login)], patience=1.0))
+    attributes = [*standing_in(wandb_init.init, init), *standing_in(wandb.login, login)]
+    held.enter_context(process_values({}, attributes, patience=1.0))
     if wandb.run is None:
         ways = [(wandb, name, _beginning(name)) for name in _CALLS if hasattr(wandb, name)]
         held.enter_context(process_values({}, ways + [(wandb, n, _object(n)) for n in _OBJECTS]))
@@ -137,9 +142,9 @@ def _step_of_calls() -> Step | None:
 
 
 @cache
-def _init_of(module: ModuleType) -> Any:
+def _init_of(sdk_init: Any) -> Any:
     """Give what stands for `wandb.init` while a run is active: no login, network or prompt."""
-    original = module.init
+    original = own_copy(sdk_init)
 
     @wraps(original)
     def init(*arguments: Any, **keywords: Any) -> Any:
@@ -152,9 +157,9 @@ def _init_of(module: ModuleType) -> Any:
 
 
 @cache
-def _login_of(module: ModuleType) -> Any:
+def _login_of(sdk_login: Any) -> Any:
     """Give what stands for `wandb.login`, likewise."""
-    original = module.login
+    original = own_copy(sdk_login)
 
     @wraps(original)
     def login(*arguments: Any, **keywords: Any) -> Any:

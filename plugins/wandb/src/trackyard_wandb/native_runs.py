@@ -64,6 +64,7 @@ class Step:
     _others: list[wandb.Run] = attrs.field(factory=list)
     _service: str = ""
     _had_service: bool = attrs.field(factory=lambda: "WANDB_SERVICE" in os.environ)
+    _id_before: str | None = attrs.field(factory=lambda: os.environ.get("WANDB_RUN_ID"))
     _patches_tensorboard: bool = False
     _is_implicit: bool = False
     _is_over: bool = False
@@ -76,10 +77,12 @@ class Step:
         with self._lock, self._as_it_was():
             if self._is_over:
                 raise RuntimeError(f"the run {self.run.name!r} has ended; log to it before that")
-            if not self._begun:
+            if self._own() is None:
                 self._is_implicit = True
                 self._begin_own(_Asked({}), {"console": "off"})
-            return self._begun[0].sdk
+            own = self._own()
+            assert own is not None
+            return own.sdk
 
     def init(self, given: Mapping[str, Any]) -> wandb.Run:
         """Do what `wandb.init` does.
@@ -117,15 +120,17 @@ class Step:
         if active and self._is_implicit:
             self._is_implicit = False
             return _with_arguments(active[0].sdk, given)
-        if active and not asked.is_another:
+        sweep = self._sweep_of(asked)
+        if active and not (asked.is_another or sweep):
             return active[-1].sdk  # as the SDK does, which drops the arguments
         if asked.ends_others:
             for one in reversed(active):
                 one.sdk.finish()
-        is_again = bool(self._begun) and self._begun[0].has_ended
-        if not self._begun or (is_again and asked.id == self.place.id):
+        own = self._own()
+        goes_on = own is not None and own.has_ended and asked.id == self.place.id
+        if goes_on or (own is None and sweep is None):
             return self._begin_own(asked, {})
-        return self._begin_child(asked)
+        return self._begin_child(asked, sweep)
 
     def leave(self) -> None:
         """End what the code has left open."""
@@ -158,13 +163,10 @@ class Step:
         self._say_what_is_not_taken(asked)
         native = self._begin(asked, self.run.folder, self.place.id, self.place.name, settings)
         native.capture = self.capture
-        if self._begun:  # it goes on
-            self._begun[0] = native
-        else:
-            self._begun.append(native)
+        self._begun = [native, *(one for one in self._begun if one.is_child)]  # also if it goes on
         return native.sdk
 
-    def _begin_child(self, asked: _Asked) -> wandb.Run:
+    def _begin_child(self, asked: _Asked, sweep: str | None) -> wandb.Run:
         """Begin a run that becomes a child run, with all that it logs."""
         name = asked.of("name", "run_name") or f"{self.run.name}-{len(self._begun) + 1}"
         own_id = asked.id if asked.id not in self._ids() else None
@@ -175,7 +177,7 @@ class Step:
         def adopt(folder: Path) -> None:
             folders.append(folder)
             if own_id:
-                save_state(folder, id=own_id)
+                save_state(folder, id=own_id, sweep=sweep)
 
         child = self.capture.start_run(str(name)[:128], adopt) if self.capture else None
         if child is None:
@@ -186,6 +188,15 @@ class Step:
         native.capture, native.is_child = child, True
         self._begun.append(native)
         return native.sdk
+
+    def _own(self) -> _Native | None:
+        """Give the SDK's run that is the step's, if one has been begun."""
+        return next((one for one in self._begun if not one.is_child), None)
+
+    def _sweep_of(self, asked: _Asked) -> str | None:
+        """Give the sweep whose agent, which runs in this step, has begun a trial; else None."""
+        is_trial = asked.id not in (None, self.place.id, self._id_before)
+        return os.environ.get("WANDB_SWEEP_ID") if is_trial else None
 
     def _ids(self) -> set[str]:
         return {one.id for one in self._begun}
