@@ -406,6 +406,37 @@ def test_l7_descriptors_are_closed_and_bear_files_of_others(faults, isolation, m
     assert faults.statuses() == ["finished"]
 
 
+OBSERVED = (
+    HEAD
+    + """
+import threading
+with trackyard.start_run("observed", experiment_tracker=None) as run:
+    os.closerange(3, 256)
+    files = [open(f"data{number}", "w+b") for number in range(12)]
+    for thread in threading.enumerate():
+        if thread.name == "trackyard-context":
+            thread.join()
+    run.log_metric("loss", 1)
+for file in files:
+    file.write(b"d")
+    file.close()
+print("done")
+"""
+)
+
+
+def test_l7_files_with_the_numbers_of_what_observes_a_run_stay_open(faults, tmp_path):
+    observing = {
+        "TRACKYARD_CONTEXT": "1",
+        "TRACKYARD_DISABLE_PLUGINS": "",
+        "TRACKYARD_WATCHDOG": "1",
+    }
+    done = faults.python(OBSERVED, **observing, XDG_RUNTIME_DIR=str(tmp_path))
+
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert faults.journaled("loss") == [1]
+
+
 CLOSING_STEP = (
     HEAD
     + """

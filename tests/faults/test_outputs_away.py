@@ -6,10 +6,12 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import boto3
+import fsspec
 import pytest
 from s3_server import s3_environment, s3_server
 
@@ -17,6 +19,7 @@ from trackyard import Client, ConfigError, OutputError, pipeline, step
 from trackyard.contract import Job, Outcome, run_packed
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.keeping import KeptOutputs
+from trackyard.testing import FAULTS, Fault, FaultyProxy
 
 STACK = "[stacks.default]\nartifact_store = 's3://kept/outputs'\n"
 
@@ -202,3 +205,85 @@ def test_o5_what_waits_goes_to_no_store_that_the_configuration_does_not_name(s3,
     assert code == 1
     assert "no stack names s3://kept/elsewhere" in rows[0]["problem"]
     assert len(list(kept)) == 1
+
+
+@pytest.fixture
+def proxied(bucket, faults, monkeypatch):
+    """A proxy before the S3, to which files go in parts of 5 MiB."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"default_block_size": 5 << 20})
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with FaultyProxy(bucket) as proxy, s3_environment(proxy.url):
+        door = Door()
+        door.up()
+        (faults.root / "trackyard.toml").write_text(STACK)
+        yield proxy
+        proxy.mend()
+        door.down()
+
+
+AWAY = {
+    "503": (FAULTS["503"], "PUT .*/outputs/.*output"),
+    "denied": (FAULTS["403"], "PUT .*/outputs/.*output"),
+    "cut off": (FAULTS["closed before"], "PUT .*/outputs/.*output"),
+    "hanging": (Fault("delay", seconds=600.0), "(PUT|POST) .*/outputs/.*output"),
+    "gone in the middle": (FAULTS["closed before"], "PUT .*partNumber="),
+    "hanging in the middle": (Fault("delay", seconds=600.0), "PUT .*partNumber="),
+    "not finished": (FAULTS["503"], "POST .*uploadId="),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", AWAY)
+def test_o6_output_survives_a_store_that_fails_while_it_is_sent(
+    proxied, faults, how, monkeypatch, caplog
+):
+    monkeypatch.setattr("trackyard.outputs.punctual.STALLED", 2.0)
+    large = bytes(range(256)) * (12 << 12)
+
+    @step
+    def first() -> bytes:
+        proxied.fault(*AWAY[how])
+        return large
+
+    @step
+    def second(value: bytes) -> int:
+        return len(value)
+
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        run = pipeline(lambda: second(first()))()
+
+    assert time.monotonic() - began < 300  # the hanging answers take 600 s
+    assert {found.status for found in run.steps.values()} == {"finished"}
+    assert sum("outputs are kept in" in text for text in caplog.messages) == 1
+    assert Client().get_output("first.output").load() == large
+    waiting = [kept.stored.uri for kept in KeptOutputs(faults.home)]
+    assert any("first" in uri or "output" in uri for uri in waiting)
+
+    proxied.mend()
+    code, rows = rows_of_sync()
+
+    assert (code, {row["state"] for row in rows}) == (0, {"uploaded"})
+    assert not (faults.home / "unsent").exists()
+    assert Client().get_output("first.output").load() == large
+
+
+@pytest.mark.slow
+def test_o6_store_that_hangs_holds_up_one_step_and_not_each(proxied, faults, monkeypatch):
+    monkeypatch.setattr("trackyard.outputs.punctual.STALLED", 2.0)
+    proxied.fault(Fault("delay", seconds=600.0), "PUT .*/outputs/.*output")
+
+    @step
+    def one(number: int) -> int:
+        return number
+
+    def many():
+        for number in range(20):
+            one(number)
+
+    run = pipeline(many)()
+
+    assert {found.status for found in run.steps.values()} == {"finished"}
+    assert len(list(KeptOutputs(faults.home))) == 20
+    asked = [line for line, _ in proxied.passed if line.startswith("PUT") and "output" in line]
+    assert len(asked) < 5

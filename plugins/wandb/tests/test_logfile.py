@@ -103,3 +103,18 @@ def test_what_is_no_log_has_no_records(path):
     assert records(path) == []
     path.write_bytes(b"something else")
     assert records(path) == []
+
+
+def test_a_log_that_others_closed_is_opened_anew_and_their_file_stays_whole(path, tmp_path):
+    writer = LogWriter(path)
+    writer.append([b"one"])
+    number = writer._file.number
+    os.close(number)
+    with (tmp_path / "of-others").open("wb") as other:
+        assert other.fileno() == number
+        writer.append([b"two"])
+        writer.close()
+        other.write(b"theirs")
+
+    assert records(path) == [b"one", b"two"]
+    assert (tmp_path / "of-others").read_bytes() == b"theirs"

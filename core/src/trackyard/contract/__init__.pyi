@@ -99,6 +99,7 @@ from trackyard.project.configuration import (
     home as home,
 )
 from trackyard.project.offline import is_out_of_reach as is_out_of_reach
+from trackyard.system.descriptors import OwnFile as OwnFile
 from trackyard.system.files import (
     put_file as put_file,
     replacing as replacing,

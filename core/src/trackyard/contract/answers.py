@@ -142,8 +142,11 @@ def classify_error(error: BaseException, *, deleted: Collection[str] = ()) -> An
     if isinstance(error, OSError):
         return None if error.errno in _OF_ONE_FILE else Answer("later", message)
     kinds = type(error).__mro__
-    # The word of every client of a database for what is not in the hands of who writes (PEP 249).
-    is_of_database = any(kind.__name__ == "OperationalError" for kind in kinds)
+    # The words of every client of a database for what is not in the hands of who writes (PEP 249),
+    # and its general one, of a file that is damaged or no database. The others are of a value.
+    is_of_database = type(error).__name__ == "DatabaseError" or any(
+        kind.__name__ in ("OperationalError", "InternalError", "InterfaceError") for kind in kinds
+    )
     is_of_client = any(kind.__module__.partition(".")[0] in _CLIENTS for kind in kinds)
     return Answer("later", message) if is_of_database or is_of_client else None
 

@@ -7,17 +7,19 @@ import logging
 import os
 import platform
 import posixpath
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from trackyard.contract.errors import ConfigError, OutputError
 from trackyard.contract.materializers import Materializer, StoredOutput, needs_trust
 from trackyard.outputs.formats import PICKLE, Materializers
 from trackyard.outputs.keeping import KeptOutput, KeptOutputs
 from trackyard.outputs.local_files import LocalFiles, is_local
+from trackyard.outputs.punctual import PunctualFile, in_time
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.stamps import is_stamped, stamp_of
 from trackyard.system.waiting import result_within
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
 _LARGE = 1 << 20
 _HERE = {"file", "local", "memory"}  # file systems of this machine
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+_REST = 600.0  # seconds until one that hangs is asked again
 _PATIENCE = 60.0  # seconds that a remote store may take to answer before the first step
 _STAMP = ".stamp"  # added to the name of a file that runs code when it is loaded
 
 logger = logging.getLogger("trackyard")
+
+_T = TypeVar("_T")
 
 
 class ArtifactStore:
@@ -67,6 +72,7 @@ class ArtifactStore:
         self._own_digests: set[str] = set()
         self._kept = kept
         self._was_away = False
+        self._ask_at = 0.0
         # What waits on the driver's machine, which this one may not see.
         self.waits_elsewhere: frozenset[str] = frozenset()
 
@@ -85,10 +91,15 @@ class ArtifactStore:
         for materializer in self._materializers.fitting(value):
             uri = posixpath.join(self.url, path + materializer.suffix)
             try:
+                if self._rests:
+                    raise _StoreError from TimeoutError("it did not answer, and is asked later")
                 return self._write(uri, materializer, value)
             except _StoreError as error:
-                self._remove(uri)  # half a file would keep a full disk full
                 cause = error.__cause__
+                if not isinstance(cause, TimeoutError):
+                    self._remove(uri)  # half a file would keep a full disk full
+                elif not self._rests:
+                    self._ask_at = time.monotonic() + _REST
                 if self._kept is not None and self.is_remote:
                     return self._keep(self._kept, uri, materializer, value, cause)
                 raise OutputError(f"{uri}: cannot be written: {cause or repr(cause)}") from error
@@ -193,6 +204,23 @@ class ArtifactStore:
                 return " ".join(str(error).split()) or type(error).__name__
         return ""
 
+    def send_again(self, seconds: float) -> None:
+        """Send what waits, if the store is back; who waits for that, waits for some seconds.
+
+        Args:
+            seconds: How many.
+        """
+        if self._rests or not self.waiting():
+            return
+        try:
+            result_within(seconds, self.send_kept, name="unsent")
+        except TimeoutError:
+            self._ask_at = time.monotonic() + _REST
+
+    @property
+    def _rests(self) -> bool:
+        return time.monotonic() < self._ask_at
+
     def waiting(self) -> list[KeptOutput]:
         """List what it could not take, which waits on this machine."""
         if not self.is_remote:  # nothing ever waits for what lies here
@@ -251,8 +279,8 @@ class ArtifactStore:
         with suppress(Exception):  # each file system has errors of its own
             if needs_trust(self._materializers.named(stored.materializer)):
                 path = self._path(stored.uri + _STAMP)
-                stamp = stamp_of("output", stored.sha256)
-                self._file_system.pipe_file(path, stamp.encode())
+                stamp = stamp_of("output", stored.sha256).encode()
+                self._in_time(lambda: self._file_system.pipe_file(path, stamp))
 
     def _is_stamped(self, stored: StoredOutput) -> bool:
         for uri in self._places(stored):
@@ -333,8 +361,9 @@ class ArtifactStore:
     def _write(self, uri: str, materializer: Materializer, value: Any) -> StoredOutput:
         try:
             target = self._path(uri)
-            self._make_folder(target)
-            file = self._file_system.open(target, "wb")
+            self._in_time(lambda: self._make_folder(target))
+            file = self._in_time(lambda: self._file_system.open(target, "wb"))
+            file = PunctualFile(file) if self.is_remote else file
         except Exception as error:  # each file system has errors of its own
             raise _StoreError from error
         with closing(_HashedFile(file)) as writing:
@@ -385,8 +414,16 @@ class ArtifactStore:
         """Take back a file that is not whole."""
         with suppress(Exception):  # each file system has errors of its own
             path = self._path(uri)
-            if self._file_system.exists(path):
-                self._file_system.rm_file(path)
+            if self._in_time(lambda: self._file_system.exists(path)):
+                self._in_time(lambda: self._file_system.rm_file(path))
+
+    def _in_time(self, call: Callable[[], _T]) -> _T:
+        """Make a call of the file system, which a step waits for: a remote one may hang.
+
+        Raises:
+            TimeoutError: It does.
+        """
+        return in_time(call) if self.is_remote else call()
 
     @cached_property
     def _file_system(self) -> AbstractFileSystem | LocalFiles:

@@ -10,7 +10,6 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,6 @@ from trackyard.system.coercing import to_param
 from trackyard.system.conditions import Event
 from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
-from trackyard.system.waiting import result_within
 from trackyard.tracking.calls import redactor_of
 from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
@@ -356,7 +354,7 @@ class PipelineRunner:
             self._stored[node.name] = dict(outcome.outputs)
         waiting = {kept.stored.uri for kept in self._artifacts.waiting()}
         if waiting and not waiting & {stored.uri for stored in outcome.outputs.values()}:
-            self._artifacts.send_kept()  # the store may be back
+            self._artifacts.send_again(_PATIENCE)  # the store may be back
 
     def _job(self, node: Node, tracked: TrackedRun) -> Job:
         step = node.step
@@ -372,8 +370,7 @@ class PipelineRunner:
                 name for name, d in tracked.deliveries.items() if d.capabilities.shared_runs
             )
             store = self._artifacts
-            if store.waiting():  # other machines do not see it here
-                store.send_kept()
+            store.send_again(_PATIENCE)  # other machines do not see it here
             return pack(
                 Parcel(
                     attempt,
@@ -460,9 +457,7 @@ class PipelineRunner:
         self._run = attrs.evolve(self._run, status=status, ended_at=ended_at)
         reports: tuple[TrackerReport, ...] = ()
         try:
-            if self._artifacts.waiting():
-                with suppress(TimeoutError):
-                    result_within(_PATIENCE, self._artifacts.send_kept, name="unsent")
+            self._artifacts.send_again(_PATIENCE)
             reports = self._group.close(self._failure)
         finally:
             self._recording.show_end(status, ended_at, reports)

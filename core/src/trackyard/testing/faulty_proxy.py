@@ -105,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body, own)
             answer = connection.getresponse()
             kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP]
+            if self.command == "HEAD":  # it says how long a body is that does not come
+                kept += [(k, v) for k, v in answer.getheaders() if k.lower() == "content-length"]
             return answer.status, kept, answer.read()
         finally:
             connection.close()
@@ -115,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(max(len(body), 0 if whole else 2)))
+        if not any(name.lower() == "content-length" for name, _ in headers):
+            self.send_header("Content-Length", str(max(len(body), 0 if whole else 2)))
         self.end_headers()
         if self.command != "HEAD":
             with suppress(OSError):  # the client has gone

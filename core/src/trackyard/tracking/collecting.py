@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from trackyard.journal.contexts import DIFF, first_context
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.descriptors import OwnFile
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.helpers import bare_command
 from trackyard.system.interruption import start_thread
@@ -65,7 +66,8 @@ class Collection:
         self._diff = ""
         self._lock = Lock()
         self._runs: list[weakref.ref[Told]] = []
-        self._asking = self._answers = -1
+        self._asking: OwnFile | None = None
+        self._answers: OwnFile | None = None
         self._is_awaited = False
         leave_in_forked_child(self)
         if parts & _SLOW:
@@ -80,7 +82,7 @@ class Collection:
         with self._lock:
             run.context = self._context
             run.journal.introduce(_entry_of(self._plain, is_awaited=self._is_awaited))
-            if self._asking < 0:
+            if self._asking is None:
                 self._tell_diff(run)
                 return
             self._runs.append(weakref.ref(run))
@@ -96,22 +98,24 @@ class Collection:
             return
         self._is_awaited = True
         self._say(json.dumps(question))
-        thread = Thread(target=self._listen, args=(process,), name="trackyard-context", daemon=True)
+        arguments = (process, self._answers)
+        thread = Thread(target=self._listen, args=arguments, name="trackyard-context", daemon=True)
         try:
             start_thread(thread)
         except (RuntimeError, MemoryError):  # the process has too many
             self._stop_asking()
 
     def _say(self, line: str) -> None:
+        if self._asking is None:
+            return
         with suppress(OSError):  # it has ended
-            os.write(self._asking, line.encode() + b"\n")
+            os.write(self._asking.checked(), line.encode() + b"\n")
 
-    def _listen(self, process: int) -> None:
+    def _listen(self, process: int, answers: OwnFile) -> None:
         """Take the helper's answers until it has ended."""
         try:
-            with open(self._answers, "rb", closefd=False) as lines:
-                for line in lines:
-                    self._take(json.loads(line))
+            for line in _lines_from(answers):
+                self._take(json.loads(line))
             os.waitpid(process, 0)
         except (OSError, ValueError) as error:
             logger.debug("the helper for the context: %s", error)
@@ -151,10 +155,11 @@ class Collection:
 
     def leave_to_parent(self) -> None:
         """Close what leads to the helper and from it."""
-        for number in (self._asking, self._answers):
-            with suppress(OSError):
-                os.close(number)
-        self._asking = self._answers = -1
+        for file in (self._asking, self._answers):
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
+        self._asking = self._answers = None
 
 
 def tell_context(run: Told, parts: frozenset[str], command: tuple[str, ...] | None = None) -> None:
@@ -240,7 +245,19 @@ def _folders_of(command: tuple[str, ...] | None) -> list[str]:
     return folders
 
 
-def _start() -> tuple[int, int, int]:
+def _lines_from(file: OwnFile) -> Iterator[bytes]:
+    """Give the lines of a pipe as they come.
+
+    Raises:
+        OSError: It was closed by somebody else.
+    """
+    rest = b""
+    while chunk := os.read(file.checked(), 65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+
+
+def _start() -> tuple[int, OwnFile, OwnFile]:
     """Start the helper; give its process, where it is asked, and where it answers."""
     asked, asking = os.pipe()
     answers, answering = os.pipe()
@@ -263,4 +280,4 @@ def _start() -> tuple[int, int, int]:
     finally:
         os.close(asked)
         os.close(answering)
-    return started, asking, answers
+    return started, OwnFile(asking), OwnFile(answers)

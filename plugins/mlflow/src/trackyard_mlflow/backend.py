@@ -34,7 +34,7 @@ from trackyard.contract import (
 from trackyard_mlflow.environment import told_to_mlflow
 from trackyard_mlflow.files import is_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
-from trackyard_mlflow.stores import artifact_location, new_client, sqlite_uri
+from trackyard_mlflow.stores import artifact_location, new_client, sqlite_uri, without_tracebacks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,6 +53,8 @@ _ANEW = "mlflow-anew"
 _SHOWN = {"trackyard.note": "mlflow.note.content", "trackyard.name": "mlflow.runName"}
 # MLflow's word for a run or an experiment that it does not know.
 _GONE = "RESOURCE_DOES_NOT_EXIST"
+# What SQLAlchemy says before an error that came as it wrote what a query had to see.
+_AUTOFLUSH = re.compile(r"^\(raised as a result of Query-invoked autoflush;[^)]*\)\s*")
 # The end of a run on a server prints two lines, into whatever the step writes to stdout.
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 
@@ -75,7 +77,7 @@ def connected(
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
     values = {**environment, **limits, **_QUIET} if environment else {}
-    with told_to_mlflow(values, PATIENCE):
+    with told_to_mlflow(values, PATIENCE), without_tracebacks():
         try:
             yield new_client(tracking_uri)
         except (RetryLater, RunDeleted):
@@ -84,7 +86,11 @@ def connected(
             answer = meaning_of(error)
             if answer is None or answer.verdict in ("refused", "deleted"):
                 raise  # what it is of, the caller knows
-            raise answer.error() from error
+            raise answer.error(_file_of(tracking_uri)) from error
+
+
+def _file_of(tracking_uri: str) -> str:
+    return tracking_uri.removeprefix("sqlite:///") if tracking_uri.startswith("sqlite:") else ""
 
 
 def find_or_create_run(
@@ -519,6 +525,8 @@ def meaning_of(error: BaseException) -> Answer | None:
     elif foreign is not None:
         body, status = str(error), int(foreign[1])
     else:  # the client's own check of a value, or a store that is a database or a folder
+        if error.__cause__ is not None and (known := classify_error(error.__cause__)) is not None:
+            return attrs.evolve(known, message=_AUTOFLUSH.sub("", str(error)))
         body, status = error.serialize_as_json(), error.get_http_status_code()
     return attrs.evolve(classify_answer(status, body=body, deleted=[_GONE]), message=str(error))
 

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,24 @@ def _without_migrations_shown() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def without_tracebacks() -> Iterator[None]:
+    """Keep MLflow from writing a traceback for each call that a database cannot take.
+
+    What is said of that, and how often, is core's to decide. Other threads are heard.
+    """
+    logger, own = logging.getLogger("mlflow.store.db.utils"), threading.get_ident()
+
+    def is_of_others(_: logging.LogRecord) -> bool:
+        return threading.get_ident() != own
+
+    logger.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_others)
 
 
 def _use_write_ahead_log(path: Path) -> None:

@@ -25,6 +25,7 @@ from trackyard.contract import (
 from trackyard_neptune.operations import Operation, records_of
 from trackyard_neptune.quieting import quiet
 from trackyard_neptune.settings import server_url
+from trackyard_neptune.transport import insecure_transport, without_tls
 
 # Seconds for one request, and for all tries of one.
 _REQUEST, _TRIES = 4.0, 1
@@ -299,8 +300,6 @@ def _impatient(url: str) -> Iterator[None]:
     from neptune.common.backends import utils
     from neptune.internal.backends import hosted_client
 
-    # Without it the SDK's library for tokens refuses a server without TLS.
-    environment = {"OAUTHLIB_INSECURE_TRANSPORT": "1"} if url.startswith("http://") else {}
     attributes: list[tuple[object, str, Any]] = [
         (utils, "retries_timeout", _TRIES),
         (utils, "get_retry_from_headers_or_default", _retry_after),
@@ -311,7 +310,8 @@ def _impatient(url: str) -> Iterator[None]:
         (hosted_client, "create_http_client", _client),
     ]
     options = hosted_client.DEFAULT_REQUEST_KWARGS["_request_options"]
-    with process_values(environment, attributes, patience=1.0), quiet():
+    attributes += insecure_transport()
+    with process_values({}, attributes, patience=1.0), quiet(), without_tls(url):
         options.update(timeout=_REQUEST, connect_timeout=_REQUEST)
         yield
 

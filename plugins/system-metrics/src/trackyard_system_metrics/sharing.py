@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from trackyard.contract import OwnFile
 from trackyard_system_metrics.samples import Process, Sample, Sampler
 
 
@@ -23,7 +24,7 @@ class SharedSampler:
 
     def __init__(self) -> None:
         self._folder = _folder()
-        self._lock: int | None = None
+        self._lock: OwnFile | None = None
         self._sampler: Sampler | None = None
         self._last: Sample | None = None
 
@@ -60,7 +61,7 @@ class SharedSampler:
             self._sampler.close()
             self._sampler = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()  # a step may have closed it, and have a file of its number
             self._lock = None
 
     def _lead(self) -> bool:
@@ -76,7 +77,7 @@ class SharedSampler:
             except OSError:
                 os.close(lock)
                 return False
-            self._lock = lock
+            self._lock = OwnFile(lock)
         self._sampler = Sampler()
         return True
 

@@ -6,11 +6,14 @@ records are messages of protobuf, which `records` reads and makes; here they are
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from trackyard.contract import OwnFile
 
 HEADER = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
 BLOCK = 32 * 1024
@@ -71,9 +74,10 @@ class LogWriter:
     def __init__(self, path: Path, end: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o600)
+        self._path = path
+        self._file: OwnFile | None = OwnFile(os.open(path, flags, 0o600))
         self._end = end
-        os.ftruncate(self._descriptor, end)
+        os.ftruncate(self._number(), end)
         if not end:
             self._write(HEADER)
 
@@ -96,23 +100,31 @@ class LogWriter:
 
     def cut(self, end: int) -> None:
         """Take away what is behind the end of a record."""
-        os.ftruncate(self._descriptor, end)
+        os.ftruncate(self._number(), end)
         self._end = end
 
     def close(self) -> None:
         """Close the file; a second time changes nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _number(self) -> int:
+        """Give the descriptor; one that the step's own code has closed is opened anew."""
+        if self._file is None:
+            raise OSError(errno.EBADF, f"{self._path} is closed")
+        if not self._file.is_ours():
+            self._file = OwnFile(os.open(self._path, os.O_RDWR | os.O_CLOEXEC))
+        return self._file.number
 
     def _write(self, data: bytes) -> None:
-        written = 0
+        written, number = 0, self._number()
         try:
             while written < len(data):
                 place = self._end + written
-                written += os.pwrite(self._descriptor, data[written:], place)
+                written += os.pwrite(number, data[written:], place)
         except OSError:
-            os.ftruncate(self._descriptor, self._end)
+            os.ftruncate(number, self._end)
             raise
         self._end += written
 
