@@ -49,7 +49,8 @@ class Foreign:
             yield Param(key, value)
         for key, points in values.get("metrics", {}).items():
             for step, value in enumerate(points):
-                yield Metric(key, float(value), step, 1_700_000_000_000_000_000 + step)
+                moment = values.get("moment", 1_700_000_000_000_000_000)
+                yield Metric(key, float(value), step, moment + step)
         for name, place in values.get("artifacts", {}).items():
             path = inside(self._root, Path(place))
             yield (

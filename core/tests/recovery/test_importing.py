@@ -233,6 +233,16 @@ def test_what_cannot_be_read_is_named_and_does_not_stop_the_rest(source):
     assert {run.name for run in Client().list_runs()} == {"r1", "r3"}
 
 
+def test_points_and_files_have_times_that_can_be(source):
+    late = {"run": {"started_at": MOMENT, "ended_at": 10**30}, "metrics": {"loss": [1]}}
+    write(source, "r1", **late, moment=10**25)
+    row = one()
+
+    assert any(what.startswith("ended_at: 1000") for what in row.losses)
+    assert row.changes == {"times that cannot be, which became that of the start": 1}
+    assert Client().get_run(row.id).started_at.timestamp() == MOMENT / 1e9
+
+
 def test_what_only_the_end_of_a_file_tells_counts(source):
     write(source, "r1", late={"status": "killed", "ended_at": MOMENT, "name": "late"})
     one()

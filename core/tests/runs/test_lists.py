@@ -88,6 +88,16 @@ def test_runs_of_the_store_are_sorted(stored, key, ascending):
         assert "".join(names(stored, sort=key)) == ascending[::-1]
 
 
+def test_time_in_which_a_run_was_closed_is_none_of_its_duration(stored):
+    store = Store.of(find_project())
+    with store.writing() as session:  # of its 9 s
+        session.execute("UPDATE runs SET paused = 8500000000 WHERE name = 'run 3'")
+    store.close()
+
+    (run,) = Client().list_runs(sort="duration", is_ascending=True)[:1]
+    assert (run.name, run.seconds) == ("run 3", 0.5)
+
+
 def test_runs_come_in_pages(stored):
     assert names(stored, most=3) == ["3", "2", "1"]
     assert names(stored, most=3, skip=3) == ["0"]

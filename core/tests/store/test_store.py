@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from sqlalchemy import create_engine, text
 
 from trackyard import ConfigError, RunNotFoundError, TrackyardError
 from trackyard.contract.errors import OutputNotFoundError
+from trackyard.journal.summaries import Summary
 from trackyard.project.configuration import find_project
 from trackyard.store import (
     SCHEMA_VERSION,
@@ -29,6 +32,7 @@ from trackyard.store.lives import mark_as_dead
 from trackyard.store.opening import database_at
 from trackyard.store.outbox import to_json, write_owed
 from trackyard.store.schema import bring_up_to_date
+from trackyard.store.store import save_run
 from trackyard.system.identifiers import new_id
 
 
@@ -361,6 +365,37 @@ def test_store_of_a_newer_version_is_refused_with_what_to_type(tmp_path):
 
     with pytest.raises(TrackyardError, match=r"newer Trackyard .* pip install --upgrade trackyard"):
         Store.in_folder(tmp_path)
+
+
+def test_store_of_version_4_is_gone_on_with(tmp_path):
+    Store.in_folder(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.executescript(
+            "DROP INDEX runs_by_duration; ALTER TABLE runs DROP COLUMN paused; "
+            "UPDATE schema_version SET version = 4;"
+        )
+    store = Store.in_folder(tmp_path)
+    (row,) = store.execute("SELECT COUNT(*) AS n FROM runs WHERE paused = 0", {})
+    (index,) = store.execute("SELECT sql FROM sqlite_master WHERE name = 'runs_by_duration'", {})
+    versions = store.execute("SELECT version, least FROM schema_version ORDER BY version", {})
+    store.close()
+
+    assert row["n"] == 0
+    assert "paused" in index["sql"]
+    assert [(v["version"], v["least"]) for v in versions] == [(4, 4), (SCHEMA_VERSION, 4)]
+
+
+@pytest.mark.parametrize("step", [10**30, -(10**400)])
+def test_steps_of_more_than_64_bits_are_kept_as_numbers(tmp_path, step):
+    store = Store.in_folder(tmp_path)
+    metric = {"points": 1, "last": 1.0, "least": 1.0, "greatest": 1.0, "last_step": step}
+    with store.writing() as session:
+        columns = {"kind": "run", "name": "a", "experiment": "b", "status": "finished"}
+        save_run(session, {"id": "a" * 32, **columns}, Summary(metrics={"m": metric}).plain())
+    (row,) = store.execute("SELECT last_step FROM metrics", {})
+    store.close()
+
+    assert row["last_step"] == (1e30 if step > 0 else -math.inf)
 
 
 VERSION_1 = """

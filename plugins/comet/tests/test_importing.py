@@ -99,10 +99,28 @@ def test_a_file_that_is_a_trap_is_named(root, monkeypatch):
     assert list(row.losses) == ["file big: it is too large for what the archive has of it"]
 
 
-def test_what_is_no_archive_is_passed_over_and_no_place_is_named(root):
+def test_an_archive_of_something_else_is_passed_over(root):
     root.mkdir()
-    (root / "x.zip").write_bytes(b"no archive")
+    with zipfile.ZipFile(root / "x.zip", "w") as other:
+        other.writestr("data.csv", "1")
 
     assert Client().import_runs("comet:./archives") == []
+
+
+@pytest.mark.parametrize("description", [b"{", b"[1]"])
+def test_a_damaged_archive_is_named_and_stops_no_other(root, description):
+    whole = archive(root / "whole.zip", [])
+    (root / "cut.zip").write_bytes(whole.read_bytes()[:-30])
+    with zipfile.ZipFile(root / "odd.zip", "w") as odd:
+        odd.writestr("experiment.json", description)
+    rows = {row.remote_id: row for row in Client().import_runs("comet:./archives")}
+
+    assert [rows[name].state for name in ("cut.zip", "odd.zip")] == ["failed", "failed"]
+    assert "it is damaged, or none of Comet's" in rows["cut.zip"].problem
+    assert [row.state for row in rows.values()].count("new") == 1
+
+
+def test_no_place_is_named(root):
+    root.mkdir()
     with pytest.raises(TrackyardError, match="no such folder or archive"):
         Client().import_runs("comet:./nothing")

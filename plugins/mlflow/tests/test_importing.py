@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -125,6 +126,40 @@ def test_artifacts_elsewhere_are_named_and_links_are_not_followed(mlflow_project
 
     assert any("s3://bucket" in what for what in row.losses)
     assert "artifact link: it is a link, which is not followed" in row.losses
+
+
+def test_links_in_a_file_store_lead_nowhere(mlflow_project, tmp_path):
+    root = file_store(Path.cwd() / "mlruns")
+    for part in ("artifacts", "params", "inputs"):
+        shutil.rmtree(root / "1" / RUN / part)
+        (root / "1" / RUN / part).symlink_to("/etc")
+    (row,) = Client().import_runs("mlflow:./mlruns", runs=["r1"])
+
+    assert {part: f"{part}: it is a link, which is not followed" in row.losses for part in (
+        "artifacts", "params", "inputs"
+    )} == {"artifacts": True, "params": True, "inputs": True}  # fmt: skip
+    assert (row.artifacts, row.params) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["", "{{ no yaml", "!!python/object/apply:os.getpid []", None])
+def test_a_run_without_a_description_is_named_and_stops_no_other(text, mlflow_project):
+    meta = file_store(Path.cwd() / "mlruns") / "1" / CHILD / "meta.yaml"
+    meta.unlink() if text is None else meta.write_text(text)
+    rows = {row.remote_id: row for row in Client().import_runs("mlflow:./mlruns")}
+
+    assert (rows[RUN].state, rows[CHILD].state) == ("new", "failed")
+    assert "meta.yaml: it is not there, or it is damaged" in rows[CHILD].problem
+
+
+@pytest.mark.parametrize("moment", ["99999999999999999999", ".nan", "soon"])
+def test_a_time_that_cannot_be_is_left_out(moment, mlflow_project):
+    meta = file_store(Path.cwd() / "mlruns") / "1" / RUN / "meta.yaml"
+    meta.write_text(meta.read_text().replace("1600000000000", moment))
+    (row,) = Client().import_runs("mlflow:./mlruns", runs=["r1"])
+
+    assert Client().get_run("r1").started_at.year < 2100
+    assert any("no time that can be" in what for what in row.losses) == (moment[0] == "9")
+    assert [run.name for run in Client().list_runs()] == ["r1"]
 
 
 def test_a_database_arrives_whole_and_stays_as_it_was(database):

@@ -94,3 +94,12 @@ def test_what_is_none_of_trackios_is_named(root):
         Client().import_runs("trackio:./trackio")
     with pytest.raises(TrackyardError, match="no folder, file or project"):
         Client().import_runs("trackio:nothing")
+
+
+def test_a_damaged_database_is_named_and_stops_no_other(root):
+    database(root / "fraud.db", {"loss": 1.0})
+    (root / "x.db").write_text("no database")
+    rows = {row.remote_id: row for row in Client().import_runs("trackio:./trackio")}
+
+    assert "no database of Trackio's" in rows["x.db"].problem
+    assert rows["id1"].state == "new"

@@ -50,6 +50,18 @@ def openings_of(folder: Path, started_at: int) -> list[Opening]:
     return [*earlier, last]
 
 
+def paused_before(folder: Path, started_at: int) -> int:
+    """Give for how many nanoseconds a run was not open until its latest session began.
+
+    Args:
+        folder: The run's folder.
+        started_at: When the run was started, in nanoseconds since the epoch.
+    """
+    *earlier, last = openings_of(folder, started_at)
+    open_for = sum((one.ended_at or one.started_at) - one.started_at for one in earlier)
+    return max(0, last.started_at - started_at - open_for)
+
+
 def _ended(end: End | None, started_at: int) -> Opening:
     if end is None:
         return Opening("crashed", started_at, None)

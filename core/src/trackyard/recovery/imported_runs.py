@@ -49,6 +49,8 @@ _FILE = "import.json"
 _AT_ONCE = 500
 # So many different things that cannot be imported are told apart, of a run.
 _MOST_NOTES = 1000
+# What 64 bits of nanoseconds hold, as the store does: to the year 2262.
+_LAST_MOMENT = 2**63 - 1
 
 Piece = Record | RemoteRun | ImportNote | MetricPoints
 
@@ -110,6 +112,7 @@ class Tallied:
         left, changed: As in `Mark`.
         place: Where it says that it stands, by ids of Trackyard's.
         first, last: The first and the last time of a record.
+        now: When it was begun to be read.
     """
 
     remote: RemoteRun
@@ -119,6 +122,45 @@ class Tallied:
     place: Place = attrs.field(factory=Place)
     first: int = 0
     last: int = 0
+    now: int = attrs.field(factory=time.time_ns)
+
+    def __attrs_post_init__(self) -> None:
+        self.take(self.remote)
+
+    def take(self, remote: RemoteRun) -> None:
+        """Take what the source says of the run, without times that cannot be.
+
+        Args:
+            remote: The run.
+        """
+        known = {"started_at": remote.started_at, "ended_at": remote.ended_at}
+        for name, moment in known.items():
+            if moment is not None and not _can_be(moment):
+                known[name] = None
+                self.left[f"{name}: {moment} nanoseconds since 1970 are no time that can be"] = 1
+        self.remote = attrs.evolve(remote, **known)  # type: ignore[arg-type]
+
+    def timed(self, record: Record | MetricPoints) -> Record | MetricPoints:
+        """Give a record with times that can be; one that cannot becomes that of the run's start.
+
+        Args:
+            record: As the source gives it.
+        """
+        match record:
+            case MetricPoints(timestamps=times) if times and not (
+                _can_be(min(times)) and _can_be(max(times))
+            ):
+                known = [self._timed(moment) for moment in times]
+                return attrs.evolve(record, timestamps=known)
+            case Metric() | Artifact() if not _can_be(record.timestamp):
+                return attrs.evolve(record, timestamp=self._timed(record.timestamp))
+        return record
+
+    def _timed(self, moment: int) -> int:
+        if _can_be(moment):
+            return moment
+        self.note(ImportNote("times that cannot be, which became that of the start", "changed"))
+        return self.remote.started_at or 0
 
     def note(self, note: ImportNote) -> None:
         """Count what cannot be imported as it is."""
@@ -151,6 +193,7 @@ class Tallied:
         """Count from nothing, for who reads the run once more."""
         for counter in (self.counts, self.left, self.changed):
             counter.clear()
+        self.take(self.remote)
 
     def _at(self, timestamp: int) -> None:
         if timestamp:
@@ -220,7 +263,7 @@ def pieces_of(
             case RemoteRun():
                 known = attrs.asdict(piece, recurse=False)
                 given = {key: value for key, value in known.items() if value is not None}
-                tallied.remote = attrs.evolve(tallied.remote, **given)
+                tallied.take(attrs.evolve(tallied.remote, **given))
             case ImportNote():
                 tallied.note(piece)
             case Tag(key, value) if key in _OF_THE_COPY:
@@ -234,8 +277,13 @@ def pieces_of(
             case Artifact() if not piece.path.is_file():
                 tallied.note(ImportNote(f"artifact {piece.name}: its file is not there"))
             case _:
-                tallied.add(piece)
-                yield piece
+                timed = tallied.timed(piece)
+                tallied.add(timed)
+                yield timed
+
+
+def _can_be(moment: int) -> bool:
+    return 0 <= moment <= _LAST_MOMENT
 
 
 def is_run_id(text: str) -> bool:
@@ -346,7 +394,7 @@ class RunWriter:
         status = remote.status or "finished"
         if status == "running":
             return
-        ended_at = remote.ended_at or tallied.last or remote.started_at or time.time_ns()
+        ended_at = remote.ended_at or tallied.last or _start_of(tallied)
         failure = None if status == "finished" else remote.failure
         if failure is None and status != "finished":
             failure = Failure(status, status.capitalize(), f"{self.flavor} says no more of it")
@@ -354,7 +402,7 @@ class RunWriter:
 
     def _run(self, folder: Path, tallied: Tallied, place: Place) -> Run:
         remote = tallied.remote
-        started_at = remote.started_at or tallied.first or remote.ended_at or time.time_ns()
+        started_at = _start_of(tallied)
         return Run(
             id=folder.name,
             name=self.redactor.redact(remote.name or remote.remote_id),
@@ -501,6 +549,12 @@ def _entries_of(points: PointsByMetric) -> list[list[Column]]:
         ]
         for part in (slice(at, at + width) for at in range(0, longest, width))
     ]
+
+
+def _start_of(tallied: Tallied) -> int:
+    """Give when a run began; where nobody knows, that is when it is imported."""
+    remote = tallied.remote
+    return remote.started_at or tallied.first or remote.ended_at or tallied.now
 
 
 def _check(journal: JournalWriter) -> None:

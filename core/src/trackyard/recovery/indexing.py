@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackyard.contract.errors import TrackyardError
 from trackyard.contract.records import NAME, NOTE, Run
 from trackyard.delivery.state import load_state
 from trackyard.journal.descriptions import RunDescription, load_description, metadata_of
+from trackyard.journal.openings import paused_before
 from trackyard.journal.pending import (
     is_indexed,
     mark_as_indexed,
@@ -46,12 +48,15 @@ IMPORTED_FROM = "trackyard.imported_from"
 _AT_ONCE = 500
 
 
-def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def columns_of(
+    run: Run, metadata: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> dict[str, Any]:
     """Give what the store holds of a run that starts.
 
     Args:
         run: The run.
         metadata: Its trackers, as `metadata_of` gives them.
+        folder: Where its journal lies, for how long a run was closed that was resumed.
     """
     return {
         "id": run.id,
@@ -67,6 +72,7 @@ def columns_of(run: Run, metadata: Mapping[str, Any] | None = None) -> dict[str,
         "error": None,
         "metadata": dict(metadata or {}),
         **({"opened": run.resumed + 1} if run.resumed else {}),
+        **({"paused": paused_before(folder, run.started_at)} if run.resumed and folder else {}),
     }
 
 
@@ -88,7 +94,7 @@ def index_run(
         summary: How it ended, and what it logged; None while it goes on.
     """
     folder = project.home / "runs" / run.id
-    values = {**columns_of(run, metadata), **for_others(project, folder)}
+    values = {**columns_of(run, metadata, folder), **for_others(project, folder)}
     if summary is not None:
         values |= _end_of(summary)
     stamp = project.home / "store.away"
@@ -198,21 +204,52 @@ def index_folders(
         folders: The folders.
         left: Gives what is kept of one for others, see `for_others`.
     """
-    from trackyard.store.store import save_run
-
     for start in range(0, len(folders), _AT_ONCE):
         chunk = folders[start : start + _AT_ONCE]
         found = [(folder, *summary_of_folder(folder, load_description)) for folder in chunk]
-        with store.writing() as session:
-            for folder, description, summary in found:
-                if description is None or summary is None:
-                    yield None
-                    continue
-                values = {**_columns_of_folder(folder, description), **left(folder)}
-                save_run(session, values | _end_of(summary), summary.plain())
-                yield folder
+        given = [
+            (folder, _row_of(folder, description, summary, left))
+            for folder, description, summary in found
+            if description is not None and summary is not None
+        ]
+        taken = {*_saved(store, given)}
+        yield from (folder if folder in taken else None for folder in chunk)
+        refused = {folder for folder, _ in given} - taken
         for folder in chunk:
-            mark_as_indexed(folder)
+            if folder not in refused:
+                mark_as_indexed(folder)
+
+
+_Given = tuple[dict[str, Any], Mapping[str, Any]]
+
+
+def _row_of(
+    folder: Path,
+    description: RunDescription,
+    summary: Summary,
+    left: Callable[[Path], dict[str, Any]],
+) -> _Given:
+    values = {**_columns_of_folder(folder, description), **left(folder)}
+    return values | _end_of(summary), summary.plain()
+
+
+def _saved(store: Store, given: list[tuple[Path, _Given]]) -> list[Path]:
+    """Write rows in one transaction; of several, one that the database refuses stops no other."""
+    from trackyard.store.store import save_run
+
+    try:
+        with store.writing() as session:
+            for _, row in given:
+                save_run(session, *row)
+    except TrackyardError as error:
+        if getattr(error, "is_away", False):
+            raise
+        if len(given) == 1:
+            ((folder, _),) = given
+            logger.warning("run %s is not in the store, which refuses it: %s", folder.name, error)
+            return []
+        return [folder for one in given for folder in _saved(store, [one])]
+    return [folder for folder, _ in given]
 
 
 def tracker_metadata(folder: Path, description: RunDescription) -> dict[str, str]:
@@ -275,7 +312,7 @@ def live_columns(folder: Path, description: RunDescription) -> dict[str, Any]:
 def _columns_of_folder(folder: Path, description: RunDescription) -> dict[str, Any]:
     """Give the columns that a folder knows; of a pipeline's runs the store may know more."""
     run = description.run
-    values = columns_of(run, tracker_metadata(folder, description))
+    values = columns_of(run, tracker_metadata(folder, description), folder)
     if run.pipeline is not None and run.step is None and not run.is_child:
         return {**values, "kind": "pipeline", "group_id": run.id, "parent_id": None}
     return values

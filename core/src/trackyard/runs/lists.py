@@ -177,20 +177,13 @@ def seconds_of(started_at: int, ended_at: int | None) -> float:
     return ((ended_at or time.time_ns()) - started_at) / 1e9
 
 
-def seconds_of_row(project: Project, row: ListedRow) -> float:
-    """Give how long a run was open; what lies between its sessions counts not, if it is here.
+def seconds_of_row(row: ListedRow) -> float:
+    """Give how long a run was open; what lies between its sessions counts not.
 
     Args:
-        project: The project.
         row: The run, as the store has it.
     """
-    if row.opened > 1:
-        from trackyard.journal.openings import openings_of
-
-        openings = openings_of(project.home / "runs" / row.id, row.started_at or 0)
-        if len(openings) > 1:
-            return sum(opening.seconds for opening in openings)
-    return seconds_of(row.started_at or 0, row.ended_at)
+    return seconds_of((row.started_at or 0) + row.paused, row.ended_at)
 
 
 def _of_row(project: Project, row: ListedRow) -> RunSummary:
@@ -206,7 +199,7 @@ def _of_row(project: Project, row: ListedRow) -> RunSummary:
         name=row.name,
         pipeline=row.experiment,
         status=row.status,
-        seconds=seconds_of_row(project, row),
+        seconds=seconds_of_row(row),
         started_at=moment(started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         id=row.id,

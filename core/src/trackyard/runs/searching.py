@@ -199,7 +199,7 @@ def search_runs(
         skip = (page - 1) * limit
         rows = search(settled, filter, order_by, side=side, most=limit, skip=skip)
         details = details_with_steps(settled, [row.id for row in rows])
-    found = [_of_row(project, row, details[row.id], side) for row in rows]
+    found = [_of_row(row, details[row.id], side) for row in rows]
     return FoundRuns(with_unreachable(project, found), project)
 
 
@@ -262,7 +262,7 @@ def _settled(project: Project, opened: Store | None) -> Iterator[Store | None]:
             store.close()
 
 
-def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
+def _of_row(row: ListedRow, details: RunDetails, side: Side) -> SearchedRun:
     metrics = last_values({metric.key: metric for metric in details.metrics})
     if side != "last":
         known = {metric.key: getattr(metric, side) for metric in details.metrics}
@@ -272,7 +272,7 @@ def _of_row(project: Project, row: ListedRow, details: RunDetails, side: Side) -
         name=row.name,
         pipeline=row.experiment,
         status=row.status,
-        seconds=seconds_of_row(project, row),
+        seconds=seconds_of_row(row),
         started_at=moment(started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         id=row.id,

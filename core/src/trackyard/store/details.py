@@ -71,7 +71,7 @@ class MetricRow:
             known: Its values, where NaN stands for none, and `picture`, a few of its points.
         """
         values = {
-            name: None if value is not None and math.isnan(value) else value
+            name: None if isinstance(value, float) and math.isnan(value) else value
             for name in _NUMBERS
             for value in (known.get(name),)
         }
@@ -167,6 +167,14 @@ def set_tags(
     _insert(session, "tags", rows)
 
 
+def _double(number: float | None) -> float | None:
+    """Give a step as a column holds it: a whole number may have more than its 64 bits."""
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return math.inf if number and number > 0 else -math.inf
+
+
 def write_metrics(
     session: Session, run: int, metrics: Mapping[str, float] | Iterable[MetricRow]
 ) -> None:
@@ -189,9 +197,9 @@ def write_metrics(
             "least": metric.least,
             "greatest": metric.greatest,
             "first": metric.first,
-            "last_step": metric.last_step,
-            "least_step": metric.least_step,
-            "greatest_step": metric.greatest_step,
+            "last_step": _double(metric.last_step),
+            "least_step": _double(metric.least_step),
+            "greatest_step": _double(metric.greatest_step),
             "points": metric.points,
         }
         for place, (key, metric) in enumerate(known.items())
@@ -260,7 +268,7 @@ def write_artifacts(session: Session, run: int, artifacts: Iterable[Mapping[str,
     """
     last = list(artifacts)[-MOST_ARTIFACTS:]
     rows = {encodable(row["name"])[:LONGEST_KEY]: {**row, "run": run} for row in last}
-    found = [{**row, "name": name} for name, row in rows.items()]
+    found = [{**row, "name": name, "step": _double(row["step"])} for name, row in rows.items()]
     _replace(session, "artifacts", run, found)
 
 

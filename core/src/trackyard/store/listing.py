@@ -19,7 +19,7 @@ SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 _EXPRESSIONS: dict[SortKey, str] = {
     "started": "r.started_at",
     "ended": "COALESCE(r.ended_at, 9223372036854775807)",
-    "duration": "(COALESCE(r.ended_at, 9223372036854775807) - r.started_at)",
+    "duration": "(COALESCE(r.ended_at, 9223372036854775807) - r.started_at - r.paused)",
     "name": "r.name",
     "pipeline": "r.experiment",
     "status": "r.status",
@@ -76,7 +76,7 @@ def list_rows(project: Project, wanted: RunFilter) -> list[ListedRow]:
     direction = "ASC" if wanted.is_ascending else "DESC"
     query = (
         "SELECT r.id, r.kind, r.name, r.experiment, r.stack, r.status, r.started_at, r.ended_at, "
-        "r.opened FROM runs r WHERE r.parent_id IS NULL "
+        "r.paused FROM runs r WHERE r.parent_id IS NULL "
         f"{' '.join(f'AND {condition}' for condition in conditions)} "
         f"ORDER BY {_EXPRESSIONS[wanted.sort]} {direction}, r.id {direction} "
         "LIMIT :most OFFSET :skip"
@@ -99,7 +99,7 @@ def find_rows(store: Store, text: str) -> list[ListedRow]:
         One; several where it is a prefix of several, a few of them; none where none fits.
     """
     select = (
-        "SELECT id, kind, name, experiment, stack, status, started_at, ended_at, opened FROM runs"
+        "SELECT id, kind, name, experiment, stack, status, started_at, ended_at, paused FROM runs"
     )
     asked = {"text": encodable(text)}
     by_id = store.execute(f"{select} WHERE id = :text", asked)

@@ -33,7 +33,7 @@ class ListedRow:
         kind: `pipeline`, `step`, or `run` for that of a block.
         experiment: The pipeline's name, or the experiment's without one.
         started_at: None of a step that was not run.
-        opened: How often it was open: more than once where it was resumed.
+        paused: How long it was not open between its start and its end, where it was resumed.
     """
 
     id: str
@@ -44,7 +44,7 @@ class ListedRow:
     status: str
     started_at: int | None
     ended_at: int | None
-    opened: int = 1
+    paused: int = 0
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ from trackyard.contract.errors import refuse_newer
 from trackyard.store.databases import Database, Session, StoreError
 from trackyard.store.details import write_metrics, write_params, write_trackers
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # The oldest version that reads and writes what this one does.
 _LEAST = 4
 _FOREVER = 2**63 - 1
@@ -37,6 +37,17 @@ _WORDS = {
 }
 _OF_RUN = "run BIGINT NOT NULL REFERENCES runs (no) ON DELETE CASCADE"
 
+_BY_DURATION = (
+    "CREATE INDEX runs_by_duration ON runs "
+    f"((COALESCE(ended_at, {_FOREVER}) - started_at - paused)) WHERE parent_id IS NULL"
+)
+# What a store of version 4 lacks.
+_SINCE_4 = (
+    "ALTER TABLE runs ADD COLUMN paused BIGINT NOT NULL DEFAULT 0",
+    "DROP INDEX IF EXISTS runs_by_duration",
+    _BY_DURATION,
+)
+
 TABLES = f"""
 CREATE TABLE runs (
     no {{number}},
@@ -54,6 +65,7 @@ CREATE TABLE runs (
     ended_at BIGINT,
     opened INTEGER NOT NULL DEFAULT 1,
     resumed_at BIGINT,
+    paused BIGINT NOT NULL DEFAULT 0,
     heartbeat_at BIGINT,
     error TEXT,
     note TEXT,
@@ -74,8 +86,7 @@ CREATE INDEX runs_at_top ON runs (started_at) WHERE parent_id IS NULL;
 CREATE INDEX runs_by_experiment ON runs (experiment, started_at) WHERE parent_id IS NULL;
 CREATE INDEX runs_by_status ON runs (status, started_at) WHERE parent_id IS NULL;
 CREATE INDEX runs_by_end ON runs (COALESCE(ended_at, {_FOREVER})) WHERE parent_id IS NULL;
-CREATE INDEX runs_by_duration ON runs ((COALESCE(ended_at, {_FOREVER}) - started_at))
-    WHERE parent_id IS NULL;
+{_BY_DURATION};
 CREATE INDEX runs_by_name ON runs (name);
 CREATE INDEX runs_by_parent ON runs (parent_id, position, attempt) WHERE parent_id IS NOT NULL;
 CREATE INDEX runs_by_group ON runs (group_id, position, attempt) WHERE group_id IS NOT NULL;
@@ -230,6 +241,19 @@ def _migrate(session: Session, database: Database) -> None:
     version, _ = _versions(session, database)
     if version is not None and version >= SCHEMA_VERSION:
         return  # another process was quicker
+    if version == 4:
+        for statement in _SINCE_4:
+            session.execute(statement)
+    else:
+        _make(session, database, version)
+    session.execute(
+        "INSERT INTO schema_version (version, least) VALUES (:version, :least)",
+        {"version": SCHEMA_VERSION, "least": _LEAST},
+    )
+
+
+def _make(session: Session, database: Database, version: int | None) -> None:
+    """Make the tables, with what those of version 1 to 3 hold."""
     tables = TABLES.format(**_WORDS[database.is_shared])
     old = version is not None
     if not _has_table(session, database, "schema_version"):
@@ -244,10 +268,6 @@ def _migrate(session: Session, database: Database) -> None:
             session.execute(statement)
     if version is not None:
         _copy(session, version)
-    session.execute(
-        "INSERT INTO schema_version (version, least) VALUES (:version, :least)",
-        {"version": SCHEMA_VERSION, "least": _LEAST},
-    )
 
 
 def _copy(session: Session, version: int) -> None:

@@ -14,7 +14,7 @@ from trackyard.store.store import Store
 
 _NAMES = (
     *("no", "id", "kind", "name", "experiment", "stack", "status"),
-    *("started_at", "ended_at", "opened"),
+    *("started_at", "ended_at", "paused"),
 )
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 _AT_TOP = "r.parent_id IS NULL"

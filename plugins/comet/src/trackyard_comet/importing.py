@@ -46,6 +46,7 @@ class Archives:
 
     root: Path
     _places: dict[str, Path] = attrs.field(factory=dict)
+    _damaged: set[str] = attrs.field(factory=set)
 
     def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List the runs.
@@ -62,7 +63,11 @@ class Archives:
                 "comet:WORKSPACE/PROJECT"
             )
         for place in self._found():
-            run = _listed(place)
+            try:
+                run = _listed(place)
+            except (OSError, ValueError, zipfile.BadZipFile):
+                run = RemoteRun(place.name)  # said where it is read
+                self._damaged.add(run.remote_id)
             if run is not None:
                 self._places[run.remote_id] = place
                 if query.fits(run):
@@ -73,7 +78,8 @@ class Archives:
             yield self.root
             return
         zipped = self.root.rglob("*.zip")
-        open_ones = (path.parent for path in self.root.rglob(_MESSAGES))
+        logs = self.root.rglob(_MESSAGES)
+        open_ones = (path.parent for path in logs if not path.is_symlink())
         yield from sorted({*(p for p in zipped if not p.is_symlink()), *open_ones})
 
     def read(self, remote_id: str, scratch: Path) -> Iterator[Piece]:
@@ -84,6 +90,8 @@ class Archives:
             scratch: Where files are unpacked.
         """
         place = self._places[remote_id]
+        if remote_id in self._damaged:
+            raise TrackyardError(f"{place}: it is damaged, or none of Comet's")
         if place.is_dir():
             with (place / _MESSAGES).open("rb") as lines:
                 yield from _Reading(place, None, scratch).of_lines(remote_id, lines)
@@ -96,18 +104,23 @@ class Archives:
 
 
 def _listed(place: Path) -> RemoteRun | None:
-    """Give what the description of an experiment says; None where this is no archive of one."""
-    try:
-        if place.is_dir():
-            path = place / _EXPERIMENT
-            found = json.loads(path.read_bytes()) if path.exists() else {}
-            size = (place / _MESSAGES).stat().st_size
-        else:
-            with zipfile.ZipFile(place) as archive:
-                found = json.loads(archive.read(_EXPERIMENT))
-            size = place.stat().st_size
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
+    """Give what the description of an experiment says; None where this is no archive of one.
+
+    Raises:
+        OSError, ValueError, BadZipFile: It is damaged.
+    """
+    if place.is_dir():
+        path = place / _EXPERIMENT
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+        size = (place / _MESSAGES).stat().st_size
+    else:
+        with zipfile.ZipFile(place) as archive:
+            if _EXPERIMENT not in archive.namelist():
+                return None
+            found = json.loads(archive.read(_EXPERIMENT))
+        size = place.stat().st_size
+    if not isinstance(found, dict):
+        raise ValueError(f"{_EXPERIMENT}: it is no table")  # noqa: TRY004 - as JSON's errors are
     stop = found.get("stop_time")
     return RemoteRun(
         remote_id=str(found.get("offline_id") or place.stem),

@@ -6,6 +6,7 @@ MLflow's own class makes folders in it, takes a dataset's column for a step and 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from trackyard.contract import (
     RunQuery,
     Tag,
     TrackyardError,
+    inside,
 )
 from trackyard_mlflow.foreign import (
     PARENT,
@@ -41,6 +43,9 @@ from trackyard_mlflow.foreign import (
 
 _META = "meta.yaml"
 _READ_FOR_LIST = (PARENT, RUN_NAME, USER, "trackyard.status", "trackyard.failure")
+_RUN_ID = re.compile("[0-9a-f]{32}")
+# Folders of a run.
+_PARTS = ("params", "metrics", "tags", "artifacts", "inputs", "outputs")
 # What stands beside the folders of experiments.
 _NO_EXPERIMENTS = {".trash", "models", "traces"}
 _MILLISECOND = 1_000_000
@@ -61,6 +66,7 @@ class FileStore:
 
     root: Path
     _folders: dict[str, Path] = attrs.field(factory=dict)
+    _damaged: set[str] = attrs.field(factory=set)
     _versions: dict[str, list[tuple[Any, Any]]] | None = None
     _counted: dict[Path, Counter[str]] = attrs.field(factory=dict)
 
@@ -87,10 +93,16 @@ class FileStore:
 
     def _listed(self, folder: Path, experiment: str) -> RemoteRun | None:
         values = _meta(folder)
-        run_id = str(values.get("run_id") or values.get("run_uuid") or "")
-        if not run_id or values.get("lifecycle_stage") == "deleted":
+        if not values and not _RUN_ID.fullmatch(folder.name):
+            return None  # what belongs to the experiment
+        if values.get("lifecycle_stage") == "deleted":
             return None
+        # The folder bears the id; of one in digits alone, YAML makes a number.
+        run_id = folder.name
         self._folders[run_id] = folder
+        if not values:
+            self._damaged.add(run_id)  # said where it is read
+            return RemoteRun(run_id, experiment=experiment)
         known = {"name": values.get("run_name") or values.get("name"), "experiment": experiment}
         status = values.get("status")
         word = STATUS_NAMES.get(status, "") if isinstance(status, int) else status
@@ -112,6 +124,11 @@ class FileStore:
             scratch: Where files are written.
         """
         folder = self._folders[run_id]
+        if run_id in self._damaged:
+            raise TrackyardError(f"{folder / _META}: it is not there, or it is damaged")
+        for part in _PARTS:
+            if (folder / part).is_symlink():
+                yield ImportNote(f"{part}: it is a link, which is not followed")
         tags = {name: text for name, path in _files(folder / "tags") if (text := _text(path))}
         yield from (Tag(key, value) for key, value in tags.items())
         context: Context = context_of(tags)
@@ -136,22 +153,23 @@ class FileStore:
             yield ImportNote(f"artifacts in {uri}: they are not below the folder that is imported")
 
     def _inputs(self, folder: Path, scratch: Path) -> Iterator[Record | ImportNote]:
-        for meta in sorted((folder / "inputs").glob(f"*/{_META}")):
+        for meta in _metas(folder / "inputs"):
             values = _yaml(meta)
             if values.get("source_type") != "DATASET":
                 continue
-            found = folder.parent / "datasets" / str(values.get("source_id")) / _META
-            if not found.is_file():
+            named = Path("datasets", str(values.get("source_id")), _META)
+            found = inside(folder.parent, named)
+            if found is None or not found.is_file():
                 yield ImportNote(f"dataset {values.get('source_id')}: it is not in the store")
                 continue
             context = (values.get("tags") or {}).get("mlflow.data.context")
             yield dataset_of(_yaml(found), context, scratch)
 
     def _models(self, folder: Path) -> Iterator[Record | ImportNote]:
-        for meta in sorted((folder / "outputs").glob(f"*/{_META}")):
+        for meta in _metas(folder / "outputs"):
             model_id = str(_yaml(meta).get("destination_id") or meta.parent.name)
-            place = folder.parent / "models" / model_id
-            if not place.is_dir() or "/" in model_id:
+            place = inside(folder.parent / "models", Path(model_id))
+            if place is None or not place.is_dir():
                 yield ImportNote(f"model {model_id}: it is not in the store")
                 continue
             name = str(_meta(place).get("name") or model_id)
@@ -206,8 +224,17 @@ def _folders(folder: Path) -> Iterator[Path]:
     yield from (folder / name for name in names)
 
 
+def _metas(folder: Path) -> Iterator[Path]:
+    """Give the descriptions in the folders in a folder; links are left out."""
+    for one in () if folder.is_symlink() else _folders(folder):
+        if (one / _META).is_file() and not (one / _META).is_symlink():
+            yield one / _META
+
+
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Give the files below a folder, with their names in it; links are left out."""
+    if folder.is_symlink():
+        return
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

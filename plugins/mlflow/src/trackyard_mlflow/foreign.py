@@ -73,7 +73,10 @@ def remote_run(
 
 
 def _nanoseconds(milliseconds: Any) -> int | None:
-    return int(milliseconds) * _MILLISECOND if milliseconds else None
+    try:
+        return int(milliseconds) * _MILLISECOND if milliseconds else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _failure(status: Status | None, text: str | None) -> Failure | None:
@@ -173,6 +176,8 @@ def files_below(root: Path, prefix: str = "", kind: Any = "file") -> Iterator[Pi
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    if folder.is_symlink():
+        return
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class EventFolders:
         sizes = [path.stat().st_size for path in files]
         place = folder.relative_to(self.root)
         state = read_state(folder) if run_files(folder) else None
-        moment = event.wall_time if event is not None else 0
+        moment = event.wall_time if event is not None and isfinite(event.wall_time) else 0
         return RemoteRun(
             remote_id=hashlib.sha256(known).hexdigest()[:32],
             name=_name_of(state, place.name or self.root.name),
@@ -105,7 +106,10 @@ class EventFolders:
                     yield event
                     continue
                 # A float of today's seconds holds no less than a quarter of a microsecond.
-                timestamp = round(event.wall_time * 1e6) * 1000
+                try:
+                    timestamp = round(event.wall_time * 1e6) * 1000
+                except (ValueError, OverflowError):  # of no number
+                    timestamp = last
                 last = max(last, timestamp)
                 if not _is_scalar(event, timestamp, points):
                     yield from _pieces(event, timestamp, values)

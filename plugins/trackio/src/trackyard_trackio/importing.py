@@ -49,6 +49,7 @@ class Databases:
     place: str
     home: Path
     _runs: dict[str, _Run] = attrs.field(factory=dict)
+    _damaged: dict[str, str] = attrs.field(factory=dict)
 
     def runs(self, query: RunQuery) -> Iterator[RemoteRun]:
         """List the runs.
@@ -59,11 +60,16 @@ class Databases:
         Raises:
             TrackyardError: There is no database.
         """
-        for path in self._files():
+        files = self._files()
+        for path in files:
             try:
                 yield from (run for run in self._of_file(path) if query.fits(run))
             except (OSError, sqlite3.DatabaseError) as error:
-                raise TrackyardError(f"{path}: no database of Trackio's: {error}") from error
+                problem = f"{path}: no database of Trackio's: {error}"
+                if len(files) == 1:
+                    raise TrackyardError(problem) from error
+                self._damaged[path.name] = problem  # said where it is read
+                yield RemoteRun(path.name, experiment=path.stem)
 
     def _files(self) -> list[Path]:
         path = Path(self.place).expanduser()
@@ -109,6 +115,8 @@ class Databases:
             remote_id: Its id.
             scratch: Where files are written.
         """
+        if remote_id in self._damaged:
+            raise TrackyardError(self._damaged[remote_id])
         run = self._runs[remote_id]
         config = _config_of(run)
         tags = config.get(TAGS)
@@ -132,8 +140,12 @@ def _config_of(run: _Run) -> dict[str, Any]:
     if run.column not in columns:
         return {}
     query = f"SELECT config FROM configs WHERE {run.column} = ?"  # noqa: S608 - our own words
-    found = [json.loads(text) for (text,) in run.database.rows(query, run.value)]
-    return found[-1] if found and isinstance(found[-1], dict) else {}
+    texts = [text for (text,) in run.database.rows(query, run.value)]
+    try:
+        found = json.loads(texts[-1]) if texts else {}
+    except ValueError:  # it is said where the run is read
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _in_folder(artifact: Artifact, folder: Path) -> Artifact | ImportNote:

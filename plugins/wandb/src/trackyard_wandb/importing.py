@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,7 @@ def _listed(path: Path) -> RemoteRun:
     """Give what the first records of a file say of its run."""
     size = path.stat().st_size
     fallback = path.stem.removeprefix("run-")
-    for number, data in enumerate(foreign_records(path)):
-        if number > _HEAD:
-            break
+    for data in _head_of(path):
         record = None if isinstance(data, ImportNote) else parse(data)
         if record is not None and record.WhichOneof("record_type") == "run":
             run = record.run
@@ -152,6 +151,13 @@ def _listed(path: Path) -> RemoteRun:
                 size=size,
             )
     return RemoteRun(fallback, name=fallback, version=str(size), size=size)
+
+
+def _head_of(path: Path) -> list[bytes | ImportNote]:
+    try:
+        return [*islice(foreign_records(path), _HEAD)]
+    except OSError:  # said where it is read
+        return []
 
 
 @attrs.define
