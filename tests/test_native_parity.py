@@ -26,7 +26,8 @@ SOME = ("values", "config_and_rows", "fields_series_and_files", "loop")
 def cases():
     for sdk in READERS:
         yield pytest.param(sdk, "thread", "some", marks=pytest.mark.slow)
-        for way in ("thread", "process"):
+        with_servers = ("server", "late") if sdk == "mlflow" else ()
+        for way in ("thread", "process", *with_servers):
             yield pytest.param(sdk, way, "all", marks=WHOLE)
 
 
@@ -35,11 +36,11 @@ def names(sdk, part):
     return every if part == "all" else [name for name in every if name.startswith(SOME)]
 
 
-def ran(folder, empty_store, sdk, way, part):
+def ran(folder, empty_store, sdk, way, part, server=""):
     """Run bodies in a process of their own; gives what came of each."""
     root = folder / way
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE_", "GIT_"))}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(folder)}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(folder), "SERVER": server}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), sdk, way, str(root), str(empty_store), *names(sdk, part)],
         check=False,
@@ -65,10 +66,12 @@ def wrong_in(sdk, body, alone, tracked):
 
 @pytest.mark.parametrize(("sdk", "way", "part"), list(cases()))
 def test_a_step_has_what_the_sdk_alone_makes_of_the_same_code(
-    tmp_path, empty_store, sdk, way, part
+    tmp_path, empty_store, request, sdk, way, part
 ):
+    is_served = way in ("server", "late")
+    server = request.getfixturevalue("mlflow_server").url if is_served else ""
     alone = ran(tmp_path, empty_store, sdk, "alone", part)
-    tracked = ran(tmp_path, empty_store, sdk, way, part)
+    tracked = ran(tmp_path, empty_store, sdk, way, part, server)
     wrong = {
         body.name: found
         for body in bodies_of(sdk)

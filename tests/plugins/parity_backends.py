@@ -37,16 +37,21 @@ def digest(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def of_mlflow(folder: Path) -> list[Stored]:
+def of_mlflow(folder: Path, server: str = "") -> list[Stored]:
     """Read MLflow's store.
 
     Args:
         folder: Where `mlflow.db` is.
+        server: Where runs are instead, in experiments that are named after the folder.
     """
     import mlflow
 
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow.db")
-    experiments = {each.experiment_id: each.name for each in client.search_experiments()}
+    uri = server or f"sqlite:///{folder}/mlflow.db"
+    client = mlflow.MlflowClient(uri, uri)
+    of_body = f"name LIKE '%{folder.parent.parent.name}-{folder.name}'" if server else None
+    found = client.search_experiments(filter_string=of_body)
+    experiments = {each.experiment_id: each.name for each in found}
+    experiments |= {id_: name.split("@")[0] for id_, name in experiments.items()}
     runs = client.search_runs([*experiments], order_by=["attributes.start_time ASC"])
     return [
         _mlflow_run(client, run, experiments[run.info.experiment_id])

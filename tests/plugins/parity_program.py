@@ -1,6 +1,8 @@
 """What do the bodies of one SDK make of its backend, alone or in steps? In a process of its own.
 
-python parity_program.py SDK alone|thread|process FOLDER EMPTY_STORE BODY...
+python parity_program.py SDK alone|thread|process|server|late FOLDER EMPTY_STORE BODY...
+
+Where steps have an MLflow server, the variable SERVER says where; `late` ones do not wait for it.
 """
 
 from __future__ import annotations
@@ -16,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import parity_others  # noqa: F401 - it fills the table
-from parity_backends import READERS
+from parity_backends import READERS, of_mlflow
 from parity_bodies import Body, bodies_of
 
 _STEP = """[experiment_trackers.own]
 flavor = "{sdk}"
-start_timeout = 60
+start_timeout = {patience}
 flush_timeout = 60
 {fields}
 [stacks.default]
 experiment_trackers = ["own"]
 """
+_ON_SERVER = 'tracking_uri = "{server}"\nexperiment_name = "of-the-body@{folder}"'
 _FIELDS = {
     "mlflow": 'tracking_uri = "sqlite:///{folder}/mlflow.db"\nexperiment_name = "of-the-body"',
     "wandb": 'mode = "offline"\nproject = "mine"\nentity = "acme"',
@@ -40,7 +43,8 @@ def main(sdk: str, way: str, root: Path, empty_store: Path, names: list[str]) ->
     """Run bodies, and write what came of them."""
     os.environ |= {"WANDB_MODE": "offline", "NEPTUNE_MODE": "offline", "COMET_START_ONLINE": "0"}
     os.environ |= {"NEPTUNE_PROJECT": "acme/mine", "TRACKYARD_PROGRESS": "0"}
-    os.environ |= {"TRACKYARD_ISOLATION": way, "TRACKYARD_DISABLE_PLUGINS": "system-metrics"}
+    isolation = "thread" if way == "thread" else "process"
+    os.environ |= {"TRACKYARD_ISOLATION": isolation, "TRACKYARD_DISABLE_PLUGINS": "system-metrics"}
     found = {}
     for body in [body for body in bodies_of(sdk) if body.name in names]:
         folder = root / body.name
@@ -48,7 +52,7 @@ def main(sdk: str, way: str, root: Path, empty_store: Path, names: list[str]) ->
         if sdk == "mlflow":
             shutil.copyfile(empty_store, folder / "mlflow.db")
         with _in(folder, body, is_alone=way == "alone"):
-            found[body.name] = _came_of(body, folder, is_alone=way == "alone")
+            found[body.name] = _came_of(body, folder, way)
     (root / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -87,19 +91,24 @@ def _move_trackio(folder: Path) -> None:
                 setattr(module, name, place)
 
 
-def _came_of(body: Body, folder: Path, *, is_alone: bool) -> dict[str, Any]:
+def _came_of(body: Body, folder: Path, way: str) -> dict[str, Any]:
     answers: list[Any] = []
     error = ""
+    server = os.environ["SERVER"] if way in ("server", "late") else ""
     try:
-        if is_alone:
+        if way == "alone":
             answers.append(body.code())
             _end()
         else:
             fields = _FIELDS.get(body.sdk, "").format(folder=folder)
-            text = _STEP.format(sdk=body.sdk, fields=fields)
+            if server:
+                place = f"{folder.parent.parent.name}-{folder.name}"
+                fields = _ON_SERVER.format(folder=place, server=server)
+            patience = 0 if way == "late" else 60
+            text = _STEP.format(sdk=body.sdk, fields=fields, patience=patience)
             (folder / "trackyard.toml").write_text(text, encoding="utf-8")
             _run_step(body, answers)
-        runs = READERS[body.sdk](folder)
+        runs = of_mlflow(folder, server) if server else READERS[body.sdk](folder)
     except Exception:
         runs, error = [], traceback.format_exc()
     return {"answers": answers, "runs": runs, "error": error}

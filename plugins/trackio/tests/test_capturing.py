@@ -41,6 +41,20 @@ def test_rows_config_and_images_reach_the_other_trackers(both):
     assert both.values(run.id, "portable") == [(4, 1.0)]
 
 
+def test_nested_values_words_and_lists_reach_the_other_trackers(both):
+    import trackio
+
+    with start_run("nested", experiment_tracker=["board", "memory"]) as run:
+        trackio.init(project="mine")
+        trackio.log({"train": {"loss": 0.5, "deep": {"x": 1}}, "stage": "warm", "ok": True}, step=1)
+        trackio.log({"shapes": [2, 3], "stage": "hot"}, step=2)
+
+    stored = MemoryTracker.runs[run.id]
+    points = {(m.key, m.step, m.value) for m in stored.metrics.values()}
+    assert points == {("train.loss", 1, 0.5), ("train.deep.x", 1, 1.0), ("ok", 1, 1.0)}
+    assert {"stage": "hot", "shapes": "[2, 3]"}.items() <= stored.tags.items()
+
+
 def test_name_and_group_of_a_call_are_tags_and_a_table_is_one_everywhere(both):
     import trackio
 

@@ -9,7 +9,7 @@ from typing import Any
 from zlib import crc32
 
 from trackyard.contract import Artifact, Histogram, ImportNote
-from trackyard_trackio.rows import nanoseconds_of
+from trackyard_trackio.rows import logged_values, nanoseconds_of
 
 
 def inline_records(row: tuple[Any, ...], scratch: Path) -> Iterator[Artifact | ImportNote]:
@@ -20,7 +20,7 @@ def inline_records(row: tuple[Any, ...], scratch: Path) -> Iterator[Artifact | I
         scratch: Where files are written.
     """
     _, step, time, text = row
-    for key, value in json.loads(text).items():
+    for key, value in logged_values(text):
         if not isinstance(value, dict) or "file_path" in value:
             continue
         kind = str(value.get("_type", "")).removeprefix("trackio.")
@@ -36,7 +36,7 @@ def inline_records(row: tuple[Any, ...], scratch: Path) -> Iterator[Artifact | I
         elif kind == "markdown":
             content = str(value.get("_value", ""))
         if content is None:
-            yield ImportNote(f"{kind or 'nested values'} {key}")
+            yield ImportNote(f"{kind} {key}")
             continue
         suffix = ".md" if kind == "markdown" else ".json"
         scratch.mkdir(parents=True, exist_ok=True)

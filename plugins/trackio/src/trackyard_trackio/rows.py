@@ -157,12 +157,32 @@ def records_of(run_id: str, rows: Iterable[tuple[str | None, int, str, str]]) ->
             continue
         moment = int(parts[1]) if parts else nanoseconds_of(time)
         known = None if parts and parts[2] == "next" else step
-        for name, value in json.loads(text).items():
+        for name, value in logged_values(text):
             key = name.removeprefix("__") if is_ours else name
             if isinstance(value, dict):
                 yield from _artifact_of(key, value, known, moment)
-            elif not isinstance(value, bool) and (value in _SPECIAL or _is_number(value)):
+            elif _is_number(value) or (isinstance(value, str) and value in _SPECIAL):
                 yield Metric(key, float(_SPECIAL.get(str(value), value)), known, moment)
+            elif value is not None:
+                yield Tag(key, value if isinstance(value, str) else json.dumps(value))
+
+
+def logged_values(text: str) -> Iterator[tuple[str, Any]]:
+    """Give what a row holds; nested values by their path.
+
+    Args:
+        text: The row's values in JSON.
+    """
+    for key, value in json.loads(text).items():
+        yield from _leaves(key, value)
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value.keys().isdisjoint(("_type", "file_path")):
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key, value
 
 
 def config_records(config: Mapping[str, Any]) -> Iterator[Record]:
