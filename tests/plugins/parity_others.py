@@ -111,7 +111,7 @@ def comet_forked_child() -> Any:
 # Neptune
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_fields_series_and_files() -> Any:
     import neptune
 
@@ -127,7 +127,7 @@ def neptune_fields_series_and_files() -> Any:
     run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_arguments_of_init() -> Any:
     import neptune
 
@@ -139,7 +139,7 @@ def neptune_arguments_of_init() -> Any:
     run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_what_it_collects() -> Any:
     import neptune
 
@@ -149,7 +149,7 @@ def neptune_what_it_collects() -> Any:
     run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_loop() -> Any:
     import neptune
 
@@ -160,7 +160,7 @@ def neptune_loop() -> Any:
         run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_two_at_once() -> Any:
     import neptune
 
@@ -171,7 +171,7 @@ def neptune_two_at_once() -> Any:
     second.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_debug_mode() -> Any:
     import neptune
 
@@ -183,7 +183,7 @@ def neptune_debug_mode() -> Any:
     run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_threads() -> Any:
     import neptune
 
@@ -192,7 +192,7 @@ def neptune_threads() -> Any:
     run.stop()
 
 
-@of("neptune", files="the files of the source code are not uploaded")
+@of("neptune")
 def neptune_forked_child() -> Any:
     import neptune
 

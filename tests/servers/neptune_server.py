@@ -7,8 +7,10 @@ its field has, and a token that it does not know. Where things are, the SDK lear
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
+import tarfile
 import time
 import uuid
 from typing import Any
@@ -67,7 +69,10 @@ _LEADERBOARD = {
     "fileAtomMultipartUploadStart": ("post", "/files/start", {**_UPLOAD, "totalLength": "query"}),
     "fileAtomMultipartUploadFinish": ("post", "/files/finish", {**_UPLOAD, "uploadId": "query"}),
     "fileAtomMultipartUploadPart": ("post", "/files/part", {**_UPLOAD, "uploadId": "query"}),
-    "fileSetFileUpload": ("post", "/sets", _FIELD),
+    "fileSetFileUpload": ("post", "/sets", {**_UPLOAD, "subPath": "query"}),
+    "fileSetFileMultipartUploadStart": ("post", "/sets/start", _UPLOAD),
+    "fileSetFileMultipartUploadFinish": ("post", "/sets/finish", _UPLOAD),
+    "fileSetFileMultipartUploadPart": ("post", "/sets/part", _UPLOAD),
     "uploadFileSetAttributeTar": ("post", "/sets/tar", _FIELD),
 }  # fmt: skip
 _ANY = {"$ref": "#/definitions/Any"}
@@ -297,6 +302,19 @@ class NeptuneServer(RecordingServer):
             for run in self.runs.values():
                 run.is_trashed |= name == f"{self.PROJECT}/{run.short_id}"
         return []
+
+    def _fileSetFileUpload(self, query: dict[str, str], request: Request) -> Any:
+        run = self.runs[query["experimentIdentifier"]]
+        run.files[f"{query['attribute']}/{query['subPath']}"] = request.body
+        return {"errors": []}
+
+    def _uploadFileSetAttributeTar(self, query: dict[str, str], request: Request) -> Any:
+        run = self.runs[query["experimentId"]]
+        with tarfile.open(fileobj=io.BytesIO(request.body)) as archive:
+            for member in archive:
+                if (content := archive.extractfile(member)) is not None:
+                    run.files[f"{query['attribute']}/{member.name}"] = content.read()
+        return {"errors": []}
 
     def _file(self, name: str, query: dict[str, str], body: bytes) -> Answer:
         if name == "downloadAttribute":

@@ -106,6 +106,19 @@ with trackyard.start_run("all", experiment_tracker="team") as run:
 """
 
 
+def test_source_files_are_on_the_server_and_of_a_call_without_any_none(project, online):
+    for name in ("train.py", "model.py"):
+        (project.root / name).write_text(name)
+    for names in (["train.py"], ["train.py", "model.py"], []):
+        files = [str(project.root / name) for name in names]
+        with start_run(f"{len(names)} files") as run:
+            neptune.init_run(**{**QUIETLY, "source_files": files})["a"] = 1
+
+        (found,) = [r for r in online.runs.values() if r.fields["trackyard/run_id"] == run.id]
+        assert found.files == {f"source_code/files/{name}": name.encode() for name in names}
+        assert found.refused == []
+
+
 def test_what_does_not_count_is_said_once_and_debug_logs_nothing(both, caplog):
     with caplog.at_level(logging.WARNING), start_run("place", experiment_tracker=TRACKERS) as run:
         debug = neptune.init_run(mode="debug", **QUIETLY)

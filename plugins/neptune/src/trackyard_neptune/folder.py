@@ -232,8 +232,7 @@ def _is_own(operation: Operation) -> bool:
     """Tell whether the SDK writes it of its own accord."""
     (first, *rest), value = operation["path"], operation.get("value")
     return (
-        # Its source as a set of files, which only the SDK can send.
-        (first == "source_code" and operation["type"] == "UploadFileSet")
+        (operation["type"] == "UploadFileSet" and not operation["file_globs"])
         or (first == "sys" and rest == ["name"] and value == "Untitled")
         or (first == "sys" and rest == ["description"] and value == "")
         or (first == "sys" and rest == ["failed"] and value is False)
