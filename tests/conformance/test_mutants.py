@@ -235,7 +235,10 @@ def test_there_are_mutants_of_many_checks():
 
 
 # The check whose mutants need a server; each names the requests that show its fault.
-BY_REQUESTS = ("test_storm_loses_and_doubles_nothing",)
+BY_REQUESTS = (
+    "test_storm_loses_and_doubles_nothing",
+    "test_server_that_goes_away_is_not_waited_for",
+)
 
 
 @pytest.fixture

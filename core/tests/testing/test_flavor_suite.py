@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from trackyard.testing import FlavorSuite
@@ -110,6 +112,52 @@ def test_suite_shows_what_its_subclass_changes(name, tmp_path, monkeypatch):
     (result,) = run_file(file, [check])
 
     assert (result.check, result.outcome, result.reason) == (check, outcome, reason)
+
+
+HANGING = """
+from threading import Event
+
+import pytest
+
+from trackyard.contract import flavor, hookimpl
+from trackyard.testing import FlavorSuite, MemoryTracker
+
+
+@flavor
+class HangingTracker(MemoryTracker):
+    @hookimpl
+    def tracker_start_run(self, run):
+        while True:
+            try:
+                Event().wait()
+            except Exception:
+                continue
+
+
+class TestHanging(FlavorSuite):
+    longest_check = 1.0
+
+    @pytest.fixture
+    def config(self):
+        return {"flavor": "test_hanging:HangingTracker"}
+"""
+
+
+def test_hook_that_does_not_return_ends_its_check_and_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGUSR2)
+    file = tmp_path / "test_hanging.py"
+    file.write_text(HANGING, encoding="utf-8")
+
+    (result,) = run_file(file, ["test_start_fits_its_budget"])
+
+    assert result.outcome == "failed"
+    assert result.reason.startswith(
+        "it had not ended after 1 s: tracker_start_run does not return; it is at test_hanging.py:16"
+        " `Event().wait()`, in threading.py"
+    )
+    assert signal.getsignal(signal.SIGUSR2) == before
 
 
 def test_guard_itself_cannot_be_changed():

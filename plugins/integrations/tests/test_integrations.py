@@ -14,6 +14,8 @@ import pytest
 import trackyard
 import trackyard_integrations
 from trackyard import Client
+from trackyard_integrations import lines
+from trackyard_integrations.pictures import LogsImages
 
 pytestmark = pytest.mark.slow
 
@@ -335,3 +337,24 @@ def test_every_framework_that_init_names_has_a_module_and_an_extra():
     )
     for one in named:
         assert f"trackyard_integrations.{one.name.replace('-', '_')}" in one.load()
+
+
+@pytest.mark.parametrize("name", [name for name in vars(lines) if name.isupper()])
+def test_module_of_a_framework_is_small(name):
+    module = Path(trackyard_integrations.__file__).with_name(f"{name.lower()}.py")
+
+    assert 15 <= len(module.read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_logger_takes_a_list_of_images_by_the_call_of_others():
+    class Logger(LogsImages):
+        experiment = property(lambda self: trackyard.current_run())
+
+    seen = [numpy.zeros((2, 2, 3), numpy.uint8), numpy.full((2, 2, 3), 255, numpy.uint8)]
+    with trackyard.start_run("training"):
+        Logger().log_image("seen", seen, step=3, caption=["dark", "bright"])
+        Logger().log_image("broken", [object()])
+
+    run = view()
+    assert {"seen/0.png", "seen/1.png"} <= set(run.artifacts)
+    assert run.status == "finished"

@@ -33,6 +33,27 @@ def writes_names_as_they_are(as_json: bool) -> None:
 
 @click.command()
 @json_option
+def writes_names_by_click(as_json: bool) -> None:
+    """Write names by click, which strips colours alone."""
+    names = [run.name for run in Client().list_runs()]
+    if as_json:
+        show_json(names)
+    else:
+        click.echo("\n".join(names))
+
+
+@click.command()
+@json_option
+def refuses_runs_without_a_metric(as_json: bool) -> None:
+    """Show no run where one of them lacks what is shown."""
+    runs = [Client().get_run(run.id) for run in Client().list_runs()]
+    if any("accuracy" not in run.metrics for run in runs):
+        raise TrackyardError("a run has no accuracy")
+    show_json([run.name for run in runs if as_json])
+
+
+@click.command()
+@json_option
 def writes_nan(as_json: bool) -> None:
     """Write a value that JSON does not have."""
     click.echo(json.dumps({"best": float("nan")}))
@@ -102,6 +123,8 @@ CAUGHT_BY = {
     "looks_where_it_stands": "test_it_works_in_a_folder_below",
     "asks_for_what_runs_have_not": "test_runs_of_every_kind_are_shown",
     "writes_names_as_they_are": "test_runs_of_every_kind_are_shown",
+    "writes_names_by_click": "test_runs_of_every_kind_are_shown",
+    "refuses_runs_without_a_metric": "test_runs_of_every_kind_are_shown",
     "writes_nan": "test_json_is_json",
     "remarks_on_stdout": "test_json_is_json",
     "shows_nothing_of_a_project": "test_json_is_json",

@@ -41,6 +41,8 @@ _OTHERS: tuple[Materializer, ...] = (
     ValuesMaterializer(),
 )
 PICKLE = PickleMaterializer()
+# Formats that are asked before those of packages.
+FIRST = frozenset(materializer.name for materializer in _EXACT)
 
 
 class Materializers:

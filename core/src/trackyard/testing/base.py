@@ -21,8 +21,11 @@ class Suite:
     Attributes:
         expected_failures: Reasons by name of checks that the plugin cannot pass; one that passes
             all the same is a failure.
+        longest_check: Seconds after which a check that has not ended fails, and says where it
+            stands: what does not return holds up no suite.
     """
 
+    longest_check: ClassVar[float] = 600.0
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     @pytest.fixture(autouse=True)

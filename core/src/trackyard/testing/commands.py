@@ -15,10 +15,13 @@ import pytest
 
 from trackyard.hooks.discovery import COMMANDS, find_plugins, load_command
 from trackyard.testing.base import Suite
-from trackyard.testing.contract import check, expect
+from trackyard.testing.contract import BrokenContract, check, expect
 
 # Milliseconds of CPU that the import of a command may cost over that of `trackyard --help`.
 IMPORT_BUDGET = 300.0
+
+# Seconds that a program may take at most, beside whatever else the machine does.
+_PATIENCE = 180.0
 
 _PROBE = """
 import sys, time
@@ -111,10 +114,11 @@ class CommandSuite(Suite):
             done, typed = self._typed(*arguments), " ".join((self.command, *arguments))
             wrong = f"`trackyard {typed}` ends with a traceback: {done.stderr[-500:]}"
             expect("Traceback" not in done.stderr, wrong)
+            wrong = f"`trackyard {typed}` exits with {done.returncode}: {done.stderr[-500:]}"
+            expect(done.returncode == 0, wrong)
             odd = sorted({one for one in done.stdout + done.stderr if one < " "} - {*"\t\n"})
             expect(not odd, f"`trackyard {typed}` writes {', '.join(map(repr, odd))}")
-        if done.returncode == 0:
-            _expect_json(done.stdout)
+        _expect_json(done.stdout)
 
     @check("It works in every folder of a project, as in the project's own.")
     def test_it_works_in_a_folder_below(self) -> None:
@@ -156,14 +160,20 @@ def _run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedPro
     """Run Python as a program of its own that finds what this one finds, here or in a folder."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS_")}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return subprocess.run(
-        [sys.executable, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder,
-    )
+    try:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,  # nobody is there who could answer
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=folder,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        typed = " ".join(["trackyard", *arguments[2:]])
+        raise BrokenContract(f"`{typed}` had not ended after {_PATIENCE:g} s") from None
 
 
 def _expect_json(text: str) -> None:

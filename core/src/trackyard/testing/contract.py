@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
 import pytest
+
+from trackyard.testing.bounds import HasNotEnded, ended_within
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -44,8 +47,9 @@ def check(sentence: str, *requirements: Requirement) -> Callable[[_Function], _F
         @functools.wraps(function)
         def run(*arguments: Any, **keywords: Any) -> None:
             try:
-                function(*arguments, **keywords)
-            except BrokenContract as broken:
+                with ended_within(getattr(arguments[0], "longest_check", math.inf)):
+                    function(*arguments, **keywords)
+            except (BrokenContract, HasNotEnded) as broken:
                 seen = str(broken)
             except Exception as error:
                 seen = f"{type(error).__name__}: {error}"

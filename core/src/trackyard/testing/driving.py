@@ -57,12 +57,17 @@ def _began(at_latest: float) -> float:
     return max([at_latest, *times])
 
 
+# Python starts it once where a process is spawned, and ends it with the driver.
+_PYTHONS_OWN = "multiprocessing.resource_tracker"
+_LONGEST_NAME = 120
+
+
 def processes_below(process: int) -> dict[int, str]:
-    """Give the processes that a process has started, and those that they have, with their names.
+    """Give the processes that a process has started, and those that they have, with their commands.
 
     Those of a session that it leads count also where the one that started them has ended.
     """
-    command = ["ps", "-A", "-o", "pid=,ppid=,sess=,stat=,comm="]
+    command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,sess=,stat=,args="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listing:
         rows = [line.split(None, 4) for line in listing.communicate()[0].splitlines()]
     ids = {int(row[0]): (int(row[1]), int(row[2])) for row in rows}
@@ -72,7 +77,15 @@ def processes_below(process: int) -> dict[int, str]:
         above = {pid for pid, (parent, _) in ids.items() if parent in above} - below
         below |= above
     below -= {process, listing.pid}
-    return {int(row[0]): f"{row[4]} ({row[3]})" for row in rows if int(row[0]) in below}
+    found = {int(row[0]): _shown(row[4], row[3]) for row in rows if int(row[0]) in below}
+    return {pid: name for pid, name in found.items() if _PYTHONS_OWN not in name}
+
+
+def _shown(command: str, state: str) -> str:
+    """Name a process by what was typed to start it, which a zombie has forgotten."""
+    if state.startswith("Z"):
+        return f"{command.split(maxsplit=1)[0]}, which has ended and was not waited for"
+    return f"`{command}`" if len(command) < _LONGEST_NAME else f"`{command[:_LONGEST_NAME]}...`"
 
 
 def _left_after(before: dict[int, str], seconds: float = 10.0) -> list[str]:

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from trackyard import log_metric, pipeline, start_run, step
 
-# What a name may hold that must not reach a terminal.
-CONTROL = "\x1b[31m"
+# What a name may hold that must not reach a terminal; click strips colours alone.
+CONTROL = "\x1b[31m\x1b]0;title\x07"
 
 
 @step

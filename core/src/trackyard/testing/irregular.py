@@ -19,6 +19,7 @@ ODD_PARAMS: dict[str, object] = {
     "text of a date": "2026-01-02",
     "white space": "  two  blanks\t",
     "blank": " ",
+    "empty": "",
     "line ends": "one\r\ntwo\n",
     "quotes": 'it\'s "so" \\ far',
     "long int": 12_345_678_901_234_567_890,

@@ -20,7 +20,7 @@ import pytest
 
 from trackyard.contract.materializers import Materializer, needs_trust
 from trackyard.outputs.artifact_store import ArtifactStore
-from trackyard.outputs.formats import Materializers
+from trackyard.outputs.formats import FIRST, Materializers
 from trackyard.testing.base import Suite
 from trackyard.testing.contract import BrokenContract, check, expect, skip_unless_it_applies
 from trackyard.testing.reloading import loaded, saved
@@ -80,16 +80,42 @@ class Shelf:
             return False
         return True
 
+    def why_not(self, value: Any) -> str:
+        """Say why the artifact store passes the format over."""
+        if not self.can_save(value):
+            return "can_save says no, or raises"
+        try:
+            saved(self.materializer, value)
+        except Exception as error:
+            return f"save raised {type(error).__name__}: {error}"
+        return f"another format has the name {self.materializer.name!r}"
+
     def comes_back(self, value: Any) -> bool:
         """Save and load a value, and tell whether it is the same."""
         return self.same(value, loaded(self.materializer, saved(self.materializer, value)))
 
+    def expect_back(self, name: str, value: Any) -> None:
+        """Require that a value comes back; what saving or loading raises is said of that value.
+
+        Args:
+            name: What the value is called.
+            value: The value.
+        """
+        try:
+            is_back = self.comes_back(value)
+        except Exception as error:
+            kind = type(error).__name__
+            raise BrokenContract(f"{name} does not come back: {kind}: {error}") from error
+        expect(is_back, f"{name} came back changed")
+
     @cached_property
     def report(self) -> dict[str, Any]:
         """What another process saw that loaded the values and saved them again."""
-        done = self._elsewhere / "report.json"
-        if not done.exists():
-            self._reload()
+        done, problem = self._elsewhere / "report.json", self._elsewhere / "problem"
+        if not done.exists() and not problem.exists():
+            self._reload(problem)
+        if problem.exists():  # of each check that needs it, in the same words
+            raise BrokenContract(problem.read_text(encoding="utf-8"))
         report: dict[str, Any] = json.loads(done.read_text())
         return report
 
@@ -113,7 +139,7 @@ class Shelf:
                 (folder / name).write_bytes(data)
         return folder
 
-    def _reload(self) -> None:
+    def _reload(self, problem: Path) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         done = subprocess.run(
             [sys.executable, "-m", "trackyard.testing.reloading", str(self._elsewhere)],
@@ -126,7 +152,12 @@ class Shelf:
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise BrokenContract(f"another process could not load or save: {last}")
+            number, _, why = last.partition(" ")
+            what = (
+                f"{[*self.held][int(number)]}: {why}" if number.isdecimal() else f"a file: {last}"
+            )
+            text = f"another process could not load and save {what}"
+            problem.write_text(text, encoding="utf-8")
 
 
 def runs_no_code(shelf: Shelf) -> str | None:
@@ -213,7 +244,12 @@ class MaterializerSuite(Suite):
             stored = store.save(f"run/{number}", value)
             name = _shown(number, value)
             used = stored.materializer == shelf.materializer.name
-            expect(used, f"{name} was stored as {stored.materializer}")
+            why = f"{name} was stored as {stored.materializer}"
+            if stored.materializer in FIRST:
+                why += ": texts, JSON and bytes are Trackyard's own; leave it out of `values`"
+            elif not used:
+                why += f": {shelf.why_not(value)}"
+            expect(used, why)
             expect(shelf.same(value, store.load(stored)), f"{name} came back changed")
 
     @check("can_save says yes to what comes back equal and of the same type.")
@@ -238,13 +274,13 @@ class MaterializerSuite(Suite):
     def test_values_come_back(self, shelf: Shelf) -> None:
         """The values of the author, to the last bit."""
         for number, value in enumerate(shelf.values):
-            expect(shelf.comes_back(value), f"{_shown(number, value)} came back changed")
+            shelf.expect_back(_shown(number, value), value)
 
     @check("What can_save says yes to and save takes comes back equal and of the same type.")
     def test_edge_values_come_back(self, shelf: Shelf) -> None:
         """NaN, -0.0, nothing, odd texts, nested, large, of a class that is more: or a no."""
         for name, value in shelf.held.items():
-            expect(shelf.comes_back(value), f"{name} came back changed")
+            shelf.expect_back(name, value)
 
     @check("A subclass is more than its base: can_save says no, or it comes back as what it is.")
     def test_subclass_is_not_taken_for_its_base(self, shelf: Shelf) -> None:

@@ -71,6 +71,10 @@ class Stream:
         """Give how many bytes have passed."""
         return self.size
 
+    def seek(self, *_: int) -> int:
+        """Refuse, as a stream into a bucket does."""
+        raise io.UnsupportedOperation("the file cannot seek: it may be a stream into a bucket")
+
     def flush(self) -> None:
         """Do nothing: it is the store's when it writes."""
 
@@ -136,17 +140,12 @@ def main() -> None:
     left: list[str] = []
     files = sorted((path for path in folder.glob("*.file")), key=lambda path: int(path.stem))
     for file in files:
-        data = file.read_bytes()
-        saved(materializer, loaded(materializer, data))
-        before = _open_files()
-        with watch.during("load"):
-            value = loaded(materializer, data)
-        kept = set(temporary.iterdir())
-        with watch.during("save"):
-            again = saved(materializer, value)
-        left += [f"temporary/{path.name}" for path in set(temporary.iterdir()) - kept]
-        file.with_suffix(".again").write_bytes(again)
-        seen.append({**watch.taken(), "handles": len(_open_files()) - len(before)})
+        try:
+            came, unwanted = _reloaded(materializer, file, watch)
+        except Exception as error:
+            sys.exit(f"{file.stem} {type(error).__name__}: {' '.join(str(error).splitlines())}")
+        seen.append(came)
+        left += unwanted
     for name in ("home", "here"):
         left += [str(path.relative_to(folder)) for path in (folder / name).rglob("*")]
     for trap in traps():
@@ -156,6 +155,22 @@ def main() -> None:
             continue
     report = {"seen": seen, "left": left, "traps": len(values.TRAPS)}
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+def _reloaded(materializer: Any, file: Path, watch: Watch) -> tuple[dict[str, Any], list[str]]:
+    """Load and save a file; give what was seen of it, and the temporary files that it has left."""
+    temporary = Path(str(tempfile.tempdir))
+    data = file.read_bytes()
+    saved(materializer, loaded(materializer, data))
+    before = _open_files()
+    with watch.during("load"):
+        value = loaded(materializer, data)
+    kept = set(temporary.iterdir())
+    with watch.during("save"):
+        again = saved(materializer, value)
+    left = [f"temporary/{path.name}" for path in set(temporary.iterdir()) - kept]
+    file.with_suffix(".again").write_bytes(again)
+    return {**watch.taken(), "handles": len(_open_files()) - len(before)}, left
 
 
 class Watch:

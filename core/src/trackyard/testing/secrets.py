@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,3 +49,17 @@ def secrets_of(instance: Any) -> dict[str, str]:
     fields = [f.name for f in attrs.fields(type(instance)) if f.init and is_secret(f)]
     found = {name: getattr(instance, name) for name in fields}
     return {name: value.reveal() for name, value in found.items() if isinstance(value, Secret)}
+
+
+def forms_of(secret: str) -> list[bytes]:
+    """Give what a secret becomes within a longer text in base 64, as behind a user's name.
+
+    Args:
+        secret: The secret.
+    """
+    data, found = secret.encode(), []
+    for before in range(3):
+        text = base64.b64encode(b"\0" * before + data)
+        # Letters at both ends hold bits of what is around it.
+        found.append(text[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
+    return found

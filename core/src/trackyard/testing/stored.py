@@ -94,6 +94,8 @@ def _in_words(found: Difference, stored: StoredRun) -> str:
     if found.problem == "missing":
         among = f" among {sorted(stored.artifacts)[:20]}" if found.kind == "artifact" else ""
         return f"{what} is missing{among}"
+    if found.found == found.expected:  # such as the size of a file
+        return f"{what} is {found.found}, as it was sent, but other ones"
     return f"{what} is {found.found}, not {found.expected}"
 
 

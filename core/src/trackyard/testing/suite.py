@@ -69,6 +69,7 @@ class FlavorSuite(
     Attributes:
         expected_failures: Reasons by name of checks that the flavor cannot pass; one that passes
             all the same is a failure.
+        longest_check: Seconds after which a check that has not ended fails, and says where it is.
         backend_outlives_process: Set it to False where the backend ends with its process.
     """
 

@@ -9,6 +9,7 @@ from accelerate import tracking
 
 from trackyard import ActiveRun, TrackyardError
 from trackyard_integrations.joining import TrainingRun, contained, numbers
+from trackyard_integrations.pictures import log_images
 
 
 class TrackyardTracker(tracking.GeneralTracker):
@@ -51,15 +52,14 @@ class TrackyardTracker(tracking.GeneralTracker):
     @tracking.on_main_process
     @contained
     def log_images(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
-        """Log lists of images by name.
+        """Log lists of images.
 
         Args:
-            values: What is logged, by name.
+            values: The lists by name.
             step: The training step.
         """
         for name, images in values.items():
-            for index, image in enumerate(images):
-                self.tracker.log_image(image, f"{name}/{index}.png", step=step)
+            log_images(self.tracker, name, images, step)
 
     @tracking.on_main_process
     @contained
@@ -69,11 +69,7 @@ class TrackyardTracker(tracking.GeneralTracker):
 
 
 def register() -> None:
-    """Let `Accelerator(log_with="trackyard")` mean this tracker, in this process.
-
-    Raises:
-        TrackyardError: This release of Accelerate knows its own trackers alone by name.
-    """
+    """Let `Accelerator(log_with="trackyard")` mean this tracker, in this process."""
     if not hasattr(tracking, "register_tracker_class"):
         raise TrackyardError(
             f"Accelerate {accelerate.__version__} knows its own trackers alone by name; type "

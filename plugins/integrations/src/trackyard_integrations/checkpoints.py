@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trackyard import ActiveRun
+from trackyard_integrations.joining import numbers
 
 
 class SentCheckpoints:
@@ -38,6 +39,18 @@ class LightningCheckpoints:
         paths = (*callback.best_k_models, callback.last_model_path)
         self.paths = [path for path in paths if path]
         self.best, self.score = callback.best_model_path, callback.best_model_score
+
+    def log(self, run: ActiveRun, sent: SentCheckpoints | None) -> None:
+        """Log which is the best, and the files that are not there yet.
+
+        Args:
+            run: The run.
+            sent: What has been sent by now; None where no file is wanted.
+        """
+        if sent is not None:
+            sent.send(run, *self.paths)
+        run.log_metrics(numbers({"best_score": self.score}))
+        run.set_tag("best_checkpoint", self.best)
 
 
 def send_from_ray(run: ActiveRun, checkpoint: Any) -> None:

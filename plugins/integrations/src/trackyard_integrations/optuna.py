@@ -11,7 +11,7 @@ import optuna
 
 import trackyard
 from trackyard_integrations.joining import contained, current_run_for
-from trackyard_integrations.trials import log_best, log_trial, log_values
+from trackyard_integrations.trials import log_best, log_trial, log_what_went
 
 
 class TrackyardCallback:
@@ -22,6 +22,7 @@ class TrackyardCallback:
         # one of another thread is unknown.
         self._one_at_a_time = threading.Lock()
 
+    @contained
     def __call__(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         """Log a trial, and on the run above which trial is the best by now.
 
@@ -30,16 +31,12 @@ class TrackyardCallback:
             trial: A trial that has ended.
         """
         with self._one_at_a_time:
-            self._log(study, trial)
-
-    @contained
-    def _log(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        parent = current_run_for("the callback of Optuna")
-        if parent is None:
-            return
-        with trackyard.start_run(f"trial-{trial.number}", nested=True) as run:
-            log_trial(run, study, trial)
-        log_best(parent, study)
+            parent = current_run_for("the callback of Optuna")
+            if parent is None:
+                return
+            with trackyard.start_run(f"trial-{trial.number}", nested=True) as run:
+                log_trial(run, study, trial)
+            log_best(parent, study)
 
 
 def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.Trial], Any]:
@@ -69,7 +66,7 @@ def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.
                 raise
             finally:
                 going.discard(run.id)
-                _log_what_went(run, trial, value)
+                log_what_went(run, trial, value)
             return value
 
     return tracked
@@ -80,9 +77,3 @@ def _current_id() -> str | None:
         return trackyard.current_run().id
     except trackyard.NoActiveRunError:
         return None
-
-
-@contained
-def _log_what_went(run: trackyard.ActiveRun, trial: optuna.Trial, value: Any) -> None:
-    frozen = trial.study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - has no public name
-    log_values(run, trial.study, frozen, value)

@@ -25,13 +25,12 @@ class TrackyardCallback(TrainerCallback):
         self._sent = SentCheckpoints()
 
     @contained
-    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **given: Any) -> None:
         """Log the configuration of the model and of the training.
 
         Args:
             args: The training's arguments.
             state: Where the training stands.
-            control: Not needed.
             given: The model, among others.
         """
         if state.is_world_process_zero:
@@ -40,13 +39,11 @@ class TrackyardCallback(TrainerCallback):
             self._training.begin().log_params({**of_model, **args.to_dict()})
 
     @contained
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
+    def on_log(self, _: Any, state: Any, *__: Any, logs: Any = None, **___: Any) -> None:
         """Log numbers, under the names that the Trainer's other integrations give them.
 
         Args:
-            args: The training's arguments.
             state: Where the training stands.
-            control: Not needed.
             logs: Its numbers by name.
         """
         if state.is_world_process_zero:
@@ -54,27 +51,20 @@ class TrackyardCallback(TrainerCallback):
             self._training.begin().log_metrics(numbers(named), step=state.global_step)
 
     @contained
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Log a checkpoint, if they are wanted.
 
         Args:
             args: The training's arguments.
             state: Where the training stands.
-            control: Not needed.
         """
         if self.log_checkpoints and state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             self._sent.send(self._training.begin(), folder)
 
     @contained
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Log what was best, and end the run if it is the training's own.
-
-        Args:
-            args: The training's arguments.
-            state: Where the training stands.
-            control: Not needed.
-        """
+    def on_train_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+        """Log what was best, and end the run if it is the training's own."""
         if state.is_world_process_zero:
             run = self._training.begin()
             run.log_metrics(numbers({"best_metric": state.best_metric}))

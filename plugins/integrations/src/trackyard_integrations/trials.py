@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from trackyard import ActiveRun
-from trackyard_integrations.joining import numbers
+from trackyard_integrations.joining import contained, numbers
 
 
 def log_trial(run: ActiveRun, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
@@ -46,6 +46,19 @@ def log_values(
         given = list(value) if isinstance(value, list | tuple) else [value]
         names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
         run.log_metrics(numbers(dict(zip(names, given, strict=False))))
+
+
+@contained
+def log_what_went(run: ActiveRun, trial: optuna.Trial, value: Any) -> None:
+    """Log what a trial has tried and reported that ends now.
+
+    Args:
+        run: Its run.
+        trial: The trial, which goes on by Optuna's count.
+        value: What it came to, or None.
+    """
+    frozen = trial.study._storage.get_trial(trial._trial_id)  # noqa: SLF001 - has no public name
+    log_values(run, trial.study, frozen, value)
 
 
 def log_best(parent: ActiveRun, study: optuna.Study) -> None:

@@ -9,10 +9,15 @@ from typing import Any, Literal
 
 import pytest
 
+from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.hooks.dispatch import Outcome
 from trackyard.project.configuration import in_project
+from trackyard.system.waiting import result_within
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
+from trackyard.testing.faulty_proxy import FaultyProxy
+from trackyard.testing.faulty_relay import FaultyRelay
+from trackyard.testing.faulty_rules import FAULTS
 from trackyard.testing.requirements import can_be_read, implements, outlives_its_process
 from trackyard.testing.servers import ANSWERS, broken_server, like, refusing_server, speaks_http
 from trackyard.testing.workbench import Workbench
@@ -99,6 +104,41 @@ class FaultChecks:
         with broken_server(answer) as url:
             outcome, spent = _start(workbench, config_for_server, like(server_url, url))
         _expect_later(outcome, spent, state)
+
+    @check("A hook comes back in time, also where the server goes away after the start.")
+    @pytest.mark.parametrize("hook", ["tracker_log", "tracker_end_run", "tracker_fail_run"])
+    def test_server_that_goes_away_is_not_waited_for(
+        self,
+        workbench: Workbench,
+        config_for_server: ServerConfig,
+        server_url: str | None,
+        hook: str,
+    ) -> None:
+        if server_url is None or config_for_server is None:
+            pytest.skip("the suite has no fixtures server_url and config_for_server")
+        batch = Batch.of((Metric("loss", 0.5, 1, 10**18),), 1, 1)
+        run = workbench.new_run(deadline=DEADLINE)
+        with (FaultyProxy if speaks_http(server_url) else FaultyRelay)(server_url) as proxy:
+            table = config_for_server(proxy.url)
+            workbench.configure_again(**{k: v for k, v in table.items() if k != "flavor"})
+            hooks = workbench.tracker_hooks()
+            with in_project(workbench.project):
+                outcome = hooks.start_run(run)
+                expect(outcome.kind == "done", f"the start fails: {outcome.reason}")
+                proxy.fault(FAULTS["closed before"])
+                calls: dict[str, Callable[[], Outcome]] = {
+                    "tracker_log": lambda: hooks.log(run, batch),
+                    "tracker_end_run": lambda: hooks.end_run(run),
+                    "tracker_fail_run": lambda: hooks.fail_run(run, Failure("failed", "Error")),
+                }
+                most = DEADLINE + GRACE
+                try:
+                    outcome = result_within(most, calls[hook])
+                except TimeoutError:
+                    expect(False, f"{hook} was given {DEADLINE:g} s, and goes on after {most:g} s")
+        # What keeps runs on this machine has taken it.
+        is_right = outcome.kind in ("later", "done")
+        expect(is_right, f"without a server {hook} is {outcome.kind!r}: {outcome.reason}")
 
     @check(f"{_SACRED}: an unreachable tracker costs the step its time-outs at most.")
     def test_step_goes_on_without_a_server(

@@ -17,7 +17,7 @@ from trackyard.testing.contract import check, expect
 from trackyard.testing.driving import processes_below
 from trackyard.testing.process_state import noted_at_exit, open_descriptors, sizes_of_globals
 from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
-from trackyard.testing.secrets import secrets_set
+from trackyard.testing.secrets import forms_of, secrets_set
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun
 
@@ -114,12 +114,14 @@ class HarmChecks:
             texts = {"stdout": shown.out, "stderr": shown.err, "a log": caplog.text}
             folder = workbench.pending(run.id).folder
             texts["the URL"] = run.url or ""
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        found = {place: text.encode() for place, text in texts.items()}
+        found |= {str(path.relative_to(folder)): path.read_bytes() for path in files}
         for name, value in secrets.items():
-            for place, text in texts.items():
-                expect(value not in text, f"the secret {name} stands in {place}")
-            for path in (path for path in folder.rglob("*") if path.is_file()):
-                is_there = value.encode() in path.read_bytes()
-                expect(not is_there, f"the secret {name} stands in {path.relative_to(folder)}")
+            for place, content in found.items():
+                expect(value.encode() not in content, f"the secret {name} stands in {place}")
+                is_encoded = any(form in content for form in forms_of(value))
+                expect(not is_encoded, f"the secret {name} stands in {place}, in base 64")
 
     @check(
         "acknowledges batch: what tracker_log returned from is durable: another process reads it, "

@@ -271,6 +271,52 @@ class LifeCycleChecks:
             others = {"first", "second"} & set(workbench.read(run.id).metrics)
             expect(others == {run.name}, f"run {run.name} has metrics {sorted(others)}")
 
+    @check(
+        "One instance serves one run: of two trackers of one flavor each has it at its own place.",
+        declares("concurrent_runs", True),
+    )
+    def test_two_trackers_of_one_run_keep_apart(
+        self, workbench: Workbench, server_url: str | None
+    ) -> None:
+        second = _at_another_place(workbench) if server_url is None else None
+        if second is None or "tracker_read_run" not in workbench.hooks:
+            pytest.skip(
+                "config names no folder of its check, or the flavor has no tracker_read_run"
+            )
+        run = workbench.new_run()
+        places = [(run, {}), (attrs.evolve(run, folder=run.folder / "second"), second)]
+        places[1][0].folder.mkdir()
+        begun = []
+        for each, changes_ in places:
+            workbench.configure(**changes_)
+            begun.append((each, workbench.tracker_hooks()))
+        with in_project(workbench.project):
+            for number, (each, hooks) in enumerate(begun):
+                _done(hooks.start_run(each))
+                _done(hooks.log(each, _batch(f"of{number}", number)))
+            for each, hooks in begun:
+                _done(hooks.end_run(each))
+        for number, (each, changes_) in enumerate(places):
+            workbench.configure(**changes_)
+            found = sorted(workbench.read_now(each).metrics)
+            expect(found == [f"of{number}"], f"place {number} has {found}, not of{number} alone")
+
+    @check(
+        "Leaving tracker_activate_run ends nothing: the run's end is told by its own hooks.",
+        implements("tracker_activate_run"),
+        declares("acknowledges", "batch"),
+        can_be_read,
+    )
+    def test_run_has_no_end_before_it_ends(self, workbench: Workbench) -> None:
+        run, hooks = workbench.new_run(), workbench.tracker_hooks()
+        with in_project(workbench.project):
+            _done(hooks.start_run(run))
+            with hooks.activated(run):
+                pass
+            status = workbench.read_now(run).status
+            _done(hooks.end_run(run))
+        expect(status in (None, "running"), f"the status is {status!r} before the end was told")
+
     @check("A run's end ends that run alone.", declares("concurrent_runs", True), can_be_read)
     def test_end_of_a_run_ends_no_other(self, workbench: Workbench) -> None:
         first, second = workbench.new_run(), workbench.new_run()
@@ -418,3 +464,18 @@ def _changed_by_a_run(workbench: Workbench) -> set[str]:
         run.log_metric("loss", 1)
         raise ValueError("deliberate")
     return changed_between(before, process_state())
+
+
+def _at_another_place(workbench: Workbench) -> dict[str, str] | None:
+    """Give the fields of the table that name the check's folder, with a folder within it."""
+    here = workbench.root.parent
+    there = here / "second place"
+    if any("://" in str(value) and "///" not in str(value) for value in workbench.table.values()):
+        return None  # runs are on a server, and the folder holds something else
+    found = {
+        key: value.replace(str(here), str(there))
+        for key, value in workbench.table.items()
+        if isinstance(value, str) and str(here) in value
+    }
+    there.mkdir(exist_ok=True)
+    return found or None
