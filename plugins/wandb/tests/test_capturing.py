@@ -68,6 +68,18 @@ def test_axes_that_the_code_chooses_are_the_steps_of_their_metrics(both):
     assert points(run, "loss") == points(run, "valid/a") == [(0, 0), (10, 1)]
     assert points(run, "other") == [(0, 0), (1, 1)]
     assert points(run, "epoch") == [(0, 0), (1, 10)]
+    assert Client().verify_run(run.id, "team")[0].differences == ()
+
+
+def test_a_value_of_the_config_that_changes_is_a_tag_elsewhere_and_no_difference_here(both):
+    with start_run("changes", experiment_tracker=BOTH) as run:
+        wandb.init(config={"rate": 1, "kind": "a"})
+        wandb.config.update({"rate": 2}, allow_val_change=True)
+
+    assert stored(run).params == {"rate": 1, "kind": "a"}
+    assert stored(run).tags["rate"] == "2"
+    assert both.file().config["rate"] == 2
+    assert Client().verify_run(run.id, "team")[0].differences == ()
 
 
 def test_one_call_is_one_entry_and_several_without_commit_are_one(both):

@@ -124,12 +124,16 @@ class _Sorted:
 
 
 def _of_same_keys(native: Iterable[Record], theirs: _Sorted) -> Iterator[Record]:
+    native = list(native)
+    later = {record.key: record.value for record in native if isinstance(record, Tag)}
     for record in native:
         match record:
             case Metric() if record.key in theirs.metrics:
                 yield record
-            case Param() if record.key in theirs.params:
-                yield record
+            case Param(key) if key in theirs.params:
+                # A later value is a tag for the others; the SDK's own backend may have that one.
+                if str(theirs.params[key]) != later.get(key):
+                    yield record
 
 
 def _of_metric(

@@ -151,6 +151,7 @@ class Move:
             self._move_run(old)
         self._move_versions()
         self._move_traces()
+        self._delete()
         absent = len(self._absent()) if self.old == self.first else 0
         if absent:  # its folder may not go before they are there
             self.left.append(f"{absent} child run{'s' * (absent > 1)}")
@@ -265,6 +266,15 @@ class Move:
                 f"end {name} {old}",
                 lambda: self.target.set_terminated(new, status, run.info.end_time),
             )
+
+    def _delete(self) -> None:
+        """Delete there what the code has deleted here; it can be restored in both."""
+        for old in self._own_runs():
+            if old != self.first and self.source.get_run(old).info.lifecycle_stage == "deleted":
+                new = self.ledger.runs[old]
+                if self.target.get_run(new).info.lifecycle_stage != "deleted":
+                    with self._piece(f"the deletion of run {old}"):
+                        self.target.delete_run(new)
 
     def _is_made_here(self, old: str) -> bool:
         """Tell whether a run has no delivery of its own, which would end it."""

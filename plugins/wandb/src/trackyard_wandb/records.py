@@ -216,16 +216,18 @@ def _loaded(texts: list[str]) -> list[Any]:
 
 def read_run(path: Path) -> Iterator[Record]:
     """Give the records that a run's `.wandb` file holds."""
-    files = path.parent / "files"
+    files, axes = path.parent / "files", Axes()
     for data, _ in read_log(path):
         record = parse(data)
         match record.WhichOneof("record_type"):
+            case "metric":
+                axes.note(record.metric.name, record.metric.glob_name, record.metric.step_metric)
             case "run":
                 yield from labels_of(items_of(record.run.config.update))
             case "config":
                 yield from labels_of(items_of(record.config.update))
             case "history":
-                yield from _points(items_of(record.history.item), files)
+                yield from _points(items_of(record.history.item), files, axes)
             case "artifact":
                 yield from read_artifact(record.artifact)
             case "files":
@@ -240,7 +242,7 @@ def read_downloads(summary: dict[str, Any], files: Path) -> Iterator[Record]:
         summary: The last values.
         files: The folder of its files.
     """
-    yield from _points({"_timestamp": 0, **summary}, files)  # a summary may say no time
+    yield from _points({"_timestamp": 0, **summary}, files, Axes())  # it may say no time
     names = [path.relative_to(files).as_posix() for path in sorted(files.rglob("*"))]
     yield from (_file(name, files) for name in names if _is_plain(name, files))
 
@@ -275,13 +277,53 @@ def moment_of(row: Mapping[str, Any]) -> int:
     return round(seconds * 1e6) * 1000
 
 
-def _points(row: dict[str, Any], files: Path) -> Iterator[Record]:
+class Axes:
+    """The columns that `define_metric` has made the steps of others."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, str] = {}
+        self._globs: dict[str, str] = {}
+        self._found: dict[str, str] = {}
+
+    def note(self, name: str, glob: str, axis: str) -> None:
+        """Note that the values of one column are the steps of another.
+
+        Args:
+            name: The other column, or an empty text.
+            glob: What its name begins with, and a star; or an empty text.
+            axis: The column that has the steps, or an empty text.
+        """
+        self._found.clear()
+        if axis and name:
+            self._named[name] = axis
+        elif axis and glob:
+            self._globs[glob.rstrip("*")] = axis
+
+    def step(self, column: str, values: Mapping[str, Any]) -> float | None:
+        """Give the step of a column's value: by its axis, else as Trackyard or W&B counts rows.
+
+        Args:
+            column: The column.
+            values: Those of its row, nested ones by their path.
+        """
+        for place in (self._found.get(column) or self._of(column), STEP, "_step"):
+            found = values.get(place)
+            if place != column and isinstance(found, int | float):
+                return found
+        return None
+
+    def _of(self, column: str) -> str:
+        globs = (axis for glob, axis in self._globs.items() if column.startswith(glob))
+        found = self._found[column] = self._named.get(column) or next(globs, STEP)
+        return found
+
+
+def _points(row: dict[str, Any], files: Path, axes: Axes) -> Iterator[Record]:
     timestamp = moment_of(row)
-    step = row.get(STEP, row.get("_step"))
     for column, value in row.items():
         if column in _OWN:
             continue
-        key = key_of(column)
+        key, step = key_of(column), axes.step(column, row)
         if isinstance(value, dict):
             yield from _nested(key, value, step, timestamp, files)
         elif isinstance(value, int | float):

@@ -21,7 +21,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb.capturing import artifact_of, flat_values, text_of
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file, is_placed_by_tracker
-from trackyard_wandb.records import STEP, key_of, moment_of
+from trackyard_wandb.records import STEP, Axes, key_of, moment_of
 
 Piece = Record | RemoteRun | ImportNote | MetricPoints
 # Finds a file of the run by the name that the history has of it.
@@ -40,12 +40,10 @@ class Rows:
 
     scratch: Path
     last: int = 0
-    _axes: dict[str, str] = attrs.field(factory=dict)
-    _globs: dict[str, str] = attrs.field(factory=dict)
+    _axes: Axes = attrs.field(factory=Axes)
     _values: dict[str, Any] = attrs.field(factory=dict)
     _summary: dict[str, Any] = attrs.field(factory=dict)
     _is_ours: bool = False  # the tracker of Trackyard has written it, who renames some columns
-    _axis: dict[str, str] = attrs.field(factory=dict)  # as it was found, by column
     _points: PointsByMetric = attrs.field(factory=PointsByMetric)
 
     def note_config(self, config: Mapping[str, Any]) -> None:
@@ -60,11 +58,7 @@ class Rows:
             glob: What its name begins with, and a star; or an empty text.
             axis: The column that has the steps, or an empty text.
         """
-        self._axis.clear()
-        if axis and name:
-            self._axes[name] = axis
-        elif axis and glob:
-            self._globs[glob.rstrip("*")] = axis
+        self._axes.note(name, glob, axis)
 
     def of(self, row: Mapping[str, Any], find: Find) -> Iterator[Piece]:
         """Give the records of a row.
@@ -77,14 +71,11 @@ class Rows:
         self.last = max(self.last, timestamp)
         is_flat = dict not in map(type, row.values())
         values = row if is_flat else dict(flat_values(row))
-        own, given = row.get("_step"), values.get(STEP)
         for column, value in values.items():
             if column in _OWN:
                 continue
-            axis = self._axis.get(column) or self._axis_of(column)
-            step = values.get(axis) if given is None else given
+            step = self._axes.step(column, values)
             key = key_of(column) if self._is_ours else column
-            step = step if isinstance(step, int | float) else own
             self._values[key] = value
             if isinstance(value, int | float):
                 self._points.add(key, float(value), step, timestamp)
@@ -134,12 +125,6 @@ class Rows:
             suffix = "" if is_whole else found.suffix
             artifact = artifact_of(f"{place}{suffix}", found)
             yield artifact if kind is None else attrs.evolve(artifact, kind=kind)
-
-    def _axis_of(self, key: str) -> str:
-        globs = (axis for glob, axis in self._globs.items() if key.startswith(glob))
-        axis = self._axes.get(key) or next(globs, "_step")
-        found = self._axis[key] = "_step" if axis == key else axis
-        return found
 
 
 def numbered(value: Any) -> Any:
