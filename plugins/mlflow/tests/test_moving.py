@@ -95,3 +95,33 @@ def test_a_server_that_comes_up_later_has_all_kinds(mlflow_project, mlflow_serve
     assert f"run {there.data.tags['trackyard.moved_from']} is" in "".join(health.changes)
     assert what_is_there(mlflow_server.url, "late-and-whole") == WHOLE
     assert files_of_model(mlflow_server.url, tmp_path / "down")[1] == ["MLmodel", "weights.txt"]
+
+
+@pytest.mark.slow
+def test_a_run_that_the_code_deleted_is_deleted_there_and_the_others_arrive(
+    mlflow_project, mlflow_server, door
+):
+    is_away = [True]
+    url = door(refuse=lambda *_: 503 if is_away else None).url
+    mlflow_project.configure(
+        f'[experiment_trackers.local]\nflavor = "mlflow"\ntracking_uri = "{url}"\n'
+        'experiment_name = "late-and-deleted"\nstart_timeout = 0.2\nflush_timeout = 0.2\n'
+    )
+    with start_run("search"):
+        with mlflow.start_run(run_name="kept"):
+            mlflow.log_metric("loss", 1.0)
+        for name in ("tried", "good"):
+            with mlflow.start_run(run_name=name) as made:
+                mlflow.log_metric("loss", 2.0)
+            if name == "tried":
+                mlflow.delete_run(made.info.run_id)
+    is_away.clear()
+    Client().sync()
+
+    client = MlflowClient(mlflow_server.url, mlflow_server.url)
+    place = client.get_experiment_by_name("late-and-deleted").experiment_id
+    found = client.search_runs([place])
+    assert {run.info.run_name: run.info.status for run in found} == {
+        "kept": "FINISHED",
+        "good": "FINISHED",
+    }

@@ -151,7 +151,6 @@ class Move:
             self._move_run(old)
         self._move_versions()
         self._move_traces()
-        self._delete()
         absent = len(self._absent()) if self.old == self.first else 0
         if absent:  # its folder may not go before they are there
             self.left.append(f"{absent} child run{'s' * (absent > 1)}")
@@ -241,6 +240,10 @@ class Move:
     def _move_run(self, old: str) -> None:
         run, new = self.source.get_run(old), self.ledger.runs[old]
         name = f"of run {run.info.run_name!r}"
+        if run.info.lifecycle_stage == "deleted":
+            with self._piece(f"the deletion {name}"):
+                self._delete(new)
+            return
         inputs, outputs = run.inputs, run.outputs
         datasets = list(inputs.dataset_inputs) if inputs else []
         if datasets:
@@ -267,14 +270,10 @@ class Move:
                 lambda: self.target.set_terminated(new, status, run.info.end_time),
             )
 
-    def _delete(self) -> None:
-        """Delete there what the code has deleted here; it can be restored in both."""
-        for old in self._own_runs():
-            if old != self.first and self.source.get_run(old).info.lifecycle_stage == "deleted":
-                new = self.ledger.runs[old]
-                if self.target.get_run(new).info.lifecycle_stage != "deleted":
-                    with self._piece(f"the deletion of run {old}"):
-                        self.target.delete_run(new)
+    def _delete(self, run_id: str) -> None:
+        """Delete a run there, as the code has deleted it here: both can be restored."""
+        if self.target.get_run(run_id).info.lifecycle_stage != "deleted":
+            self.target.delete_run(run_id)
 
     def _is_made_here(self, old: str) -> bool:
         """Tell whether a run has no delivery of its own, which would end it."""
