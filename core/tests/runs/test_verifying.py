@@ -6,16 +6,18 @@ import json
 import math
 import struct
 import time
+import tracemalloc
 
 import pytest
 from filing import Filing, HangingReader
 from recorder import Recorder
 
 from trackyard import ConfigError, start_run, tracked_step
-from trackyard.contract.records import Capabilities, Metric
+from trackyard.contract.records import Capabilities, Metric, Tag
 from trackyard.project.configuration import find_project
 from trackyard.runs.differences import differences, same_value
 from trackyard.runs.folders import find_runs
+from trackyard.runs.gathered import Gathered
 from trackyard.runs.verifying import verify_run, verify_runs
 from trackyard.tracking.step_records import group_id
 
@@ -261,3 +263,48 @@ def test_tracker_that_hangs_holds_nobody_and_is_asked_once(project):
     assert first.problem.startswith("no answer within 0.1 s")
     assert second.problem == "not asked, since it has not answered for another run"
     assert time.monotonic() - begun < 60
+
+
+def test_numbers_that_are_none_and_infinite_ones_are_told_apart():
+    values = [math.nan, math.inf, -math.inf, math.nan, 1.0]
+    ours = [Metric("a", v, None, 1_000_000 * i + i) for i, v in enumerate(values)]
+    theirs = [Metric("a", p.value, 0, p.timestamp // 1_000_000 * 1_000_000) for p in ours]
+    able = Capabilities(time_resolution=1_000_000)
+
+    assert differences(ours, theirs, able) == []
+    assert differences(ours, theirs[::-1], able) == []
+    (missing,) = differences(ours, theirs[:2] + theirs[3:], able)
+    assert (missing.problem, missing.expected) == ("missing", "-inf")
+
+
+@pytest.mark.parametrize("step", [3, None, 0.5, 2**60, -(10**30)])
+@pytest.mark.parametrize("value", [math.nan, 1.5, 2**60 + 1])
+def test_points_are_gathered_as_they_are(step, value):
+    points = [Metric("a", value, step, moment) for moment in (1, 10**30)]
+    gathered = Gathered.of([*points, Tag("t", "x"), Metric("b", 0.0, 1, 1)])
+
+    assert repr([*gathered.metrics["a"]]) == repr(points)
+    assert (gathered.count, [*gathered.metrics], gathered.tags) == (4, ["a", "b"], {"t": "x"})
+
+
+def test_of_points_that_share_all_with_one_before_a_difference_one_stands_for_all():
+    points = [Metric("a", 1.0, 0, 5), Metric("a", 1.0, 0, 5), Metric("a", 2.0, 1, 6)]
+
+    assert differences(points, [points[0], points[2]], Capabilities()) == []
+    (extra,) = differences(points[:1], [points[0], points[2]], Capabilities())
+    assert (extra.problem, extra.found) == ("extra", "2 at step 1")
+
+
+def test_points_that_are_compared_take_few_bytes_each():
+    count = 20_000
+
+    def points():
+        return (Metric("a", n / 7, n, n) for n in range(count))
+
+    tracemalloc.start()
+    try:
+        assert differences(points(), Gathered.of(points()), Capabilities()) == []
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 60 * count

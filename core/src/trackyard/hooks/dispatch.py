@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -204,8 +204,13 @@ class TrackerHooks:
             "tracker_sync_run", run.deadline, lambda: self._call("tracker_sync_run", run=run)
         )
 
-    def read_run(self, run: Run) -> Outcome:
-        """Read the run back from the backend, for a command; the value is a list of records."""
+    def read_run(self, run: Run, gather: Callable[[Iterable[Record]], Any] = list) -> Outcome:
+        """Read the run back from the backend, for a command; the value is what is gathered.
+
+        Args:
+            run: The run.
+            gather: Reads the records, one by one.
+        """
 
         def read_all() -> Outcome:
             outcome = self._call("tracker_read_run", run=run, remote_id=None)
@@ -214,7 +219,7 @@ class TrackerHooks:
             # A generator raises when it is read.
             from trackyard.contract.importing import one_by_one
 
-            read: Tried[list[Record]] = tried(list, one_by_one(outcome.value or ()))
+            read: Tried[Any] = tried(gather, one_by_one(outcome.value or ()))
             if read.error is not None:
                 return Outcome("broken", reason=self._reason("tracker_read_run", read.error))
             return Outcome(value=read.value)

@@ -11,7 +11,8 @@ from typing import Literal
 
 import attrs
 
-from trackyard.contract.records import Artifact, Capabilities, Metric, Param, Record, Tag
+from trackyard.contract.records import Artifact, Capabilities, Metric, Record
+from trackyard.runs.gathered import Gathered, Points
 from trackyard.system.showing import Shown, says
 
 _Kind = Literal["metric", "param", "tag", "artifact"]
@@ -33,9 +34,9 @@ class Difference(Shown):
 
 def differences(
     expected: Iterable[Record],
-    stored: Iterable[Record],
+    stored: Gathered | Iterable[Record],
     capabilities: Capabilities,
-    native: Iterable[Record] = (),
+    native: Gathered | None = None,
 ) -> list[Difference]:
     """List how a backend's records differ from those that it was sent.
 
@@ -45,18 +46,39 @@ def differences(
     time one may stand for all.
 
     Args:
-        expected: What was sent.
+        expected: What was sent; it is read once, and points that are there in the same order are
+            not kept.
         stored: What the tracker gave back.
         capabilities: What the flavor declares.
         native: What calls of the tracker's own SDK have put there in its own form: metrics and
-            params are compared where the backend has them under the same key.
+            params are compared where the backend has them under the same key. It may be gathered
+            while `expected` is read.
     """
-    theirs = _Sorted(stored)
-    ours = _Sorted([*_of_same_keys(native, theirs), *expected])
+    theirs = stored if isinstance(stored, Gathered) else Gathered.of(stored)
     same = _Accuracy(capabilities)
-    found: list[Difference] = []
-    for key, points in ours.metrics.items():
-        found += _of_metric(key, points, theirs.metrics.get(key, []), same)
+    ours, metrics = Gathered(), dict[str, _Matching]()
+    for record in expected:
+        if isinstance(record, Metric):
+            matching = metrics.get(record.key)
+            if matching is None:
+                matching = metrics[record.key] = _Matching(record.key, theirs, same)
+            matching.add(record)
+        else:
+            ours.add(record)
+    for key, points in (native or Gathered()).metrics.items():
+        if key in theirs.metrics:
+            matching = metrics.setdefault(key, _Matching(key, theirs, same))
+            for point in points:
+                matching.add(point)
+    if native is not None:
+        known = {
+            key: value
+            for key, value in native.params.items()
+            # A later value is a tag for the others; the SDK's own backend may have that one.
+            if key in theirs.params and str(theirs.params[key]) != native.tags.get(key)
+        }
+        ours.params = {**known, **ours.params}
+    found = [one for matching in metrics.values() for one in matching.differences()]
     # A backend may keep a param as a tag, or a tag as a param.
     found += _of_texts("param", ours.params, {**theirs.tags, **theirs.params})
     found += _of_texts("tag", ours.tags, {**theirs.params, **theirs.tags})
@@ -75,21 +97,21 @@ class _Accuracy:
         self._is_short = capabilities.number_bits == 32
         self._resolution = capabilities.time_resolution
 
-    def order(self, point: Metric) -> tuple[float, int]:
+    def order(self, point: Metric) -> tuple[bool, float, int]:
         """Give what points are sorted by: equal ones stand at the same place of two lists."""
         value = point.value
         if self._is_short and math.isfinite(value):
             value = _of_32_bits(value)
         # A backend that gives points times of its own keeps no order of ours.
         time = 0 if self._resolution is None else point.timestamp
-        return (-math.inf, time) if math.isnan(value) else (value, time)
+        is_none = math.isnan(value)
+        return is_none, 0.0 if is_none else value, time
 
     def is_same(self, ours: Metric, theirs: Metric) -> bool:
         """Tell whether two points of one step are the same."""
-        value, moment = self.order(ours)
-        other, other_moment = self.order(theirs)
-        is_value = value == other and math.isnan(ours.value) == math.isnan(theirs.value)
-        return is_value and abs(moment - other_moment) < (self._resolution or 1)
+        *number, moment = self.order(ours)
+        *other, other_moment = self.order(theirs)
+        return number == other and abs(moment - other_moment) < (self._resolution or 1)
 
     def moment(self, point: Metric) -> tuple[object, ...]:
         """Give what points of one key share that a backend may not be able to tell apart."""
@@ -103,42 +125,47 @@ def _of_32_bits(value: float) -> float:
         return math.copysign(math.inf, value)
 
 
-class _Sorted:
-    """Records by kind and key; of a key that comes again the last one counts."""
+class _Matching:
+    """Points of one metric as they come, beside those that are there in the same order.
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        self.metrics: dict[str, list[Metric]] = defaultdict(list)
-        self.params: dict[str, object] = {}
-        self.tags: dict[str, object] = {}
-        self.artifacts: dict[str, Artifact] = {}
-        for record in records:
-            match record:
-                case Metric():
-                    self.metrics[record.key].append(record)
-                case Param():
-                    self.params[record.key] = record.value
-                case Tag():
-                    self.tags[record.key] = record.value
-                case Artifact():
-                    self.artifacts[record.name] = record
+    Args:
+        key: The metric.
+        theirs: What the tracker gave back.
+        same: How exactly they are compared.
+    """
 
+    def __init__(self, key: str, theirs: Gathered, same: _Accuracy) -> None:
+        self._there = theirs.metrics.get(key) or Points(key)
+        self._same = same
+        self._met = 0
+        self._rest = Points(key)
 
-def _of_same_keys(native: Iterable[Record], theirs: _Sorted) -> Iterator[Record]:
-    native = list(native)
-    later = {record.key: record.value for record in native if isinstance(record, Tag)}
-    for record in native:
-        match record:
-            case Metric() if record.key in theirs.metrics:
-                yield record
-            case Param(key) if key in theirs.params:
-                # A later value is a tag for the others; the SDK's own backend may have that one.
-                if str(theirs.params[key]) != later.get(key):
-                    yield record
+    def add(self, point: Metric) -> None:
+        """Take the next point: it is the next one there, or is kept with all behind it."""
+        if not self._rest and self._met < len(self._there):
+            next_ = self._there[self._met]
+            # A backend gives a step of its own to a point without one.
+            if point.step in (None, next_.step) and self._same.is_same(point, next_):
+                self._met += 1
+                return
+        self._rest.add(point)
+
+    def differences(self) -> Iterator[Difference]:
+        """List what is missing, and what there is more."""
+        there, met = self._there, self._met
+        before = (there[place] for place in range(met))
+        behind = [there[place] for place in range(met, len(there))]
+        yield from _of_metric(self._rest.key, [*self._rest], behind, before, self._same)
 
 
 def _of_metric(
-    key: str, points: list[Metric], there: list[Metric], same: _Accuracy
+    key: str,
+    points: list[Metric],
+    there: list[Metric],
+    before: Iterable[Metric],
+    same: _Accuracy,
 ) -> Iterator[Difference]:
+    """Compare points of a metric, behind those that were the same."""
     missing: list[Metric] = []
     extra: list[Metric] = []
     ours = _by_step(point for point in points if point.step is not None)
@@ -151,6 +178,9 @@ def _of_metric(
     without, extra = _unmatched([point for point in points if point.step is None], extra, same)
     gone = {id(point) for point in (*missing, *without)}
     kept = {same.moment(point) for point in points if id(point) not in gone}
+    asked = {same.moment(point) for point in (*missing, *without)}
+    if asked:
+        kept |= {moment for point in before if (moment := same.moment(point)) in asked}
     missing = _first_of_each_moment([*missing, *without], kept, same)
     if missing:
         shown = _point(missing[0], extra)

@@ -138,7 +138,7 @@ class HeldElsewhere:
             assert run is not None
             try:
                 tracker = reading.tracker(run, described)
-                records = list(reading.records(run, folder, described, tracker))
+                records = reading.records(run, folder, described, tracker, list)
                 logger.warning(
                     "run %r: what its journal does not have on this machine is read from "
                     "experiment tracker %r",

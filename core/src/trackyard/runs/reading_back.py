@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -19,6 +20,8 @@ from trackyard.project.configuration import Project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.trusting import tracker_for
 from trackyard.system.waiting import result_within
+
+_T = TypeVar("_T")
 
 # Seconds that reading a run back may take on a tracker: it is one call for a whole run.
 TIMEOUT = 120.0
@@ -73,8 +76,13 @@ class ReadingBack:
         return tracker_for(run, described, self._project, self._trackers)
 
     def records(
-        self, run: RunDescription, folder: Path, described: TrackerDescription, tracker: Tracker
-    ) -> list[Record]:
+        self,
+        run: RunDescription,
+        folder: Path,
+        described: TrackerDescription,
+        tracker: Tracker,
+        gather: Callable[[Iterable[Record]], _T],
+    ) -> _T:
         """Give a run's records as a tracker holds them.
 
         Args:
@@ -82,6 +90,7 @@ class ReadingBack:
             folder: Its folder, in which that of the tracker is.
             described: The tracker, as it was when the run started.
             tracker: The same, made.
+            gather: Reads the records, one by one.
 
         Raises:
             TrackyardError: They cannot be read.
@@ -97,7 +106,7 @@ class ReadingBack:
 
         def read() -> Outcome:
             with in_project(self._project):
-                return hooks.read_run(attached)
+                return hooks.read_run(attached, gather)
 
         try:
             outcome = result_within(self._timeout, read)
@@ -109,5 +118,5 @@ class ReadingBack:
             ) from None
         if outcome.kind != "done":
             raise TrackyardError(outcome.reason)
-        records: list[Record] = outcome.value
+        records: _T = outcome.value
         return records

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import attrs
 
 from trackyard.contract.errors import ConfigError, RunNotFoundError, TrackyardError
-from trackyard.contract.records import Metric, Record, Tag
+from trackyard.contract.records import Record, Tag
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.reports import report_of
 from trackyard.delivery.state import load_state
@@ -26,6 +27,7 @@ from trackyard.project.configuration import Project
 from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.folders import find_runs, read_entries
+from trackyard.runs.gathered import Gathered
 from trackyard.runs.reading_back import TIMEOUT, ReadingBack
 from trackyard.runs.verifying_elsewhere import KnownRun, known_runs, metrics_that_differ
 from trackyard.system.showing import Shown, says
@@ -188,9 +190,11 @@ def _verify(
         quarantined=report.quarantined,
         has_journal=known is None,
     )
+    count, native = Counter[str](), Gathered()
     try:
         tracker = reading.tracker(run.description, description)
-        stored = reading.records(run.description, run.folder, description, tracker)
+        place = (run.description, run.folder, description, tracker)
+        stored = reading.records(*place, Gathered.of)
     except TrackyardError as error:
         return attrs.evolve(verification, problem=str(error))
     with tempfile.TemporaryDirectory() as long_texts:
@@ -201,27 +205,31 @@ def _verify(
             takes_console=tracker.options.console is not False,
         )
         able = tracker.capabilities
-        native: list[Record] = []
         if known is None:
             all_ranks = tracker.options.rank == "all"
             whole = attrs.evolve(run, folder=journal or run.folder)
             given = _expected(whole, description, folder, adapter, native, all_ranks=all_ranks)
-            expected = [*given]
-            found = differences(expected, stored, able, native)
+            found = differences(_counted(given, count), stored, able, native)
         else:
-            expected = [*_expected_of_known(known, folder, adapter)]
+            given = _expected_of_known(known, folder, adapter)
             rows = known.details.metrics
-            found = differences(expected, [r for r in stored if not isinstance(r, Metric)], able)
-            found += metrics_that_differ(rows, stored, adapter, able)
+            found = differences(_counted(given, count), stored, able)
+            found += metrics_that_differ(rows, stored.metrics, adapter, able)
     state: VerificationState = "different" if found else "same"
-    records = len(expected) + (len(known.details.metrics) if known else 0)
+    records = count["records"] + (len(known.details.metrics) if known else 0)
     return attrs.evolve(
         verification,
         state=state,
         records=records,
-        native=len(native),
+        native=native.count,
         differences=tuple(found),
     )
+
+
+def _counted(records: Iterable[Record], count: Counter[str]) -> Iterator[Record]:
+    for record in records:
+        count["records"] += 1
+        yield record
 
 
 def _expected(
@@ -229,7 +237,7 @@ def _expected(
     description: TrackerDescription,
     folder: Path,
     adapter: Adapter,
-    native: list[Record],
+    native: Gathered,
     *,
     all_ranks: bool,
 ) -> Iterator[Record]:
@@ -250,11 +258,12 @@ def _expected(
         if counted is None or state.is_of_another_sdk(entry.held_by, description.name):
             continue
         if state.is_put_there(entry.held_by, description.name):
-            native += counted.records()
+            for record in counted.records():
+                native.add(record)
             continue
         for record in counted.records():
             for adapted in adapter.adapt(record):
-                if _identity(adapted) not in refused:
+                if not refused or _identity(adapted) not in refused:
                     yield adapted
     if state.is_ended:
         yield from _unchanged([Tag("trackyard.status", read_status(run.folder)[0])], adapter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trackyard.project.configuration import Project
 from trackyard.recovery.finishing import PendingRun
 from trackyard.runs.differences import Difference, differences
 from trackyard.runs.fetching import ids_meant
+from trackyard.runs.gathered import Points
 from trackyard.store import Store
 from trackyard.store.annotations import left_elsewhere
 from trackyard.store.details import LONGEST_KEPT, MOST_ARTIFACTS, MetricRow, RunDetails
@@ -105,36 +106,33 @@ def _file(folder: Path, row: Any) -> Artifact:
 
 
 def metrics_that_differ(
-    metrics: Iterable[MetricRow], stored: Iterable[Record], adapter: Adapter, tracker: Capabilities
+    metrics: Iterable[MetricRow],
+    points: Mapping[str, Points],
+    adapter: Adapter,
+    tracker: Capabilities,
 ) -> Iterator[Difference]:
     """List metrics whose last value a tracker lacks, or of which it has another number of points.
 
     Args:
         metrics: What the store knows of them.
-        stored: What the tracker gave back.
+        points: What the tracker gave back, by metric.
         adapter: Fits records to the backend.
         tracker: What the flavor declares.
     """
-    points: dict[str, list[Metric]] = {}
-    for record in stored:
-        if isinstance(record, Metric):
-            points.setdefault(record.key, []).append(record)
     for row in metrics:
         # Which step a point got there may depend on those before it, which the store does not know.
         step = None if adapter.depends_on_earlier else row.last_step
         last = Metric(row.key, math.nan if row.last is None else row.last, step, 0)
         for ours in adapter.adapt(last):
             if isinstance(ours, Metric):
-                there = points.get(ours.key, [])
+                there = points.get(ours.key) or Points(ours.key)
                 known = attrs.evolve(ours, step=None if step is None else ours.step)
                 yield from _last_that_differs(known, there, tracker)
                 if there and row.points and len(there) != row.points:
                     yield _of_count(ours.key, row.points, len(there))
 
 
-def _last_that_differs(
-    ours: Metric, there: list[Metric], tracker: Capabilities
-) -> list[Difference]:
+def _last_that_differs(ours: Metric, there: Points, tracker: Capabilities) -> list[Difference]:
     """Compare a last value with the points of its step; the store does not know its time."""
     at_step = [point for point in there if ours.step is None or point.step == ours.step]
     same_time = [attrs.evolve(point, timestamp=ours.timestamp) for point in at_step]
