@@ -357,6 +357,14 @@ def test_column_of_several_types_becomes_texts_in_parquet_and_is_named(log):
     assert "column 'a' holds several types" in warning
 
 
+def test_whole_numbers_of_64_bits_without_sign_keep_their_type_in_parquet(log):
+    artifacts, warnings = log("log_table", {"a": [1, None, 2**64 - 1]}, "errors.parquet")
+    read = pyarrow.parquet.read_table(io.BytesIO(artifacts[0][4].encode("latin-1")))
+
+    assert read.column("a").to_pylist() == [1, None, 2**64 - 1]
+    assert not warnings
+
+
 def test_table_named_as_csv_is_json_and_named_so(log):
     artifacts, (warning,) = log("log_table", {"a": [1]}, "errors.csv")
 

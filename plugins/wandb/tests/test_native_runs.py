@@ -323,6 +323,7 @@ def test_rows_of_tensorboards_files_arrive_where_wandb_is_to_sync_them(both, tmp
     assert values == [0, 0.5, 1]
     found = [m for m in MemoryTracker.runs[run.id].metrics.values() if m.key == "loss"]
     assert [m.value for m in found] == values
+    assert "requirements.txt" not in MemoryTracker.runs[run.id].artifacts  # W&B's own
 
 
 @pytest.mark.slow

@@ -51,14 +51,19 @@ def _arrow(table: Any, values: PlainValues) -> pyarrow.Table:
     except (pyarrow.ArrowException, TypeError, ValueError):
         pass  # a column has values of several types
     columns = plain_columns(table, values)
-    arrays = {}
-    for name, cells in columns:
+    return pyarrow.table({name: _column(name, cells, values) for name, cells in columns})
+
+
+def _column(name: str, cells: list[Any], values: PlainValues) -> pyarrow.Array:
+    import pyarrow
+
+    for kind in (None, pyarrow.uint64()):  # which Arrow does not choose by itself
         try:
-            arrays[name] = pyarrow.array(cells)
+            return pyarrow.array(cells, kind)
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-            values.note(f"column {name!r} holds several types and became texts; name it .json")
-            arrays[name] = pyarrow.array([None if cell is None else str(cell) for cell in cells])
-    return pyarrow.table(arrays)
+            continue
+    values.note(f"column {name!r} holds several types and became texts; name it .json")
+    return pyarrow.array([None if cell is None else str(cell) for cell in cells])
 
 
 def _redacted(table: pyarrow.Table, redactor: Redactor) -> pyarrow.Table:

@@ -18,7 +18,7 @@ from trackyard.contract import Artifact, Metric, Param, Record, Run, Tag
 from trackyard_wandb.artifacts import native_artifact
 from trackyard_wandb.media import HISTOGRAM, KINDS, histogram_file
 from trackyard_wandb.native_calls import CALLS, NativeCalls, native_folder
-from trackyard_wandb.records import items_of, moment_of, params_of
+from trackyard_wandb.records import OWN_FILES, items_of, moment_of, params_of
 
 # Columns of W&B's own.
 _OWN = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
@@ -167,7 +167,8 @@ class _Converter:
 
     def _note_saved(self, files: Iterable[Any]) -> None:
         names = (file.path for file in files)
-        self._saved |= dict.fromkeys(name for name in names if not name.startswith("media/"))
+        saved = (name for name in names if not name.startswith("media/") and name not in OWN_FILES)
+        self._saved |= dict.fromkeys(saved)
 
     def _file(self, name: str) -> Path | None:
         """Give a file of the run, where the SDK keeps it."""
