@@ -287,10 +287,12 @@ def test_points_are_gathered_as_they_are(step, value):
     assert (gathered.count, [*gathered.metrics], gathered.tags) == (4, ["a", "b"], {"t": "x"})
 
 
-def test_of_points_that_share_all_with_one_before_a_difference_one_stands_for_all():
-    points = [Metric("a", 1.0, 0, 5), Metric("a", 1.0, 0, 5), Metric("a", 2.0, 1, 6)]
+@pytest.mark.parametrize("step", [0, None])
+def test_of_points_that_share_all_with_one_before_a_difference_one_stands_for_all(step):
+    points = [Metric("a", 1.0, step, 5), Metric("a", 1.0, step, 5), Metric("a", 2.0, 1, 6)]
+    there = [Metric("a", 1.0, 0, 5), points[2]]
 
-    assert differences(points, [points[0], points[2]], Capabilities()) == []
+    assert differences(points, there, Capabilities()) == []
     (extra,) = differences(points[:1], [points[0], points[2]], Capabilities())
     assert (extra.problem, extra.found) == ("extra", "2 at step 1")
 

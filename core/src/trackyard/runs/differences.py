@@ -137,24 +137,27 @@ class _Matching:
     def __init__(self, key: str, theirs: Gathered, same: _Accuracy) -> None:
         self._there = theirs.metrics.get(key) or Points(key)
         self._same = same
-        self._met = 0
+        self._met = bytearray()  # of each point that was the same, whether ours has no step
         self._rest = Points(key)
 
     def add(self, point: Metric) -> None:
         """Take the next point: it is the next one there, or is kept with all behind it."""
-        if not self._rest and self._met < len(self._there):
-            next_ = self._there[self._met]
+        if not self._rest and len(self._met) < len(self._there):
+            next_ = self._there[len(self._met)]
             # A backend gives a step of its own to a point without one.
             if point.step in (None, next_.step) and self._same.is_same(point, next_):
-                self._met += 1
+                self._met.append(point.step is None)
                 return
         self._rest.add(point)
 
     def differences(self) -> Iterator[Difference]:
         """List what is missing, and what there is more."""
-        there, met = self._there, self._met
-        before = (there[place] for place in range(met))
-        behind = [there[place] for place in range(met, len(there))]
+        there = self._there
+        before = (
+            attrs.evolve(there[place], step=None) if is_stepless else there[place]
+            for place, is_stepless in enumerate(self._met)
+        )
+        behind = [there[place] for place in range(len(self._met), len(there))]
         yield from _of_metric(self._rest.key, [*self._rest], behind, before, self._same)
 
 
