@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from trackyard_ray.surroundings import shut_down
+
+Started = TypeVar("Started")
 
 
 @contextmanager
@@ -55,17 +58,25 @@ def cluster(*, num_cpus: int, modules: Path | None = None) -> Iterator[str]:
 def _started(num_cpus: int) -> str:
     import ray
 
-    for _ in range(3):  # a busy machine may not have it up within Ray's own 30 seconds
+    def start() -> str:
+        context = ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+        return str(context.address_info["gcs_address"])
+
+    return up_in_time(start, _end)
+
+
+def up_in_time(start: Callable[[], Started], end: Callable[[], None]) -> Started:
+    """Start a cluster, again where a busy machine does not have it up within Ray's 30 seconds."""
+    for _ in range(3):
         with suppress(Exception):
-            context = ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                configure_logging=False,
-                log_to_driver=False,
-            )
-            return str(context.address_info["gcs_address"])
-        _end()
+            return start()
+        end()
     pytest.fail("no cluster has started")
 
 

@@ -83,7 +83,7 @@ def test_a_server_that_comes_up_later_has_all_kinds(mlflow_project, mlflow_serve
     with start_run("late-and-whole"):
         make_everything()
     is_away.clear()
-    sync = [sys.executable, "-m", "trackyard", "sync"]
+    sync = [sys.executable, "-m", "trackyard", "sync", "--patience", "100"]
     done = subprocess.run(sync, capture_output=True, text=True, check=False, timeout=300)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,7 @@ from threading import Thread
 
 import pytest
 from left_behind import wait_until
+from ray_clusters import up_in_time
 
 MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"
 sys.path.append(str(MODULES))
@@ -53,13 +54,22 @@ def node(only_cluster):
 
         patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, sys.path), str(MODULES)]))
         head = {"num_cpus": 1, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
-        far_node = cluster.add_node(num_cpus=1, resources={"far": 1})
-    yield lambda: cluster.remove_node(far_node, allow_graceful=False)
+        clusters = []
+
+        def start():
+            clusters[:] = [Cluster(initialize_head=True, head_node_args=head)]
+            ray.init(address=clusters[0].address, configure_logging=False, log_to_driver=False)
+            return clusters[0].add_node(num_cpus=1, resources={"far": 1})
+
+        def end():
+            ray.shutdown()
+            for cluster in clusters:
+                cluster.shutdown()
+
+        far_node = up_in_time(start, end)
+    yield lambda: clusters[0].remove_node(far_node, allow_graceful=False)
     started = [found for found in gc.get_objects() if type(found) is subprocess.Popen]
-    ray.shutdown()
-    cluster.shutdown()
+    end()
     for process in started:  # Ray leaves its own to be found by the garbage collector
         if process.args and "ray" in str(process.args):
             process.wait(30)

@@ -41,7 +41,7 @@ _MOST_TRIED = 3
 GATHER = 0.1
 # How long after a run's end its context is awaited that is still being collected, in nanoseconds:
 # an end that is sent before it would be sent twice.
-AWAIT_CONTEXT = 2_000_000_000
+AWAIT_CONTEXT = 5_000_000_000
 # How often native calls that a flavor keeps in files are forwarded, in seconds.
 FORWARD_EVERY = 5.0
 # After so many failures in a row with a run's records its end is sent before them. So is that of a
