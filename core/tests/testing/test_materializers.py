@@ -8,6 +8,7 @@ import pytest
 
 from trackyard.outputs import arrays, files, labelled, pickles, plain, tables, values
 from trackyard.testing import MaterializerSuite
+from trackyard.testing.running import run_file
 from trackyard.testing.values import Color, Record, edge_values
 
 EDGES = edge_values()
@@ -167,3 +168,66 @@ class TestPickle(MaterializerSuite):
     @pytest.fixture
     def values(self):
         return [Record("a", [float("nan")]), {Fraction(1, 3)}, Color.RED]
+
+
+BROKEN = """
+import pytest
+
+from trackyard.testing import MaterializerSuite
+
+
+class Broken:
+    name = "broken"
+    suffix = ".txt"
+
+    def can_save(self, value):
+        return type(value) is tuple
+
+    def save(self, value, file):
+        if value == (1,):
+            file.seek(0)
+        file.write(b"x" * len(value))
+
+    def load(self, file):
+        size = len(file.read())
+        if size == 2:
+            raise KeyError("two")
+        return (None,) * size
+
+
+class TestBroken(MaterializerSuite):
+    @pytest.fixture
+    def materializer(self):
+        return Broken()
+
+    @pytest.fixture
+    def values(self):
+        return [VALUE]
+"""
+SEEN = {
+    "(1,)": (
+        "was stored as values: save raised UnsupportedOperation: the file cannot seek",
+        "does not come back: UnsupportedOperation: the file cannot seek",
+        "cannot be saved: UnsupportedOperation: the file cannot seek",
+    ),
+    "(None, None)": (
+        "OutputError: ",
+        "does not come back: KeyError: 'two'",
+        "another process could not load and save",
+    ),
+    "[1]": ("was stored as json: texts, JSON and bytes are Trackyard's own", "", ""),
+}
+CHECKS = ("test_artifact_store_takes_it", "test_values_come_back", "test_another_process_loads_it")
+
+
+@pytest.mark.parametrize("value", SEEN)
+def test_error_of_a_format_is_said_of_its_value_in_each_check(value, tmp_path):
+    file = tmp_path / "test_broken.py"
+    file.write_text(BROKEN.replace("VALUE", value), encoding="utf-8")
+
+    results = run_file(file, CHECKS)
+
+    for check, words in zip(CHECKS, SEEN[value], strict=True):
+        (result,) = [one for one in results if one.check == check]
+        assert result.outcome == "failed", result
+        assert words in result.reason

@@ -80,6 +80,19 @@ class Shelf:
             return False
         return True
 
+    def bytes_of(self, name: str, value: Any) -> bytes:
+        """Save a value; what that raises is said of it.
+
+        Args:
+            name: What the value is called.
+            value: The value.
+        """
+        try:
+            return saved(self.materializer, value)
+        except Exception as error:
+            kind = type(error).__name__
+            raise BrokenContract(f"{name} cannot be saved: {kind}: {error}") from error
+
     def why_not(self, value: Any) -> str:
         """Say why the artifact store passes the format over."""
         if not self.can_save(value):
@@ -127,8 +140,8 @@ class Shelf:
     def _elsewhere(self) -> Path:
         """Where the other process works: once for all checks whose files are the same."""
         files = {
-            f"{number}.file": saved(self.materializer, value)
-            for number, value in enumerate(self.held.values())
+            f"{number}.file": self.bytes_of(name, value)
+            for number, (name, value) in enumerate(self.held.items())
         }
         files["materializer"] = pickle.dumps(self.materializer)
         known = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
@@ -141,15 +154,21 @@ class Shelf:
 
     def _reload(self, problem: Path) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
-        done = subprocess.run(
-            [sys.executable, "-m", "trackyard.testing.reloading", str(self._elsewhere)],
-            check=False,
-            # Sets are in another order there.
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "7"},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "trackyard.testing.reloading", str(self._elsewhere)],
+                check=False,
+                # Sets are in another order there.
+                env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "7"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            text = f"another process had not loaded and saved the values after {_PATIENCE:g} s"
+            problem.write_text(text, encoding="utf-8")
+            return
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             number, _, why = last.partition(" ")
@@ -299,7 +318,7 @@ class MaterializerSuite(Suite):
         for name, value in shelf.held.items():
             before = copy.deepcopy(value)
             shelf.materializer.can_save(value)
-            saved(shelf.materializer, value)
+            shelf.bytes_of(name, value)
             expect(shelf.same(before, value), f"{name} was changed")
 
     @check("The same value gives the same bytes in each process.")
@@ -307,8 +326,8 @@ class MaterializerSuite(Suite):
         """Twice here, and in a process where sets are in another order."""
         assert shelf.report
         for number, (name, value) in enumerate(shelf.held.items()):
-            here = saved(shelf.materializer, value)
-            expect(here == saved(shelf.materializer, value), f"{name} gave other bytes at once")
+            here = shelf.bytes_of(name, value)
+            expect(here == shelf.bytes_of(name, value), f"{name} gave other bytes at once")
             there = shelf.again(number)
             expect(here == there, self._why_other(shelf, name, here))
 
@@ -361,7 +380,7 @@ class MaterializerSuite(Suite):
     def test_full_disk_is_an_error(self, shelf: Shelf) -> None:
         """Before the first byte, and before the last one."""
         for number, value in enumerate(shelf.values):
-            size = len(saved(shelf.materializer, value))
+            size = len(shelf.bytes_of(_shown(number, value), value))
             for room in {0, size // 2, size - 1} - {-1, size}:
                 is_quiet = shelf.can_be_saved(value, room)
                 what = f"of {_shown(number, value)} the disk took {room} of {size} bytes"
@@ -370,9 +389,7 @@ class MaterializerSuite(Suite):
     @check("One object serves several threads at once.")
     def test_threads_share_it(self, shelf: Shelf) -> None:
         """Each keeps its own value."""
-        small = [
-            value for value in shelf.held.values() if len(saved(shelf.materializer, value)) < _SMALL
-        ]
+        small = [v for name, v in shelf.held.items() if len(shelf.bytes_of(name, v)) < _SMALL]
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(shelf.comes_back, small * 20))
         expect(all(found), f"{found.count(False)} of {len(found)} values came back changed")
