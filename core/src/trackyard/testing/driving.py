@@ -31,6 +31,8 @@ MANY = 24
 
 def main() -> None:
     """Run the scenario that is named, and write what came of it."""
+    # It is ignored where a shell runs the suite in the background, and a child has that from it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     (scenario, file), root = sys.argv[1:3], Path.cwd()
     before, began = processes_below(os.getpid()), time.time()
     seen: dict[str, Any] = {"value": None, "error": None}
