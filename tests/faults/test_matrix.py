@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 _ROW = re.compile(r"^\| ([A-Z]\d+) \| .+ \| (.+) \|$", re.MULTILINE)
 GROUPS = {
     "P": 25,
-    "D": 9,
+    "D": 12,
     "J": 9,
     "N": 21,
     "G": 10,
@@ -18,7 +18,7 @@ GROUPS = {
     "T": 16,
     "L": 11,
     "A": 9,
-    "O": 5,
+    "O": 6,
     "K": 7,
 }
 

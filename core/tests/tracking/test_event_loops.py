@@ -81,6 +81,38 @@ def test_coroutines_start_runs_without_waiting_and_the_url_is_waited_for_when_it
     assert {run.status for run in found.values()} == {"finished"}
 
 
+@pytest.mark.slow
+def test_a_hundred_runs_whose_tracker_hangs_hold_a_loop_for_less_than_two_seconds(held):
+    """By the time of its own thread: what other processes take of a busy machine counts not."""
+    project, go = held
+    times = []
+
+    async def watch():
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0.01)
+            times.append(time.thread_time() - began)
+
+    async def task(number):
+        with start_run(f"r{number}", experiment="many") as run:
+            run.log_metric("x", number)
+            await asyncio.sleep(1)
+
+    async def main():
+        watching = asyncio.create_task(watch())
+        await asyncio.gather(*(task(number) for number in range(100)))
+        watching.cancel()
+
+    asyncio.run(main())
+    is_hanging = project.hooks() == []
+    go.touch()
+
+    assert is_hanging
+    assert max(times) < 2.0
+    wait_until(waited)
+    assert {run.status for run in Client().list_runs()} == {"finished"}
+
+
 def test_end_in_an_event_loop_is_waited_for_by_the_process_and_not_by_the_loop(held):
     project, go = held
 

@@ -16,6 +16,7 @@ from trackyard.recovery.catching_up import Owed
 from trackyard.recovery.declaring import declare_dead
 from trackyard.recovery.finishing import PendingRun
 from trackyard.recovery.syncing import SyncRow, accept, synchronise
+from trackyard.runs.accepting import accept_by_name
 from trackyard.runs.ending import end_silent_runs
 from trackyard.runs.folders import find_runs
 
@@ -95,7 +96,7 @@ def sync(
     """
     project = find_project()
     if accepted is not None:
-        rows = accept(project, find_runs(project, accepted) if accepted != _ALL else ())
+        rows = accept(project) if accepted == _ALL else accept_by_name(project, accepted)
         show_table(rows, _COLUMNS, as_json=as_json, empty="nothing is lacking")
         return
     if died is not None:

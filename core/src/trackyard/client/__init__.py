@@ -407,10 +407,9 @@ class Client(Configuring, Searching):
             RunNotFoundError: None fits.
             TrackyardError: The run is still running, or a process is delivering it.
         """
-        from trackyard.recovery.syncing import accept
-        from trackyard.runs.folders import find_runs
+        from trackyard.runs.accepting import accept_by_name
 
-        return ShownList(accept(self._project, find_runs(self._project, name)))
+        return ShownList(accept_by_name(self._project, name))
 
     def import_runs(
         self,

@@ -348,26 +348,31 @@ def _journals(project: Project, timeout: float | None) -> Iterator[SyncRow]:
             )
 
 
-def accept(project: Project, runs: Collection[PendingRun] = ()) -> list[SyncRow]:
-    """Accept by name what trackers do not have of runs.
+def accept(
+    project: Project, runs: Collection[PendingRun] | None = None, steps: Collection[str] = ()
+) -> list[SyncRow]:
+    """Accept by name what trackers do not have of runs, and artifact stores of their outputs.
 
     Args:
         project: The project.
-        runs: The runs; without any, all of which something is lacking.
+        runs: The runs; None means all of which something is lacking.
+        steps: Ids of steps, which may have no journal here, whose outputs are meant beside those
+            of the runs.
 
     Raises:
         TrackyardError: One is still running, or a process is delivering it.
     """
-    lacking, left = ([*runs], []) if runs else find_lacking(project)
+    lacking, left = find_lacking(project) if runs is None else ([*runs], [])
     reports = [(run, report) for run in lacking for report in accept_losses(run)]
     rows = [SyncRow.of(run, report, "complete") for run, report in reports]
-    return [*map(SyncRow.of_left, left), *rows, *_accept_outputs(project, runs)]
+    ids = None if runs is None else {run.folder.name for run in runs}.union(steps)
+    return [*map(SyncRow.of_left, left), *rows, *_accept_outputs(project, ids)]
 
 
-def _accept_outputs(project: Project, runs: Collection[PendingRun]) -> Iterator[SyncRow]:
-    """Accept that artifact stores lack outputs of runs, or of all."""
-    ids = {run.folder.name for run in runs}
-    for kept in [kept for kept in KeptOutputs(project.home) if not runs or kept.run_id in ids]:
-        kept.accept()
-    outputs = [kept for kept in KeptOutputs(project.home) if not runs or kept.run_id in ids]
+def _accept_outputs(project: Project, ids: Collection[str] | None) -> Iterator[SyncRow]:
+    """Accept that artifact stores lack outputs of some steps, or of all."""
+    for kept in KeptOutputs(project.home):
+        if ids is None or kept.run_id in ids:
+            kept.accept()
+    outputs = [kept for kept in KeptOutputs(project.home) if ids is None or kept.run_id in ids]
     yield from SyncRow.of_outputs(project, outputs, "")

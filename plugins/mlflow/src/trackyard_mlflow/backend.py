@@ -34,7 +34,13 @@ from trackyard.contract import (
 from trackyard_mlflow.environment import told_to_mlflow
 from trackyard_mlflow.files import is_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
-from trackyard_mlflow.stores import artifact_location, new_client, sqlite_uri, without_tracebacks
+from trackyard_mlflow.stores import (
+    artifact_location,
+    let_go_of_file,
+    new_client,
+    sqlite_uri,
+    without_tracebacks,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,6 +92,8 @@ def connected(
             answer = meaning_of(error)
             if answer is None or answer.verdict in ("refused", "deleted"):
                 raise  # what it is of, the caller knows
+            if tracking_uri.startswith("sqlite:"):
+                let_go_of_file(tracking_uri)
             raise answer.error(_file_of(tracking_uri)) from error
 
 

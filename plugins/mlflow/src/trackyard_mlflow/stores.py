@@ -123,6 +123,19 @@ def without_tracebacks() -> Iterator[None]:
         logger.removeFilter(is_of_others)
 
 
+def let_go_of_file(tracking_uri: str) -> None:
+    """Have MLflow open a sqlite file anew: the one that it holds may be deleted, or replaced.
+
+    Args:
+        tracking_uri: The store's address.
+    """
+    from mlflow import MlflowClient
+
+    with suppress(Exception):  # it may have no store yet
+        tracking = MlflowClient(tracking_uri, tracking_uri)._tracking_client  # noqa: SLF001 - no public way
+        tracking.store.engine.dispose()
+
+
 def _use_write_ahead_log(path: Path) -> None:
     """Let the page be read while runs are written, with a third of the waits for the disk.
 

@@ -90,7 +90,7 @@ class LocalStore:
 
     def write(self, place: Place, rows: Sequence[Row], config: Mapping[str, Any]) -> None:
         """Write by Trackio's own code, in one transaction."""
-        with in_folder(self.folder), _later_where_the_disk_fails():
+        with in_folder(self.folder), _later_where_the_disk_fails(self.folder):
             from trackio.sqlite_storage import SQLiteStorage
 
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,12 +118,12 @@ class LocalStore:
     def save(self, place: Place, artifact: Artifact) -> None:
         """Copy the file, whole or not at all."""
         target = self.folder / "media" / place.media / artifact.name
-        with _later_where_the_disk_fails():
+        with _later_where_the_disk_fails(self.folder):
             put_file(artifact.path, target, by_link=artifact.is_final)
 
     def delete(self, place: Place) -> None:
         """Delete its rows by Trackio's own code, and its files."""
-        with in_folder(self.folder), _later_where_the_disk_fails():
+        with in_folder(self.folder), _later_where_the_disk_fails(self.folder):
             from trackio.sqlite_storage import SQLiteStorage
 
             is_there = bool(self._query(place, _ROWS.format(place.run_id, 0)))
@@ -333,11 +333,11 @@ def in_folder(folder: Path, patience: float = 1.0) -> AbstractContextManager[Non
 
 
 @contextmanager
-def _later_where_the_disk_fails() -> Iterator[None]:
+def _later_where_the_disk_fails(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
-        raise RetryLater(str(error)) from error
+        raise RetryLater(f"{folder}: {error}") from error
 
 
 def _json_safe(values: Mapping[str, Any]) -> dict[str, Any]:
