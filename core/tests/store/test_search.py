@@ -6,6 +6,7 @@ import json
 import sqlite3
 from itertools import permutations, product
 
+import postgresql
 import pytest
 
 from trackyard import Client, TrackyardError, log_metric, log_params, pipeline, start_run, step
@@ -119,7 +120,19 @@ def test_of_several_keys_a_pipelines_run_has_the_first_of_its_steps_values(proje
         assert [run.kind for run in found] == ["pipeline", "run"]
 
 
-def test_the_first_of_several_keys_are_those_that_come_first_where_all_are_sorted(project):
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    with postgresql.database(tmp_path_factory) as url:
+        yield url
+
+
+@pytest.mark.parametrize("place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def test_the_first_of_several_keys_are_those_that_come_first_where_all_are_sorted(
+    project, request, place
+):
+    if place == "postgresql":
+        project.configure(f'store = "{request.getfixturevalue("database")}"\n')
+
     def log(number):
         log_params({"rate": number % 3} if number % 7 else {})
         log_metric("loss", number % 5)
