@@ -229,7 +229,7 @@ def test_twin_of_what_reads_runs_and_files_of_others_passes(tmp_path):
 
 
 def test_there_are_mutants_of_many_checks():
-    assert len(MUTANTS) >= 249
+    assert len(MUTANTS) >= 270
     assert len(set(MUTANTS.values())) >= 50
     assert set(MUTANTS.values()) <= set(checks_of(FlavorSuite))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
+import shutil
 import time
 import unicodedata
 import urllib.error
@@ -13,7 +15,7 @@ from typing import Any, ClassVar
 
 from mutants.ledger import Ledger
 from mutants.remote import RemoteLedger
-from trackyard.contract import Batch, Run, flavor, hookimpl
+from trackyard.contract import Batch, RetryLater, Run, flavor, hookimpl
 
 _ODD_KEYS, _ODD_NAMES = "test_odd_keys_stay_apart", "test_artifacts_keep_their_names"
 
@@ -256,3 +258,55 @@ class ForgetsRefusals(RemoteLedger):
         except urllib.error.HTTPError as error:
             if error.code != 400:
                 raise
+
+
+@flavor
+class TakesParamsFirst(Ledger):
+    """Params that come after the first point are too late."""
+
+    caught_by = "test_batches_of_one_are_taken"
+
+    def write(self, run, *lines):
+        path = self.path(run)
+        is_late = path.exists() and '["metric"' in path.read_text(encoding="utf-8")
+        super().write(run, *(line for line in lines if not is_late or line[0] != "param"))
+
+
+@flavor
+class KeepsTagsAsParams(_Naming):
+    """Tags and params are one table, and one of a key takes the other's place."""
+
+    caught_by = "test_kinds_of_one_name_stay_apart"
+
+    def write(self, run, *lines):
+        super().write(run, *(("param", *line[1:]) if line[0] == "tag" else line for line in lines))
+
+
+@flavor
+class TidiesUp(Ledger):
+    """At its end the folder that it was given is removed."""
+
+    caught_by = "test_folder_of_the_run_is_kept"
+
+    def end(self, run, status):
+        super().end(run, status)
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+@flavor
+class LocksItsRun(Ledger):
+    """A file says that somebody writes the run, until it ends."""
+
+    caught_by = "test_killed_run_is_crashed_and_whole"
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> None:
+        super().tracker_start_run(run)
+        lock = self.path(run).with_suffix(".lock")
+        if lock.exists() and lock.read_text() != str(os.getpid()):
+            raise RetryLater("another process writes the run")
+        lock.write_text(str(os.getpid()))
+
+    def end(self, run, status):
+        super().end(run, status)
+        self.path(run).with_suffix(".lock").unlink(missing_ok=True)

@@ -225,6 +225,16 @@ class DataChecks:
 
         _compare(workbench, log)
 
+    @check("A metric, a param, a tag and an artifact of one name are four things.", can_be_read)
+    def test_kinds_of_one_name_stay_apart(self, workbench: Workbench) -> None:
+        def log(run: ActiveRun) -> None:
+            run.log_param("stage", "of the param")
+            run.set_tag("stage", "of the tag")
+            run.log_metric("stage", 0.5, step=1)
+            run.log_text("of the artifact", "stage")
+
+        _compare(workbench, log)
+
     @check("key_pattern: a whole key that matches it is taken as it is.", can_be_read)
     def test_keys_that_the_pattern_allows_are_taken(self, workbench: Workbench) -> None:
         allowed = re.compile(workbench.capabilities.key_pattern)

@@ -317,6 +317,17 @@ class LifeCycleChecks:
             _done(hooks.end_run(run))
         expect(status in (None, "running"), f"the status is {status!r} before the end was told")
 
+    @check("run.folder is kept: what is in it, core's own too, is there when the run has ended.")
+    def test_folder_of_the_run_is_kept(self, workbench: Workbench) -> None:
+        run, hooks = workbench.new_run(), workbench.tracker_hooks()
+        cores = run.folder / "state-of-core.json"
+        cores.write_text("{}", encoding="utf-8")
+        with in_project(workbench.project):
+            _done(hooks.start_run(run))
+            _done(hooks.log(run, _batch("loss", 0)))
+            _done(hooks.end_run(run))
+        expect(cores.exists(), "a file of core's in run.folder is gone")
+
     @check("A run's end ends that run alone.", declares("concurrent_runs", True), can_be_read)
     def test_end_of_a_run_ends_no_other(self, workbench: Workbench) -> None:
         first, second = workbench.new_run(), workbench.new_run()
