@@ -25,7 +25,9 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_MAP = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EACCES}
 
 
-def open_segment(path: Path, size: int, smallest: int, salt: int) -> WrittenSegment:
+def open_segment(
+    path: Path, size: int, smallest: int, salt: int, *, is_mapped: bool = True
+) -> WrittenSegment:
     """Make a new file.
 
     Args:
@@ -33,6 +35,8 @@ def open_segment(path: Path, size: int, smallest: int, salt: int) -> WrittenSegm
         size: Bytes that it is to hold.
         smallest: Bytes that it may have instead where the disk has not that much room.
         salt: The salt of its frames.
+        is_mapped: It is preallocated and mapped where that can be: dear to make and to end, and
+            cheap to write.
 
     Raises:
         OSError: It cannot be made. A full disk is noticed here, where the file is preallocated,
@@ -40,7 +44,8 @@ def open_segment(path: Path, size: int, smallest: int, salt: int) -> WrittenSegm
     """
     file = open_private(path, os.O_EXCL)
     try:
-        room = _preallocated(file, size, smallest) if can_be_mapped(path.parent) else 0
+        can_be = is_mapped and can_be_mapped(path.parent)
+        room = _preallocated(file, size, smallest) if can_be else 0
     except OSError:
         os.close(file)
         path.unlink(missing_ok=True)

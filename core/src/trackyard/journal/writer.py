@@ -70,6 +70,7 @@ class JournalWriter:
         makes_folder: Make the folder, also anew where somebody has deleted it; False for who comes
             after the run's end, when a deleted run is to stay deleted.
         session: How often the run was resumed before this is written.
+        is_mapped: Its files are preallocated and mapped, where they can be, see `open_segment`.
     """
 
     def __init__(
@@ -80,12 +81,13 @@ class JournalWriter:
         *,
         makes_folder: bool = True,
         session: int = 0,
+        is_mapped: bool = True,
     ) -> None:
         self.last_metrics: dict[str, float] = {}
         self._folder = folder
         self._role = role
         self._options = options or JournalOptions()
-        self._makes_folder = makes_folder
+        self._makes_folder, self._is_mapped = makes_folder, is_mapped
         self.session = session
         self._forget()
         leave_in_forked_child(self)
@@ -515,7 +517,8 @@ class JournalWriter:
         size = min(SMALLEST_SEGMENT * 4 ** (number - 1), LARGEST_SEGMENT)
         path = self._folder / f"{self.name}.{number:06d}.tyj"
         salt = salt_of(self._folder.name, self.name, number)
-        segment = open_segment(path, max(size, length + 4096 + RESERVE), smallest, salt)
+        room = max(size, length + 4096 + RESERVE)
+        segment = open_segment(path, room, smallest, salt, is_mapped=self._is_mapped)
         header = {"format": self._format, "first_sequence": sequence, "pid": os.getpid()}
         entry = Entry("header", time.time_ns(), None, header)
         end = segment.write(sequence, encode_entry(entry), 0, 0)

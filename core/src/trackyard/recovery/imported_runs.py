@@ -322,7 +322,8 @@ class RunWriter:
         """
         shutil.rmtree(folder, ignore_errors=True)
         make_private_folder(folder)
-        journal = JournalWriter(folder)
+        # Files of many small runs are written in few pieces: to map them takes longer than that.
+        journal = JournalWriter(folder, is_mapped=False)
         try:
             self._append(journal, folder, pieces_of(stream, tallied, folder.name), tallied)
             self._end(journal, tallied)
@@ -346,7 +347,7 @@ class RunWriter:
             TrackyardError: The disk does not take it, or the source failed.
         """
         known = Known.of(folder)
-        journal = JournalWriter(folder, f"{REIMPORT}-{known.files:06d}", makes_folder=False)
+        journal = JournalWriter(folder, f"{REIMPORT}-{known.files:06d}", makes_folder=False, is_mapped=False)
         pieces = known.unknown(pieces_of(stream, tallied, folder.name), self.redactor)
         try:
             self._append(journal, folder, pieces, tallied)
