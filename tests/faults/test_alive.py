@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from evidence import kill_with_children, wait_until
+from evidence import FaultProject, kill_with_children, wait_until
 from matrices import first_by_default
 
 from trackyard import Client, start_run
@@ -255,6 +255,34 @@ def test_a4_nothing_is_made_where_a_renamed_project_was(faults, tmp_path, isolat
     assert set(faults.statuses()) == {"finished"}
     printed = [line.partition(" out ")[2] for line in console_of(faults.home / "runs" / run.id)]
     assert [line for line in printed if line] == ["before", "after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a4_a_project_is_renamed_while_a_start_is_in_flight(
+    faults, tmp_path, isolation, monkeypatch
+):
+    """The run's description names places of the project as they were; the reader's own count."""
+    backend = faults.add_tracker(
+        flavor="ledger:StartingLedger", isolation=isolation, start_timeout=0.0, flush_timeout=0.0
+    )
+    toml = faults.root / "trackyard.toml"
+    toml.write_text(toml.read_text().replace(f"{faults.root}/", ""))
+    there = FaultProject(tmp_path / "elsewhere")
+    with start_run("moved") as run:
+        run.log_metric("loss", 0)
+        wait_until((backend / "starting").exists)
+        faults.root.rename(there.root)
+        monkeypatch.chdir(there.root)
+        run.log_metric("loss", 1)
+    (there.root / "backends/local/go").touch()
+
+    # The worker that began the start may still have the run.
+    wait_until(lambda: there.trackyard("sync").returncode == 0, 60)
+    assert there.values("loss") == [0, 1]
+    assert there.statuses() == ["finished"]
+    assert there.ends() == [1]
+    assert there.trackyard("runs", "list").stdout.split("\t")[2] == "finished"
 
 
 def console_of(folder) -> list[str]:

@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 _ROW = re.compile(r"^\| ([A-Z]\d+) \| .+ \| (.+) \|$", re.MULTILINE)
 GROUPS = {
     "P": 25,
-    "D": 12,
+    "D": 13,
     "J": 9,
     "N": 21,
     "G": 10,

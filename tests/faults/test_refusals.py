@@ -250,3 +250,18 @@ def test_d9_a_file_of_a_flavor_that_cannot_be_written_refuses_nothing(scripted, 
 
     assert (state_of(scripted).apart, state_of(scripted).quarantined) == (1, 0)
     assert taken(server) == without(17)
+
+
+STARVED = [MemoryError(), RuntimeError("can't start new thread")]
+
+
+@pytest.mark.parametrize("error", STARVED, ids=["memory", "thread"])
+def test_d13_a_hook_that_finds_no_memory_or_thread_refuses_nothing(scripted, server, error):
+    Scripted.raised["special"] = error
+    track()
+
+    assert (state_of(scripted).apart, state_of(scripted).quarantined) == (1, 0)
+    assert taken(server) == without(17)
+    Scripted.raised.clear()
+    assert [row.state for row in Client().sync()] == ["complete"]
+    assert taken(server) == list(range(RECORDS))

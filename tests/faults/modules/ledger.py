@@ -117,6 +117,19 @@ class WaitingLedger(Ledger):
 
 
 @flavor
+class StartingLedger(Ledger):
+    """Begins to start a run, and goes on when there is an order that is called `go`."""
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        order = self.database.with_name("go")  # of where the project was when it began
+        self.database.with_name("starting").mkdir(exist_ok=True)
+        while self.database.with_name("starting").exists() and not order.exists():
+            time.sleep(0.005)
+        super().tracker_start_run(run)
+
+
+@flavor
 class CursorLedger(Ledger):
     """Keep each run in sqlite; a record that comes twice stands there twice, but for the cursor."""
 

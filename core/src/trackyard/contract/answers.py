@@ -17,6 +17,7 @@ from typing import Any, Literal
 import attrs
 
 from trackyard.contract.errors import CredentialRefused, RetryLater, RunDeleted, TooLarge
+from trackyard.system.starving import is_starved
 
 Verdict = Literal["taken", "later", "credential", "deleted", "too large", "refused"]
 
@@ -127,7 +128,8 @@ def classify_error(error: BaseException, *, deleted: Collection[str] = ()) -> An
 
     The errors of requests, httpx and urllib carry the server's answer, which is classified. Errors
     of the system are outages, but for those of one file's name or kind: no connection, no time, no
-    room, no file that may be opened, no right to write. So are what clients of object stores raise.
+    room, no memory, no thread, no file that may be opened, no right to write. So are what clients
+    of object stores raise.
 
     Args:
         error: What was raised.
@@ -139,6 +141,8 @@ def classify_error(error: BaseException, *, deleted: Collection[str] = ()) -> An
         return None
     if (found := _answer_in(error)) is not None:
         return classify_answer(*found, deleted=deleted)
+    if is_starved(error) and not isinstance(error, RecursionError):  # that one is a value's depth
+        return Answer("later", message)
     if isinstance(error, OSError):
         return None if error.errno in _OF_ONE_FILE else Answer("later", message)
     kinds = type(error).__mro__

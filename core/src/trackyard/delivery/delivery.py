@@ -258,6 +258,7 @@ class LocalDelivery:
             # Nothing is made anew where a project was that is renamed; the journal knows which.
             self._due = self.served_at + 1.0
             self.state.problem = "the run's folder was moved or deleted"
+            self._lock.release()  # it went along, and is for who delivers the run there
         elif not self._lock.is_held and not self._take_over():
             self._due = self.served_at + 1.0
             self.state.problem = BEING_DELIVERED
@@ -315,9 +316,8 @@ class LocalDelivery:
         if is_whole(state, self._run.folder.parent):
             self._lock.release()
             self.progress.move(Stage.ENDED)
-        state.is_ended = (
-            self.progress.stage is Stage.ENDED
-        )  # a child's late records go before the end once more
+        # A child's late records go before the end once more.
+        state.is_ended = self.progress.stage is Stage.ENDED
         self._begin(state)
         return True
 
