@@ -347,7 +347,9 @@ class RunWriter:
             TrackyardError: The disk does not take it, or the source failed.
         """
         known = Known.of(folder)
-        journal = JournalWriter(folder, f"{REIMPORT}-{known.files:06d}", makes_folder=False, is_mapped=False)
+        journal = JournalWriter(
+            folder, f"{REIMPORT}-{known.files:06d}", makes_folder=False, is_mapped=False
+        )
         pieces = known.unknown(pieces_of(stream, tallied, folder.name), self.redactor)
         try:
             self._append(journal, folder, pieces, tallied)
