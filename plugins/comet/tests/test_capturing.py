@@ -69,6 +69,7 @@ def test_params_are_nested_with_dots_and_keep_their_first_value(both, comet_ml):
         experiment.log_parameter("rate", 2)
         experiment.set_step(7)
         experiment.log_other("best", 3)
+        experiment.set_name("the good one")
         experiment.add_tags(["mine", "yours"])
         experiment.log_dataset_info("words", version="3")
 
@@ -78,7 +79,7 @@ def test_params_are_nested_with_dots_and_keep_their_first_value(both, comet_ml):
     assert stored.tags["best"] == "3"
     assert set(stored.tags["tags"].split(", ")) == {"mine", "yours"}
     assert stored.tags["dataset_info"] == "words-3"
-    assert "Name" not in stored.tags
+    assert (stored.tags["comet.name"], "Name" in stored.tags) == ("the good one", False)
     assert both.only.params["opt|lr"] == 0.1
     assert set(both.only.tags) == {"mine", "yours"}
 

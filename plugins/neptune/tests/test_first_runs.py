@@ -39,6 +39,8 @@ def test_the_first_run_is_the_steps_and_takes_the_arguments_of_its_call(both, ma
         made.stop()
 
     assert points(run) == [("loss", 1, 0.5)]
+    said = {"neptune.name": "baseline", "neptune.description": "the good one", "tags": "mine"}
+    assert said.items() <= MemoryTracker.runs[run.id].tags.items()
     found = {tuple(one["path"]): one for one in both.operations()}
     assert found["sys", "name"]["value"] == "baseline"
     assert found["sys", "description"]["value"] == "the good one"

@@ -36,19 +36,20 @@ _TEXT, _CODE, _MODEL = "text-sample", "source_code", "model-element"
 _JSON = ("histogram3d", "curve")
 
 
-def read_native(folder: Path, position: str) -> tuple[list[Record], str]:
+def read_native(folder: Path, position: str, name: str) -> tuple[list[Record], str]:
     """Give what Comet's own calls have logged behind a position, and the position behind it.
 
     Args:
         folder: The tracker's folder of the run.
         position: How many messages are known, and which tags; an empty text at first.
+        name: The run's name: another one that the code gives is a tag.
     """
     first, known_tags = json.loads(position) if position else (0, [])
     messages, tags = native_messages(folder, first), native_tags(folder)
     records: list[Record] = []
     for message in without_own(messages):
         if not is_of_command(message):
-            records += _records(message, folder)
+            records += _records(message, folder, name)
     if any(message.get("type") in HTML for message in messages):
         records.append(_page(folder))
     groups = [_group(message) for message in messages if _upload(message) == _MODEL]
@@ -58,14 +59,17 @@ def read_native(folder: Path, position: str) -> tuple[list[Record], str]:
     return records, json.dumps([first + len(messages), tags])
 
 
-def _records(message: Message, folder: Path) -> Iterator[Record]:
+def _records(message: Message, folder: Path, name: str) -> Iterator[Record]:
     for record in records_of([message]):
         match record:
             case Metric() if not _name_of(message).startswith(_OF_MACHINE):
                 yield from _metrics(record, message)
             case Param() if record.key not in CLOCKS:
                 yield attrs.evolve(record, key=record.key.replace("|", "."))
-            case Tag() if record.key != "Name":
+            case Tag("Name"):
+                if record.value != name:
+                    yield Tag("comet.name", record.value)
+            case Tag():
                 yield record
             case Artifact():
                 yield from _artifact(record, message, folder)

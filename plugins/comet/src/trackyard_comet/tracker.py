@@ -126,7 +126,7 @@ class CometTracker:
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
-        return read_native(run.folder, position)
+        return read_native(run.folder, position, run.name)
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:

@@ -55,20 +55,21 @@ def native_folder(folder: Path) -> Path:
     return folder / _NATIVE
 
 
-def native_operations(folder: Path, position: str) -> tuple[list[Operation], str]:
+def native_operations(folder: Path, position: str, name: str) -> tuple[list[Operation], str]:
     """Give what Neptune's own calls have written behind a position, and the position behind it.
 
     Args:
         folder: The tracker's folder of the run.
         position: The bytes of each of the SDK's logs that are known, and Neptune's tags, which are
             words, as JSON; empty at first.
+        name: The run's name: another one that the code gives is a tag, as its description is.
     """
     known: dict[str, Any] = json.loads(position) if position else {}
     operations = []
     for path in sorted(native_folder(folder).rglob("data-*.log"), key=_number):
-        name = path.relative_to(folder).as_posix()
-        for line, end in _lines(path, known.get(name, 0)):
-            known[name] = end
+        place = path.relative_to(folder).as_posix()
+        for line, end in _lines(path, known.get(place, 0)):
+            known[place] = end
             operations.append(_with_source(line["obj"], path.parent))
     logged = [one for one in operations if one["path"][0] not in _COLLECTED and not _is_own(one)]
     words = [
@@ -77,6 +78,15 @@ def native_operations(folder: Path, position: str) -> tuple[list[Operation], str
         if one["type"] == "AddStrings" and one["path"] == ["sys", "tags"]
         for word in one["values"]
     ]
+    said = {
+        one["path"][1]: one["value"]
+        for one in operations
+        if one["path"] in (["sys", "name"], ["sys", "description"]) and not _is_own(one)
+    }
+    for field, text in said.items():
+        if text != name:
+            shown = {"type": "AssignString", "path": ["tags", f"neptune.{field}"], "value": text}
+            logged.append(shown)
     if words:
         tags = known[_TAGS] = list(dict.fromkeys([*known.get(_TAGS, ()), *words]))
         logged.append({"type": "AssignString", "path": ["tags", "tags"], "value": ", ".join(tags)})

@@ -165,7 +165,7 @@ class NeptuneTracker:
 
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
-        operations, position = native_operations(run.folder, position)
+        operations, position = native_operations(run.folder, position, run.name)
         return list(records_of(operations)), position
 
     @hookimpl
