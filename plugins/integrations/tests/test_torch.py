@@ -27,6 +27,8 @@ class Net(lightning.LightningModule):
         self.net = torch.nn.Linear(2, 1)
     def loss(self, batch):
         return ((self.net(batch[0]) - batch[1]) ** 2).mean()
+    def on_train_start(self):
+        self.logger.log_image("seen", [torch.zeros(4, 4, 3, dtype=torch.uint8).numpy()])
     def training_step(self, batch, index):
         if self.hparams.broken and index == 2:
             raise ValueError("broken")
@@ -183,6 +185,7 @@ def test_two_processes_of_lightning_are_one_run_with_each_point_once(train, stra
     assert run.status == "finished"
     assert steps(run, "train_loss") == [0, 1, 2, 3]
     assert len(steps(run, "val_loss")) == 2
+    assert [name for name in run.artifacts if name.endswith(".png")] == ["seen/0.png"]
 
 
 def test_fit_of_lightning_that_raises_and_is_caught_is_failed(train):
