@@ -109,12 +109,14 @@ def same(value, read):
     if isinstance(value, int | numpy.integer):
         return type(read) is int and read == int(value)
     if isinstance(value, dict):
-        return len(read) == len(value) and all(
+        is_whole = isinstance(read, dict) and len(read) == len(value)  # of equal keys one is left
+        return is_whole and all(
             key_of(key) in read and same(inner, read[key_of(key)]) for key, inner in value.items()
         )
     if isinstance(value, list | tuple | numpy.ndarray | pandas.Series):
         items = list(value)
-        return len(read) == len(items) and all(map(same, items, read))
+        is_whole = isinstance(read, list) and len(read) == len(items)
+        return is_whole and all(map(same, items, read))
     return read == text_of(value)
 
 

@@ -131,7 +131,8 @@ def hooks_of(tracker, *plugins):
 def test_error_of_a_hook_becomes_an_outcome(hook, error):
     outcome = CALLS[hook](hooks_of(Raising(hook=hook, error=error)))
 
-    assert outcome.kind == "broken"
+    # Without memory no hook is broken: there may be some later.
+    assert outcome.kind == ("later" if isinstance(error, MemoryError) else "broken")
     assert outcome.reason.startswith(f"{hook}: {type(error).__name__}: ")
 
 

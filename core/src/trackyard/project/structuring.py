@@ -213,6 +213,7 @@ def _name_field(error: Exception, cls: type, table: Mapping[str, Any], by: Conve
             if field.validator:
                 field.validator(None, field, value)
         except Exception as again:
+            let_signals_through(again)
             if (type(again), str(again)) == (type(error), str(error)):
                 error.add_note(AttributeValidationNote("", field.name, field.type))
                 return
@@ -260,6 +261,7 @@ def _structure_each(
         try:
             structured.append(converter.structure(item, inner))
         except Exception as error:  # cattrs raises several kinds; all are told together
+            let_signals_through(error)
             error.add_note(IterableValidationNote("", index, inner))
             errors.append(error)
     if errors:
@@ -284,6 +286,8 @@ def _union(converter: Converter, type_: Any) -> Any:
             try:
                 return converter.structure(value, member)
             except Exception as error:  # cattrs raises several kinds; the last word is below
+                for inner in _leaves(error):
+                    let_signals_through(inner)
                 reasons += [f"{at} {text}".strip() for at, text in _mistakes(error, "")]
         raise TypeError(" or ".join(dict.fromkeys(reasons)))
 
