@@ -208,17 +208,18 @@ def _dies(way: str) -> None:
 
 
 def _dies_once() -> None:
-    pipeline(steps.die_and_note)(LINES)
+    pipeline(steps.die_and_note)(_lines())
 
 
 def _child() -> float:
     """Give the seconds from the end of a step that has left a child behind to that of the run."""
     try:
-        pipeline(steps.leave_a_child)(LINES)
+        pipeline(steps.leave_a_child)(_lines())
         return time.time() - float(steps.noted(LINES)[0].split()[2])
     finally:
         for line in steps.noted(LINES):
-            os.kill(int(line.split()[1]), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a cluster that has ended takes it along
+                os.kill(int(line.split()[1]), signal.SIGKILL)
 
 
 def _roams() -> list[dict[str, Any]]:

@@ -8,6 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# No signal has this number. The end of the file would not do: a child that the step has forked, and
+# left behind, has the pipe open, too.
+_END = b"\0"
+
 
 @contextmanager
 def woken_by_cancel() -> Iterator[None]:
@@ -23,7 +27,8 @@ def woken_by_cancel() -> Iterator[None]:
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    waker = threading.Thread(target=_wake, args=(reading, main.ident), daemon=True)
+    arguments = (reading, main.ident)
+    waker = threading.Thread(target=_wake, args=arguments, name="trackyard-ray-waker", daemon=True)
     handler = signal.signal(signal.SIGURG, lambda *_: None)
     file = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     waker.start()
@@ -32,12 +37,14 @@ def woken_by_cancel() -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(file)
         signal.signal(signal.SIGURG, handler)
-        os.close(writing)
+        os.set_blocking(writing, True)
+        os.write(writing, _END)
         waker.join()
+        os.close(writing)
         os.close(reading)
 
 
 def _wake(reading: int, thread: int) -> None:
-    while number := os.read(reading, 1):
+    while (number := os.read(reading, 1)) != _END:
         if number[0] == signal.SIGINT:
             signal.pthread_kill(thread, signal.SIGURG)
