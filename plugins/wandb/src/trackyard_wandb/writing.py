@@ -214,7 +214,9 @@ class RunFile:
         """Give the records of where the run comes from, and write the file of its packages."""
         yield environment_record(context, self._run.id)
         yield config_record({tuple(key.split(".", 1)): t for key, t in context.tags.items()})
-        if context.packages:
+        services = self._native.services()
+        has_own = any((service / "files" / REQUIREMENTS).exists() for service in services)
+        if context.packages and not has_own:  # the SDK has names as the packages write them
             self._files.mkdir(parents=True, exist_ok=True)
             write_whole(self._files / REQUIREMENTS, context.requirements)
             yield files_record(REQUIREMENTS)
