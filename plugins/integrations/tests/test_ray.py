@@ -96,7 +96,7 @@ def checkpoints(run):
     return [name for name in run.artifacts if name.startswith("checkpoints/")]
 
 
-@pytest.mark.slow
+@pytest.mark.long(reason="a second search on a cluster; the page's is slow")
 def test_trials_of_a_search_are_child_runs_with_their_checkpoints(run):
     code = "with trackyard.start_run('search', 'rates'):\n    search([1.0, 2.0, 3.0])"
     assert run(code) == 0
@@ -144,7 +144,7 @@ def test_search_of_the_page_arrives_as_it_says(shown, address):
     shown("ray", sys.executable, RAY_ADDRESS=address, RAY_AIR_NEW_OUTPUT="0")
 
 
-@pytest.mark.slow
+@pytest.mark.long(reason="a second training on a cluster of Ray's")
 def test_training_of_the_page_arrives_by_its_steps(project, address):
     text = (Path(__file__).parents[3] / "docs/frameworks/ray.md").read_text(encoding="utf-8")
     program = re.search(r"^# train_workers.py\n.*?(?=^```$)", text, re.MULTILINE | re.DOTALL)[0]

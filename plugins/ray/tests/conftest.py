@@ -25,6 +25,7 @@ SLOW = {
         "test_exception_comes_back[of its own]",
         "test_death_is_a_crash_of_that_step_alone[exit 0]",
         "test_steps_leave_nothing_to_the_next_one",
+        "test_child_that_is_left_holds_nothing_up",
         "test_step_that_goes_on_after_ctrl_c_is_ended",
     ),
 }
