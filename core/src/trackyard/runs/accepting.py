@@ -49,7 +49,7 @@ def _steps_with_outputs(project: Project, text: str) -> Iterator[str]:
         return
     try:
         store = Store.of(project)
-    except (StoreError, TrackyardError):
+    except TrackyardError:
         yield from _meant(waiting, text)
         return
     try:

@@ -50,7 +50,8 @@ def ended_within(seconds: float) -> Iterator[None]:
             raise Interrupted
 
     before, ended = signal.signal(signal.SIGUSR2, interrupt), Event()
-    watch = Thread(target=_interrupt, args=(get_ident(), seconds, ended), daemon=True)
+    arguments = (get_ident(), seconds, ended)
+    watch = Thread(target=_interrupt, args=arguments, name="trackyard-check-bound", daemon=True)
     watch.start()
     try:
         yield
