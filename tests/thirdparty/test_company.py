@@ -15,6 +15,7 @@ from environments import Environment
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+POOL = re.compile(r"^```python\n(# pool_orchestrator.py\n.*?)^```$", re.MULTILINE | re.DOTALL)
 PACKAGES = {
     "company-orchestrator": ("docs/write-an-orchestrator.md", 25),
     "company-format": ("docs/write-a-materializer.md", 15),
@@ -96,6 +97,23 @@ def test_the_page_shows_each_of_its_files(name):
         first = f"# {path.relative_to(package).as_posix()}\n"
         (shown,) = [block for block in blocks if block.startswith(first)]
         assert shown == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.long(reason="two minutes: it is the page's second orchestrator")
+def test_the_pool_of_the_page_keeps_the_contract(installed, tmp_path):
+    (pool,) = POOL.findall((ROOT / "docs/write-an-orchestrator.md").read_text(encoding="utf-8"))
+    assert len(pool.splitlines()) < 60
+    (tmp_path / "pool_orchestrator.py").write_text(pool, encoding="utf-8")
+    suite = (ROOT / "examples/company-orchestrator/tests/test_orchestrator.py").read_text()
+    table = '{"orchestrator": "pool_orchestrator:PoolOrchestrator", "places": 2}'
+    file = tmp_path / "test_pool.py"
+    file.write_text(re.sub(r"return \{.*\}", f"return {table}", suite), encoding="utf-8")
+
+    command = ["env", f"PYTHONPATH={tmp_path}", "pytest", "-q", "-p", "no:cacheprovider"]
+    summary = installed.succeed(*command, folder=tmp_path).splitlines()[-1]
+
+    assert int(re.search(r"(\d+) passed", summary)[1]) >= PACKAGES["company-orchestrator"][1]
+    assert "failed" not in summary
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,8 +128,8 @@ class WaitsForEver(CommandOrchestrator):
 
     caught_by = "test_step_that_heeds_no_timeout_is_ended"
 
-    def _end_of(self, process: Any, _patience: float) -> int:
-        return super()._end_of(process, float("inf"))
+    def wait_for(self, job: Job, process: int, is_over: Callable[[], bool]) -> None:
+        super().wait_for(attrs.evolve(job, timeout=None), process, is_over)
 
 
 class DiesWithTheWorker(CommandOrchestrator):
@@ -204,12 +206,10 @@ class KillsAtOnce(CommandOrchestrator):
 
     caught_by = "test_ctrl_c_stops_the_steps"
 
-    def _end_of(self, process: Any, patience: float) -> int:
-        process.terminate = process.kill
-        end = threading.Thread(target=lambda: self._stopping.wait() and process.kill(), daemon=True)
-        end.start()
-        process.wait()
-        return super()._end_of(process, patience)
+    def wait_for(self, job: Job, process: int, is_over: Callable[[], bool]) -> None:
+        while not is_over():
+            if self._stopping.wait(0.02):
+                os.killpg(process, signal.SIGKILL)
 
 
 class AsksAlone(CommandOrchestrator):
@@ -217,11 +217,12 @@ class AsksAlone(CommandOrchestrator):
 
     caught_by = "test_step_that_goes_on_after_ctrl_c_is_ended"
 
-    def _end_of(self, process: Any, _patience: float) -> int:
-        while process.poll() is None and not self._stopping.wait(0.05):
+    def wait_for(self, job: Job, process: int, is_over: Callable[[], bool]) -> None:
+        while not is_over() and not self._stopping.wait(0.05):
             pass
-        process.terminate()
-        return 1
+        if not is_over():
+            os.kill(process, signal.SIGTERM)
+            raise StepCrashedError("it was told to stop")
 
 
 class RepliesByStdout(CommandOrchestrator):

@@ -61,6 +61,7 @@ from trackyard.contract.orchestrators import (
     Job as Job,
     Orchestrator as Orchestrator,
     Outcome as Outcome,
+    SubprocessOrchestrator as SubprocessOrchestrator,
 )
 from trackyard.contract.presence import Presence as Presence
 from trackyard.contract.process_state import (

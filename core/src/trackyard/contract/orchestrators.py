@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from threading import Event
+from typing import Any, ClassVar, Literal, Protocol
 
 import attrs
 
@@ -115,3 +120,47 @@ class Orchestrator(Protocol):
 
     def close(self) -> None:
         """End what was started for this pipeline run, which may be nothing."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class SubprocessOrchestrator:
+    """What an orchestrator need not write whose steps run in processes that it starts.
+
+    A subclass is an attrs class with `places` and `run`, which starts or takes a process and waits
+    for it by `wait_for`: then timeouts and `stop` are kept.
+    """
+
+    is_elsewhere: ClassVar[bool] = True
+    _stopping: Event = attrs.field(init=False, factory=Event)
+
+    def wait_for(self, job: Job, process: int, is_over: Callable[[], bool]) -> None:
+        """Wait until a step is over; tell it to end, and end it, where the contract says so.
+
+        It is told where the pipeline run is stopped, or where it does not heed its timeout.
+
+        Args:
+            job: The attempt that the process runs.
+            process: The process's number. It leads a session of its own, as
+                `Popen(start_new_session=True)` and `os.setsid()` have it, so that what it started
+                is ended with it.
+            is_over: Tells whether its outcome is there, or it has died.
+
+        """
+        end = time.monotonic() + (3e7 if job.patience is None else job.patience)
+        while not is_over() and time.monotonic() < end and not self._stopping.wait(0.02):
+            pass
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if is_over():
+                return
+            with suppress(ProcessLookupError):
+                os.killpg(process, number)
+            end = time.monotonic() + GRACE
+            while not is_over() and time.monotonic() < end:
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Have each `wait_for` end what it waits for."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """End nothing: each process ended with its step."""
