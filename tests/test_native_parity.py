@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import parity_others  # noqa: F401 - it fills the table
@@ -87,3 +88,11 @@ def test_what_may_differ_stands_on_the_flavors_page():
         page = (ROOT / f"docs/flavors/{body.sdk}.md").read_text(encoding="utf-8")
         for words in body.differs.values():
             assert words in page, f"docs/flavors/{body.sdk}.md does not say {words!r} ({body.name})"
+    listed = tomllib.loads((ROOT / "benchmarks/programs.toml").read_text(encoding="utf-8"))
+    for sdk, differs in [*listed["differs"].items(), *_of_programs(listed["programs"])]:
+        page = (ROOT / f"docs/flavors/{sdk}.md").read_text(encoding="utf-8")
+        assert [words for words in differs.values() if words not in page] == [], sdk
+
+
+def _of_programs(programs):
+    return [(program["sdk"], program.get("differs", {})) for program in programs]

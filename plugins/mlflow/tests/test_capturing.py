@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -80,7 +81,9 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
     (tmp_path / "folder/deep").mkdir(parents=True)
     (tmp_path / "folder/deep/a.bin").write_bytes(b"a")
     (tmp_path / "one.txt").write_text("one")
+    rows = mlflow.data.from_numpy(numpy.arange(4.0), name="rows")
     with start_run("files", experiment_tracker=TRACKERS) as run:
+        mlflow.log_input(rows, context="training")
         mlflow.log_artifact(str(tmp_path / "one.txt"), "notes")
         mlflow.log_artifacts(str(tmp_path / "folder"), "kept")
         mlflow.log_text("two", "two.txt")
@@ -95,7 +98,12 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
     assert b'"a": 1' in found["config.json"][1]
     assert found["zero.png"][0] == "image"
     assert found["rows.json"] == ("table", b'{"columns":["a"],"data":[[1],[2]]}')
-    assert len(found) == 6
+    dataset = json.loads(found["datasets/rows.json"][1])
+    assert (dataset["digest"], dataset["context"]) == (rows.digest, "training")
+    assert Client().get_run(run.id).artifacts["datasets/rows.json"].kind == "dataset"
+    assert len(found) == 7
+    (there,) = both.run("files").inputs.dataset_inputs  # once
+    assert there.dataset.digest == rows.digest
 
 
 def test_autologging_is_captured(both):

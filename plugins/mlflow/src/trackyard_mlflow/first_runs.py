@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial, wraps
 from inspect import signature
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -25,7 +26,7 @@ from mlflow.store.entities import PagedList
 from mlflow.tracking import fluent
 from mlflow.tracking._tracking_service import utils
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from trackyard.contract import (
     Artifact,
@@ -40,10 +41,12 @@ from trackyard.contract import (
     standing_in,
     step_of_caller,
 )
+from trackyard_mlflow.foreign import dataset_of
 from trackyard_mlflow.kinds import has_table
 
 if TYPE_CHECKING:
     import mlflow
+    from mlflow.entities import DatasetInput
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
 _OWN_TAGS = ("mlflow.", "trackyard.")
@@ -255,6 +258,7 @@ def _seeing(cls: type[Any]) -> type[Any]:
         "create_run": _creating(cls.create_run),
         "update_run_info": _updating(cls.update_run_info),
         "search_runs": _searching(cls.search_runs),
+        "log_inputs": _keeping_inputs(cls.log_inputs),
     }
     namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (cls,), {**methods, **special, **namespace})
@@ -314,6 +318,29 @@ def _kept(original: Any, records_of: Callable[..., list[Record]]) -> Any:
         return result
 
     return method
+
+
+def _keeping_inputs(original: Any) -> Any:
+    """Make `log_inputs` capture datasets; which models a run has used stays MLflow's."""
+
+    @wraps(original)
+    def log_inputs(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        with _depth() as is_first:
+            result = original(self, *arguments, **keywords)
+        given = signature(original).bind(self, *arguments, **keywords).arguments
+        capture = _capture_of(given["run_id"]) if is_first else None
+        if capture is not None and given.get("datasets"):
+            with TemporaryDirectory() as folder:
+                records = [_dataset(one, Path(folder)) for one in given["datasets"]]
+                capture(records, "", given["run_id"])
+        return result
+
+    return log_inputs
+
+
+def _dataset(given: DatasetInput, folder: Path) -> Artifact:
+    contexts = (tag.value for tag in given.tags or () if tag.key == MLFLOW_DATASET_CONTEXT)
+    return dataset_of(dict(given.dataset), next(contexts, None), folder)
 
 
 def _creating(original: Any) -> Any:
