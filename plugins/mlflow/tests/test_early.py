@@ -1,4 +1,4 @@
-"""Is a run that was made without MLflow the one that MLflow would have made, row by row?"""
+"""Is a run that was made, or ended, without MLflow what MLflow would have made, row by row?"""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 
 import attrs
 import pytest
 
 from trackyard import Run
 from trackyard.contract import Context, Git
+from trackyard_mlflow import backend, ending
 from trackyard_mlflow.backend import find_or_create_run, read_ids, write_ids
-from trackyard_mlflow.early import SCHEMAS, is_schema_installed, make_run
+from trackyard_mlflow.early import make_run
+from trackyard_mlflow.sqlite_rows import SCHEMAS, is_run_ended, is_schema_installed
 from trackyard_mlflow.stores import new_client, sqlite_uri
 
 WAYS = ("MLflow", "early")
@@ -46,6 +49,18 @@ def made_by(way, run, uri, experiment="fraud"):
         return make_run(run, experiment, {"team": "risk"}, uri, {})
     find_or_create_run(new_client(uri), run, experiment, {"team": "risk"})
     return read_ids(run.folder)
+
+
+def ended_by(way, run, uri, run_id, tags):
+    """End a run by MLflow's client, or without it."""
+    ended = attrs.evolve(run, ended_at=1_700_000_001_123_456_789)
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "MLflow":
+            patch.setattr("trackyard_mlflow.ending.is_run_ended", lambda *_: False)
+        else:
+            patch.setattr("trackyard_mlflow.backend.new_client", None)
+        connected = partial(backend.connected, uri, {})
+        ending.end_run(ended, run_id, "FAILED", tags, uri=uri, connected=connected)
 
 
 def plain(value, folder, ids):
@@ -86,6 +101,8 @@ def test_rows_in_a_file_are_those_that_mlflow_writes(stores, tmp_path):
             ids.append(made_by(way, run, uri, experiment)["run_id"])
         noted = [sorted(read_ids(run.folder).items()) for run in (parent, child)]
         noted = [[(k, v) for k, v in items if k != "experiment_created"] for items in noted]
+        ended_by(way, child, uri, ids[1], {"trackyard.status": "failed", "stage": "test"})
+        ended_by(way, elsewhere, uri, ids[2], {"trackyard.status": "finished"})
         found[way] = rows_of(uri, folder, ids), plain(noted, folder, ids)
 
     assert found["early"] == found["MLflow"]
@@ -105,6 +122,9 @@ def test_mlflow_goes_on_with_a_run_that_was_made_without_it(stores, tmp_path):
     assert there.data.metrics == {"loss": 0.5}
     assert [file.path for file in client.list_artifacts(ids["run_id"])] == ["note.txt"]
     assert made_by("early", run, uri) is None  # it was begun before
+
+    client.delete_run(ids["run_id"])
+    assert not is_run_ended(uri, ids["run_id"], "FINISHED", 1, {})  # MLflow says why
 
 
 def test_a_server_is_asked_for_what_mlflow_asks_it(mlflow_server, tmp_path, monkeypatch):
@@ -126,7 +146,7 @@ def test_a_server_is_asked_for_what_mlflow_asks_it(mlflow_server, tmp_path, monk
 def test_what_is_not_plain_is_left_to_mlflow(stores, tmp_path, monkeypatch, what):
     uri, run = stores["early"], new_run(tmp_path)
     path, experiment = uri.removeprefix("sqlite:///"), "fraud"
-    monkeypatch.setattr("trackyard_mlflow.early._MOST_LOCKED", 0.01)
+    monkeypatch.setattr("trackyard_mlflow.sqlite_rows._MOST_LOCKED", 0.01)
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         match what:
             case "no file":

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -34,7 +35,7 @@ from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.coercing import to_text
 from trackyard.system.inside_hooks import inside_hook
 from trackyard.system.interruption import time_limit
-from trackyard.system.waiting import result_within
+from trackyard.system.waiting import PatientThread, result_within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +163,7 @@ class TrackerHooks:
             with inside_hook():
                 return self._call_untimed(hook, run=attrs.evolve(run, deadline=limit))
 
-        outcome = self._bounded(hook, limit, call)
+        outcome = self._bounded(hook, limit, call, _early_thread(os.getpid()).result_within)
         return outcome.kind == "done" and outcome.value is True
 
     def url(self, run: Run) -> str | None:
@@ -496,16 +497,29 @@ class TrackerHooks:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             self.running, self.overdue_at = "", None
 
-    def _bounded(self, hook: str, seconds: float, call: Callable[[], Outcome]) -> Outcome:
-        """Call on a thread of its own, which is left alone if it takes too long."""
+    def _bounded(
+        self,
+        hook: str,
+        seconds: float,
+        call: Callable[[], Outcome],
+        within: Callable[[float, Callable[[], Outcome]], Outcome] | None = None,
+    ) -> Outcome:
+        """Call on another thread, which is left alone if it takes too long."""
         work = partial(contextvars.copy_context().run, call)
+        within = within or partial(result_within, name=f"{self.name}-{hook}")
         try:
-            return result_within(seconds, work, name=f"{self.name}-{hook}")
+            return within(seconds, work)
         except TimeoutError:
             return Outcome("later", reason=f"{hook}: has not returned for {seconds:g} s")
 
     def _reason(self, hook: str, error: BaseException) -> str:
         return reason_of(hook, error, self._redactor)
+
+
+@lru_cache(maxsize=1)
+def _early_thread(process: int) -> PatientThread:  # noqa: ARG001 - a forked child has none
+    """Give a process's thread for starts without an SDK, which come one by one."""
+    return PatientThread("early")
 
 
 def _checked_native(value: Any) -> tuple[list[Record], str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar, cast
 
 from trackyard.system.interruption import start_thread
 
@@ -41,6 +42,65 @@ def result_within(seconds: float, call: Callable[[], _T], *, name: str = "call")
     if not results:
         raise TimeoutError(f"no answer within {seconds:g} s")
     return results[0]
+
+
+class PatientThread:
+    """Makes calls one after the other, each within its seconds, on a thread that is kept.
+
+    To start a thread takes longer than most calls. One that hangs is left behind.
+
+    Args:
+        name: What the thread is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = Lock()
+        self._work: SimpleQueue[Callable[[], None] | None] | None = None
+
+    def result_within(self, seconds: float, call: Callable[[], _T]) -> _T:
+        """Give what a call gives, or raise what it raises.
+
+        Args:
+            seconds: How long to wait.
+            call: What is called.
+
+        Raises:
+            TimeoutError: It takes longer.
+        """
+        answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                answer.put((call(), None))
+            except BaseException as error:  # it is raised where it is waited for
+                answer.put((None, error))
+
+        with self._lock:
+            if self._work is None:
+                self._work = _served(self._name)
+            self._work.put(work)
+            try:
+                value, error = answer.get(timeout=seconds)
+            except Empty:
+                self._work.put(None)  # it ends once it is through
+                self._work = None
+                raise TimeoutError(f"no answer within {seconds:g} s") from None
+        if error is not None:
+            raise error
+        return cast("_T", value)
+
+
+def _served(name: str) -> SimpleQueue[Callable[[], None] | None]:
+    """Start a thread that does what is put into a queue, up to a None."""
+    queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def serve() -> None:
+        while (work := queue.get()) is not None:
+            work()
+
+    start_thread(Thread(target=serve, name=f"trackyard-{name}", daemon=True))
+    return queue
 
 
 def is_true_within(seconds: float, question: Callable[[], bool]) -> bool:

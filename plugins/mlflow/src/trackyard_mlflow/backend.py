@@ -32,7 +32,7 @@ from trackyard.contract import (
     write_whole,
 )
 from trackyard_mlflow.environment import told_to_mlflow
-from trackyard_mlflow.files import is_put
+from trackyard_mlflow.files import is_put, is_text_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
 from trackyard_mlflow.stores import (
     artifact_location,
@@ -55,6 +55,8 @@ PATIENCE = 1.0
 _IDS = "mlflow.json"
 # There while a run that was made anew has got none of its records.
 _ANEW = "mlflow-anew"
+# The file of a run with the packages that it has found.
+_REQUIREMENTS = "trackyard/requirements.txt"
 # What MLflow's page shows of a run that somebody has noted or renamed after its start.
 _SHOWN = {"trackyard.note": "mlflow.note.content", "trackyard.name": "mlflow.runName"}
 # MLflow's word for a run or an experiment that it does not know.
@@ -192,10 +194,20 @@ def tags_at_start(run: Run, tags: Mapping[str, str]) -> dict[str, str]:
         run: The run.
         tags: Those that the tracker's configuration has.
     """
-    own = {**context_tags(run.context), **tags, **run.tags, **run.identity_tags}
+    own = own_tags(run, tags)
     if parent := parent_ids(run):
         own["mlflow.parentRunId"] = parent["run_id"]
     return own
+
+
+def own_tags(run: Run, tags: Mapping[str, str]) -> dict[str, str]:
+    """Give the tags with which a run is made, but for that of its parent.
+
+    Args:
+        run: The run.
+        tags: Those that the tracker's configuration has.
+    """
+    return {**context_tags(run.context), **tags, **run.tags, **run.identity_tags}
 
 
 def note_made(
@@ -307,6 +319,15 @@ def writing(client: MlflowClient, run: Run, run_id: str) -> Iterator[None]:
         if _known_run(client, ids) is None or answer.verdict == "deleted":
             raise RetryLater(answer.message) from error
         raise
+    has_been_written(run)
+
+
+def has_been_written(run: Run) -> None:
+    """Note that a run which was made anew has got something.
+
+    Args:
+        run: The run.
+    """
     (run.folder / _ANEW).unlink(missing_ok=True)
 
 
@@ -390,7 +411,13 @@ def find_or_create_experiment(client: MlflowClient, name: str) -> dict[str, str]
     return {"experiment_id": str(experiment.experiment_id), "experiment_created": created}
 
 
-def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
+def send(
+    client: MlflowClient,
+    run_id: str,
+    batch: Batch,
+    place: str | None = None,
+    known: Mapping[str, str] | None = None,
+) -> None:
     """Write a batch, in one call where it can be.
 
     One bad param makes MLflow refuse a whole call, so that what it refuses is sent by kind.
@@ -399,16 +426,19 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
         client: A client of the store.
         run_id: MLflow's own id of the run.
         batch: What is written.
+        place: Where the store keeps the run's files, which is asked for where it is not known.
+        known: Tags that the run was made with: those of its context are not written once more.
     """
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
 
+    of_context = context_tags(batch.context)
     kinds = {
         "metrics": [
             Metric(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics
         ],
         "tags": [
-            *(RunTag(key, text) for key, text in context_tags(batch.context).items()),
+            *(RunTag(k, v) for k, v in of_context.items() if (known or {}).get(k) != v),
             *(RunTag(tag.key, tag.value) for tag in batch.tags),
             *(RunTag(_SHOWN[tag.key], tag.value) for tag in batch.tags if tag.key in _SHOWN),
         ],
@@ -423,10 +453,14 @@ def send(client: MlflowClient, run_id: str, batch: Batch) -> None:
             raise
         for kind, entities in kinds.items():
             client.log_batch(run_id, **{kind: entities})
-    if batch.context is not None and batch.context.packages:
-        client.log_text(run_id, batch.context.requirements, "trackyard/requirements.txt")
+    packages = batch.context.requirements if batch.context and batch.context.packages else ""
+    if not batch.artifacts and not packages:
+        return
+    place = place or str(client.get_run(run_id).info.artifact_uri)
+    _check_place(client, place, batch)
+    if packages and not is_text_put(packages, _REQUIREMENTS, place):
+        client.log_text(run_id, packages, _REQUIREMENTS)
     if batch.artifacts:
-        place = _checked_place(client, run_id, batch)
         with _pages_are_no_answers():
             _send_files(client, run_id, batch, place)
 
@@ -478,19 +512,20 @@ def is_elsewhere(client: MlflowClient, artifact_uri: str) -> bool:
         client: A client of the store.
         artifact_uri: Where it keeps a run's files.
     """
-    if client.tracking_uri != sqlite_uri(home() / "mlflow.db"):
+    own = home()
+    if client.tracking_uri != sqlite_uri(own / "mlflow.db"):
         return False
     uri = urlsplit(artifact_uri)
     folder = Path(url2pathname(uri.path)).resolve()
-    return uri.scheme not in ("", "file") or not folder.is_relative_to(home().resolve())
+    return uri.scheme not in ("", "file") or not folder.is_relative_to(own.resolve())
 
 
-def _checked_place(client: MlflowClient, run_id: str, batch: Batch) -> str:
-    place = str(client.get_run(run_id).info.artifact_uri)
+def _check_place(client: MlflowClient, place: str, batch: Batch) -> None:
     if is_elsewhere(client, place):
+        records: list[Record] = [*batch.artifacts]
+        records += [batch.context] if batch.context is not None else []
         reason = f"the store in {home()} keeps the run's files elsewhere, in {place}"
-        raise RejectedRecords(batch.artifacts, f"{reason}, where nothing is written")
-    return place
+        raise RejectedRecords(records, f"{reason}, where nothing is written")
 
 
 def send_what_is_taken(client: MlflowClient, run_id: str, records: tuple[Record, ...]) -> None:

@@ -8,7 +8,6 @@ is not there yet, another schema, a server that wants more than a password or a 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import os
 import posixpath
 import sqlite3
@@ -16,9 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import closing, suppress
-from functools import lru_cache
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from trackyard.contract import KEEP, Run, Secret
@@ -29,34 +26,11 @@ from trackyard_mlflow.backend import (
     parent_place,
     tags_at_start,
 )
+from trackyard_mlflow.sqlite_rows import plain_file
 from trackyard_mlflow.stores import artifact_location
 
 if TYPE_CHECKING:
     from requests import Session
-
-# Schemas in which the tables of runs, tags and experiments are the same: those of MLflow 3.10 to
-# 3.17, oldest first.
-SCHEMAS = (
-    "1b5f0d9ad7c1",
-    "e1f2a3b4c5d6",
-    "76601a5f987d",
-    "c3d6457b6d8a",
-    "a5b4c3d2e1f0",
-    "ae8bbe7743c9",
-    "7d34483879f0",
-    "da6fb0208061",
-    "89d3d66ed43f",
-    "b7e4c1a90f23",
-    "a8b9c0d1e2f3",
-    "c1d2e3f4a5b6",
-    "c3d9e7f1a2b4",
-    "6f8d9c3b2a1e",
-    "1971f2d9a75b",
-    "17e22815139b",
-    "b7e2c1a4d9f3",
-    "75868b020152",
-    "dc11669786a5",
-)
 
 # As MLflow's store writes it.
 _INSERT_RUN = """
@@ -70,8 +44,8 @@ SELECT experiment_id, artifact_location, lifecycle_stage, creation_time FROM exp
 WHERE workspace = 'default' AND (experiment_id = :experiment_id OR name = :name)
 """
 
-# Seconds that a file may be locked, and that a server may take for an answer.
-_MOST_LOCKED, _MOST_ANSWER = 2.0, 3.0
+# Seconds that a server may take for an answer.
+_MOST_ANSWER = 3.0
 # Variables by which MLflow's client sends headers that are not sent here.
 _MORE = (
     "MLFLOW_WORKSPACE",
@@ -108,18 +82,9 @@ def make_run(
 
 
 def _in_file(run: Run, experiment: str, tags: Mapping[str, str], uri: str) -> dict[str, str] | None:
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not path.is_file():
-        return None
-    # An address may say more, such as a mode; of a name it would be nothing but a file.
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_MOST_LOCKED, isolation_level=None
-    )
-    with closing(database):
-        versions = database.execute("SELECT version_num FROM alembic_version").fetchall()
-        if len(versions) != 1 or not is_schema_installed(versions[0][0]):
+    with plain_file(uri) as database:
+        if database is None:
             return None
-        database.execute("PRAGMA foreign_keys = ON")
         database.execute("BEGIN IMMEDIATE")
         place = _experiment_in_file(database, run, experiment, uri)
         if place is None:
@@ -175,24 +140,6 @@ def _experiment_in_file(
     id_, location, _, created = rows[0]
     ids = {"experiment_id": str(id_), "experiment_created": str(created)}
     return {"ids": ids, "location": location}
-
-
-@lru_cache
-def is_schema_installed(revision: str) -> bool:
-    """Tell whether a schema is known here, and is the one of the MLflow that is installed.
-
-    Another one MLflow itself would refuse, or bring to its own.
-
-    Args:
-        revision: What the file says.
-    """
-    package = importlib.util.find_spec("mlflow")
-    if revision not in SCHEMAS or package is None or not package.submodule_search_locations:
-        return False
-    folder = Path(package.submodule_search_locations[0]) / "store/db_migrations/versions"
-    files = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
-    has_it = any(f'revision = "{revision}"' in text for text in files)
-    return has_it and not any(f'down_revision = "{revision}"' in text for text in files)
 
 
 def _on_server(

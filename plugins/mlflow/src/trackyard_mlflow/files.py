@@ -38,3 +38,23 @@ def is_put(artifact: Artifact, place: str) -> bool:
     elif target.is_file() and target.stat().st_nlink > 1:
         target.unlink()
     return artifact.is_final
+
+
+def is_text_put(text: str, name: str, place: str) -> bool:
+    """Write a text as a file into a store on this disk; False where MLflow has to send it.
+
+    MLflow's own call asks the store for all of the run before, to learn of its place.
+
+    Args:
+        text: The text.
+        name: Where it goes.
+        place: Where the store keeps the run's files, as MLflow has it.
+    """
+    folder = local_folder(place)
+    if folder is None or not folder.is_absolute():
+        return False
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_text(text, encoding="utf-8")
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,12 +37,13 @@ from trackyard_mlflow.backend import (
     find_or_create_run,
     ids_of,
     is_made_anew,
-    late_parent_tag,
+    own_tags,
     read_ids,
     send,
     writing,
 )
 from trackyard_mlflow.early import make_run
+from trackyard_mlflow.ending import end_run
 from trackyard_mlflow.importing import Reader, reader_of
 from trackyard_mlflow.kinds import ARTIFACT_PATTERN
 from trackyard_mlflow.page import ui_command, url_of
@@ -66,17 +67,6 @@ def _absolute(uri: str) -> str:
         raise ValueError("must not be empty; leave it out for sqlite in .trackyard/")
     path = uri.removeprefix("sqlite:///")
     return uri if path == uri else sqlite_uri(home().parent / path)
-
-
-def _set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
-    """Write tags in one request; a single one by the call that costs a database half."""
-    from mlflow.entities import RunTag
-
-    if len(tags) > 1:
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        return
-    for key, value in tags.items():
-        client.set_tag(run_id, key, value)
 
 
 @flavor
@@ -132,6 +122,7 @@ class MlflowTracker:
     _home: Path = attrs.field(init=False, factory=home)
     _reader: Reader | None = attrs.field(init=False, default=None)
     _ids: dict[str, str] = attrs.field(init=False, factory=dict)
+    _known_tags: dict[str, str] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if not self.nested:
@@ -143,12 +134,14 @@ class MlflowTracker:
         with self._connected(run.deadline / 2) as client:
             there = find_or_create_run(client, run, self._experiment(run), self.tags)
             self._ids = ids_of(reopened(client, run, there))
+            self._known_tags = dict(there.data.tags)
         return 0 if is_made_anew(run.folder) else None
 
     @hookimpl
     def tracker_start_early(self, run: Run) -> bool:
         place = self._experiment(run), self.tags, self.tracking_uri
         self._ids = make_run(run, *place, self._environment()) or {}
+        self._known_tags = own_tags(run, self.tags) if self._ids else {}
         return bool(self._ids)
 
     @hookimpl
@@ -160,7 +153,7 @@ class MlflowTracker:
     @hookimpl
     def tracker_log(self, run: Run, batch: Batch) -> None:
         with self._connected(run.deadline) as client, writing(client, run, self._run_id()):
-            send(client, self._run_id(), batch)
+            send(client, self._run_id(), batch, self._ids["artifact_uri"], self._known_tags)
 
     @hookimpl
     def tracker_end_run(self, run: Run) -> None:
@@ -174,10 +167,8 @@ class MlflowTracker:
         self._end(run, "KILLED" if failure.status == "killed" else "FAILED", tags)
 
     def _end(self, run: Run, status: str, tags: dict[str, str]) -> None:
-        ended_at = run.ended_at // 1_000_000 if run.ended_at else None
-        with self._connected() as client, writing(client, run, self._run_id()):
-            _set_tags(client, self._run_id(), {**tags, **late_parent_tag(run)})
-            client.set_terminated(self._run_id(), status, ended_at)
+        run_id, uri = self._run_id(), self.tracking_uri
+        end_run(run, run_id, status, tags, uri=uri, connected=self._connected)
         self.tracker_sync_run(run)  # last: where MLflow lacks something it has ended all the same
 
     @hookimpl
