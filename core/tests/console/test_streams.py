@@ -14,7 +14,7 @@ from recorder import Recorder
 
 import trackyard
 from trackyard import Client
-from trackyard.contract import Capabilities
+from trackyard.contract import Capabilities, hookimpl
 
 
 @pytest.fixture
@@ -52,6 +52,38 @@ def test_streams_are_as_they_were_afterwards(local, capsys):
         print("x")
 
     assert (sys.stdout, vars(sys.stdout), vars(sys.stderr)) == before
+
+
+class Chatty(Recorder):
+    @hookimpl
+    @contextlib.contextmanager
+    def tracker_activate_run(self):
+        print("before")
+        yield
+        print("after")
+
+
+def test_steps_of_a_pipeline_share_covers_and_none_gets_what_is_printed_between_them(project):
+    project.add_tracker("local", Chatty)
+    writes = []
+
+    @trackyard.step(experiment_tracker="local", on_success=lambda _: print("between"))
+    def saying(number: int) -> int:
+        writes.append(sys.stdout.write)
+        print(number)
+        return number + 1
+
+    @trackyard.pipeline
+    def twice() -> None:
+        saying(saying(1))
+
+    before = dict(vars(sys.stdout))
+    run = twice()
+
+    lines = [[line.text for line in Client().get_run(s.id).console] for s in run.steps.values()]
+    assert lines == [["1"], ["2"]]
+    assert writes[0] is writes[1]
+    assert vars(sys.stdout) == before
 
 
 def test_bytes_that_are_written_to_the_buffer_are_kept_and_text_only_once(

@@ -58,6 +58,22 @@ def test_context_is_open_while_the_run_is_on_a_thread_that_serves_the_next_run_o
     assert not thread.is_alive()
 
 
+def test_plugin_that_has_no_use_for_short_runs_is_not_woken_for_them():
+    class Patient(Watching):
+        observes_after = 0.05
+
+    plugin, threads = Patient(), {*threading.enumerate()}
+    assert logged_by(plugin) == []
+    (awaiting,) = {*threading.enumerate()} - threads
+    assert logged_by(plugin, lambda: plugin.entered.wait(30)) == [
+        ({"entered": 1}, None),
+        ({"left": 2.5}, 7),
+    ]
+    awaiting.join(60)
+    assert not awaiting.is_alive()
+    assert len(plugin.seen) == 1
+
+
 def test_what_is_logged_after_the_end_does_nothing():
     plugin = Watching()
     logged = logged_by(plugin)

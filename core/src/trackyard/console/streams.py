@@ -66,6 +66,10 @@ class CoveredStreams:
                 kept = [cover for cover in reversed(self._covers) if not cover.take_away()]
                 self._covers = kept[::-1]
 
+    def is_used_by(self, user: object) -> bool:
+        """Tell whether one of those who want it is this one."""
+        return user in self._users
+
     def _cover_all(self) -> None:
         with self._lock:
             for stream, name in _streams():

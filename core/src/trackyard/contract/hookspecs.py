@@ -317,6 +317,9 @@ def tracker_observe_run(
     end waits a second at most for it to be left. What it raises is logged. Where the step runs in
     another process, as under the orchestrator `process` and on Ray, it is called there.
 
+    A plugin with an attribute `observes_after` observes a run only once that has taken so many
+    seconds; shorter ones cost nothing then.
+
     Args:
         run: The run; `run.folder` is the run's own.
         log: `log(metrics, step=None)` logs numbers into the run, from any thread; once the run has

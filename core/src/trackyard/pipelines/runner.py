@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ from trackyard.system.coercing import to_param
 from trackyard.system.conditions import Event
 from trackyard.system.identifiers import new_id, new_name
 from trackyard.system.interruption import Terminated, termination_as_exit
-from trackyard.tracking.calls import redactor_of
+from trackyard.tracking.calls import redactor_of, streams_covered
 from trackyard.tracking.failures import EndsRun, failure_of
 from trackyard.tracking.lifecycle import RunGroup
 from trackyard.tracking.new_runs import new_run
@@ -165,7 +166,10 @@ class PipelineRunner:
         try:
             if self._orchestrator.places == 1 and not self._orchestrator.is_elsewhere:
                 self._recording.joins_steps = True
-                schedule.run_in_order()
+                with ExitStack() as stack:
+                    if self._group.parent is not None:
+                        stack.enter_context(streams_covered(self._group.parent))
+                    schedule.run_in_order()
             else:
                 schedule.run_side_by_side(self._orchestrator.places, self._stop)
         finally:

@@ -463,6 +463,21 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
         deactivate(run)  # again: what a signal's handler raised may have cut that short
 
 
+@contextmanager
+def streams_covered(tracked: TrackedRun) -> Iterator[None]:
+    """Leave streams covered between runs that follow one another: to cover them takes long.
+
+    Args:
+        tracked: A run that prints nothing itself, and has a console where they have one.
+    """
+    user = object()
+    try:
+        cover(user, tracked.console, _innermost, active_runs)
+        yield
+    finally:
+        uncover(user)
+
+
 def activate(run: ActiveRun) -> None:
     """Let what stands in for a run be current, until it is deactivated.
 

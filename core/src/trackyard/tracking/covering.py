@@ -33,7 +33,9 @@ def cover(
         run = innermost()
         if run is None and active and all(other.thread == active[0].thread for other in active):
             run = active[-1]
-        found: Console | None = run._tracked.console if run is not None else None  # noqa: SLF001 - a part of it
+        if run is None or not _covered[0].is_used_by(run):  # what SDKs print as they end
+            return None
+        found: Console | None = run._tracked.console  # noqa: SLF001 - a part of it
         return found
 
     if console is None:

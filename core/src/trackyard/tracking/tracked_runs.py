@@ -355,8 +355,8 @@ class TrackedRun:
             else:
                 self._activate_all(stack)
             if not self.is_joined:
-                run = attrs.evolve(self.run, folder=self.folder)
-                stack.enter_context(observed(self._plugins, run, self.log_numbers))
+                watching = observed(self._plugins, self.run, self.log_numbers, self.folder)
+                stack.enter_context(watching)
             yield
         self.native_runs.clear()
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trackyard.contract import hookimpl
 
@@ -33,6 +33,8 @@ class SystemMetrics:
 
     A process has one thread for all of its runs, and a machine one process that samples.
     """
+
+    observes_after: ClassVar[float] = 0.1  # for a shorter one no thread is woken
 
     def __init__(self) -> None:
         self._forget()
