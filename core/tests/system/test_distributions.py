@@ -6,12 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import importlib_metadata
 import pytest
 
 from trackyard.hooks.discovery import FLAVORS, find_plugins
 from trackyard.system import distributions
 from trackyard.system.distributions import find_entry_points, requirements_of, version_of
 
+POINTS_FILE = "entry_points.txt"
 POINTS = "[trackyard.flavors]\nhurt = hurt:Tracker\n"
 
 
@@ -150,6 +152,40 @@ def test_what_an_installation_left_behind_does_not_count_beside_the_real_one(sit
     ours = [info for info in find_plugins(FLAVORS) if info.name == "hurt"]
 
     assert [info.distribution for info in ours] == ["hurt"]
+
+
+def test_what_was_seen_holds_for_the_next_process_until_a_file_is_another(
+    site, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    metadata, points = (site / "hurt-1.0.dist-info" / name for name in ("METADATA", POINTS_FILE))
+    metadata.write_text(metadata.read_text() + "Requires-Dist: trackyard>=0.1\n")
+
+    def seen_anew():
+        """Look as another process does; tell what was found, and whether the library read it."""
+        reads = []
+        with monkeypatch.context() as patch:
+            distributions._entry_points_in.cache_clear()
+            read = importlib_metadata.distributions
+            patch.setattr(
+                importlib_metadata, "distributions", lambda **at: reads.append(at) or read(**at)
+            )
+            declared, _ = find_entry_points("trackyard.")
+            assert requirements_of("hurt") == ("trackyard>=0.1",)
+        ours = [one.value for one in declared if one.distribution == "hurt"]
+        return ours, {"path": [str(site)]} in reads
+
+    assert seen_anew() == (["hurt:Tracker"], True)
+    assert seen_anew() == (["hurt:Tracker"], False)
+    points.write_text(POINTS.replace("Tracker", "Other"))
+    assert seen_anew() == (["hurt:Other"], True)
+    files = (tmp_path / "caches/trackyard/entry-points").iterdir()
+    (kept,) = (file for file in files if "hurt" in file.read_text())
+    kept.write_text(kept.read_text()[:50])
+    assert seen_anew() == (["hurt:Other"], True)
+    kept.chmod(0o666)  # anybody may have written it
+    assert seen_anew() == (["hurt:Other"], True)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Which distributions are installed and what do they declare, however damaged some of them are?
 
-The library importlib-metadata reads them. A damaged one is passed over, and hides no other.
+The library importlib-metadata reads them. A damaged one is passed over, and hides no other. What
+it has found in a place is kept for the next process, see `installed`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trackyard.system.installed import has_none, recall, remember
+
 if TYPE_CHECKING:
     from importlib_metadata import Distribution
+
+
+# How the groups of Trackyard's own entry points begin.
+OURS = "trackyard."
 
 
 @attrs.frozen
@@ -25,6 +33,7 @@ class Declared:
     Attributes:
         group, name, value: Those of the entry point; nothing of it has been imported.
         distribution, version, summary: Empty where the distribution's metadata does not say it.
+        requires: What the distribution requires, a line for each.
     """
 
     group: str
@@ -33,6 +42,7 @@ class Declared:
     distribution: str
     version: str
     summary: str
+    requires: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -92,16 +102,30 @@ def _entry_points_in(
     place: str, _changed_at: int, prefix: str
 ) -> tuple[tuple[tuple[Declared, ...], ...], tuple[Damaged, ...]]:
     """Give the entry points of each distribution in a place, and the damaged ones."""
+    if has_none(place):
+        return (), ()
+    found: list[tuple[Declared, ...]] = []
+    if (kept := recall(place, prefix)) is not None:
+        with suppress(TypeError, ValueError):  # it is damaged
+            return tuple(tuple(_kept_before(*one) for one in declared) for declared in kept), ()
     from importlib_metadata import distributions  # 20 ms
 
-    found: list[tuple[Declared, ...]] = []
     damaged: list[Damaged] = []
     for distribution in distributions(path=[place]):
         try:
             found.append(tuple(_declared(distribution, prefix)))
         except Exception as error:  # what its files hold, and what reading them raises, is open
             damaged.append(Damaged(_place(distribution), f"{type(error).__name__}: {error}"))
-    return tuple(filter(None, found)), tuple(damaged)
+    found = [declared for declared in found if declared]
+    if not damaged:
+        remember(place, prefix, [[attrs.astuple(one) for one in declared] for declared in found])
+    return tuple(found), tuple(damaged)
+
+
+def _kept_before(*told: Any) -> Declared:
+    *texts, requires = told
+    group, name, value, distribution, version, summary = map(str, texts)
+    return Declared(group, name, value, distribution, version, summary, tuple(requires))
 
 
 def version_of(distribution: str) -> str:
@@ -116,6 +140,9 @@ def version_of(distribution: str) -> str:
 
 def requirements_of(distribution: str) -> tuple[str, ...]:
     """Give what a distribution requires, a line for each; nothing where it does not say it."""
+    for one in find_entry_points(OURS)[0]:
+        if one.requires and normal_name(one.distribution) == normal_name(distribution):
+            return one.requires
     from importlib_metadata import distributions
 
     try:
@@ -123,6 +150,10 @@ def requirements_of(distribution: str) -> tuple[str, ...]:
         headers = next(filter(None, installed), [])
     except Exception:  # its metadata is damaged
         return ()
+    return _required_by(headers)
+
+
+def _required_by(headers: list[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(value for name, value in headers if name == "requires-dist")
 
 
@@ -158,13 +189,15 @@ def _refuse_lines_without_section(text: str) -> None:
             raise ValueError(f"'{line}' stands in no [section]")
 
 
-def _told(distribution: Distribution) -> tuple[str, str, str]:
-    """Give the name, version and summary that a distribution's metadata tells."""
+def _told(distribution: Distribution) -> tuple[str, str, str, tuple[str, ...]]:
+    """Give the name, version, summary and requirements that a distribution's metadata tells."""
     try:
-        told = dict(reversed(_headers_of(distribution)))  # of a line that is there twice the first
+        headers = _headers_of(distribution)
     except Exception:  # there is no metadata, or it cannot be read
-        return "", "", ""
-    return told.get("name", ""), told.get("version", ""), told.get("summary", "")
+        return "", "", "", ()
+    told = dict(reversed(headers))  # of a line that is there twice the first
+    texts = told.get("name", ""), told.get("version", ""), told.get("summary", "")
+    return *texts, _required_by(headers)
 
 
 def _headers_of(distribution: Distribution) -> list[tuple[str, str]]:
