@@ -57,6 +57,16 @@ def torch_python():
     return python
 
 
+@pytest.fixture(scope="module")
+def address():
+    """Give the address of a cluster of Ray's."""
+    pytest.importorskip("ray.tune")
+    import ray_clusters
+
+    with ray_clusters.only_cluster(), ray_clusters.cluster(num_cpus=3) as address:
+        yield address
+
+
 @pytest.fixture
 def shown(project):
     """Give a function that runs a page's training, and checks that what its table says arrives."""

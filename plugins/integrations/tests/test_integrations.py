@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -222,6 +223,29 @@ def test_study_of_optuna_has_a_child_run_for_each_trial_and_pruned_is_killed(fra
     }
     assert all(len(points(child, "intermediate_value")) == 2 for child in run.children)
     assert run.steps[0].tags["optuna.best_trial"] == str(study.best_trial.number)
+
+
+@pytest.mark.parametrize("names", [None, ["error", "seconds"]])
+def test_trial_of_optuna_has_a_value_for_each_objective_and_its_attributes(names, framework):
+    optuna = framework("optuna")
+    from trackyard_integrations.optuna import TrackyardCallback
+
+    def objective(trial):
+        trial.set_user_attr("fold", 3)
+        return trial.suggest_float("x", 0, 1), 2.0
+
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    if names:
+        with warnings.catch_warnings(
+            action="ignore", category=optuna.exceptions.ExperimentalWarning
+        ):
+            study.set_metric_names(names)
+    with trackyard.start_run("training"):
+        study.optimize(objective, 1, callbacks=[TrackyardCallback()])
+
+    (trial,) = view().children
+    assert set(names or ["value_0", "value_1"]) <= set(trial.metrics)
+    assert trial.steps[0].tags["fold"] == "3"
 
 
 def test_trial_of_optuna_is_a_run_while_it_goes(framework):

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import ray_clusters
 
 from trackyard import Client
 
@@ -28,13 +27,17 @@ def reported(report, checkpoint, written, **numbers):
         Path(folder, "epoch").write_text(str(written))
         report({**numbers, "word": "none"}, checkpoint=checkpoint.from_directory(folder))
 
+def first_epoch(saved):
+    if not saved:
+        return 0
+    with saved.as_directory() as folder:
+        return int(Path(folder, "epoch").read_text()) + 1
+
 def trial(config):
-    begin, saved = 0, tune.get_checkpoint()
-    if saved:
-        with saved.as_directory() as folder:
-            begin = int(Path(folder, "epoch").read_text()) + 1
+    begin = first_epoch(tune.get_checkpoint())
     for epoch in range(begin, 4):
-        if config["opt"]["rate"] == 2 and epoch == 1:
+        fails = not Path(RESULTS, "mended").exists() and (not begin or config.get("always", True))
+        if config["opt"]["rate"] == 2 and epoch == 1 and fails:
             raise ValueError("broken")
         time.sleep(config.get("pause", 0))
         reported(tune.report, tune.Checkpoint, epoch, loss=config["opt"]["rate"] / (epoch + 1))
@@ -46,34 +49,38 @@ class Killed(tune.Callback):
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-def search(rates, *more, **config):
+def search(rates, *more, failures=0, **config):
     space = {"opt": {"rate": tune.grid_search(rates)}, **config}
     callbacks = [ray_tune.TrackyardCallback(log_checkpoints=True), *more]
-    about = tune.RunConfig("found", storage_path=RESULTS, callbacks=callbacks, verbose=0)
+    about = tune.RunConfig("found", storage_path=RESULTS, callbacks=callbacks, verbose=0,
+        failure_config=tune.FailureConfig(max_failures=failures))
     tune.Tuner(trial, param_space=space, run_config=about).fit()
 
 def epochs(config):
     trackyard.log_metric("inside", train.get_context().get_world_rank())
-    for epoch in range(3):
+    begin = first_epoch(train.get_checkpoint())
+    for epoch in range(begin, 3):
+        if epoch == 1 and config["ending"] == "killed":
+            while "loss" not in trackyard.Client().get_run("training").metrics:
+                time.sleep(0.1)  # Ray hears of a report some time after it
+            os.kill(config["driver"], signal.SIGKILL)
+            time.sleep(60)
+        fails = config["ending"] == "failed" or (config["ending"] == "once" and not begin)
+        if epoch == 1 and fails:
+            raise ValueError("broken")
         reported(train.report, train.Checkpoint, epoch, loss=1 / (epoch + 1), epoch=epoch + 10)
 
-def training():
+def training(ending=None, step=None, failures=0):
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-    callback = ray_train.TrackyardCallback(log_checkpoints=True, step="epoch")
+    callback = ray_train.TrackyardCallback(log_checkpoints=True, step=step)
     about = train.RunConfig("trained", storage_path=RESULTS, callbacks=[callback],
+        failure_config=train.FailureConfig(max_failures=failures),
         worker_runtime_env={"env_vars": worker_environment()})
-    DataParallelTrainer(epochs, scaling_config=train.ScalingConfig(num_workers=1),
-        run_config=about).fit()
+    DataParallelTrainer(epochs, train_loop_config={"ending": ending, "driver": os.getpid()},
+        scaling_config=train.ScalingConfig(num_workers=1), run_config=about).fit()
 
 ray.init(address=os.environ["ADDRESS"], log_to_driver=False)
 """
-
-
-@pytest.fixture(scope="module")
-def address():
-    pytest.importorskip("ray.tune")
-    with ray_clusters.only_cluster(), ray_clusters.cluster(num_cpus=3) as address:
-        yield address
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def test_trials_of_a_search_are_child_runs_with_their_checkpoints(run):
 
 @pytest.mark.slow
 def test_training_arrives_with_its_reports_and_what_workers_log_themselves(run):
-    assert run("with trackyard.start_run('training'):\n    training()") == 0
+    assert run("with trackyard.start_run('training'):\n    training(step='epoch')") == 0
 
     training = Client().get_run("training")
     assert training.status == "finished"
@@ -123,6 +130,61 @@ def test_training_arrives_with_its_reports_and_what_workers_log_themselves(run):
     assert list(training.curves["loss"].values) == [1.0, 1 / 2, 1 / 3]
     assert training.metrics["inside"].last == 0
     assert len(checkpoints(training)) == 3
+
+
+@pytest.mark.long(reason="a worker of Ray Train that is started twice")
+def test_training_whose_worker_is_tried_again_counts_on_and_says_what_was_raised(run):
+    code = "with trackyard.start_run('training'):\n    training('once', failures=1)"
+    assert run(code) == 0
+
+    training = Client().get_run("training")
+    assert training.status == "finished"
+    assert list(training.curves["loss"].steps) == [0, 1, 2]
+    assert "rank 0" in training.steps[0].tags["ray.exception"]
+    assert "broken" in training.steps[0].tags["ray.exception"]
+
+
+@pytest.mark.long(reason="two drivers of Ray Train, of which one is killed")
+@pytest.mark.parametrize(
+    ("ending", "code", "status"), [("failed", 1, "failed"), ("killed", -9, "crashed")]
+)
+def test_training_that_ends_badly_has_kept_its_reports_and_goes_on_in_its_run(
+    run, ending, code, status
+):
+    assert run(f"with trackyard.start_run('training'):\n    training({ending!r})") == code
+    before = Client().get_run("training")
+    assert (before.status, list(before.curves["loss"].steps)) == (status, [0])
+    assert run("with trackyard.resume_run('training'):\n    training()") == 0
+
+    (row,) = Client().list_runs()
+    curve = Client().get_run(row.id).curves["loss"]
+    assert (row.id, row.status) == (before.id, "finished")
+    assert [*zip(curve.steps, curve.values, strict=True)] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+@pytest.mark.long(reason="a trial of Ray Tune that is started twice")
+def test_trial_that_is_tried_again_is_one_run_that_finishes(run):
+    code = "with trackyard.start_run('search'):\n    search([2.0], failures=1, always=False)"
+    assert run(code) == 0
+
+    (trial,) = Client().get_run("search").children
+    assert (trial.status, list(trial.curves["loss"].steps)) == ("finished", [1, 2, 3, 4])
+
+
+@pytest.mark.long(reason="two drivers of Ray Tune")
+def test_trial_that_has_failed_goes_on_in_its_run_when_the_search_is_restored(run):
+    assert run("search([1.0, 2.0])") == 0
+    (row,) = Client().list_runs()
+    before = {child.id: child.status for child in Client().get_run(row.id).children}
+    Path("results/mended").touch()
+    code = "tune.Tuner.restore(RESULTS + '/found', trial, resume_errored=True).fit()"
+    assert run(code) == 0
+
+    (row,) = Client().list_runs()
+    after = Client().get_run(row.id).children
+    assert sorted(before.values()) == ["failed", "finished"]
+    assert {child.id: child.status for child in after} == dict.fromkeys(before, "finished")
+    assert [list(child.curves["loss"].steps) for child in after] == [[1, 2, 3, 4]] * 2
 
 
 @pytest.mark.long(reason="two drivers of Ray, of which one is killed")

@@ -5,6 +5,7 @@ is installed. Type, in an environment with torch and pytest as `.ci/long` makes 
 
     .venv-torch/bin/python plugins/integrations/tests/upstream.py lightning CHECKOUT
     .venv-torch/bin/python plugins/integrations/tests/upstream.py accelerate CHECKOUT
+    .venv-torch/bin/python plugins/integrations/tests/upstream.py transformers CHECKOUT
 """
 
 from __future__ import annotations
@@ -84,14 +85,40 @@ class InAccelerate:
             module.MyCustomTracker = module.TensorBoardTracker = TrackyardTracker
 
 
+class InTransformers:
+    """Transformers' tests of a Trainer's callbacks have ours beside theirs in each training."""
+
+    file = "trainer/test_trainer_callback.py"
+    chosen = "TrainerCallbackTest or StatefulCallbackTest"
+
+    def pytest_configure(self) -> None:
+        """Make ours one of those that each Trainer has."""
+        from transformers import trainer
+
+        from trackyard_integrations.transformers import TrackyardCallback
+
+        trainer.DEFAULT_CALLBACKS.append(TrackyardCallback)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look at what has arrived: each training is a run of its own, which has finished."""
+        statuses = [row.status for row in Client().list_runs()]
+        if not statuses or {*statuses} != {"finished"}:
+            print(f"runs of trainings are {statuses}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def main(framework: str, checkout: str) -> int:
     """Run the tests of a framework that a logger of ours can stand in.
 
     Args:
-        framework: `lightning` or `accelerate`.
+        framework: `lightning`, `accelerate` or `transformers`.
         checkout: A folder with its source.
     """
-    plugin = {"lightning": InLightning, "accelerate": InAccelerate}[framework]()
+    plugin = {
+        "lightning": InLightning,
+        "accelerate": InAccelerate,
+        "transformers": InTransformers,
+    }[framework]()
     tests = Path(checkout).absolute() / "tests"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "trackyard.toml").write_text(CONFIGURATION)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from trackyard_integrations.joining import contained, current_run_for
+from trackyard_integrations.joining import contained, current_run_for, next_step
 from trackyard_integrations.trees import best_scores, log_trees, newest_scores
 
 
 class TrackyardCallback:
     """Log each iteration's scores: `model.fit(..., callbacks=[TrackyardCallback()])`, on CPUs."""
+
+    def __init__(self) -> None:
+        self._before = 0
 
     def after_iteration(self, info: Any) -> bool:
         """Log the newest scores, and let the training go on."""
@@ -19,8 +22,12 @@ class TrackyardCallback:
     @contained
     def _log(self, info: Any) -> None:
         run = current_run_for("the callback of CatBoost")
-        if run is not None:
-            run.log_metrics(newest_scores(info.metrics), step=info.iteration - 1)
+        if run is None:
+            return
+        scores = newest_scores(info.metrics)
+        if info.iteration == 1:  # also of a training that goes on from a model
+            self._before = next_step(run, scores)
+        run.log_metrics(scores, step=self._before + info.iteration - 1)
 
 
 @contained

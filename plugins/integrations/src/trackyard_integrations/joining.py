@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, Literal, ParamSpec
 
 import trackyard
-from trackyard import ActiveRun, NoActiveRunError, RequiredTrackerError
+from trackyard import ActiveRun, NoActiveRunError, RequiredTrackerError, TrackyardError
 
 logger = logging.getLogger("trackyard")
 
@@ -94,6 +94,30 @@ def contained(call: Callable[Arguments, None]) -> Callable[Arguments, None]:
             _warn_once(f"{call.__qualname__} logged nothing: {error}")
 
     return contained_call
+
+
+def points_before(run: ActiveRun) -> dict[str, int]:
+    """Give how many points each metric of a run has by now: none, unless it is resumed.
+
+    Args:
+        run: The run.
+    """
+    try:
+        found = trackyard.Client().get_run(run.id).metrics
+    except TrackyardError:  # a step of a pipeline, which is not resumed
+        return {}
+    return {key: metric.points for key, metric in found.items()}
+
+
+def next_step(run: ActiveRun, keys: Iterable[str]) -> int:
+    """Give the step with which a training goes on in a run, where its framework counts anew.
+
+    Args:
+        run: The run.
+        keys: The metrics that are logged next.
+    """
+    before = points_before(run)
+    return max((before.get(key, 0) for key in keys), default=0)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -10,13 +10,13 @@ from typing import Any
 import keras
 
 from trackyard_integrations.checkpoints import SentCheckpoints
-from trackyard_integrations.joining import TrainingRun, contained, numbers
+from trackyard_integrations.joining import TrainingRun, contained, next_step, numbers
 
 
 class TrackyardCallback(keras.callbacks.Callback):
     """Log each epoch: `model.fit(..., callbacks=[checkpoint, TrackyardCallback(checkpoint)])`.
 
-    Epochs of several fits count on, so that no step comes twice.
+    Epochs of several fits count on, also in a run that is resumed, so that no step comes twice.
     """
 
     def __init__(self, checkpoint: keras.callbacks.ModelCheckpoint | None = None) -> None:
@@ -44,8 +44,9 @@ class TrackyardCallback(keras.callbacks.Callback):
             epoch: The epoch.
             logs: Its numbers by name.
         """
-        self._epoch = max(self._epoch, epoch)
-        self._training.begin().log_metrics(numbers(logs or {}), step=self._epoch)
+        run, reached = self._training.begin(), numbers(logs or {})
+        self._epoch = max(self._epoch, epoch) or next_step(run, reached)
+        run.log_metrics(reached, step=self._epoch)
         self._epoch += 1
 
     @contained

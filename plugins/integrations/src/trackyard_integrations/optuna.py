@@ -36,7 +36,7 @@ class TrackyardCallback:
                 return
             with trackyard.start_run(f"trial-{trial.number}", nested=True) as run:
                 log_trial(run, study, trial)
-            log_best(parent, study)
+            log_best(parent, study, trial.number)
 
 
 def tracked_trial(objective: Callable[[optuna.Trial], Any]) -> Callable[[optuna.Trial], Any]:

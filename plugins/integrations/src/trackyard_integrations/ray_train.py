@@ -9,7 +9,7 @@ from ray.train import UserCallback
 
 from trackyard import ActiveRun
 from trackyard_integrations.checkpoints import send_from_ray
-from trackyard_integrations.joining import contained, current_run_for, numbers
+from trackyard_integrations.joining import contained, current_run_for, numbers, points_before
 
 
 class TrackyardCallback(UserCallback):
@@ -20,17 +20,21 @@ class TrackyardCallback(UserCallback):
 
     Args:
         log_checkpoints: Also log each checkpoint that is reported.
-        step: The reported number that is the step, such as `epoch`; by default reports are counted.
+        step: The reported number that is the step, such as `epoch`; by default reports are counted,
+            on from those that a run has which is resumed.
     """
 
     def __init__(self, *, log_checkpoints: bool = False, step: str | None = None) -> None:
         self.log_checkpoints = log_checkpoints
         self.step = step
         self._run: ActiveRun | None = None
+        self._before: Mapping[str, int] = {}
         self._reports = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_run": self._run or current_run_for("the callback of Ray Train")}
+        run = self._run or current_run_for("the callback of Ray Train")
+        before = points_before(run) if run is not None and self._run is None else self._before
+        return {**self.__dict__, "_run": run, "_before": before}
 
     @contained
     def after_report(
@@ -49,6 +53,8 @@ class TrackyardCallback(UserCallback):
         if self._run is None or not metrics:
             return
         reported = numbers(metrics[0])
+        if not self._reports:
+            self._reports = max((self._before.get(key, 0) for key in reported), default=0)
         step = self._reports if self.step is None else reported.get(self.step)
         self._reports += 1
         self._run.log_metrics(reported, step=step)

@@ -40,11 +40,13 @@ def log_values(
         value: What it came to: a number, one for each objective, or None.
     """
     run.log_params(trial.params)
+    run.set_tags({key: str(attribute) for key, attribute in trial.user_attrs.items()})
     for step, reached in sorted(trial.intermediate_values.items()):
         run.log_metric("intermediate_value", reached, step=step)
     if value is not None:
         given = list(value) if isinstance(value, list | tuple) else [value]
-        names = study.metric_names or ["value", *(f"value_{i}" for i in range(1, len(given)))]
+        several = [f"value_{index}" for index in range(len(given))]
+        names = study.metric_names or (several if len(given) > 1 else ["value"])
         run.log_metrics(numbers(dict(zip(names, given, strict=False))))
 
 
@@ -61,18 +63,19 @@ def log_what_went(run: ActiveRun, trial: optuna.Trial, value: Any) -> None:
     log_values(run, trial.study, frozen, value)
 
 
-def log_best(parent: ActiveRun, study: optuna.Study) -> None:
+def log_best(parent: ActiveRun, study: optuna.Study, number: int) -> None:
     """Say which trial is the best by now, by tags: params of a tracker are written once.
 
     Args:
         parent: The run above the trials.
         study: The study.
+        number: Of the trial that has ended.
     """
     complete = (optuna.trial.TrialState.COMPLETE,)
     if len(study.directions) > 1 or not study.get_trials(deepcopy=False, states=complete):
         return
     best = study.best_trial
-    parent.log_metric("best_value", best.value, step=best.number)
+    parent.log_metric("best_value", best.value, step=number)
     parent.set_tags(
         {
             "optuna.study": study.study_name,
