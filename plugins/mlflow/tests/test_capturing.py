@@ -169,7 +169,8 @@ def test_stores_are_as_they_were_after_the_run(both):
 def test_each_run_of_a_loop_is_a_child_run_everywhere(both):
     with start_run("loop", experiment_tracker=TRACKERS) as run:
         for rate in range(3):
-            with mlflow.start_run(run_name=f"rate={rate}", tags={"kind": "trial"}):
+            said = {"tags": {"kind": "trial"}, "description": f"the note of {rate}"}
+            with mlflow.start_run(run_name=f"rate={rate}", **said):
                 mlflow.log_param("rate", rate)
                 mlflow.log_metric("loss", 1 / (1 + rate), step=rate)
         mlflow.start_run(run_name="pruned")
@@ -186,12 +187,18 @@ def test_each_run_of_a_loop_is_a_child_run_everywhere(both):
         assert memory.params == {"rate": str(rate)}
         assert memory.status == "finished"
         assert memory.tags["kind"] == "trial"
+        assert (memory.tags["mlflow.note"], "mlflow.name" in memory.tags) == (
+            f"the note of {rate}",
+            False,  # it is the child run's own
+        )
         assert [(m.step, m.value) for m in memory.metrics.values()] == [(rate, 1 / (1 + rate))]
         found = both.run(f"rate={rate}")
         assert found.data.params == {"rate": str(rate)}
         assert found.data.tags["trackyard.run_id"] == children[f"rate={rate}"].id
         assert len(history(both, f"rate={rate}", "loss")) == 1
     assert stored(run).params == {"rate": "0"}
+    labels = [stored(run).tags[key] for key in ("mlflow.name", "mlflow.note")]
+    assert labels == ["rate=0", "the note of 0"]
     assert both.statuses() == {
         "rate=0": "FINISHED",
         "rate=1": "FINISHED",

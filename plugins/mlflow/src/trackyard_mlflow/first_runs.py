@@ -26,7 +26,12 @@ from mlflow.store.entities import PagedList
 from mlflow.tracking import fluent
 from mlflow.tracking._tracking_service import utils
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
 
 from trackyard.contract import (
     Artifact,
@@ -50,6 +55,8 @@ if TYPE_CHECKING:
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
 _OWN_TAGS = ("mlflow.", "trackyard.")
+# Those of MLflow's that hold what the code calls its run.
+_LABELS = {MLFLOW_RUN_NAME: "mlflow.name", MLFLOW_RUN_NOTE: "mlflow.note"}
 
 
 @attrs.define(eq=False)
@@ -377,7 +384,8 @@ def _follow(step: Step, parent: str, run: MlflowRun) -> None:
     """Have a run that the code made besides become a child run, with all that it logs."""
     capture = step.capture if parent == step.id else step.children.get(parent)
     if capture is not None:
-        tags = {k: v for k, v in run.data.tags.items() if not k.startswith(_OWN_TAGS)}
+        given = (RunTag(*each) for each in run.data.tags.items() if each[0] != MLFLOW_RUN_NAME)
+        tags = {tag.key: tag.value for tag in _of_tags([*given])}
         child = capture.start_run(run.info.run_name, partial(step.note_ids, run), tags)
         if child is not None:
             step.children[run.info.run_id] = child
@@ -438,7 +446,12 @@ def _metric(metric: Any) -> Metric:
 
 
 def _of_tags(tags: Sequence[Any]) -> list[Record]:
-    return [Tag(tag.key, str(tag.value)) for tag in tags if not tag.key.startswith(_OWN_TAGS)]
+    named = [(_LABELS.get(tag.key, tag.key), tag) for tag in tags]
+    return [
+        Tag(key, str(tag.value))
+        for key, tag in named
+        if key != tag.key or not key.startswith(_OWN_TAGS)
+    ]
 
 
 def _of_batch(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> list[Record]:

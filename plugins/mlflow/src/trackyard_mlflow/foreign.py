@@ -126,11 +126,14 @@ def dataset_of(values: Mapping[str, Any], context: str | None, folder: Path) -> 
         context: What it was used for.
         folder: Where its file is written.
     """
-    name = str(values.get("name") or "dataset")
+    name, source = str(values.get("name") or "dataset"), values.get("source")
+    match _json(source):  # of code, or of a service, it is not an address
+        case {"uri": str(address)} | {"url": str(address)}:
+            source = address
     dataset = Dataset(
         name=name,
         digest=values.get("digest"),
-        source=values.get("source"),
+        source=source,
         schema=_json(values.get("schema")),
         profile=_json(values.get("profile")),
         context=context,
