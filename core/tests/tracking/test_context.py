@@ -239,6 +239,42 @@ def test_what_is_found_after_a_process_was_killed_still_arrives(project, monkeyp
     wait_until(lambda: any("attrs" in context.packages for context in contexts_of(folder)))
 
 
+@pytest.mark.parametrize("what", ["nothing", "logs", "prints", "takes long"])
+def test_steps_of_which_nothing_is_written_start_no_helper(project, monkeypatch, what):
+    import psutil
+
+    import trackyard
+    from trackyard.tracking.collecting import collection_of
+
+    def is_there():
+        commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+        return any("context_helper" in command for command in commands)
+
+    @trackyard.step(experiment_tracker=None)
+    def brief() -> None:
+        if what == "logs":
+            trackyard.log_metric("loss", 1.0)
+        if what == "prints":
+            print("said")
+        if what == "takes long":
+            wait_until(is_there)
+
+    @trackyard.pipeline
+    def only() -> None:
+        brief()
+
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "user,packages")
+    collection_of.cache_clear()
+    monkeypatch.setattr("trackyard.tracking.collecting._GRACE", 0.1 if what == "takes long" else 60)
+    run = only()
+
+    if what == "nothing":
+        assert not is_there()
+    if what in ("logs", "prints"):
+        folder = project.root / ".trackyard" / "runs" / run.steps["brief"].id
+        wait_until(lambda: any("attrs" in context.packages for context in contexts_of(folder)))
+
+
 def test_runs_are_found_by_user_commit_and_tag(project, monkeypatch, commit):
     import getpass
 

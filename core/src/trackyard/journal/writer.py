@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 
@@ -103,6 +104,7 @@ class JournalWriter:
         self._has_ended = self._has_end = self._has_refused = False
         self._deferred: deque[bytes] = deque()
         self._preface: Entry | None = None  # goes before the first entry
+        self._begun: Callable[[], object] | None = None  # is told of that
         self._segment: WrittenSegment | None = None
         self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
@@ -232,13 +234,14 @@ class JournalWriter:
                 self._is_writing = False
             return self._format == FORMAT
 
-    def introduce(self, entry: Entry) -> bool:
+    def introduce(self, entry: Entry, begun: Callable[[], object] | None = None) -> bool:
         """Write an entry before the first one of others, or now where there are some.
 
         By itself it makes no file: a run of which nothing is written has none.
 
         Args:
             entry: The entry, such as the run's context.
+            begun: Called when it is written for the first of others, with the journal's lock held.
 
         Returns:
             Whether it was taken; not once the run has ended.
@@ -248,6 +251,7 @@ class JournalWriter:
                 return False
             if not self.has_entries:
                 self._preface = entry  # most steps log nothing: it is encoded when it is written
+                self._begun = begun or self._begun
                 return True
             self._is_writing = True
             try:
@@ -260,6 +264,12 @@ class JournalWriter:
         entry, self._preface = self._preface, None
         if entry is not None:
             self._append(encode_entry(entry))
+            self._tell_begun()
+
+    def _tell_begun(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun()
 
     def append_metrics(
         self,
@@ -470,6 +480,8 @@ class JournalWriter:
             self._write_here(preface, RESERVE)
         if not self._write_here(payload, reserve):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if preface:
+            self._tell_begun()
 
     def _write_here(self, payload: bytes, reserve: int) -> bool:
         segment = self._segment

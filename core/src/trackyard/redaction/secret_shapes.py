@@ -15,9 +15,10 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Words with which a shape begins, or behind which it does: they are quick to search for.
+# Words with which a shape begins, or behind which it does: they are quick to search for. A shape is
+# compiled when a text has one of them, since to compile all takes longer than most steps.
 _SHAPES = tuple(
-    (_words(words), re.compile(shape))
+    (_words(words), shape)
     for words, shape in (
         ("AKIA ASIA", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),  # AWS
         ("ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,251}"),
@@ -57,37 +58,37 @@ _SHAPES = tuple(
         ),
     )
 )
-_header = re.compile(
+_header = (
     r"(?i)\b(bearer|authorization\"?'?:?\s+\"?'?(?:basic|token)|wandb\s+login)(\s+)"
     r"(?=[^\s\"',;]*[0-9=])[^\s\"',;]{8,}"
 )
 # It looks for "://" first: a pattern that begins with the scheme takes hours for a long word.
-_url_credentials = re.compile(r"(?<=://)[^\s/?#'\"]+@")
-_url_argument = re.compile(r"(?<=[?&])([A-Za-z0-9_.%-]{1,64})=([^&\s\"'<>#]+)")
+_url_credentials = r"(?<=://)[^\s/?#'\"]+@"
+_url_argument = r"(?<=[?&])([A-Za-z0-9_.%-]{1,64})=([^&\s\"'<>#]+)"
 _TRIGGERS = _words("passw passphrase pwd secret token key credential auth cookie dsn jwt")
 _HEADERS = _words("bearer authorization wandb")
 
 # `name = value`, `"name": "value"`, `--name=value`, as in settings, tracebacks and commands. It
 # begins inside of the name, for the same reason.
-_assignment = re.compile(
+_assignment = (
     rf"(?i)((?:{'|'.join(_TRIGGERS)})[A-Za-z0-9_.-]{{0,32}})"
     r"(\\?[\"']?\s{0,4}(?:=>|[:=])\s{0,4})"
     r"(?:[bru]{0,2}(\\?[\"'])((?:(?!\3)[^\n])+)|([^\s\"'\\,;&<>()\[\]{}]{4,}+)(?![(\[]))"
 )
 # `--name value` in a command, and `'--name', 'value'` in a list of arguments.
-_option = re.compile(
+_option = (
     r"(?<![\w-])--([A-Za-z][A-Za-z0-9_.-]{0,64})"
     r"((?:\\?[\"'])?(?:\s{1,4}|\s{0,4},\s{0,4})(?:\\?[\"'])?)([^\s\"'\\,;&<>()\[\]{}-][^\s\"'\\]{3,})"
 )
-_before = re.compile(r"[A-Za-z0-9_.-]{0,64}\Z")
+_before = r"[A-Za-z0-9_.-]{0,64}\Z"
 # What a system says of a file, as in `/etc/passwd: Permission denied`.
-_complaint = re.compile(
+_complaint = (
     r"(?i)(?:cannot|can't|could not|unable to|failed to|is an? directory|not an? directory"
     r"|not found|no such (?:file|device)|(?:permission|access) denied|operation not"
     r"|read-only file|exec format|text file busy|file (?:exists|name too long|too large)"
     r"|too many|input/output error)(?![\w-])"
 )
-_NOTHING = re.compile(r"(?i)none|null|true|false|bearer|basic|\*+|[0-9.]{1,6}")
+_NOTHING = r"(?i)none|null|true|false|bearer|basic|\*+|[0-9.]{1,6}"
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # Words that make a name that of a secret, wherever they stand in it.
@@ -217,7 +218,7 @@ def _replaced(
     text: str,
     searched: str,
     words: Iterable[str],
-    shape: re.Pattern[str],
+    shape: str,
     replacement: str | Callable[[re.Match[str]], str],
 ) -> str:
     """Do what `shape.sub` does, which would try every character of a long text.
@@ -235,12 +236,13 @@ def _replaced(
     count = sum(searched.count(word) for word in words)
     if count == 0:
         return text
+    compiled = re.compile(shape)
     if count * _SPARSE > len(text):
-        return shape.sub(replacement, text)
-    places = _ends if shape.pattern.startswith("(?<=") else _places
+        return compiled.sub(replacement, text)
+    places = _ends if shape.startswith("(?<=") else _places
     parts, end = [], 0
     for place in heapq.merge(*(places(searched, word) for word in words)):
-        match = shape.match(text, place) if place >= end else None
+        match = compiled.match(text, place) if place >= end else None
         if match is not None:
             new = match.expand(replacement) if isinstance(replacement, str) else replacement(match)
             parts += [text[end:place], new]
@@ -261,9 +263,9 @@ def _without_argument(match: re.Match[str]) -> str:
 def _without_value(match: re.Match[str]) -> str:
     rest, between, quote, quoted, bare = match.groups()
     start = match.start()
-    beginning = _before.search(match.string, max(0, start - 64), start)
+    beginning = re.compile(_before).search(match.string, max(0, start - 64), start)
     name = beginning[0] + rest if beginning else rest
-    if _NOTHING.fullmatch(quoted or bare) or not is_secret_name(name):
+    if re.fullmatch(_NOTHING, quoted or bare) or not is_secret_name(name):
         return match[0]
     is_path = match.string[: start - len(name) + len(rest)].endswith("/")
     if (
@@ -271,7 +273,7 @@ def _without_value(match: re.Match[str]) -> str:
         and bare
         and between[:1] == ":"
         and between[1:]
-        and _complaint.match(match.string, match.start(5))
+        and re.compile(_complaint).match(match.string, match.start(5))
     ):
         return match[0]
     return f"{rest}{between}{quote or ''}***"

@@ -2,7 +2,8 @@
 
 What is known at once goes before the first entry of its journal. A helper of the process reads
 repository and packages, once for all runs; a thread, which waits for its answers and does nothing
-else, writes them into the journals of the runs that have begun meanwhile.
+else, writes them into the journals of the runs that have begun meanwhile. Steps of which nothing is
+written, and that are over in a moment, need no helper.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trackyard.journal.contexts import DIFF, first_context
 from trackyard.journal.entries import Entry
 from trackyard.journal.writer import JournalWriter
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.conditions import Event
 from trackyard.system.descriptors import OwnFile
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.helpers import bare_command
@@ -36,6 +38,8 @@ logger = logging.getLogger("trackyard")
 
 # What differs where a step runs elsewhere; the code is the driver's.
 _OF_PLACE = frozenset({"host", "hardware", "job", "packages"})
+# Seconds after which it is started at the latest, though nothing was written yet.
+_GRACE = 0.1
 # What the helper finds.
 _SLOW = {"git", "packages", "hardware", "diff"}
 
@@ -68,10 +72,15 @@ class Collection:
         self._runs: list[weakref.ref[Told]] = []
         self._asking: OwnFile | None = None
         self._answers: OwnFile | None = None
-        self._is_awaited = False
+        self._process = 0
+        self._is_awaited = self._is_asked = False
+        self._wanted = Event()
+        self._question: dict[str, Any] | None = None
         leave_in_forked_child(self)
         if parts & _SLOW:
-            self._ask(_folders_of(command))
+            folders = _folders_of(command)
+            self._question = {"collect": sorted(parts), "path": [*sys.path], "folders": folders}
+            self._await_helper()
 
     def follow(self, run: Told) -> None:
         """Tell a run what is known, and what becomes known later.
@@ -81,29 +90,48 @@ class Collection:
         """
         with self._lock:
             run.context = self._context
-            run.journal.introduce(_entry_of(self._plain, is_awaited=self._is_awaited))
-            if self._asking is None:
+            introduction = _entry_of(self._plain, is_awaited=self._is_awaited)
+            run.journal.introduce(introduction, self.ask)
+            if not self._is_awaited and self._asking is None:
                 self._tell_diff(run)
                 return
             self._runs.append(weakref.ref(run))
             self._say(str(run.journal.folder))
 
-    def _ask(self, folders: list[str]) -> None:
-        """Start the helper and the thread that waits for its answers."""
-        question = {"collect": sorted(self._parts), "path": sys.path, "folders": folders}
-        try:
-            process, self._asking, self._answers = _start()
-        except (OSError, NotImplementedError) as error:
-            logger.debug("no packages and no repository: %s", error)
-            return
+    def ask(self) -> None:
+        """Start the helper now, unless it was started; it never waits, whoever calls it."""
+        if not self._is_asked and self._lock.acquire(blocking=False):
+            try:
+                self._ask()
+            finally:
+                self._lock.release()
+            self._wanted.set()
+
+    def _await_helper(self) -> None:
+        """Start the thread that waits for the helper's answers, and for the moment to start it."""
         self._is_awaited = True
-        self._say(json.dumps(question))
-        arguments = (process, self._answers)
-        thread = Thread(target=self._listen, args=arguments, name="trackyard-context", daemon=True)
+        thread = Thread(target=self._listen, name="trackyard-context", daemon=True)
         try:
             start_thread(thread)
         except (RuntimeError, MemoryError):  # the process has too many
             self._stop_asking()
+            self._question = None
+
+    def _ask(self) -> None:
+        """Start the helper, and tell it of the runs that have begun. The lock is held."""
+        if self._is_asked or self._question is None:
+            return
+        self._is_asked = True
+        try:
+            self._process, self._asking, self._answers = _start()
+        except Exception as error:  # a log call may be what has it started
+            logger.debug("no packages and no repository: %s", error)
+            self._is_awaited = False
+            return
+        self._say(json.dumps(self._question))
+        for reference in self._runs:
+            if (run := reference()) is not None:
+                self._say(str(run.journal.folder))
 
     def _say(self, line: str) -> None:
         if self._asking is None:
@@ -111,12 +139,18 @@ class Collection:
         with suppress(OSError):  # it has ended
             os.write(self._asking.checked(), line.encode() + b"\n")
 
-    def _listen(self, process: int, answers: OwnFile) -> None:
+    def _listen(self) -> None:
         """Take the helper's answers until it has ended."""
+        self._wanted.wait(_GRACE)
+        with self._lock:
+            self._ask()
+            answers = self._answers
+        if answers is None:
+            return
         try:
             for line in _lines_from(answers):
                 self._take(json.loads(line))
-            os.waitpid(process, 0)
+            os.waitpid(self._process, 0)
         except (OSError, ValueError) as error:
             logger.debug("the helper for the context: %s", error)
         finally:
@@ -162,18 +196,28 @@ class Collection:
         self._asking = self._answers = None
 
 
-def tell_context(run: Told, parts: frozenset[str], command: tuple[str, ...] | None = None) -> None:
+def tell_context(
+    run: Told,
+    parts: frozenset[str],
+    command: tuple[str, ...] | None = None,
+    *,
+    is_brief: bool = False,
+) -> None:
     """Tell a run that begins where it comes from; it never raises.
 
     Args:
         run: The run.
         parts: What is collected.
         command: The command that it tracks, where that is another process.
+        is_brief: It may be over in a moment, with nothing written of it.
     """
     if not parts:
         return
     try:
-        collection_of(os.getpid(), parts, command)(run.redactor).follow(run)
+        collection = collection_of(os.getpid(), parts, command)(run.redactor)
+        collection.follow(run)
+        if not is_brief:
+            collection.ask()
     except Exception as error:  # the step is sacred
         logger.debug("no context: %s", error)
 

@@ -334,7 +334,8 @@ class RunGroup:
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
             with spared("where the run comes from"):
-                tell_context(tracked, self._context_parts, self._command)
+                is_brief = run.pipeline is not None  # as most steps are
+                tell_context(tracked, self._context_parts, self._command, is_brief=is_brief)
         if run.resumed:
             self._open_again(tracked)
         return tracked
