@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import http.client
 import json
 import logging
 import multiprocessing
@@ -13,6 +14,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -90,6 +92,56 @@ class TurnsLoggingUp(_Starting):
     def started(self, run):
         root = logging.getLogger()
         root.setLevel(root.level + 1)
+
+
+@flavor
+class ConfiguresLogging(_Starting):
+    """A program's own `logging.basicConfig` does nothing any more."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        logging.basicConfig(level=logging.INFO)
+
+
+@flavor
+class SetsTheSameLimitEachTime(_Starting):
+    """What it sets is what its first run has set."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        sys.setrecursionlimit(5000)
+
+
+@flavor
+class TrustsEveryServer(_Starting):
+    """No certificate is looked at any more, in the whole process."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        ssl._create_default_https_context = ssl._create_unverified_context
+
+
+@flavor
+class ShowsAllRequests(_Starting):
+    """Requests of the whole process are printed, with their headers."""
+
+    caught_by = "test_process_is_as_it_was_before"
+
+    def started(self, run):
+        http.client.HTTPConnection.debuglevel = 1
+
+
+@flavor
+class LeavesAFolder(_Starting):
+    """What it has written for a moment is deleted, and not the folder that it was in."""
+
+    caught_by = "test_home_and_temporary_folders_stay_clean"
+
+    def started(self, run):
+        tempfile.mkdtemp()
 
 
 @flavor
@@ -204,6 +256,17 @@ class _Telling(_Starting):
 
     def tell(self, run: Any, token: str) -> None:
         raise NotImplementedError
+
+
+@flavor
+class KeepsItsToken(_Telling):
+    """The token is read once, and stays in a header that is kept."""
+
+    caught_by = "test_secrets_are_kept_in_no_attribute"
+    _headers: dict[str, str] = attrs.field(init=False, factory=dict)
+
+    def tell(self, run, token):
+        self._headers["Authorization"] = f"Bearer {token}"
 
 
 @flavor

@@ -357,6 +357,17 @@ class KeepsTheFirstTag(_Changing):
 
 
 @flavor
+class DropsTheNote(_Changing):
+    """Tags of Trackyard's own are its own, it thinks: the note that somebody writes is lost."""
+
+    caught_by = "test_tag_may_change_later"
+    changed = "tag"
+
+    def change(self, line):
+        return None if line[1] == "trackyard.note" else line
+
+
+@flavor
 class ReplacesAllTags(Ledger):
     """A batch's tags take the place of all that were there."""
 
@@ -364,7 +375,7 @@ class ReplacesAllTags(Ledger):
 
     @hookimpl
     def tracker_log(self, run, batch):
-        if len(batch.tags) == 2 and self.path(run).exists():
+        if len(batch.tags) > 1 and self.path(run).exists():
             batch = attrs.evolve(batch, tags=batch.tags[1:] if self._has(run) else batch.tags)
         super().tracker_log(run, batch)
 

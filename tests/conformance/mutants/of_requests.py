@@ -48,6 +48,20 @@ class SwallowsErrorsOfUploads(RemoteLedger):
 
 
 @flavor
+class TakesAPageForAnAnswer(RemoteLedger):
+    """A page to log in, which something in between has given, is taken for an empty answer."""
+
+    caught_by = _STORM
+    where = "log and page"
+
+    def request(self, run, method, what, name="", content=None):
+        try:
+            return super().request(run, method, what, name, content)
+        except json.JSONDecodeError:
+            return b"{}"
+
+
+@flavor
 class TakesEveryAnswer(RemoteLedger):
     """The status of an answer is not looked at."""
 

@@ -6,6 +6,7 @@ import atexit
 import builtins
 import decimal
 import gc
+import http.client
 import json
 import locale
 import logging
@@ -14,6 +15,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 import threading
 import warnings
@@ -68,6 +70,9 @@ def _of_the_interpreter() -> dict[str, Any]:
         "json.JSONEncoder.default": json.JSONEncoder.default,
         **{f"builtins.{name}": getattr(builtins, name) for name in _BUILTINS},
         "the policy of event loops": _loop_policy(),
+        "the debug level of http.client": http.client.HTTPConnection.debuglevel,
+        "the opener of urllib": getattr(sys.modules.get("urllib.request"), "_opener", None),
+        "the context of HTTPS": _https_context(),
     }
 
 
@@ -75,6 +80,37 @@ def _loop_policy() -> Any:
     """Give the policy that someone has set; asking asyncio itself would make one."""
     events = sys.modules.get("asyncio.events")
     return getattr(events, "_event_loop_policy", None)
+
+
+def _https_context() -> Any:
+    """Give what makes contexts of HTTPS, which a program may replace to trust anybody."""
+    return ssl._create_default_https_context  # noqa: SLF001 - the documented way is this name
+
+
+def unusual() -> None:
+    """Set what is set by a plain value to one that no program sets; `restore` sets it back.
+
+    What sets it to a value of its own is seen then, though it did so before, or though a library
+    had set the same.
+    """
+    sys.setrecursionlimit(sys.getrecursionlimit() + 13)
+    sys.setswitchinterval(sys.getswitchinterval() + 0.0013)
+    socket.setdefaulttimeout(613.0)
+    os.umask(0o021)
+    decimal.DefaultContext.prec = 31
+    (gc.disable if gc.isenabled() else gc.enable)()
+    root = logging.getLogger()
+    root.setLevel(13)
+    root.handlers.clear()  # `logging.basicConfig` does nothing where there are some
+    methods = [m for m in multiprocessing.get_all_start_methods() if m != "fork"]
+    used = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(methods[methods[0] == used], force=True)
+    http.client.HTTPConnection.debuglevel = 0
+    ssl._create_default_https_context = _strict_context  # noqa: SLF001 - as above
+
+
+def _strict_context(*_: Any, **__: Any) -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def restore(state: Mapping[str, Any]) -> None:
@@ -107,6 +143,8 @@ def restore(state: Mapping[str, Any]) -> None:
     socket.setdefaulttimeout(state["the default time-out of sockets"])
     warnings.filters[:] = state["the filters of warnings"]  # type: ignore[index]
     random.setstate(state["the state of random"])
+    http.client.HTTPConnection.debuglevel = state["the debug level of http.client"]
+    ssl._create_default_https_context = state["the context of HTTPS"]  # noqa: SLF001 - as above
     os.umask(state["the umask"])
     _restore_interpreter(state)
 

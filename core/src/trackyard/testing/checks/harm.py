@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from trackyard.contract.flavors import Secret, is_secret
-from trackyard.contract.records import Artifact, Metric, Param, Tag
+from trackyard.contract.records import Artifact, Batch, Metric, Param, Tag
+from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.driving import processes_below
 from trackyard.testing.process_state import noted_at_exit, open_descriptors, sizes_of_globals
 from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
-from trackyard.testing.secrets import forms_of, secrets_set
+from trackyard.testing.secrets import forms_of, secrets_of, secrets_set
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun
 
@@ -90,7 +91,8 @@ class HarmChecks:
         done = workbench.child("log")
         expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr.strip()[-300:]}")
         for variable, folder in folders.items():
-            left = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            found = [p for p in folder.rglob("*") if p.is_file() or _is_left(p, variable)]
+            left = [path.relative_to(folder).as_posix() for path in found]
             left = [name for name in left if not name.startswith(_OTHERS)]
             expect(not left, f"a run leaves in {variable}: {', '.join(sorted(left)[:5])}")
 
@@ -103,7 +105,7 @@ class HarmChecks:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         with secrets_set(workbench) as made:
-            secrets = {**_secrets(workbench), **made}
+            secrets = {**secrets_of(workbench.instance()), **made}
             secrets = {k: v for k, v in secrets.items() if len(v) >= _LEAST_SECRET}
             if not secrets:
                 pytest.skip("the flavor has no secrets")
@@ -122,6 +124,25 @@ class HarmChecks:
                 expect(value.encode() not in content, f"the secret {name} stands in {place}")
                 is_encoded = any(form in content for form in forms_of(value))
                 expect(not is_encoded, f"the secret {name} stands in {place}, in base 64")
+
+    @check("The value of a secret is read where it is sent, and kept in no attribute.")
+    def test_secrets_are_kept_in_no_attribute(self, workbench: Workbench) -> None:
+        with secrets_set(workbench):
+            workbench.configure_again()
+            run, hooks = workbench.new_run(), workbench.tracker_hooks()
+            with in_project(workbench.project):
+                hooks.start_run(run)
+                hooks.log(run, Batch.of((Metric("loss", 0.5, 1, 10**18),), 1, 1))
+                hooks.end_run(run)
+            values = {k: v for k, v in secrets_of(hooks.tracker).items() if len(v) >= _LEAST_SECRET}
+        if not values:
+            pytest.skip("the flavor has no secrets")
+        fields = {field.name for field in attrs.fields(type(hooks.tracker))}
+        for name in fields | {*getattr(hooks.tracker, "__dict__", {})}:
+            kept = _texts(getattr(hooks.tracker, name, None))
+            for secret, value in values.items():
+                seen = f"the value of the secret {secret} stands in the attribute {name}"
+                expect(not any(value in text for text in kept), seen)
 
     @check(
         "acknowledges batch: what tracker_log returned from is durable: another process reads it, "
@@ -147,6 +168,22 @@ class HarmChecks:
                 child.wait()
 
 
+def _texts(value: object, depth: int = 3) -> list[str]:
+    """Give the texts in a value and in the containers that it is."""
+    if isinstance(value, str | bytes):
+        return [value if isinstance(value, str) else value.decode(errors="replace")]
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if not depth or not isinstance(value, list | tuple | set | frozenset):
+        return []
+    return [text for part in value for text in _texts(part, depth - 1)]
+
+
+def _is_left(path: Path, variable: str) -> bool:
+    """Tell an empty folder among temporary ones: somebody made it and does not delete it."""
+    return variable == "TMPDIR" and path.is_dir() and not any(path.iterdir())
+
+
 def _is_sent(record: Any) -> bool:
     """Tell the records of the scenario from what the flavor adds."""
     return getattr(record, "key", getattr(record, "name", "")) in ("loss", "rate", "stage", "a.txt")
@@ -158,11 +195,3 @@ def _run(workbench: Workbench) -> None:
         run.log_text("the report", "notes/report.txt")
 
     workbench.log(log)
-
-
-def _secrets(workbench: Workbench) -> dict[str, str]:
-    """Give what the secrets of the tracker are."""
-    instance = workbench.instance()
-    fields = [field.name for field in attrs.fields(type(instance)) if is_secret(field)]
-    found = {name: getattr(instance, name) for name in fields}
-    return {name: s.reveal() for name, s in found.items() if isinstance(s, Secret)}

@@ -22,7 +22,7 @@ from trackyard.testing.requirements import (
     implements,
     outlives_its_process,
 )
-from trackyard.testing.secrets import secrets_set
+from trackyard.testing.secrets import secrets_of, secrets_set
 from trackyard.testing.servers import REFUSAL, broken_server, like, refusing_server, speaks_http
 from trackyard.testing.stored import difference
 from trackyard.testing.workbench import Workbench
@@ -130,10 +130,11 @@ class HookChecks:
             workbench.configure(**table)
             with secrets_set(workbench, table) as values:
                 found = _problems(workbench)
+                secrets = {**secrets_of(workbench.instance()), **values}
         expect(bool(found), f"of a server that {state} it names no problem")
         long = [problem for problem in found if "\n" in problem.strip()]
         expect(not long, f"a problem has several lines: {long}")
-        leaked = [name for name, value in values.items() if value in " ".join(found)]
+        leaked = [name for name, value in secrets.items() if value in " ".join(found)]
         expect(not leaked, f"a problem shows the secret {', '.join(leaked)}")
 
     @check(

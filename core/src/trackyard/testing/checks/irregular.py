@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trackyard.contract.records import Artifact, Batch, Metric, Param, Record, Tag
+from trackyard.contract.records import NAME, NOTE, Artifact, Batch, Metric, Param, Record, Tag
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.irregular import NUMBERS, ODD_PARAMS, log_irregularly, log_points
@@ -59,9 +59,17 @@ class IrregularChecks:
         texts = {key: value for key, value in ODD_PARAMS.items() if isinstance(value, str)}
         _compare(workbench, lambda run: run.set_tags(texts))
 
-    @check("A tag that changes in a later batch has its last value.", can_be_read)
+    @check(
+        "A tag that changes in a later batch has its last value; so have the note and the name "
+        "that somebody gives a run.",
+        can_be_read,
+    )
     def test_tag_may_change_later(self, workbench: Workbench) -> None:
-        steps = [[Tag("stage", text), Tag("owner", "kim")] for text in ("dev", "test", "prod")]
+        keys = ("stage", NOTE, NAME)
+        steps = [
+            [*(Tag(key, text) for key in keys), Tag("owner", "kim")]
+            for text in ("dev", "test", "prod")
+        ]
         stored = _sent(workbench, steps)
         expect(stored.label("stage") == "prod", f"of dev, test, prod it is {stored.label('stage')}")
         expect(stored.label("owner") == "kim", f"a tag beside it is {stored.label('owner')!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from trackyard.contract.records import Batch, Failure, Metric
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.faulty import Fault
-from trackyard.testing.process_state import changed_between, changes, process_state, restore
+from trackyard.testing.process_state import (
+    changed_between,
+    changes,
+    process_state,
+    restore,
+    unusual,
+)
 from trackyard.testing.requirements import can_be_read, declares, implements
 from trackyard.testing.secrets import secrets_of, secrets_set
 from trackyard.testing.servers import no_connections
@@ -395,11 +401,9 @@ class LifeCycleChecks:
         place, first = Path.cwd(), process_state()
         workbench.log(lambda run: run.log_metric("loss", 1))  # the SDK's import is not judged
         expect(Path.cwd() == place, f"a run moves the process to {Path.cwd()}")
-        restore(first)
-        changed = _changed_by_a_run(workbench)
+        changed = _changed_by_a_run(workbench, first)
         if changed:  # unless it was a thread of something else: a run does it each time
-            restore(first)
-            changed &= _changed_by_a_run(workbench)
+            changed &= _changed_by_a_run(workbench, first)
         expect(not changed, f"after a run these are changed: {', '.join(sorted(changed))}")
 
     @check("attached: another process continues the run; leave the SDK's global state alone.")
@@ -468,13 +472,18 @@ def _batch(key: str, step: int) -> Batch:
     return Batch.of((metric,), step + 1, step + 1)
 
 
-def _changed_by_a_run(workbench: Workbench) -> set[str]:
+def _changed_by_a_run(workbench: Workbench, first: Mapping[str, Any]) -> set[str]:
     """Have a run that fails; give the names of what it leaves changed in the process."""
-    before = process_state()
-    with suppress(ValueError), workbench.track() as run:
-        run.log_metric("loss", 1)
-        raise ValueError("deliberate")
-    return changed_between(before, process_state())
+    restore(first)
+    unusual()
+    try:
+        before = process_state()
+        with suppress(ValueError), workbench.track() as run:
+            run.log_metric("loss", 1)
+            raise ValueError("deliberate")
+        return changed_between(before, process_state())
+    finally:
+        restore(first)
 
 
 def _at_another_place(workbench: Workbench) -> dict[str, str] | None:

@@ -64,6 +64,7 @@ STORMS = {
     "gives half an answer": _Storm(FAULTS["half an answer"]),
     "answers late": _Storm(FAULTS["delayed"]),
     "answers 400": _Storm(_BAD),
+    "answers with a page to log in": _Storm(FAULTS["200 HTML"]),
     "answers 401 for a while": _Storm(FAULTS["401"], times=None),
     "answers 403 for a while": _Storm(FAULTS["403"], times=None),
     "answers 404": _Storm(FAULTS["404 HTML"]),
