@@ -34,6 +34,33 @@ class TestJson(MaterializerSuite):
         return [None, -0.0, [float("nan"), {"a": [True]}], {}]
 
 
+class Lines:
+    """A format that reads its file line by line, as one reads any file."""
+
+    name = "tests-lines"
+    suffix = ".lines"
+
+    def can_save(self, value):
+        return type(value) is list and all(type(n) is int for n in value)
+
+    def save(self, value, file):
+        file.writelines(b"%d\n" % number for number in value)
+
+    def load(self, file):
+        return [int(line) for line in file]
+
+
+@pytest.mark.slow
+class TestLines(MaterializerSuite):
+    @pytest.fixture
+    def materializer(self):
+        return Lines()
+
+    @pytest.fixture
+    def values(self):
+        return [[1, 2, -3], [*range(1000)]]
+
+
 @pytest.mark.slow
 class TestBytes(MaterializerSuite):
     @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -354,6 +355,27 @@ class KeepsTheFirstTag(_Changing):
         is_known = line[1] in self._known
         self._known.add(line[1])
         return None if is_known else line
+
+
+@flavor
+class EndsWithTheFirstTags(Ledger):
+    """The tags that a run began with are written once more at its end."""
+
+    caught_by = "test_tag_may_change_later"
+
+    def end(self, run, status):
+        self.write(run, *(("tag", *tag) for tag in run.tags.items()))
+        super().end(run, status)
+
+
+@flavor
+class TakesLocalTimesForUtc(_ChangingPoints):
+    """Its times are those of the clock on the wall."""
+
+    caught_by = "test_times_are_exact"
+
+    def change(self, line):
+        return (*line[:4], line[4] + time.localtime().tm_gmtoff * 10**9)
 
 
 @flavor

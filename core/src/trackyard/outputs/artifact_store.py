@@ -8,7 +8,7 @@ import os
 import platform
 import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
@@ -487,6 +487,15 @@ class _HashedFile:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write pieces, one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the lines, as each file does."""
+        return iter(self.readline, b"")
 
     def readline(self) -> bytes:
         """Read up to a line's end."""

@@ -104,7 +104,7 @@ def unusual() -> None:
     root.handlers.clear()  # `logging.basicConfig` does nothing where there are some
     methods = [m for m in multiprocessing.get_all_start_methods() if m != "fork"]
     used = multiprocessing.get_start_method(allow_none=True)
-    multiprocessing.set_start_method(methods[methods[0] == used], force=True)
+    multiprocessing.set_start_method(methods[methods[-1] != used and -1], force=True)
     http.client.HTTPConnection.debuglevel = 0
     ssl._create_default_https_context = _strict_context  # noqa: SLF001 - as above
 

@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -60,6 +60,15 @@ class Stream:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write pieces, one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the lines, as each file does."""
+        return iter(self.readline, b"")
 
     def readline(self) -> bytes:
         """Read up to a line's end."""

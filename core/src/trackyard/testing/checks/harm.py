@@ -137,7 +137,7 @@ class HarmChecks:
             values = {k: v for k, v in secrets_of(hooks.tracker).items() if len(v) >= _LEAST_SECRET}
         if not values:
             pytest.skip("the flavor has no secrets")
-        fields = {field.name for field in attrs.fields(type(hooks.tracker))}
+        fields = {field.name for field in attrs.fields(workbench.flavor)}
         for name in fields | {*getattr(hooks.tracker, "__dict__", {})}:
             kept = _texts(getattr(hooks.tracker, name, None))
             for secret, value in values.items():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
+import attrs
 import pytest
 
 from trackyard.contract.records import NAME, NOTE, Artifact, Batch, Metric, Param, Record, Tag
@@ -17,6 +20,7 @@ from trackyard.testing.requirements import can_be_read, keeps_times
 from trackyard.testing.stored import StoredRun, difference
 from trackyard.testing.workbench import Logging, Workbench
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _LARGEST = {"metrics": 2_000, "params": 500, "tags": 500, "artifacts": 30}
 
 
@@ -42,7 +46,16 @@ class IrregularChecks:
         resolution = workbench.capabilities.time_resolution or 1
         begun = time.time_ns() // 10**9 * 10**9 - 10**12
         points = [Metric("loss", n / 8, n, begun + n * 1_234_567_891) for n in range(9)]
-        stored = _sent(workbench, [points])
+        zone = os.environ.get("TZ")
+        try:  # a time that is local somewhere on its way is off by some hours
+            os.environ["TZ"] = "Asia/Kolkata"
+            time.tzset()
+            stored = _sent(workbench, [points])
+        finally:
+            os.environ.pop("TZ")
+            if zone is not None:
+                os.environ["TZ"] = zone
+            time.tzset()
         for sent, kept in zip(points, stored.metrics.get("loss", []), strict=False):
             off = abs(kept.timestamp - sent.timestamp)
             expect(off < resolution, f"a time is off by {off} ns; {resolution} ns are declared")
@@ -70,7 +83,7 @@ class IrregularChecks:
             [*(Tag(key, text) for key in keys), Tag("owner", "kim")]
             for text in ("dev", "test", "prod")
         ]
-        stored = _sent(workbench, steps)
+        stored = _sent(workbench, steps, {"stage": "new"})
         expect(stored.label("stage") == "prod", f"of dev, test, prod it is {stored.label('stage')}")
         expect(stored.label("owner") == "kim", f"a tag beside it is {stored.label('owner')!r}")
 
@@ -146,9 +159,12 @@ def _file(folder: Path, name: str, content: bytes, number: int) -> Artifact:
     return Artifact(name, path, "file", timestamp=10**18 + number * 10**9)
 
 
-def _sent(workbench: Workbench, batches: Sequence[Sequence[Record]]) -> StoredRun:
+def _sent(
+    workbench: Workbench, batches: Sequence[Sequence[Record]], tags: Mapping[str, str] = _NONE
+) -> StoredRun:
     """Send batches to the hooks themselves, and break the check where the backend differs."""
     run, hooks, first = workbench.new_run(), workbench.tracker_hooks(), 1
+    run = attrs.evolve(run, tags={**run.tags, **tags})
     fitted = iter(workbench.fitted(record for batch in batches for record in batch))
     batches = [list(islice(fitted, len(batch))) for batch in batches]
     with in_project(workbench.project):
