@@ -41,13 +41,13 @@ class Lines:
     suffix = ".lines"
 
     def can_save(self, value):
-        return type(value) is list and all(type(n) is int for n in value)
+        return type(value) is tuple and all(type(n) is int for n in value)
 
     def save(self, value, file):
         file.writelines(b"%d\n" % number for number in value)
 
     def load(self, file):
-        return [int(line) for line in file]
+        return tuple(int(line) for line in file)
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ class TestLines(MaterializerSuite):
 
     @pytest.fixture
     def values(self):
-        return [[1, 2, -3], [*range(1000)]]
+        return [(1, 2, -3), (*range(1000),)]
 
 
 @pytest.mark.slow
