@@ -188,12 +188,14 @@ def test_a_file_that_the_server_refuses_keeps_nothing_back(mlflow_project, mlflo
         run.log_text("a", "before.txt")
         run.log_text("b", "number #1.txt")  # MLflow's servers take no #
         run.log_text("c", "after.txt")
+        run.log_text("d", " space.txt")  # its client reads none that begins with a space
         run.log_metric("after", 1)
 
     found = mlflow_project.run("refused", mlflow_server.url)
     assert found.info.status == "FINISHED"
     assert found.data.metrics == {"after": 1}
-    for name, content in {"before.txt": b"a", "after.txt": b"c"}.items():
+    kept = {"before.txt": b"a", "after.txt": b"c", "_u20_space_u2e_txt": b"d"}
+    for name, content in kept.items():
         assert mlflow_project.artifact(found, name, mlflow_server.url) == content
 
 

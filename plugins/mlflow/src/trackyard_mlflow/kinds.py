@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, LoggedModel
 
 # Behind a server a name is part of a URL; and one name with `#`, or that reads as an absolute path
-# or URL, hides all of a run's artifacts.
-ARTIFACT_PATTERN = r"[^\x00-\x1f\x7f#?%:\\]+"
+# or URL, hides all of a run's artifacts. One that begins with a space arrives, and cannot be read.
+ARTIFACT_PATTERN = r"(?! )[^\x00-\x1f\x7f#?%:\\]+"
 # Tags of a logged model of ours: its folder in the run, and which record it was.
 _FOLDER, _RECORD = "trackyard.folder", "trackyard.record"
 # The file by which MLflow knows a model.
