@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from matrices import first_by_default
 import trackyard
 from trackyard import RequiredTrackerError, start_run, tracked_step
 from trackyard.contract.errors import NoActiveRunError
+from trackyard.system.interruption import start_thread
 from trackyard.tracking.calls import current_run, log_metric
 
 LITTLE = """
@@ -111,6 +115,105 @@ def test_l11_no_memory_at_any_call_as_a_block_begins_or_ends(faults, kind):
 
     assert len(usual[0].seen) > 100
     assert len(usual[1].seen) > 50
+
+
+class NoMemoryInThread:
+    """Has one call in a tracker's thread, which begins later, find no memory.
+
+    Args:
+        wanted: That of this function, by its file's name and its own.
+    """
+
+    def __init__(self, wanted: str = "") -> None:
+        self.seen: dict[str, None] = {}
+        self.wanted = wanted
+
+    def __call__(self, frame, event, _) -> None:
+        code, thread = frame.f_code, threading._active.get(threading.get_ident())
+        if event != "call" or thread is None or thread.name != "trackyard-local":
+            return
+        name = f"{Path(code.co_filename).stem}.{code.co_qualname}"
+        # What the flavor opens in its hooks is its own to close.
+        while frame is not None and "tests" not in Path(frame.f_code.co_filename).parts:
+            frame = frame.f_back
+        if frame is None:
+            self.seen.setdefault(name)
+            if name == self.wanted:
+                self.wanted = ""
+                sys.setprofile(None)
+                raise MemoryError
+
+
+def logged(faults, in_thread: NoMemoryInThread) -> float:
+    """Run a block, where a call of its tracker's thread finds no memory; give its seconds."""
+    begun = time.monotonic()
+    threading.setprofile(in_thread)
+    try:
+        with start_run("starved"):
+            log_metric("loss", 1, step=0)
+            time.sleep(0.15)  # it is sent, and the next one alone
+            log_metric("loss", 2, step=1)
+    finally:
+        threading.setprofile(None)
+        gc.collect()  # no later test is told of what is left
+    return time.monotonic() - begun
+
+
+def is_whole(faults) -> bool:
+    """Tell whether each block's metrics and end have arrived."""
+    statuses = faults.statuses()
+    return set(statuses) == {"finished"} and faults.values("loss") == [1, 2] * len(statuses)
+
+
+# What Python says of a thread, or of a generator, that has found no memory.
+DYING = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+# A thread that ends as it begins, what is read and not sent, what was set and is not taken back.
+IN_THREAD = ["thread.WorkerThread._serve", "intake.Intake._adapt", "dispatch.TrackerHooks._call"]
+IN_LISTENER = ["process.RemoteDelivery.take", "decoder.JSONDecoder.decode"]
+
+
+@pytest.mark.slow
+@DYING
+@pytest.mark.parametrize(
+    ("isolation", "call"),
+    [*(("thread", name) for name in IN_THREAD), *(("process", name) for name in IN_LISTENER)],
+)
+def test_l12_a_tracker_whose_thread_finds_no_memory_gets_everything(faults, isolation, call):
+    faults.add_tracker(isolation=isolation)
+    took = logged(faults, starved := NoMemoryInThread(call))
+
+    assert call in starved.seen
+    assert took < 8
+    if not is_whole(faults):
+        assert faults.trackyard("sync").returncode == 0
+    assert is_whole(faults)
+
+
+@pytest.mark.long(reason="each call that a tracker's thread makes for a run, one by one")
+@DYING
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_l12_no_memory_at_any_call_of_a_trackers_thread(faults, isolation):
+    faults.add_tracker(isolation=isolation)
+    logged(faults, usual := NoMemoryInThread())
+    calls = list(usual.seen)
+    took = {call: logged(faults, NoMemoryInThread(call)) for call in calls}
+
+    assert faults.trackyard("sync").returncode == 0
+    assert is_whole(faults)
+    assert len(faults.statuses()) == 1 + len(calls)
+    assert {call: seconds for call, seconds in took.items() if seconds > 8} == {}
+    assert len(calls) > (200 if isolation == "thread" else 10)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_l12_a_thread_that_has_no_memory_to_begin_is_not_awaited(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "_set_native_id", no_memory)
+    monkeypatch.setattr("trackyard.system.interruption._BEGINS_WITHIN", 0.1)
+    with pytest.raises(MemoryError, match="has not begun"):
+        start_thread(threading.Thread(target=print, daemon=True))
 
 
 def no_memory(*_, **__):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,20 @@ class Aside:
         """Forget those behind a number: they are read from the journal once more."""
         for waiting in [one for one in self.waiting if one.origin > number]:
             self.settle(waiting)
+
+    def settle_held(self, held: int) -> Iterator[int]:
+        """Settle those that the backend has, whose numbers it gives; the others have none.
+
+        Args:
+            held: How far the backend has come.
+        """
+        for waiting in [one for one in self.waiting if one.number]:
+            if waiting.number <= held:
+                yield waiting.number
+                self._state.delivered += 1
+                self.settle(waiting)
+            else:
+                self.number(waiting, 0)
 
     def put_last(self, waiting: Waiting) -> None:
         """Try the others before this one the next time."""

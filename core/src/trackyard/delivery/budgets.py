@@ -56,7 +56,7 @@ def wait_side_by_side(waits: Sequence[Callable[[], object]]) -> None:
         try:
             start_thread(thread)
             started.append(thread)
-        except RuntimeError:  # the process ends: one after the other, then
+        except (RuntimeError, MemoryError):  # the process ends: one after the other, then
             thread.run()
     for thread in started:
         thread.join()

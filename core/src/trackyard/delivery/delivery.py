@@ -30,8 +30,7 @@ from trackyard.system.locks import FileLock
 
 logger = logging.getLogger("trackyard")
 
-# What is wrong with a run that another process, or an earlier delivery of this one, still has.
-BEING_DELIVERED = "another process is delivering it"
+BEING_DELIVERED = "another process is delivering it"  # or an earlier delivery of this one
 
 # So many of the records that others went past are tried before the next pause; so many failures of
 # an end have the run started once more.
@@ -103,7 +102,8 @@ class LocalDelivery:
         self._due = 0.0
         self._forward_at = 0.0
         self._hurried_at: float | None = None  # since when somebody waits for the end
-        self._data_failures = self._apart_tried = self._end_failures = 0
+        self._data_failures = self._apart_tried = self._end_failures = self._tears = 0
+        self._is_torn = False  # an error of ours, such as a lack of memory, has cut it short
         self._is_taken_for_dead = False  # by another process, while this one lives
         self._takes_any_end = run.attached  # that of recovery, too
         self._begin(load_state(run.folder))
@@ -126,20 +126,16 @@ class LocalDelivery:
         if self.capabilities.idempotence != "cursor":  # else it says itself what it has
             self._aside.leave_to_journal(state.number)
         self._apart_backoff, self._apart_due = Backoff(), 0.0
-        adapter = Adapter(self.capabilities, self._run.folder, **self._takes)
+        self._adapter = adapter = Adapter(self.capabilities, self._run.folder, **self._takes)
         adapter.changes.update(state.changes if self._keeps_cursor else {})
-        largest = self.capabilities.largest_batch
-        self._adapter = adapter
         self._intake = Intake(
             *(self.hooks.name, self._run, adapter, state),
             all_ranks=self._all_ranks,
             has_native_calls=self.hooks.has_native_calls and not self._run.attached,
+            is_patient=self._tears < _MOST_TRIED,
         )
         self._sender = Sender(
-            self.hooks,
-            state,
-            self._aside,
-            largest,
+            *(self.hooks, state, self._aside, self.capabilities.largest_batch),
             largest_request=self.capabilities.largest_request,
             ask=None if self.capabilities.idempotence == "rebuild" else self._ask,
             keeps_cursor=self.capabilities.idempotence == "cursor",
@@ -184,17 +180,20 @@ class LocalDelivery:
 
     def due(self) -> float | None:
         """Give the monotonic time at which there is something to do, or None for never again."""
-        stage = self.progress.stage
-        return None if stage.is_final or stage is Stage.GIVEN_UP else self._due
+        return None if self.progress.stage.is_over and not self._is_torn else self._due
 
     def advance(self) -> None:
         """Do the next thing: start, send one batch, or end."""
         with self._being_served:
+            if self._is_torn:
+                self._go_back()
+            self._is_torn = True
             self._advance()
             if self.progress.stage.is_over:
                 self._lock.release()
         if self._on_change is not None:
             self._on_change(self)
+        self._is_torn = False
 
     def start_early(self) -> None:
         """Start a new run without the SDK where the flavor can, before the worker has the run."""
@@ -272,6 +271,13 @@ class LocalDelivery:
             self._forward_native()
             self._read()
             self._send_what_was_read()
+
+    def _go_back(self) -> None:
+        """Begin again from what is noted on disk: an error of ours has left off amid something."""
+        self._tears += 1
+        self._lock.release()  # who takes it reads what is noted
+        if self.progress.stage.is_open:
+            self.progress.move(Stage.SHUT)
 
     def _send_what_was_read(self) -> None:
         if self._intake.session > self.state.session:
@@ -400,7 +406,7 @@ class LocalDelivery:
                 self.progress.move(Stage.SHUT)
                 self._begin(self.state)
             return
-        self._data_failures = 0
+        self._data_failures = self._tears = 0
         self._succeeded()
         if self._intake.pending:
             return
@@ -458,13 +464,8 @@ class LocalDelivery:
     def _forget_held(self, held: int) -> None:
         """Settle what the backend has of the records that were tried when a process stopped."""
         self._aside.leave_to_journal(max(held, self.state.number))
-        for waiting in list(self._aside.waiting):
-            if waiting.number and waiting.number <= held:
-                self._intake.pass_number(waiting.number)
-                self.state.delivered += 1
-                self._aside.settle(waiting)
-            elif waiting.number:
-                self._aside.number(waiting, 0)
+        for number in self._aside.settle_held(held):
+            self._intake.pass_number(number)
 
     def _finish_or_wait(self, end: Entry) -> None:
         """End the run; where some of its records are still not taken, let its status be true."""
@@ -528,9 +529,8 @@ class LocalDelivery:
         """Call the end hook; where it fails again and again, find out whether the run is there."""
         run = attrs.evolve(self.run, ended_at=end.timestamp)
         failure: Failure | None = end.data
-        outcome = self._without_refused(
-            self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
-        )
+        ended = self.hooks.fail_run(run, failure) if failure else self.hooks.end_run(run)
+        outcome = self._without_refused(ended)
         if outcome.kind == "done":
             self.state.url = self.hooks.url(run) or self.state.url
             self._end_failures = 0

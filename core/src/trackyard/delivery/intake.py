@@ -37,6 +37,7 @@ class Intake:
         state: The cursor, which is moved by `acknowledge` alone.
         all_ranks: Take what children of a rank above 0 have logged, under `rank1/` and so on.
         has_native_calls: The code may log by the tracker's own SDK, too.
+        is_patient: Where there is no memory for a record, try again later; else refuse it.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Intake:
         *,
         all_ranks: bool = False,
         has_native_calls: bool = False,
+        is_patient: bool = True,
     ) -> None:
+        self._is_patient = is_patient
         self._all_ranks = all_ranks
         self._has_native_calls = has_native_calls
         self.pending: deque[Numbered] = deque()  # adapted, and not yet delivered
@@ -191,6 +194,8 @@ class Intake:
                 else:
                     self._state.delivered += 1
         except Exception as error:  # a disk that is full, say: what follows must not wait for it
+            if self._is_patient and isinstance(error, MemoryError):
+                raise
             reason = f"it cannot be fitted: {type(error).__name__}: {error}"
             put_aside(self._tracker, self._state, self._folder, record, reason)
 

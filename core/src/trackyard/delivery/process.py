@@ -245,6 +245,18 @@ class WorkerProcess:
             logger.debug("experiment tracker %r: %s", self.name, error)
 
     def _listen(self, events: OwnFile) -> None:
+        try:
+            self._take_from(events)
+        except Exception:  # no memory, say: whoever is not heard any more would wait for ever
+            with suppress(Exception):
+                logger.exception("experiment tracker %r: its worker process is left", self.name)
+            self.kill()
+        events.close()
+        with self._lock:
+            self._start_again()
+        self.changed.set()
+
+    def _take_from(self, events: OwnFile) -> None:
         for event in messages_from(events):
             if "log" in event:
                 logger.log(event["level"], "%s", event["log"])
@@ -258,10 +270,6 @@ class WorkerProcess:
                 if delivery.progress.stage.is_final:
                     self._deaths = 0
                 self.changed.set()
-        events.close()
-        with self._lock:
-            self._start_again()
-        self.changed.set()
 
     def _start_again(self) -> None:
         if self._commands is not None:

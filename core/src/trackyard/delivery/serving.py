@@ -203,7 +203,7 @@ class _Server:
         if self._said.get(delivery.run.id) != message:
             self._said[delivery.run.id] = message
             self._send(message)
-        if delivery.progress.stage.is_final:
+        if delivery.progress.stage.is_over:
             self._deliveries.pop(delivery.run.id, None)
             self._said.pop(delivery.run.id, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
@@ -81,14 +82,12 @@ class WorkerThread:
                 delivery.abandon(self.breaker.problem)
                 return
             self._deliveries.append(delivery)
-            if self._thread is None:
-                self._start()
-            self._changed.notify_all()
+            self._wake()
 
     def wake(self) -> None:
         """Look for work now."""
         with self._changed:
-            self._changed.notify_all()
+            self._wake()
 
     def hurry(self) -> None:
         """Try a tracker that fails once more, as soon as the backend allows: someone waits."""
@@ -98,6 +97,7 @@ class WorkerThread:
     def look_after(self) -> None:
         """Leave a thread alone that hangs in a hook; the runner calls it every now and then."""
         with self._changed:
+            self._wake()
             stuck = self._serving
             overdue_at = stuck.hooks.overdue_at if stuck is not None else None
             if stuck is None or overdue_at is None or time.monotonic() < overdue_at:
@@ -106,8 +106,7 @@ class WorkerThread:
             logger.warning("experiment tracker %r: %s", self.name, problem)
             self.breaker.abandoned += 1
             self.breaker.failed(problem)
-            self.breaker.has_served()
-            self._serving = None
+            self._come_back()
             if stuck in self._deliveries:
                 self._deliveries.remove(stuck)
             stuck.abandon(problem)
@@ -125,6 +124,14 @@ class WorkerThread:
 
     stop = close
 
+    def _wake(self) -> None:
+        # A thread that has had no memory to begin is not alive: another one takes its place.
+        has_work = self._deliveries and not self._closing
+        if has_work and (self._thread is None or not self._thread.is_alive()):
+            self._come_back()
+            self._start()
+        self._changed.notify_all()
+
     def _start(self) -> None:
         # Assigned first: a thread that is not the worker's any more ends itself.
         self._thread = Thread(target=self._serve, name=f"trackyard-{self.name}", daemon=True)
@@ -141,29 +148,37 @@ class WorkerThread:
             try:
                 self._serve_one()
             except Exception:
-                # A fault of ours must not silence the tracker for good without a trace.
-                logger.exception("delivery to experiment tracker %r failed", self.name)
+                # A fault of ours must not silence the tracker for good without a trace. Where it is
+                # a lack of memory there may be none to tell of it, or to go on: see `_wake`.
+                with suppress(Exception):
+                    logger.exception("delivery to experiment tracker %r failed", self.name)
                 time.sleep(1.0)
 
     def _serve_one(self) -> None:
+        if self._serving is not None:  # there was no memory to come back
+            self._come_back()
         now = time.monotonic()
         delivery = self._next(now)
         if delivery is not None and self.breaker.lets_through():
             self._serving = delivery
-            if self._on_serve is not None:
-                self._on_serve(delivery)
             try:
+                if self._on_serve is not None:
+                    self._on_serve(delivery)
                 delivery.advance()
             finally:
                 if self._thread is current_thread():  # else another one serves by now
-                    self._serving = None
-                    self.breaker.has_served()
+                    self._come_back()
             return
         if delivery is not None:
             self._postpone()
         with self._changed:
             if not self._closing:
                 self._changed.wait(self._pause(now))
+
+    def _come_back(self) -> None:
+        """Serve no run any more, and let the tracker's next probe through."""
+        self.breaker.has_served()
+        self._serving = None
 
     def _pause(self, now: float) -> float | None:
         """Give the seconds until there may be work. A log call wakes nobody: look again soon."""

@@ -450,8 +450,21 @@ class TrackerHooks:
     def _call(self, hook: str, **arguments: Any) -> Outcome:
         """Call a hook of the worker's, whose clock runs meanwhile."""
         deadline = arguments["run"].deadline if "run" in arguments else 0.0
-        with inside_hook(), self._timed(hook, _TOLERANCE * max(self.hook_timeout, deadline)):
-            return self._call_untimed(hook, **arguments)
+        seconds = _TOLERANCE * max(self.hook_timeout, deadline)
+        with inside_hook():
+            # Others see since when it runs; nothing here ends one that hangs. Where this process
+            # has no other work an alarm ends it then, also where the interpreter's lock is never
+            # released (see `serving`). Set and taken back without a call in Python: one that finds
+            # no memory would leave the hook for one that hangs.
+            self.running, self.overdue_at = hook, time.monotonic() + seconds
+            if self._is_alone:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            try:
+                return self._call_untimed(hook, **arguments)
+            finally:
+                if self._is_alone:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                self.running, self.overdue_at = "", None
 
     def _call_untimed(self, hook: str, **arguments: Any) -> Outcome:
         value, error = tried(self._manager.call, hook, **arguments)
@@ -479,23 +492,6 @@ class TrackerHooks:
             text = self._redactor.failure(error).traceback
             logger.debug("experiment tracker %r: %s failed\n%s", self.name, hook, text)
         return Outcome("broken", reason=reason)
-
-    @contextmanager
-    def _timed(self, hook: str, seconds: float) -> Iterator[None]:
-        """Let others see since when a hook runs; nothing here ends one that hangs.
-
-        Where this process has no other work an alarm ends it then, also where the interpreter's
-        lock is never released (see `serving`).
-        """
-        self.running, self.overdue_at = hook, time.monotonic() + seconds
-        if self._is_alone:
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            if self._is_alone:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            self.running, self.overdue_at = "", None
 
     def _bounded(
         self,

@@ -10,7 +10,11 @@ from inspect import CO_VARARGS
 from threading import Lock, Thread, Timer, current_thread, get_ident, main_thread
 from types import FrameType
 
+from trackyard.system.conditions import Event
+
 _AGAIN_AFTER = 5.0  # seconds
+# Seconds within which a thread begins, also where hundreds of others run.
+_BEGINS_WITHIN = 10.0
 _LONGEST = 1e8  # seconds: three years, which every system's timers take
 
 
@@ -60,8 +64,14 @@ def start_thread(thread: Thread) -> None:
     """Start a thread; what a signal's handler raises meanwhile comes through.
 
     Python itself raises KeyError instead, where the thread has left its list of those to start.
+
+    Raises:
+        RuntimeError: The system gives no thread.
+        MemoryError: There is none for it. Python itself would wait for ever, where the thread has
+            begun and found none to say so.
     """
     interrupted = None
+    setattr(thread, "_started", _Begun())  # noqa: B010 - threading has no other place for it
     try:
         thread.start()
     except KeyError as error:
@@ -70,6 +80,15 @@ def start_thread(thread: Thread) -> None:
             raise
     if interrupted is not None:
         raise interrupted
+
+
+class _Begun(Event):
+    """Whether a thread has begun, which nobody awaits for ever."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(_BEGINS_WITHIN if timeout is None else timeout) and timeout is None:
+            raise MemoryError("the thread has not begun")
+        return self.is_set()
 
 
 def _is_handler(frame: FrameType) -> bool:

@@ -43,6 +43,7 @@ class FileLock:
 
         A disk that takes no files, or knows no locks, has no other process's lock either.
         """
+        self.release()  # what there was no memory to close holds it
         try:
             self.file = OwnFile(os.open(self._path, _FLAGS, 0o600))
             fcntl.flock(self.file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)

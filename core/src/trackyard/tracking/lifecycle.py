@@ -418,6 +418,7 @@ class RunGroup:
         budget.wait(progress.until_settled, most=_SAID_AFTER)
         if progress.stage is not Stage.NEW or budget.is_closed:
             return
+        self._worker(tracker).look_after()  # its thread may have found no memory to begin
         if not self._is_made(tracker):
             budget.wait(progress.until_settled)
             return
