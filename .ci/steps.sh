@@ -67,7 +67,9 @@ servers() {
 
 environment() {
     local members=() folder
-    for folder in core plugins/*/; do members+=(--editable "$folder"); done
+    for folder in core plugins/*/; do # without the group `flavors`
+        [[ $folder == plugins/@(dvclive|swanlab)/ ]] || members+=(--editable "$folder")
+    done
     "$python" -m pip install --quiet uv &&
         uv venv --quiet --allow-existing --python "$python" .venv &&
         uv pip install --quiet --constraints constraints.txt --build-constraints constraints.txt \

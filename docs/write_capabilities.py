@@ -22,6 +22,9 @@ def flavors() -> dict[str, type]:
     """Give the flavors of this repository by name, as their distributions declare them."""
     found = {}
     for path in sorted(PLUGINS.glob("*/pyproject.toml")):
+        sys.path.append(
+            str(path.parent / "src")
+        )  # not all are installed, and no class needs its SDK
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         for name, place in project.get("entry-points", {}).get("trackyard.flavors", {}).items():
             module, _, attribute = place.partition(":")

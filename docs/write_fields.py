@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 PAGES = Path(__file__).parent / "flavors"
+PLUGINS = Path(__file__).parents[1] / "plugins"
 FIELDS = re.compile(
     r"(<!-- fields of ([\w.:]+); .*? -->\n).*?(<!-- end of fields -->)", flags=re.DOTALL
 )
@@ -19,6 +20,7 @@ FIELDS = re.compile(
 
 def table(reference: str) -> str:
     """Describe the fields of a flavor class, given as `module:Class`."""
+    sys.path += map(str, PLUGINS.glob("*/src"))  # not all are installed
     module, _, name = reference.partition(":")
     flavor = getattr(importlib.import_module(module), name)
     rows = [["field", "type", "default", "variable", "what it says"]]

@@ -38,7 +38,10 @@ PAGES = [
 ]
 PICTURES = [*(ROOT / "docs").rglob("*.png"), *(ROOT / "docs").rglob("*.svg")]
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
-FLAVORS = ("mlflow", "wandb", "comet", "neptune", "trackio", "tensorboard")
+FLAVORS = (
+    *("mlflow", "wandb", "comet", "neptune", "trackio", "tensorboard"),
+    *("dvclive", "swanlab"),
+)
 # What is no flavor: what it is for, in the menu.
 COMPANIONS = {
     "integrations": "Frameworks' bridges",

@@ -22,6 +22,7 @@ MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/p
 SDKS = {"aim", "comet-ml", "kedro", "mlflow", "mlflow-skinny", "neptune", "neptune-scale", "psutil"}
 SDKS |= {"mcp", "prefect", "ray", "starlette", "tensorboard", "tensorboardx", "trackio", "wandb"}
 SDKS |= {"keras", "lightgbm", "lightning", "optuna", "transformers", "xgboost"}  # by extras
+SDKS |= {"pyyaml", "swanlab"}  # the DVCLive flavor writes its files itself
 
 
 class Built:

@@ -33,6 +33,12 @@ PAGES = [
     *sorted(ROOT.glob("plugins/*/README.md")),
 ]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
+# Their flavors are in no default group: tests/thirdparty/test_flavors_apart.py runs them.
+APART = {
+    ROOT / page.format(name)
+    for page in ("docs/flavors/{}.md", "plugins/{}/README.md")
+    for name in ("dvclive", "swanlab")
+}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
 
@@ -44,7 +50,7 @@ def blocks(page, *languages):
 
 def pages_with(language, by_default=""):
     """Parametrize by pages; beside the README those alone run by default whose names match."""
-    pages = [page for page in PAGES if blocks(page, language)]
+    pages = [page for page in PAGES if blocks(page, language) and page not in APART]
     names = {page: str(page.relative_to(ROOT)) for page in pages}
     marks = {
         page: () if page == README or re.match(by_default, name) else pytest.mark.slow

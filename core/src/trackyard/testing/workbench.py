@@ -39,7 +39,7 @@ from trackyard.journal.descriptions import (
     run_for,
 )
 from trackyard.journal.entries import Entry
-from trackyard.journal.reader import JournalReader, is_alive
+from trackyard.journal.reader import JournalReader, Position, is_alive
 from trackyard.project.configuration import Project, find_project, in_project
 from trackyard.project.trackers import Tracker, Trackers
 from trackyard.recovery.finishing import PendingRun, sync_run
@@ -237,11 +237,14 @@ class Workbench:
         folder = self.project.home / "runs" / run_id
         adapter = Adapter(self.capabilities, folder)
         reader = JournalReader(folder)
-        records: list[Record] = []
-        while entries := reader.read(1000):
-            for record in (r for _, entry in entries for r in entry.records()):
-                records += adapter.adapt(record)
-        return records
+        entries: list[tuple[Position, Entry]] = []
+        while found := reader.read(1000):
+            entries += found
+        began: dict[str, int] = {}  # a child writes late: what it gets may depend on all before
+        for position, entry in entries:
+            began.setdefault(position.writer, entry.timestamp)
+        entries.sort(key=lambda found: began[found[0].writer])
+        return [fitted for _, e in entries for r in e.records() for fitted in adapter.adapt(r)]
 
     def fitted(self, records: Iterable[Record]) -> list[Record]:
         """Fit records to the flavor's limits, as they come to its hooks.

@@ -1,0 +1,157 @@
+"""Which fields does the DVCLive flavor have, and what does it do at each hook?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+
+from trackyard.contract import (
+    Batch,
+    Capabilities,
+    Failure,
+    Presence,
+    Record,
+    RejectedRecords,
+    RetryLater,
+    Run,
+    flavor,
+    home,
+    hookimpl,
+    option,
+)
+from trackyard_dvclive.files import RunFiles, read_records
+
+
+def _project_folder() -> Path:
+    """`dvclive` in `.trackyard/`."""  # in the docs, as the default
+    return home() / "dvclive"
+
+
+def _absolute(path: str | Path) -> Path:
+    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
+    return home().parent / Path(path).expanduser()
+
+
+@flavor
+class DvcliveTracker:
+    """Track runs in folders as DVCLive writes them, which DVC and its tools show."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        kinds=frozenset({"file", "image", "figure"}),
+        step_rule="integer",
+        needs_step=True,
+        time_resolution=1,
+    )
+
+    directory: Path = option("Folder for all runs", factory=_project_folder, converter=_absolute)
+    tags: dict[str, str] = option("Tags of every run", factory=dict)
+    _files: RunFiles | None = attrs.field(init=False, default=None)
+
+    @hookimpl
+    def tracker_start_run(self, run: Run) -> int | None:
+        folder = self._folder(run)
+        self._is_gone(run)
+        with _later_where_the_disk_fails():
+            self._files = RunFiles(folder)
+            state = self._files.state
+            state.name = run.name
+            if run.resumed:
+                for key in ("trackyard.status", "trackyard.failure"):
+                    state.tags.pop(key, None)
+            state.tags = {**self.tags, **run.tags, **run.identity_tags, **state.tags}
+            self._files.keep_state()
+            return Presence(run, str(folder)).note_start()
+
+    @hookimpl
+    def tracker_url(self, run: Run) -> str:
+        return self._folder(run).as_uri()
+
+    @hookimpl
+    def tracker_log(self, run: Run, batch: Batch) -> None:
+        files = self._started_and_there(run)
+        missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
+        if missing:
+            raise RejectedRecords(missing, "the file is no longer there")
+        with _later_where_the_disk_fails():
+            for artifact in batch.artifacts:
+                files.keep(artifact)
+            files.append(batch.metrics)
+            if batch.params or batch.tags or batch.context:
+                state = files.state
+                state.params.update((param.key, param.value) for param in batch.params)
+                if batch.context:
+                    state.tags = {**batch.context.tags, **state.tags}
+                state.tags.update((tag.key, tag.value) for tag in batch.tags)
+                files.keep_state()
+            Presence(run, str(self._folder(run))).note_records()
+
+    @hookimpl
+    def tracker_end_run(self, run: Run) -> None:
+        self._end(run, {"trackyard.status": "finished"})
+
+    @hookimpl
+    def tracker_fail_run(self, run: Run, failure: Failure) -> None:
+        why = f"{failure.kind}: {failure.message}"
+        self._end(run, {"trackyard.status": failure.status, "trackyard.failure": why})
+
+    @hookimpl
+    def tracker_read_run(self, run: Run) -> Iterator[Record]:
+        return read_records(self._folder(run))
+
+    @hookimpl
+    def tracker_delete_run(self, run: Run) -> None:
+        folder = self._folder(run)
+        with _later_where_the_disk_fails():
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    @hookimpl
+    def tracker_check(self) -> list[str]:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / ".trackyard-check").touch()
+            (self.directory / ".trackyard-check").unlink()
+        except OSError as error:
+            return [f"directory cannot be written: {error}"]
+        return []
+
+    def _end(self, run: Run, tags: dict[str, str]) -> None:
+        files = self._started_and_there(run)
+        files.state.tags.pop("trackyard.failure", None)
+        files.state.tags.update(tags)
+        with _later_where_the_disk_fails():
+            files.keep_state()
+
+    def _folder(self, run: Run) -> Path:
+        """The same for the same `run.id`; other runs of that name have other ones."""
+        experiment = _file_name(run.experiment or "default")
+        return self.directory / experiment / f"{_file_name(run.name)}-{run.id[-8:]}"
+
+    def _is_gone(self, run: Run) -> bool:
+        folder = self._folder(run)
+        is_there, others = folder / "trackyard.json", self.directory.rglob("trackyard.json")
+        return Presence(run, str(folder)).is_gone(is_there.exists, lambda: any(others))
+
+    def _started_and_there(self, run: Run) -> RunFiles:
+        if self._is_gone(run):
+            raise RetryLater(f"{self.directory} was emptied")
+        assert self._files is not None, "core calls tracker_start_run first"
+        return self._files
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]", "_", text).lstrip(".")[:60] or "_"
+
+
+@contextmanager
+def _later_where_the_disk_fails() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RetryLater(str(error)) from error
