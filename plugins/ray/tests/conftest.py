@@ -13,7 +13,6 @@ import ray_clusters
 SLOW = {
     "TestOwnCluster": (
         "test_making_one_starts_nothing",
-        "test_nothing_of_the_driver_is_changed",
         "test_no_process_is_left",
         "test_ctrl_c_stops_the_steps",
     ),
@@ -21,12 +20,8 @@ SLOW = {
         "test_no_check",
         "test_it_",
         "test_outputs_come_back",
-        "test_two_steps_run_at_once",
-        "test_exception_comes_back[of its own]",
         "test_death_is_a_crash_of_that_step_alone[exit 0]",
-        "test_steps_leave_nothing_to_the_next_one",
         "test_child_that_is_left_holds_nothing_up",
-        "test_step_that_goes_on_after_ctrl_c_is_ended",
     ),
 }
 MODULES = Path(__file__).parents[3] / "core" / "tests" / "modules"

@@ -385,7 +385,7 @@ def _follow(step: Step, parent: str, run: MlflowRun) -> None:
     capture = step.capture if parent == step.id else step.children.get(parent)
     if capture is not None:
         given = (RunTag(*each) for each in run.data.tags.items() if each[0] != MLFLOW_RUN_NAME)
-        tags = {tag.key: tag.value for tag in _of_tags([*given])}
+        tags = {tag.key: tag.value for tag in _of_tags([*given]) if isinstance(tag, Tag)}
         child = capture.start_run(run.info.run_name, partial(step.note_ids, run), tags)
         if child is not None:
             step.children[run.info.run_id] = child
