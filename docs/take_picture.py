@@ -1,9 +1,12 @@
-"""Take the README's picture anew: the quickstart's curves, in the page of its tracker.
+"""Take the README's picture anew, or those of frameworks: curves in the page of a tracker.
 
-Run it with `uv run docs/take_picture.py`. It needs Chromium; what it starts, it ends.
+Run it with `uv run docs/take_picture.py [PAGE...]`: without names it takes the quickstart's, else
+that of the training on each of these pages of `docs/frameworks/`, such as `keras`. Those with torch
+run in the Python that `TORCH_PYTHON` names. It needs Chromium; what it starts, it ends.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +24,9 @@ from trackyard import Client
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs/images/run.png"
+PAGES = ROOT / "docs/frameworks"
+FILES = re.compile(r"^```\w+\n# ([\w.]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WITH_TORCH = ("accelerate", "lightning", "transformers")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
     "--headless",
@@ -110,19 +116,40 @@ def end(server: subprocess.Popen) -> None:
         server.wait()
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="digits-") as name, project(Path(name)):
-        quickstart = [sys.executable, str(ROOT / "examples/quickstart.py")]
-        subprocess.run(quickstart, check=True, cwd=name)
-        url = Client(name).list_pipeline_runs()[0].steps["train_network"].url
-        page = f"{url}/model-metrics?workflowType=machine_learning"
-        shot = Path(name) / "shot.png"
-        curve = 'class="scatterlayer'
-        browse(page, curve, MOUSE, "--window-size=1500,700", f"--screenshot={shot}")
-        # Without the assistant at the right, and the empty charts at the bottom.
-        Image.open(shot).convert("RGB").crop((0, 0, 1112, 620)).save(PICTURE, optimize=True)
-    print(f"{PICTURE} has {PICTURE.stat().st_size // 1000} kB")
+def take(url: str, picture: Path) -> None:
+    """Take the picture of a run's curves.
+
+    Args:
+        url: The run's page.
+        picture: The file to write.
+    """
+    shot = Path(tempfile.mkdtemp(prefix="shot-")) / "shot.png"
+    run, curve = url.partition("?")[0], 'class="scatterlayer'
+    page = f"{run}/model-metrics?workflowType=machine_learning"
+    browse(page, curve, MOUSE, "--window-size=1500,700", f"--screenshot={shot}")
+    # Without the assistant at the right, and the empty charts at the bottom.
+    image = Image.open(shot).convert("RGB").crop((0, 0, 1112, 620))
+    image.quantize(64).save(picture, optimize=True)
+    shutil.rmtree(shot.parent)
+    print(f"{picture} has {picture.stat().st_size // 1000} kB")
+
+
+def main(pages: list[str]) -> None:
+    for page in pages or ["quickstart"]:
+        with tempfile.TemporaryDirectory(prefix="digits-") as name, project(Path(name)):
+            if page == "quickstart":
+                program = [sys.executable, str(ROOT / "examples/quickstart.py")]
+                subprocess.run(program, check=True, cwd=name)
+                take(Client(name).list_pipeline_runs()[0].steps["train_network"].url, PICTURE)
+                continue
+            for file, text in FILES.findall((PAGES / f"{page}.md").read_text(encoding="utf-8")):
+                (Path(name) / file).write_text(text, encoding="utf-8")
+            python = os.environ["TORCH_PYTHON"] if page in WITH_TORCH else sys.executable
+            subprocess.run([python, "train.py"], check=True, cwd=name)
+            run = Client(name).get_run(Client(name).list_runs()[-1].id)
+            shown = run if run.metrics else run.children[0]  # a search's own has none
+            take(shown.url, PICTURE.parent / "frameworks" / f"{page}.png")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

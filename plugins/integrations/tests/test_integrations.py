@@ -107,6 +107,7 @@ def test_training_of_lightgbm_arrives_with_its_summary(framework):
     run = view()
     assert len(points(run, "training-auc")) == 4
     assert len(points(run, "valid-auc-mean")) == 3
+    assert "best_iteration" not in run.metrics  # nothing has stopped early
     assert run.all_params["objective"] == "binary"
     assert "feature_importance.json" in run.artifacts
 

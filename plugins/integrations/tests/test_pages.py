@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,16 @@ def test_every_page_is_tried():
     tried = {*WITHOUT_TORCH, *WITH_TORCH, "ray"}  # that of Ray in test_ray.py, on a cluster
 
     assert {path.stem for path in PAGES.glob("*.md")} == tried
+
+
+def test_every_training_with_curves_has_its_picture():
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES.glob("*.md"))
+    shown = {PAGES / name for name in re.findall(r"^!\[.+\]\((.+)\)$", text, re.MULTILINE)}
+    pictures = [*(PAGES.parent / "images/frameworks").iterdir()]
+
+    assert len(shown) == 8
+    assert {path.resolve() for path in shown} == {*pictures}
+    assert all(path.stat().st_size < 60_000 for path in pictures)
 
 
 @pytest.mark.long(reason="an environment for each framework, three of them with torch")

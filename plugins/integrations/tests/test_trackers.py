@@ -29,16 +29,13 @@ def project(place):
 @pytest.mark.parametrize(
     "page",
     [
-        *("catboost", "hydra", "keras", "lightgbm", "optuna", "ray", "scikit-learn", "xgboost"),
+        *("catboost", "hydra", "keras", "lightgbm", "optuna", "scikit-learn", "xgboost"),
         *WITH_TORCH,
     ],
 )
 def test_each_tracker_has_as_many_points_of_each_metric(page, place, request, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     python = request.getfixturevalue("torch_python") if page in WITH_TORCH else sys.executable
-    if page == "ray":
-        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("address"))
-        monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
     for name, content in FILES.findall((PAGES / f"{page}.md").read_text(encoding="utf-8")):
         Path(name).write_text(content, encoding="utf-8")
     with Path("trackyard.toml").open("a", encoding="utf-8") as file:

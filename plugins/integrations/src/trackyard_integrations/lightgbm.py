@@ -45,7 +45,8 @@ def log_summary(model: Any, *, log_model: bool = False) -> None:
     if run is None:
         return
     booster = getattr(model, "booster_", model)
-    best = {"best_iteration": booster.best_iteration, **best_scores(booster.best_score)}
+    stopped = {"best_iteration": booster.best_iteration} if booster.best_iteration > 0 else {}
+    best = {**stopped, **best_scores(booster.best_score)}
     gains = booster.feature_importance(importance_type="gain")
     importance = zip(booster.feature_name(), gains, strict=True)
     log_trees(run, best, importance, model if log_model else None, "lightgbm")
