@@ -15,7 +15,7 @@ from trackyard.contract import Artifact, ImportNote, TrackyardError
 from trackyard_wandb.foreign_files import foreign_records
 from trackyard_wandb.logfile import BLOCK, LogWriter
 from trackyard_wandb.media import shown_value
-from trackyard_wandb.records import new_record
+from trackyard_wandb.records import is_row, new_record
 from trackyard_wandb.rows import Rows
 
 NOW = 1_700_000_000
@@ -214,3 +214,15 @@ def test_a_name_like_a_column_of_wandbs_is_that_of_the_metric(tmp_path):
         (points,) = rows.rest()
 
         assert points.key == key
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 70_000])
+def test_a_row_is_told_from_other_records_without_parsing_it(number):
+    row, other = new_record(), new_record()
+    row.num = other.num = number
+    row.history.item.add(key="loss", value_json="1")
+    other.config.update.add(key="rate", value_json="1")
+
+    assert is_row(row.SerializeToString())
+    assert not is_row(other.SerializeToString())
+    assert not is_row(b"")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trackyard_wandb.logfile import read_log
-from trackyard_wandb.records import Row, history_record, parse
+from trackyard_wandb.records import Row, history_record, is_row, parse
 
 # Kinds of records that the step's calls make. The SDK's service makes the others.
 OF_CALLS = {"config", "metric", "alert", "run", "files", "summary"}
@@ -108,7 +108,7 @@ class NativeCalls:
             yield from self._of_calls(path, is_all=is_all)
         for folder in self.services():
             for file in folder.glob("*.wandb"):
-                for record in self._read(file):
+                for record in self._read(file, with_rows=not has_calls):
                     kind = record.WhichOneof("record_type")
                     if kind in _OF_SERVICE if has_calls else kind not in _OF_ITS_OWN:
                         yield from self._named(folder.name, record)
@@ -124,10 +124,12 @@ class NativeCalls:
         if is_all and (last := rows.take()) is not None:
             yield from self._named(path.stem, last)
 
-    def _read(self, path: Path) -> Iterator[Any]:
-        for data, end in read_log(path, self._ends.get(str(path), 0)):
-            self._ends[str(path)] = end
-            yield parse(data)
+    def _read(self, path: Path, *, with_rows: bool = True) -> Iterator[Any]:
+        name = str(path)
+        for data, end in read_log(path, self._ends.get(name, 0)):
+            self._ends[name] = end
+            if with_rows or not is_row(data):
+                yield parse(data)
 
     def _named(self, source: str, record: Any) -> Iterator[tuple[str, Any]]:
         number = self._counts.get(source, 0)

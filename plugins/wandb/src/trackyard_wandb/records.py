@@ -44,6 +44,18 @@ def new_record() -> Any:
     return wandb_internal_pb2.Record()
 
 
+def is_row(data: bytes) -> bool:
+    """Tell whether what `parse` takes is a row of the history, which most records are.
+
+    Args:
+        data: A record.
+    """
+    place = 0
+    if data[:1] == b"\x08":  # its number, which stands before what it is
+        place = next((n for n in range(1, len(data)) if data[n] < 0x80), 0) + 1
+    return data[place : place + 1] == b"\x12"
+
+
 def config_record(values: Mapping[tuple[str, ...], Any]) -> Any:
     """Give the record of entries of the config, by their path."""
     record = new_record()
