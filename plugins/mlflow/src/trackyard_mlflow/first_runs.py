@@ -385,7 +385,7 @@ def _follow(step: Step, parent: str, run: MlflowRun) -> None:
     capture = step.capture if parent == step.id else step.children.get(parent)
     if capture is not None:
         given = (RunTag(*each) for each in run.data.tags.items() if each[0] != MLFLOW_RUN_NAME)
-        tags = {tag.key: tag.value for tag in _of_tags([*given]) if isinstance(tag, Tag)}
+        tags = {tag.key: tag.value for tag in _of_tags([*given])}
         child = capture.start_run(run.info.run_name, partial(step.note_ids, run), tags)
         if child is not None:
             step.children[run.info.run_id] = child
@@ -445,7 +445,7 @@ def _metric(metric: Any) -> Metric:
     return Metric(metric.key, float(metric.value), metric.step, metric.timestamp * 1_000_000)
 
 
-def _of_tags(tags: Sequence[Any]) -> list[Record]:
+def _of_tags(tags: Sequence[Any]) -> list[Tag]:
     named = [(_LABELS.get(tag.key, tag.key), tag) for tag in tags]
     return [
         Tag(key, str(tag.value))
@@ -465,6 +465,6 @@ def _of_batch(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
 _RECORDS: dict[str, Callable[..., list[Record]]] = {
     "log_metric": lambda metric: [_metric(metric)],
     "log_param": lambda param: [Param(param.key, str(param.value))],
-    "set_tag": lambda tag: _of_tags([tag]),
+    "set_tag": lambda tag: [*_of_tags([tag])],
     "log_batch": _of_batch,
 }
