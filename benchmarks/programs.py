@@ -334,8 +334,13 @@ def outcome(program: Program, way: str, found: list[tuple[str, str]]) -> str:
     return f"{len(unknown)} differ" if unknown else "known" if found else "same"
 
 
-def measure(program: Program, ways: list[str], checkouts: Path, *, kept: Path | None) -> bool:
-    """Run a program in all ways and print what came of it; tells whether all is as it is alone."""
+def measure(
+    program: Program, ways: list[str], checkouts: Path, *, kept: Path | None
+) -> bool | None:
+    """Run a program in all ways and print what came of it; tells whether all is as it is alone.
+
+    None where there is nothing to compare with.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         if kept is not None:
@@ -345,10 +350,10 @@ def measure(program: Program, ways: list[str], checkouts: Path, *, kept: Path | 
         (folder / "alone").mkdir()
         if error := run_program(program, "alone", folder / "alone", checkouts):
             print(f"{program}  fails alone ({error})", flush=True)
-            return True
+            return None
         if not held(program, folder / "alone"):
             print(f"{program}  logs nothing alone", flush=True)
-            return True
+            return None
         found = {way: compared(program, way, folder, checkouts) for way in ways}
     words = {way: outcome(program, way, found[way]) for way in ways}
     print(f"{program}  {'  '.join(f'{way}: {word}' for way, word in words.items())}", flush=True)
@@ -378,9 +383,10 @@ def main() -> int:
     for repository in sorted(lacking):
         print(f"{repository} lacks programs of the list, or is not in {checkouts}")
     there = [p for p in chosen if (checkouts / p.repository / p.path).exists()]
-    are_same = [measure(p, given.way, checkouts, kept=given.keep) for p in there]
-    print(f"{sum(are_same)} of {len(are_same)} are in every way as they are alone")
-    return int(not all(are_same))
+    came = [measure(p, given.way, checkouts, kept=given.keep) for p in there]
+    known = [is_same for is_same in came if is_same is not None]
+    print(f"{sum(known)} of {len(known)} are in every way as they are alone")
+    return int(not all(known))
 
 
 if __name__ == "__main__":
