@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from trackyard.contract import Context, Git
 from trackyard_mlflow import backend, ending
 from trackyard_mlflow.backend import find_or_create_run, read_ids, write_ids
 from trackyard_mlflow.early import make_run
-from trackyard_mlflow.sqlite_rows import SCHEMAS, is_run_ended, is_schema_installed
+from trackyard_mlflow.sqlite_rows import SCHEMAS, is_run_ended, is_schema_installed, plain_file
 from trackyard_mlflow.stores import new_client, sqlite_uri
 
 WAYS = ("MLflow", "early")
@@ -189,6 +190,17 @@ def test_the_schema_of_the_installed_mlflow_is_known(empty_store):
 
 
 @pytest.mark.long(reason="it makes a store by each of MLflow's migrations")
+def test_a_forked_child_has_rows_of_its_own_while_its_parent_writes(empty_store):
+    uri = sqlite_uri(empty_store)
+    with plain_file(uri) as database:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            with plain_file(uri) as own:
+                os._exit(0 if own is not None and own is not database else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def test_the_tables_are_the_same_in_each_schema_that_is_known(tmp_path):
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config

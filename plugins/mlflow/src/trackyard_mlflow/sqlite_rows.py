@@ -49,7 +49,12 @@ ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value
 _MOST_LOCKED = 2.0
 # The connection of the last use, by the process and the file that it is of.
 _kept: dict[tuple[int, Path, int, int], sqlite3.Connection] = {}
-_in_use = Lock()
+
+
+@lru_cache
+def _in_use(process: int) -> Lock:  # noqa: ARG001 - a forked child's is free
+    """Give the lock of a process on the connection that it keeps."""
+    return Lock()
 
 
 def is_run_ended(
@@ -95,10 +100,11 @@ def plain_file(uri: str) -> Iterator[sqlite3.Connection | None]:
         yield None
         return
     found = path.stat()
-    key = os.getpid(), path, found.st_dev, found.st_ino
-    with _in_use:
+    process = os.getpid()
+    key = process, path, found.st_dev, found.st_ino
+    with _in_use(process):
         kept = _kept.pop(key, None)
-        for other in [*_kept]:
+        for other in [other for other in _kept if other[0] == process]:  # not the parent's
             _kept.pop(other).close()
         with ExitStack() as stack:
             database = kept or _connected(path)
