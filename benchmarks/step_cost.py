@@ -12,7 +12,7 @@ become this program's children, which sums them (Linux alone has that).
   an empty program and one of a Kedro node;
 * `tracked`: a chain of steps that log 3 params and 10 metrics to MLflow on sqlite, and the same
   calls of MLflow's own, in the flavor's mode WAL (MLflow's default is slower): a long chain less a
-  short one;
+  short one. Trackyard's runs have their context besides, some 20 tags and the packages in a file;
 * `cold`: a program's start to the first line of a tracked step, and to its end, with the store
   there already.
 

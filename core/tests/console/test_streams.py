@@ -163,10 +163,11 @@ def test_nested_runs_and_threads_keep_their_own_lines(local):
     def work():
         with trackyard.start_run() as run:
             ids.append(run)
+            begun.set()
             ready.wait()
             print("in a thread")
 
-    ids, ready = [], threading.Barrier(2)
+    ids, begun, ready = [], threading.Event(), threading.Barrier(2)
     thread = threading.Thread(target=work)
     with trackyard.start_run() as outer:
         print("outer")
@@ -174,6 +175,7 @@ def test_nested_runs_and_threads_keep_their_own_lines(local):
         plain.start()
         plain.join()
         thread.start()
+        begun.wait(60)
         with trackyard.start_run() as inner:
             print("inner")
         ready.wait()

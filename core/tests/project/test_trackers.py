@@ -101,7 +101,10 @@ def test_without_configuration_the_default_flavor_is_the_tracker_local(project, 
         "print(tracker.name, tracker.flavor.__name__)\n"
     )
     arguments = ("-c", code, str(site))
-    result = project.command(sys.executable, *arguments, TRACKYARD_DISABLE_PLUGINS="")
+    cache = str(project.root / "cache")  # none knows what else is installed
+    result = project.command(
+        sys.executable, *arguments, TRACKYARD_DISABLE_PLUGINS="", XDG_CACHE_HOME=cache
+    )
 
     assert result.stdout == "local Recorder\n", result.stderr
 

@@ -45,7 +45,8 @@ class Machines:
         """Go on on the second machine, when the first one is gone with its disk."""
         assert share_journals(find_project()) == []
         self.go_to("two")
-        shutil.rmtree(self._root / "one")
+        one = self._root / "one"
+        wait_until(lambda: shutil.rmtree(one, ignore_errors=True) or not one.exists())
 
 
 @pytest.fixture

@@ -247,8 +247,8 @@ def test_steps_of_which_nothing_is_written_start_no_helper(project, monkeypatch,
     from trackyard.tracking.collecting import collection_of
 
     def is_there():
-        commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
-        return any("context_helper" in command for command in commands)
+        alive = [child for child in psutil.Process().children() if child.status() != "zombie"]
+        return any("context_helper" in " ".join(child.cmdline()) for child in alive)
 
     @trackyard.step(experiment_tracker=None)
     def brief() -> None:

@@ -213,7 +213,8 @@ def test_doctor_verify_replay_and_gc_take_all_sessions_for_one_run(project):
     (collected,) = collect_garbage(find_project(), older_than=0).runs
     assert (collected.run, collected.state) == ("a", "deleted")
     (listed,) = Client().list_runs()
-    assert (listed.status, listed.seconds >= took) == ("finished", True)
+    assert listed.status == "finished"
+    assert listed.seconds >= took - 0.001  # of floats
 
 
 # Which run

@@ -32,7 +32,7 @@ def cover(
     def find() -> Console | None:
         run = innermost()
         if run is None and active and all(other.thread == active[0].thread for other in active):
-            run = active[-1]
+            run = next(filter(_covered[0].is_used_by, reversed(active)), None)
         if run is None or not _covered[0].is_used_by(run):  # what SDKs print as they end
             return None
         found: Console | None = run._tracked.console  # noqa: SLF001 - a part of it
