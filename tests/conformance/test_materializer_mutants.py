@@ -33,7 +33,7 @@ class TestMutant(MaterializerSuite):
     @pytest.fixture
     def values(self):
         odd = Signal("Zoë", "µV", (math.nan, -0.0, math.inf, 5e-324, 0.1 + 0.2))
-        return [Signal("", "", ()), odd]
+        return getattr({name}, "examples", [Signal("", "", ()), odd])
 '''
 MUTANTS = {
     name: value.caught_by

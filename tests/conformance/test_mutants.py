@@ -238,6 +238,8 @@ def test_there_are_mutants_of_many_checks():
 BY_REQUESTS = (
     "test_storm_loses_and_doubles_nothing",
     "test_server_that_goes_away_is_not_waited_for",
+    "test_redirect_takes_no_secret_along",
+    "test_what_is_refused_does_not_wait_for_ever",
 )
 
 

@@ -37,6 +37,19 @@ class Silent(MemoryTracker):
 """
 
 
+WITHOUT_SDK = """
+from trackyard import flavor, hookimpl
+from trackyard.testing import MemoryTracker
+
+
+@flavor
+class Sdkless(MemoryTracker):
+    @hookimpl
+    def tracker_start_run(self, run):
+        import no_such_sdk
+"""
+
+
 class TestMemoryTracker(FlavorSuite):
     """The reference implementation passes every check that applies to it."""
 
@@ -45,6 +58,19 @@ class TestMemoryTracker(FlavorSuite):
     @pytest.fixture
     def config(self):
         return {"flavor": "trackyard.testing:MemoryTracker"}
+
+
+@pytest.mark.slow
+def test_flavor_that_cannot_be_loaded_or_imports_nothing_is_one_failure(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "without_sdk.py").write_text(WITHOUT_SDK, encoding="utf-8")
+    for reference, cause in (("nowhere:Tracker", "nowhere"), ("without_sdk:Sdkless", "no_such_")):
+        results = check_flavor({"flavor": reference}, ["is_finished", "is_failed"])
+        failed, skipped = results
+
+        assert [failed.outcome, skipped.outcome] == ["failed", "skipped"]
+        assert cause in failed.reason
+        assert "before this is mended" in skipped.reason
 
 
 # Each is the body of a suite of the reference, and what comes of one of its checks.

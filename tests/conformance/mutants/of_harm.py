@@ -490,3 +490,35 @@ class KeepsALink(Ledger):
     def kept(self, run, batch):
         for artifact in batch.artifacts:
             yield "artifact", artifact.name, str(artifact.path)
+
+
+class _OncePerProgram(_Starting):
+    """Does something at the first start of a program, here in one of its own alone."""
+
+    def started(self, run):
+        spec = sys.modules["__main__"].__spec__
+        if spec is not None and spec.name == "trackyard.testing.scenarios":
+            self.begin()
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+
+@flavor
+class KeepsTheInterpreterAlive(_OncePerProgram):
+    """One thread for all runs waits for more, and the program never ends."""
+
+    caught_by = "test_threads_are_ended"
+
+    def begin(self):
+        threading.Thread(target=time.sleep, args=(60,), name="ledger-uploads", daemon=False).start()
+
+
+@flavor
+class TakesItsTimeAtTheExit(_OncePerProgram):
+    """At the end of a program it waits for what may still be on its way."""
+
+    caught_by = "test_threads_are_ended"
+
+    def begin(self):
+        atexit.register(time.sleep, 5)

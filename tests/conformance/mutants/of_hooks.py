@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 import time
 from contextlib import contextmanager
@@ -260,6 +262,34 @@ class CannotEndLate(Ledger):
         if run.ended_at is not None and run.ended_at < time.time_ns() - 10**12:
             raise ValueError("the end lies in the past")
         super().tracker_end_run(run)
+
+
+@flavor
+class DropsWhatComesBehindTheEnd(Ledger):
+    """A run has ended when it says so: points of a later time are taken for a mistake."""
+
+    caught_by = "test_end_may_be_long_ago"
+
+    @hookimpl
+    def tracker_end_run(self, run):
+        lines = [json.loads(line) for line in self.path(run).read_text().split("\n") if line]
+        late = run.ended_at or math.inf
+        kept = [line for line in lines if line[0] != "metric" or line[-1] <= late]
+        self.path(run).unlink()
+        self.write(run, *kept)
+        super().tracker_end_run(run)
+
+
+@flavor
+class DropsRecordsOfARunThatEnded(Ledger):
+    """What comes after the end is not sent."""
+
+    caught_by = "test_end_may_be_long_ago"
+
+    @hookimpl
+    def tracker_log(self, run, batch):
+        if run.ended_at is None:
+            super().tracker_log(run, batch)
 
 
 def _changed(capture: Any, change: Any) -> Any:

@@ -10,7 +10,7 @@ import pickle
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import attrs
 from company_format import Signal, SignalMaterializer
@@ -348,6 +348,32 @@ class TakesMoreThanASignal(SignalMaterializer):
 
     def can_save(self, value: Any) -> bool:
         return isinstance(value, Signal)
+
+
+class ClosesTheFile(SignalMaterializer):
+    """It wraps the file, and closes it with the wrapper."""
+
+    caught_by = "test_file_is_left_open"
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        super().save(value, file)
+        file.close()
+
+
+class TakesEveryListOfSignals(SignalMaterializer):
+    """It takes what is more than a list, and gives a list."""
+
+    caught_by = "test_subclass_is_not_taken_for_its_base"
+    examples: ClassVar[list[Any]] = [[Signal("a", "V", (1.0,))]]
+
+    def can_save(self, value: Any) -> bool:
+        return isinstance(value, list) and len(value) == 1 and type(value[0]) is Signal
+
+    def save(self, value: Any, file: BinaryIO) -> None:
+        super().save(value[0], file)
+
+    def load(self, file: BinaryIO) -> Any:
+        return [super().load(file)]
 
 
 def _file(data: bytes) -> Any:

@@ -11,7 +11,7 @@ import attrs
 
 from mutants.ledger import Ledger
 from mutants.remote import RemoteLedger
-from trackyard.contract import RejectedRecords, flavor, hookimpl
+from trackyard.contract import RejectedRecords, RetryLater, RunDeleted, flavor, hookimpl
 
 _STORM, _WRITE = (
     "test_storm_loses_and_doubles_nothing",
@@ -186,6 +186,22 @@ class RefusesWithoutItsSecret(RemoteLedger):
 
 
 @flavor
+class TakesAny404ForADeletion(RemoteLedger):
+    """A gateway that knows no way to the server is said to know that the run was deleted."""
+
+    caught_by = _STORM
+    where = "log and 404"
+
+    def request(self, run, method, what, name="", content=None):
+        try:
+            return super().request(run, method, what, name, content)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise RunDeleted(str(error)) from error
+            raise
+
+
+@flavor
 class EndsInSilence(RemoteLedger):
     """An end that does not reach the server is taken for told."""
 
@@ -260,3 +276,28 @@ class KeepsHalfAFile(Ledger):
             if not target.exists():
                 target.write_bytes(artifact.path.read_bytes())
             yield "artifact", artifact.name, str(target)
+
+
+@flavor
+class TakesItsTokenElsewhere(RemoteLedger):
+    """A redirect is followed, with the token in the request's head."""
+
+    caught_by = "test_redirect_takes_no_secret_along"
+    where = "redirect"
+
+    def authorize(self, request, text):
+        request.add_header("Authorization", text)
+
+
+@flavor
+class TakesARefusalForAnOutage(RemoteLedger):
+    """Whatever the server answers, it is asked again: also where it will never take a record."""
+
+    caught_by = "test_what_is_refused_does_not_wait_for_ever"
+    where = "refused"
+
+    def request(self, run, method, what, name="", content=None):
+        try:
+            return super().request(run, method, what, name, content)
+        except urllib.error.HTTPError as error:
+            raise RetryLater(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import urllib.error
 import urllib.request
@@ -84,6 +85,10 @@ class RemoteLedger(Ledger):
             self.request(run, "PUT", "files", artifact.name, artifact.path.read_bytes())
             yield "artifact", artifact.name, ""
 
+    def authorize(self, request: urllib.request.Request, text: str) -> None:
+        """Add what lets a request in, and goes along to no other server."""
+        request.add_unredirected_header("Authorization", text)
+
     def request(
         self, run: Run, method: str, what: str, name: str = "", content: bytes | None = None
     ) -> bytes:
@@ -91,15 +96,16 @@ class RemoteLedger(Ledger):
         encoded = base64.urlsafe_b64encode(name.encode()).decode()
         url = f"{self.server}/{what}/{run.id}/{quote(encoded)}"
         headers = {"Content-Type": "application/json"}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.reveal()}"
         request = urllib.request.Request(url, content, headers, method=method)
+        if self.token is not None:
+            self.authorize(request, f"Bearer {self.token.reveal()}")
         try:
             with urllib.request.urlopen(request, timeout=run.deadline / 2) as answer:
                 body = answer.read()
-        except urllib.error.HTTPError as error:  # core knows what its status means
-            error.close()
-            raise
+        except urllib.error.HTTPError as error:  # core knows what its status and its body mean
+            with error:
+                body = io.BytesIO(error.read())
+            raise urllib.error.HTTPError(url, error.code, error.msg, error.headers, body) from None
         if what == "runs":
             json.loads(body)  # a gateway's page is no answer
         return body

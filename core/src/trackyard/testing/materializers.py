@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import FIRST, Materializers
 from trackyard.testing.base import Suite
 from trackyard.testing.contract import BrokenContract, check, expect, skip_unless_it_applies
-from trackyard.testing.reloading import loaded, saved
+from trackyard.testing.reloading import Stream, loaded, saved
 from trackyard.testing.values import edge_values, is_same, strange_values
 
 Same = Callable[[Any, Any], bool]
@@ -370,6 +370,14 @@ class MaterializerSuite(Suite):
         found = [*_of(shelf, "written"), *shelf.report["left"]]
         expect(not found, f"written were also {', '.join(found)}")
 
+    @check("The file is closed by who opened it: save leaves it open.")
+    def test_file_is_left_open(self, shelf: Shelf) -> None:
+        """A wrapper around it closes it with itself, unless it is detached."""
+        for number, value in enumerate(shelf.values):
+            stream = Stream()
+            shelf.materializer.save(value, cast("BinaryIO", stream))
+            expect(not stream.is_closed, f"{_shown(number, value)} was saved, and its file closed")
+
     @check("No file is held open.")
     def test_no_file_is_held_open(self, shelf: Shelf) -> None:
         """Neither by saving nor by loading, nor by the value."""
@@ -396,16 +404,20 @@ class MaterializerSuite(Suite):
 
 
 _SMALL = 100_000
+_BUILTINS = (list, dict, tuple, set, frozenset, str, bytes, bytearray, int, float)
 
 
 def _as_subclass(value: Any) -> Any:
     """Give a copy of a value as one of a subclass; None where its class cannot have such a one."""
     try:
-        cls = type(f"More{type(value).__name__}", (type(value),), {"__slots__": ()})
+        cls: Any = type(f"More{type(value).__name__}", (type(value),), {"__slots__": ()})
+    except Exception:  # it is final
+        return None
+    try:
         changed = copy.copy(value)
         object.__setattr__(changed, "__class__", cls)
-    except Exception:  # it is final, or its instances are not made by Python
-        return None
+    except Exception:  # its instances are not made by Python
+        return cls(value) if type(value) in _BUILTINS else None
     return changed
 
 

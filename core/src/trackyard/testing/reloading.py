@@ -40,6 +40,7 @@ class Stream:
         self._file = io.BytesIO(data)
         self._room = room
         self.size = 0
+        self.is_closed = False
 
     def write(self, data: Any) -> int:
         """Write bytes, all of them."""
@@ -88,7 +89,8 @@ class Stream:
         """Do nothing: it is the store's when it writes."""
 
     def close(self) -> None:
-        """Do nothing: it is the store's when it closes."""
+        """Note it, and do nothing: it is the store's when it closes."""
+        self.is_closed = True
 
     def readable(self) -> bool:
         """Tell that it reads."""

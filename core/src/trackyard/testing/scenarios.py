@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,11 @@ from trackyard.testing.workbench import TRACKER
 from trackyard.tracking.blocks import start_run
 from trackyard.tracking.calls import ActiveRun
 
+STILL_ALIVE = 70
+# Seconds that the interpreter may take to end when the program has; counted in short naps, which a
+# busy machine stretches.
+_ENDS_WITHIN, _NAP = 4.0, 0.1
+
 
 def main() -> None:
     """Run the scenario that is named."""
@@ -30,6 +37,22 @@ def main() -> None:
         return
     with start_run("scenario", "conformance", experiment_tracker=TRACKER) as run:
         SCENARIOS[sys.argv[1]](run)
+    threading.Thread(target=_see_the_end, daemon=True).start()
+
+
+def _see_the_end() -> None:
+    """End the process where the interpreter does not, and say what holds it up."""
+    for _ in range(round(_ENDS_WITHIN / _NAP)):
+        time.sleep(_NAP)
+    main_thread = threading.main_thread()
+    frame = sys._current_frames().get(main_thread.ident or 0)  # noqa: SLF001 - the documented way
+    line = traceback.extract_stack(frame)[-1] if frame is not None else None
+    names = [t.name for t in threading.enumerate() if not t.daemon and t is not main_thread]
+    held = f"{', '.join(names)} keep it alive" if names else "something is called at the exit"
+    where = f", in {line.name} at {line.filename}:{line.lineno}" if line is not None else ""
+    text = f"the program has ended, and {_ENDS_WITHIN:g} s later its interpreter has not: {held}"
+    os.write(2, f"{text}{where}\n".encode())
+    os._exit(STILL_ALIVE)
 
 
 def _log(run: ActiveRun) -> None:

@@ -49,7 +49,20 @@ def refusing_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
 
 
-def _serve(listening: socket.socket, answer: bytes) -> None:
+@contextmanager
+def curious_server() -> Iterator[tuple[str, list[bytes]]]:
+    """Take every request with an empty object of JSON; give the address, and what arrives."""
+    heard: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(50)
+        said = answer + b"Connection: close\r\n\r\n{}"
+        Thread(target=_serve, args=(listening, said, heard), daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", heard
+
+
+def _serve(listening: socket.socket, answer: bytes, heard: list[bytes] | None = None) -> None:
     while True:
         try:
             connection, _ = listening.accept()
@@ -58,7 +71,9 @@ def _serve(listening: socket.socket, answer: bytes) -> None:
         with connection:
             try:
                 connection.settimeout(5)
-                connection.recv(65536)
+                request = connection.recv(65536)
+                if heard is not None:
+                    heard.append(request)
                 connection.sendall(answer)
             except OSError:  # the client has gone
                 continue

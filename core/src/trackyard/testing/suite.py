@@ -23,7 +23,7 @@ from trackyard.testing.checks.packaging import PackagingChecks
 from trackyard.testing.checks.programs import ProgramChecks
 from trackyard.testing.checks.sources import SourceChecks
 from trackyard.testing.checks.storms import StormChecks
-from trackyard.testing.contract import skip_unless_it_applies
+from trackyard.testing.contract import failure_message, skip_unless_it_applies
 from trackyard.testing.workbench import ReadBack, Workbench
 
 
@@ -155,5 +155,22 @@ class FlavorSuite(
             read_back,
             backend_outlives_process=self.backend_outlives_process,
         )
+        self._expect_loaded(workbench)
         skip_unless_it_applies(request.function, workbench)
         return workbench
+
+    @classmethod
+    def _expect_loaded(cls, workbench: Workbench) -> None:
+        """Fail one check where the flavor cannot be loaded, and skip the others: they say no more.
+
+        Args:
+            workbench: The flavor's.
+        """
+        if cls._cause:
+            pytest.skip(f"no check can pass before this is mended: {cls._cause}")
+        try:
+            workbench.instance()
+        except Exception as error:
+            cls._cause = f"{type(error).__name__}: {error}"
+            words = failure_message("A flavor can be loaded and made from its table.", cls._cause)
+            pytest.fail(words, pytrace=False)

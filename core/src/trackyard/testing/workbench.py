@@ -209,6 +209,10 @@ class Workbench:
         run = self.run_of(run_id)
         return report_of(TRACKER, load_state(run.folder), run.folder).quarantined
 
+    def deleted(self, run_id: str) -> str:
+        """Give what the tracker says of the run's deletion there, or an empty text."""
+        return load_state(self.run_of(run_id).folder).deleted
+
     def read(self, run_id: str) -> StoredRun:
         """Read a run from the backend when all of it was delivered."""
         self.finish(run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,24 @@ from trackyard.contract.records import Artifact, Batch, Metric, Param, Tag
 from trackyard.project.configuration import in_project
 from trackyard.testing.contract import check, expect
 from trackyard.testing.driving import processes_below
+from trackyard.testing.faulty_proxy import FaultyProxy
+from trackyard.testing.faulty_rules import Fault as Answer
 from trackyard.testing.process_state import noted_at_exit, open_descriptors, sizes_of_globals
 from trackyard.testing.requirements import can_be_read, declares, outlives_its_process
 from trackyard.testing.secrets import forms_of, secrets_of, secrets_set
+from trackyard.testing.servers import curious_server, speaks_http
 from trackyard.testing.workbench import Workbench
 from trackyard.tracking.calls import ActiveRun
 
 # Runs that are tracked to see whether something grows with each.
 _SEVERAL = 4
+# Seconds for each hook where every request is answered wrongly.
+_SHORT = 3.0
 # A shorter text may stand anywhere by chance.
 _LEAST_SECRET = 8
 # What is core's own, and caches, which are there to be deleted.
 _OTHERS = (".config/trackyard/", ".cache/", "Library/Caches/")
+ServerConfig = Callable[[str], Mapping[str, Any]] | None
 
 
 class HarmChecks:
@@ -64,6 +70,9 @@ class HarmChecks:
         others = {k: v for k, v in processes_below(os.getpid()).items() if k not in processes}
         names = ", ".join(others.values())
         expect(len(others) < _SEVERAL, f"{_SEVERAL} runs leave {len(others)} processes: {names}")
+        # What is left once for all runs was there before the first one of this process.
+        done = workbench.child("log")
+        expect(done.returncode == 0, done.stderr.strip()[-300:])
 
     @check("One instance serves one run: nothing of it stays in the module's globals.")
     def test_globals_do_not_grow(self, workbench: Workbench) -> None:
@@ -125,6 +134,32 @@ class HarmChecks:
                 is_encoded = any(form in content for form in forms_of(value))
                 expect(not is_encoded, f"the secret {name} stands in {place}, in base 64")
 
+    @check("Secrets go to the server of the configuration, and to no other one: a redirect leads "
+           "elsewhere.")  # fmt: skip
+    def test_redirect_takes_no_secret_along(
+        self, workbench: Workbench, server_url: str | None, config_for_server: ServerConfig
+    ) -> None:
+        if server_url is None or config_for_server is None or not speaks_http(server_url):
+            pytest.skip("the suite has no fixtures server_url and config_for_server, of HTTP")
+        with curious_server() as (elsewhere, heard), FaultyProxy(server_url) as proxy:
+            away = Answer(status=302, headers={"Location": f"{elsewhere}/login"})
+            table = dict(config_for_server(proxy.url))
+            with secrets_set(workbench, table) as made:  # which the server need not know
+                secrets = {**secrets_of(workbench.instance()), **made}
+                proxy.fault(away)
+                _call_all(workbench)
+            proxy.mend()
+            workbench.configure(**table)
+            secrets |= {f"{k} of config": v for k, v in secrets_of(workbench.instance()).items()}
+            _call_all(workbench, lambda: proxy.fault(away))
+        secrets = {k: v for k, v in secrets.items() if len(v) >= _LEAST_SECRET}
+        if not secrets:
+            pytest.skip("the flavor has no secrets")
+        said = b"\n".join(heard)
+        for name, value in secrets.items():
+            is_there = any(form in said for form in (value.encode(), *forms_of(value)))
+            expect(not is_there, f"where the server redirects, the secret {name} goes elsewhere")
+
     @check("The value of a secret is read where it is sent, and kept in no attribute.")
     def test_secrets_are_kept_in_no_attribute(self, workbench: Workbench) -> None:
         with secrets_set(workbench):
@@ -166,6 +201,21 @@ class HarmChecks:
                 )
                 child.kill()
                 child.wait()
+
+
+def _call_all(workbench: Workbench, begun: Callable[[], object] = bool) -> None:
+    """Call the hooks of a run's life, whatever comes of them.
+
+    Args:
+        workbench: The flavor's.
+        begun: Called when the run has started.
+    """
+    run, hooks = workbench.new_run(deadline=_SHORT), workbench.tracker_hooks()
+    with in_project(workbench.project):
+        hooks.start_run(run)
+        begun()
+        hooks.log(run, Batch.of((Metric("loss", 0.5, 1, 10**18),), 1, 1))
+        hooks.end_run(run)
 
 
 def _texts(value: object, depth: int = 3) -> list[str]:

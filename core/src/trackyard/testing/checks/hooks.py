@@ -209,14 +209,33 @@ class HookChecks:
         left = workbench.difference(run_id)
         expect(not left, f"when a run was read that is not there, of another one {left}")
 
-    @check("A run ended when its step did: ended_at may be long ago.", can_be_read)
+    @check(
+        "A run ended when its step did: ended_at may be long ago, and what was logged behind it "
+        "is kept.",
+        can_be_read,
+    )
     def test_end_may_be_long_ago(self, workbench: Workbench) -> None:
         run, hooks = workbench.new_run(), workbench.tracker_hooks()
+        ended = attrs.evolve(run, ended_at=run.started_at + 1)
+        limits = workbench.capabilities
+        goes_on = limits.acknowledges == "batch" and limits.idempotence != "rebuild"
+        points = [Metric("loss", n / 3, n, 10**18 + (n + 1) * 10**9) for n in range(1 + goes_on)]
         with in_project(workbench.project):
             _done(hooks.start_run(run), "the start")
-            _done(hooks.end_run(attrs.evolve(run, ended_at=run.started_at + 1)), "a late end")
-        status = workbench.read_now(run).status
+            _done(hooks.log(run, Batch.of((points[0],), 1, 1)), "tracker_log")
+            _done(hooks.end_run(ended), "a late end")
+            if goes_on:  # as a child's records come that has outlived the run
+                hooks, ended = workbench.tracker_hooks(), attrs.evolve(ended, attached=True)
+                _done(hooks.start_run(ended), "a start after the end")
+                _done(hooks.log(ended, Batch.of((points[1],), 2, 2)), "tracker_log after the end")
+                _done(hooks.end_run(ended), "a second end")
+        stored = workbench.read_now(run)
+        status = stored.status
         expect(status == "finished", f"the status is {status!r} after an end that was late")
+        values = stored.values("loss")
+        wanted = [point.value for point in points]
+        same = difference(points, stored, limits)
+        expect(not same, f"of {wanted}, logged behind ended_at, the backend has {values}: {same}")
 
     @check("What the SDK's own calls log becomes records of the run, once.", captures)
     def test_native_calls_are_captured_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import attrs
@@ -16,7 +17,7 @@ from trackyard.testing.faulty_proxy import FaultyProxy
 from trackyard.testing.faulty_relay import FaultyRelay
 from trackyard.testing.faulty_rules import FAULTS, Fault as Answer
 from trackyard.testing.irregular import log_irregularly, log_points
-from trackyard.testing.requirements import can_be_read
+from trackyard.testing.requirements import can_be_read, declares
 from trackyard.testing.servers import speaks_http
 from trackyard.testing.workbench import Logging, Workbench
 from trackyard.tracking.calls import ActiveRun
@@ -55,6 +56,10 @@ class _Storm:
 
 
 _BAD = Answer(status=400, body=b'{"error": "bad request"}', media_type="application/json")
+# As a backend says it for good, in the words of most.
+_NEVER = attrs.evolve(
+    _BAD, body=b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "bad", "error": "bad"}'
+)
 STORMS = {
     "closes": _Storm(FAULTS["closed before"]),
     "closes the second": _Storm(FAULTS["closed before"], skip=1),
@@ -75,6 +80,8 @@ STORMS = {
     "answers 503 for a while": _Storm(FAULTS["503"], times=None),
     "refuses for a while": _Storm(Answer("refuse"), times=None),
 }
+# The key of a param that a server does not take.
+_REFUSED = "never_taken"
 # The hooks in which a flavor has opened and moved no file: no fault can meet them.
 _WRITES_NOTHING: set[tuple[str, str]] = set()
 
@@ -118,6 +125,31 @@ class StormChecks:
             run_id = _track(workbench, log, fails=phase == "fail")
             proxy.mend()
             _expect_whole(workbench, run_id, f"when the server {storm} at the {phase}", phase)
+
+    @check(
+        "What the backend itself refuses is no outage: it does not wait for ever, it is named as "
+        "refused, and the rest arrives.",
+        declares("acknowledges", "batch"),
+        can_be_read,
+    )
+    def test_what_is_refused_does_not_wait_for_ever(
+        self, workbench: Workbench, server_url: str | None, config_for_server: ServerConfig
+    ) -> None:
+        if server_url is None or config_for_server is None or not speaks_http(server_url):
+            pytest.skip("the suite has no fixtures server_url and config_for_server, of HTTP")
+        with FaultyProxy(server_url) as proxy:
+            workbench.break_with(Fault("tracker_log", "announce"))
+            table = {**config_for_server(proxy.url), "start_timeout": 3.0, "flush_timeout": 3.0}
+            workbench.configure_again(**{k: v for k, v in table.items() if k != "flavor"})
+            is_due = partial(is_running, "tracker_log", anywhere=True)
+            rule = proxy.fault(_NEVER, _REFUSED, is_due=is_due)
+            run_id = workbench.log(lambda run: run.log_params({"rate": 0.1, _REFUSED: 1}))
+            if not rule.met:
+                pytest.skip("no request of tracker_log shows the key of a param")
+            workbench.finish(run_id)
+            refused, params = workbench.refused(run_id), workbench.read(run_id).params
+        expect(refused == 1, f"of one param that the server answers 400, {refused} are refused")
+        expect("rate" in params, "with a param that the server answers 400, another one is lost")
 
     @check("A call of the SDK's that fails once, before or after it has written, loses and "
            "doubles nothing.", can_be_read)  # fmt: skip
@@ -168,6 +200,8 @@ def _track(workbench: Workbench, log: Logging, *, fails: bool) -> str:
 
 
 def _expect_whole(workbench: Workbench, run_id: str, when: str, phase: str) -> None:
+    deleted = workbench.deleted(run_id)
+    expect(not deleted, f"{when}, the run counts as deleted there: {deleted}")
     workbench.finish(run_id)
     refused = workbench.refused(run_id)
     expect(not refused, f"{when}, {refused} records count as refused for good")
