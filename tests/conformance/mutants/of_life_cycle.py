@@ -350,3 +350,16 @@ class AsksForTheCommit(Ledger):
         if batch.context is not None:
             self.write(run, ("tag", "commit", batch.context.git.commit[:8]))
         super().tracker_log(run, batch)
+
+
+@flavor
+class EndsOnceOfAKind(Ledger):
+    """An end that was told is not told again: also where the run was resumed meanwhile."""
+
+    caught_by = "test_resumed_run_is_running_and_ends_once_more"
+
+    def end(self, run, status):
+        told = run.folder / f"told-{status}"
+        if not told.exists():
+            super().end(run, status)
+        told.touch()

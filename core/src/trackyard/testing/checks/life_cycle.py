@@ -163,6 +163,13 @@ class LifeCycleChecks:
         expect(not left, f"it has finished, and trackyard.failure still says {left!r}")
         steps = sorted(step or 0 for step in stored.steps("loss"))
         expect(steps == [0, 1], f"the run has steps {steps} of what was logged before and after")
+        again = attrs.evolve(run, resumed=2)
+        with in_project(workbench.project):
+            third = workbench.tracker_hooks()
+            _done(third.start_run(again))
+            _done(third.fail_run(again, Failure("crashed", "Crashed", "no word")))
+        status = workbench.read_now(run).status
+        expect(status == "crashed", f"its status is {status!r} when it has crashed once more")
 
     @check("tracker_end_run: mark the run as finished. " + _STATUS, can_be_read)
     def test_run_that_ended_is_finished(self, workbench: Workbench) -> None:
