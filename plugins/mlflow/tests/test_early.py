@@ -1,4 +1,4 @@
-"""Is a run that was made, or ended, without MLflow what MLflow would have made, row by row?"""
+"""Is a run that was made, written or ended without MLflow what MLflow would have made?"""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from contextlib import closing
 from functools import partial
 
 import attrs
+import mlflow
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from trackyard import Run
 from trackyard.contract import Context, Git
-from trackyard_mlflow import backend, ending
+from trackyard_mlflow import backend, batch_rows, ending
 from trackyard_mlflow.backend import find_or_create_run, read_ids, write_ids
+from trackyard_mlflow.batch_rows import write_batch
 from trackyard_mlflow.early import make_run
 from trackyard_mlflow.sqlite_rows import SCHEMAS, is_run_ended, is_schema_installed, plain_file
 from trackyard_mlflow.stores import new_client, sqlite_uri
@@ -64,6 +68,16 @@ def ended_by(way, run, uri, run_id, tags):
         ending.end_run(ended, run_id, "FAILED", tags, uri=uri, connected=connected)
 
 
+def written_by(way, uri, run_id, rows):
+    """Write a batch by MLflow's client, or without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "MLflow":
+            patch.setattr(batch_rows, "is_batch_written", lambda *_, **__: False)
+        else:
+            patch.setattr(MlflowClient, "log_batch", None)
+        write_batch(new_client(uri), run_id, rows, backend.is_refused)
+
+
 def plain(value, folder, ids):
     """Write a value so that what differs from try to try has the same name."""
     text = repr(value).replace(str(folder), "<folder>")
@@ -80,6 +94,8 @@ def rows_of(uri, folder, ids):
         "experiments": "experiment_id, name, artifact_location, lifecycle_stage, workspace, "
         "creation_time = last_update_time",
         "experiment_tags": "*",
+        "params": "*",
+        "metrics": "*",
         "latest_metrics": "*",
     }
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
@@ -107,6 +123,76 @@ def test_rows_in_a_file_are_those_that_mlflow_writes(stores, tmp_path):
         found[way] = rows_of(uri, folder, ids), plain(noted, folder, ids)
 
     assert found["early"] == found["MLflow"]
+
+
+# Batches of one run: a curve with later, earlier and repeated points, by step, time and value.
+BATCHES = (
+    {
+        "params": [("rate", "0.1"), ("model/name", ""), ("note", "é" * 5000)],
+        "metrics": [("loss", 0.5, 10, 3), ("loss", 0.7, 20, 3), ("loss", 0.9, 30, 2)],
+        "tags": [("stage", "dev"), ("stage", "test"), ("mlflow.note.content", "first")],
+    },
+    {"metrics": [("loss", 0.6, 20, 3), ("acc", 1, 20, -1), ("acc", 1, 20, -1)]},
+    {"metrics": [("loss", 0.8, 20, 3), ("acc", -0.0, 19, -1), ("a b/c-d.e", 1e308, 1, 2**62)]},
+    {"params": [("rate", "0.1"), ("depth", "3")], "tags": [("stage", "prod")]},
+)
+
+
+def test_a_batch_in_a_file_is_what_mlflow_writes(stores, tmp_path):
+    found = {}
+    for way, uri in stores.items():
+        folder = tmp_path / way
+        run_id = made_by("early", new_run(folder), uri)["run_id"]
+        other = made_by("early", new_run(folder, 2), uri)["run_id"]
+        client = new_client(uri)
+        client.log_metric(run_id, "acc", float("nan"), 19, -1)
+        for rows in BATCHES:
+            written_by(way, uri, run_id, rows)
+        written_by(way, uri, other, BATCHES[0])
+        found[way] = rows_of(uri, folder, [run_id, other])
+
+    assert found["early"] == found["MLflow"]
+    assert found["early"]["metrics"]
+
+
+POINT = {"metrics": [("loss", 0.5, 10, 3)]}
+UNUSUAL = {
+    "NaN": {"metrics": [("loss", float("nan"), 10, 4)]},
+    "infinite": {"metrics": [("loss", float("inf"), 10, 4)]},
+    "a point that is there": {"metrics": [("acc", 0.5, 10, 3), *POINT["metrics"]]},
+    "a large step": {"metrics": [("loss", 0.5, 10, 2**63)]},
+    "another value": {"params": [("rate", "0.2")], **POINT},
+    "a param twice": {"params": [("depth", "1"), ("depth", "1")]},
+    "a long value": {"params": [("note", "x" * 6001)]},
+    "a bad name": {"params": [("a/../b", "1")]},
+    "half of a character": {"tags": [("stage", "\ud800")]},
+    "many": {"params": [(f"p{number}", "1") for number in range(101)]},
+    "a name of the run": {"tags": [("mlflow.runName", "another")]},
+    "a model's": {"metrics": [("loss", 0.5, 11, 3)]},
+    "deleted": POINT,
+}
+
+
+def test_what_is_unusual_in_a_batch_is_left_to_mlflow(stores, tmp_path):
+    uri = stores["early"]
+    run_id = made_by("early", new_run(tmp_path), uri)["run_id"]
+    for rows in (POINT, {"params": [("rate", "0.1")]}):
+        written_by("early", uri, run_id, rows)
+    before, asked = rows_of(uri, tmp_path, [run_id]), []
+    for what, rows in UNUSUAL.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MlflowClient, "log_batch", lambda _, id_, **__: asked.append(id_))
+            if what == "a model's":
+                patch.setattr(mlflow.tracking.fluent, "get_active_model_id", lambda: "m-1")
+            if what == "deleted":
+                new_client(uri).delete_run(run_id)
+                before = rows_of(uri, tmp_path, [run_id])
+            write_batch(new_client(uri), run_id, rows, backend.is_refused)
+        assert asked == [run_id], what
+        assert rows_of(uri, tmp_path, [run_id]) == before, what
+        asked.clear()
+    with pytest.raises(MlflowException, match="must be in the 'active' state"):
+        write_batch(new_client(uri), run_id, POINT, backend.is_refused)
 
 
 def test_mlflow_goes_on_with_a_run_that_was_made_without_it(stores, tmp_path):
@@ -189,7 +275,6 @@ def test_the_schema_of_the_installed_mlflow_is_known(empty_store):
     assert not is_schema_installed(SCHEMAS[0]) or revision == SCHEMAS[0]
 
 
-@pytest.mark.long(reason="it makes a store by each of MLflow's migrations")
 def test_a_forked_child_has_rows_of_its_own_while_its_parent_writes(empty_store):
     uri = sqlite_uri(empty_store)
     with plain_file(uri) as database:
@@ -201,6 +286,7 @@ def test_a_forked_child_has_rows_of_its_own_while_its_parent_writes(empty_store)
         assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.long(reason="it makes a store by each of MLflow's migrations")
 def test_the_tables_are_the_same_in_each_schema_that_is_known(tmp_path):
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config
@@ -212,7 +298,7 @@ def test_the_tables_are_the_same_in_each_schema_that_is_known(tmp_path):
     for revision in SCHEMAS:
         command.upgrade(_get_alembic_config(sqlite_uri(path)), revision)
         with closing(sqlite3.connect(path)) as database:
-            tables = ("runs", "tags", "experiments")
+            tables = ("experiments", "runs", "tags", "params", "metrics", "latest_metrics")
             found.append([database.execute(f"PRAGMA table_info({t})").fetchall() for t in tables])
 
     assert all(found[0])

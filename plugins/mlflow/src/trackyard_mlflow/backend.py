@@ -31,6 +31,7 @@ from trackyard.contract import (
     process_values,
     write_whole,
 )
+from trackyard_mlflow.batch_rows import write_batch
 from trackyard_mlflow.environment import told_to_mlflow
 from trackyard_mlflow.files import is_put, is_text_put
 from trackyard_mlflow.kinds import is_table, log_input, log_model, show_as_table
@@ -418,9 +419,7 @@ def send(
     place: str | None = None,
     known: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a batch, in one call where it can be.
-
-    One bad param makes MLflow refuse a whole call, so that what it refuses is sent by kind.
+    """Write a batch.
 
     Args:
         client: A client of the store.
@@ -429,30 +428,17 @@ def send(
         place: Where the store keeps the run's files, which is asked for where it is not known.
         known: Tags that the run was made with: those of its context are not written once more.
     """
-    from mlflow.entities import Metric, Param, RunTag
-    from mlflow.exceptions import MlflowException
-
     of_context = context_tags(batch.context)
-    kinds = {
-        "metrics": [
-            Metric(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics
-        ],
+    rows: dict[str, list[Any]] = {
+        "metrics": [(m.key, m.value, m.timestamp // 1_000_000, m.step or 0) for m in batch.metrics],
         "tags": [
-            *(RunTag(k, v) for k, v in of_context.items() if (known or {}).get(k) != v),
-            *(RunTag(tag.key, tag.value) for tag in batch.tags),
-            *(RunTag(_SHOWN[tag.key], tag.value) for tag in batch.tags if tag.key in _SHOWN),
+            *((k, v) for k, v in of_context.items() if (known or {}).get(k) != v),
+            *((tag.key, tag.value) for tag in batch.tags),
+            *((_SHOWN[tag.key], tag.value) for tag in batch.tags if tag.key in _SHOWN),
         ],
-        "params": [Param(param.key, str(param.value)) for param in batch.params],
+        "params": [(param.key, str(param.value)) for param in batch.params],
     }
-    kinds = {kind: entities for kind, entities in kinds.items() if entities}
-    try:
-        if kinds:
-            client.log_batch(run_id, **kinds)
-    except MlflowException as error:
-        if not is_refused(error) or len(kinds) == 1:
-            raise
-        for kind, entities in kinds.items():
-            client.log_batch(run_id, **{kind: entities})
+    write_batch(client, run_id, {kind: found for kind, found in rows.items() if found}, is_refused)
     packages = batch.context.requirements if batch.context and batch.context.packages else ""
     if not batch.artifacts and not packages:
         return

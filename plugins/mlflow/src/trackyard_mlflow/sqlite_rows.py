@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-# Schemas in which the tables of runs, tags and experiments are the same: those of MLflow 3.10 to
-# 3.17, oldest first.
+# Schemas in which the tables of experiments, runs and what is logged into them are the same: those
+# of MLflow 3.10 to 3.17, oldest first.
 SCHEMAS = (
     "1b5f0d9ad7c1",
     "e1f2a3b4c5d6",
@@ -41,7 +41,7 @@ SCHEMAS = (
 _END_RUN = """
 UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ? AND lifecycle_stage = 'active'
 """
-_SET_TAG = """
+SET_TAG = """
 INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)
 ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value
 """
@@ -78,7 +78,7 @@ def is_run_ended(
             database.execute("BEGIN IMMEDIATE")
             if database.execute(_END_RUN, (status, ended_at, run_id)).rowcount != 1:
                 return False  # MLflow says why
-            database.executemany(_SET_TAG, [(k, v, run_id) for k, v in tags.items()])
+            database.executemany(SET_TAG, [(k, v, run_id) for k, v in tags.items()])
             database.execute("COMMIT")
     except (OSError, sqlite3.Error):
         return False
