@@ -4,18 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from left_behind import wait_until
+from recorder import Recorder
 
 from trackyard import start_run, tracked_step
 from trackyard.contract import Context, Git
 from trackyard.contract.errors import ConfigError
+from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
+from trackyard.journal.writer import JournalWriter
 from trackyard.project.configuration import find_project
 from trackyard.redaction.redactor import Redactor
+from trackyard.runs.doctor import examine
 from trackyard.tracking import context_helper, repository
 from trackyard.tracking.context import context_at_once, load_context_options, redacted_command
 
@@ -306,3 +311,25 @@ def test_runs_are_found_by_user_commit_and_tag(project, monkeypatch, commit):
     shown = client.get_run("dev").context
     assert shown is not None
     assert (shown.user, shown.git and shown.git.commit) == (me, commit)
+
+
+def test_end_waits_for_a_context_that_comes_behind_it_and_no_longer(project, monkeypatch):
+    monkeypatch.setenv("TRACKYARD_CONTEXT", "false")
+    project.add_tracker("local", Recorder)
+
+    def find_packages() -> None:
+        helper = JournalWriter(run.folder, "child")
+        helper.append(Entry("context", time.time_ns(), None, {"packages": {"attrs": "26"}}))
+        helper.close()
+
+    later = threading.Timer(0.5, find_packages)
+    with start_run("brief", experiment_tracker="local") as run:
+        found = {"user": "me", "is_awaited": True}
+        run._tracked.journal.append(Entry("context", time.time_ns(), None, found))
+        later.start()
+        ended = time.monotonic()
+    seconds = time.monotonic() - ended
+
+    assert project.hooks()[-1] == "end"
+    assert examine().problems == ()
+    assert 0.3 < seconds < 4, "it waits, but not in vain for all of its five seconds"

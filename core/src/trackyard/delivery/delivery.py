@@ -295,7 +295,7 @@ class LocalDelivery:
 
     def _read(self) -> None:
         """Read what comes next; after the run's end once, for a child may log on for ever."""
-        if self._intake.end is None or not self._intake.has_read_all:
+        if self._intake.end is None or not self._intake.has_read_all or self._intake.awaits_context:
             self._intake.read(self._sender.largest)
         if self._takes_any_end:
             if self._intake.has_read_all:

@@ -98,7 +98,7 @@ def unusual() -> None:
     socket.setdefaulttimeout(613.0)
     os.umask(0o021)
     decimal.DefaultContext.prec = 31
-    (gc.disable if gc.isenabled() else gc.enable)()
+    gc.enable()
     root = logging.getLogger()
     root.setLevel(13)
     root.handlers.clear()  # `logging.basicConfig` does nothing where there are some

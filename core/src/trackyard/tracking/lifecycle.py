@@ -113,7 +113,7 @@ class RunGroup:
         self._plugins, problems = load_plugins()
         for problem in problems:
             logger.warning("%s", problem)
-        self.parent = self._new_run(parent) if parent is not None else None
+        self.parent = self._new_run(parent, is_tracked=False) if parent is not None else None
 
     @property
     def console(self) -> Console | None:
@@ -186,7 +186,7 @@ class RunGroup:
         """
         trackers = [*trackers]
         chosen = self._watched(trackers)
-        tracked = self._new_run(run)
+        tracked = self._new_run(run, is_tracked=bool(chosen))
         is_block = parent is not None or (run.step is None and run.pipeline is None)
         if is_block and not is_disabled():
             with spared("the run's description"):
@@ -320,7 +320,7 @@ class RunGroup:
             self._runs.remove(tracked)  # it is not ours to end
             raise
 
-    def _new_run(self, run: Run) -> TrackedRun:
+    def _new_run(self, run: Run, *, is_tracked: bool) -> TrackedRun:
         for latest in self._runs[-1:]:  # the project may have been moved since
             self._runs_folder = latest.folder.parent
         folder = self._runs_folder / run.id
@@ -334,7 +334,7 @@ class RunGroup:
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows
         if not is_disabled():
             with spared("where the run comes from"):
-                is_brief = run.pipeline is not None  # as most steps are
+                is_brief = run.pipeline is not None and not is_tracked  # as most steps are
                 tell_context(tracked, self._context_parts, self._command, is_brief=is_brief)
         if run.resumed:
             self._open_again(tracked)
