@@ -321,6 +321,17 @@ class LeavesBlankTextsOut(_Changing):
 
 
 @flavor
+class MakesNaNParamsNull(_Changing):
+    """Its JSON has no NaN."""
+
+    caught_by = "test_params_are_exact"
+    changed = "param"
+
+    def change(self, line):
+        return (*line[:2], None) if line[2] != line[2] else line
+
+
+@flavor
 class StripsTags(_Changing):
     """White space around a tag is lost."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trackyard.contract.records import Metric
 from trackyard.journal.entries import Entry
 from trackyard.testing.workbench import append
@@ -31,6 +33,7 @@ ODD_PARAMS: dict[str, object] = {
     "false": False,
     "whole": 3.0,
     "digits": 0.1 + 0.2,
+    "no number": math.nan,
     "small": 1e-7,
     "large": 1e22,
 }
