@@ -106,6 +106,6 @@ class RemoteLedger(Ledger):
             with error:
                 body = io.BytesIO(error.read())
             raise urllib.error.HTTPError(url, error.code, error.msg, error.headers, body) from None
-        if what == "runs":
+        if what == "runs" or method == "PUT":
             json.loads(body)  # a gateway's page is no answer
         return body
