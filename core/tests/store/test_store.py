@@ -229,7 +229,9 @@ def output_row(step, name="training.load.rows", **values):
 
 
 def add(store, *rows):
-    return store.end_step_run(rows[0].step_run_id, {"status": "running"}, rows)
+    store.end_step_run(rows[0].step_run_id, {"status": "running"}, rows)
+    known = {row.id: row for row in store.list_outputs_of(rows[0].step_run_id)}
+    return [known[row.id] for row in rows]
 
 
 @pytest.fixture

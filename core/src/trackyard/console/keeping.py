@@ -80,7 +80,7 @@ class Console:
         self._deferred: deque[tuple[StreamName, str]] = deque()
         self._pending: dict[StreamName, str] = {}
         self._cut: dict[StreamName, int] = {}
-        self._name = f"{time.time_ns()}-p{os.getpid()}-{os.urandom(2).hex()}"
+        self._name = ""  # of its files, once there is one
         self._file: OwnFile | None = None
         self._has_place = False  # among those that keep their file open
         self._parked: Path | None = None  # the file that is closed until the next line
@@ -305,6 +305,7 @@ class Console:
         if self._follow is not None:
             self._folder = self._follow()
         make_private_folder(self._folder / FOLDER)
+        self._name = self._name or f"{time.time_ns()}-p{os.getpid()}-{os.urandom(2).hex()}"
         text = header(self._lines)
         if self.lost > self._noted:
             lost = f"{self.lost - self._noted} line(s) are not kept: {self._problem}"

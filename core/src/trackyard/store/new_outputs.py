@@ -18,8 +18,8 @@ _ADD = (
 )
 
 
-def add_output(session: Session, row: OutputRow, database: Database) -> OutputRow:
-    """Record an output as the next version of its name, unless it is there; give it as it is.
+def add_output(session: Session, row: OutputRow, database: Database) -> None:
+    """Record an output as the next version of its name, unless it is there.
 
     Args:
         session: In a transaction.
@@ -32,5 +32,3 @@ def add_output(session: Session, row: OutputRow, database: Database) -> OutputRo
     values = {name: getattr(row, name) for name in _COLUMNS}
     values["name"] = encodable(row.name)
     session.execute(_ADD, values)
-    found = session.execute(f"SELECT {OUTPUT} FROM outputs WHERE id = :id", {"id": row.id})
-    return OutputRow(**found[0])

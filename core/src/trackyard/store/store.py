@@ -180,7 +180,7 @@ class Store:
         values: Mapping[str, Any],
         outputs: Iterable[OutputRow] = (),
         read: Iterable[str] = (),
-    ) -> list[OutputRow]:
+    ) -> None:
         """Record how a step run ended, in one transaction; a second time changes nothing.
 
         Args:
@@ -188,9 +188,6 @@ class Store:
             values: Columns to change, or all of them; and `summary`, see `details.write_summary`.
             outputs: What it made; each becomes the next version of its name.
             read: Ids of the outputs that it has read.
-
-        Returns:
-            The outputs with their versions.
         """
         reads = [{"output_id": of, "step_run_id": id} for of in dict.fromkeys(read)]
         with self.writing() as session:
@@ -207,7 +204,8 @@ class Store:
                 "VALUES (:output_id, :step_run_id) ON CONFLICT DO NOTHING",
                 reads,
             )
-            return [add_output(session, row, self.database) for row in outputs]
+            for made in outputs:
+                add_output(session, made, self.database)
 
     def find_output(self, name: str, version: int | None = None) -> OutputRow:
         """Find a version of an output, the latest by default.

@@ -23,7 +23,7 @@ class NamedRun:
             folder: Its folder, which a child may see where it does not see the project.
         """
         self._keep()
-        os.environ.update({RUN_ID: run_id, RUN_FOLDER: str(folder)})
+        os.environ[RUN_ID], os.environ[RUN_FOLDER] = run_id, str(folder)
 
     def hide(self) -> None:
         """Let them log into none: several runs are active, and a wrong one is worse."""

@@ -144,6 +144,8 @@ class TrackedRun:
 
     def with_metrics_of_children(self, own: Mapping[str, float]) -> dict[str, float]:
         """Add the last values of what children of the run's process logged to its own."""
+        if not self._has_folder:
+            return dict(own)
         all_ranks = wants_all_ranks(self._described)
         return with_metrics_of_children(own, self.folder, all_ranks=all_ranks)
 
@@ -177,6 +179,7 @@ class TrackedRun:
         """Log what the run has printed as a file of it, in whichever process it did."""
         if self.console is not None:
             self.console.close()
+        if self.console is not None and self._has_folder:
             log_console(self.folder, self.journal.blobs, self.append, self._console_limit)
 
     def set_tag(self, key: str, value: str) -> None:
@@ -525,7 +528,7 @@ class TrackedRun:
         with spared("what the run has printed"):
             self.log_console()
         # Another process may have written there: a child, or a worker that ran the step.
-        has_entries = self.journal.has_entries or (not self.deliveries and self.folder.is_dir())
+        has_entries = self.journal.has_entries or (not self.deliveries and self._has_folder)
         # A block that failed is told of, though it has logged nothing; a step's is in the store.
         is_told = failure is not None and self.run.pipeline is None and not is_disabled()
         if not has_entries and is_told:
@@ -551,6 +554,11 @@ class TrackedRun:
         if self.has_description:
             described = RunDescription(self.run, tuple(self._described))
             self.summary = summarise_at_end(self.folder, described, failure)
+
+    @property
+    def _has_folder(self) -> bool:
+        """Tell whether anything can be kept of it on disk, by whichever process."""
+        return os.path.isdir(self.folder)  # noqa: PTH112 - at each step's end
 
     @property
     def has_description(self) -> bool:
