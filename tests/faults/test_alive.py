@@ -257,6 +257,75 @@ def test_a4_nothing_is_made_where_a_renamed_project_was(faults, tmp_path, isolat
     assert [line for line in printed if line] == ["before", "after"]
 
 
+MOVING = """
+import pathlib, sys, trackyard
+from trackyard.tracking import lifecycle
+
+what, way, kind = sys.argv[1:]
+
+def move():
+    path = pathlib.Path(what)
+    path.rename("../elsewhere")
+    if way == "linked":
+        pathlib.Path("../theirs").mkdir()
+        path.symlink_to("../theirs")
+
+def move_and_load(load=lifecycle.load_plugins):
+    move()
+    return load()
+
+@trackyard.step
+def first() -> int:
+    return 1
+
+@trackyard.step
+def moving(one: int) -> int:
+    move()
+    return one + 1
+
+@trackyard.step
+def logging(one: int, two: int) -> int:
+    trackyard.log_metric("loss", 1)
+    return one + two
+
+@trackyard.pipeline
+def between_steps():
+    one = first()
+    logging(one, moving(one))
+
+if kind == "pipeline":
+    print(between_steps().steps["logging"].outputs["output"].load())
+else:
+    lifecycle.load_plugins = move_and_load  # its project was found, and its folder is not made
+    with trackyard.start_run("moved") as run:
+        run.log_metric("loss", 1)
+    print(3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["block", "pipeline"])
+@pytest.mark.parametrize(
+    ("what", "way"),
+    [("../project", "renamed"), (".trackyard", "renamed"), (".trackyard", "linked")],
+)
+def test_a4_a_project_is_renamed_before_a_run_is_made_in_it(faults, tmp_path, what, way, kind):
+    toml = faults.root / "trackyard.toml"
+    toml.write_text("[stacks.default]\nexperiment_trackers = []\n")
+    done = faults.python(MOVING, what, way, kind)
+    assert done.stdout == "3\n", done.stderr
+
+    home = tmp_path / "elsewhere" / ("" if what == ".trackyard" else ".trackyard")
+    (folder,) = (home / "runs").iterdir()
+    assert faults.journaled("loss", folder) == [1]
+    if way == "linked":
+        assert list((tmp_path / "theirs").iterdir()) == []
+    else:
+        assert not faults.home.exists()
+    faults.root.mkdir(exist_ok=True)
+    assert "finished" in faults.trackyard("runs", "list", TRACKYARD_HOME=str(home)).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 def test_a4_a_project_is_renamed_while_a_start_is_in_flight(

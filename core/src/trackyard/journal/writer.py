@@ -46,7 +46,7 @@ from trackyard.journal.segments import (
     open_segment,
 )
 from trackyard.journal.sessions import role_in
-from trackyard.system.descriptors import OwnFile
+from trackyard.system.descriptors import FollowedFolder, OwnFile
 from trackyard.system.files import make_private_folder, open_private, synchronise_folder
 from trackyard.system.forks import leave_in_forked_child
 from trackyard.system.interruption import let_signals_through
@@ -72,6 +72,7 @@ class JournalWriter:
             after the run's end, when a deleted run is to stay deleted.
         session: How often the run was resumed before this is written.
         is_mapped: Its files are preallocated and mapped, where they can be, see `open_segment`.
+        place: What the folder lies in, followed until there is a file of the journal to follow.
     """
 
     def __init__(
@@ -83,13 +84,12 @@ class JournalWriter:
         makes_folder: bool = True,
         session: int = 0,
         is_mapped: bool = True,
+        place: FollowedFolder | None = None,
     ) -> None:
         self.last_metrics: dict[str, float] = {}
-        self._folder = folder
-        self._role = role
+        self._folder, self._place, self._role = folder, place, role
         self._options = options or JournalOptions()
-        self._makes_folder, self._is_mapped = makes_folder, is_mapped
-        self.session = session
+        self._makes_folder, self._is_mapped, self.session = makes_folder, is_mapped, session
         self._forget()
         leave_in_forked_child(self)
 
@@ -101,16 +101,14 @@ class JournalWriter:
         self._lock = RLock()
         self._blobs = Blobs(self._folder, is_synced=self._options.durability != "process")
         self._is_writing = False  # this thread is, or nobody may any more
-        self._has_ended = self._has_end = self._has_refused = False
+        self._has_ended = self._has_end = self._has_refused = self._is_closed = False
         self._deferred: deque[bytes] = deque()
         self._preface: Entry | None = None  # goes before the first entry
         self._begun: Callable[[], object] | None = None  # is told of that
         self._segment: WrittenSegment | None = None
-        self._number = 0
         self._next = (0, 0)  # sequence number and offset of the next frame
         self._lock_file: OwnFile | None = None
-        self._retry_at = 0.0
-        self._is_closed = False
+        self._number, self._retry_at = 0, 0.0
         self._interval_sync: IntervalSync | None = None
         is_awaited = self._options.durability == "record"
         self._commit = GroupCommit(self.synchronise) if is_awaited else None
@@ -127,7 +125,9 @@ class JournalWriter:
     @property
     def folder(self) -> Path:
         """The run's folder, wherever it was moved to."""
-        if self._lock_file is not None and not self._folder.exists():
+        if self._place is not None:
+            self._folder = self._place.path / self._folder.name
+        elif self._lock_file is not None and not self._folder.exists():
             self._follow(self._lock_file)
         return self._folder
 
@@ -164,7 +164,7 @@ class JournalWriter:
         """Take the lock before there is anything to write: others must not take it for dead."""
         with self._lock, IgnoredErrors():
             if self._lock_file is None and not self._is_closed:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(self.folder)
                 self._open_lock()
 
     def append(self, entry: Entry) -> None:
@@ -578,6 +578,7 @@ class JournalWriter:
         """Hold a lock for as long as this process lives."""
         path = self._folder / f"{self.name}.lock"
         self._lock_file = file = OwnFile(open_private(path))
+        self._place = None  # the lock itself is followed
         with IgnoredErrors():  # some network file systems know no locks
             fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         note_life(file, path)

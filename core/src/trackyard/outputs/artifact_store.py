@@ -20,6 +20,7 @@ from trackyard.outputs.formats import PICKLE, Materializers
 from trackyard.outputs.keeping import KeptOutput, KeptOutputs
 from trackyard.outputs.local_files import LocalFiles, is_local
 from trackyard.outputs.punctual import PunctualFile, in_time
+from trackyard.system.descriptors import FollowedFolder
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.stamps import is_stamped, stamp_of
 from trackyard.system.waiting import result_within
@@ -64,10 +65,11 @@ class ArtifactStore:
         stack: str = "default",
         kept: KeptOutputs | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
         self._stack = stack
         self.is_trusted = is_trusted
-        self._home = home if home is not None and Path(self.url).is_relative_to(home) else None
+        self._home = home if home is not None and Path(self._url).is_relative_to(home) else None
+        self._place: FollowedFolder | None = None
         self._materializers = materializers or Materializers()
         self._own_digests: set[str] = set()
         self._kept = kept
@@ -75,6 +77,11 @@ class ArtifactStore:
         self._ask_at = 0.0
         # What waits on the driver's machine, which this one may not see.
         self.waits_elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def url(self) -> str:
+        """Where it is, also when the project that it lies in was moved since it was checked."""
+        return self._url if self._place is None else str(self._place.path)
 
     def save(self, path: str, value: Any) -> StoredOutput:
         """Store a value under a relative path, to which the format's suffix is added.
@@ -188,6 +195,8 @@ class ArtifactStore:
                     make_home(self._home)
                     make_private_folder(folder)
                 folder.mkdir(parents=True, exist_ok=True)
+                if self._home is not None:
+                    self._place = FollowedFolder(folder)
                 if not os.access(folder, os.W_OK):
                     raise PermissionError(f"{folder} may not be written")
         except Exception as error:  # each file system has errors of its own

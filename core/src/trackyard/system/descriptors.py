@@ -12,6 +12,7 @@ import fcntl
 import os
 import resource
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,14 @@ class OwnFile:
             raise OSError(errno.EBADF, "its file was closed by somebody else")
         return self.number
 
+    def lies_at(self, path: Path) -> bool:
+        """Tell whether a path leads to the file, or whether that cannot be known any more."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return not self.is_ours() or (status.st_dev, status.st_ino) == self._identity
+
     def path(self) -> Path | None:
         """Give where the file lies now, if it was moved; None where that cannot be known."""
         if not self.is_ours():
@@ -69,6 +78,28 @@ class OwnFile:
         if self.is_ours():
             os.close(self.number)
         self._identity = None
+
+
+class FollowedFolder:
+    """A folder that is found where it was renamed to, whatever has taken its name since.
+
+    Args:
+        path: The folder. Where the system has no descriptor left for it, it is what lies there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: OwnFile | None = None
+        with suppress(OSError):
+            self._file = OwnFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            weakref.finalize(self, self._file.close).atexit = False
+
+    @property
+    def path(self) -> Path:
+        """Where it lies now, as far as that can be known."""
+        if self._file is not None and not self._file.lies_at(self._path):
+            self._path = self._file.path() or self._path
+        return self._path
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from trackyard.project.storing import names_store
 from trackyard.project.trackers import Tracker
 from trackyard.recovery.guarding import watch_over
 from trackyard.redaction.redactor import Redactor
+from trackyard.system.descriptors import FollowedFolder
 from trackyard.system.environment import inherited_run_id, is_disabled
 from trackyard.system.files import make_home, make_private_folder
 from trackyard.system.ranks import process_rank
@@ -104,6 +105,7 @@ class RunGroup:
         self._command = tuple(command) if command is not None else None
         self._console_options = load_console_options(project)
         self._runs_folder = _writable(project.home) / "runs"
+        self._place: FollowedFolder | None = FollowedFolder(self._runs_folder)
         self._rank = process_rank()
         self._workers: dict[str, Worker] = {}
         self._start_budgets: dict[str, Budget] = {}
@@ -191,6 +193,8 @@ class RunGroup:
         if is_block and not is_disabled():
             with spared("the run's description"):
                 tracked.describe()  # it is seen from now on, also without a tracker
+                if self.parent is None:  # its lock is followed: descriptors are left to the user
+                    self._place = None
         if parent is not None and not is_disabled():
             with spared("the note of a child run"):
                 note_child(parent.folder, run.id)
@@ -321,14 +325,18 @@ class RunGroup:
             raise
 
     def _new_run(self, run: Run, *, is_tracked: bool) -> TrackedRun:
-        for latest in self._runs[-1:]:  # the project may have been moved since
-            self._runs_folder = latest.folder.parent
+        # The project may have been moved since.
+        if self._place is not None:
+            self._runs_folder = self._place.path
+        elif self._runs:
+            self._runs_folder = self._runs[-1].folder.parent
         folder = self._runs_folder / run.id
         tracked = TrackedRun(
             *(run, folder, self._plugins, self.redactor, self._journal_options),
             role=f"r{self._rank}",
             params=self._param_options,
             console=self._console_options,
+            place=self._place,
         )
         tracked.group, tracked.is_of_command = self, self._command is not None
         self._runs.append(tracked)  # first: a signal's handler may raise in what follows

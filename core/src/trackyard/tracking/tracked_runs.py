@@ -52,6 +52,7 @@ from trackyard.project.sources import text_of
 from trackyard.project.trackers import Tracker
 from trackyard.redaction.redactor import RedactedKeys, Redactor
 from trackyard.system.coercing import to_number
+from trackyard.system.descriptors import FollowedFolder
 from trackyard.system.environment import is_disabled
 from trackyard.system.files import private_folder
 from trackyard.system.ranks import process_rank
@@ -81,6 +82,7 @@ class TrackedRun:
             holds the run.
         params: What the project says of params.
         console: What it says of what runs print; None where nothing of that is kept.
+        place: What the run's folder lies in, followed until it is made.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class TrackedRun:
         role: str | None = None,
         params: ParamOptions | None = None,
         console: ConsoleOptions | None = None,
+        place: FollowedFolder | None = None,
     ) -> None:
         self.run = run
         self.context: Context | None = None
@@ -108,9 +111,8 @@ class TrackedRun:
         self._captured: set[str] = set()
         self._native_child = ExitStack()  # what is held of a run that an SDK has made
         self.keys = RedactedKeys(redactor)
-        self.journal = JournalWriter(
-            folder, role or f"r{process_rank()}", options, session=run.resumed
-        )
+        role = role or f"r{process_rank()}"
+        self.journal = JournalWriter(folder, role, options, session=run.resumed, place=place)
         self._plugins = plugins
         self._options = options
         self._described: list[TrackerDescription] = []
