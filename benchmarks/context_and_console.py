@@ -243,7 +243,7 @@ def measured() -> dict[str, float]:
     shares: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for candidate in candidates():
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 place = Path(folder)
                 (place / "trackyard.toml").write_text(
                     "[stacks.default]\nexperiment_trackers = []\n"

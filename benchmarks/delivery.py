@@ -90,7 +90,7 @@ def mode_of(database: Path) -> str:
 def main() -> None:
     """Measure and print."""
     times: dict[str, list[float]] = {"Trackyard": [], "log_batch(1000)": [], "log_metric": []}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         os.chdir(name)
         (folder / "trackyard.toml").write_text(

@@ -215,7 +215,7 @@ def main(arguments: Iterable[str]) -> int:
     sizes = sorted({int(size) for size in arguments} or SIZES)
     os.environ["TRACKYARD_PROGRESS"] = "0"
     found: list[dict[str, tuple[str, Figure]]] = []
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, chdir(folder):
         (Path(folder) / "trackyard.toml").write_text(CONFIGURATION)
         made = 0
         for size in sizes:

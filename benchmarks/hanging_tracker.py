@@ -134,7 +134,7 @@ def backlog() -> None:
 
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         os.chdir(name)
         Path("hanging.py").write_text(FLAVOR, encoding="utf-8")
         sys.path.insert(0, name)

@@ -131,7 +131,7 @@ def measured(python: str, program: str, flavor: str, logger: str) -> list[float]
         flavor: What ours delivers to.
         logger: `own` or `ours`.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         text = f"[experiment_trackers.it]\nflavor = '{flavor}'\n"
         text += "mode = 'offline'\n" if flavor == "wandb" else ""
         text += "[stacks.default]\nexperiment_trackers = ['it']\n"

@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--retries", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         os.chdir(name)
         Path("trackyard.toml").write_text(CONFIGURATION.format(workers=options.workers))
         acknowledged = Path("acknowledged").absolute()

@@ -44,7 +44,7 @@ def main() -> int:
     found: dict[str, list[list[float]]] = {"numpy": [], "store": []}
     for _ in range(ROUNDS):
         for kind, results in found.items():
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 command = [sys.executable, "-c", MEASURED, kind, folder, str(MEGABYTES)]
                 out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             results.append(json.loads(out))

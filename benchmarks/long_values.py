@@ -77,7 +77,7 @@ def main() -> int:
     import trackyard
 
     is_right = True
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         os.chdir(name)
         Path("trackyard.toml").touch()
         print(f"{'':28}{'logged':>10}{'plainly':>10}{'times':>8}")

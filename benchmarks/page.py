@@ -214,7 +214,7 @@ def main() -> int:
         print("There is no Chromium on the PATH; type: apt-get install chromium")
         return 1
     program = str(Path(__file__).absolute())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         os.chdir(root)
         os.environ.update(TRACKYARD_PROGRESS="0", TRACKYARD_WATCHDOG="0", TRACKYARD_CONTEXT="0")

@@ -46,7 +46,7 @@ def main() -> int:
             "text": [f"row {number} says {words[number % 5000]}" for number in range(ROWS)],
         }
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chdir(folder)
         Path("trackyard.toml").touch()
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")

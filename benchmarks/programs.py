@@ -341,7 +341,7 @@ def measure(
 
     None where there is nothing to compare with.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary).resolve()
         if kept is not None:
             folder = kept / re.sub(r"\W+", "-", str(program))

@@ -65,7 +65,7 @@ def main() -> int:
     from mlflow import MlflowClient
 
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         store = folder / "store.db"
         MlflowClient(f"sqlite:///{store}").search_experiments()

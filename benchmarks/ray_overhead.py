@@ -49,7 +49,7 @@ def main() -> None:
     def steps() -> None:
         work.map(range(STEPS))
 
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         os.chdir(name)
         Path("trackyard.toml").write_text('[stacks.default]\norchestrator = "ray"\n')
         variants: dict[str, Callable[[], object]] = {

@@ -386,7 +386,7 @@ def main(parts: Sequence[str]) -> int:
         raise SystemExit("processes that outlive their parent cannot be waited for here")
     missed: list[bool] = []
     for part in parts or PARTS:
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             if part != "script":  # whoever tracks nothing has none
                 (Path(name) / "trackyard.toml").write_text(PROJECT)
             missed += PARTS[part](Path(name))

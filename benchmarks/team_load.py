@@ -393,7 +393,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--write", action="store_true", help="write docs/scale.md")
     asked_for = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, postgresql(Path(name)) as url:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        postgresql(Path(name)) as url,
+    ):
         count = load(Path(name), url, asked_for.minutes)
     if not count.pipelines:
         raise SystemExit("no pipeline run came to its end")
