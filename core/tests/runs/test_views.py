@@ -132,6 +132,7 @@ def test_run_of_a_block_shows_itself_as_its_step(local):
     view = Client().get_run("block")
 
     assert (view.kind, view.pipeline, view.status) == ("run", "exp", "failed")
+    assert view.error == "ValueError: odd"
     (only,) = view.steps
     assert (only.name, only.error, only.params) == ("block", "ValueError: odd", {"rate": 0.5})
     assert math.isnan(view.metrics["loss"].last)
@@ -226,6 +227,7 @@ def test_failed_step_and_skipped_ones_are_shown(local):
         ("fails", "failed", 2, "ZeroDivisionError: no"),
         ("after", "skipped", 1, None),
     ]
+    assert view.error == "ZeroDivisionError: no"
 
 
 # Several runs

@@ -240,9 +240,16 @@ class RunView(Shown):
     sessions: tuple[SessionView, ...] = attrs.field(
         default=(), metadata=says("Of a run that was resumed, each time that it was open")
     )
+    error: str | None = attrs.field(
+        metadata=says("Class and message of what its first failed step raised; null if none did")
+    )
     _above: _Above | None = attrs.field(
         default=None, repr=False, eq=False, metadata={"help": "Finds it", "json": False}
     )
+
+    @error.default
+    def _first_error(self) -> str | None:
+        return next((step.error for step in self.steps if step.error), None)
 
     @property
     def parent(self) -> RunView | None:
