@@ -12,11 +12,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
+from trackyard.journal.encoding import encode_plain
 
 # JSON has no name for these.
 ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_encode = msgspec.json.Encoder().encode
 
 
 class Column(NamedTuple):
@@ -48,7 +47,7 @@ def encode_columns(columns: Iterable[Column]) -> bytes:
     """
     plain = [(*column[:2], _plain(column.values), column[3]) for column in columns]
     try:
-        return _encode(plain)
+        return encode_plain(plain)
     except (UnicodeEncodeError, OverflowError):  # lone surrogates, integers beyond 64 bits
         return json.dumps(plain).encode()
 

@@ -31,6 +31,7 @@ from trackyard.journal.columns import (
     odd_as_text,
     rows_of,
 )
+from trackyard.journal.encoding import encode_plain
 
 EntryKind = Literal[
     "header", "metrics", "params", "tags", "artifact", "context", "dropped", "signal", "status",
@@ -44,8 +45,6 @@ FORMAT, USUAL_FORMAT = "4", "2.3"
 _KINDS: dict[str, EntryKind] = {kind: kind for kind in get_args(EntryKind)}
 
 _OF_ARTIFACTS = ("name", "kind", "media_type", "step", "timestamp")
-# Gives a line of JSON; lone surrogates and big integers raise, and NaN becomes null.
-encode_plain = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 

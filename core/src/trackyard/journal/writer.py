@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 
@@ -22,6 +23,7 @@ import attrs
 from trackyard.contract.records import Failure
 from trackyard.journal.blobs import LARGEST_ENTRY, Blobs
 from trackyard.journal.durability import GroupCommit, IntervalSync, JournalOptions
+from trackyard.journal.encoding import LONGEST_KEY, encode_plain, encode_short
 from trackyard.journal.entries import (
     FORMAT,
     USUAL_FORMAT,
@@ -30,7 +32,6 @@ from trackyard.journal.entries import (
     encode_artifact,
     encode_captured,
     encode_entry,
-    encode_plain,
     encode_reference,
     is_header,
     shortened_failure,
@@ -286,14 +287,11 @@ class JournalWriter:
             metrics: The numbers.
             are_finite: None of them is NaN or infinite, for which JSON has no name.
         """
+        payload = b""
         if are_finite:
-            try:
+            with suppress(UnicodeEncodeError):
                 payload = encode_plain(("metrics", timestamp, step, metrics))
-            except UnicodeEncodeError:
-                payload = encode_entry(Entry("metrics", timestamp, step, metrics))
-        else:
-            payload = encode_entry(Entry("metrics", timestamp, step, metrics))
-        self._append(payload)
+        self._append(payload or encode_entry(Entry("metrics", timestamp, step, metrics)))
         self.last_metrics.update(metrics)
 
     def append_metric(self, timestamp: int, step: float | None, key: str, number: float) -> None:
@@ -309,7 +307,8 @@ class JournalWriter:
             self.append_metrics(timestamp, step, {key: number})
             return
         try:
-            payload = encode_plain(("metrics", timestamp, step, {key: number}))
+            encode = encode_short if len(key) <= LONGEST_KEY else encode_plain
+            payload = encode(("metrics", timestamp, step, {key: number}))
         except UnicodeEncodeError:
             self.append_metrics(timestamp, step, {key: number})
             return
