@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from trackyard.registry.starting import look_around
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/tutorial/index.md"
 golden = SimpleNamespace(**runpy.run_path(str(ROOT / "core/tests/modules/golden.py")))
@@ -29,8 +31,8 @@ SECONDS += [(re.compile(r"^(seconds +)\d+\.\d+", re.MULTILINE), r"\g<1>0.1")]
 @pytest.fixture
 def project(mlflow_project, monkeypatch):
     """Give an empty project whose store is ready, without what the machine's user has set."""
-    for name in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "COMET_API_KEY", "NEPTUNE_API_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for found in look_around() for name in found.variables]:
+        monkeypatch.delenv(name)  # `init` takes the flavors whose variables are set
     monkeypatch.delenv("TRACKYARD_HOME")
     monkeypatch.setenv("TRACKYARD_PROGRESS", "plain")
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -247,8 +247,8 @@ def hold(file: str, number: int) -> None:  # noqa: ARG001
         file: Where it is noted.
         number: The item; several are held side by side.
     """
-    note(file, f"begins {os.getpid()}")
     try:
+        note(file, f"begins {os.getpid()}")  # whoever reads it may stop this at once
         time.sleep(600)
     finally:
         note(file, f"stopped {os.getpid()}")
@@ -262,8 +262,9 @@ def hold_whatever_comes(file: str, number: int) -> None:  # noqa: ARG001
         file: Where it is noted.
         number: The item; several are held side by side.
     """
-    note(file, f"begins {os.getpid()}")
     end = time.monotonic() + 600
+    with suppress(BaseException):
+        note(file, f"begins {os.getpid()}")  # whoever reads it may stop this at once
     while time.monotonic() < end:
         with suppress(BaseException):
             time.sleep(600)
