@@ -94,6 +94,13 @@ from trackyard.journal.shipping import (
     shipped_journal as shipped_journal,
 )
 from trackyard.pipelines.parcels import run_packed as run_packed
+from trackyard.project.backend_folders import (
+    beside_home as beside_home,
+    folder_problems as folder_problems,
+    in_home as in_home,
+    name_on_disk as name_on_disk,
+    retried_later as retried_later,
+)
 from trackyard.project.configuration import (
     Project as Project,
     find_project as find_project,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,22 +18,16 @@ from trackyard.contract import (
     RejectedRecords,
     RetryLater,
     Run,
+    beside_home,
     flavor,
-    home,
+    folder_problems,
     hookimpl,
+    in_home,
+    name_on_disk,
     option,
+    retried_later,
 )
 from trackyard_dvclive.files import RunFiles, read_records
-
-
-def _project_folder() -> Path:
-    """`dvclive` in `.trackyard/`."""  # in the docs, as the default
-    return home() / "dvclive"
-
-
-def _absolute(path: str | Path) -> Path:
-    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
-    return home().parent / Path(path).expanduser()
 
 
 @flavor
@@ -49,7 +41,9 @@ class DvcliveTracker:
         time_resolution=1,
     )
 
-    directory: Path = option("Folder for all runs", factory=_project_folder, converter=_absolute)
+    directory: Path = option(
+        "Folder for all runs", factory=in_home("dvclive"), converter=beside_home
+    )
     tags: dict[str, str] = option("Tags of every run", factory=dict)
     _files: RunFiles | None = attrs.field(init=False, default=None)
 
@@ -57,7 +51,7 @@ class DvcliveTracker:
     def tracker_start_run(self, run: Run) -> int | None:
         folder = self._folder(run)
         self._is_gone(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._files = RunFiles(folder)
             state = self._files.state
             state.name = run.name
@@ -78,7 +72,7 @@ class DvcliveTracker:
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
-        with _later_where_the_disk_fails():
+        with retried_later():
             for artifact in batch.artifacts:
                 files.keep(artifact)
             files.append(batch.metrics)
@@ -107,31 +101,25 @@ class DvcliveTracker:
     @hookimpl
     def tracker_delete_run(self, run: Run) -> None:
         folder = self._folder(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             if folder.exists():
                 shutil.rmtree(folder)
 
     @hookimpl
     def tracker_check(self) -> list[str]:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / ".trackyard-check").touch()
-            (self.directory / ".trackyard-check").unlink()
-        except OSError as error:
-            return [f"directory cannot be written: {error}"]
-        return []
+        return folder_problems(self.directory, "directory")
 
     def _end(self, run: Run, tags: dict[str, str]) -> None:
         files = self._started_and_there(run)
         files.state.tags.pop("trackyard.failure", None)
         files.state.tags.update(tags)
-        with _later_where_the_disk_fails():
+        with retried_later():
             files.keep_state()
 
     def _folder(self, run: Run) -> Path:
         """The same for the same `run.id`; other runs of that name have other ones."""
-        experiment = _file_name(run.experiment or "default")
-        return self.directory / experiment / f"{_file_name(run.name)}-{run.id[-8:]}"
+        experiment = name_on_disk(run.experiment or "default")
+        return self.directory / experiment / f"{name_on_disk(run.name)}-{run.id[-8:]}"
 
     def _is_gone(self, run: Run) -> bool:
         folder = self._folder(run)
@@ -143,15 +131,3 @@ class DvcliveTracker:
             raise RetryLater(f"{self.directory} was emptied")
         assert self._files is not None, "core calls tracker_start_run first"
         return self._files
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.=+-]", "_", text).lstrip(".")[:60] or "_"
-
-
-@contextmanager
-def _later_where_the_disk_fails() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RetryLater(str(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -25,6 +25,7 @@ from trackyard.contract import (
     hookimpl,
     is_out_of_reach,
     option,
+    retried_later,
     secret,
 )
 from trackyard_neptune import settings
@@ -100,7 +101,7 @@ class NeptuneTracker:
     @hookimpl
     def tracker_start_run(self, run: Run) -> None:
         self.is_offline = self._goes_offline(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._folder = folder = OperationFolder(run)
             # What a process before this one has written, and may be about to send once more.
             self._known = set().union(*map(identities, folder.all()))
@@ -144,7 +145,7 @@ class NeptuneTracker:
         self._end(run, failure.status, f"{failure.kind}: {failure.message}"[:16384])
 
     def _end(self, run: Run, status: str, failure: str) -> None:
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._started().copy_native(run.folder)
             self._write(last_operations(status, failure))
         self._ship_native()
@@ -173,7 +174,7 @@ class NeptuneTracker:
         if self._folder is None:  # the run has ended, and was kept offline
             self._folder = OperationFolder(run)
             self._begin_online(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._folder.copy_native(run.folder)
         self._ship_native()
 
@@ -223,7 +224,7 @@ class NeptuneTracker:
         save_state(run.folder, **self._server.start())
 
     def _write(self, operations: Iterable[Operation]) -> None:
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._started().append(operations)
 
     def _ship(self) -> list[tuple[Operation, str]]:
@@ -255,11 +256,3 @@ class NeptuneTracker:
 
 def _said(refused: list[tuple[Operation, str]]) -> str:
     return "; ".join(dict.fromkeys(text for _, text in refused))
-
-
-@contextmanager
-def _later_where_the_disk_fails() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RetryLater(str(error)) from error

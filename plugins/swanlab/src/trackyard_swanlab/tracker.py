@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -20,22 +19,15 @@ from trackyard.contract import (
     RejectedRecords,
     RetryLater,
     Run,
+    beside_home,
     flavor,
-    home,
+    folder_problems,
     hookimpl,
+    in_home,
     option,
+    retried_later,
 )
 from trackyard_swanlab.files import RunFolder, file_of, read_records
-
-
-def _project_folder() -> Path:
-    """`swanlab` in `.trackyard/`."""  # in the docs, as the default
-    return home() / "swanlab"
-
-
-def _absolute(path: str | Path) -> Path:
-    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
-    return home().parent / Path(path).expanduser()
 
 
 @flavor
@@ -51,7 +43,9 @@ class SwanlabTracker:
         time_resolution=1,
     )
 
-    directory: Path = option("Folder for all runs", factory=_project_folder, converter=_absolute)
+    directory: Path = option(
+        "Folder for all runs", factory=in_home("swanlab"), converter=beside_home
+    )
     tags: dict[str, str] = option("Tags of every run", factory=dict)
     _files: RunFolder | None = attrs.field(init=False, default=None)
 
@@ -59,7 +53,7 @@ class SwanlabTracker:
     def tracker_start_run(self, run: Run) -> int | None:
         folder = self._folder(run)
         self._is_gone(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._files = RunFolder(folder, run)
             state = self._files.state
             if run.resumed:
@@ -80,7 +74,7 @@ class SwanlabTracker:
         missing = [artifact for artifact in batch.artifacts if not artifact.path.is_file()]
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
-        with _later_where_the_disk_fails():
+        with retried_later():
             for artifact in batch.artifacts:
                 files.keep(artifact)
             files.append(batch.metrics)
@@ -110,25 +104,19 @@ class SwanlabTracker:
     @hookimpl
     def tracker_delete_run(self, run: Run) -> None:
         folder = self._folder(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             if folder.exists():
                 shutil.rmtree(folder)
 
     @hookimpl
     def tracker_check(self) -> list[str]:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / ".trackyard-check").touch()
-            (self.directory / ".trackyard-check").unlink()
-        except OSError as error:
-            return [f"directory cannot be written: {error}"]
-        return []
+        return folder_problems(self.directory, "directory")
 
     def _end(self, run: Run, failure: Failure | None, tags: dict[str, str]) -> None:
         files = self._started_and_there(run)
         files.state.tags.pop("trackyard.failure", None)
         files.state.tags.update(tags)
-        with _later_where_the_disk_fails():
+        with retried_later():
             files.end(run, failure)
 
     def _folder(self, run: Run) -> Path:
@@ -146,11 +134,3 @@ class SwanlabTracker:
             raise RetryLater(f"{self.directory} was emptied")
         assert self._files is not None, "core calls tracker_start_run first"
         return self._files
-
-
-@contextmanager
-def _later_where_the_disk_fails() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RetryLater(str(error)) from error

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -25,10 +25,14 @@ from trackyard.contract import (
     RetryLater,
     Run,
     RunQuery,
+    beside_home,
     flavor,
-    home,
+    folder_problems,
     hookimpl,
+    in_home,
+    name_on_disk,
     option,
+    retried_later,
 )
 from trackyard_tensorboard import native
 from trackyard_tensorboard.events import EventFiles
@@ -45,16 +49,6 @@ from trackyard_tensorboard.summaries import (
 )
 
 
-def _project_folder() -> Path:
-    """`tensorboard` in `.trackyard/`."""  # in the docs, as the default
-    return home() / "tensorboard"
-
-
-def _absolute(path: str | Path) -> Path:
-    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
-    return home().parent / Path(path).expanduser()
-
-
 @flavor
 class TensorboardTracker:
     """Track runs in TensorBoard: event files in a folder, which its page shows."""
@@ -68,8 +62,8 @@ class TensorboardTracker:
 
     log_dir: Path = option(
         "Folder for all runs, as for `tensorboard --logdir`",
-        factory=_project_folder,
-        converter=_absolute,
+        factory=in_home("tensorboard"),
+        converter=beside_home,
     )
     experiment_name: str | None = option("Folder of the run, else the pipeline's", default=None)
     tags: dict[str, str] = option("Tags of every run", factory=dict)
@@ -83,7 +77,7 @@ class TensorboardTracker:
     def tracker_start_run(self, run: Run) -> int | None:
         folder = self._folder(run)
         self._is_gone(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self._files = EventFiles(folder, run)
             self._state = read_state(folder) or RunState(run.started_at)
             if run.resumed:
@@ -109,7 +103,7 @@ class TensorboardTracker:
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
         new = files.new_of(batch)
-        with _later_where_the_disk_fails():
+        with retried_later():
             for artifact in batch.artifacts:
                 copied(artifact, self._folder(run) / ARTIFACTS)
             files.append([*metric_events(new), *filter(None, map(artifact_event, new.artifacts))])
@@ -132,7 +126,7 @@ class TensorboardTracker:
     def _end(self, run: Run, failure: Failure | None) -> None:
         files, state = self._started_and_there(run)
         state.end(run, failure)
-        with _later_where_the_disk_fails():
+        with retried_later():
             self.tracker_sync_run(run)
             files.replace_run(run_events(state))
 
@@ -185,7 +179,7 @@ class TensorboardTracker:
     @hookimpl
     def tracker_delete_run(self, run: Run) -> None:
         folder = self._folder(run)
-        with _later_where_the_disk_fails():
+        with retried_later():
             if folder.exists():
                 shutil.rmtree(folder)
             if folder.parent.exists() and not any(folder.parent.iterdir()):
@@ -193,13 +187,7 @@ class TensorboardTracker:
 
     @hookimpl
     def tracker_check(self) -> list[str]:
-        try:
-            self.log_dir.mkdir(parents=True, exist_ok=True)
-            (self.log_dir / ".trackyard-check").touch()
-            (self.log_dir / ".trackyard-check").unlink()
-        except OSError as error:
-            return [f"log_dir cannot be written: {error}"]
-        return []
+        return folder_problems(self.log_dir, "log_dir")
 
     @hookimpl
     def tracker_ui_command(self, host: str, port: int | None) -> list[str] | None:
@@ -213,8 +201,8 @@ class TensorboardTracker:
 
     def _folder(self, run: Run) -> Path:
         """The same for the same `run.id`; other runs of that name have other ones."""
-        experiment = _file_name(self.experiment_name or run.experiment or "default")
-        return self.log_dir / experiment / f"{_file_name(run.name)}-{run.id[-8:]}"
+        experiment = name_on_disk(self.experiment_name or run.experiment or "default")
+        return self.log_dir / experiment / f"{name_on_disk(run.name)}-{run.id[-8:]}"
 
     def _writable(self, run: Run) -> Path:
         """The same, or one where what is written is kept while a drive is away."""
@@ -236,15 +224,3 @@ class TensorboardTracker:
         assert self._files is not None, "core calls tracker_start_run first"
         assert self._state is not None
         return self._files, self._state
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.=+-]", "_", text).lstrip(".")[:60] or "_"
-
-
-@contextmanager
-def _later_where_the_disk_fails() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RetryLater(str(error)) from error

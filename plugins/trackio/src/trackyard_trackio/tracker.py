@@ -26,9 +26,10 @@ from trackyard.contract import (
     Run,
     RunQuery,
     Secret,
+    beside_home,
     flavor,
-    home,
     hookimpl,
+    in_home,
     option,
     secret,
 )
@@ -53,16 +54,6 @@ from trackyard_trackio.storing import LocalStore, Place, RemoteStore, Store
 from trackyard_trackio.syncing import forward_native, read_native
 
 
-def _project_folder() -> Path:
-    """`trackio` in `.trackyard/`."""  # in the docs, as the default
-    return home() / "trackio"
-
-
-def _absolute(path: str | Path) -> Path:
-    """A relative folder is beside `.trackyard/`, wherever a step moves the process to."""
-    return home().parent / Path(path).expanduser()
-
-
 def _without_token(_: object, __: object, url: str | None) -> None:
     if url and not re.match(r"https?://[^?]+$", url):
         raise ValueError("is an address such as https://host:7860; its write token goes to `token`")
@@ -85,8 +76,8 @@ class TrackioTracker:
     folder: Path = option(
         "Folder for Trackio's files",
         env="TRACKIO_DIR",
-        factory=_project_folder,
-        converter=_absolute,
+        factory=in_home("trackio"),
+        converter=beside_home,
     )
     project: str | None = option("Trackio's project, else the pipeline's name", default=None)
     server_url: str | None = option(
