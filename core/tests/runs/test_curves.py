@@ -8,6 +8,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
+from trackyard import Client, start_run
 from trackyard.runs.charts import Series, chart, spikes
 from trackyard.runs.curves import Curve, goal_of, sampled, sparkline
 
@@ -148,3 +149,21 @@ def test_several_curves_have_a_legend_and_one_scale():
 def test_curve_has_a_gap_where_a_value_is_no_number():
     assert chart([Series("loss", [1, 2, math.nan, 3])]).count("<polyline") == 2
     assert chart([Series("loss", [math.nan])]) == ""
+
+
+def test_curves_of_a_run_that_goes_on_are_read_on_from_where_they_were_left(project):
+    with start_run("live", experiment="x", experiment_tracker=None) as run:
+        for number in range(100):
+            run.log_metric("loss", number / 7, step=number)
+        (step,) = Client().get_run(run.id).steps
+        assert len(step.curves["loss"]) == 100
+        segment = next((project.root / ".trackyard/runs" / run.id).glob("*.tyj"))
+        with segment.open("r+b") as opened:
+            opened.seek(500)
+            opened.write(bytes(2000))  # read again, these points would be missing
+        run.log_metrics({"loss": 0.5, "late": 1.0}, step=100)
+
+        assert step.curves.read_on()
+        assert step.curves["loss"].steps[-2:] == [99, 100]
+        assert len(step.curves["loss"]) == 101
+        assert [*step.curves] == ["loss", "late"]

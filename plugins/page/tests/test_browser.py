@@ -276,6 +276,20 @@ def test_curves_have_the_colours_of_the_theme(watched, ids):
     assert found == {"light": "rgb(31, 107, 89)", "dark": "rgb(108, 195, 170)"}[theme]
 
 
+def test_a_run_has_one_colour_in_every_chart_of_a_comparison(browser, link, ids):
+    watched = Watched(browser.new_page(), link)
+    watched.open(f"compare?run={ids['search']}&run={ids['baseline']}&run={ids['wider']}")
+    swatches = watched.page.locator(".swatch").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one).backgroundColor)"
+    )
+    odd = watched.page.locator(".chart[data-key=odd] .u-series:nth-child(n+2) .u-marker")
+    expect(odd).to_have_count(2)  # the search has no such metric
+    lines = odd.evaluate_all("all => all.map((one) => getComputedStyle(one).borderTopColor)")
+    watched.page.close()
+
+    assert lines == swatches[1:]
+
+
 def test_nothing_of_a_hostile_run_is_run_or_asked_for(watched, ids):
     watched.open(f"runs/{ids[HOSTILE]}")
     for found in watched.page.locator("summary").all():

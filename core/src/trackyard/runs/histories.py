@@ -54,19 +54,45 @@ class LateCurves(Mapping[str, Curve]):
     Args:
         keys: The metrics' keys.
         columns: Reads all points, in the order in which they were logged.
+        following: Reads those that have come since it was called last; None where nobody can.
     """
 
-    def __init__(self, keys: Iterable[str], columns: Callable[[], Iterator[Column]]) -> None:
+    def __init__(
+        self,
+        keys: Iterable[str],
+        columns: Callable[[], Iterator[Column]],
+        following: Callable[[], Iterator[Column]] | None = None,
+    ) -> None:
         self._keys = tuple(keys)
         self.columns = columns
+        self._following = following
 
     @cached_property
-    def _curves(self) -> Mapping[str, Curve]:
+    def _logged(self) -> dict[str, Curve]:
         curves = {key: Curve(key) for key in self._keys}
-        for column in self.columns():
-            if column.key in curves:  # else it was logged a moment ago
-                curves[column.key].extend(*column[1:])
-        return {key: curve.in_order() for key, curve in curves.items()}
+        for column in (self._following or self.columns)():
+            # A key that is unknown was logged a moment ago; `read_on` shows it.
+            curves.setdefault(column.key, Curve(column.key)).extend(*column[1:])
+        return curves
+
+    @cached_property
+    def _curves(self) -> dict[str, Curve]:
+        return {key: curve.in_order() for key, curve in self._logged.items()}
+
+    def read_on(self) -> bool:
+        """Read what was logged since points were read last, of new metrics, too.
+
+        Curves that were given before may grow. False is given where only a new look can tell.
+        """
+        if self._following is None:
+            return False
+        logged, grown = self._logged, set()
+        for column in self._following():
+            logged.setdefault(column.key, Curve(column.key)).extend(*column[1:])
+            grown.add(column.key)
+        self._curves.update((key, logged[key].in_order()) for key in grown)
+        self._keys = tuple(logged)
+        return True
 
     def __getitem__(self, key: str) -> Curve:
         """Give the curve of a metric."""
@@ -93,12 +119,17 @@ def look_at(folder: Path, description: RunDescription | None) -> History:
     summary = kept_summary(folder) or keep_summary(folder, summarise(folder, description))
     tags = description.run.tags if description else {}
     failure = Failure(**summary.failure) if summary.failure else None
+    reader = JournalReader(folder)
     artifacts = _artifacts_of(folder, summary)
     damaged = len(summary.artifacts) - sum(map(len, artifacts.values()))
     return History(
         params=summary.params,
         tags={key: value for key, value in summary.tags.items() if tags.get(key) != value},
-        curves=LateCurves(summary.metrics, lambda: columns_of(folder, description)),
+        curves=LateCurves(
+            summary.metrics,
+            lambda: columns_of(JournalReader(folder), description),
+            lambda: columns_of(reader, description),
+        ),
         artifacts=artifacts,
         status=summary.status,
         failure=failure,
@@ -129,15 +160,15 @@ def has_journal(folder: Path) -> bool:
     return any(folder.glob("*.tyj"))
 
 
-def columns_of(folder: Path, description: RunDescription | None) -> Iterator[Column]:
+def columns_of(reader: JournalReader, description: RunDescription | None) -> Iterator[Column]:
     """Read the points of a run's journal, a few hundred of a metric at a time.
 
     Args:
-        folder: The run's folder.
+        reader: Reads the journal, from where it is.
         description: What is written down there of the run; None where that is gone.
     """
     all_ranks = description is not None and description.counts_all_ranks
-    for writer, block in JournalReader(folder).read_blocks():
+    for writer, block in reader.read_blocks():
         prefix = prefix_of(writer, all_ranks=all_ranks)
         if prefix is None:
             continue

@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from operator import le
 from threading import Lock
@@ -21,20 +22,50 @@ from trackyard import Client
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# Points of a curve that a chart shows, and runs whose curves are held.
-_SHOWN, _HELD = 1200, 12
+# Points of a curve that a chart shows, runs whose curves are held, and what of each was drawn.
+_SHOWN, _HELD, _KEPT = 1200, 12, 100
 # A run that goes on is read again after so many times what reading took.
 _REST = 4
 
 
 @attrs.frozen
 class Held:
-    """The curves of a run, as they were when it was read."""
+    """The curves of a run, as they were when it was read.
+
+    Attributes:
+        name, status: The run's.
+        curves: By metric.
+        until: When it is read again.
+        drawn: What was asked for, and how many points the curve had then.
+    """
 
     name: str
     status: str
     curves: Mapping[str, Any]
     until: float
+    drawn: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = attrs.field(factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can come any more."""
+        return self.status not in ("running", "unreachable")
+
+    def points(self, *asked: Any) -> dict[str, Any] | None:
+        """Give the points that a chart shows; None where there are none.
+
+        Args:
+            asked: The metric, and what `_points` wants to know.
+        """
+        curve = self.curves.get(asked[0])
+        if curve is None or not len(curve):
+            return None
+        count, points = self.drawn.get(asked, (0, {}))
+        if count != len(curve):
+            if len(self.drawn) >= _KEPT:
+                self.drawn.clear()
+            points = _points(curve, *asked[1:])
+            self.drawn[asked] = len(curve), points
+        return points
 
 
 class Curves:
@@ -50,8 +81,9 @@ class Curves:
         self._reading: dict[str, Lock] = {}
         self._lock = Lock()
 
-    def of(self, id: str) -> Held:
-        """Give the curves of a run, which are read anew where they may have grown.
+    @contextmanager
+    def of(self, id: str) -> Iterator[Held]:
+        """Give the curves of a run, with what has come; they do not grow within.
 
         Whoever asks for a run while it is read waits for that.
 
@@ -63,25 +95,30 @@ class Curves:
         with reading:
             with self._lock:
                 held = self._held.get(id)
-                if held is not None and time.monotonic() < held.until:
-                    self._held.move_to_end(id)
-                    return held
-            held = self._read(id)
-        with self._lock:
-            self._held[id] = held
-            while len(self._held) > _HELD:
-                old, _ = self._held.popitem(last=False)
-                self._reading.pop(old, None)
-        return held
+            if held is None or time.monotonic() >= held.until:
+                held = self._read(id, held)
+            with self._lock:
+                self._held[id] = held
+                self._held.move_to_end(id)
+                while len(self._held) > _HELD:
+                    old, _ = self._held.popitem(last=False)
+                    self._reading.pop(old, None)
+            yield held
 
-    def _read(self, id: str) -> Held:
+    def _read(self, id: str, before: Held | None) -> Held:
+        """Read a run; of one that goes on only what is new."""
         began = time.monotonic()
         view = self._client.get_run(id)
-        curves = {key: view.curves[key] for key in view.curves}
+        curves = view.steps[0].curves if len(view.steps) == 1 else view.curves
+        if before is not None and hasattr(before.curves, "read_on") and before.curves.read_on():
+            curves = before.curves
+        for key in curves:
+            curves[key]
         took = time.monotonic() - began
-        is_over = view.status not in ("running", "unreachable")
-        until = math.inf if is_over else time.monotonic() + max(0.5, _REST * took)
-        return Held(view.name, view.status, curves, until)
+        drawn = before.drawn if before is not None and curves is before.curves else {}
+        held = Held(view.name, view.status, curves, math.inf, drawn)
+        until = math.inf if held.is_over else time.monotonic() + max(0.5, _REST * took)
+        return attrs.evolve(held, until=until)
 
 
 def show_curves(request: Request, curves: Curves) -> Response:
@@ -96,12 +133,12 @@ def show_curves(request: Request, curves: Curves) -> Response:
     low, high = _number(given.get("from")), _number(given.get("to"))
     series, is_live = [], False
     for id_ in given.getlist("run")[:20]:
-        held = curves.of(id_)
-        is_live |= held.status == "running"
-        curve = held.curves.get(given.get("key", ""))
-        if curve is not None and len(curve):
-            points = _points(curve, axis, min(max(smooth, 0.0), 0.999), (low, high))
-            series.append({"run": id_, "name": held.name, **points})
+        with curves.of(id_) as held:
+            is_live |= held.status == "running"
+            smoothed = min(max(smooth, 0.0), 0.999)
+            points = held.points(given.get("key", ""), axis, smoothed, (low, high))
+            if points is not None:
+                series.append({"run": id_, "name": held.name, **points})
     text = json.dumps({"series": series, "live": is_live}, allow_nan=False, separators=(",", ":"))
     return Response(text, media_type="application/json")
 

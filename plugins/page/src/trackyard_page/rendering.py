@@ -103,8 +103,20 @@ class Pages:
 
         user = request.scope.get(USER) if request else None
         return self._environment.get_template(template).render(
-            user=user, to=to, root=root, place=self._place, changes=self._changes, **values
+            user=user,
+            section=_section_of(request),
+            to=to,
+            root=root,
+            place=self._place,
+            changes=self._changes,
+            **values,
         )
+
+
+def _section_of(request: Request | None) -> str:
+    """Name the entry of the menu below which a page stands."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", "")) if request else ""
+    return "Runs" if path.startswith(("/runs/", "/compare")) else ""
 
 
 def is_part(request: Request) -> bool:

@@ -36,6 +36,11 @@ class Chart {
     this.live = found.live;
   }
 
+  // A run has one colour in all charts, also where others lack the metric.
+  place_of({ run }) {
+    return Math.max(0, JSON.parse(this.section.dataset.runs).indexOf(run));
+  }
+
   draw(series, isLog) {
     const same = JSON.stringify([series, isLog]);
     if (same === this.drawn) return;
@@ -54,7 +59,7 @@ class Chart {
       cursor: { drag: { setScale: false }, points: { size: 6 } },
       series: [
         { label: isTime ? "time" : series[0]?.axis === "relative" ? "second" : "step" },
-        ...series.map((one, index) => ({ label: series.length > 1 ? one.name : "value", stroke: colour(index), width: 1.6, spanGaps: true, points: { show: one.x.length < 3 }, value: (_, value) => short(value) })),
+        ...series.map((one, index) => ({ label: series.length > 1 ? one.name : "value", stroke: colour(this.place_of(one)), width: 1.6, spanGaps: true, points: { show: one.x.length < 3 }, value: (_, value) => short(value) })),
       ],
       hooks: {
         setCursor: [(plot) => {

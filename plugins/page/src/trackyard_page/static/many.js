@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 1240, HEIGHT = 260, SIDE = 90, TOP = 34;
-const short = (value) => Number(value.toPrecision(4));
+const short = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : Number(value.toPrecision(4)));
 
 function add(parent, name, attributes, text) {
   const found = document.createElementNS(SVG, name);
