@@ -506,6 +506,30 @@ def test_odd_values_hold_nothing_up(local):
     assert local.hooks()[-1] == "end"
 
 
+def test_who_swaps_a_value_and_its_name_is_told_what_to_type(project, caplog):
+    calls = [call for call in FILES if call not in ("log_artifact", "log_dataset")]
+    with start_run(experiment_tracker=None) as run:
+        for call in calls:
+            getattr(run, call)("a.png", [[0.5]])
+        run.log_dataset([[0.5]], "rows")
+        run.log_metric(0.5, "loss")
+        run.log_param(3, "epochs")
+        run.set_tag({"a": 1}, "stage")
+
+    messages = [record.message for record in caplog.records]
+    assert len(messages) == len(calls) + 4
+    for call, message in zip(calls, messages, strict=False):
+        assert message.startswith(f"{call}: a list is no name; the value comes first")
+        assert f"{call}({call[4:]}, 'a.png'); nothing was logged" in message
+    assert [message.partition(" as in ")[2] for message in messages[-4:]] == [
+        "log_dataset('rows', data)",
+        "log_metric('loss', 0.5)",
+        "log_param('epochs', 3)",
+        "set_tag('stage', {'a': 1})",
+    ]
+    assert not trackyard.Client().get_run(run.id).artifacts
+
+
 def test_what_cannot_be_logged_is_named_once(project, caplog):
     with start_run(experiment_tracker=None) as run:
         for _ in range(3):
@@ -516,7 +540,7 @@ def test_what_cannot_be_logged_is_named_once(project, caplog):
     assert [record.message for record in caplog.records] == [
         "metric 'accuracy' was not logged: high is no number",
         "metric 'loss' was not logged: None is no number",
-        "log_params: 5 has no keys and values; nothing was logged",
+        "log_params: 5 is no dict of keys and values; nothing was logged",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 

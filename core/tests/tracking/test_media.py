@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import json
 import math
@@ -363,6 +365,27 @@ def test_whole_numbers_of_64_bits_without_sign_keep_their_type_in_parquet(log):
 
     assert read.column("a").to_pylist() == [1, None, 2**64 - 1]
     assert not warnings
+
+
+def test_dates_bytes_and_decimals_keep_their_types_in_parquet(log):
+    day = datetime.date(2024, 1, 2)
+    table = {
+        "day": [day, None],
+        "at": [datetime.datetime(2024, 1, 2, 3, tzinfo=datetime.UTC)] * 2,
+        "took": [datetime.timedelta(seconds=1.5)] * 2,
+        "raw": [b"\xff\0"],
+        "price": [decimal.Decimal("1.10")] * 2,
+        "mixed": [day, "x"],
+    }
+    artifacts, warnings = log("log_table", table, "errors.parquet")
+    rows, _ = log("log_table", [{"day": day, "raw": b"\xff"}], "rows.parquet")
+    read = pyarrow.parquet.read_table(io.BytesIO(artifacts[0][4].encode("latin-1")))
+    again = pyarrow.parquet.read_table(io.BytesIO(rows[-1][4].encode("latin-1")))
+
+    wanted = {**table, "raw": [b"\xff\0", None], "mixed": ["2024-01-02", "x"]}
+    assert read.to_pydict() == wanted
+    assert again.to_pylist() == [{"day": day, "raw": b"\xff"}]
+    assert len(warnings) == 1  # of the column that was filled up
 
 
 def test_table_named_as_csv_is_json_and_named_so(log):

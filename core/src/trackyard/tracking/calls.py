@@ -23,7 +23,7 @@ from trackyard.system.environment import NAMED, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
 from trackyard.tracking.covering import cover, uncover
-from trackyard.tracking.file_calls import FileCalls, shown
+from trackyard.tracking.file_calls import FileCalls, shown, swapped
 from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.params import param_of, params_of
 from trackyard.tracking.plain_values import PlainValues
@@ -187,7 +187,9 @@ class ActiveRun(FileCalls):
             text = self._keys[key]
             number = value if type(value) is float else to_number(value)
             if number is None:
-                self._warn(f"metric {text!r} was not logged: {shown(value)} is no number")
+                hints = swapped("log_metric", key, value)
+                problem = "; ".join([f"{shown(value)} is no number", *hints])
+                self._warn(f"metric {text!r} was not logged: {problem}")
             elif not self._is_disabled:
                 if step is not None and (type(step) is not int or step < 0 or step > _SMALL):
                     step = self._step(step)
@@ -225,6 +227,7 @@ class ActiveRun(FileCalls):
             value: A number, a bool, None or a text; anything else is kept as its text.
         """
         if self._has_key("param", key):
+            self._warn_of("log_param", swapped("log_param", key, value))
             self._append(Entry("params", time_ns(), None, {to_text(key): self._param(value)}))
 
     @contained()
@@ -238,7 +241,9 @@ class ActiveRun(FileCalls):
         values, tracked = PlainValues(), self._tracked
         pairs = params_of(params, tracked.params, tracked.redactor.redact_nested, values)
         if pairs is None:
-            self._warn(f"log_params: {shown(params)} has no keys and values; nothing was logged")
+            self._warn(
+                f"log_params: {shown(params)} is no dict of keys and values; nothing was logged"
+            )
         elif pairs:
             self._append(Entry("params", time_ns(), None, pairs))
         self._warn_of("log_params", values.notes)
@@ -252,6 +257,7 @@ class ActiveRun(FileCalls):
             value: Its text.
         """
         if self._has_key("tag", key):
+            self._warn_of("set_tag", swapped("set_tag", key, value))
             text = to_text(self._param(value))
             self._append(Entry("tags", time_ns(), None, {to_text(key): text}))
 
@@ -268,7 +274,7 @@ class ActiveRun(FileCalls):
     def _pairs(self, call: str, values: Any) -> list[tuple[str, Any]]:
         pairs = to_pairs(values)
         if pairs is None:
-            self._warn(f"{call}: {shown(values)} has no keys and values; nothing was logged")
+            self._warn(f"{call}: {shown(values)} is no dict of keys and values; nothing was logged")
             return []
         if type(values) is dict and None not in values:
             return pairs  # type: ignore[return-value] # none of their keys is None

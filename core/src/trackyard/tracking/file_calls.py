@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from enum import Enum
 from functools import partial
-from pathlib import Path
+from numbers import Number
+from pathlib import Path, PurePath
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,8 @@ logger = logging.getLogger("trackyard")
 
 # What has a name, and no key.
 _NAMED = ("artifact", "model", "dataset")
+# What may well be meant as a name, by its text.
+_NAMES = (str, bytes, PurePath, Number, Enum, date)
 
 
 class FileCalls:
@@ -80,6 +85,8 @@ class FileCalls:
             name: Its path in the run; `.html` makes it a page.
             step: The training step that it belongs to.
         """
+        if self._is_swapped("log_text", text, name):
+            return
         from trackyard.tracking import media
 
         redacted = self._tracked.redactor.redact(to_text(text))
@@ -94,6 +101,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        if self._is_swapped("log_dict", dictionary, name):
+            return
         from trackyard.tracking import media
 
         redact = self._tracked.redactor.redact_json
@@ -110,6 +119,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        if self._is_swapped("log_image", image, name):
+            return
         from trackyard.tracking import media
 
         named = partial(media.image_name, image=image)
@@ -128,6 +139,8 @@ class FileCalls:
             name: Its path in the run.
             step: The training step that it belongs to.
         """
+        if self._is_swapped("log_figure", figure, name):
+            return
         from trackyard.tracking import media
 
         save = partial(media.save_figure, figure)
@@ -143,6 +156,8 @@ class FileCalls:
             name: Its path in the run; `.parquet` makes it Parquet.
             step: The training step that it belongs to.
         """
+        if self._is_swapped("log_table", table, name):
+            return
         from trackyard.tracking import media
 
         redactor = self._tracked.redactor
@@ -165,6 +180,8 @@ class FileCalls:
             bins: How many parts the range of the values is cut into.
             edges: Where the parts begin and the last one ends; the values are their counts then.
         """
+        if self._is_swapped("log_histogram", values, name):
+            return
         from trackyard.tracking.histograms import save_histogram
         from trackyard.tracking.media import json_name
 
@@ -184,6 +201,8 @@ class FileCalls:
             step: The training step that it belongs to.
             sample_rate: Samples per second of an array.
         """
+        if self._is_swapped("log_audio", audio, name):
+            return
         from trackyard.tracking.recordings import audio_name, save_audio
 
         save = partial(save_audio, audio, sample_rate=sample_rate)
@@ -200,6 +219,8 @@ class FileCalls:
             step: The training step that it belongs to.
             fps: Frames per second of an array.
         """
+        if self._is_swapped("log_video", video, name):
+            return
         from trackyard.tracking.recordings import save_video, video_name
 
         save = partial(save_video, video, fps=fps)
@@ -233,6 +254,8 @@ class FileCalls:
         from trackyard.tracking.models import described_model, model_files
 
         if self._is_disabled or not self._has_key("model", name):
+            return
+        if self._is_swapped("log_model", model, name):
             return
         notes: list[str] = []
         name = to_text(name).strip("/") or "model"
@@ -291,10 +314,23 @@ class FileCalls:
 
         if not self._has_key("dataset", name):
             return
+        if type(data) is str and not issubclass(type(name), _NAMES):
+            kind, example = type(name).__name__, f"log_dataset({shown(data)!r}, data)"
+            self._warn(f"log_dataset: a {kind} is no name; it comes first, as in {example}")
+            return
         given = {"version": version, "digest": digest, "source": source, "context": context}
         given |= {"schema": schema, "profile": profile}
         save = partial(described_dataset, name, data, given=given, redactor=self._tracked.redactor)
         self._log_file(f"{Dataset.folder}/{to_text(name)}.json", save, step)
+
+    def _is_swapped(self, call: str, value: Any, name: Any) -> bool:
+        """Tell whether a value was given as the name, and the name as the value; say so."""
+        is_so = name is not None and type(value) is str and not issubclass(type(name), _NAMES)
+        if is_so:
+            kind, example = type(name).__name__, f"{call}({call[4:]}, {shown(value)!r})"
+            text = f"{call}: a {kind} is no name; the value comes first, then the name, as in"
+            self._warn(f"{text} {example}; nothing was logged")
+        return is_so
 
     def _log_file(
         self,
@@ -432,6 +468,30 @@ class FileCalls:
         if message not in self._warned and len(self._warned) < 100:
             self._warned.add(message)
             logger.warning("%s", message)
+
+
+def swapped(call: str, key: Any, value: Any) -> list[str]:
+    """Give what is to be said where a key seems to be given as the value: nothing where not.
+
+    Args:
+        call: What was called.
+        key: As it was given, or its text.
+        value: As it was given.
+    """
+    if type(value) is not str or not (_is_number(key) or type(key) in (dict, list)):
+        return []
+    return [f"the key comes first, as in {call}({shown(value)!r}, {shown(key)})"]
+
+
+def _is_number(key: Any) -> bool:
+    """Tell whether a key is a number, which is no name of anything."""
+    if type(key) not in (str, int, float):
+        return False
+    try:
+        float(key)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def shown(value: Any) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackyard.redaction.redactor import Redactor
 from trackyard.redaction.secret_shapes import is_secret_name
 from trackyard.tracking.plain_values import PlainValues
-from trackyard.tracking.tables import plain_columns
+from trackyard.tracking.tables import columns_of, made_plain
+
+# What Arrow has a type of its own for, and JSON holds as text.
+_TYPED = frozenset({bytes, date, datetime, time, timedelta, Decimal})
 
 if TYPE_CHECKING:
     import pyarrow
@@ -50,13 +55,27 @@ def _arrow(table: Any, values: PlainValues) -> pyarrow.Table:
             return pyarrow.Table.from_pandas(table)
     except (pyarrow.ArrowException, TypeError, ValueError):
         pass  # a column has values of several types
-    columns = plain_columns(table, values)
-    return pyarrow.table({name: _column(name, cells, values) for name, cells in columns})
+    given = columns_of(table)
+    columns = made_plain(given, values)
+    own = (cells for _, cells in given)
+    return pyarrow.table(
+        {
+            name: _column(name, cells, as_given, values)
+            for (name, cells), as_given in zip(columns, own, strict=True)
+        }
+    )
 
 
-def _column(name: str, cells: list[Any], values: PlainValues) -> pyarrow.Array:
+def _column(name: str, cells: list[Any], given: Any, values: PlainValues) -> pyarrow.Array:
+    """Give a column of plain values, or of what Arrow has a type for and JSON has not."""
     import pyarrow
 
+    kinds = set(map(type, given)) - {type(None)} if type(given) is list else set[type]()
+    if len(kinds) == 1 and kinds <= _TYPED:
+        try:
+            return pyarrow.array([*given, *[None] * (len(cells) - len(given))])
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+            pass  # such as a year that 64 bits of microseconds have not
     for kind in (None, pyarrow.uint64()):  # which Arrow does not choose by itself
         try:
             return pyarrow.array(cells, kind)

@@ -31,7 +31,17 @@ def plain_columns(table: Any, values: PlainValues) -> Columns:
     Raises:
         TypeError: It is none of these.
     """
-    columns = [(to_text(name), values.plain(column)) for name, column in columns_of(table)]
+    return made_plain(columns_of(table), values)
+
+
+def made_plain(given: Columns, values: PlainValues) -> Columns:
+    """Give columns with plain values, of one length.
+
+    Args:
+        given: The columns, as `columns_of` gives them.
+        values: Makes values plain, and notes what it changes.
+    """
+    columns = [(to_text(name), values.plain(column)) for name, column in given]
     length = max((len(column) for _, column in columns), default=0)
     if any(len(column) < length for _, column in columns):
         values.note("columns of several lengths were filled up with null; give them one length")
