@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from recorder import Recorder
 
-from trackyard import Artifact, Capabilities, Metric, Param, Tag
-from trackyard.contract import Context, Git
+from trackyard import (
+    Artifact,
+    Capabilities,
+    Client,
+    Metric,
+    Param,
+    Tag,
+    flavor,
+    hookimpl,
+    start_run,
+)
+from trackyard.contract import Context, Git, TooLarge
 from trackyard.delivery.adapting import Adapter
 from trackyard.delivery.sending import Sender
 from trackyard.delivery.sizes import shortened_to, size_as_sent
@@ -89,3 +100,42 @@ def test_batches_stay_below_the_largest_request(tmp_path):
         size += sum(r.path.stat().st_size for _, r in batch if isinstance(r, Artifact))
         assert size <= MOST or len(batch) == 1
     assert len(list(batches(records))) < len(found)
+
+
+@flavor
+class BehindGateway(Recorder):
+    """Is reached through something that lets no large request pass."""
+
+    @hookimpl
+    def tracker_log(self, run, batch):
+        sizes = [artifact.path.stat().st_size for artifact in batch.artifacts]
+        small = any(metric.key == "small" for metric in batch.metrics)
+        if small or max(sizes, default=0) > 100_000:
+            raise TooLarge("413 Request Entity Too Large")
+        Recorder.tracker_log(self, run, batch)
+
+
+def test_record_that_is_too_large_alone_is_refused_with_its_size(project, caplog):
+    project.add_tracker("local", BehindGateway)
+    with start_run() as run:
+        run.log_text("x" * 200_000, "large.txt")
+        run.log_metric("loss", 1)
+    with start_run() as second:
+        second.log_text("x" * 200_000, "large.txt")  # and nothing else
+
+    (row, other) = [row for row in Client().sync() if row.is_lacking]
+    assert (row.state, row.pending, row.quarantined) == ("refused", 0, 1)
+    assert (other.state, other.pending, other.quarantined) == ("refused", 0, 1)
+    assert project.logged("metrics") == [["loss", 1.0, None]]
+    assert "413 Request Entity Too Large: it has 200" in caplog.text
+    assert "type: trackyard sync --refused" in caplog.text
+
+
+def test_small_record_that_is_said_to_be_too_large_stays_pending(project):
+    project.add_tracker("local", BehindGateway)
+    with start_run() as run:
+        run.log_metric("small", 1)
+        run.log_metric("loss", 1)
+
+    (row,) = Client().sync()
+    assert (row.pending, row.quarantined) == (1, 0)

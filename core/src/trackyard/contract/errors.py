@@ -108,7 +108,8 @@ class RunDeleted(Exception):
 class TooLarge(Exception):
     """Raised by `tracker_log`: the request is larger than something on the way lets through.
 
-    Core halves the batch; one record alone that is too large stays pending, and holds up nobody.
+    Core halves the batch. One record alone of more than 64 KiB is refused with its size, unless a
+    larger one has passed; a smaller one stays pending. Neither holds up others.
     """
 
 

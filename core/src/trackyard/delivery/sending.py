@@ -28,6 +28,8 @@ _IN_A_ROW = {"later": 3, "broken": 10}
 _MOST_ALLOWANCE = 8
 # So many records of which a tracker says the same are no refusals, but an outage of its.
 _SAME_MESSAGE = 10
+# What is smaller and too large for somebody on the way meets a gateway that is broken.
+_LEAST_LARGE = 65_536
 # Bytes of files for which a hook gets a second more.
 _BYTES_A_SECOND = 1_000_000
 
@@ -74,6 +76,7 @@ class Sender:
         self._allowance = 1  # times what stands in `_IN_A_ROW`
         self._not_taken: list[tuple[Numbered, Outcome]] = []  # since the last one that was
         self._said = Counter[str]()  # why records were refused since the last one that was taken
+        self._largest_file = 0  # that was taken
         self._taken: list[int] = []  # the sizes of what was taken while a batch is halved
 
     def take_batch(self, pending: deque[Numbered]) -> list[Numbered]:
@@ -141,7 +144,10 @@ class Sender:
     def _call(self, run: Run, records: list[Numbered]) -> Outcome:
         batch = Batch.of(tuple(record for _, record in records), records[0][0], records[-1][0])
         more = sum(map(size_of_file, batch.artifacts)) / _BYTES_A_SECOND
-        return self._hooks.log(attrs.evolve(run, deadline=run.deadline + more), batch)
+        outcome = self._hooks.log(attrs.evolve(run, deadline=run.deadline + more), batch)
+        if outcome.kind == "done":
+            self._largest_file = max([self._largest_file, *map(size_of_file, batch.artifacts)])
+        return outcome
 
     def _search(
         self, run: Run, records: list[Numbered], outcome: Outcome, *, is_followed: bool
@@ -202,6 +208,12 @@ class Sender:
         records, outcome = self._without_held(records, outcome)
         if not records:
             return [], outcome
+        size = size_as_sent(records[0][1]) + size_of_file(records[0][1])
+        if outcome.kind == "large" and size > max(_LEAST_LARGE, self._largest_file):
+            why = f"{outcome.reason}: it has {size} bytes; let more through there, as by nginx's "
+            why += "client_max_body_size, and type: trackyard sync --refused"
+            put_aside(self._hooks.name, self.state, self._folder, records[0][1], why)
+            return [], Outcome()
         self._not_taken.append((records[0], outcome))
         most = self._allowance * min(_IN_A_ROW.get(o.kind, 3) for _, o in self._not_taken)
         if len(self._not_taken) >= most:
