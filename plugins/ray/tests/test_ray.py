@@ -201,6 +201,26 @@ def test_stopping_the_driver_kills_its_steps_and_frees_the_cluster(ray_project, 
     wait_until(lambda: ray.available_resources().get("CPU") == 3)
 
 
+@pytest.mark.slow
+def test_what_c_code_and_programs_print_is_kept_once_and_in_order(ray_project):
+    @step
+    def printing() -> None:
+        print("by python")
+        os.write(1, b"by C\n")
+        subprocess.run("echo by a program; echo its error >&2", shell=True, check=True)
+        with trackyard.start_run("inner"):
+            print("inside")
+        print("again")
+        os.write(1, b"unfinished")
+
+    console = Client().get_run(pipeline(printing)().id).steps[0].console
+
+    texts = [(line.stream, line.text) for line in console]
+    out = [text for stream, text in texts if stream == "out"]
+    assert out == ["by python", "by C", "by a program", "again", "unfinished"]
+    assert ("err", "its error") in texts
+
+
 STRANGER = """
 import trackyard
 

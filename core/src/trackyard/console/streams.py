@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import sys
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import RLock, get_ident, local
 from typing import Any
 
+from trackyard.console.following import FollowedFile
 from trackyard.console.keeping import Console
 from trackyard.console.lines import StreamName
 from trackyard.system.interruption import let_signals_through
@@ -28,10 +29,14 @@ class CoveredStreams:
 
     Args:
         find: Gives the console of the run that the calling thread belongs to, or None.
+
+    Attributes:
+        files: Files that are followed, by descriptor: what goes there is kept from there.
     """
 
     def __init__(self, find: Callable[[], Console | None]) -> None:
         self._find = find
+        self.files: dict[int, FollowedFile] = {}
         self._users: set[object] = set()
         self._covers: list[_Cover] = []
         self._inside: set[int] = set()  # threads in a `write`, which may call another one
@@ -83,7 +88,7 @@ class CoveredStreams:
                     cover.is_live = True
                     return
                 cover.is_live = False
-        cover = _Cover(stream, name, self._find, self._inside)
+        cover = _Cover(stream, name, self._find, self._inside, self.files)
         try:
             cover.put_on()
         except Exception as error:  # an object of the user's may refuse anything
@@ -107,10 +112,12 @@ class _Cover:
         name: StreamName,
         find: Callable[[], Console | None],
         inside: set[int],
+        files: Mapping[int, FollowedFile],
     ) -> None:
         self.stream = stream
         self.is_live = True
         self._find, self._inside, self._name = find, inside, name
+        self._files, self._number = files, _number_of(stream)
         self._decoders = local()  # a character may come in two pieces, but from one thread
         self._before = {key: getattr(stream, key) for key in ("write", "flush")}
         self._had_own = {key for key in self._before if key in getattr(stream, "__dict__", {})}
@@ -143,10 +150,15 @@ class _Cover:
                 return before(*arguments, **keywords)
             inside.add(thread)
             try:
+                file = self._files.get(self._number) if key == "write" else None
+                if file is not None:
+                    file.pass_on()
                 result = before(*arguments, **keywords)
                 try:
                     console = self._find() if key == "write" and arguments else None
-                    if console is not None:
+                    if console is not None and file is not None:
+                        file.pass_on(console)
+                    elif console is not None:
                         console.write(self._name, self._text_of(arguments[0]))
                 except Exception as error:  # a step never fails by what it prints
                     let_signals_through(error)

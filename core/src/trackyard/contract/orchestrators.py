@@ -60,7 +60,8 @@ class Job:
         keep_printed: Keeps what a process has printed that the orchestrator started: where to
             (`out` or `err`), and the text. For one that reads its stdout and stderr; such a process
             calls `run_packed` with `is_relayed=True`, or it keeps what goes through its
-            `sys.stdout` and `sys.stderr` by itself.
+            `sys.stdout` and `sys.stderr` by itself, with `has_own_files=True` all that goes to its
+            descriptors.
     """
 
     run: Run

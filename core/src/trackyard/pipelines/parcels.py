@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import attrs
 
@@ -109,6 +109,7 @@ def run_packed(
     shipped: Callable[[], AbstractContextManager[Path]] | None = None,
     *,
     is_relayed: bool = False,
+    has_own_files: bool = False,
 ) -> bytes:
     """Run a packed attempt in this process; give its packed outcome. Nothing is raised.
 
@@ -121,16 +122,25 @@ def run_packed(
         shipped: Where this machine does not see the run's folder: gives another one, whose
             journal is shipped to it until the context ends, as `shipped_journal` does.
         is_relayed: What this process prints is kept by the one that started it.
+        has_own_files: Its stdout and stderr are files that no other process prints to: what its
+            code of C and its programs write there is kept, too.
     """
+    printing = _Printing(is_relayed, has_own_files)
     with _surroundings_as_they_were():
-        return _run_packed(packed, shipped, is_relayed=is_relayed)
+        return _run_packed(packed, shipped, printing)
+
+
+class _Printing(NamedTuple):
+    """How a process prints, as `run_packed` gets it."""
+
+    is_relayed: bool
+    has_own_files: bool
 
 
 def _run_packed(
     packed: bytes,
     shipped: Callable[[], AbstractContextManager[Path]] | None,
-    *,
-    is_relayed: bool,
+    printing: _Printing,
 ) -> bytes:
     import cloudpickle
 
@@ -151,7 +161,7 @@ def _run_packed(
             if shipped is not None and parcel.description is not None:
                 parcel = attrs.evolve(parcel, description=parcel.description.without_sources)
             kept = KeptOutputs(home)
-            outcome = _run(parcel, kept, is_relayed=is_relayed, is_shipped=shipped is not None)
+            outcome = _run(parcel, kept, printing, is_shipped=shipped is not None)
             if shipped is not None:
                 unsent = [(one.url, one.stored, one.path.read_bytes()) for one in kept]
     except Exception as error:  # the function's module may be missing here, or broken
@@ -213,7 +223,7 @@ def _home_of_kept(parcel: Parcel, *, is_shipped: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _run(parcel: Parcel, kept: KeptOutputs, *, is_relayed: bool, is_shipped: bool) -> Outcome:
+def _run(parcel: Parcel, kept: KeptOutputs, printing: _Printing, *, is_shipped: bool) -> Outcome:
     project = parcel.project
     artifacts = ArtifactStore(
         parcel.artifact_store,
@@ -225,7 +235,9 @@ def _run(parcel: Parcel, kept: KeptOutputs, *, is_relayed: bool, is_shipped: boo
     artifacts.waits_elsewhere = parcel.waiting
     for stored in stored_in(dict(parcel.attempt.arguments)):
         artifacts.trust(stored)
-    tracked = _joined(parcel, project, None if is_relayed else load_console_options(project))
+    console = None if printing.is_relayed else load_console_options(project)
+    tracked = _joined(parcel, project, console)
+    tracked.has_own_files = printing.has_own_files
     with termination_as_exit(tracked.note_signal):
         outcome = perform(parcel.attempt, tracked, artifacts)
     if is_shipped:  # the journal alone is

@@ -22,7 +22,7 @@ from trackyard.system.coercing import to_number, to_pairs, to_text
 from trackyard.system.environment import NAMED, is_disabled, named_run_id
 from trackyard.system.inside_hooks import is_inside_hook
 from trackyard.tracking.containing import contained
-from trackyard.tracking.covering import cover, uncover
+from trackyard.tracking.covering import cover, followed, uncover
 from trackyard.tracking.file_calls import FileCalls, shown, swapped
 from trackyard.tracking.new_runs import new_run
 from trackyard.tracking.params import param_of, params_of
@@ -460,7 +460,8 @@ def activated(tracked: TrackedRun) -> Iterator[ActiveRun]:
             with tracked.activated():
                 try:
                     cover(run, tracked.console, _innermost, active_runs)
-                    yield run
+                    with followed(tracked.console, has_own_files=tracked.has_own_files):
+                        yield run
                 finally:
                     uncover(run)  # what SDKs print as they end is not the step's
         finally:

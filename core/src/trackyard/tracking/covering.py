@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from trackyard.console.following import followed_files
 from trackyard.console.keeping import Console
 from trackyard.console.streams import CoveredStreams
 
@@ -53,3 +55,22 @@ def uncover(user: object) -> None:
     """
     for streams in _covered:
         streams.uncover(user)
+
+
+@contextmanager
+def followed(console: Console | None, *, has_own_files: bool) -> Iterator[None]:
+    """Keep what code of C and programs write to this process's stdout and stderr, too.
+
+    Args:
+        console: What keeps it; the streams are covered already.
+        has_own_files: These are files that no other process prints to; else nothing is done.
+    """
+    if console is None or not has_own_files:
+        yield
+        return
+    with followed_files(console) as files:
+        _covered[0].files.update(files)
+        try:
+            yield
+        finally:
+            _covered[0].files.clear()

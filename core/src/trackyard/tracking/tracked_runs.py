@@ -107,6 +107,7 @@ class TrackedRun:
         self.native_runs: dict[str, object] = {}
         self.sources: dict[str, Source] = {}
         self.is_of_command = False  # native calls are those of another program
+        self.has_own_files = False  # no other process prints to this one's stdout and stderr
         self.is_joined = False  # another process reads what SDKs' files hold
         self._captured: set[str] = set()
         self._native_child = ExitStack()  # what is held of a run that an SDK has made

@@ -361,13 +361,14 @@ def _run_in_time(
 
 def _run_here(packed: bytes, run_id: str, mark: Path | None, receiver: Any) -> bytes:
     if mark is not None and mark.exists():
-        return run_packed(packed)
+        return run_packed(packed, has_own_files=True)
     if receiver is None:
         return _UNSEEN
     import ray
 
     node = ray.get_runtime_context().get_node_id()
-    return run_packed(packed, lambda: shipped_journal(run_id, node, partial(_call, receiver)))
+    shipped = partial(shipped_journal, run_id, node, partial(_call, receiver))
+    return run_packed(packed, shipped, has_own_files=True)
 
 
 def _ship_what_is_left(run_id: str, node: str, receiver: Any) -> bool:
