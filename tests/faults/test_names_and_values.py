@@ -46,6 +46,25 @@ def test_k1_names_of_artifacts_that_a_transport_changes(faults, mlflow_server):
 
 
 @pytest.mark.slow
+def test_k8_a_file_and_a_folder_of_one_name(faults, monkeypatch, caplog):
+    """What comes second is refused, by its name, and nothing behind it waits."""
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+    (faults.root / "trackyard.toml").write_text(
+        "[experiment_trackers.team]\nflavor = 'mlflow'\nstart_timeout = 60\nflush_timeout = 60\n"
+    )
+    with start_run("names") as run:
+        for name in ("a", "a/b.txt", "c/d.txt", "c"):
+            run.log_text(name, name)
+        run.log_metric("loss", 1)
+
+    assert "refused artifact 'a/b.txt'" in caplog.text
+    assert "refused artifact 'c'" in caplog.text
+    done = faults.trackyard("sync")
+    assert done.stdout.startswith("names\tteam\trefused\t3\t0\t2\t0\t\n"), done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.slow
 def test_k2_the_path_of_the_project_reads_like_a_url(faults, monkeypatch):
     place = faults.root / "why?a#b%20c"
     place.mkdir()

@@ -71,6 +71,30 @@ def test_project_of_the_script_counts_where_the_folder_has_none(folders, by):
     assert not (folders / "none" / ".trackyard").exists()
 
 
+BLOCK = """
+import trackyard
+with trackyard.start_run("block"):
+    pass
+"""
+
+
+def test_a_block_says_which_project_counts_where_it_is_not_the_folders(folders, monkeypatch):
+    script = folders / "scripts" / "below" / "block.py"
+    script.write_text(BLOCK)
+    for name in ("scripts", "other"):
+        (folders / name / "trackyard.toml").write_text(
+            "[experiment_trackers.memory]\nflavor = 'trackyard.testing:MemoryTracker'\n"
+        )
+    monkeypatch.setenv("TRACKYARD_ISOLATION", "thread")
+
+    away = run(sys.executable, str(script)).stderr
+    monkeypatch.chdir(folders / "other" / "below")
+    here = run(sys.executable, str(script)).stderr
+
+    assert away.startswith(f"run block in {folders / 'scripts'}  "), away
+    assert here.startswith("run block  "), here
+
+
 def test_project_of_the_working_directory_counts_before_the_scripts(folders, monkeypatch):
     monkeypatch.chdir(folders / "other" / "below")
 

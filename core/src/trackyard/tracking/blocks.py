@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from trackyard.contract.errors import RequiredTrackerError, TrackyardError
@@ -322,8 +323,11 @@ def _say_where(tracked: TrackedRun) -> None:
         _show_where(tracked)
         return
     with suppress(OSError, ValueError):  # it is closed
+        root = tracked.group.project.root if tracked.group is not None else Path()
+        # The project of the script, or of a variable, is not the one that one would look in.
+        where = "" if Path.cwd().is_relative_to(root.absolute()) else f" in {root}"
         for url in tracked.urls.values():
-            sys.stderr.write(line(f"run {tracked.run.name}  {url}") + "\n")
+            sys.stderr.write(line(f"run {tracked.run.name}{where}  {url}") + "\n")
         sys.stderr.flush()
 
 
