@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -118,3 +120,32 @@ def test_processes_side_by_side_find_the_same_in_the_same_order(check):
         [row[key] for key in shown] for row in alone
     ]
     assert {row["outcome"] for row in beside} >= {"passed", "failed"}
+
+
+ENDLESS = """
+import threading
+from trackyard.contract import flavor, hookimpl
+from trackyard.testing import MemoryTracker
+
+
+@flavor
+class Endless(MemoryTracker):
+    @hookimpl
+    def tracker_start_run(self, run):
+        threading.Thread(target=threading.Event().wait, daemon=False).start()
+        super().tracker_start_run(run)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_threads_that_a_flavor_never_ends_do_not_hold_the_command_up(project, processes):
+    (project.root / "endless.py").write_text(ENDLESS, encoding="utf-8")
+    words = ["experiment-tracker", "flavor", "check", "endless:Endless", "--only", "threads"]
+    command = [sys.executable, "-m", "trackyard", *words, "--processes", str(processes)]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 1
+    assert "test_threads_are_ended" in done.stdout
+    assert ("are not waited for" in done.stderr) == (processes == 1)

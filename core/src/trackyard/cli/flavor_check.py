@@ -6,8 +6,10 @@ import importlib.util
 import os
 import shlex
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # Beyond these, importing the SDK once more takes longer than it saves.
 _MOST = 4
+_PATIENCE = 2.0  # seconds for threads that are about to end
 _COLUMNS = {"check": "CHECK", "outcome": "OUTCOME", "reason": "REASON"}
 
 
@@ -76,7 +79,7 @@ def check(
     sys.path.append(str(os.getcwd()))  # noqa: PTH109 - a dotted path may name a module that lies here
     flavor = load_flavor(name)
     table = table_for(flavor, name, _given(flavor, settings))
-    remembered = remembered_of(name, Path.cwd())
+    remembered, before = remembered_of(name, Path.cwd()), set(threading.enumerate())
     if last_failed and not remembered.failed:
         click.echo(f"{name}: no check failed the last time; all of them run", err=True)
     named = remembered.failed if last_failed else ()
@@ -95,6 +98,7 @@ def check(
     for limit in limits_in_words(flavor):
         click.echo(f"{name} declares: {limit}", err=True)
     _conclude(name, settings, results)
+    _end(name, before, int(any(result.outcome == "failed" for result in results)))
 
 
 def _conclude(name: str, settings: Sequence[str], results: Sequence[CheckResult]) -> None:
@@ -114,7 +118,24 @@ def _conclude(name: str, settings: Sequence[str], results: Sequence[CheckResult]
     if first.page:
         click.echo(f"  read: {first.page}", err=True)
     click.echo(f"then type: {shlex.join([*command, '--last-failed'])}", err=True)
-    sys.exit(1)
+
+
+def _end(name: str, before: AbstractSet[threading.Thread], code: int) -> None:
+    """End the command, also where the flavor has left threads that Python would wait for."""
+    due = time.monotonic() + _PATIENCE
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in new:
+        if not thread.daemon:
+            thread.join(max(0.0, due - time.monotonic()))
+    left = [thread.name for thread in new if not thread.daemon and thread.is_alive()]
+    if left:
+        text = f"{name}: threads of it still run, and are not waited for: {', '.join(left)}"
+        click.echo(text, err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
+        sys.exit(code)
 
 
 def _given(flavor: type, settings: Sequence[str]) -> dict[str, Any]:
