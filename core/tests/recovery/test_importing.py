@@ -296,6 +296,7 @@ def test_secrets_are_left_out(source):
     [
         ("their", "did you mean 'there'"),
         ("mlfow:./x", "no flavor 'mlfow' is installed"),
+        ("zebra:./x", "no flavor 'zebra' is installed; installed are 'archive', "),
         ("new", "cannot list runs"),
     ],
 )

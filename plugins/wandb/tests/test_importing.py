@@ -180,8 +180,26 @@ def test_what_is_no_file_of_wandbs_is_named(root, tmp_path):
     path.write_bytes(b"something else")
 
     assert [*foreign_records(path)] == [ImportNote("x.wandb: it is none of W&B's")]
+    (row,) = Client().import_runs(f"wandb:{path}")
+    assert (row.state, row.problem) == ("failed", f"{path}: it is none of W&B's")
+    assert [*Client().list_runs()] == []
     with pytest.raises(TrackyardError, match="no such folder or file"):
         Client().import_runs("wandb:./nothing")
+
+
+@pytest.mark.slow
+def test_a_folder_without_a_run_is_refused_with_what_to_type(root):
+    Path("empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "trackyard", "import", "wandb:empty"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert "wandb:empty: no run of wandb was found there" in done.stderr
+    assert "such as wandb:./wandb" in done.stderr
 
 
 @pytest.mark.slow

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import click
 
 from trackyard.cli.completing import tracker_names
 from trackyard.cli.options import moment_option
 from trackyard.cli.output import json_option, remark, show_json, show_table
+from trackyard.contract.errors import ConfigError
 from trackyard.project.configuration import find_project
 from trackyard.recovery.importing import (
     ImportedRun,
@@ -35,6 +37,7 @@ _COLUMNS = {
     "left": "LEFT",
     "changed": "CHANGED",
 }
+_PLACES = {"wandb": "./wandb", "tensorboard": "./logs", "comet": "./archives"}
 _EVERY = 0.5  # seconds between two lines of progress
 _MOST = 20  # so many remarks are shown; the JSON has all
 
@@ -85,6 +88,8 @@ def import_(
     os.environ.setdefault("DO_NOT_TRACK", "true")
     with _progress() as told:
         rows = list(import_runs(find_project(), source, wanted, told))
+    if not rows and not (experiment or filter_ or since or runs):
+        _check_place(source)
     if as_json:
         show_json(rows)
     else:
@@ -92,6 +97,20 @@ def import_(
         _show_remarks(rows)
     if any(row.is_lacking for row in rows):
         sys.exit(1)
+
+
+def _check_place(source: str) -> None:
+    """Refuse a folder or file without a run: it was meant to be another one.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    flavor, _, place = source.partition(":")
+    if place and Path(place).expanduser().exists():
+        raise ConfigError(
+            f"{source}: no run of {flavor} was found there; type the folder that {flavor} wrote, "
+            f"such as {flavor}:{_PLACES.get(flavor, './runs')}"
+        )
 
 
 def _show_remarks(rows: list[ImportedRun]) -> None:

@@ -95,7 +95,8 @@ def open_source(project: Project, text: str) -> Source:
         known = known_flavors().get(name)
         if known is not None:
             raise ConfigError(f"{text}: type: pip install {known.distribution}")
-        raise ConfigError(f"{text}: no flavor {name!r} is installed{did_you_mean(name, flavors)}")
+        hint = did_you_mean(name, flavors) or f"; installed are {listed(sorted(flavors))}"
+        raise ConfigError(f"{text}: no flavor {name!r} is installed{hint}")
     if not place:
         raise ConfigError(f"{text}: say where, such as {name}:./runs")
     # What is typed decides all that there is: no table of the project is laid over it.

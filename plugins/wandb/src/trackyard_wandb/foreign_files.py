@@ -43,3 +43,14 @@ def foreign_records(path: Path) -> Iterator[bytes | ImportNote]:
                 if place in (FULL, LAST):
                     yield record
             offset += len(block)
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether a file holds what W&B has never written; an empty one may be its beginning.
+
+    Args:
+        path: The file.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+    return bool(head) and not HEADER.startswith(head)

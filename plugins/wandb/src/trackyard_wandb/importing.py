@@ -31,7 +31,7 @@ from trackyard.contract import (
 )
 from trackyard_wandb.artifacts import OF_WANDB
 from trackyard_wandb.capturing import artifact_of
-from trackyard_wandb.foreign_files import foreign_records
+from trackyard_wandb.foreign_files import foreign_records, is_foreign
 from trackyard_wandb.records import OWN_FILES, items_of, labels_of, parse
 from trackyard_wandb.rows import Piece, Rows
 from trackyard_wandb.server_runs import ServerRuns
@@ -90,7 +90,10 @@ class WandbFiles:
             scratch: Where files are written.
         """
         reading = _Reading(remote_id, scratch, Rows(scratch))
-        for path in self._files[remote_id]:
+        files = self._files[remote_id]
+        if all(map(is_foreign, files)):
+            raise TrackyardError(f"{files[0]}: it is none of W&B's")
+        for path in files:
             yield from reading.of_file(path)
         yield from reading.rows.rest()
         yield from reading.rows.summary()
