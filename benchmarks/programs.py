@@ -4,7 +4,8 @@
 
 `programs.toml` beside this file lists programs of public repositories, each written for one SDK.
 FOLDER holds their checkouts, as `FOLDER/owner/name`; none of them is in this repository, and
-without FOLDER nothing is run. Each program runs alone and in three ways, in a folder of its own:
+without FOLDER nothing is run, but printed what to type to have them, each at the list's commit.
+Each program runs alone and in three ways, in a folder of its own:
 
 * `step`: in a step, whose tracker is of its SDK's flavor;
 * `exec`: by `trackyard exec`, with the same tracker;
@@ -30,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ OTHERS = {"mlflow": "wandb", "wandb": "mlflow"}
 FIELDS = {
     "mlflow": 'tracking_uri = "sqlite:///{root}/mlflow.db"\nexperiment_name = "programs"',
     "wandb": 'mode = "offline"\nproject = "mine"\nentity = "acme"',
-    "comet": 'mode = "offline"\nproject = "mine"',
+    "comet": 'mode = "offline"\nproject = "mine"\nworkspace = "acme"',
     "neptune": 'mode = "offline"\nproject = "acme/mine"',
     "trackio": 'project = "mine"',
 }
@@ -64,7 +66,7 @@ PLACES = {
     "mlflow": "sqlite:///{root}/mlflow.db",
     "wandb": "{root}/wandb",
     "comet": "{root}/archives",
-    "neptune": "{root}/program/.neptune",
+    "neptune": "{root}/program",
     "trackio": "{root}/trackio",
     "tensorboard": "{root}/program",
 }
@@ -83,8 +85,8 @@ class Program:
         repository: Where it comes from, as owner/name.
         path: The program in it.
         arguments: What it is given.
-        differs: Fields that may differ, each with the words of the flavor's page that say so; one
-            that begins with `other.` differs in that way alone.
+        differs: What may differ, a field or `field:key`, each with the words of the flavor's page
+            that say so; one that begins with `other.` differs in that way alone.
     """
 
     sdk: str
@@ -154,7 +156,11 @@ def variables(way: str, root: Path) -> dict[str, str]:
     kept |= {"PYTHONPATH": str(root / "seeded"), "HOME": str(root / "home"), "MPLBACKEND": "agg"}
     kept |= {"WANDB_MODE": "offline", "WANDB_DIR": str(root), "WANDB_ERROR_REPORTING": "false"}
     kept |= {"NEPTUNE_MODE": "offline", "NEPTUNE_PROJECT": "acme/mine", "DO_NOT_TRACK": "true"}
-    kept |= {"COMET_START_ONLINE": "0", "COMET_OFFLINE_DIRECTORY": str(root / "archives")}
+    kept |= {
+        "COMET_WORKSPACE": "acme",
+        "COMET_START_ONLINE": "0",
+        "COMET_OFFLINE_DIRECTORY": str(root / "archives"),
+    }
     fonts = Path(tempfile.gettempdir()) / f"fonts-{os.getuid()}"  # listed once, for seconds
     kept |= {"MPLCONFIGDIR": str(fonts)}
     kept |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONHASHSEED": "0"}
@@ -210,7 +216,7 @@ def parts_of(runs: Runs) -> dict[tuple[int, str, str], Any]:
 
 
 def differences(alone: Runs, again: Runs, tracked: Runs) -> Iterator[tuple[str, str]]:
-    """Give the field of each value that is not as it is alone, and how it differs.
+    """Give field and key of each value that is not as it is alone, and how it differs.
 
     Args:
         alone: What the program alone has left.
@@ -218,7 +224,7 @@ def differences(alone: Runs, again: Runs, tracked: Runs) -> Iterator[tuple[str, 
         tracked: What it has left in another way.
     """
     if len(alone) != len(tracked):
-        yield "runs", f"{len(alone)} runs alone, {len(tracked)} here"
+        yield "runs:", f"{len(alone)} runs alone, {len(tracked)} here"
     wanted, second, there = parts_of(alone), parts_of(again), parts_of(tracked)
     for part, value in wanted.items():
         number, field, key = part
@@ -231,10 +237,11 @@ def differences(alone: Runs, again: Runs, tracked: Runs) -> Iterator[tuple[str, 
             is_series = field in ("series", "metrics") and part in there and part in second
             if not is_series or steps(second[part]) != steps(value) or steps(found) == steps(value):
                 continue
-        yield field, f"run {number}: {key or field} is {shortened(value)}, here {shortened(found)}"
+        what = f"run {number}: {key or field} is {shortened(value)}, here {shortened(found)}"
+        yield f"{field}:{key}", what
     for number, field, key in there.keys() - wanted.keys():
         if field in ("series", "metrics") and number < len(alone):
-            yield field, f"run {number}: {key} is only here"
+            yield f"{field}:{key}", f"run {number}: {key} is only here"
 
 
 def distinct(points: list[Any]) -> list[Any]:
@@ -272,7 +279,7 @@ def show_views(import_from: str) -> None:
         views.extend(view.children)
     found, wrong = [], []
     for view in sorted(views, key=lambda view: view.started_at):
-        endings = sorted(
+        endings = Counter(
             Path(name).suffix
             for name in view.artifacts
             if not name.startswith(("console.log", "output.log"))
@@ -283,7 +290,7 @@ def show_views(import_from: str) -> None:
             if not key.startswith("system/")
         }
         params = {key: str(value) for key, value in view.all_params.items()}
-        found.append({"metrics": curves, "params": params, "artifacts": {"endings": endings}})
+        found.append({"metrics": curves, "params": params, "artifacts": endings})
         if not import_from:
             for verified in client.verify_run(view.id):
                 if verified.state != "same":
@@ -297,7 +304,7 @@ def compared(program: Program, way: str, folder: Path, checkouts: Path) -> list[
     root.mkdir()
     error = run_program(program, way, root, checkouts)
     if error:
-        return [("error", error)]
+        return [("error:", error)]
     left = imported if way == "other" else held
     seen = views(root) if way == "other" else {"runs": held(program, root), "wrong": []}
     alone, tracked = left(program, folder / "alone"), seen["runs"]
@@ -308,7 +315,7 @@ def compared(program: Program, way: str, folder: Path, checkouts: Path) -> list[
             again.mkdir()
             run_program(program, "alone", again, checkouts)
         found = list(differences(alone, left(program, again), tracked))
-    return [*found, *(("tracker", wrong) for wrong in seen["wrong"])]
+    return [*found, *(("tracker:", wrong) for wrong in seen["wrong"])]
 
 
 def imported(program: Program, root: Path) -> Runs:
@@ -323,14 +330,18 @@ def imported(program: Program, root: Path) -> Runs:
     return kept
 
 
-def is_known(program: Program, way: str, field: str) -> bool:
-    """Tell whether a flavor's page says that a field differs."""
-    return f"{way}.{field}" in program.differs or (way != "other" and field in program.differs)
+def is_known(program: Program, way: str, what: str) -> bool:
+    """Tell whether a flavor's page says that a field, or a key of it, differs."""
+    names = (what, what.partition(":")[0])
+    return any(
+        f"{way}.{name}" in program.differs or (way != "other" and name in program.differs)
+        for name in names
+    )
 
 
 def outcome(program: Program, way: str, found: list[tuple[str, str]]) -> str:
     """Say in a word what came of one way."""
-    unknown = [field for field, _ in found if not is_known(program, way, field)]
+    unknown = [what for what, _ in found if not is_known(program, way, what)]
     return f"{len(unknown)} differ" if unknown else "known" if found else "same"
 
 
@@ -358,10 +369,18 @@ def measure(
     words = {way: outcome(program, way, found[way]) for way in ways}
     print(f"{program}  {'  '.join(f'{way}: {word}' for way, word in words.items())}", flush=True)
     for way, wrong in found.items():
-        for field, what in wrong[:6]:
-            known = " (known)" if is_known(program, way, field) else ""
-            print(f"    {way} {field}: {what}{known}", flush=True)
+        unknown = [(name, what) for name, what in wrong if not is_known(program, way, name)]
+        for name, what in unknown[:6]:
+            print(f"    {way} {name.partition(':')[0]}: {what}", flush=True)
     return not any("differ" in word for word in words.values())
+
+
+def show_checkouts(chosen: list[Program]) -> None:
+    """Print what to type to have the programs' repositories, each at its commit."""
+    commits = tomllib.loads(LIST.read_text(encoding="utf-8"))["commits"]
+    for repository in dict.fromkeys(program.repository for program in chosen):
+        clone = f"git clone https://github.com/{repository} FOLDER/{repository}"
+        print(f"{clone} && git -C FOLDER/{repository} checkout {commits[repository]}")
 
 
 def main() -> int:
@@ -376,6 +395,7 @@ def main() -> int:
     chosen = [p for p in programs() if given.only in str(p)]
     chosen = [p for p in chosen if not given.sdk or p.sdk in given.sdk]
     if given.programs is None:
+        show_checkouts(chosen)
         print(f"{len(chosen)} programs; say by --programs where their repositories are")
         return 0
     checkouts = given.programs.resolve()

@@ -202,7 +202,7 @@ def _comet_run(messages: list[Any], archive: zipfile.ZipFile, names: set[str]) -
                 run["series"].setdefault(key, []).append(point)
         elif kind == "parameter_msg":
             param = payload.get("param") or payload["params"]
-            if param["source"] == "manual":
+            if param["source"] != "cli":  # the command's own arguments
                 run["params"][param["paramName"]] = param["paramValue"]
         elif kind == "log_other":
             run["others"][payload["key"]] = str(payload["value"])

@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import pandas
 import pytest
 from captured_calls import captured_names, captured_of, documented_calls
 from click.testing import CliRunner
@@ -114,6 +115,26 @@ CALLS = {
     ),
     "log_curve": lambda e, _: e.log_curve("log_curve", [0, 1], [0, 1], step=1),
     "log_model": lambda e, file: e.log_model("log_model", file("b.bin")),
+    "log_current_epoch": lambda e, _: e.log_current_epoch(2),
+    "set_name": lambda e, _: e.set_name("set_name"),
+    "log_html_url": lambda e, _: e.log_html_url("http://localhost/log_html_url"),
+    "log_dataframe_profile": lambda e, _: e.log_dataframe_profile(
+        pandas.DataFrame({"a": [1, 2]}), name="log_dataframe_profile"
+    ),
+    "log_tensorboard_folder": lambda e, file: e.log_tensorboard_folder(
+        str(Path(file("log_tensorboard_folder/a.bin")).parent)
+    ),
+    "log_embedding": lambda e, _: e.log_embedding([[1.0, 2.0], [3.0, 4.0]], ["a", "b"]),
+    "set_code": lambda e, _: e.set_code("1"),
+    "set_filename": lambda e, _: e.set_filename("set_filename.py"),
+    "log_dependency": lambda e, _: e.log_dependency("log_dependency", "1"),
+    "log_system_info": lambda e, _: e.log_system_info("log_system_info", "1"),
+    "set_os_packages": lambda e, _: e.set_os_packages(),
+    "set_pip_packages": lambda e, _: e.set_pip_packages(),
+    "log_remote_model": lambda e, _: e.log_remote_model("net", "s3://b/k", sync_mode=False),
+    "set_epoch": lambda e, _: e.set_epoch(2),
+    "log_epoch_end": lambda e, _: e.log_epoch_end(2),
+    "send_notification": lambda e, _: e.send_notification("send_notification"),
     "log_code": lambda e, _: e.log_code(code="1", code_name="log_code.py"),
     "set_model_graph": lambda e, _: e.set_model_graph("graph"),
     "log_remote_asset": lambda e, _: e.log_remote_asset("s3://b/k", "log_remote_asset"),
@@ -128,6 +149,10 @@ UNNAMED = {
     "add_tags": "tags",
     "log_text": "texts/",
     "log_html": "comet.html",
+    "log_html_url": "comet.html",
+    "log_current_epoch": "curr_epoch",
+    "set_name": "comet.name",
+    "log_embedding": "vectors-",
 }
 
 

@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 
 from trackyard import Client, start_run
 from trackyard.cli.main import cli
+from trackyard.contract import Model
 from trackyard.testing import MemoryTracker
 
 BOTH = """
@@ -90,6 +91,10 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
         mlflow.log_dict({"a": 1}, "config.json")
         mlflow.log_image(numpy.zeros((4, 4, 3), dtype=numpy.uint8), "zero.png")
         mlflow.log_table({"a": [1, 2]}, "rows.json")
+        for step in (3, 4):
+            seen = numpy.full((4, 4, 3), step, dtype=numpy.uint8)
+            mlflow.log_image(seen, key="seen", step=step)
+        mlflow.flush_artifact_async_logging()
 
     found = {name: (a.kind, a.path.read_bytes()) for name, a in stored(run).artifacts.items()}
     assert found["notes/one.txt"] == ("text", b"one")
@@ -101,9 +106,46 @@ def test_artifacts_of_all_kinds_are_captured(both, tmp_path):
     dataset = json.loads(found["datasets/rows.json"][1])
     assert (dataset["digest"], dataset["context"]) == (rows.digest, "training")
     assert Client().get_run(run.id).artifacts["datasets/rows.json"].kind == "dataset"
-    assert len(found) == 7
+    assert len(found) == 8
+    images = [a for a in stored(run).artifacts.values() if a.name == "seen.png"]
+    assert [(image.kind, image.step) for image in images] == [("image", 4)]
     (there,) = both.run("files").inputs.dataset_inputs  # once
     assert there.dataset.digest == rows.digest
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Any type hint")  # MLflow's own, when it is imported
+def test_a_model_is_one_everywhere(both):
+    rows = numpy.arange(20.0).reshape(10, 2)
+    fitted = LinearRegression().fit(rows, rows[:, 0])
+    signature = mlflow.models.infer_signature(rows, rows[:, 0])
+    said = {"pip_requirements": ["scikit-learn"], "signature": signature}
+    said["serialization_format"] = "cloudpickle"
+    with start_run("model", experiment_tracker=TRACKERS) as run:
+        with mlflow.start_run(run_name="net-run"):
+            mlflow.sklearn.log_model(fitted, name="net", **said)
+        with mlflow.start_run(run_name="second"):
+            mlflow.sklearn.log_model(fitted, name="other", **said)
+
+    (child,) = Client().get_run(run.id).children
+    for of, name in ((run.id, "net"), (child.id, "other")):
+        found = MemoryTracker.runs[of].artifacts
+        kinds = {n: a.kind for n, a in Client().get_run(of).artifacts.items() if n in found}
+        assert {kinds[n] for n in kinds if n != "console.log"} == {"model"}
+        model = Model.read(found[f"{name}/trackyard-model.json"])
+        assert (model.framework, model.signature) == ("sklearn", signature.to_dict())
+        assert {"MLmodel", "requirements.txt"} <= {file.name for file in model.files}
+    assert len(both.run("net-run").outputs.model_outputs) == 1  # once
+    store = both.new_store(both.root / "again.db")
+    both.configure(
+        f'{BOTH}[experiment_trackers.again]\nflavor = "mlflow"\n'
+        f'tracking_uri = "{store}"\nflush_timeout = 60\n'
+    )
+    assert CliRunner().invoke(cli, ["replay", child.id, "--to", "again"]).exit_code == 0
+    (output,) = both.run("second", store).outputs.model_outputs
+    logged = both.client(store).get_logged_model(output.model_id)
+    loaded = mlflow.sklearn.load_model(logged.artifact_location)
+    assert loaded.predict(rows[1:2]) == pytest.approx([2.0])
 
 
 def test_autologging_is_captured(both):

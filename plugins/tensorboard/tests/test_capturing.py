@@ -76,6 +76,12 @@ CALLS = {
     "add_audio": given("add_audio", audio={"encoded_audio_string": b"RIFF"}),
     "add_text": lambda w: w.add_text("add_text", "hello", 1),
     "add_histogram": lambda w: w.add_histogram("add_histogram", numpy.arange(9.0), 1),
+    "add_image_with_boxes": lambda w: w.add_image_with_boxes(
+        "add_image_with_boxes", PIXELS, numpy.array([[0, 0, 2, 2]]), 1
+    ),
+    "add_histogram_raw": lambda w: w.add_histogram_raw(
+        "add_histogram_raw", 0, 1, 2, 1, 1, [0.5, 1.0], [1, 1], 1
+    ),
     "add_pr_curve": lambda w: w.add_pr_curve("add_pr_curve", [0, 1], [0.1, 0.9], 1),
 }
 
@@ -88,7 +94,18 @@ def test_each_call_becomes_what_the_page_says(both):
 
     found = captured_of(run.id, CALLS)
     # Those need torch, and write nothing that is taken for anything else.
-    kept = ("add_graph", "add_mesh", "add_embedding", "add_custom_scalars")
+    charts = ("multilinechart", "marginchart")
+    kept = (
+        "add_graph",
+        "add_mesh",
+        "add_embedding",
+        "add_custom_scalars",
+        "add_pr_curve_raw",
+        "add_onnx_graph",
+        "add_openvino_graph",
+        "add_tensor",
+        *(f"add_custom_scalars_{chart}" for chart in charts),
+    )
     rest = dict.fromkeys(kept, "nothing")
     assert found | rest == documented_calls("tensorboard")
 

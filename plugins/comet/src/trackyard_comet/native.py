@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trackyard")
 
-# What the SDK does of its own accord when it is imported.
+# What the SDK does of its own accord when it is imported, and no run is about.
 QUIET = {
-    "COMET_DISABLE_AUTO_LOGGING": "1",
     "COMET_DISABLE_ANNOUNCEMENT": "1",
     "COMET_ERROR_TRACKING_ENABLE": "false",
 }

@@ -9,11 +9,11 @@ This file is imported after MLflow only.
 
 from __future__ import annotations
 
-import mimetypes
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache, partial, wraps
 from inspect import signature
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 from mlflow.entities import Run as MlflowRun, RunStatus, RunTag
 from mlflow.store.entities import PagedList
-from mlflow.tracking import fluent
+from mlflow.tracking import MlflowClient, fluent
 from mlflow.tracking._tracking_service import utils
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from mlflow.utils.mlflow_tags import (
@@ -46,12 +46,14 @@ from trackyard.contract import (
     standing_in,
     step_of_caller,
 )
+from trackyard_mlflow.captured_files import files_of, files_of_model, image_of
 from trackyard_mlflow.foreign import dataset_of
-from trackyard_mlflow.kinds import has_table
 
 if TYPE_CHECKING:
     import mlflow
     from mlflow.entities import DatasetInput
+
+logger = logging.getLogger("trackyard")
 
 # Tags that MLflow sets itself, or that Trackyard does: no other tracker has a use for them.
 _OWN_TAGS = ("mlflow.", "trackyard.")
@@ -111,6 +113,9 @@ _start_run = own_copy(fluent.start_run)
 _start_implicitly = own_copy(fluent._get_or_start_run)  # noqa: SLF001
 _log_artifact = TrackingServiceClient.log_artifact
 _log_artifacts = TrackingServiceClient.log_artifacts
+_log_model_artifact = TrackingServiceClient.log_model_artifact
+_log_model_artifacts = TrackingServiceClient.log_model_artifacts
+_log_image = MlflowClient.log_image
 
 
 @contextmanager
@@ -122,6 +127,9 @@ def seen(step: Step) -> Iterator[None]:
         *standing_in(fluent.start_run, start_run),
         (TrackingServiceClient, "log_artifact", log_artifact),
         (TrackingServiceClient, "log_artifacts", log_artifacts),
+        (TrackingServiceClient, "log_model_artifact", log_model_artifact),
+        (TrackingServiceClient, "log_model_artifacts", log_model_artifacts),
+        (MlflowClient, "log_image", log_image),
     ]
     with ExitStack() as held:
         held.enter_context(process_values({}, attributes))
@@ -232,28 +240,80 @@ def log_artifacts(self: Any, run_id: str, local_dir: Any, artifact_path: str | N
         _keep_files(run_id, Path(local_dir), PurePosixPath(artifact_path or ""))
 
 
+def log_model_artifact(
+    self: Any, model_id: str, local_path: Any, artifact_path: str | None = None
+) -> None:
+    """Log a file of a model as MLflow does, and capture it.
+
+    Args:
+        self: The client.
+        model_id: MLflow's id of the model.
+        local_path: The file.
+        artifact_path: The folder in the model.
+    """
+    with _depth() as is_first:
+        _log_model_artifact(self, model_id, local_path, artifact_path)
+    if is_first:
+        _keep_model(self, model_id, Path(local_path), artifact_path)
+
+
+def log_model_artifacts(
+    self: Any, model_id: str, local_dir: Any, artifact_path: str | None = None
+) -> None:
+    """Log a model, or a folder of one, as MLflow does, and capture it.
+
+    Args:
+        self: The client.
+        model_id: MLflow's id of the model.
+        local_dir: The folder with its files.
+        artifact_path: The folder in the model.
+    """
+    with _depth() as is_first:
+        _log_model_artifacts(self, model_id, local_dir, artifact_path)
+    if is_first:
+        _keep_model(self, model_id, Path(local_dir), artifact_path)
+
+
+def log_image(self: Any, *arguments: Any, **keywords: Any) -> None:
+    """Log an image as MLflow does; one of a series is captured as it was given.
+
+    MLflow makes two files of it, in a queue, whose names say step and time.
+
+    Args:
+        self: The client.
+        *arguments: As MLflow has them.
+        **keywords: Likewise.
+    """
+    given = signature(_log_image).bind(self, *arguments, **keywords).arguments
+    with _depth() if given.get("key") is not None else nullcontext(False) as is_first:
+        _log_image(self, *arguments, **keywords)
+    capture = _capture_of(given["run_id"]) if is_first else None
+    if capture is not None:
+        with TemporaryDirectory() as folder:
+            series = given["key"], given.get("step"), given.get("timestamp")
+            capture([image_of(given["image"], *series, Path(folder))], "", given["run_id"])
+
+
 def _keep_files(run_id: str, path: Path, name: PurePosixPath) -> None:
     capture = _capture_of(run_id)
-    if capture is None:
-        return
-    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-    records = [
-        _artifact(file, str(name / file.relative_to(path)) if file != path else str(name))
-        for file in files
-    ]
-    if records:
+    if capture is not None and (records := files_of(path, name)):
         capture(records, "", run_id)
 
 
-def _artifact(file: Path, name: str) -> Artifact:
-    media_type = mimetypes.guess_type(name)[0]
-    family = (media_type or "").partition("/")[0]
-    kind: Any = family if family in ("image", "text", "audio", "video") else "file"
-    if media_type == "text/html":
-        kind = "html"
-    elif media_type == "application/json" and has_table(file):
-        kind = "table"
-    return Artifact(name, file, kind, media_type)
+def _keep_model(client: Any, model_id: str, path: Path, place: str | None) -> None:
+    if is_inside_hook() or not _steps:
+        return
+    try:
+        model = client.get_logged_model(model_id)
+    except Exception as error:  # it was logged: whatever is wrong now is no fault of the code's
+        logger.warning("model %s is not captured: %s", model_id, error)
+        return
+    step = step_of_caller(_steps, in_forks=True) if model.source_run_id is None else None
+    run_id = step.id if step else model.source_run_id
+    capture = _capture_of(run_id)
+    if capture is not None:
+        with TemporaryDirectory() as folder:
+            capture(files_of_model(model, path, place, Path(folder)), "", run_id)
 
 
 @lru_cache

@@ -27,7 +27,8 @@ from trackyard_neptune.operations import Operation, Steps, in_order
 
 _STATE = "neptune.json"
 _NATIVE = "native"
-_TAGS = "tags"  # in a position, where else are names of logs
+_SETS = "sets"  # in a position, where else are names of logs
+_WORDS = ["sys", "tags"]  # Neptune's tags
 # What the SDK collects by itself, which is Neptune's own affair.
 _COLLECTED = ("monitoring", "source_code")
 
@@ -60,8 +61,8 @@ def native_operations(folder: Path, position: str, name: str) -> tuple[list[Oper
 
     Args:
         folder: The tracker's folder of the run.
-        position: The bytes of each of the SDK's logs that are known, and Neptune's tags, which are
-            words, as JSON; empty at first.
+        position: The bytes of each of the SDK's logs that are known, and the sets of words, as
+            JSON; empty at first.
         name: The run's name: another one that the code gives is a tag, as its description is.
     """
     known: dict[str, Any] = json.loads(position) if position else {}
@@ -72,12 +73,6 @@ def native_operations(folder: Path, position: str, name: str) -> tuple[list[Oper
             known[place] = end
             operations.append(_with_source(line["obj"], path.parent))
     logged = [one for one in operations if one["path"][0] not in _COLLECTED and not _is_own(one)]
-    words = [
-        word
-        for one in operations
-        if one["type"] == "AddStrings" and one["path"] == ["sys", "tags"]
-        for word in one["values"]
-    ]
     said = {
         one["path"][1]: one["value"]
         for one in operations
@@ -87,10 +82,30 @@ def native_operations(folder: Path, position: str, name: str) -> tuple[list[Oper
         if text != name:
             shown = {"type": "AssignString", "path": ["tags", f"neptune.{field}"], "value": text}
             logged.append(shown)
-    if words:
-        tags = known[_TAGS] = list(dict.fromkeys([*known.get(_TAGS, ()), *words]))
-        logged.append({"type": "AssignString", "path": ["tags", "tags"], "value": ", ".join(tags)})
+    sets = known.setdefault(_SETS, {})
+    for changed in dict.fromkeys(filter(None, [_changed(sets, one) for one in operations])):
+        shown = {"type": "AssignString", "path": ["tags", *changed.split("/")]}
+        logged.append({**shown, "value": ", ".join(sets[changed])})
     return logged, json.dumps(known)
+
+
+def _changed(sets: dict[str, list[str]], operation: Operation) -> str | None:
+    """Change a set of words as an operation says, and give its name; None where it is of none."""
+    path = operation["path"]
+    if path[0] in _COLLECTED or (path[0] == "sys" and path != _WORDS):
+        return None
+    name = "tags" if path == _WORDS else "/".join(path)
+    words, given = sets.get(name, []), operation.get("values", [])
+    match operation["type"]:
+        case "AddStrings":
+            sets[name] = list(dict.fromkeys([*words, *given]))
+        case "RemoveStrings":
+            sets[name] = [word for word in words if word not in given]
+        case "ClearStringSet":
+            sets[name] = []
+        case _:
+            return None
+    return name
 
 
 class OperationFolder:

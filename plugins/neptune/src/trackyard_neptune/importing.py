@@ -89,14 +89,18 @@ class Offline:
 
         Args:
             remote_id: Its folder's name.
-            scratch: Not needed.
+            scratch: Where files are written.
         """
-        del scratch
         folder = self._folders[remote_id]
         operations = operations_in(folder)
         own = {tuple(o["path"]): o.get("value") for o in operations if o["path"][0] == "sys"}
-        for record in records_of(operations):
-            if isinstance(record, Artifact) and inside(self.root, record.path) is None:
+        for record in records_of(operations, scratch):
+            is_ours = isinstance(record, Artifact) and record.path.parent == scratch
+            if (
+                isinstance(record, Artifact)
+                and not is_ours
+                and inside(self.root, record.path) is None
+            ):
                 yield ImportNote(f"artifact {record.name}: its file is not in the folder")
             else:
                 yield record

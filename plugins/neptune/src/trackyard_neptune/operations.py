@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trackyard.contract import Artifact, Batch, Context, Git, Metric, Param, Record, Run, Tag
+from trackyard_neptune.native_files import native_files
 
 Operation = dict[str, Any]
 
@@ -26,6 +27,8 @@ Operation = dict[str, Any]
 _SHOWN = {"trackyard.note": "description", "trackyard.name": "name"}
 _PARAMS, _TAGS, _FILES, _OURS, _METRICS = "params", "tags", "files", "trackyard", "metrics"
 _RESERVED = {_PARAMS, _TAGS, _FILES, _OURS, _METRICS, "sys", "monitoring", "source_code"}
+# What the SDK writes of its own accord.
+_OF_NEPTUNE = ("sys", "source_code", "monitoring")
 _STEPS = [_OURS, "steps"]
 _NOT_FINISHED = ("failed", "killed", "crashed")
 # Most digits behind the point that Neptune keeps of a step.
@@ -237,8 +240,13 @@ def without(operation: Operation, known: set[tuple[Any, ...]]) -> Operation | No
     return {**operation, "values": values} if values else None
 
 
-def records_of(operations: Iterable[Operation]) -> Iterator[Record]:
-    """Read operations, also those of native calls; of a value that was assigned the last counts."""
+def records_of(operations: Iterable[Operation], scratch: Path | None = None) -> Iterator[Record]:
+    """Read operations, also those of native calls; of a value that was assigned the last counts.
+
+    Args:
+        operations: The operations.
+        scratch: Where files of what only native calls log are written; without one it is left out.
+    """
     atoms: dict[tuple[str, ...], Operation] = {}
     moved: dict[tuple[tuple[str, ...], float], float] = {}
     known = list(operations)
@@ -251,6 +259,8 @@ def records_of(operations: Iterable[Operation]) -> Iterator[Record]:
             yield from _points(operation, moved)
         elif operation["type"].startswith("Assign") or operation["type"] == "UploadFile":
             atoms[tuple(operation["path"])] = operation
+        elif scratch is not None and operation["path"][0] not in _OF_NEPTUNE:
+            yield from native_files(operation, scratch)
     for operation in atoms.values():
         yield from _atom(operation)
 
@@ -271,7 +281,7 @@ def _atom(operation: Operation) -> Iterator[Record]:
     if operation["type"] == "UploadFile":
         source = operation.get("file_path") or operation.get("tmp_file_name")
         if source and Path(source).is_file():
-            shown = name if first == _FILES else "/".join(operation["path"])
+            shown = name if first == _FILES else _suffixed(operation)
             step, time, kind, media_type = operation.get("exact", [None, 0, *_kind_of(source)])
             known: _Kind = kind if kind in KINDS else "file"
             yield Artifact(shown, Path(source), known, media_type, step, time)
@@ -281,8 +291,14 @@ def _atom(operation: Operation) -> Iterator[Record]:
         yield Tag(name, str(operation["value"]))
     elif first == _PARAMS:
         yield Param(name, operation["value"])
-    elif first not in ("sys", "source_code", "monitoring"):
+    elif first not in _OF_NEPTUNE:
         yield Param("/".join([first, *rest]), operation["value"])
+
+
+def _suffixed(operation: Operation) -> str:
+    """Give the name of a file of a native call: fields of Neptune's have their suffix apart."""
+    name, ext = "/".join(operation["path"]), operation.get("ext")
+    return name if not ext or name.endswith(f".{ext}") else f"{name}.{ext}"
 
 
 def _kind_of(path: str) -> tuple[str, str | None]:

@@ -167,7 +167,7 @@ class NeptuneTracker:
     @hookimpl
     def tracker_read_native(self, run: Run, position: str) -> tuple[list[Record], str]:
         operations, position = native_operations(run.folder, position, run.name)
-        return list(records_of(operations)), position
+        return list(records_of(operations, run.folder / "captured")), position
 
     @hookimpl
     def tracker_sync_run(self, run: Run) -> None:
