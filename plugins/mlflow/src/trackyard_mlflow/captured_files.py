@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from trackyard.contract import MODEL_FILE, Artifact, Record
-from trackyard_mlflow.kinds import has_table
+from trackyard_mlflow.kinds import MODEL_ID, has_table
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -67,6 +67,7 @@ def files_of_model(model: LoggedModel, path: Path, place: str | None, folder: Pa
     if place or not path.is_dir():
         return records
     described = {**_said_of(path), "files": [_described(file, path) for file, _ in files]}
+    described[MODEL_ID] = model.model_id
     about = folder / MODEL_FILE
     about.write_text(json.dumps(described), encoding="utf-8")
     return [*records, Artifact(f"{name}/{MODEL_FILE}", about, "model", "application/json")]

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 ARTIFACT_PATTERN = r"(?! )[^\x00-\x1f\x7f#?%:\\]+"
 # Tags of a logged model of ours: its folder in the run, and which record it was.
 _FOLDER, _RECORD = "trackyard.folder", "trackyard.record"
+# The tag of what was moved: its id before.
+MOVED_FROM = "trackyard.moved_from"
+# In what describes a model that MLflow's own calls have logged: its id where they did.
+MODEL_ID = "mlflow_model_id"
 # The file by which MLflow knows a model.
 _DESCRIPTION = "MLmodel"
 # Which files of a run are tables, by which MLflow's page shows them as such.
@@ -133,8 +137,10 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
     model = Model.read(artifact)
     if model is None:
         return
-    logged = _begun(client, run_id, model, f"{artifact.name} {artifact.timestamp}")
-    if logged.model_id in _outputs_of(client, run_id):
+    native = json.loads(artifact.path.read_text(encoding="utf-8")).get(MODEL_ID)
+    logged = _begun(client, run_id, model, f"{artifact.name} {artifact.timestamp}", native)
+    is_moving = _RECORD not in logged.tags  # with its files, from the store that it was in
+    if is_moving or logged.model_id in _outputs_of(client, run_id):
         return
     if is_elsewhere(client, logged.artifact_location):
         reason = f"the store keeps models elsewhere, in {logged.artifact_location}"
@@ -160,17 +166,21 @@ def log_model(client: MlflowClient, run_id: str, artifact: Artifact, is_elsewher
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
 
 
-def _begun(client: MlflowClient, run_id: str, model: Model, record: str) -> LoggedModel:
-    """Find the logged model that a try before this one has begun, or create it."""
+def _begun(
+    client: MlflowClient, run_id: str, model: Model, record: str, native: str | None
+) -> LoggedModel:
+    """Find the logged model that a try before this one, or a move, has begun, or create it."""
     experiment = client.get_run(run_id).info.experiment_id
     for known in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        if known.tags.get(_RECORD) == record:
+        is_moved = native is not None and known.tags.get(MOVED_FROM) == native
+        if known.tags.get(_RECORD) == record or is_moved:
             return known
+    moved = {MOVED_FROM: native} if native else {}
     return client.create_logged_model(
         experiment,
         re.sub(r"""[/:.%"']+""", "_", model.name),
         source_run_id=run_id,
-        tags={_FOLDER: model.name, _RECORD: record},
+        tags={_FOLDER: model.name, _RECORD: record, **moved},
         model_type=model.framework,
     )
 

@@ -37,6 +37,7 @@ from trackyard.contract import (
     write_whole,
 )
 from trackyard_mlflow.backend import is_elsewhere, meaning_of, send_what_is_taken
+from trackyard_mlflow.kinds import MOVED_FROM
 from trackyard_mlflow.reading import artifact_names, read_records
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 # The old id of what was moved, as a tag of it.
-MOVED_FROM = "trackyard.moved_from"
 _LEDGER = "native-moved.json"
 # From here `trackyard runs show` has what it says of ids.
 _MOVED = "moved.json"
@@ -341,6 +341,7 @@ class Move:
         where = f"source_run_id = '{run_id}'"
         for known in self.target.search_logged_models([self._experiment], where):
             if known.tags.get(MOVED_FROM) == old.model_id:
+                self._complete(known, old)
                 return known
         tags = {k: self._mapped(v) for k, v in old.tags.items() if k != _VERSIONS}
         return self.target.create_logged_model(
@@ -351,6 +352,15 @@ class Move:
             params=old.params,
             model_type=old.model_type,
         )
+
+    def _complete(self, known: LoggedModel, old: LoggedModel) -> None:
+        """Say of a model what it lacks: it may be the one that the run's journal has sent."""
+        params = {k: v for k, v in (old.params or {}).items() if k not in (known.params or {})}
+        tags = {k: v for k, v in (old.tags or {}).items() if k not in known.tags}
+        if params:
+            self.target.log_model_params(known.model_id, params)
+        if tags:
+            self.target.set_logged_model_tags(known.model_id, tags)
 
     def _rewrite(self, file: Path, old: str, new: str) -> None:
         """Send the file that describes a model once more, with the new ids in it."""
