@@ -26,6 +26,6 @@ def encode_plain(value: object) -> bytes:
             surrogates, integers beyond 64 bits.
         MemoryError: There is no memory for it.
     """
-    buffer = bytearray(64)
+    buffer = bytearray(512)
     _ENCODER.encode_into(value, buffer)
     return bytes(buffer)
