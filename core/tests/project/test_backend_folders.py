@@ -31,11 +31,11 @@ def test_default_lies_in_the_home_and_says_so(project):
 
 
 def test_relative_path_begins_beside_the_home_and_others_stay(project, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
 
     assert beside_home("runs") == project / "runs"
     assert beside_home(tmp_path / "a") == tmp_path / "a"
-    assert str(beside_home("~/runs")) == "/home/ada/runs"
+    assert beside_home("~/runs") == tmp_path / "ada" / "runs"
 
 
 @pytest.mark.parametrize(
