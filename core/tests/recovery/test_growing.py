@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -99,3 +100,16 @@ def test_run_that_was_killed_is_found_as_crashed_before_any_recovery(project):
     assert [run.status for run in client.list_runs(statuses=["crashed"])] == ["crashed"] * 2
     assert client.list_runs(statuses=["running"]) == []
     assert names("metrics.loss = 0.5") == ["dead", "dead"]
+
+
+def test_a_run_that_is_deleted_while_somebody_looks_has_no_size_and_no_summary(local):
+    with start_run("gone", experiment_tracker=None) as run:
+        run.log_metric("loss", 0.5)
+        folder = folder_of(run)
+        assert summaries.journal_size(folder) > 0
+    for path in folder.glob("*.tyj"):
+        path.unlink()
+    assert (summaries.journal_size(folder), kept_summary(folder)) == (0, None)
+    shutil.rmtree(folder)
+
+    assert (summaries.journal_size(folder), kept_summary(folder)) == (0, None)

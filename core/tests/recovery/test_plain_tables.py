@@ -97,7 +97,7 @@ def test_a_table_is_only_read_and_what_it_has_more_is_added(root):
         (b"", "the first row is to name the columns"),
         (b"run,step\na,1\n", "the first row is to name the columns"),
         (b"loss,loss\n1,2\n", "the first row is to name the columns"),
-        (b"loss\n\xff\n", "cannot be read"),
+        (b"loss\n\xff\n", "cannot be read: it is no text in UTF-8"),
     ],
 )
 def test_what_is_no_table_is_named(content, message, root):

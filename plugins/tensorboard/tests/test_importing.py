@@ -156,6 +156,17 @@ def test_what_is_torn_is_named_and_the_rest_is_read(logs):
     assert "torn at byte" in next(iter(rows["torn"].losses))
 
 
+def test_what_is_no_event_file_is_named_and_is_no_run(logs):
+    path = file_in(logs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"something else that bears the name of an event file")
+
+    (row,) = Client().import_runs("tensorboard:logs")
+
+    assert (row.state, row.problem) == ("failed", f"{path}: it is none of TensorBoard's")
+    assert [*Client().list_runs()] == []
+
+
 def test_a_moved_folder_is_the_same_run(logs):
     write(file_in(logs), scalar(0, 1))
     (before,) = Client().import_runs("tensorboard:logs")

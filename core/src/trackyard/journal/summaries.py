@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,10 @@ def _of_artifact(entry: Entry) -> dict[str, Any]:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Give the sizes of a journal's files."""
-    with os.scandir(folder) as entries:
-        return {e.name: e.stat().st_size for e in entries if e.name.endswith(".tyj")}
+    """Give the sizes of a journal's files, or of those that are left where it is deleted."""
+    sizes: dict[str, int] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".tyj"):
+                sizes[entry.name] = entry.stat().st_size
+    return sizes

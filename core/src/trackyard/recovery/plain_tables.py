@@ -246,7 +246,10 @@ class _Lines:
 def _errors(file: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        text = "cannot be read: it is no text in UTF-8; where another program wrote it, save it so"
+        raise TrackyardError(f"{file} {text}") from error
+    except (OSError, csv.Error) as error:
         raise TrackyardError(f"{file} cannot be read: {error}") from error
 
 

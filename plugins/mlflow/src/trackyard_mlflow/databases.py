@@ -73,6 +73,8 @@ class Database:
         try:
             self._opened = ReadOnlyDatabase(self.path)
             yield from self._listed(query)
+        except FileNotFoundError as error:
+            raise TrackyardError(f"{self.path}: there is no such file") from error
         except (OSError, sqlite3.DatabaseError) as error:
             raise TrackyardError(f"{self.path}: no database of MLflow's: {error}") from error
 

@@ -104,6 +104,17 @@ def first_event(path: Path) -> tuple[bytes, Event | None]:
         return data, None
 
 
+def is_foreign(path: Path) -> bool:
+    """Tell whether a file begins as none does that holds events.
+
+    Args:
+        path: The file.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+    return len(head) == 12 and not _fits(head[:8], _HEAD.unpack(head)[1])
+
+
 def _fits(data: bytes, check: int) -> bool:
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 

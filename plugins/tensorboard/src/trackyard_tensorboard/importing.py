@@ -24,7 +24,7 @@ from trackyard.contract import (
 )
 from trackyard_tensorboard.events import run_files
 from trackyard_tensorboard.foreign_values import Values
-from trackyard_tensorboard.frames import first_event, foreign_events
+from trackyard_tensorboard.frames import first_event, foreign_events, is_foreign
 from trackyard_tensorboard.reading import ARTIFACTS, read_records, read_state
 from trackyard_tensorboard.summaries import NAME, RunState
 
@@ -89,6 +89,9 @@ class EventFolders:
         Args:
             remote_id: Its id.
             scratch: Where files are written.
+
+        Raises:
+            TrackyardError: None of its files was written by TensorBoard's writers.
         """
         folder = self._folders[remote_id]
         if run_files(folder):  # one of Trackyard's own, with exact values
@@ -97,10 +100,15 @@ class EventFolders:
                     yield ImportNote(f"artifact {record.name}: it is a link, which is not followed")
                 else:
                     yield record
-            return
+        else:
+            yield from self._read_foreign(_files_of(folder), remote_id, scratch)
+
+    def _read_foreign(self, files: list[Path], remote_id: str, scratch: Path) -> Iterator[Piece]:
+        if all(map(is_foreign, files)):
+            raise TrackyardError(f"{files[0]}: it is none of TensorBoard's")
         values, points = Values(scratch), PointsByMetric()
         last = 0
-        for path in _files_of(folder):
+        for path in files:
             for event in foreign_events(path):
                 if isinstance(event, ImportNote):
                     yield event
