@@ -100,6 +100,40 @@ def test_l3_a_hundred_runs_at_once_with_256_open_files(faults):
     assert faults.statuses() == ["finished"] * 100
 
 
+MANY_FILES = (
+    HEAD
+    + """
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1500)]
+
+@trackyard.step(experiment_tracker=True)
+def fit() -> int:
+    print("a line")
+    os.write(1, b"a line of C\\n")
+    trackyard.log_metric("loss", 1)
+    return 7
+
+print(trackyard.pipeline(fit)().steps["fit"].outputs["output"].load())
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("orchestrator", ["local", "process"])
+def test_l13_more_than_a_thousand_files_are_open(faults, orchestrator):
+    faults.add_tracker()
+    with (faults.root / "trackyard.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[stacks.default]\nexperiment_trackers = ['local']\n")
+        file.write(f"orchestrator = '{orchestrator}'\n")
+    done = faults.python(MANY_FILES)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "7"
+    assert "select" not in done.stderr
+    assert faults.values("loss") == [1]
+    assert set(faults.statuses()) == {"finished"}
+
+
 def test_l4_no_memory_for_a_map(faults, monkeypatch):
     faults.add_tracker(isolation="thread")
 

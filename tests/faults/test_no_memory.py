@@ -172,6 +172,8 @@ DYING = pytest.mark.filterwarnings(
 )
 # A thread that ends as it begins, what is read and not sent, what was set and is not taken back.
 IN_THREAD = ["thread.WorkerThread._serve", "intake.Intake._adapt", "dispatch.TrackerHooks._call"]
+# Seconds: who waits in vain waits for a minute, and a busy machine makes it no quarter of one.
+IN_VAIN = 30
 IN_LISTENER = ["process.RemoteDelivery.take", "decoder.JSONDecoder.decode"]
 
 
@@ -182,11 +184,11 @@ IN_LISTENER = ["process.RemoteDelivery.take", "decoder.JSONDecoder.decode"]
     [*(("thread", name) for name in IN_THREAD), *(("process", name) for name in IN_LISTENER)],
 )
 def test_l12_a_tracker_whose_thread_finds_no_memory_gets_everything(faults, isolation, call):
-    faults.add_tracker(isolation=isolation)
+    faults.add_tracker(isolation=isolation, flush_timeout=60)
     took = logged(faults, starved := NoMemoryInThread(call))
 
     assert call in starved.seen
-    assert took < 8
+    assert took < IN_VAIN
     if not is_whole(faults):
         assert faults.trackyard("sync").returncode == 0
     assert is_whole(faults)
@@ -196,7 +198,7 @@ def test_l12_a_tracker_whose_thread_finds_no_memory_gets_everything(faults, isol
 @DYING
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 def test_l12_no_memory_at_any_call_of_a_trackers_thread(faults, isolation):
-    faults.add_tracker(isolation=isolation)
+    faults.add_tracker(isolation=isolation, flush_timeout=60)
     logged(faults, usual := NoMemoryInThread())
     calls = list(usual.seen)
     took = {call: logged(faults, NoMemoryInThread(call)) for call in calls}
@@ -204,7 +206,7 @@ def test_l12_no_memory_at_any_call_of_a_trackers_thread(faults, isolation):
     assert faults.trackyard("sync").returncode == 0
     assert is_whole(faults)
     assert len(faults.statuses()) == 1 + len(calls)
-    assert {call: seconds for call, seconds in took.items() if seconds > 8} == {}
+    assert {call: seconds for call, seconds in took.items() if seconds > IN_VAIN} == {}
     assert len(calls) > (200 if isolation == "thread" else 10)
 
 

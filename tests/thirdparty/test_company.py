@@ -109,8 +109,9 @@ def test_the_pool_of_the_page_keeps_the_contract(installed, tmp_path):
     file = tmp_path / "test_pool.py"
     file.write_text(re.sub(r"return \{.*\}", f"return {table}", suite), encoding="utf-8")
 
-    command = ["env", f"PYTHONPATH={tmp_path}", "pytest", "-q", "-p", "no:cacheprovider"]
-    summary = installed.succeed(*command, folder=tmp_path).splitlines()[-1]
+    command = ["pytest", "-q", "-p", "no:cacheprovider"]
+    given = {"folder": tmp_path, "PYTHONPATH": str(tmp_path)}
+    summary = installed.succeed(*command, **given).splitlines()[-1]
 
     assert int(re.search(r"(\d+) passed", summary)[1]) >= PACKAGES["company-orchestrator"][1]
     assert "failed" not in summary

@@ -21,6 +21,7 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from trackyard.system.descriptors import is_ready
 from trackyard.system.interruption import start_thread
 
 # Gets what is written, with the stream's name.
@@ -137,7 +138,7 @@ class _Channel:
     def catch_up(self) -> None:
         while self._thread.is_alive():
             with self._reading:
-                if not select.select([self._outer], [], [], 0)[0]:
+                if not is_ready(self._outer, 0):
                     return
             time.sleep(0.001)
 
@@ -242,7 +243,7 @@ def _write(number: int, data: bytes) -> None:
         try:
             view = view[os.write(number, view) :]
         except BlockingIOError:
-            select.select([], [number], [])
+            is_ready(number, for_writing=True)
         except OSError as error:
             if error.errno != errno.EINTR:
                 raise

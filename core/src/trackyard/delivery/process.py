@@ -11,7 +11,6 @@ import fcntl
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import struct
@@ -36,7 +35,7 @@ from trackyard.hooks.dispatch import TrackerHooks
 from trackyard.journal.descriptions import plain_table
 from trackyard.redaction.redactor import Redactor
 from trackyard.system.conditions import Event
-from trackyard.system.descriptors import OwnFile
+from trackyard.system.descriptors import OwnFile, is_ready
 from trackyard.system.files import make_private_folder, open_private
 from trackyard.system.helpers import helper_command, helper_path
 from trackyard.system.interruption import start_thread
@@ -414,7 +413,7 @@ def messages_from(
     """
     text = b""
     while is_there is None or is_there():
-        if is_there is not None and not select.select([pipe.number], [], [], 1.0)[0]:
+        if is_there is not None and not is_ready(pipe.number, 1.0):
             continue
         chunk = os.read(pipe.number, 65536) if pipe.is_ours() else b""
         if not chunk:

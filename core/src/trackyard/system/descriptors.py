@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import resource
+import select
 import sys
 import weakref
 from collections.abc import Iterator
@@ -143,6 +144,21 @@ def _close_all(numbers: list[int]) -> None:
         if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
             os.closerange(numbers[first], numbers[place - 1] + 1)
             first = place
+
+
+def is_ready(number: int, seconds: float | None = None, *, for_writing: bool = False) -> bool:
+    """Wait until a descriptor can be read or written, or nobody has its other end any more.
+
+    `select.select` knows no number above 1023, and a program may have a thousand files open.
+
+    Args:
+        number: The descriptor.
+        seconds: How long at most; for ever by default.
+        for_writing: It is to be written, not read.
+    """
+    poll = select.poll()
+    poll.register(number, select.POLLOUT if for_writing else select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 def identity_of(number: int) -> tuple[int, int] | None:

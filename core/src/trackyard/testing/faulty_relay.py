@@ -99,13 +99,16 @@ class _Connection:
 
     def run(self) -> None:
         """Pass on both ways until an end is closed, or a fault closes both."""
-        ends = [self.client, self.server]
+        poll = select.poll()
+        ends = {end.fileno(): end for end in (self.client, self.server)}
+        for number in ends:
+            poll.register(number, select.POLLIN)
         while True:
-            patience = _ANSWERS_WITHIN if self.rule is not None else None
-            ready, _, _ = select.select(ends, [], [], patience)
+            patience = _ANSWERS_WITHIN * 1000 if self.rule is not None else None
+            ready = poll.poll(patience)
             if not ready:  # it was taken, and is not answered at all
                 return
-            for end in ready:
+            for end in (ends[number] for number, _ in ready):
                 piece = end.recv(_PIECE)
                 goes_on = self._to_server(piece) if end is self.client else self._to_client(piece)
                 if not piece or not goes_on:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 from threading import Thread
 
 from trackyard.pipelines.parcels import run_packed
+from trackyard.system.descriptors import is_ready
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def _end_with(driver: int) -> None:
             time.sleep(0.5)
     else:
         if os.getppid() == driver:
-            select.select([watched], [], [])
+            is_ready(watched)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
