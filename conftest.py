@@ -127,7 +127,7 @@ def mlflow_project(
     monkeypatch.chdir(root)
     yield MlflowProject(root, tmp_path / "home", empty_store)
     monkeypatch.undo()
-    end = time.monotonic() + 8  # a call that was left alone holds its variables until it gives up
+    end = time.monotonic() + 60  # a call that was left alone holds its variables until it gives up
     while (after := process_state(before)) != before and time.monotonic() < end:
         time.sleep(0.05)
     assert after == before
