@@ -15,11 +15,13 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+import attrs
 
 from trackyard.contract.context import Context
 from trackyard.contract.records import Artifact
@@ -52,6 +54,20 @@ class Told(Protocol):
     context: Context | None
 
 
+@attrs.frozen(eq=False)
+class _Followed:
+    """A run that waits for the helper's answer, and where its journal is once it is over."""
+
+    run: weakref.ref[Told]
+    folder: Path
+    session: int
+    redactor: Redactor
+
+    @classmethod
+    def of(cls, run: Told) -> Self:
+        return cls(weakref.ref(run), run.journal.folder, run.journal.session, run.redactor)
+
+
 class Collection:
     """What this process knows of where its runs come from.
 
@@ -69,7 +85,7 @@ class Collection:
         self._plain = self._context.plain()  # it goes to each run
         self._diff = ""
         self._lock = Lock()
-        self._runs: list[weakref.ref[Told]] = []
+        self._runs: list[_Followed] = []
         self._asking: OwnFile | None = None
         self._answers: OwnFile | None = None
         self._process = 0
@@ -93,9 +109,9 @@ class Collection:
             introduction = _entry_of(self._plain, is_awaited=self._is_awaited)
             run.journal.introduce(introduction, self.ask)
             if not self._is_awaited and self._asking is None:
-                self._tell_diff(run)
+                self._tell_diff(run.journal, run.redactor)
                 return
-            self._runs.append(weakref.ref(run))
+            self._runs.append(_Followed.of(run))
             self._say(str(run.journal.folder))
 
     def ask(self) -> None:
@@ -129,9 +145,8 @@ class Collection:
             self._is_awaited = False
             return
         self._say(json.dumps(self._question))
-        for reference in self._runs:
-            if (run := reference()) is not None:
-                self._say(str(run.journal.folder))
+        for followed in self._runs:
+            self._say(str(followed.folder))
 
     def _say(self, line: str) -> None:
         if self._asking is None:
@@ -164,23 +179,34 @@ class Collection:
             self._context = self._context.updated(found)
             self._plain = self._context.plain()
             self._is_awaited = False
-            for reference in self._runs:
-                if (run := reference()) is not None:
+            for followed in self._runs:
+                run = followed.run()
+                if run is None:
+                    self._tell_late(followed, found)
+                else:
                     run.context = self._context
                     # What is known already may have been said better by the step's own process.
                     new = found.plain() if run.journal.has_entries else self._plain
                     _write(run.journal, _entry_of(new, is_awaited=False))
-                    self._tell_diff(run)
+                    self._tell_diff(run.journal, run.redactor)
             self._say("ok")
 
-    def _tell_diff(self, run: Told) -> None:
+    def _tell_late(self, followed: _Followed, found: Context) -> None:
+        """Tell a run that was over before there was an answer, as a short step is."""
+        if not followed.folder.is_dir():  # nothing was written of it
+            return
+        with closing(_late(followed.folder, followed.session)) as journal:
+            journal.append(_entry_of(found.plain(), is_awaited=False))
+            self._tell_diff(journal, followed.redactor)
+
+    def _tell_diff(self, journal: JournalWriter, redactor: Redactor) -> None:
         if not self._diff:
             return
-        with run.journal.blobs.staging(DIFF) as staged:
-            staged.write_text(run.redactor.redact(self._diff), encoding="utf-8")
+        with journal.blobs.staging(DIFF) as staged:
+            staged.write_text(redactor.redact(self._diff), encoding="utf-8")
             now = time.time_ns()
             artifact = Artifact(DIFF, staged, "text", "text/x-diff", timestamp=now)
-            _write(run.journal, Entry("artifact", now, None, artifact))
+            _write(journal, Entry("artifact", now, None, artifact))
 
     def _stop_asking(self) -> None:
         self.leave_to_parent()
@@ -272,9 +298,13 @@ def _write(journal: JournalWriter, entry: Entry) -> None:
     if not is_context and not journal.has_end:
         journal.append(entry)
     elif journal.folder.is_dir():
-        late = JournalWriter(journal.folder, "child", makes_folder=False, session=journal.session)
-        late.append(entry)
-        late.close()
+        with closing(_late(journal.folder, journal.session)) as late:
+            late.append(entry)
+
+
+def _late(folder: Path, session: int) -> JournalWriter:
+    """Give a writer beside a run's own, which has ended."""
+    return JournalWriter(folder, "child", makes_folder=False, session=session)
 
 
 def _folders_of(command: tuple[str, ...] | None) -> list[str]:
