@@ -199,7 +199,7 @@ def test_a_folder_without_a_run_is_refused_with_what_to_type(root):
 
     assert done.returncode == 1
     assert "wandb:empty: no run of wandb was found there" in done.stderr
-    assert "such as wandb:./wandb" in done.stderr
+    assert "type the folder that wandb wrote: trackyard import wandb:FOLDER" in done.stderr
 
 
 @pytest.mark.slow

@@ -37,7 +37,6 @@ _COLUMNS = {
     "left": "LEFT",
     "changed": "CHANGED",
 }
-_PLACES = {"wandb": "./wandb", "tensorboard": "./logs", "comet": "./archives"}
 _EVERY = 0.5  # seconds between two lines of progress
 _MOST = 20  # so many remarks are shown; the JSON has all
 
@@ -108,8 +107,8 @@ def _check_place(source: str) -> None:
     flavor, _, place = source.partition(":")
     if place and Path(place).expanduser().exists():
         raise ConfigError(
-            f"{source}: no run of {flavor} was found there; type the folder that {flavor} wrote, "
-            f"such as {flavor}:{_PLACES.get(flavor, './runs')}"
+            f"{source}: no run of {flavor} was found there; type the folder that {flavor} wrote: "
+            f"trackyard import {flavor}:FOLDER"
         )
 
 
