@@ -38,7 +38,8 @@ def descriptors() -> int:
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for threads and connections that end by themselves."""
     end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
+    while not holds():
+        assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)
 
 
