@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+import signal
 import sys
 import threading
 import time
@@ -36,12 +38,20 @@ print("done")
 @pytest.mark.parametrize("megabytes", first_by_default([2, 0, 1, 3, 4, 5, 6, 7, 8, 9, 10]))
 def test_l11_a_block_runs_with_a_few_megabytes_of_memory(faults, megabytes):
     faults.add_tracker(isolation="process")
-    done = faults.python(LITTLE, str(megabytes))
+    for _ in range(TRIES):
+        done = faults.python(LITTLE, str(megabytes))
+        if done.returncode not in ENDS_OF_PYTHON:
+            break
 
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Traceback") <= done.stderr.count("Exception ignored in")
     if not faults.run_folders() or not faults.journaled("loss"):
-        assert "run 'small' was not tracked: 2 log call(s) are lost" in done.stderr
+        assert re.search("2 (log call|record)\\(s\\) (are|were) lost", done.stderr)
+
+
+# CPython ends a process in which an exception finds no memory to be made, whoever's it is: one in
+# twenty of these.
+ENDS_OF_PYTHON, TRIES = (-signal.SIGSEGV, -signal.SIGABRT), 4
 
 
 PRODUCT = str(Path(trackyard.__file__).parent)
