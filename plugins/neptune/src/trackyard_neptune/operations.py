@@ -14,7 +14,7 @@ import math
 import mimetypes
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
 from trackyard.contract import Artifact, Batch, Context, Git, Metric, Param, Record, Run, Tag
@@ -96,7 +96,8 @@ def context_operations(context: Context | None) -> Iterator[Operation]:
         return
     git = context.git or Git()
     named = {
-        "source_code/entrypoint": context.script,
+        # As the SDK has it, whose own value this one may take the place of.
+        "source_code/entrypoint": PurePath(context.script or "").name,
         "source_code/git/commit": git.commit,
         "source_code/git/branch": git.branch,
         "source_code/git/remote": git.remote,
