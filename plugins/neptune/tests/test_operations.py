@@ -8,7 +8,7 @@ from trackyard.contract import Context
 from trackyard_neptune.operations import context_operations
 
 
-@pytest.mark.parametrize("typed", ["train.py", "./train.py", "/work/fraud/train.py"])
+@pytest.mark.parametrize("typed", ["train.py", "./train.py", "/opt/fraud/train.py"])
 def test_entrypoint_is_the_files_name_as_the_sdk_has_it(typed):
     entrypoints = [
         operation["value"]
