@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from trackyard.contract import Context
+from trackyard_neptune.folder import native_operations
 from trackyard_neptune.operations import context_operations
 
 
@@ -24,3 +27,9 @@ def test_no_script_is_no_entrypoint():
 
     assert ["source_code", "entrypoint"] not in paths
     assert ["monitoring", "trackyard", "hostname"] in paths
+
+
+def test_words_that_an_older_version_has_read_stay_among_the_tags(tmp_path):
+    _, position = native_operations(tmp_path, json.dumps({"tags": ["baseline"]}), "run")
+
+    assert json.loads(position) == {"sets": {"tags": ["baseline"]}}

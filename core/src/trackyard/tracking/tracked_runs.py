@@ -180,9 +180,10 @@ class TrackedRun:
 
     def log_console(self) -> None:
         """Log what the run has printed as a file of it, in whichever process it did."""
-        if self.console is not None:
-            self.console.close()
-        if self.console is not None and self._has_folder:
+        if self.console is None:
+            return
+        self.console.close()
+        if self._has_folder:
             log_console(self.folder, self.journal.blobs, self.append, self._console_limit)
 
     def set_tag(self, key: str, value: str) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Context, copy_context
+from logging import getLogger
 from typing import Any
 
 import trackyard
 from trackyard import ActiveRun, TrackyardError
 from trackyard_integrations.joining import Status, TrainingRun
+
+logger = getLogger("trackyard")
 
 
 class TrialRuns:
@@ -76,7 +79,7 @@ class TrialRuns:
         if (known := self._known.get(trial.trial_id)) is not None:
             try:
                 return trackyard.resume_run(known)
-            except TrackyardError:  # it was deleted, or still lives in another process
-                pass
+            except TrackyardError as error:  # it was deleted, or still lives in another process
+                logger.warning("trial %s goes on as a run of its own: %s", trial.trial_id, error)
         tags = {"ray.trial_id": trial.trial_id, "ray.folder": str(trial.path or "")}
         return trackyard.start_run(str(trial), nested=True, tags=tags)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import mimetypes
 import time
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from trackyard_mlflow.kinds import MODEL_ID, has_table
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+
+logger = logging.getLogger("trackyard")
 
 _MILLISECOND = 1_000_000
 # The flavor of MLflow's that each model has besides its own.
@@ -95,12 +97,14 @@ def _said_of(folder: Path) -> dict[str, Any]:
     """Give framework and signature of a model, where MLflow can read its description."""
     from mlflow.models import Model
 
-    with suppress(Exception):
+    try:
         model = Model.load(str(folder))
-        frameworks = [name for name in model.flavors or {} if name != _GENERIC]
         signature = model.signature.to_dict() if model.signature else None
-        return {"framework": next(iter(frameworks), _GENERIC), "signature": signature}
-    return {}
+    except Exception as error:  # its files are captured all the same
+        logger.debug("%s: what MLflow says of the model cannot be read: %s", folder, error)
+        return {}
+    frameworks = [name for name in model.flavors or {} if name != _GENERIC]
+    return {"framework": next(iter(frameworks), _GENERIC), "signature": signature}
 
 
 def _described(file: Path, folder: Path) -> dict[str, Any]:

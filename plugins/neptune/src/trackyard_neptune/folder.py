@@ -82,7 +82,8 @@ def native_operations(folder: Path, position: str, name: str) -> tuple[list[Oper
         if text != name:
             shown = {"type": "AssignString", "path": ["tags", f"neptune.{field}"], "value": text}
             logged.append(shown)
-    sets = known.setdefault(_SETS, {})
+    # A run that an older version has begun knows Neptune's tags alone.
+    sets = known.setdefault(_SETS, {"tags": known.pop("tags")} if "tags" in known else {})
     for changed in dict.fromkeys(filter(None, [_changed(sets, one) for one in operations])):
         shown = {"type": "AssignString", "path": ["tags", *changed.split("/")]}
         logged.append({**shown, "value": ", ".join(sets[changed])})
