@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from matrices import first_by_default
 
-# What marks and leaves out tests, then what watches them, then what they use.
-pytest_plugins = ["tiers", "suites", "unattended", "canary", "compiled", "left_open", "apart"]
-pytest_plugins += ["all_flavors", "mlflow_servers", "old_project"]
+# What marks, leaves out and orders tests, then what watches them, then what they use.
+pytest_plugins = ["tiers", "suites", "order", "unattended", "canary", "compiled", "left_open"]
+pytest_plugins += ["apart", "all_flavors", "mlflow_servers", "old_project"]
 
 
 class MlflowProject:

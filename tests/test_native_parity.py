@@ -26,7 +26,7 @@ SOME = ("values", "config_and_rows", "fields_series_and_files", "loop")
 
 def cases():
     for sdk in READERS:
-        yield pytest.param(sdk, "thread", "some", marks=pytest.mark.slow)
+        yield pytest.param(sdk, "thread", "some", marks=pytest.mark.slow(takes_long=True))
         with_servers = ("server", "late") if sdk == "mlflow" else ()
         for way in ("thread", "process", *with_servers):
             yield pytest.param(sdk, way, "all", marks=WHOLE)

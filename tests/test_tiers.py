@@ -15,6 +15,7 @@ from tiers import workers
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+PLUGINS = ["-p", "xdist.plugin", "-p", "tiers", "-p", "order"]
 TESTS = """
 import pytest
 
@@ -43,7 +44,7 @@ def run(tmp_path):
         hidden = ("PYTEST_", "COVERAGE_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
         process = subprocess.run(
-            [sys.executable, "-m", "pytest", "-v", "-p", "xdist.plugin", "-p", "tiers", *arguments],
+            [sys.executable, "-m", "pytest", "-v", *PLUGINS, *arguments],
             cwd=tmp_path,
             env={
                 **kept,
@@ -126,3 +127,19 @@ def test_what_a_person_looks_at_runs_in_one_process(run, arguments):
 
     assert "created:" not in said
     assert "left out" in said
+
+
+@pytest.mark.slow
+def test_what_takes_long_begins_first_and_a_worker_has_all_of_ray(run, tmp_path):
+    lasting = TESTS.replace("mark.slow\n", "mark.slow(takes_long=True)\n")
+    (tmp_path / "test_two.py").write_text(lasting)
+    for name in ("plugins/ray/tests/test_nodes.py", "test_ray.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("def test_one(): pass\ndef test_two(): pass\n")
+
+    _, said = run("-m", "", "-n2")
+    files = re.findall(r"\[(gw\d)\].* PASSED (\S+\.py)::", said)
+
+    assert files[0][1] == "test_two.py"
+    assert len({worker for worker, file in files if "ray" in file}) == 1
+    assert len(files) == 4 + 4 + 4

@@ -6,7 +6,7 @@ import pytest
 from recipes import Recipe
 
 
-@pytest.mark.slow
+@pytest.mark.slow(takes_long=True)
 def test_airflow_dag_is_tracked_with_its_retry(airflow, tmp_path):
     recipe = Recipe(tmp_path, airflow)
     settings = {

@@ -6,7 +6,7 @@ import pytest
 from recipes import Recipe
 
 
-@pytest.mark.slow
+@pytest.mark.slow(takes_long=True)
 def test_prefect_flow_is_tracked_with_its_retry(prefect_and_dagster, tmp_path):
     recipe = Recipe(tmp_path, prefect_and_dagster)
     settings = {

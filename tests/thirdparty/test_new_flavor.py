@@ -28,7 +28,7 @@ def commands_of_its_ci(package):
     return [command.split() for command in commands if "pip install" not in command]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(takes_long=True)
 def test_its_ci_passes(environment, package):
     """Linter, formatter, strict types and the suite, with no expected failure."""
     commands = commands_of_its_ci(package)
