@@ -148,7 +148,7 @@ def test_markers_are_registered_with_what_runs_them():
         mark.split(": ", 1) for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
     )
 
-    assert ".ci/run" in markers["slow"]
+    assert ".ci/run" in markers["slow(takes_long)"]
     assert ".ci/long" in markers["long(reason)"]
 
 
