@@ -28,7 +28,9 @@ def lines(stream):
     progress = Progress(stream)
     progress.run_started("run", Path("/project"))
     progress.step_started("train", 1, {"local": "https://a"})
-    progress.step_ended("train", "finished", 1.25, {"a": 1.0, "loss": 0.123456}, "")
+    progress.step_ended(
+        "train", "finished", 1.25, {"a": 1.0, "loss": 0.123456, "system/cpu": 3.0}, ""
+    )
     progress.run_ended("run", "finished", 2.0)
     return stream
 

@@ -12,7 +12,7 @@ import attrs
 
 from trackyard.system.conditions import Event
 from trackyard.system.notebooks import Board
-from trackyard.system.showing import Link, escaped, html_table
+from trackyard.system.showing import Link, escaped, html_table, last_metric
 
 # Seconds between two drawings while steps run.
 _PERIOD = 1.0
@@ -107,11 +107,7 @@ def _cells(row: _Row) -> tuple[str, ...]:
     marks = {"finished": "✓", "failed": "✗", "killed": "✗", "skipped": "–", "running": "▸"}
     is_over = row.status not in ("starting", "running")
     seconds = row.seconds if is_over else time.monotonic() - row.began
-    try:
-        key = next(reversed(list(row.metrics)), None)
-        last = "" if key is None else f"{key}={row.metrics[key]:.4g}"
-    except (RuntimeError, KeyError):  # the step's threads are at work on them
-        last = ""
+    last = last_metric(row.metrics)
     took = "" if seconds is None else f"{seconds:.1f}"
     name = Link(row.name, row.url)
     return marks.get(row.status, "·"), name, row.status, took, last, row.note

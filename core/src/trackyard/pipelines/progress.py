@@ -15,6 +15,7 @@ import attrs
 from trackyard.delivery.reports import TrackerReport
 from trackyard.pipelines.live import LiveLines
 from trackyard.system.notebooks import is_in_notebook
+from trackyard.system.showing import last_metric
 
 if TYPE_CHECKING:
     from trackyard.pipelines.notebook_progress import NotebookTable
@@ -216,11 +217,8 @@ def _with_attempt(name: str, attempt: int) -> str:
 
 
 def _last(metrics: Mapping[str, float]) -> str:
-    """Give the last metric; the step's threads may be at work on them."""
-    try:
-        return "".join(f"  {_plain(key)}={metrics[key]:.4g}" for key in list(metrics)[-1:])
-    except (RuntimeError, KeyError):
-        return ""
+    shown = last_metric(metrics)
+    return f"  {_plain(shown)}" if shown else ""
 
 
 def _plain(text: str) -> str:

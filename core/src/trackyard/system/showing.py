@@ -167,3 +167,17 @@ def escaped(text: str) -> str:
     from html import escape  # a table of 2,000 names comes with it
 
     return escape(text)
+
+
+def last_metric(metrics: Mapping[str, float]) -> str:
+    """Give a running step's latest metric, such as `loss=0.25`, or nothing.
+
+    Args:
+        metrics: The last value of each, oldest names first; other threads may be at work on them.
+            What the machine did, `system/...`, says nothing of the step.
+    """
+    try:
+        key = next((key for key in reversed(list(metrics)) if not key.startswith("system/")), None)
+        return "" if key is None else f"{key}={metrics[key]:.4g}"
+    except (RuntimeError, KeyError):
+        return ""
