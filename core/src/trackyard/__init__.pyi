@@ -47,6 +47,7 @@ from trackyard.pipelines import (
     pipeline as pipeline,
     step as step,
 )
+from trackyard.pipelines.output_metadata import set_output_metadata as set_output_metadata
 from trackyard.project.configuration import home as home
 from trackyard.system.interruption import StepTimeoutError as StepTimeoutError
 from trackyard.tracking.blocks import (

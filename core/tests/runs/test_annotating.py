@@ -123,8 +123,8 @@ def test_something_is_said_of_an_output_later(project):
     output = Client().get_output("fit.output")
     assert output.metadata == {}
     output.set_metadata({"rows": 10, "folder": project.root})
-    output.set_metadata({"rows": 11})
-    said = {"rows": 11, "folder": str(project.root)}
+    output.set_metadata({"rows": 11, "call": "password=hunter2hunter2"})
+    said = {"rows": 11, "folder": str(project.root), "call": "password=***"}
     assert Client().get_output("fit.output").metadata == said
     training()
     assert Client().get_output("fit.output").metadata == {}

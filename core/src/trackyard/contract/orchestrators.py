@@ -32,6 +32,7 @@ class Outcome:
         lost: About how many log calls are lost of which the run's journal does not say so.
         seconds: How long the step took where it ran, its inputs and outputs included; None where
             that is not known.
+        output_metadata: What the step says of its outputs, by name and key, as JSON has it.
     """
 
     outputs: Mapping[str, StoredOutput] = attrs.field(factory=dict)
@@ -40,6 +41,7 @@ class Outcome:
     error: BaseException | None = None
     lost: int = 0
     seconds: float | None = None
+    output_metadata: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)

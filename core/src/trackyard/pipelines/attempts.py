@@ -15,6 +15,7 @@ from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Run
 from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.pipelines.graph import fill_in, is_named_tuple
+from trackyard.pipelines.output_metadata import output_metadata
 from trackyard.pipelines.types import signature_of
 from trackyard.system.forks import only_in_this_process
 from trackyard.system.interruption import time_limit
@@ -55,7 +56,12 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
     began = time.monotonic()
     try:
         arguments = fill_in(attempt.arguments, StoredOutput, artifacts.load)
-        with activated(tracked), time_limit(attempt.timeout), only_in_this_process():
+        with (
+            output_metadata(tracked, attempt.outputs) as said,
+            activated(tracked),
+            time_limit(attempt.timeout),
+            only_in_this_process(),
+        ):
             result = _call(attempt.function, arguments)
         outputs = _save(attempt, result, artifacts)
     except BaseException as error:
@@ -64,7 +70,8 @@ def perform(attempt: Attempt, tracked: TrackedRun, artifacts: ArtifactStore) -> 
         failure = failure_of(error, tracked.redactor)
         seconds = time.monotonic() - began
         return Outcome({}, tracked.last_metrics, failure, error, seconds=seconds)
-    return Outcome(outputs, tracked.last_metrics, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Outcome(outputs, tracked.last_metrics, seconds=seconds, output_metadata=said)
 
 
 def stored_in(value: Any) -> Iterator[StoredOutput]:

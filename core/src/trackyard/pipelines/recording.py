@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 
-from trackyard.contract.materializers import StoredOutput
 from trackyard.contract.orchestrators import Outcome
 from trackyard.contract.records import Failure, Run
 from trackyard.delivery.reports import TrackerReport
@@ -151,7 +150,7 @@ class Recording:
             "metrics": outcome.metrics,
             "cache_key": cache_key,
         }
-        rows = self._output_rows(node, run.id, outcome.outputs)
+        rows = self._output_rows(node, run.id, outcome)
         attempts = self._rows[node.name]
         attempts[-1] = attrs.evolve(attempts[-1], **values)
         whole = attrs.asdict(attempts[-1], recurse=False)
@@ -311,9 +310,7 @@ class Recording:
                     if output.name in (None, name):
                         yield made
 
-    def _output_rows(
-        self, node: Node, id: str, stored: Mapping[str, StoredOutput]
-    ) -> list[OutputRow]:
+    def _output_rows(self, node: Node, id: str, outcome: Outcome) -> list[OutputRow]:
         return [
             OutputRow(
                 id=new_id(),
@@ -321,9 +318,10 @@ class Recording:
                 version=0,
                 step_run_id=id,
                 created_at=time.time_ns(),
+                metadata=outcome.output_metadata.get(name, {}),
                 **attrs.asdict(output),
             )
-            for name, output in stored.items()
+            for name, output in outcome.outputs.items()
         ]
 
 

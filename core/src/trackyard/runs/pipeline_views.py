@@ -13,7 +13,7 @@ from trackyard.outputs.artifact_store import ArtifactStore
 from trackyard.outputs.formats import Materializers
 from trackyard.outputs.keeping import KeptOutputs
 from trackyard.project.stacks import artifact_store_url
-from trackyard.system.showing import Link, escaped, html_table, line
+from trackyard.system.showing import Link, escaped, html_table, line, plain
 from trackyard.system.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ class OutputVersion(OutputView):
         """Say something of it: the last value of a key counts.
 
         Args:
-            metadata: Values that JSON has, by key; others are kept as texts.
+            metadata: Values that JSON has, by key; others are kept as texts, secrets are not kept.
         """
+        from trackyard.redaction.redactor import Redactor
         from trackyard.store.annotations import add_metadata
-        from trackyard.system.showing import plain
 
-        add_metadata(self._store, self._row.id, plain(metadata))
+        said = plain(Redactor().redact_nested(metadata))
+        add_metadata(self._store, self._row.id, said)
 
     @property
     def read_by(self) -> list[StepRun]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from trackyard.contract.records import encodable
 from trackyard.store.databases import Database, Session
 from trackyard.store.rows import OutputRow
@@ -32,3 +34,6 @@ def add_output(session: Session, row: OutputRow, database: Database) -> None:
     values = {name: getattr(row, name) for name in _COLUMNS}
     values["name"] = encodable(row.name)
     session.execute(_ADD, values)
+    if row.metadata:
+        said = {"id": row.id, "metadata": json.dumps(row.metadata)}
+        session.execute("UPDATE outputs SET metadata = :metadata WHERE id = :id", said)

@@ -190,7 +190,10 @@ def to_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if attrs.has(type(value)):
-        return {"row": _NAMES[type(value)], "values": attrs.asdict(value)}
+        values = attrs.asdict(value)
+        if isinstance(value, OutputRow) and not value.metadata:
+            del values["metadata"]  # which versions before know nothing of
+        return {"row": _NAMES[type(value)], "values": values}
     return value
 
 

@@ -85,6 +85,7 @@ class OutputRow:
         uri, materializer, size, sha256: As `StoredOutput` holds them.
         step_run_id: The step run that made it.
         created_at: Nanoseconds since the epoch.
+        metadata: What its step has said of it; of a row that was read, nothing.
     """
 
     id: str
@@ -96,3 +97,4 @@ class OutputRow:
     sha256: str
     step_run_id: str
     created_at: int
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
