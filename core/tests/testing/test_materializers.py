@@ -8,8 +8,9 @@ import pytest
 
 from trackyard.outputs import arrays, files, labelled, pickles, plain, tables, values
 from trackyard.testing import MaterializerSuite
+from trackyard.testing.contract import BrokenContract
 from trackyard.testing.running import run_file
-from trackyard.testing.values import Color, Record, edge_values
+from trackyard.testing.values import Color, Record, edge_values, is_same
 
 EDGES = edge_values()
 
@@ -258,3 +259,32 @@ def test_error_of_a_format_is_said_of_its_value_in_each_check(value, tmp_path):
         (result,) = [one for one in results if one.check == check]
         assert result.outcome == "failed", result
         assert words in result.reason
+
+
+class Graph:
+    """A class that says when it is equal, and not how it is shown."""
+
+    def __init__(self, *edges):
+        self.edges = edges
+
+    def __eq__(self, other):
+        return self.edges == other.edges
+
+    __hash__ = None
+
+
+class Bare:
+    """A class that says neither."""
+
+
+def test_class_needs_no_repr_to_be_compared():
+    assert is_same(Graph(1, 2), Graph(1, 2))
+    assert not is_same(Graph(1, 2), Graph(1))
+
+
+def test_class_that_is_never_equal_needs_a_comparison():
+    bare = Bare()
+
+    assert is_same(bare, bare)
+    with pytest.raises(BrokenContract, match="since the class has no `__eq__`; give the suite"):
+        is_same(bare, Bare())

@@ -327,6 +327,16 @@ class SharesABuffer(SignalMaterializer):
         super().save(self.value, file)
 
 
+class KeepsWhatItLoads(SignalMaterializer):
+    """It gives what it has loaded last, which may be another thread's."""
+
+    caught_by = "test_threads_share_it"
+
+    def load(self, file: BinaryIO) -> Any:
+        self.loaded = super().load(file)
+        return self.loaded
+
+
 class HasATakenName(SignalMaterializer):
     """Its name is one of Trackyard's."""
 
@@ -374,6 +384,23 @@ class TakesEveryListOfSignals(SignalMaterializer):
 
     def load(self, file: BinaryIO) -> Any:
         return [super().load(file)]
+
+
+class LoadsOnce(TakesEveryListOfSignals):
+    """It remembers what it has loaded, and gives it again."""
+
+    caught_by = "test_each_load_gives_a_value_of_its_own"
+
+    def can_save(self, value: Any) -> bool:
+        return type(value) is list and super().can_save(value)
+
+    def load(self, file: BinaryIO) -> Any:
+        data = file.read()
+        if data not in self._known:
+            self._known[data] = super().load(_file(data))
+        return self._known[data]
+
+    _known: ClassVar[dict[bytes, Any]] = {}
 
 
 def _file(data: bytes) -> Any:

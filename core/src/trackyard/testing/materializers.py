@@ -295,6 +295,16 @@ class MaterializerSuite(Suite):
         for number, value in enumerate(shelf.values):
             shelf.expect_back(_shown(number, value), value)
 
+    @check("load gives each caller a value of its own, which the next step may change.")
+    def test_each_load_gives_a_value_of_its_own(self, shelf: Shelf) -> None:
+        """What can be hashed is not changed, so that it may be the same one."""
+        for number, value in enumerate(shelf.values):
+            name = _shown(number, value)
+            data = shelf.bytes_of(name, value)
+            first, second = (loaded(shelf.materializer, data) for _ in range(2))
+            is_shared = first is second and not _can_be_hashed(first)
+            expect(not is_shared, f"{name} was loaded twice, and was one value both times")
+
     @check("What can_save says yes to and save takes comes back equal and of the same type.")
     def test_edge_values_come_back(self, shelf: Shelf) -> None:
         """NaN, -0.0, nothing, odd texts, nested, large, of a class that is more: or a no."""
@@ -396,7 +406,12 @@ class MaterializerSuite(Suite):
 
     @check("One object serves several threads at once.")
     def test_threads_share_it(self, shelf: Shelf) -> None:
-        """Each keeps its own value."""
+        """Each keeps its own value, and the object none: threads seldom meet on that way."""
+        for number, value in enumerate(shelf.values):
+            name = _shown(number, value)
+            back = loaded(shelf.materializer, shelf.bytes_of(name, value))
+            for where, kept in getattr(shelf.materializer, "__dict__", {}).items():
+                expect(kept is not value and kept is not back, f"{name} is kept as `{where}`")
         small = [v for name, v in shelf.held.items() if len(shelf.bytes_of(name, v)) < _SMALL]
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(shelf.comes_back, small * 20))
@@ -419,6 +434,14 @@ def _as_subclass(value: Any) -> Any:
     except Exception:  # its instances are not made by Python
         return cls(value) if type(value) in _BUILTINS else None
     return changed
+
+
+def _can_be_hashed(value: Any) -> bool:
+    try:
+        hash(value)
+    except Exception:
+        return False
+    return True
 
 
 def _of(shelf: Shelf, kind: str) -> list[str]:

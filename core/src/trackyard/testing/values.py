@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import importlib.util
 import math
+import re
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +20,10 @@ from trackyard.testing.contract import BrokenContract
 
 # What happened when files were loaded: see `went_off`.
 TRAPS: list[str] = []
+
+_GIVE_SAME = (
+    "give the suite a fixture `same`: a function of two values that tells whether they are the same"
+)
 
 
 def went_off() -> None:
@@ -234,14 +239,26 @@ def is_same(first: Any, second: Any) -> bool:
             return compare_kind(first, second)
     if attrs.has(type(first)) or dataclasses.is_dataclass(first):
         return is_same(_fields(first), _fields(second))
+    if first is second:  # a function, or what is compared by its identity
+        return True
+    cls: Any = type(first)
+    if cls.__eq__ is object.__eq__:
+        raise BrokenContract(
+            f"two values of {cls.__name__} are never equal, since the class has no "
+            f"`__eq__`; {_GIVE_SAME}"
+        )
     try:
-        return bool(first == second) and repr(first) == repr(second)
+        return bool(first == second) and _shown(first) == _shown(second)
     except Exception as error:  # of the author's class
         name, said = type(first).__name__, f"{type(error).__name__}: {error}"
         raise BrokenContract(
-            f"two values of {name} cannot be compared by == ({said}); give the suite a fixture "
-            "`same`: a function of two values that tells whether they are the same"
+            f"two values of {name} cannot be compared by == ({said}); {_GIVE_SAME}"
         ) from error
+
+
+def _shown(value: Any) -> str:
+    """Write a value down without the addresses that Python shows of objects in it."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _is_same_float(first: float, second: float) -> bool:
