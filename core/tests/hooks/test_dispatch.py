@@ -1,114 +1,44 @@
-"""Do the mistakes of a plugin stay with it, whichever hook it makes them in?"""
+"""Do the mistakes of a tracker stay with it, whichever hook it makes them in?"""
 
 from __future__ import annotations
 
 import errno
-import json
 import math
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import attrs
 import pytest
+from raising import (
+    BATCH,
+    ERRORS,
+    FAILURE,
+    METRIC,
+    RUN,
+    Counting,
+    Crash,
+    Plain,
+    Raising,
+    hooks_of,
+    passed,
+)
 from recorder import Recorder
 
 from trackyard import (
-    Failure,
-    Metric,
     RejectedRecords,
     RetryLater,
-    Run,
     Tag,
     flavor,
     hookimpl,
-    log_metrics,
-    pipeline,
     start_run,
-    step,
 )
 from trackyard.contract import CredentialRefused, RunDeleted, TooLarge
-from trackyard.contract.records import Batch
 from trackyard.hooks.dispatch import TrackerHooks
-from trackyard.hooks.filters import apply_filters, record_filters
 from trackyard.redaction.redactor import Redactor, without_credentials
 from trackyard.system.interruption import Terminated
-
-RUN = Run(id="0" * 32, name="run", experiment="default", started_at=0, folder=Path("nowhere"))
-FAILURE = Failure("failed", "ValueError")
-METRIC = Metric("a", 1.0, None, 0)
-BATCH = Batch.of((METRIC,), 0, 0)
-
-
-class Crash(BaseException):
-    """What no `except Exception` catches."""
-
-
-class Silent(Exception):
-    """An error without a text."""
-
-    def __str__(self):
-        raise RuntimeError
-
-
-ERRORS = [ValueError("odd"), SystemExit(3), Crash("deep"), GeneratorExit(), Silent(), MemoryError()]
-
-
-@flavor
-class Raising:
-    """Raises in one hook."""
-
-    hook: str = ""
-    error: BaseException = attrs.field(factory=ValueError)
-
-    @hookimpl
-    def tracker_start_run(self, run):
-        return self.call("tracker_start_run")
-
-    @hookimpl
-    def tracker_url(self, run):
-        return self.call("tracker_url", "https://tracker.test/run")
-
-    @hookimpl
-    def tracker_log(self, run, batch):
-        return self.call("tracker_log")
-
-    @hookimpl
-    def tracker_end_run(self, run):
-        return self.call("tracker_end_run")
-
-    @hookimpl
-    def tracker_fail_run(self, run, failure):
-        return self.call("tracker_fail_run")
-
-    @hookimpl
-    def tracker_activate_run(self, run):
-        return self.call("tracker_activate_run", self.active())
-
-    @hookimpl
-    def tracker_check(self):
-        return self.call("tracker_check", ["no server"])
-
-    @hookimpl
-    def tracker_ui_command(self, host, port):
-        return self.call("tracker_ui_command", ["serve", host, str(port)])
-
-    @contextmanager
-    def active(self):
-        self.call("enter")
-        try:
-            yield "native"
-        finally:
-            self.call("leave")
-
-    def call(self, hook, value=None):
-        if hook == self.hook:
-            raise self.error
-        return value
-
 
 CALLS = {
     "tracker_start_run": lambda hooks: hooks.start_run(RUN),
@@ -117,10 +47,6 @@ CALLS = {
     "tracker_fail_run": lambda hooks: hooks.fail_run(RUN, FAILURE),
     "tracker_ui_command": lambda hooks: hooks.ui_command("host", 1),
 }
-
-
-def hooks_of(tracker, *plugins):
-    return TrackerHooks(tracker, "local", [(f"plugin {i}", p) for i, p in enumerate(plugins)])
 
 
 # One tracker
@@ -518,406 +444,6 @@ def test_tracker_that_raises_anywhere_leaves_step_and_neighbour_alone(project, p
     assert caught is error
     assert project.hooks("local") == ["start", "log", "fail"]
     assert project.logged("metrics", "local") == [["a", 1.0, None]]
-
-
-# Cross-cutting plugins
-
-
-class Plugin:
-    """A cross-cutting plugin that notes what it sees, and raises where it is told to."""
-
-    def __init__(self, error=None, place="before"):
-        self.seen = []
-        self.error = error
-        self.place = place
-
-    def fail(self, place):
-        if self.error is not None and place == self.place:
-            raise self.error
-
-
-class Plain(Plugin):
-    @hookimpl
-    def tracker_log(self, run, batch):
-        self.seen.append("log")
-        self.fail("before")
-        return "ignored"
-
-
-class Wrapping(Plugin):
-    @hookimpl(wrapper=True)
-    def tracker_log(self, run, batch):
-        self.seen.append("before")
-        self.fail("before")
-        try:
-            result = yield
-        except BaseException as error:
-            self.seen.append(type(error).__name__)
-            self.fail("error")
-            raise
-        self.seen.append("after")
-        self.fail("after")
-        return result
-
-
-class Hiding(Plugin):
-    @hookimpl(wrapper=True)
-    def tracker_log(self, run, batch):
-        try:
-            return (yield)
-        except ValueError:
-            return []
-
-
-@flavor
-class Counting:
-    """Counts what it gets; raises where it is told to."""
-
-    error: BaseException | None = None
-    got: list = attrs.field(factory=list)
-
-    @hookimpl
-    def tracker_start_run(self, run):
-        return None
-
-    @hookimpl
-    def tracker_log(self, run, batch):
-        self.got.append(batch)
-        if self.error is not None:
-            raise self.error
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize(
-    ("plugin", "place"),
-    [(Plain, "before"), (Wrapping, "before"), (Wrapping, "after")],
-)
-def test_plugin_that_raises_neither_stops_nor_repeats_a_delivery(plugin, place, error, caplog):
-    tracker, other = Counting(), Plain()
-    outcome = hooks_of(tracker, plugin(error, place), other).log(RUN, BATCH)
-
-    assert outcome.kind == "done"
-    assert tracker.got == [BATCH]
-    assert other.seen == ["log"]
-    assert f"plugin 'plugin 0': tracker_log: {type(error).__name__}: " in caplog.text
-
-
-@pytest.mark.parametrize("place", ["none", "before", "error"])
-def test_plugin_sees_the_error_of_a_hook_and_cannot_change_it(place):
-    wrapping = Wrapping(SystemExit(), place)
-    outcome = hooks_of(Counting(error=RetryLater("busy", after=3)), wrapping).log(RUN, BATCH)
-
-    assert (outcome.kind, outcome.after) == ("later", 3)
-    assert wrapping.seen == ["before", *(["RetryLater"] if place != "before" else [])]
-
-
-def test_plugin_cannot_hide_the_error_of_a_hook():
-    outcome = hooks_of(Counting(error=ValueError("odd")), Hiding()).log(RUN, BATCH)
-
-    assert outcome.kind == "broken"
-
-
-def test_plugin_that_never_yields_stops_nothing():
-    class Never:
-        @hookimpl(wrapper=True)
-        def tracker_log(self, run, batch):
-            if batch is None:
-                yield
-
-    tracker = Counting()
-    outcome = hooks_of(tracker, Never()).log(RUN, BATCH)
-
-    assert (outcome.kind, tracker.got) == ("done", [BATCH])
-
-
-def test_plugin_that_yields_twice_stops_nothing():
-    class Twice:
-        @hookimpl(wrapper=True)
-        def tracker_log(self, run, batch):
-            yield
-            yield
-
-    tracker = Counting()
-    outcome = hooks_of(tracker, Twice()).log(RUN, BATCH)
-
-    assert (outcome.kind, tracker.got) == ("done", [BATCH])
-
-
-def test_arguments_of_a_plugin_may_have_defaults():
-    got = []
-
-    class Lenient:
-        @hookimpl
-        def tracker_log(self, run, batch=None):
-            got.append(batch)
-
-        @hookimpl(wrapper=True)
-        def tracker_end_run(self, run=None):
-            got.append(run)
-            return (yield)
-
-    hooks = hooks_of(Counting(), Lenient())
-
-    assert hooks.log(RUN, BATCH).kind == hooks.end_run(RUN).kind == "done"
-    assert got == [BATCH, RUN]
-
-
-def test_plugin_may_be_of_static_and_class_methods():
-    got = []
-
-    class Static:
-        @staticmethod
-        @hookimpl
-        def tracker_log(run, batch):
-            got.append("static")
-
-        @classmethod
-        @hookimpl
-        def tracker_end_run(cls, run):
-            got.append("class")
-
-    hooks = hooks_of(Counting(), Static())
-    hooks.log(RUN, BATCH)
-    hooks.end_run(RUN)
-
-    assert got == ["static", "class"]
-
-
-def test_plugin_may_bear_another_name_than_the_hook():
-    got = []
-
-    class Renamed:
-        @hookimpl(specname="tracker_log")
-        def audit(self, batch):
-            got.append(batch)
-
-    hooks_of(Counting(), Renamed()).log(RUN, BATCH)
-
-    assert got == [BATCH]
-
-
-def test_plugin_hears_of_a_start_and_cannot_move_the_cursor():
-    heard = []
-
-    class Notify:
-        @hookimpl
-        def tracker_start_run(self, run):
-            heard.append(run.id)
-            return 200
-
-    @flavor
-    class Resuming:
-        cursor: int | None = None
-
-        @hookimpl
-        def tracker_start_run(self, run):
-            return self.cursor
-
-    assert hooks_of(Resuming(), Notify()).start_run(RUN).value is None
-    assert hooks_of(Resuming(cursor=7), Notify()).start_run(RUN).value == 7
-    assert heard == [RUN.id, RUN.id]
-
-
-def test_plugin_hears_of_no_start_that_failed():
-    heard = []
-
-    class Notify:
-        @hookimpl
-        def tracker_start_run(self, run):
-            heard.append(run.id)
-
-    hooks_of(Raising(hook="tracker_start_run"), Notify()).start_run(RUN)
-
-    assert heard == []
-
-
-def test_plugin_may_add_to_the_problems():
-    class Doctor:
-        @hookimpl
-        def tracker_check(self):
-            return ["disk is full"]
-
-    assert sorted(hooks_of(Raising(), Doctor()).check()) == ["disk is full", "no server"]
-
-
-def test_plugins_of_one_run_do_not_reach_another():
-    plain = Plain()
-    hooks_of(Counting(), plain)
-    hooks_of(Counting()).log(RUN, BATCH)
-
-    assert plain.seen == []
-
-
-# Record filters
-
-
-def filtering(function):
-    class Filter:
-        @hookimpl
-        def tracker_filter_records(self, run):
-            return function
-
-    return Filter()
-
-
-def passed(*functions, record=METRIC):
-    plugins = [(f"plugin {i}", filtering(f)) for i, f in enumerate(functions)]
-    return apply_filters(record_filters(plugins, RUN), record)
-
-
-def test_filter_may_keep_change_or_drop_a_record():
-    assert passed(lambda record: record) is METRIC
-    assert passed(lambda record: attrs.evolve(record, key="b")).key == "b"
-    assert passed(lambda _: None) is None
-    assert passed() is METRIC
-
-
-def test_filters_follow_one_another():
-    def add(letter):
-        return lambda record: attrs.evolve(record, key=record.key + letter)
-
-    assert sorted(passed(add("b"), add("c")).key) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_filter_that_raises_drops_the_record(error, caplog):
-    def fail(_):
-        raise error
-
-    assert passed(fail) is None
-    assert f"a record was dropped: tracker_filter_records: {type(error).__name__}" in caplog.text
-
-
-@pytest.mark.parametrize("odd", [5, "a", True, {"key": "a"}])
-def test_filter_that_gives_no_record_drops_it(odd, caplog):
-    assert passed(lambda _: odd) is None
-    assert "a record was dropped" in caplog.text
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_plugin_that_raises_instead_of_giving_a_filter_drops_every_record(error, caplog):
-    class Failing:
-        @hookimpl
-        def tracker_filter_records(self, run):
-            raise error
-
-    plugins = [("upper", filtering(lambda record: record)), ("failing", Failing())]
-    assert apply_filters(record_filters(plugins, RUN), METRIC) is None
-    assert f"tracker_filter_records: {type(error).__name__}" in caplog.text
-    assert "TRACKYARD_DISABLE_PLUGINS=upper,failing" in caplog.text
-
-
-def test_wrapper_around_filters_that_raises_drops_every_record(caplog):
-    class Failing:
-        @hookimpl(wrapper=True)
-        def tracker_filter_records(self, run):
-            yield
-            raise ValueError("no rules")
-
-    assert apply_filters(record_filters([("failing", Failing())], RUN), METRIC) is None
-    assert "ValueError: no rules" in caplog.text
-
-
-def test_plugin_that_gives_what_is_no_filter_drops_every_record(caplog):
-    assert passed(5) is None
-    assert "int, which is no function" in caplog.text
-
-
-def test_plugin_may_want_no_filter_for_a_run():
-    class Choosy:
-        @hookimpl
-        def tracker_filter_records(self, run):
-            return None
-
-    assert record_filters([("choosy", Choosy())], RUN) == []
-
-
-FILTERS = """
-import attrs
-from trackyard import Metric, Param, hookimpl
-
-@hookimpl
-def tracker_filter_records(run):
-    def keep(record):
-        if isinstance(record, Param) and record.key == "password":
-            return None
-        if isinstance(record, Metric) and record.key == "broken":
-            raise ValueError
-        if isinstance(record, Metric):
-            return attrs.evolve(record, key=record.key.upper())
-        return record
-    return keep
-"""
-
-
-def test_filters_of_installed_plugins_reach_every_record(project, install):
-    install("filters", {"filters_module": FILTERS}, plugins={"filters": "filters_module"})
-    project.add_tracker("local", Recorder)
-    with start_run() as run:
-        run.log_params({"password": "secret", "rate": 0.1})
-        run.log_metrics({"a": 1, "broken": 2})
-        run.set_tag("b", "c")
-        run.log_text("text", "notes.txt")
-
-    assert project.logged("params") == [["rate", 0.1]]
-    assert project.logged("metrics") == [["A", 1.0, None]]
-    assert project.logged("tags") == [["b", "c"]]
-    assert [artifact[0] for artifact in project.logged("artifacts")] == ["notes.txt"]
-
-
-def test_what_a_filter_drops_is_kept_nowhere(project, install):
-    install("filters", {"filters_module": FILTERS}, plugins={"filters": "filters_module"})
-
-    @step
-    def train():
-        log_metrics({"a": 1, "broken": 2})
-
-    run = pipeline(train)()
-
-    assert run.steps["train"].metrics == {"A": 1.0}
-
-
-def test_installed_plugin_that_is_broken_is_named_and_the_run_goes_on(project, install, caplog):
-    install("broken", {"broken": "1 / 0"}, plugins={"broken": "broken"})
-    project.add_tracker("local", Recorder)
-    with start_run() as run:
-        run.log_metric("a", 1)
-
-    assert project.hooks() == ["start", "log", "end"]
-    assert "plugin 'broken' from broken 1.0 cannot be loaded" in caplog.text
-
-
-AUDIT = """
-import json, pathlib
-from trackyard import hookimpl
-
-def note(*what):
-    with pathlib.Path("audit.jsonl").open("a") as file:
-        print(json.dumps(what), file=file)
-
-@hookimpl(wrapper=True)
-def tracker_log(run, batch):
-    result = yield
-    note("log", len(batch))
-    raise RuntimeError("audit is broken")
-
-@hookimpl
-def tracker_end_run(run):
-    note("end", run.name)
-    raise SystemExit
-"""
-
-
-def test_installed_plugin_sees_what_is_delivered(project, install):
-    install("audit", {"audit_module": AUDIT}, plugins={"audit": "audit_module"})
-    project.add_tracker("local", Recorder)
-    with start_run("baseline") as run:
-        run.log_metrics({"a": 1, "b": 2})
-    lines = (project.root / "audit.jsonl").read_text().splitlines()
-
-    assert [json.loads(line) for line in lines] == [["log", 2], ["end", "baseline"]]
-    assert project.hooks() == ["start", "log", "end"]
-    assert len(project.logged("metrics")) == 2
 
 
 def test_frozen_batch_cannot_be_spoilt_for_the_neighbour():
