@@ -29,7 +29,7 @@ from trackyard import Client, pipeline, start_run, step
 from trackyard.project.configuration import find_project
 from trackyard.store import Store
 from trackyard.store.details import write_metrics, write_params
-from trackyard.store.store import save_run
+from trackyard.store.saving import save_run
 from trackyard.system.identifiers import new_id
 
 RUNS, POINTS, STEPS, CALLS = 100_000, 1_000_000, 1_000, 200

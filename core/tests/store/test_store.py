@@ -31,8 +31,8 @@ from trackyard.store import (
 from trackyard.store.lives import mark_as_dead
 from trackyard.store.opening import database_at
 from trackyard.store.outbox import to_json, write_owed
+from trackyard.store.saving import save_run
 from trackyard.store.schema import bring_up_to_date
-from trackyard.store.store import save_run
 from trackyard.system.identifiers import new_id
 
 

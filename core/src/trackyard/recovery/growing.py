@@ -24,7 +24,7 @@ from trackyard.project.configuration import Project
 from trackyard.project.storing import names_store
 from trackyard.recovery.indexing import for_others, index_folders, live_columns
 from trackyard.store import Store
-from trackyard.store.store import save_running
+from trackyard.store.saving import save_running
 from trackyard.system.helpers import helper_command
 
 logger = logging.getLogger("trackyard")

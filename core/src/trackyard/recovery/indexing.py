@@ -235,7 +235,7 @@ def _row_of(
 
 def _saved(store: Store, given: list[tuple[Path, _Given]]) -> list[Path]:
     """Write rows in one transaction; of several, one that the database refuses stops no other."""
-    from trackyard.store.store import save_run
+    from trackyard.store.saving import save_run
 
     try:
         with store.writing() as session:
@@ -278,7 +278,7 @@ def note_trackers(project: Project, folder: Path, description: RunDescription) -
     if not has_store(project):
         return
     from trackyard.store import Store
-    from trackyard.store.store import update_run
+    from trackyard.store.saving import update_run
 
     is_here = folder.parent == project.home / "runs"
     try:

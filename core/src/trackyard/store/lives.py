@@ -16,7 +16,8 @@ from trackyard.project.storing import SILENT_AFTER
 from trackyard.store.databases import Session
 from trackyard.store.details import write_last_values
 from trackyard.store.rows import StepRunRow
-from trackyard.store.store import Store, add_step
+from trackyard.store.saving import add_step
+from trackyard.store.store import Store
 from trackyard.system.identifiers import new_id
 
 UNREACHABLE = "unreachable"

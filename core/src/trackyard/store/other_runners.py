@@ -14,7 +14,8 @@ import attrs
 from trackyard.contract.records import SEVERITY
 from trackyard.store.databases import Session
 from trackyard.store.rows import StepRunRow
-from trackyard.store.store import Store, add_step, to_columns, update_run
+from trackyard.store.saving import add_step, to_columns, update_run
+from trackyard.store.store import Store
 
 # What stands in place of a stack's name in the row of such a run.
 NO_STACK = ""

@@ -25,63 +25,28 @@ from trackyard.store.details import (
     read_metrics,
     read_params,
     read_tags,
-    write_metrics,
     write_params,
-    write_summary,
-    write_trackers,
 )
 from trackyard.store.new_outputs import OUTPUT, add_output
 from trackyard.store.opening import database_of
 from trackyard.store.rows import STEP_ORDER, OutputRow, PipelineRunRow, StepRunRow
+from trackyard.store.saving import (
+    JSON_COLUMNS,
+    UPSERT,
+    add_step,
+    number_of,
+    save_run,
+    to_columns,
+    update_run,
+)
 from trackyard.store.schema import bring_up_to_date
 from trackyard.system.suggestions import did_you_mean, listed
-
-# Columns that hold JSON.
-_JSON = {"outputs", "metadata"}
-# What belongs to a run, in tables beside it.
-_DETAILS = {"params", "metrics", "summary"}
 
 _STEP = (
     "no, id, group_id AS pipeline_run_id, name, attempt, position, status, started_at, ended_at, "
     "error, outputs, metadata, cache_key"
 )
 _PIPELINE = "no, id, name, experiment AS pipeline, stack, status, started_at, ended_at"
-_WRITTEN = {
-    "pipeline": (
-        *("id", "kind", "name", "experiment", "group_id", "stack", "status"),
-        *("started_at", "ended_at"),
-    ),
-    "step": (
-        *("id", "kind", "name", "experiment", "parent_id", "group_id", "attempt", "position"),
-        *("status", "started_at", "ended_at", "error", "outputs", "metadata", "cache_key"),
-    ),
-}
-
-# A step's experiment is that of its pipeline run.
-_GIVEN = {
-    ("step", "kind"): "'step'",
-    ("step", "experiment"): "COALESCE((SELECT experiment FROM runs WHERE id = :group_id), '')",
-}
-
-
-def _as_given(names: Iterable[str]) -> str:
-    """Give what a run that is there takes over; its name stays, which may have been changed.
-
-    Where it has ended, nobody waits for signs of its life any more.
-    """
-    own = [f"{name} = excluded.{name}" for name in names if name not in ("id", "name")]
-    life = "CASE WHEN excluded.status = 'running' THEN runs.heartbeat_at END"
-    return ", ".join([*own, f"heartbeat_at = {life}"])
-
-
-# A run that is written again, by a driver whose answer was lost or whose rows were deleted, is the
-# same run.
-_UPSERT = {
-    kind: f"INSERT INTO runs ({', '.join(names)}) "
-    f"VALUES ({', '.join(_GIVEN.get((kind, n), f':{n}') for n in names)}) "
-    f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}"
-    for kind, names in _WRITTEN.items()
-}
 
 
 class Store:
@@ -135,9 +100,9 @@ class Store:
         values = attrs.asdict(row, recurse=False)
         values |= {"kind": "pipeline", "experiment": row.pipeline, "group_id": row.id}
         with self.writing() as session:
-            session.execute(_UPSERT["pipeline"], to_columns(values))
+            session.execute(UPSERT["pipeline"], to_columns(values))
             if row.params:
-                write_params(session, _number(session, row.id) or 0, row.params)
+                write_params(session, number_of(session, row.id) or 0, row.params)
 
     def update_pipeline_run(self, id: str, **values: Any) -> None:
         """Change columns of a pipeline run.
@@ -382,7 +347,7 @@ class Store:
         """
         found: dict[str, RunDetails] = {}
         with self.reading() as session:
-            numbers = {of: no for of in ids if (no := _number(session, of)) is not None}
+            numbers = {of: no for of in ids if (no := number_of(session, of)) is not None}
             every = [*numbers.values()]
             params, tags = read_params(session, every), read_tags(session, every)
             metrics, curves = read_metrics(session, every), read_curves(session, every)
@@ -467,129 +432,8 @@ class Store:
         ]
 
 
-def add_step(session: Session, row: StepRunRow) -> None:
-    """Record an attempt of a step; a second time changes what has changed.
-
-    Args:
-        session: In a transaction.
-        row: The attempt.
-    """
-    values = {
-        "id": row.id,
-        "name": encodable(row.name),
-        "parent_id": row.pipeline_run_id,
-        "group_id": row.pipeline_run_id,
-        "attempt": row.attempt,
-        "position": row.position,
-        "status": row.status,
-        "started_at": row.started_at,
-        "ended_at": row.ended_at,
-        "error": row.error and encodable(row.error),
-        "outputs": json.dumps(row.outputs) if row.outputs else "{}",
-        "metadata": json.dumps(row.metadata) if row.metadata else "{}",
-        "cache_key": row.cache_key,
-    }
-    session.execute(_UPSERT["step"], values)
-    if row.metrics or row.metadata:
-        number = _number(session, row.id) or 0
-        write_metrics(session, number, row.metrics)
-        write_trackers(session, number, row.metadata)
-
-
-def save_run(
-    session: Session, values: Mapping[str, Any], summary: Mapping[str, Any] | None
-) -> None:
-    """Record a run of any kind.
-
-    Args:
-        session: In a transaction.
-        values: Its columns; those of a run that is there and are not given stay.
-        summary: What its journal comes to, where that is known.
-    """
-    names = [name for name in values if name != "id"]
-    session.execute(
-        f"INSERT INTO runs (id, {', '.join(names)}) "
-        f"VALUES (:id, {', '.join(f':{name}' for name in names)}) "
-        f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}",
-        to_columns(values),
-    )
-    if values.get("metadata"):
-        write_trackers(session, _number(session, values["id"]) or 0, values["metadata"])
-    _write_summary(session, values["id"], summary)
-
-
-def save_running(store: Store, values: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
-    """Record what a run comes to that goes on; False where it has ended, which is left as it is.
-
-    Args:
-        store: The store.
-        values: Its columns, of which those that are there stay.
-        summary: What its journal comes to so far.
-    """
-    with store.writing() as session:
-        query = "SELECT status FROM runs WHERE id = :id"
-        known = session.execute(query, {"id": values["id"]})
-        if known and known[0]["status"] != "running":
-            return False
-        if known:
-            _write_summary(session, values["id"], summary)
-        else:
-            save_run(session, values, summary)
-    return True
-
-
-def _write_summary(session: Session, id: str, summary: Mapping[str, Any] | None) -> None:
-    number = _number(session, id) if summary else None
-    if summary and number is not None:
-        write_summary(session, number, summary)
-
-
-def update_run(session: Session, id: str, values: Mapping[str, Any]) -> None:
-    """Change columns of a run, and what belongs to it.
-
-    Args:
-        session: In a transaction.
-        id: The run's id.
-        values: New values by column; `params` and `metrics` by key; `summary`, see
-            `details.write_summary`.
-    """
-    columns = to_columns({key: value for key, value in values.items() if key not in _DETAILS})
-    if columns.get("ended_at"):
-        columns["heartbeat_at"] = None
-    if columns:
-        changes = ", ".join(f"{key} = :{key}" for key in columns)
-        session.execute(f"UPDATE runs SET {changes} WHERE id = :id", {**columns, "id": id})
-    beside = {key: values[key] for key in ("params", "metrics", "metadata") if values.get(key)}
-    _write_summary(session, id, values.get("summary"))
-    number = _number(session, id) if beside else None
-    if number is None:
-        return
-    if "params" in beside:
-        write_params(session, number, beside["params"])
-    if "metrics" in beside:
-        write_metrics(session, number, beside["metrics"])
-    if "metadata" in beside:
-        write_trackers(session, number, beside["metadata"])
-
-
-def _number(session: Session, id: str) -> int | None:
-    found = session.execute("SELECT no FROM runs WHERE id = :id", {"id": id})
-    return int(found[0]["no"]) if found else None
-
-
-def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give values as the tables hold them."""
-    return {key: _to_column(key, value) for key, value in values.items()}
-
-
-def _to_column(key: str, value: Any) -> Any:
-    if key in _JSON:
-        return json.dumps(value)
-    return encodable(value) if isinstance(value, str) else value
-
-
 def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: json.loads(value) if key in _JSON else value for key, value in row.items()}
+    return {key: json.loads(value) if key in JSON_COLUMNS else value for key, value in row.items()}
 
 
 def _escaped(text: str) -> str:
