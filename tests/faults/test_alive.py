@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 from evidence import FaultProject, kill_with_children, wait_until
+from left_behind import remove
 from matrices import first_by_default
 
 from trackyard import Client, start_run
@@ -381,9 +382,9 @@ def test_a5_a_dead_run_that_was_moved_to_another_disk_is_finished(faults, tmp_pa
         kill_with_children(process.pid)
         process.wait()
         shutil.copytree(faults.home, tmp_path / "copy")
-        shutil.rmtree(faults.home)
+        remove(faults.home)
         shutil.copytree(tmp_path / "copy", faults.home)
-        shutil.rmtree(tmp_path / "copy")
+        remove(tmp_path / "copy")
         assert faults.trackyard("sync").returncode == 0
         assert faults.statuses() == ["crashed"]
 

@@ -6,10 +6,10 @@ import errno
 import fcntl
 import os
 import resource
-import shutil
 import time
 
 import pytest
+from left_behind import remove
 
 from trackyard import start_run
 from trackyard.journal.reader import is_alive
@@ -196,7 +196,7 @@ def test_d4_the_runs_folder_is_deleted_meanwhile(faults):
     faults.add_tracker(isolation="thread")
     with start_run("deleted") as run:
         run.log_metric("loss", 1)
-        shutil.rmtree(faults.home / "runs")
+        remove(faults.home / "runs")
         for number in range(2, 3000):
             run.log_metric("loss", number)
     (folder,) = faults.run_folders()
@@ -216,7 +216,7 @@ def test_d4_what_was_written_after_the_deletion_is_delivered_and_the_rest_is_cou
     with start_run("deleted") as run:
         run.log_metric("loss", 1)
         folder = faults.home / "runs" / run.id
-        shutil.rmtree({"run": folder, "runs": folder.parent, "home": faults.home}[deleted])
+        remove({"run": folder, "runs": folder.parent, "home": faults.home}[deleted])
         for number in range(2, 3000):
             run.log_metric("loss", number)
     kept = faults.journaled("loss")
@@ -236,7 +236,7 @@ def test_d4_no_later_sync_is_promised_where_nothing_can_be_written_again(faults,
     (backend / "down").touch()
     with start_run("deleted") as run:
         run.log_metric("loss", 1)
-        shutil.rmtree(faults.home)
+        remove(faults.home)
         faults.home.touch()  # a file in the place of the folder
         run.log_metric("loss", 2)
 

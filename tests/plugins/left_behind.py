@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -41,6 +42,15 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, while threads and processes make files there.
+
+    Args:
+        folder: The folder.
+    """
+    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
 
 
 def assert_left_as_it_was(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
 import time
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import ClassVar
 import pytest
 from canary import CANARY
 from keeper import Keeper
+from left_behind import remove
 from recorder import Recorder
 
 from trackyard import (
@@ -626,7 +626,7 @@ def test_run_without_a_folder_still_ends_in_its_tracker(project, monkeypatch, ho
     with start_run() as run:
         run.log_metric("a", 1)
         if how == "removed":
-            shutil.rmtree(".trackyard")
+            remove(project.root / ".trackyard")
     assert project.hooks()[-1] == "end"
 
 

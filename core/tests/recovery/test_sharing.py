@@ -6,14 +6,13 @@ A machine is a folder; both have one database and one artifact store.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import boto3
 import pytest
-from left_behind import wait_until
+from left_behind import remove, wait_until
 from s3_server import s3_environment, s3_server
 
 from trackyard import Client, TrackyardError, pipeline, start_run, step
@@ -45,8 +44,7 @@ class Machines:
         """Go on on the second machine, when the first one is gone with its disk."""
         assert share_journals(find_project()) == []
         self.go_to("two")
-        one = self._root / "one"
-        wait_until(lambda: shutil.rmtree(one, ignore_errors=True) or not one.exists())
+        remove(self._root / "one")
 
 
 @pytest.fixture

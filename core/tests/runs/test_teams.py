@@ -14,7 +14,7 @@ from pathlib import Path
 import postgresql
 import pytest
 from filing import Filing
-from left_behind import wait_until
+from left_behind import remove, wait_until
 
 from trackyard import (
     Client,
@@ -63,7 +63,7 @@ class Team:
     def leave_without_a_trace(self):
         """Go on on the second machine, when the first one is gone with its disk."""
         self.go_to("two")
-        shutil.rmtree(self._root / "one")
+        remove(self._root / "one")
 
     def say_of_the_store(self, text):
         """Have this machine's own file say more of the store than its URL."""

@@ -240,7 +240,7 @@ def _saved(store: Store, given: list[tuple[Path, _Given]]) -> list[Path]:
     try:
         with store.writing() as session:
             for _, row in given:
-                save_run(session, *row)
+                save_run(session, *row, is_news=False)
     except TrackyardError as error:
         if getattr(error, "is_away", False):
             raise

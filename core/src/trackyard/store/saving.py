@@ -86,8 +86,20 @@ def add_step(session: Session, row: StepRunRow) -> None:
         write_trackers(session, number, row.metadata)
 
 
+# A run that was read while it lived, and has ended since: without a heartbeat it was not ended by
+# somebody else, and one that was opened again counts its openings.
+_HAS_ENDED_SINCE = (
+    "excluded.status = 'running' AND runs.status <> 'running' "
+    "AND runs.heartbeat_at IS NULL AND excluded.opened <= runs.opened"
+)
+
+
 def save_run(
-    session: Session, values: Mapping[str, Any], summary: Mapping[str, Any] | None
+    session: Session,
+    values: Mapping[str, Any],
+    summary: Mapping[str, Any] | None,
+    *,
+    is_news: bool = True,
 ) -> None:
     """Record a run of any kind.
 
@@ -95,14 +107,20 @@ def save_run(
         session: In a transaction.
         values: Its columns; those of a run that is there and are not given stay.
         summary: What its journal comes to, where that is known.
+        is_news: It was not read some time ago, from a run that may have ended since.
     """
     names = [name for name in values if name != "id"]
     session.execute(
         f"INSERT INTO runs (id, {', '.join(names)}) "
         f"VALUES (:id, {', '.join(f':{name}' for name in names)}) "
-        f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}",
+        f"ON CONFLICT (id) DO UPDATE SET {_as_given(names)}"
+        f"{'' if is_news else f' WHERE NOT ({_HAS_ENDED_SINCE})'}",
         to_columns(values),
     )
+    if not is_news and values["status"] == "running":
+        query = "SELECT status FROM runs WHERE id = :id"
+        if session.execute(query, {"id": values["id"]})[0]["status"] != "running":
+            return
     if values.get("metadata"):
         write_trackers(session, number_of(session, values["id"]) or 0, values["metadata"])
     _write_summary(session, values["id"], summary)
