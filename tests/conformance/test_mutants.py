@@ -240,6 +240,7 @@ BY_REQUESTS = (
     "test_server_that_goes_away_is_not_waited_for",
     "test_redirect_takes_no_secret_along",
     "test_what_is_refused_does_not_wait_for_ever",
+    "test_retry_after_is_passed_on",
 )
 
 

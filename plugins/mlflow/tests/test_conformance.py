@@ -11,6 +11,8 @@ from trackyard.testing import FlavorSuite
 
 
 class TestMlflow(FlavorSuite):
+    expected_failures = {"test_retry_after_is_passed_on": "MLflow's client tells no headers"}
+
     @pytest.fixture
     def config(self, tmp_path, empty_store):
         shutil.copyfile(empty_store, tmp_path / "mlflow.db")

@@ -301,3 +301,19 @@ class TakesARefusalForAnOutage(RemoteLedger):
             return super().request(run, method, what, name, content)
         except urllib.error.HTTPError as error:
             raise RetryLater(str(error)) from error
+
+
+@flavor
+class IgnoresRetryAfter(RemoteLedger):
+    """A busy server is asked again when core likes: the answer's header is thrown away."""
+
+    caught_by = "test_retry_after_is_passed_on"
+    where = "test"
+
+    def request(self, *asked, **more):
+        try:
+            return super().request(*asked, **more)
+        except urllib.error.HTTPError as error:
+            if error.code == 429:
+                raise RetryLater(str(error)) from None
+            raise

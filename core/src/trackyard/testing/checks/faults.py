@@ -116,29 +116,22 @@ class FaultChecks:
     ) -> None:
         if server_url is None or config_for_server is None:
             pytest.skip("the suite has no fixtures server_url and config_for_server")
-        batch = Batch.of((Metric("loss", 0.5, 1, 10**18),), 1, 1)
-        run = workbench.new_run(deadline=DEADLINE)
-        with (FaultyProxy if speaks_http(server_url) else FaultyRelay)(server_url) as proxy:
-            table = config_for_server(proxy.url)
-            workbench.configure_again(**{k: v for k, v in table.items() if k != "flavor"})
-            hooks = workbench.tracker_hooks()
-            with in_project(workbench.project):
-                outcome = hooks.start_run(run)
-                expect(outcome.kind == "done", f"the start fails: {outcome.reason}")
-                proxy.fault(FAULTS["closed before"])
-                calls: dict[str, Callable[[], Outcome]] = {
-                    "tracker_log": lambda: hooks.log(run, batch),
-                    "tracker_end_run": lambda: hooks.end_run(run),
-                    "tracker_fail_run": lambda: hooks.fail_run(run, Failure("failed", "Error")),
-                }
-                most = DEADLINE + GRACE
-                try:
-                    outcome = result_within(most, calls[hook])
-                except TimeoutError:
-                    expect(False, f"{hook} was given {DEADLINE:g} s, and goes on after {most:g} s")
+        outcome = _while_faulty(workbench, config_for_server, server_url, hook, "closed before")
         # What keeps runs on this machine has taken it.
         is_right = outcome.kind in ("later", "done")
         expect(is_right, f"without a server {hook} is {outcome.kind!r}: {outcome.reason}")
+
+    @check("An answer's `Retry-After` is passed on: core waits as long as the server asks.")
+    def test_retry_after_is_passed_on(
+        self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
+    ) -> None:
+        if server_url is None or config_for_server is None or not speaks_http(server_url):
+            pytest.skip("the suite has no fixtures server_url, of HTTP, and config_for_server")
+        outcome = _while_faulty(workbench, config_for_server, server_url, "tracker_log", "429")
+        # What keeps runs on this machine has taken it, and tells no answer.
+        is_right = outcome.kind == "done" or outcome.after is not None
+        seen = f"tracker_log is {outcome.kind!r} and tells no time: {outcome.reason}"
+        expect(is_right, f"where the server answers 429 with `Retry-After: 1`, {seen}")
 
     @check(f"{_SACRED}: an unreachable tracker costs the step its time-outs at most.")
     def test_step_goes_on_without_a_server(
@@ -239,6 +232,36 @@ def _start(workbench: Workbench, config: ServerConfig, url: str) -> tuple[Outcom
     with in_project(workbench.project):
         outcome = hooks.start_run(run)
     return outcome, time.monotonic() - begun
+
+
+def _while_faulty(
+    workbench: Workbench,
+    config: Callable[[str], Mapping[str, Any]],
+    server_url: str,
+    hook: str,
+    fault: str,
+) -> Outcome:
+    """Start a run on the author's server, then call a hook while every request has a fault."""
+    run = workbench.new_run(deadline=DEADLINE)
+    with (FaultyProxy if speaks_http(server_url) else FaultyRelay)(server_url) as proxy:
+        workbench.configure_again(**{k: v for k, v in config(proxy.url).items() if k != "flavor"})
+        hooks = workbench.tracker_hooks()
+        with in_project(workbench.project):
+            outcome = hooks.start_run(run)
+            expect(outcome.kind == "done", f"the start fails: {outcome.reason}")
+            proxy.fault(FAULTS[fault])
+            batch = Batch.of((Metric("loss", 0.5, 1, 10**18),), 1, 1)
+            calls: dict[str, Callable[[], Outcome]] = {
+                "tracker_log": lambda: hooks.log(run, batch),
+                "tracker_end_run": lambda: hooks.end_run(run),
+                "tracker_fail_run": lambda: hooks.fail_run(run, Failure("failed", "Error")),
+            }
+            most = DEADLINE + GRACE
+            try:
+                outcome = result_within(most, calls[hook])
+            except TimeoutError:
+                expect(False, f"{hook} was given {DEADLINE:g} s, and goes on after {most:g} s")
+    return outcome
 
 
 def _expect_later(outcome: Outcome, spent: float, state: str) -> None:
