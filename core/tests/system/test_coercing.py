@@ -80,7 +80,19 @@ def test_nan_stays_nan():
 
 @pytest.mark.parametrize(
     "value",
-    ["1", b"1", None, [], [1.0], {}, numpy.zeros(2), numpy.array([]), Colour.RED, 1j],
+    [
+        "1",
+        b"1",
+        None,
+        [],
+        [1.0],
+        {},
+        numpy.zeros(2),
+        numpy.array([]),
+        numpy.ma.masked,
+        Colour.RED,
+        1j,
+    ],
 )
 def test_what_does_not_count_as_a_number(value):
     assert to_number(value) is None

@@ -43,6 +43,10 @@ def logged(caplog):
     return log
 
 
+def masked_beyond_two(values):
+    return numpy.ma.array([1, 2, 3, 4], mask=[False, False, True, True])
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -85,7 +89,14 @@ def test_one_value_has_a_histogram_around_it(logged):
     assert files["h.json"].read_json() == {"counts": [2], "edges": [1.5, 2.5]}
 
 
-@pytest.mark.parametrize("kind", [list, numpy.array])
+def test_number_of_parts_that_cannot_be_is_changed_and_named(logged):
+    files, warnings = logged(lambda run: run.log_histogram([2, 2], "h", bins=0))
+
+    assert files["h.json"].read_json()["counts"] == [2]
+    assert warnings == ["artifact 'h.json': 0 parts became 1; give bins from 1 to 10000"]
+
+
+@pytest.mark.parametrize("kind", [list, numpy.array, masked_beyond_two])
 def test_what_is_no_number_is_left_out_of_a_histogram(logged, kind):
     files, warnings = logged(lambda run: run.log_histogram(kind([1, 2, math.nan, math.inf]), "h"))
 
@@ -98,8 +109,15 @@ def test_what_is_no_number_is_left_out_of_a_histogram(logged, kind):
     [
         ([], {}, "there is no number among the values"),
         (["a"], {}, "a is no number"),
+        (
+            numpy.array(["2024-01-01", "NaT"], "datetime64[s]"),
+            {},
+            "dates and times are no numbers; give numbers, such as seconds",
+        ),
+        (numpy.ma.masked, {}, "there is no number among the values"),
         ([1, 2], {"edges": [1, 2]}, "2 counts have 3 edges, not 2"),
         ([math.nan], {"edges": [1, 2]}, "counts and edges are finite numbers"),
+        ([1, 2], {"edges": [3, 1, 2]}, "edges rise, each beyond the one before"),
     ],
 )
 def test_what_is_no_histogram_is_named(logged, values, options, reason):

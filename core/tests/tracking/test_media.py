@@ -24,6 +24,8 @@ from recorder import Recorder
 
 from trackyard import Client, hookimpl, start_run
 
+DAY = datetime.datetime(2024, 1, 2)  # pandas itself warns where there is a zone
+
 
 @pytest.fixture
 def log(project, caplog):
@@ -266,6 +268,12 @@ def test_table_with_gaps_is_filled_up(log, table, columns, data):
         ),
         (pandas.DataFrame({"t": [pandas.NaT], "n": [pandas.NA]}), ["t", "n"], [[None, None]]),
         (pandas.DataFrame([[1, 2]], columns=["a", "a"]), ["a", "a (2)"], [[1, 2]]),
+        (
+            pandas.DataFrame([[1, 2, 3]], columns=["a", "a", "a (2)"]),
+            ["a", "a (3)", "a (2)"],
+            [[1, 2, 3]],
+        ),
+        (pandas.DataFrame({"a": ["x", None]}), ["a"], [["x"], [None]]),
         (pandas.DataFrame({"a": [1]}, index=["x"]), ["index", "a"], [["x", 1]]),
         (pandas.Series([1], name="a"), ["a"], [[1]]),
         (polars.DataFrame({"a": [1], "b": ["x"]}), ["a", "b"], [[1, "x"]]),
@@ -386,6 +394,41 @@ def test_dates_bytes_and_decimals_keep_their_types_in_parquet(log):
     assert read.to_pydict() == wanted
     assert again.to_pylist() == [{"day": day, "raw": b"\xff"}]
     assert len(warnings) == 1  # of the column that was filled up
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        (pyarrow.table([[1], [2]], names=["a", "a"]), [{"a": 1, "a (2)": 2}]),
+        (
+            pyarrow.table({"m": pyarrow.array([[("k", 1)]], pyarrow.map_("string", "int32"))}),
+            [{"m": [("k", 1)]}],
+        ),
+        (polars.Series("q", [1, None]), [{"q": 1}, {"q": None}]),
+        (polars.Series("q", [{1}], dtype=polars.Object), [{"q": [1]}]),
+        (pandas.Series([DAY]), [{"value": DAY}]),
+        (pandas.Series(["a", None], dtype="category"), [{"value": "a"}, {"value": None}]),
+        (
+            pandas.DataFrame({"t": [DAY] * 2, "m": [1, "x"]}),
+            [{"t": DAY, "m": text} for text in "1x"],
+        ),
+    ],
+    ids=["twice", "map", "polars", "objects", "dates", "category", "mixed"],
+)
+def test_table_of_any_kind_keeps_its_types_in_parquet(log, table, rows):
+    artifacts, _ = log("log_table", table, "errors.parquet")
+    content = io.BytesIO(artifacts[0][4].encode("latin-1"))
+
+    assert pyarrow.parquet.ParquetFile(content).read().to_pylist() == rows
+
+
+def test_map_with_a_secret_hides_it_in_parquet(log):
+    table = pyarrow.table(
+        {"m": pyarrow.array([[("token", "abc")]], pyarrow.map_("string", "string"))}
+    )
+    artifacts, _ = log("log_table", table, "errors.parquet")
+
+    assert b"abc" not in artifacts[0][4].encode("latin-1")
 
 
 def test_table_named_as_csv_is_json_and_named_so(log):
@@ -538,6 +581,7 @@ class Tensor:
         (numpy.full((2, 3), fill_value=True), (3, 2), 255),
         (numpy.full((2, 3), 4000, "uint16"), (3, 2), 4000),
         (numpy.full((2, 3), 4000), (3, 2), 4000),
+        (numpy.full((2, 3), 4000, ">u2"), (3, 2), 4000),
         (numpy.full((3, 8, 9), 0.5), (9, 8), (128, 128, 128)),
         (numpy.full((1, 8, 9), 0.5), (9, 8), 128),
         (Tensor(numpy.full((2, 3), 1.0)), (3, 2), 255),
@@ -567,6 +611,13 @@ def test_array_is_an_image(project, log, array, size, pixel):
         (numpy.zeros((2, 3, 4)), "a.jpg", (255,) * 3, ".jpg has no transparency"),
         (PIL.Image.new("CMYK", (3, 2)), "a.png", (255,) * 3, "no colours of mode CMYK"),
         (PIL.Image.new("F", (3, 2), 2.0), "a.png", 2, "floats to 2 were read as 0 to 255"),
+        (
+            PIL.Image.new("LAB", (3, 2), (0, 128, 128)),
+            "a.png",
+            (1, 0, 1),
+            "of mode LAB; name it .tiff",
+        ),
+        (PIL.Image.new("HSV", (3, 2)), "a.png", (0,) * 3, "of mode HSV; convert it to RGB"),
         (PIL.Image.new("RGBA", (3, 2)), "a.jpg", (255,) * 3, ".jpg has no transparency"),
     ],
 )

@@ -31,6 +31,8 @@ def to_number(value: Any) -> float | None:
         return _integer_to_float(value)
     if issubclass(kind, str | bytes | bytearray):  # isinstance asks the value, which may raise
         return None
+    if kind.__name__ == "MaskedConstant":  # numpy's, whose `item()` is 0.0
+        return None
     for convert in (_float, _item):
         number = convert(value)
         if number is not None:

@@ -5,9 +5,13 @@ They are asked by the methods that their classes have; no library is imported he
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 Columns: TypeAlias = list[tuple[Any, list[Any]]]
+
+# The types of pandas that say NaN of what is missing, though it is no number.
+_WITHOUT_NUMBERS = frozenset({"category", "str"})
 
 # What `values_of` gives of a value that has none.
 OTHER: Any = object()
@@ -32,8 +36,21 @@ def values_of(array: Any) -> Any:
         return dates_of(array.astype(str).tolist())
     for name in ("tolist", "to_list", "to_pylist", "as_py"):
         if hasattr(type(array), name) and kind is not memoryview:
-            return getattr(array, name)()
+            return cells_of(array, name)
     return OTHER
+
+
+def cells_of(array: Any, name: str = "tolist") -> Any:
+    """Give what an array's method of this name gives: None where a text or category is missing.
+
+    Args:
+        array: The array, index or series; pandas says NaN there, which is no text.
+        name: The method.
+    """
+    cells = getattr(array, name)()
+    if getattr(getattr(array, "dtype", None), "name", "") not in _WITHOUT_NUMBERS:
+        return cells
+    return [None if type(cell) is float and math.isnan(cell) else cell for cell in cells]
 
 
 def dates_of(texts: Any) -> Any:
@@ -55,7 +72,7 @@ def frame_columns(table: Any) -> Columns | None:
         return [(n, c.to_pylist()) for n, c in zip(table.column_names, table.columns, strict=True)]
     if hasattr(kind, "iloc") and hasattr(kind, "columns"):  # pandas
         columns = [
-            (name, table.iloc[:, number].tolist()) for number, name in enumerate(table.columns)
+            (name, cells_of(table.iloc[:, number])) for number, name in enumerate(table.columns)
         ]
         return [*index_columns(table.index), *columns]
     if hasattr(kind, "get_columns"):  # polars
@@ -74,7 +91,7 @@ def index_columns(index: Any) -> Columns:
         name if name is not None else ("index" if index.nlevels == 1 else f"level_{level}")
         for level, name in enumerate(index.names)
     ]
-    return [(name, index.get_level_values(level).tolist()) for level, name in enumerate(names)]
+    return [(name, cells_of(index.get_level_values(level))) for level, name in enumerate(names)]
 
 
 def by_position(rows: list[list[Any]], names: list[Any] | None = None) -> Columns:

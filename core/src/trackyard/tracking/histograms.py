@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def save_histogram(values: Any, path: Path, *, bins: int, edges: Any) -> SavedFi
     if edges is None and _is_pair(values):
         values, edges = values
     if edges is None:
-        found = _histogram_of(values, max(1, min(int(bins), _MOST_BINS)), notes)
+        used = max(1, min(int(bins), _MOST_BINS))
+        if used != bins:
+            notes.append(f"{bins} parts became {used}; give bins from 1 to {_MOST_BINS}")
+        found = _histogram_of(values, used, notes)
     else:
         found = _given(values, edges)
     path.write_text(found.to_json(), encoding="utf-8")
@@ -54,6 +58,8 @@ def _given(counts: Any, edges: Any) -> Histogram:
         )
     if not all(map(math.isfinite, (*found.counts, *found.edges))):
         raise ValueError("counts and edges are finite numbers")
+    if any(low >= high for low, high in pairwise(found.edges)):
+        raise ValueError("edges rise, each beyond the one before")
     return found
 
 
@@ -82,7 +88,10 @@ def _array_of(values: Any) -> Any:
         return None
     import numpy
 
-    return numpy.asarray(values).reshape(-1)
+    of = (
+        numpy.ma.asanyarray if hasattr(kind, "mask") else numpy.asarray
+    )  # which shows what is masked
+    return of(values).reshape(-1)
 
 
 def _of_array(array: Any, bins: int, notes: list[str]) -> Histogram:
@@ -90,7 +99,9 @@ def _of_array(array: Any, bins: int, notes: list[str]) -> Histogram:
 
     if array.dtype.kind == "c":
         raise ValueError("complex numbers have no order; give abs() of them, or each part")
-    numbers = array.astype("float64")
+    if array.dtype.kind in "mM":
+        raise ValueError("dates and times are no numbers; give numbers, such as seconds")
+    numbers = numpy.ma.filled(array.astype("float64"), math.nan)
     finite = numbers[numpy.isfinite(numbers)]
     _check(len(numbers), len(finite), notes)
     limits = _range(float(finite.min()), float(finite.max()))

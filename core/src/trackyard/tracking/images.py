@@ -172,6 +172,7 @@ def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:
 
 def _in_range(pixels: Any, numpy: Any, notes: list[str]) -> Any:
     """Give truth values, integers or floats as 8 bits, or as 16 where they are grey."""
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype == "uint8":
         return pixels
     if pixels.dtype.kind == "b":
@@ -214,7 +215,7 @@ def _of_floats(pixels: Any, numpy: Any, notes: list[str]) -> Any:
 def _convert(image: Any, path: Path, notes: list[str]) -> None:
     """Write an image whose colours the format does not know in red, green and blue."""
     mode, bands = image.mode, image.getbands()
-    if "A" in bands or "transparency" in image.info:
+    if ("A" in bands and mode != "LAB") or "transparency" in image.info:
         from PIL import Image
 
         image = image.convert("RGBA")
@@ -225,5 +226,6 @@ def _convert(image: Any, path: Path, notes: list[str]) -> None:
         image = image.convert("RGB")
         keeps = ".tiff" if mode in ("CMYK", "LAB", "YCbCr") else ".png"
         if mode != "P":
-            notes.append(f"{path.suffix} has no colours of mode {mode}; name it {keeps}")
+            mend = "convert it to RGB" if path.suffix == keeps else f"name it {keeps}"
+            notes.append(f"{path.suffix} has no colours of mode {mode}; {mend}")
     image.save(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackyard.redaction.redactor import Redactor
 from trackyard.redaction.secret_shapes import is_secret_name
-from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.plain_values import SAME_COLUMN, PlainValues
 from trackyard.tracking.tables import columns_of, made_plain
 
 # What Arrow has a type of its own for, and JSON holds as text.
@@ -42,22 +42,23 @@ def save_parquet(table: Any, path: Path, redactor: Redactor, values: PlainValues
 def _arrow(table: Any, values: PlainValues) -> pyarrow.Table:
     import pyarrow
 
+    table = _as_frame(table)
     kind = type(table)
-    if hasattr(kind, "collect") and hasattr(kind, "lazy"):  # a lazy frame of polars
-        table = table.collect()
-        kind = type(table)
     try:
         if isinstance(table, pyarrow.Table):
-            return table
-        if hasattr(kind, "to_arrow"):
-            return table.to_arrow()
+            return table.rename_columns(values.apart(table.column_names, SAME_COLUMN))
+        if hasattr(kind, "to_arrow") and "Object" not in map(str, getattr(table, "dtypes", ())):
+            return table.to_arrow()  # which would give addresses of Python's objects
         if hasattr(kind, "iloc") and hasattr(kind, "columns"):
             return pyarrow.Table.from_pandas(table)
     except (pyarrow.ArrowException, TypeError, ValueError):
         pass  # a column has values of several types
     given = columns_of(table)
     columns = made_plain(given, values)
-    own = (cells for _, cells in given)
+    own: list[Any] = [cells for _, cells in given]
+    if hasattr(kind, "iloc") and hasattr(kind, "columns"):  # each column may have a type of its own
+        width = len(table.columns)
+        own[len(own) - width :] = [table.iloc[:, number] for number in range(width)]
     return pyarrow.table(
         {
             name: _column(name, cells, as_given, values)
@@ -66,10 +67,26 @@ def _arrow(table: Any, values: PlainValues) -> pyarrow.Table:
     )
 
 
+def _as_frame(table: Any) -> Any:
+    """Give the frame that a lazy frame or a series of pandas or polars stands for."""
+    kind = type(table)
+    if hasattr(kind, "collect") and hasattr(kind, "lazy"):
+        return table.collect()
+    is_series = hasattr(kind, "to_frame") and (hasattr(kind, "iloc") or hasattr(kind, "to_arrow"))
+    if is_series and not hasattr(kind, "columns"):
+        return table.to_frame("value" if table.name in (None, "") else table.name)
+    return table
+
+
 def _column(name: str, cells: list[Any], given: Any, values: PlainValues) -> pyarrow.Array:
     """Give a column of plain values, or of what Arrow has a type for and JSON has not."""
     import pyarrow
 
+    if hasattr(type(given), "iloc"):
+        try:
+            return pyarrow.Array.from_pandas(given)
+        except (pyarrow.ArrowException, TypeError, ValueError):
+            pass
     kinds = set(map(type, given)) - {type(None)} if type(given) is list else set[type]()
     if len(kinds) == 1 and kinds <= _TYPED:
         try:
@@ -103,10 +120,15 @@ def _without_secrets(column: Any, redactor: Redactor, *, is_secret: bool) -> Any
 
     kinds = pyarrow.types
     if kinds.is_nested(column.type):
-        cells = column.to_pylist()
+        cells = _with_dicts(column.to_pylist())
         kept = redactor.redact_columns([("password" if is_secret else "", cells)])[0][1]
         kept = redactor.redact_nested(kept)
-        return column if kept == cells else pyarrow.array(kept)
+        if kept == cells:
+            return column
+        try:
+            return pyarrow.array(kept, column.type)
+        except (pyarrow.ArrowException, TypeError, ValueError):  # a secret was no text
+            return pyarrow.array(kept)
     texts = column
     if kinds.is_dictionary(column.type):
         texts = column.cast(column.type.value_type)
@@ -116,6 +138,17 @@ def _without_secrets(column: Any, redactor: Redactor, *, is_secret: bool) -> Any
         return column
     kept = _hidden(texts) if is_secret else _searched(texts, redactor)
     return column if kept is texts else kept
+
+
+def _with_dicts(cells: Any) -> Any:
+    """Give nested cells with a dict for each map, whose keys then say what is secret."""
+    if type(cells) is dict:
+        return {key: _with_dicts(cell) for key, cell in cells.items()}
+    if type(cells) is not list:
+        return cells
+    if cells and all(type(cell) is tuple for cell in cells):  # Arrow gives such of maps alone
+        return {key: _with_dicts(cell) for key, cell in cells}
+    return [_with_dicts(cell) for cell in cells]
 
 
 def _hidden(texts: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import UserString
 from collections.abc import (
     Callable,
     ItemsView,
@@ -21,16 +22,16 @@ from typing import Any
 
 from trackyard.system.coercing import str_of_integer, to_text
 from trackyard.system.interruption import let_signals_through
-from trackyard.tracking.arrays import OTHER, dates_of, frame_columns, values_of
+from trackyard.tracking.arrays import OTHER, cells_of, dates_of, frame_columns, values_of
 
 _DEEPEST = 200
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _HUGE = 2**10_000  # Python writes no longer integers as decimals
-_MISSING = frozenset({"NaTType", "NAType"})
+_MISSING = frozenset({"NaTType", "NAType", "MaskedConstant"})
 _LONGEST_RANGE = 1_000_000
 # The text of what is made in these modules, or of these classes, says all that it is.
 _TEXT_MODULES = frozenset({"datetime", "decimal", "enum", "fractions", "pathlib", "uuid"})
-_TEXTS = (bytes, bytearray, complex, type)
+_TEXTS = (bytes, bytearray, complex, type, UserString)
 _CONVERTED: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__index__,
@@ -38,6 +39,8 @@ _CONVERTED: dict[type, Callable[[Any], Any]] = {
 }
 # What stands for numbers that JSON has no name for.
 ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_SAME_KEY = "keys whose text is {name!r} were kept apart; give them texts that differ"
+SAME_COLUMN = "columns named {name!r} got numbers; give them names that differ"
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
@@ -125,19 +128,29 @@ class PlainValues:
 
     def _apart(self, items: list[tuple[Any, Any]], above: tuple[int, ...]) -> dict[str, Any]:
         """Keep keys apart whose texts are the same, such as 1 and "1"."""
-        plain: dict[str, Any] = {}
-        texts = {_key(key) for key, _ in items}
-        for key, value in items:
-            name = _key(key)
-            if name in plain:
-                self.note(
-                    f"keys whose text is {name!r} were kept apart; give them texts that differ"
-                )
+        names = self.apart([_key(key) for key, _ in items], _SAME_KEY)
+        return {
+            name: self.plain(value, above) for name, (_, value) in zip(names, items, strict=True)
+        }
+
+    def apart(self, names: list[str], note: str) -> list[str]:
+        """Give names of which each stands once: those that come again get numbers.
+
+        Args:
+            names: The names.
+            note: What is noted of a name that comes again, as a format of `name`.
+        """
+        found: dict[str, None] = {}
+        taken = set(names)
+        for given in names:
+            name = given
+            if name in found:
+                self.note(note.format(name=name))
                 others = (f"{name} ({number})" for number in itertools.count(2))
-                name = next(other for other in others if other not in texts)
-                texts.add(name)
-            plain[name] = self.plain(value, above)
-        return plain
+                name = next(other for other in others if other not in taken)
+                taken.add(name)
+            found[name] = None
+        return list(found)
 
     def _opened(self, value: Any) -> Any:
         """Give what is nearer to plain: a plain value, a dict, a list, or an object's text."""
@@ -156,14 +169,17 @@ class PlainValues:
         kind = type(value)
         if hasattr(kind, "columns") or hasattr(kind, "column_names"):
             columns = frame_columns(value)
-            return OTHER if columns is None else dict(columns)
+            if columns is None:
+                return OTHER
+            names = self.apart([_key(name) for name, _ in columns], SAME_COLUMN)
+            return dict(zip(names, (cells for _, cells in columns), strict=True))
         index: Any = value.index if hasattr(kind, "iloc") else None
         if type(index).__name__ in ("NoneType", "RangeIndex"):
             return values_of(value)
         if index.is_unique:
-            return dict(zip(index.tolist(), value.tolist(), strict=True))
+            return dict(zip(index.tolist(), cells_of(value), strict=True))
         self.note("an index that has a label twice was left out; log a table, with it as a column")
-        return value.tolist()
+        return cells_of(value)
 
     def _mapping(self, value: Any) -> Any:
         kind = type(value)
@@ -231,6 +247,9 @@ def _scalar_of_array(value: Any) -> Any:
         return OTHER
     if getattr(value.dtype, "kind", "") in ("m", "M"):
         return dates_of(to_text(value))
+    names = getattr(value.dtype, "names", None)
+    if names:  # a row of a structured array
+        return {name: value[name] for name in names}
     item = value.item()
     if type(item) is kind:  # a number of numpy's that is wider than Python's
         return float(value) if float(value) == value else to_text(value)

@@ -18,7 +18,7 @@ from trackyard.tracking.arrays import (
     index_columns,
     values_of,
 )
-from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.plain_values import SAME_COLUMN, PlainValues
 
 
 def plain_columns(table: Any, values: PlainValues) -> Columns:
@@ -45,9 +45,10 @@ def made_plain(given: Columns, values: PlainValues) -> Columns:
     length = max((len(column) for _, column in columns), default=0)
     if any(len(column) < length for _, column in columns):
         values.note("columns of several lengths were filled up with null; give them one length")
+    names = values.apart([name for name, _ in columns], SAME_COLUMN)
     return [
         (name, [*column, *[None] * (length - len(column))])
-        for name, column in _apart(columns, values)
+        for name, (_, column) in zip(names, columns, strict=True)
     ]
 
 
@@ -105,10 +106,12 @@ def _as_list(column: Any) -> list[Any] | None:
 
 def _array(table: Any) -> Columns | None:
     found = values_of(table)
-    if type(found) is dict:  # a structured array
-        return list(found.items())
-    if type(found) is not list:
+    if type(found) is dict:  # a structured array, or a row of one
+        return _mapping(found)
+    if found is OTHER:
         return None
+    if type(found) is not list:
+        raise TypeError(_wrong(table))
     if found and type(found[0]) is list:
         return by_position(found)
     return [("value", found)]
@@ -127,18 +130,6 @@ def _of_rows(rows: list[Any]) -> Columns:
     if any(row is None for row in lists):
         raise TypeError(_wrong(rows))
     return by_position([row for row in lists if row is not None])
-
-
-def _apart(columns: Columns, values: PlainValues) -> Columns:
-    """Give columns of one name numbers behind it: a row has one value for each name."""
-    names: dict[str, int] = {}
-    apart = []
-    for name, column in columns:
-        names[name] = names.get(name, 0) + 1
-        if names[name] > 1:
-            values.note(f"columns named {name!r} got numbers; give them names that differ")
-        apart.append((name if names[name] == 1 else f"{name} ({names[name]})", column))
-    return apart
 
 
 def _wrong(table: Any) -> str:
