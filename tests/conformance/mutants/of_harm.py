@@ -522,3 +522,16 @@ class TakesItsTimeAtTheExit(_OncePerProgram):
 
     def begin(self):
         atexit.register(time.sleep, 5)
+
+
+@flavor
+class LeavesTheTokenToChildren(Ledger):
+    """The token stays in a variable, for the SDK: every program that is started later has it."""
+
+    caught_by = "test_secrets_are_shown_nowhere"
+
+    @hookimpl
+    def tracker_start_run(self, run):
+        if self.token is not None:
+            os.environ["LEDGER_TOKEN"] = self.token.reveal()
+        super().tracker_start_run(run)

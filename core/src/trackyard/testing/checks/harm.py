@@ -119,12 +119,16 @@ class HarmChecks:
             if not secrets:
                 pytest.skip("the flavor has no secrets")
             workbench.configure_again(start_timeout=2.0, flush_timeout=2.0)
+            variables = dict(os.environ)
             with workbench.track() as run:
                 run.log_metric("loss", 1)
             shown = capfd.readouterr()
             texts = {"stdout": shown.out, "stderr": shown.err, "a log": caplog.text}
             folder = workbench.pending(run.id).folder
             texts["the URL"] = run.url or ""
+            # Whatever the program starts afterwards inherits them.
+            left = {k: v for k, v in os.environ.items() if variables.get(k) != v}
+            texts |= {f"the variable {key}": value for key, value in left.items()}
         files = [path for path in folder.rglob("*") if path.is_file()]
         found = {place: text.encode() for place, text in texts.items()}
         found |= {str(path.relative_to(folder)): path.read_bytes() for path in files}
