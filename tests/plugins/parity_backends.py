@@ -56,9 +56,9 @@ def of_mlflow(folder: Path, server: str = "") -> list[Stored]:
     return [
         _mlflow_run(client, run, experiments[run.info.experiment_id])
         for run in runs
-        if run.data.tags.get("trackyard.step") or "trackyard.run_id" not in run.data.tags
-        or "mlflow.parentRunId" in run.data.tags
-    ]  # fmt: skip
+        # But for the run of the pipeline itself.
+        if "trackyard.pipeline" not in run.data.tags or "trackyard.step" in run.data.tags
+    ]
 
 
 def _mlflow_run(client: Any, run: Any, experiment: str) -> Stored:

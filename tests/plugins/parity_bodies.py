@@ -486,6 +486,7 @@ def wandb_exit_code() -> Any:
     with suppress(ValueError), wandb.init(project="mine", name="raised") as run:
         run.log({"a": 1})
         raise ValueError("deliberate")
+    wandb.init(project="mine", name="said").finish(exit_code=3)
 
 
 @of("wandb")

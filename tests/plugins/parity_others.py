@@ -252,6 +252,18 @@ def trackio_loop_without_finish() -> Any:
 
 
 @of("trackio", name="its `name` and `group` are the tags")
+def trackio_resumed() -> Any:
+    import trackio
+
+    runs = []
+    for name, resume in (("a", "never"), ("a", "must"), ("b", "allow"), ("b", "allow")):
+        runs.append(trackio.init(project="mine", name=name, resume=resume))
+        trackio.log({"loss": len(runs)})
+        trackio.finish()
+    return [run.id == runs[0].id for run in runs], len({run.id for run in runs})
+
+
+@of("trackio", name="its `name` and `group` are the tags")
 def trackio_threads() -> Any:
     import trackio
 

@@ -68,9 +68,11 @@ def test_a_python_that_looks_at_no_path_gets_the_sdks_own_variables(other):
     other.add_tracker("native", NativeTracker)
     code = "import os\nprint(os.environ.get('NATIVE_RUN'))"
     joined = execute(other, "-e", "native", code=code)
+    own = execute(other, "-e", "native", code=code, NATIVE_RUN="mine")
     apart = execute(other, "-e", "native", code=code, python=f"{sys.executable} -E")
 
     assert joined.stdout == "None\n"
+    assert own.stdout == "mine\n"  # for programs that it starts, too
     assert apart.stdout.strip() in {run.id for run in Client().list_runs()}
 
 

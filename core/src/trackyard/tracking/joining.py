@@ -7,6 +7,7 @@ is as in a step. For any other the variables have to do that SDKs themselves loo
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -102,7 +103,8 @@ def variables_for(tracked: TrackedRun) -> Mapping[str, str]:
         logger.debug("%s cannot be written: %s", folder, error)
         return found
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    return {**found, _VARIABLES: ",".join(found), "PYTHONPATH": path}
+    before = {name: os.environ.get(name) for name in found}
+    return {**found, _VARIABLES: json.dumps(before), "PYTHONPATH": path}
 
 
 def join() -> None:
@@ -114,9 +116,11 @@ def join() -> None:
     run_id = inherited_run_id()
     if run_id is None or process_rank() > 0:
         return
-    # They say for others what is said here by the activation.
-    for name in filter(None, os.environ.pop(_VARIABLES, "").split(",")):
+    # They say for others what is said here by the activation: the caller's own are back.
+    for name, before in json.loads(os.environ.pop(_VARIABLES, "{}")).items():
         os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
     joined = _joined(run_id)
     stack = ExitStack()
     stack.enter_context(joined.activated())

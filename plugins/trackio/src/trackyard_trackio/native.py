@@ -57,6 +57,7 @@ class Step:
         thread, process: Those of the step.
         is_taken: The code has begun a run, and got this one.
         runs: Trackio's runs of it, the step's own first.
+        named: The latest of them by the names that calls gave.
         said: The arguments that do not count, of which a line has told.
     """
 
@@ -67,6 +68,7 @@ class Step:
     process: int = attrs.field(factory=os.getpid)
     is_taken: bool = False
     runs: list[Any] = attrs.field(factory=list)
+    named: dict[str, Any] = attrs.field(factory=dict)
     said: set[str] = attrs.field(factory=set)
 
 
@@ -136,18 +138,25 @@ def _init(*arguments: Any, **keywords: Any) -> Any:
     given = inspect.signature(original).bind(*arguments, **keywords).arguments
     said = {key: value for key, value in given.items() if value is not None}
     config, name, group = said.pop("config", {}), said.pop("name", None), said.pop("group", None)
+    goes_on = step.named.get(name) if said.get("resume", "never") != "never" else None
+    if goes_on is not None:
+        del said["resume"]
+        _say_what_is_lost(step, goes_on)
     _say_what_does_not_count(step, said)
     run, asked = step.runs[0], {"trackio.name": name, "trackio.group": group}
     if step.is_taken:
         before = current_run.get()
         if before is not None:
             before.finish()
-        run = _child(step, name or f"{step.place.run}-{len(step.runs) + 1}")
+        run = goes_on or _child(step, name or f"{step.place.run}-{len(step.runs) + 1}")
         if run is None:
             return original(*arguments, **keywords)
         current_run.set(run)
-        del asked["trackio.name"]  # it is the child run's own
+        if run is not step.runs[0]:
+            del asked["trackio.name"]  # it is the child run's own
     step.is_taken = True
+    if name:
+        step.named[name] = run
     run.config.update(config)
     run.tags.update({key: str(text) for key, text in asked.items() if text is not None})
     run.keep_config()
@@ -165,6 +174,16 @@ def _child(step: Step, name: str) -> Any:
     run = _run_class()(place, folder, child)
     step.runs.append(run)
     return run
+
+
+def _say_what_is_lost(step: Step, run: Any) -> None:
+    """Say that a child run has ended, though Trackio's run goes on."""
+    if run is not step.runs[0]:
+        logger.warning(
+            "trackio.init goes on with run %r, which has ended in Trackyard: "
+            "what it logs from here on stays in Trackio",
+            run.name,
+        )
 
 
 def _say_what_does_not_count(step: Step, given: dict[str, Any]) -> None:

@@ -42,18 +42,18 @@ def calls_path(native: Path, child: int | None = None) -> Path:
     return native / (f"{CALLS}.wandb" if child is None else f"{CALLS}-{child}.wandb")
 
 
-def note_finished(native: Path, *, has_finished: bool) -> None:
+def note_finished(native: Path, exit_code: int | None) -> None:
     """Note whether the SDK's run has finished: no more will come then.
 
     Args:
         native: The folder of the SDK's run.
-        has_finished: Whether it has.
+        exit_code: With which exit code it has; None if it goes on.
     """
-    if has_finished:
-        with suppress(OSError):  # what is left is read as that of a process that died
-            (native / _FINISHED).touch()
-    else:
+    if exit_code is None:
         (native / _FINISHED).unlink(missing_ok=True)
+    else:
+        with suppress(OSError):  # what is left is read as that of a process that died
+            (native / _FINISHED).write_text(str(exit_code), encoding="utf-8")
 
 
 class NativeCalls:
@@ -80,6 +80,14 @@ class NativeCalls:
     def has_finished(self) -> bool:
         """Tell whether the SDK's run has finished."""
         return (self._folder / _FINISHED).exists()
+
+    @property
+    def exit_code(self) -> int:
+        """Give the exit code with which the SDK's run has finished, or 0."""
+        try:
+            return int((self._folder / _FINISHED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0
 
     def services(self) -> list[Path]:
         """Give the folders of the SDK's own files."""

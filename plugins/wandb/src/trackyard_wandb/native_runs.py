@@ -227,7 +227,7 @@ class Step:
             "reinit": "create_new" if asked.is_beside or _others_run(self) else "return_previous",
         }
         arguments = {k: v for k, v in asked.arguments.items() if k not in _NOT_TAKEN}
-        note_finished(native_to, has_finished=False)
+        note_finished(native_to, None)
         # The rows of TensorBoard's files are made by the SDK's service, and are in its file alone.
         is_of_service = asked.of("sync_tensorboard", "sync_tensorboard")
         is_of_service = is_of_service or asked.arguments.get("tensorboard")
@@ -337,7 +337,7 @@ class _Native:
         self.has_ended = True
         if self.written is not None:
             self.written.end()
-        note_finished(self.folder, has_finished=True)
+        note_finished(self.folder, exit_code or 0)
         status: Literal["finished", "failed"] = "failed" if exit_code else "finished"
         if self.capture is None:
             return

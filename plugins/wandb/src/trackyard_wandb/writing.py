@@ -187,7 +187,9 @@ class RunFile:
         seconds = self._seconds(ended_at or self._run.started_at)
         self._append([config_record(said)])
         self._before_exit = self._writer.end
-        self._append([exit_record(end.exit_code, int(seconds))])
+        is_said = end.status == "failed" and self._native.exit_code  # by `wandb.finish`
+        code = self._native.exit_code if is_said else end.exit_code
+        self._append([exit_record(code, int(seconds))])
 
     def reopen(self) -> None:
         """Let a run that has ended be running again: nothing says any more how it had ended."""
