@@ -6,6 +6,8 @@ checks are `slow`, and the rest is `long`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from trackyard.testing import OrchestratorSuite
@@ -26,6 +28,9 @@ class TestSharedCluster(OrchestratorSuite):
     """Each check's script connects to the same one."""
 
     patience = 180.0
+    expected_failures: ClassVar[dict[str, str]] = {
+        "test_steps_begin_where_the_driver_is": "workers are as the cluster was when it began"
+    }
 
     @pytest.fixture
     def config(self, cluster):

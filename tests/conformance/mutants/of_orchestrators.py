@@ -255,6 +255,26 @@ class HandsTheEnvironmentOn(CommandOrchestrator):
             return job.unpack(outcome.read_bytes())
 
 
+class BeginsSomewhereElse(CommandOrchestrator):
+    """Its command begins in a folder of its own, as a shell on another machine does."""
+
+    caught_by = "test_steps_begin_where_the_driver_is"
+
+    def run(self, job: Job) -> Outcome:
+        self.prefix = ["env", "-C", "/"]
+        return super().run(job)
+
+
+class HasAnEnvironmentOfItsOwn(CommandOrchestrator):
+    """Its command has nothing of the driver's environment but what Python is found by."""
+
+    caught_by = "test_steps_begin_where_the_driver_is"
+
+    def run(self, job: Job) -> Outcome:
+        self.prefix = ["env", "-u", "VALUE_OF_THE_USER"]
+        return super().run(job)
+
+
 class ServesInOneFolder(CommandOrchestrator):
     """It begins each step in the folder of the step before."""
 

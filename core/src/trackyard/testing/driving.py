@@ -234,6 +234,22 @@ def _roams() -> list[dict[str, Any]]:
     return [step_run.outputs["output"].load() for step_run in found]
 
 
+def _surroundings() -> dict[str, Any]:
+    """Give what is not as in this script where a step begins, with what it is there."""
+    os.environ["VALUE_OF_THE_USER"] = "the user's"
+    here = {"working directory": str(Path.cwd()), "VALUE_OF_THE_USER": "the user's"}
+
+    @pipeline
+    def looking() -> None:
+        steps.roam(None)
+        steps.look_for("VALUE_OF_THE_USER")
+
+    roam, look_for = looking().steps.values()
+    folder, value = roam.outputs["output"].load()["folder"], look_for.outputs["output"].load()
+    seen = {"working directory": folder, "VALUE_OF_THE_USER": value}
+    return {name: found for name, found in seen.items() if found != here[name]}
+
+
 def _held() -> list[str | None]:
     """Give what steps see of variables that are held while they run: a new one, a changed one."""
     os.environ["VALUE_OF_THE_USER"] = "the user's"
@@ -331,6 +347,7 @@ SCENARIOS: dict[str, Callable[..., Any]] = {
     "dies once": _dies_once,
     "child": _child,
     "roams": _roams,
+    "surroundings": _surroundings,
     "held": _held,
     "untouched": _untouched,
     "talks": _talks,

@@ -229,6 +229,12 @@ class OrchestratorSuite(Suite):
         expect(len(folders) == 1, f"they began in {', '.join(sorted(folders))}")
         expect(not any(found["variable"] for found in seen), "a variable was left to the next one")
 
+    @check("A step begins in the driver's working directory, with the driver's environment.")
+    def test_steps_begin_where_the_driver_is(self, driver: Driver) -> None:
+        """Neither is in the bytes: a shell on another machine has neither."""
+        other = driver.run("surroundings").finished()
+        expect(not other, f"a step saw {other}")
+
     @check("What a tracker holds in the environment for a moment reaches no step.", runs_elsewhere)
     def test_steps_see_nothing_that_a_tracker_holds(self, driver: Driver) -> None:
         """Such as its token: a new variable, and one in the place of the user's."""
