@@ -241,6 +241,7 @@ BY_REQUESTS = (
     "test_redirect_takes_no_secret_along",
     "test_what_is_refused_does_not_wait_for_ever",
     "test_retry_after_is_passed_on",
+    "test_request_that_is_too_large_is_named_so",
 )
 
 

@@ -317,3 +317,19 @@ class IgnoresRetryAfter(RemoteLedger):
             if error.code == 429:
                 raise RetryLater(str(error)) from None
             raise
+
+
+@flavor
+class TakesTooLargeForAway(RemoteLedger):
+    """A batch that is too large is sent again as it is, until somebody looks."""
+
+    caught_by = "test_request_that_is_too_large_is_named_so"
+    where = "test"
+
+    def request(self, *asked, **more):
+        try:
+            return super().request(*asked, **more)
+        except urllib.error.HTTPError as error:
+            if error.code == 413:
+                raise RetryLater(str(error)) from None
+            raise

@@ -133,6 +133,16 @@ class FaultChecks:
         seen = f"tracker_log is {outcome.kind!r} and tells no time: {outcome.reason}"
         expect(is_right, f"where the server answers 429 with `Retry-After: 1`, {seen}")
 
+    @check("TooLarge: a request that is larger than something lets through is halved (413).")
+    def test_request_that_is_too_large_is_named_so(
+        self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
+    ) -> None:
+        if server_url is None or config_for_server is None or not speaks_http(server_url):
+            pytest.skip("the suite has no fixtures server_url, of HTTP, and config_for_server")
+        outcome = _while_faulty(workbench, config_for_server, server_url, "tracker_log", "413")
+        seen = f"tracker_log is {outcome.kind!r}: {outcome.reason}"
+        expect(outcome.kind in ("large", "done"), f"where the server answers 413, {seen}")
+
     @check(f"{_SACRED}: an unreachable tracker costs the step its time-outs at most.")
     def test_step_goes_on_without_a_server(
         self, workbench: Workbench, config_for_server: ServerConfig, server_url: str | None
