@@ -581,3 +581,11 @@ def test_picture_of_a_pipeline_run_has_all_points_also_beside_steps_without_a_jo
     assert any(not step.has_journal for step in view.steps)
     assert len(series.values) == 50
     assert series.steps == list(range(50))
+
+
+def test_params_of_a_block_are_those_of_its_run(project):
+    with start_run("block") as run:
+        run.log_params({"rate": 0.1})
+
+    view = Client().get_run("block")
+    assert view.params == view.steps[0].params == view.all_params == {"rate": 0.1}

@@ -55,7 +55,7 @@ def rows_of(view: RunView) -> Iterator[dict[str, Any]]:
     epoch, of metrics and printed lines alone.
     """
     run = _of_run(view)
-    for key, value in view.params.items():
+    for key, value in view.params.items() if view.kind == "pipeline" else ():
         yield {**run, **_row(None, "param", key, value)}
     if view.context is not None:
         of_context = {key.removeprefix("trackyard."): t for key, t in view.context.tags.items()}

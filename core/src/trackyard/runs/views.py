@@ -215,7 +215,9 @@ class RunView(Shown):
     stack: str = attrs.field(
         metadata=says("The stack of a pipeline run; empty where another tool runs it")
     )
-    params: Mapping[str, Any] = attrs.field(metadata=says("Arguments of the pipeline"))
+    params: Mapping[str, Any] = attrs.field(
+        metadata=says("The pipeline's arguments; without a pipeline what the run itself logged")
+    )
     url: str | None = attrs.field(metadata=says("Its address on the first tracker"))
     urls: Mapping[str, str] = attrs.field(metadata=says("Its address by tracker"))
     steps: tuple[StepView, ...] = attrs.field(metadata=says("Its steps, in order"))
@@ -264,7 +266,8 @@ class RunView(Shown):
     @property
     def all_params(self) -> dict[str, Any]:
         """The pipeline's and the steps' params; those that several steps have bear their names."""
-        return _joined([("", self.params), *((step.name, step.params) for step in self.steps)])
+        own = [("", self.params)] if self.kind == "pipeline" else []
+        return _joined([*own, *((step.name, step.params) for step in self.steps)])
 
     @property
     def metrics(self) -> dict[str, MetricSummary]:
@@ -376,7 +379,7 @@ def block_view(
     url = next(iter(step.urls.values()), None)
     return RunView(
         **given,
-        params={},
+        params=step.params,
         url=url,
         urls=step.urls,
         steps=(step,),
@@ -441,7 +444,7 @@ def stored_view(project: Project, row: ListedRow, store: Store) -> RunView:
         ended_at=step.ended_at,
         id=row.id,
         stack=row.stack,
-        params={},
+        params=step.params,
         url=next(iter(step.urls.values()), None),
         urls=step.urls,
         steps=(step,),
