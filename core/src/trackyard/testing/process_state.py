@@ -99,6 +99,9 @@ def unusual() -> None:
     os.umask(0o021)
     decimal.DefaultContext.prec = 31
     gc.enable()
+    random.seed(130_013)
+    if (numpy := _numpy()) is not None:
+        numpy.random.seed(130_013)
     root = logging.getLogger()
     root.setLevel(13)
     root.handlers.clear()  # `logging.basicConfig` does nothing where there are some
@@ -143,6 +146,10 @@ def restore(state: Mapping[str, Any]) -> None:
     socket.setdefaulttimeout(state["the default time-out of sockets"])
     warnings.filters[:] = state["the filters of warnings"]  # type: ignore[index]
     random.setstate(state["the state of random"])
+    if (known := state["the state of numpy.random"]) is not None:
+        name, keys, *rest = known
+        numpy = sys.modules["numpy"]
+        numpy.random.set_state((name, numpy.frombuffer(keys, numpy.uint32), *rest))
     http.client.HTTPConnection.debuglevel = state["the debug level of http.client"]
     ssl._create_default_https_context = state["the context of HTTPS"]  # noqa: SLF001 - as above
     os.umask(state["the umask"])
@@ -228,11 +235,17 @@ def sizes_of_globals(package: str) -> dict[str, int]:
 
 def _numpy_state() -> Any:
     """Give the state of the generator that the whole process shares, where numpy is imported."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not hasattr(numpy, "random"):
+    numpy = _numpy()
+    if numpy is None:
         return None
     name, keys, *rest = numpy.random.get_state()
     return name, keys.tobytes(), *rest
+
+
+def _numpy() -> Any:
+    """Give numpy where it is imported, as a whole."""
+    numpy = sys.modules.get("numpy")
+    return numpy if hasattr(numpy, "random") else None
 
 
 def _umask() -> int:
