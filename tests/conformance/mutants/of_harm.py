@@ -74,16 +74,6 @@ class SeedsTheGenerator(_Starting):
 
 
 @flavor
-class SeedsTheGeneratorAlike(_Starting):
-    """The user's random numbers are the same in each run: an earlier check has seen that seed."""
-
-    caught_by = "test_process_is_as_it_was_before"
-
-    def started(self, run):
-        random.seed(7)
-
-
-@flavor
 class DrawsANumber(_Starting):
     """A name is drawn from the generator that the user has seeded."""
 
