@@ -14,6 +14,7 @@ import argparse
 import ast
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -35,6 +36,9 @@ QUICK = {
     "team_load": ["--minutes", "1"],
 }
 CHEAPER = "cheaper: "
+# What SDKs and servers say: by level, by date; and the lines by which Trackyard names its runs.
+NOISE = re.compile(r"INFO|WARNING|COMET|\d{4}[/-]\d\d[/-]\d\d\b|run |.* INFO ")
+MOST_LINES = 60
 
 
 @attrs.frozen
@@ -150,10 +154,10 @@ def page(results: list[Result], where: str) -> str:
 
 def shown(output: str) -> list[str]:
     """Give what a benchmark printed, without what SDKs and servers say meanwhile."""
-    noise = ("INFO", "WARNING", "COMET", "2026/", "2027/", "Traceback", "run ")
     lines = [line.rstrip().replace(str(HERE.parent), ".") for line in output.splitlines()]
-    kept = [line for line in lines if not line.startswith(noise) and " INFO " not in line]
-    return kept[-60:]
+    kept = [line for line in lines if not NOISE.match(line)]
+    left_out = len(kept) - MOST_LINES
+    return [f"({left_out} lines before)", *kept[-MOST_LINES:]] if left_out > 0 else kept
 
 
 def main() -> int:

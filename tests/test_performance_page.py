@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -65,3 +66,12 @@ def test_page_says_each_bar_as_the_benchmark_keeps_it(benchmark):
 
 def test_page_names_every_benchmark():
     assert [name for name in BENCHMARKS if f"(../benchmarks/{name})" not in PAGE] == []
+
+
+def test_page_of_measures_has_what_benchmarks_print_and_nothing_that_sdks_say(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    run_all = importlib.import_module("run_all")
+    printed = ["2031/05/06 07:08:09 INFO mlflow: made", "WARNING: late", "2031 runs", "Traceback:"]
+
+    assert run_all.shown("\n".join(printed)) == ["2031 runs", "Traceback:"]
+    assert run_all.shown("\n".join(map(str, range(62))))[:2] == ["(2 lines before)", "2"]
