@@ -52,13 +52,27 @@ def of_mlflow(folder: Path, server: str = "") -> list[Stored]:
     found = client.search_experiments(filter_string=of_body)
     experiments = {each.experiment_id: each.name for each in found}
     experiments |= {id_: name.split("@")[0] for id_, name in experiments.items()}
-    runs = client.search_runs([*experiments], order_by=["attributes.start_time ASC"])
+    runs = _in_order(client.search_runs([*experiments]))
     return [
         _mlflow_run(client, run, experiments[run.info.experiment_id])
         for run in runs
         # But for the run of the pipeline itself.
         if "trackyard.pipeline" not in run.data.tags or "trackyard.step" in run.data.tags
     ]
+
+
+def _in_order(runs: list[Any]) -> list[Any]:
+    """Give runs of MLflow's as they began; those of a search all begin with the one above them."""
+    above = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in runs}
+
+    def key(run: Any) -> tuple[object, ...]:
+        depth, id_ = 0, run.info.run_id
+        while id_ := above.get(id_):
+            depth += 1
+        values = sorted(run.data.params.items()), sorted(run.data.metrics.items())
+        return run.info.start_time, depth, *values
+
+    return sorted(runs, key=key)
 
 
 def _mlflow_run(client: Any, run: Any, experiment: str) -> Stored:

@@ -7,6 +7,7 @@ Trackyard, and returns what its own look-ups answer, which is compared, too.
 from __future__ import annotations
 
 import os
+import random
 import sys
 import threading
 import time
@@ -133,6 +134,18 @@ def mlflow_fluent_without_start_run() -> Any:
     mlflow.log_metric("loss", 1.0, step=1)
     mlflow.log_param("rate", 1)
     return mlflow.active_run() is not None
+
+
+@of("mlflow")
+def mlflow_seeded_random_numbers() -> Any:
+    import mlflow
+
+    random.seed(0)
+    with mlflow.start_run():
+        mlflow.log_metric("drawn", random.random())
+    mlflow.start_run()
+    mlflow.end_run()
+    return random.random()
 
 
 @of("mlflow")
@@ -477,6 +490,18 @@ def wandb_two_at_once() -> Any:
         second.log({"b": 10 * step})
     second.finish()
     first.finish()
+
+
+@of("wandb")
+def wandb_seeded_random_numbers() -> Any:
+    import wandb
+
+    random.seed(0)
+    run = wandb.init(project="mine")
+    run.log({"drawn": random.random()})
+    run.finish()
+    wandb.init(project="mine").finish()
+    return random.random()
 
 
 @of("wandb")

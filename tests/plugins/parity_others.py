@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def comet_forked_child() -> Any:
 
 
 # Neptune
+
+
+@of("neptune")
+def neptune_seeded_random_numbers() -> Any:
+    import neptune
+
+    random.seed(0)
+    run = neptune.init_run(capture_hardware_metrics=False)
+    run["drawn"] = random.random()
+    run.stop()
+    neptune.init_run(capture_hardware_metrics=False).stop()
+    return random.random()
 
 
 @of("neptune")
@@ -248,6 +261,18 @@ def trackio_loop_without_finish() -> Any:
     for rate in (0.1, 0.2, 0.3):
         trackio.init(project="mine", name=f"rate-{rate}", group="g", config={"rate": rate})
         trackio.log({"loss": rate})
+    trackio.finish()
+
+
+@of("trackio", name="its `name` and `group` are the tags")
+def trackio_seeded_random_numbers() -> Any:
+    import trackio
+
+    random.seed(0)
+    trackio.init(project="mine")
+    trackio.log({"drawn": random.random()})
+    trackio.init(project="mine")
+    trackio.log({"drawn": random.random()})
     trackio.finish()
 
 

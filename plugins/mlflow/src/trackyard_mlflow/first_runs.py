@@ -32,6 +32,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
+from mlflow.utils.name_utils import _generate_random_name
 
 from trackyard.contract import (
     Artifact,
@@ -429,6 +430,10 @@ def _creating(original: Any) -> Any:
             is_first = parent is None and not step.is_taken
             step.is_taken = True if parent is None else step.is_taken
         if is_first:
+            is_named = run_name or any(tag.key == MLFLOW_RUN_NAME for tag in tags)
+            if hasattr(self, "db_uri") and not is_named:
+                # A database's store makes a name by `random`, on which seeded code counts.
+                _generate_random_name()
             self.log_batch(step.id, [], [], tags)  # with its name, where the call gave one
             return self.get_run(step.id)
         if parent is None:
