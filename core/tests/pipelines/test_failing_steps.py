@@ -333,7 +333,7 @@ def test_error_of_any_text_is_recorded(local, text):
 
 
 def test_required_tracker_that_cannot_take_everything_fails_the_step(project):
-    project.add_tracker("local", Unending, required=True, flush_timeout=0.3)
+    project.add_tracker("local", Unending, required=True, flush_timeout=2)
 
     @pipeline
     def training():

@@ -262,7 +262,7 @@ def test_steps_of_which_nothing_is_written_start_no_helper(project, monkeypatch,
         if what == "prints":
             print("said")
         if what == "takes long":
-            wait_until(is_there, 5)
+            wait_until(is_there)
 
     @trackyard.pipeline
     def only() -> None:
@@ -277,7 +277,7 @@ def test_steps_of_which_nothing_is_written_start_no_helper(project, monkeypatch,
         assert not is_there()
     if what in ("logs", "prints"):
         folder = project.root / ".trackyard" / "runs" / run.steps["brief"].id
-        wait_until(lambda: any("attrs" in context.packages for context in contexts_of(folder)), 5)
+        wait_until(lambda: any("attrs" in context.packages for context in contexts_of(folder)))
         assert any("attrs" in context.packages for context in contexts_of(folder))
 
 

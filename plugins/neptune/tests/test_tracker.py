@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from matrices import first_by_default
 
-from trackyard import Artifact, Metric, Param, Run, Tag, native_run, start_run
+from trackyard import Artifact, Batch, Metric, Param, RetryLater, Run, Tag, native_run, start_run
 from trackyard.cli.main import cli
 from trackyard.contract import RunDeleted
 from trackyard.project.configuration import find_project
@@ -179,6 +179,28 @@ def test_a_batch_whose_answer_was_lost_is_there_once(project, online, fault):
 
     assert online.only.values("a") == [(n, float(n)) for n in range(50)]
     assert online.only.fields["trackyard/status"] == "finished"
+
+
+def test_records_that_come_again_behind_others_are_there_once(project, online):
+    tracker = NeptuneTracker(project=online.PROJECT, mode="online")
+    run = given("0" * 32, attached=False)
+    run.folder.mkdir(parents=True)
+    tracker.tracker_start_run(run)
+    batches = [
+        Batch.of(tuple(Metric("a", float(n), n, n) for n in range(start, start + 10)), start, start)
+        for start in (0, 10, 20)
+    ]
+    tracker.tracker_log(batches[0])
+    online.fault("status", "POST .*/operations", times=1)
+    with pytest.raises(RetryLater):
+        tracker.tracker_log(batches[1])
+    tracker.tracker_log(batches[2])
+    tracker.tracker_log(batches[1])
+
+    read = [one for one in tracker.tracker_read_run(run, None) if isinstance(one, Metric)]
+    assert sorted((int(metric.step), metric.value) for metric in read) == [
+        (n, float(n)) for n in range(30)
+    ]
 
 
 def test_a_server_that_asks_to_wait_is_waited_for(project, online):

@@ -95,6 +95,8 @@ class NeptuneTracker:
     _server: NeptuneServer | None = attrs.field(init=False, default=None)
     _known: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
     _last: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
+    # Points that are written down, and of which core was not told so: it gives them once more.
+    _unanswered: set[tuple[Any, ...]] = attrs.field(init=False, factory=set)
     # What the server has refused of native calls, and core does not know of yet.
     _refused: list[tuple[Operation, str]] = attrs.field(init=False, factory=list)
 
@@ -126,10 +128,12 @@ class NeptuneTracker:
         if missing:
             raise RejectedRecords(missing, "the file is no longer there")
         operations = list(batch_operations(batch))
-        known = self._known | self._last
+        points = set().union(*map(identities, operations))
+        known = self._known | self._last | self._unanswered
         self._write(filter(None, (without(operation, known) for operation in operations)))
-        self._last = set().union(*map(identities, operations))
+        self._unanswered |= points  # others may come before these come again
         refused = self._ship()
+        self._last, self._unanswered = points, self._unanswered - points
         records = records_among(batch, (operation for operation, _ in refused))
         own = [one for one in refused if records_among(batch, [one[0]])]
         self._refused += [one for one in refused if one not in own]
