@@ -18,9 +18,9 @@ def message(kind: str, **payload) -> str:
     return json.dumps({"type": kind, "payload": {"local_timestamp": START, **payload}}) + "\n"
 
 
-def metric(value: float, step: int) -> str:
+def metric(value: float, step: int, context: str | None = None) -> str:
     point = {"metricName": "loss", "metricValue": value, "step": step, "epoch": None}
-    return message("metric_msg", metric=point)
+    return message("metric_msg", metric=point, context=context)
 
 
 MESSAGES = [
@@ -80,6 +80,15 @@ def test_an_archive_arrives_whole(root):
         f"line {len(messages)} of the messages is torn": 1,
     }
     assert path.read_bytes() == before
+
+
+def test_points_of_a_context_are_a_metric_of_their_own_as_on_comets_page(root):
+    points = [metric(1.0, 0, "train"), metric(2.0, 0, "validate"), metric(3.0, 0)]
+    archive(root / "abc.zip", [MESSAGES[0], *points])
+    Client().import_runs("comet:./archives")
+    last = {key: found.last for key, found in Client().get_run("old one").metrics.items()}
+
+    assert last == {"train_loss": 1.0, "validate_loss": 2.0, "loss": 3.0}
 
 
 def test_a_folder_that_was_not_zipped_is_a_run_that_died(root):

@@ -80,15 +80,12 @@ def _name_of(message: Message) -> str:
 
 
 def _metrics(metric: Metric, message: Message) -> Iterator[Metric]:
-    """Give a point under the name that Comet's page shows, and the epoch that it is of."""
-    payload = message["payload"]
-    value, epoch = payload["metric"]["metricValue"], payload["metric"].get("epoch")
+    """Give a point, and the epoch that it is of."""
+    value, epoch = (message["payload"]["metric"].get(key) for key in ("metricValue", "epoch"))
     if not is_number(value):
         return  # Comet takes texts, too
     step = epoch if metric.step is None else metric.step
-    context = payload.get("context")
-    key = f"{context}_{metric.key}" if context else metric.key
-    yield Metric(key, metric.value, step, metric.timestamp)
+    yield attrs.evolve(metric, step=step)
     if epoch is not None:
         yield Metric("epoch", number(epoch), step, metric.timestamp)
 

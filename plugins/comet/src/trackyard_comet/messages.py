@@ -130,7 +130,9 @@ def records_of(messages: Iterable[Message]) -> Iterator[Record]:
             case "metric_msg":
                 metric = payload["metric"]
                 value, time = number(metric["metricValue"]), payload["local_timestamp"]
-                found = Metric(metric["metricName"], value, metric["step"], time * 1_000_000)
+                name, context = metric["metricName"], payload.get("context")
+                key = f"{context}_{name}" if context else name  # as Comet's page shows it
+                found = Metric(key, value, metric["step"], time * 1_000_000)
                 yield from_comet(found)
             case "parameter_msg":
                 param = payload.get("param") or payload["params"]
