@@ -249,6 +249,30 @@ def test_each_run_of_a_loop_is_a_child_run_everywhere(both):
     }
 
 
+def test_what_is_logged_to_a_child_run_that_has_ended_stays_in_mlflow_and_is_told_once(
+    both, caplog
+):
+    with start_run("late", experiment_tracker=TRACKERS) as run:
+        client = mlflow.MlflowClient()
+        for name in ("first", "second"):
+            with mlflow.start_run(run_name=name) as made:
+                mlflow.log_metric("loss", 1)
+        for _ in range(2):
+            client.set_tag(made.info.run_id, "chosen", "yes")
+        below = client.create_run(
+            made.info.experiment_id, tags={"mlflow.parentRunId": made.info.run_id}, run_name="below"
+        )
+        client.log_metric(below.info.run_id, "loss", 2)
+        client.set_terminated(below.info.run_id, "FAILED")
+
+    assert both.run("second").data.tags["chosen"] == "yes"
+    (line,) = [line for line in caplog.messages if "stays in MLflow" in line]
+    assert line.startswith(f"child run {made.info.run_id} has ended")
+    children = {child.name: child for child in Client().get_run(run.id).children}
+    assert {n: c.status for n, c in children.items()} == {"second": "finished", "below": "failed"}
+    assert children["below"].metrics["loss"].last == 2
+
+
 def test_a_run_that_the_code_leaves_open_ends_with_the_step(both):
     with start_run("left", experiment_tracker=TRACKERS) as run:
         mlflow.log_metric("first", 1)

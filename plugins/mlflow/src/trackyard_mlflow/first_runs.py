@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache, partial, wraps
 from inspect import signature
@@ -78,6 +78,7 @@ class Step:
         process: That of the step; children are forked from it.
         is_taken: The code has made a run, and got this one.
         children: Takes what is logged to the runs that it made besides, by MLflow's ids of them.
+        has_told: A line has said that code logs to a child run which has ended.
     """
 
     run: MlflowRun
@@ -90,11 +91,48 @@ class Step:
     process: int = attrs.field(factory=os.getpid)
     is_taken: bool = False
     children: dict[str, Capture] = attrs.field(factory=dict)
+    has_told: bool = False
 
     @property
     def id(self) -> str:
         """MLflow's id of its run."""
         return str(self.run.info.run_id)
+
+
+@attrs.frozen(eq=False)
+class _Ended:
+    """Takes what is logged to a child run that has ended: it stays in MLflow, which is told once.
+
+    Attributes:
+        run_id: MLflow's id of it.
+        step: The run above it.
+        above: Takes the step's records; runs below one that has ended are the step's.
+    """
+
+    run_id: str
+    step: Step
+    above: Capture
+
+    def __call__(self, records: Sequence[Record], *_: Any, **__: Any) -> None:
+        if records and not self.step.has_told:
+            self.step.has_told = True
+            logger.warning(
+                "child run %s has ended: what code logs to such runs from here on stays in MLflow",
+                self.run_id,
+            )
+
+    def start_run(
+        self,
+        name: str,
+        adopt: Callable[[Path], object],
+        tags: Mapping[str, str] | None = None,
+    ) -> Capture | None:
+        return self.above.start_run(name, adopt, tags)
+
+    def end_run(self, *_: Any) -> None:
+        """Leave the end as it is."""
+
+    set_status = end_run
 
 
 # What MLflow calls the ways in which a run ends.
@@ -462,8 +500,9 @@ def _note_end(step: Step, run_id: str, status: str) -> None:
         step.note_status(status)
         if step.capture is not None and word in ("failed", "killed"):
             step.capture.set_status(word)
-    elif word is not None and run_id in step.children:
-        step.children.pop(run_id).end_run(word)
+    elif word is not None and step.capture is not None and run_id in step.children:
+        step.children[run_id].end_run(word)
+        step.children[run_id] = _Ended(run_id, step, step.capture)
 
 
 def _updating(original: Any) -> Any:
