@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import RLock
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ _LARGEST_READ = 1024 * 1024 * 1024
 # A shorter file is read at once, and written to its place: another name for a while costs more.
 _SMALL = 1024 * 1024
 _VALUE = "value.json"
+# As many bytes as the part of a path has, and those that are kept of a longer one.
+_LONGEST, _SHORT = 255, 180
 _PLAIN_NAME = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -247,6 +249,26 @@ def file_name(name: str) -> str:
     encodable = name.encode("utf-8", "backslashreplace").decode()
     parts = [part for part in re.split(r"[/\\\0]+", encodable) if part not in ("", ".", "..")]
     return parts[-1] if parts else "unnamed"
+
+
+def shortened(name: str) -> str:
+    """Give an artifact's name with parts that file systems take, told apart by a digest.
+
+    Args:
+        name: The name.
+    """
+    if len(name) < _LONGEST // 4:  # whose characters have up to four bytes
+        return name
+    return "/".join(map(_short, name.split("/")))
+
+
+def _short(part: str) -> str:
+    content = part.encode("utf-8", "backslashreplace")
+    if len(content) <= _LONGEST:
+        return part
+    suffix = PurePath(part).suffix if len(PurePath(part).suffix) <= 10 else ""
+    start = content[:_SHORT].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(content).hexdigest()[:8]}{suffix}"
 
 
 def _digest(path: Path) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trackyard.system.interruption import let_signals_through
+from trackyard.system.warning_filters import despite_filters
 
 if TYPE_CHECKING:
     from trackyard.contract.records import ParamValue
@@ -31,7 +32,8 @@ def to_number(value: Any) -> float | None:
         return _integer_to_float(value)
     if issubclass(kind, str | bytes | bytearray):  # isinstance asks the value, which may raise
         return None
-    if kind.__name__ == "MaskedConstant":  # numpy's, whose `item()` is 0.0
+    # Those of numpy: the `item()` of what is masked is 0.0, `float` takes the real part alone.
+    if kind.__name__ == "MaskedConstant" or kind.__name__.startswith("complex"):
         return None
     for convert in (_float, _item):
         number = convert(value)
@@ -62,7 +64,7 @@ def to_text(value: Any) -> str:
         return str_of_integer(value)
     for convert in (str, repr):
         try:
-            text = convert(value)
+            text = despite_filters(convert, value)
             if isinstance(text, str):
                 return str.__str__(text)
         except Exception as error:  # the next way is tried, and the last line always works
@@ -93,7 +95,7 @@ def to_pairs(values: Any) -> list[tuple[str | None, Any]] | None:
         try:
             # Keys come before attributes: those of a pandas Series are not what it holds.
             if isinstance(values, Mapping) or hasattr(type(values), "keys"):
-                items = dict(values).items()
+                items = despite_filters(lambda: dict(values)).items()
             elif hasattr(values, "__dict__") and not callable(values):
                 items = dict(vars(values)).items()
             else:
@@ -128,7 +130,7 @@ def _integer_to_float(value: int) -> float:
 
 def _float(value: Any) -> float | None:
     try:
-        return float(value)
+        return despite_filters(float, value)
     except OverflowError:
         return _infinity_like(value)
     except Exception as error:
@@ -154,7 +156,7 @@ def _item(value: Any) -> float | None:
 def _plain(value: Any) -> int | float | bool | str | None:
     """Give what `.item()` of an array's scalar gives, where it is a plain value."""
     try:
-        plain = value.item()
+        plain = despite_filters(value.item)
     except Exception as error:
         let_signals_through(error)
         return None

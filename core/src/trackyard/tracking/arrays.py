@@ -1,12 +1,15 @@
 """Which values do arrays, series and frames of any library hold?
 
-They are asked by the methods that their classes have; no library is imported here.
+They are asked by the methods that their classes have; no library is imported here, but numpy by
+`array_of`.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any, TypeAlias
+
+from trackyard.system.coercing import to_text
 
 Columns: TypeAlias = list[tuple[Any, list[Any]]]
 
@@ -23,12 +26,7 @@ def values_of(array: Any) -> Any:
     Args:
         array: The array; of anything else that has none of its methods, `OTHER` is given.
     """
-    kind = type(array)
-    if hasattr(kind, "detach"):
-        array = array.detach()
-        array = array.to_dense() if array.is_sparse else array
-    elif hasattr(kind, "toarray"):
-        array = array.toarray()
+    kind, array = type(array), dense(array)
     dtype = None if hasattr(kind, "iloc") else getattr(array, "dtype", None)
     if getattr(dtype, "names", None):  # `tolist` would leave the names out
         return {name: values_of(array[name]) for name in array.dtype.names}
@@ -38,6 +36,57 @@ def values_of(array: Any) -> Any:
         if hasattr(type(array), name) and kind is not memoryview:
             return cells_of(array, name)
     return OTHER
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a tensor as torch has it; files have a method `detach`, too."""
+    return hasattr(type(value), "detach") and hasattr(type(value), "cpu")
+
+
+def dense(array: Any) -> Any:
+    """Give a tensor that this machine's memory holds, and all of a sparse array; others as is."""
+    if is_tensor(array):
+        array = array.detach()
+        return (array.to_dense() if getattr(array, "is_sparse", False) else array).cpu()
+    return array.toarray() if hasattr(type(array), "toarray") else array
+
+
+def for_numpy(array: Any) -> Any:
+    """Give a tensor or a sparse array as numpy takes it; others as they are."""
+    array = dense(array)
+    dtype = to_text(getattr(array, "dtype", "")) if is_tensor(array) else ""
+    return array.float() if "bfloat16" in dtype or "float8" in dtype else array
+
+
+def array_of(value: Any, what: str, notes: list[str]) -> Any:
+    """Give an array of numpy's, with zeros for what is masked.
+
+    Args:
+        value: An array, a tensor, or lists of numbers.
+        what: What it is to be, such as "an image".
+        notes: Gets what was changed.
+
+    Raises:
+        TypeError: numpy is not there, or it is no array.
+    """
+    try:
+        import numpy
+    except ImportError as error:
+        raise TypeError(f"an array as {what} needs numpy; type: pip install numpy") from error
+    array = for_numpy(value)
+    if isinstance(array, numpy.ma.MaskedArray):
+        count = int(numpy.sum(array.mask))
+        if count:
+            notes.append(f"{count} masked values of {what} became 0; fill them before")
+        return array.filled(0)
+    try:
+        found = numpy.asarray(array)
+    except ValueError:  # its rows differ in length
+        found = numpy.array(None)
+    if found.shape == ():
+        mend = "give a path, the bytes of a file, or an array"
+        raise TypeError(f"a {type(value).__name__} is not {what}; {mend}")
+    return found
 
 
 def cells_of(array: Any, name: str = "tolist") -> Any:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trackyard.contract.records import Artifact, ArtifactKind
-from trackyard.journal.blobs import file_name
+from trackyard.journal.blobs import file_name, shortened
 from trackyard.journal.entries import Entry
 from trackyard.system.coercing import to_step, to_text
 from trackyard.system.environment import is_disabled
 from trackyard.system.interruption import let_signals_through
 from trackyard.system.starving import is_starved
+from trackyard.system.warning_filters import despite_filters
 from trackyard.tracking.containing import contained
+from trackyard.tracking.file_objects import content_of
 from trackyard.tracking.tracked_runs import TrackedRun
 
 # What makes files is imported by the calls that keep some: most steps keep none.
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trackyard")
 
+_TOO_LONG = "its name was shortened, as files have up to 255 bytes; give a shorter one"
 # What has a name, and no key.
 _NAMED = ("artifact", "model", "dataset")
 # What may well be meant as a name, by its text.
@@ -81,7 +84,7 @@ class FileCalls:
         """Log a text as a file, such as `report.txt` or `page.html`.
 
         Args:
-            text: The text; secrets in it are hidden.
+            text: The text, or an open file that holds it; secrets in it are hidden.
             name: Its path in the run; `.html` makes it a page.
             step: The training step that it belongs to.
         """
@@ -89,7 +92,7 @@ class FileCalls:
             return
         from trackyard.tracking import media
 
-        redacted = self._tracked.redactor.redact(to_text(text))
+        redacted = self._tracked.redactor.redact(media.text_in(text))
         self._log_content(name, lambda path: media.text_file(redacted, path), step)
 
     @contained()
@@ -113,9 +116,9 @@ class FileCalls:
         """Log an image, such as `sample.png`: a file, bytes, a Pillow image or an array.
 
         Args:
-            image: A path, the bytes of a file, a Pillow image, or an array of height x width, with
-                1, 3 or 4 channels behind or before, of truth values, integers from 0 to 255 (grey
-                ones to 65535) or floats from 0 to 1.
+            image: A path, an open file or its bytes, a Pillow image, or an array of height x width,
+                with 1, 3 or 4 channels behind or before, of truth values, integers from 0 to 255
+                (grey ones to 65535) or floats from 0 to 1.
             name: Its path in the run.
             step: The training step that it belongs to.
         """
@@ -123,6 +126,7 @@ class FileCalls:
             return
         from trackyard.tracking import media
 
+        image = content_of(image, bytes)
         named = partial(media.image_name, image=image)
         if media.is_png_of_array(image, to_text(name)):
             self._log_content(name, partial(media.array_file, image), step, named)
@@ -195,8 +199,8 @@ class FileCalls:
         """Log a sound, such as `speech.wav`: a file, bytes, or an array.
 
         Args:
-            audio: A path, the bytes of a file, or samples: an array of one dimension, or of samples
-                x channels, of floats from -1 to 1 or integers; it becomes WAV.
+            audio: A path, an open file or its bytes, or samples: an array of one dimension, or of
+                samples x channels, of floats from -1 to 1 or integers; it becomes WAV.
             name: Its path in the run.
             step: The training step that it belongs to.
             sample_rate: Samples per second of an array.
@@ -205,6 +209,7 @@ class FileCalls:
             return
         from trackyard.tracking.recordings import audio_name, save_audio
 
+        audio = content_of(audio, bytes)
         save = partial(save_audio, audio, sample_rate=sample_rate)
         self._log_file(name, save, step, partial(audio_name, audio=audio))
 
@@ -213,8 +218,8 @@ class FileCalls:
         """Log a video, such as `episode.gif`: a file, bytes, or an array.
 
         Args:
-            video: A path, the bytes of a file, or frames: a list of images as `log_image` takes
-                them, or an array of frames x height x width, with channels behind or before.
+            video: A path, an open file or its bytes, or frames: a list of images as `log_image`
+                takes them, or an array of frames x height x width, with channels behind or before.
             name: Its path in the run; an array becomes GIF, or by `.mp4` and `.webm` such a file.
             step: The training step that it belongs to.
             fps: Frames per second of an array.
@@ -223,6 +228,7 @@ class FileCalls:
             return
         from trackyard.tracking.recordings import save_video, video_name
 
+        video = content_of(video, bytes)
         save = partial(save_video, video, fps=fps)
         self._log_file(name, save, step, partial(video_name, video=video))
 
@@ -261,7 +267,7 @@ class FileCalls:
         name = to_text(name).strip("/") or "model"
         with self._tracked.journal.blobs.staging("model") as place:
             try:
-                files = model_files(model, name, place, notes)
+                files = despite_filters(model_files, model, name, place, notes)
             except Exception as error:
                 let_signals_through(error)
                 problem = f"{type(error).__name__}: {to_text(error)}"
@@ -345,7 +351,8 @@ class FileCalls:
 
         def store(name: str) -> tuple[str, SavedFile]:
             with self._tracked.journal.blobs.staging(name) as path:
-                return self._append_file(name, save(path), step, is_final=is_final)
+                saved = despite_filters(save, path)
+                return self._append_file(name, saved, step, is_final=is_final)
 
         self._log(name, store, named)
 
@@ -360,7 +367,7 @@ class FileCalls:
         from trackyard.tracking.media import with_suffix_of
 
         def store(name: str) -> tuple[str, SavedFile]:
-            saved = make(Path(file_name(name)))
+            saved = despite_filters(make, Path(file_name(name)))
             assert saved.content is not None
             blobs = self._tracked.journal.blobs
             if self._is_staged():
@@ -424,9 +431,11 @@ class FileCalls:
             return
         name = self._tracked.redactor.redact(to_text(name))
         try:
-            name = named(name)
-            name, saved = store(name)
-            self._warn_of(f"artifact {shown(name)!r}", saved.notes)
+            name = despite_filters(named, name)
+            short = shortened(name)
+            notes = [] if short == name else [_TOO_LONG]
+            name, saved = store(short)
+            self._warn_of(f"artifact {shown(name)!r}", [*notes, *saved.notes])
         except (RecursionError, MemoryError):
             raise  # counted by the call itself
         except Exception as error:

@@ -51,7 +51,7 @@ def log_image(image: Any, name: str, step: Any = None) -> None:
     """Log an image; see `ActiveRun.log_image`.
 
     Args:
-        image: A path, the bytes of a file, a Pillow image or an array.
+        image: A path, an open file or its bytes, a Pillow image or an array.
         name: Its path in the run, such as `sample.png`.
         step: The training step that it belongs to.
     """
@@ -103,7 +103,7 @@ def log_audio(audio: Any, name: str, step: Any = None, *, sample_rate: int | Non
     """Log a sound; see `ActiveRun.log_audio`.
 
     Args:
-        audio: A path, the bytes of a file, or an array of samples.
+        audio: A path, an open file or its bytes, or an array of samples.
         name: Its path in the run, such as `speech.wav`.
         step: The training step that it belongs to.
         sample_rate: Samples per second of an array.
@@ -116,7 +116,7 @@ def log_video(video: Any, name: str, step: Any = None, *, fps: float = 8.0) -> N
     """Log a video; see `ActiveRun.log_video`.
 
     Args:
-        video: A path, the bytes of a file, or frames.
+        video: A path, an open file or its bytes, or frames.
         name: Its path in the run, such as `episode.gif`.
         step: The training step that it belongs to.
         fps: Frames per second of an array.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trackyard.contract.kinds import Histogram
-from trackyard.system.coercing import to_number, to_text
-from trackyard.tracking.arrays import OTHER, values_of
+from trackyard.system.coercing import to_number, to_step, to_text
+from trackyard.tracking.arrays import OTHER, for_numpy, values_of
 from trackyard.tracking.media import SavedFile
 
 _MOST_BINS = 10_000
@@ -32,7 +32,10 @@ def save_histogram(values: Any, path: Path, *, bins: int, edges: Any) -> SavedFi
     if edges is None and _is_pair(values):
         values, edges = values
     if edges is None:
-        used = max(1, min(int(bins), _MOST_BINS))
+        wanted = to_step(bins)
+        if wanted is None:
+            raise ValueError(f"bins is {to_text(bins)[:50]}; give a whole number, such as 64")
+        used = max(1, min(int(wanted), _MOST_BINS))
         if used != bins:
             notes.append(f"{bins} parts became {used}; give bins from 1 to {_MOST_BINS}")
         found = _histogram_of(values, used, notes)
@@ -80,10 +83,8 @@ def _histogram_of(values: Any, bins: int, notes: list[str]) -> Histogram:
 
 def _array_of(values: Any) -> Any:
     """Give values as an array of numpy's, where they are one or become one at no cost."""
+    values = for_numpy(values)
     kind = type(values)
-    if hasattr(kind, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if "float" in str(values.dtype) else values
     if not hasattr(kind, "__array__"):
         return None
     import numpy
@@ -118,6 +119,8 @@ def _check(count: int, finite: int, notes: list[str]) -> None:
 
 def _range(low: float, high: float) -> tuple[float, float]:
     """Give the limits of the values, apart from each other, as numpy does."""
+    if not math.isfinite(high - low):
+        raise ValueError(f"values from {low:g} to {high:g} lie too far apart; give their logarithm")
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 

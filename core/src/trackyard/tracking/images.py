@@ -8,14 +8,16 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trackyard.system.coercing import to_text
 from trackyard.system.png import png_of
+from trackyard.tracking.arrays import array_of, is_tensor
 from trackyard.tracking.media_types import media_type_of
 
 _SUFFIXES = (
     (b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
-    (b"II*\0", ".tiff"), (b"MM\0*", ".tiff"), (b"RIFF", ".webp"),
+    (b"II*\0", ".tiff"), (b"MM\0*", ".tiff"),
 )  # fmt: skip
+# The suffixes of images that are known by their beginnings.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 _CHANNELS = (1, 2, 3, 4)
 # Modes of Pillow that are arrays of numbers rather than of colours.
 _NUMBERS = ("F", "I", "I;16B", "I;16L")
@@ -23,6 +25,8 @@ _NUMBERS = ("F", "I", "I;16B", "I;16L")
 
 def suffix_of(data: bytes) -> str | None:
     """Give the suffix of an image file from its first bytes, or None where they say nothing."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
     return next((suffix for start, suffix in _SUFFIXES if data.startswith(start)), None)
 
 
@@ -125,15 +129,10 @@ def image_of(image: Any, notes: list[str]) -> Any:
 
 
 def _pixels_of(array: Any, notes: list[str]) -> Any:
-    try:
-        import numpy
-    except ImportError as error:
-        raise TypeError("an array as an image needs numpy; type: pip install numpy") from error
-    is_tensor = hasattr(type(array), "detach")
-    if is_tensor:
-        array = array.detach().cpu()
-        array = array.float() if "bfloat16" in to_text(getattr(array, "dtype", "")) else array
-    pixels = _channels_last(numpy.asarray(array), notes, is_tensor=is_tensor)
+    found = array_of(array, "an image", notes)
+    import numpy
+
+    pixels = _channels_last(found, notes, is_first_usual=is_tensor(array))
     if pixels.dtype.kind not in "buif":
         raise ValueError(f"an image has numbers, not {pixels.dtype}; convert it to uint8")
     return _in_range(pixels, numpy, notes)
@@ -147,7 +146,7 @@ def _from_array(pixels: Any) -> Any:
     return Image.fromarray(pixels)
 
 
-def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:
+def _channels_last(pixels: Any, notes: list[str], *, is_first_usual: bool) -> Any:
     """Give an array of height x width, or with channels behind, whichever way it came."""
     shape = pixels.shape
     if pixels.ndim not in (2, 3) or 0 in shape:
@@ -160,7 +159,7 @@ def _channels_last(pixels: Any, notes: list[str], *, is_tensor: bool) -> Any:
     is_first, is_last = shape[0] in (1, 3, 4), shape[2] in _CHANNELS
     if not is_first and not is_last:
         raise ValueError(f"an image has 1, 3 or 4 channels, not the shape {shape}")
-    if is_first and is_last and not is_tensor:
+    if is_first and is_last and not is_first_usual:
         notes.append(
             f"the shape {shape} was read as height x width x channels; "
             "give array.transpose(1, 2, 0) if channels come first"

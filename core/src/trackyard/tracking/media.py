@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,9 @@ from trackyard.system.coercing import to_text
 from trackyard.system.files import copy_private
 from trackyard.system.interruption import let_signals_through
 from trackyard.tracking.figures import is_figure_name, is_page, write_figure
+from trackyard.tracking.file_objects import content_of
 from trackyard.tracking.images import (
+    IMAGE_SUFFIXES,
     is_image_name,
     is_plain_array,
     png_content,
@@ -25,7 +27,7 @@ from trackyard.tracking.images import (
 from trackyard.tracking.json_texts import encoded, json_text
 from trackyard.tracking.media_types import media_type_of
 from trackyard.tracking.parquet import save_parquet
-from trackyard.tracking.plain_values import PlainValues
+from trackyard.tracking.plain_values import PlainValues, text_of
 from trackyard.tracking.tables import plain_columns
 
 # Formats of tables that people name and that are not written.
@@ -84,6 +86,17 @@ def stored_file(path: Path, kind: ArtifactKind = "file") -> SavedFile:
     return SavedFile(path, kind, media_type_of(path.name))
 
 
+def text_in(value: Any) -> str:
+    """Give a value as text: that of an open file or of bytes, where they are UTF-8.
+
+    Args:
+        value: The value.
+    """
+    content = content_of(value, bytes, str)
+    # `isinstance` would ask the value, which may raise.
+    return (text_of if issubclass(type(content), bytes | bytearray) else to_text)(content)
+
+
 def text_file(text: Any, path: Path) -> SavedFile:
     """Give the file of a text; a name that ends in .html makes it a page.
 
@@ -136,11 +149,12 @@ def save_image(image: Any, path: Path) -> SavedFile:
         path: The file, whose suffix chooses the format of an array or a Pillow image.
     """
     notes: list[str] = []
-    if isinstance(image, bytes | bytearray | memoryview):
-        path.write_bytes(image)
-        path = _named_as_it_is(path, notes)
-    elif isinstance(image, str | Path):
-        save_file(Path(image), path)
+    if isinstance(image, bytes | bytearray | memoryview | str | Path):
+        if isinstance(image, str | Path):
+            save_file(Path(image), path)
+        else:
+            path.write_bytes(image)
+        check_content(path, "an image", IMAGE_SUFFIXES, suffix_of, notes)
         path = _named_as_it_is(path, notes)
     elif hasattr(image, "save") and not hasattr(image, "shape"):
         save_pillow(image, path, notes)
@@ -148,6 +162,34 @@ def save_image(image: Any, path: Path) -> SavedFile:
         save_array(image, path, notes)
     media_type = media_type_of(path.name) or "image/png"
     return SavedFile(path, "image", media_type, tuple(notes))
+
+
+def check_content(
+    path: Path,
+    what: str,
+    suffixes: Sequence[str],
+    suffix_of: Callable[[bytes], str | None],
+    notes: list[str],
+) -> None:
+    """Note where a file is not what its name says; what no beginning is known of passes.
+
+    Args:
+        path: The file.
+        what: What it is to be, such as "an image".
+        suffixes: The suffixes of formats that are known by their beginnings.
+        suffix_of: Gives the suffix that goes with a beginning, or None.
+        notes: Gets what is wrong.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    with path.open("rb") as file:
+        start = file.read(12)
+    if not start:
+        raise ValueError(f"it is empty; give the bytes of {what}")
+    own = path.suffix.lower()
+    if own in suffixes and suffix_of(start) is None:
+        notes.append(f"its content is not {what} of type {own}; log other files by log_artifact")
 
 
 def is_png_of_array(image: Any, name: str) -> bool:

@@ -39,7 +39,9 @@ def model_files(model: Any, name: str, place: Path, notes: list[str]) -> list[tu
     if isinstance(model, str | Path):
         source = Path(model)
         return files_of(source, f"{name}/{source.name}" if source.is_file() else name, notes)
-    place.mkdir(parents=True)
+    if model is None:
+        raise TypeError("None is no model; give a file, a folder or an object")
+    place.mkdir(parents=True, exist_ok=True)
     _write(model, place)
     return files_of(place, name, notes)
 

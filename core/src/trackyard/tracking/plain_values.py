@@ -22,6 +22,7 @@ from typing import Any
 
 from trackyard.system.coercing import str_of_integer, to_text
 from trackyard.system.interruption import let_signals_through
+from trackyard.system.warning_filters import despite_filters
 from trackyard.tracking.arrays import OTHER, cells_of, dates_of, frame_columns, values_of
 
 _DEEPEST = 200
@@ -30,7 +31,12 @@ _HUGE = 2**10_000  # Python writes no longer integers as decimals
 _MISSING = frozenset({"NaTType", "NAType", "MaskedConstant"})
 _LONGEST_RANGE = 1_000_000
 # The text of what is made in these modules, or of these classes, says all that it is.
-_TEXT_MODULES = frozenset({"datetime", "decimal", "enum", "fractions", "pathlib", "uuid"})
+_TEXT_MODULES = frozenset(
+    {"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"}
+)
+_TEXT_CLASSES = frozenset({("numpy", "dtype"), ("torch", "dtype"), ("torch", "device")}) | {
+    ("pandas", name) for name in ("Interval", "Period", "BaseOffset")
+}
 _TEXTS = (bytes, bytearray, complex, type, UserString)
 _CONVERTED: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
@@ -90,7 +96,7 @@ class PlainValues:
     def fields(self, value: Any) -> dict[Any, Any] | None:
         """Give the keys and values of a mapping or of an object with fields, or None."""
         try:
-            found = self._mapping(value)
+            found = despite_filters(self._mapping, value)
         except Exception as error:
             let_signals_through(error)
             return None
@@ -156,7 +162,7 @@ class PlainValues:
         """Give what is nearer to plain: a plain value, a dict, a list, or an object's text."""
         for ask in (_scalar, _scalar_of_array, self._array, self._mapping, _sequence):
             try:
-                found = ask(value)
+                found = despite_filters(ask, value)
             except Exception as error:  # objects may raise whatever they are asked
                 let_signals_through(error)
                 continue
@@ -236,8 +242,13 @@ def _scalar(value: Any) -> Any:
     for plain, convert in _CONVERTED.items():
         if issubclass(kind, plain):
             return convert(value)
-    modules = {base.__module__.partition(".")[0] for base in kind.__mro__}
-    is_text = issubclass(kind, _TEXTS) or hasattr(kind, "__code__") or modules & _TEXT_MODULES
+    classes = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
+    is_text = (
+        issubclass(kind, _TEXTS)
+        or hasattr(kind, "__code__")
+        or not _TEXT_MODULES.isdisjoint(module for module, _ in classes)
+        or classes & _TEXT_CLASSES
+    )
     return text_of(value) if is_text else OTHER
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trackyard.contract.records import ArtifactKind
+from trackyard.system.coercing import to_number, to_step, to_text
+from trackyard.tracking.arrays import array_of
 from trackyard.tracking.images import image_of
-from trackyard.tracking.media import SavedFile, save_file
+from trackyard.tracking.media import SavedFile, check_content, save_file
 from trackyard.tracking.media_types import media_type_of
 
 # The beginnings of files, and the suffixes by which they are shown.
 _AUDIO = (
     (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff\xfb", ".mp3"),
-    (b"\xff\xf3", ".mp3"), (b"\xff\xf2", ".mp3"), (b"FORM", ".aiff"),
+    (b"\xff\xf3", ".mp3"), (b"\xff\xf2", ".mp3"), (b"\xff\xfa", ".mp3"), (b"FORM", ".aiff"),
 )  # fmt: skip
 _VIDEO = ((b"GIF8", ".gif"), (b"\x1aE\xdf\xa3", ".webm"), (b"OggS", ".ogv"))
 # Suffixes that a video of frames may have, and what is written then.
@@ -54,7 +57,9 @@ def save_audio(audio: Any, path: Path, *, sample_rate: int | None) -> SavedFile:
         ValueError: It is an array, and the rate or the shape is wrong.
     """
     notes: list[str] = []
-    if not _save_as_it_is(audio, path):
+    if _save_as_it_is(audio, path):
+        check_content(path, "a sound", (*dict(_AUDIO).values(), ".wav"), audio_suffix, notes)
+    else:
         if path.suffix.lower() != ".wav":
             notes.append(f"samples are kept as WAV; name it {path.stem}.wav")
             path = path.with_suffix(".wav")
@@ -75,17 +80,20 @@ def save_video(video: Any, path: Path, *, fps: float) -> SavedFile:
         ValueError: The frames have no shape of a video.
     """
     notes: list[str] = []
-    if not _save_as_it_is(video, path):
-        if not fps > 0:
-            raise ValueError(f"fps is {fps}; give frames per second, such as 8")
+    if _save_as_it_is(video, path):
+        check_content(path, "a video", (*_BY_IMAGEIO, *dict(_VIDEO).values()), video_suffix, notes)
+    else:
+        rate = to_number(fps)
+        if rate is None or not 0 < rate < inf:
+            raise ValueError(f"fps is {to_text(fps)[:50]}; give frames per second, such as 8")
         frames = _frames_of(video, notes)
         if path.suffix.lower() in _BY_IMAGEIO:
-            _write_by_imageio(frames, path, fps)
+            _write_by_imageio(frames, path, rate)
         else:
             if path.suffix.lower() != ".gif":
                 notes.append(f"frames are kept as GIF; name it {path.stem}.gif, or {path.stem}.mp4")
                 path = path.with_suffix(".gif")
-            _write_gif(frames, path, fps)
+            _write_gif(frames, path, rate)
     return _saved(path, "video", notes)
 
 
@@ -141,13 +149,14 @@ def _saved(path: Path, kind: ArtifactKind, notes: list[str]) -> SavedFile:
 def _write_wav(audio: Any, path: Path, sample_rate: int | None, notes: list[str]) -> None:
     import wave
 
-    if sample_rate is None or not int(sample_rate) > 0:
+    rate = to_step(sample_rate)
+    if rate is None or not 1 <= rate < 2**32:
         raise ValueError("samples need their rate; give sample_rate=16000, or what it is")
     samples = _samples_of(audio, notes)
     with path.open("wb") as opened, wave.open(opened, "wb") as file:
         file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
         file.setsampwidth(samples.dtype.itemsize)
-        file.setframerate(int(sample_rate))
+        file.setframerate(int(rate))
         file.writeframes(samples.tobytes())
 
 
@@ -155,7 +164,7 @@ def _samples_of(audio: Any, notes: list[str]) -> Any:
     """Give samples as WAV has them: 16 or 32 bits, or 8 without a sign; samples x channels."""
     import numpy
 
-    samples = numpy.asarray(_on_this_machine(audio))
+    samples = array_of(audio, "a sound", notes)
     if samples.ndim not in (1, 2) or 0 in samples.shape:
         raise ValueError(f"a sound has samples and perhaps channels, not the shape {samples.shape}")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:  # channels first, as torch has it
@@ -178,11 +187,9 @@ def _samples_of(audio: Any, notes: list[str]) -> Any:
 
 def _frames_of(video: Any, notes: list[str]) -> list[Any]:
     """Give the frames as images of Pillow."""
-    frames = video if isinstance(video, list | tuple) else _on_this_machine(video)
+    frames = video
     if not isinstance(frames, list | tuple):
-        import numpy
-
-        frames = numpy.asarray(frames)
+        frames = array_of(video, "a video", notes)
         if frames.ndim not in (3, 4):
             raise ValueError(
                 f"a video has frames x height x width x channels, not the shape {frames.shape}"
@@ -194,10 +201,6 @@ def _frames_of(video: Any, notes: list[str]) -> list[Any]:
         raise ValueError("the frames of a video have one size")
     notes[:] = dict.fromkeys(notes)
     return found
-
-
-def _on_this_machine(array: Any) -> Any:
-    return array.detach().cpu() if hasattr(type(array), "detach") else array
 
 
 def _write_gif(frames: list[Any], path: Path, fps: float) -> None:

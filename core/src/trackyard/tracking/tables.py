@@ -6,6 +6,7 @@ no library of tables is imported here.
 
 from __future__ import annotations
 
+from collections import UserString
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from trackyard.tracking.arrays import (
     values_of,
 )
 from trackyard.tracking.plain_values import SAME_COLUMN, PlainValues
+
+_TEXTS = (str, bytes, bytearray, UserString)
 
 
 def plain_columns(table: Any, values: PlainValues) -> Columns:
@@ -68,9 +71,13 @@ def columns_of(table: Any) -> Columns:
         columns = read(table)
         if columns is not None:
             return columns
-    if not isinstance(table, Iterable) or isinstance(table, str | bytes | bytearray):
+    if not isinstance(table, Iterable) or isinstance(table, _TEXTS):
         raise TypeError(_wrong(table))
-    return _of_rows(list(table))
+    try:
+        rows = list(table)
+    except Warning as warning:  # a generator has no rows a second time
+        raise TypeError(f"its rows end with {type(warning).__name__}: {warning}") from warning
+    return _of_rows(rows)
 
 
 def _series(table: Any) -> Columns | None:
@@ -96,7 +103,7 @@ def _as_list(column: Any) -> list[Any] | None:
     """Give the values of a column, or None where it is one value."""
     if isinstance(column, list | tuple | range):
         return list(column)
-    if isinstance(column, str | bytes | bytearray | Mapping):
+    if isinstance(column, (*_TEXTS, Mapping)):
         return None
     found = values_of(column)
     if found is OTHER and isinstance(column, Iterable):
