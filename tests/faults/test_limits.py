@@ -328,6 +328,7 @@ def alarm_at_any_time(times: int, seed: int, **options) -> int:
 interrupted = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <generator:pytest.PytestUnraisableExceptionWarning",
     "ignore:unclosed:ResourceWarning",
+    "ignore:Exception ignored in. <finalize:pytest.PytestUnraisableExceptionWarning",
     "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning",
     r"ignore:Exception ignored in. <function \S*gc_call:pytest.PytestUnraisableExceptionWarning",
 )

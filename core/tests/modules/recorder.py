@@ -70,8 +70,9 @@ class Recorder:
         call = {"hook": hook, "id": run.id, "name": run.name, "step": run.step, **more}
         call |= {"attempt": run.attempt, "group": run.group, "parent": run.parent_id}
         call |= {"process": os.getpid(), "attached": run.attached}
-        with self.calls_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(call) + "\n")
+        line = json.dumps(call).encode() + b"\n"
+        with self.calls_file.open("ab", buffering=0) as file:  # whole, though a kill follows
+            file.write(line)
 
     @contextmanager
     def active(self, run):
