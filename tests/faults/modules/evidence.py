@@ -14,9 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from trackyard.journal.entries import Entry
 from trackyard.journal.reader import JournalReader
@@ -162,7 +164,14 @@ def children_of(process: int) -> list[int]:
 
 def kill_with_children(process: int) -> None:
     """Kill a process and its children, the watchdog among them, as a lack of memory does."""
-    doomed = [*children_of(process), process]
     os.kill(process, signal.SIGSTOP)  # it starts nothing meanwhile
-    for one in doomed:
+    children = children_of(process)
+    for one in [*children, process]:
         os.kill(one, signal.SIGKILL)
+    wait_until(lambda: not any(map(_is_at_work, children)))  # until then they hold their locks
+
+
+def _is_at_work(process: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    return False
