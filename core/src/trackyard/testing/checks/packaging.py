@@ -127,7 +127,8 @@ class PackagingChecks:
 
 def _probe(workbench: Workbench) -> dict[str, Any]:
     """Import the flavor in a fresh interpreter and say what that did."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS_")}
+    begun = _names_at_start()  # the import that was done here has set its own since
+    environment = {k: v for k, v in os.environ.items() if k in begun and not _measures(k)}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, workbench.reference],
@@ -140,6 +141,19 @@ def _probe(workbench: Workbench) -> dict[str, Any]:
     output, _, last = done.stdout.rstrip().rpartition("\n")
     seen: dict[str, Any] = json.loads(last)
     return {**seen, "output": output + done.stderr}
+
+
+def _names_at_start() -> set[str]:
+    """Give the names of the variables that this process began with, where the system tells them."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return set(os.environ)
+    return {os.fsdecode(pair.partition(b"=")[0]) for pair in pairs}
+
+
+def _measures(variable: str) -> bool:
+    return variable.startswith("COVERAGE_PROCESS_")
 
 
 def _foreign(workbench: Workbench) -> Iterator[str]:
