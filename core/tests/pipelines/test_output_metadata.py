@@ -55,3 +55,23 @@ def test_something_said_of_an_output_where_no_step_runs_is_one_warning(project, 
             set_output_metadata({"rows": 1})
 
     assert caplog.text.count("where no step of a pipeline runs") == 1
+
+
+def test_value_without_a_text_is_one_warning_and_fails_no_step(project, caplog):
+    class Odd:
+        def __str__(self):
+            raise ValueError("odd")
+
+        __repr__ = __str__
+
+    @step
+    def fit() -> int:
+        said = {"odd": Odd()}
+        said["self"] = said
+        set_output_metadata(said)
+        set_output_metadata({"rows": 2})
+        return 1
+
+    assert pipeline(fit)().status == "finished"
+    assert Client().get_output("fit.output").metadata == {"rows": 2}
+    assert caplog.text.count("has a value that has no text") == 1

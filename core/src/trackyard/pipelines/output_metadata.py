@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from trackyard.redaction.redactor import Redactor
+from trackyard.system.interruption import let_signals_through
 from trackyard.system.showing import plain
 from trackyard.tracking.calls import current_run
 from trackyard.tracking.tracked_runs import TrackedRun
 
 Metadata = dict[str, dict[str, Any]]  # of each output, by its name
-_SAID: dict[str, tuple[Sequence[str], Metadata]] = {}  # by the ids of the step runs at work here
+# By the ids of the step runs at work here.
+_SAID: dict[str, tuple[Sequence[str], Metadata, Redactor]] = {}
 
 
 def set_output_metadata(metadata: Mapping[str, Any], output: str | None = None) -> None:
@@ -30,13 +33,19 @@ def set_output_metadata(metadata: Mapping[str, Any], output: str | None = None) 
     run = inner = current_run()
     while run.id not in _SAID and run.outer is not None:
         run = run.outer
-    names, said = _SAID.get(run.id, ((), {}))
+    names, said, redactor = _SAID.get(run.id, ((), {}, Redactor()))
     if output is None and len(names) == 1:
         output = names[0]
     problem = _problem(metadata, output, names)
     if not problem:
-        said.setdefault(str(output), {}).update(metadata)
-    elif not inner.is_muted:
+        try:
+            kept = plain(redactor.redact_nested(metadata))
+        except Exception as error:  # whatever a value of the user's raises: the step goes on
+            let_signals_through(error)
+            problem = f"has a value that has no text ({type(error).__name__})"
+        else:
+            said.setdefault(str(output), {}).update(kept)
+    if problem and not inner.is_muted:
         inner._warn(f"set_output_metadata {problem}; nothing was kept")  # noqa: SLF001 - a log call
 
 
@@ -53,17 +62,15 @@ def _problem(metadata: object, output: str | None, names: Sequence[str]) -> str:
 
 @contextmanager
 def output_metadata(tracked: TrackedRun, outputs: Sequence[str]) -> Iterator[Metadata]:
-    """Take what is said while a step runs; when it is over it is what JSON can hold.
+    """Take what is said while a step runs, as JSON can hold it.
 
     Args:
         tracked: The step's run.
         outputs: The names of what it returns.
     """
     said: Metadata = {}
-    _SAID[tracked.run.id] = outputs, said
+    _SAID[tracked.run.id] = outputs, said, tracked.redactor
     try:
         yield said
     finally:
         del _SAID[tracked.run.id]
-        for name, metadata in said.items():
-            said[name] = plain(tracked.redactor.redact_nested(metadata))

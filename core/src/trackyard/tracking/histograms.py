@@ -89,10 +89,8 @@ def _array_of(values: Any) -> Any:
         return None
     import numpy
 
-    of = (
-        numpy.ma.asanyarray if hasattr(kind, "mask") else numpy.asarray
-    )  # which shows what is masked
-    return of(values).reshape(-1)
+    array_of = numpy.ma.asanyarray if hasattr(kind, "mask") else numpy.asarray  # keeps gaps
+    return array_of(values).reshape(-1)
 
 
 def _of_array(array: Any, bins: int, notes: list[str]) -> Histogram:
